@@ -1,0 +1,50 @@
+"""Agents as a service: adaptive experiments on Bluesky, hosted, watched and steered over HTTP.
+
+Importing this package is cheap: each public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent_service.catalog import open_catalog
+    from agent_service.client import AsyncClient, Client
+    from agent_service.config import ServiceConfig
+    from agent_service.errors import ServiceError
+    from agent_service.models import AgentSpec
+    from agent_service.server.app import create_app
+    from agent_service.variables import variable
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgentSpec",
+    "AsyncClient",
+    "Client",
+    "ServiceConfig",
+    "ServiceError",
+    "__version__",
+    "create_app",
+    "open_catalog",
+    "variable",
+]
+
+_HOMES = {
+    "AgentSpec": "models",
+    "AsyncClient": "client",
+    "Client": "client",
+    "ServiceConfig": "config",
+    "ServiceError": "errors",
+    "create_app": "server.app",
+    "open_catalog": "catalog",
+    "variable": "variables",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

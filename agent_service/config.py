@@ -1,0 +1,190 @@
+"""The service's configuration: flags > ``AGENT_SERVICE_*`` > service.toml > defaults. Reads files, touches no network.
+
+An environment variable names its section and key: ``AGENT_SERVICE_SERVICE__PORT=8000``,
+``AGENT_SERVICE_RUN_ENGINE__STARTUP=my_beamline.startup``. ``AGENT_SERVICE_CONFIG`` names the file for
+``uvicorn --factory agent_service:create_app``, ``AGENT_SERVICE_API_KEY`` is the key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent_service.errors import FieldError, UsageError
+from agent_service.models import AgentSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic_core import ErrorDetails
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServiceSection(_Section):
+    """``[service]``: where it listens and where it keeps what it knows."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    root_path: str = Field(default="", description="path prefix that a reverse proxy strips, for example /proxy/8000")
+    state: Path = Field(Path("agent-service.state"), description="state directory; never on a network file system")
+    journal: Literal["sqlite"] = Field(default="sqlite", description="sqlite: a file in the state directory")
+    durability: Literal["process", "power"] = Field(
+        default="process",
+        description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
+    )
+    catalog: str = Field("embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs")
+
+
+class RunEngineSection(_Section):
+    """``[run_engine]``: the service's own RunEngine."""
+
+    startup: str | None = Field(
+        default=None,
+        description="module or script whose namespace holds devices and plans by name; "
+        "default: the simulated beamline and ophyd.sim",
+    )
+    md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
+
+
+class SourceSection(_Section):
+    """``[source]``: where documents come from."""
+
+    kind: Literal["run_engine"] = "run_engine"
+
+
+class SinkSection(_Section):
+    """``[sink]``: where plans go."""
+
+    kind: Literal["run_engine"] = "run_engine"
+
+
+class ServiceConfig(BaseSettings):
+    """Everything a service needs to know before it starts.
+
+    Examples
+    --------
+    >>> ServiceConfig(service={"catalog": "none", "port": 0}).service.port
+    0
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGENT_SERVICE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    service: ServiceSection = ServiceSection()
+    run_engine: RunEngineSection = RunEngineSection()
+    source: SourceSection = SourceSection()
+    sink: SinkSection = SinkSection()
+    agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])
+    api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then the environment; `load` puts the file underneath."""
+        return (init_settings, env_settings)
+
+
+def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None) -> ServiceConfig:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    path
+        A service.toml, or None for the defaults. Its state directory defaults to ``NAME.state`` beside the file, and
+        relative paths in it are relative to the file.
+    flags
+        Values of ``[service]`` that win over everything, for example ``{"port": 0}``; None values are left out.
+
+    Raises
+    ------
+    UsageError
+        When the file cannot be read, is not TOML, or a key or value in it is wrong; says which.
+    """
+    data = {} if path is None else _read(Path(path))
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    try:
+        env = ServiceConfig().model_dump(exclude_unset=True)
+        merged = _merge(_merge(data, env), {"service": given} if given else {})
+        return ServiceConfig.model_validate(merged)
+    except ValidationError as error:
+        where = "the configuration" if path is None else str(path)
+        found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        said = "; ".join(f"{one.field}: {one.message}" for one in found)
+        raise UsageError(f"{where} is not valid: {said}", errors=found) from None
+
+
+def config_from_environment() -> ServiceConfig:
+    """Read the file that ``AGENT_SERVICE_CONFIG`` names, or the defaults when it names none."""
+    return load(os.environ.get("AGENT_SERVICE_CONFIG") or None)
+
+
+def field_errors(errors: Sequence[ErrorDetails], *, drop: int = 0) -> list[FieldError]:
+    """Turn pydantic's errors into ours: a dotted path and a message, without the input.
+
+    Parameters
+    ----------
+    errors
+        As `pydantic.ValidationError.errors` gives them.
+    drop
+        How many leading parts of each location to leave out (FastAPI puts ``body`` there).
+    """
+    found: list[FieldError] = []
+    for error in errors:
+        path = ".".join(str(part) for part in error["loc"][drop:]) or "(whole)"
+        found.append(FieldError(path, error["msg"].removeprefix("Value error, ")))
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; give the path of a service.toml") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; give the path of a service.toml") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8, so it is no TOML") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    if "api_key" in data:
+        raise UsageError(f"{path} holds api_key; a key does not belong in a file: set AGENT_SERVICE_API_KEY")
+    service = cast("dict[str, Any]", data.setdefault("service", {}))
+    if isinstance(service, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - the file may say otherwise
+        state = service.get("state", f"{path.stem}.state")
+        service["state"] = path.resolve().parent / state if isinstance(state, str) else state
+    engine = data.get("run_engine")
+    if isinstance(engine, dict):
+        startup = cast("dict[str, Any]", engine).get("startup")
+        if isinstance(startup, str) and startup.endswith(".py"):
+            engine["startup"] = str(path.resolve().parent / startup)
+    return data
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(cast("dict[str, Any]", old), cast("dict[str, Any]", value))
+        else:
+            merged[key] = value
+    return merged

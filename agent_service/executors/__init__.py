@@ -1,0 +1,1 @@
+"""Where brains live."""

@@ -1,0 +1,140 @@
+"""The two state machines, as pure tables: what an agent and a suggestion may become, and by which command.
+
+::
+
+    agent       created -> starting -> running <-> paused
+                starting | running | paused -> stopping -> stopped
+                created | stopped | failed -> starting          any -> failed
+
+    suggestion  proposed -> approved -> submitted -> running -> measured -> ingested
+                and, from any of the open states: rejected, expired, failed, abandoned, ingested (by hand)
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from agent_service.errors import IllegalTransition
+
+
+class AgentState(StrEnum):
+    """State of a hosted agent."""
+
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Command(StrEnum):
+    """What a person or a program may ask of an agent; each is legal in some states only."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    RESTART = "restart"
+    SUGGEST = "suggest"
+    INGEST = "ingest"
+    REPORT = "report"
+    GO_TO_BEST = "go-to-best"
+    DELETE = "delete"
+
+
+class SuggestionState(StrEnum):
+    """Fate of a suggestion."""
+
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    MEASURED = "measured"
+    INGESTED = "ingested"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+_A = AgentState
+_S = SuggestionState
+
+AGENT_TRANSITIONS: Final[dict[AgentState, frozenset[AgentState]]] = {
+    _A.CREATED: frozenset({_A.STARTING, _A.FAILED}),
+    _A.STARTING: frozenset({_A.RUNNING, _A.PAUSED, _A.STOPPING, _A.FAILED}),
+    _A.RUNNING: frozenset({_A.PAUSED, _A.STOPPING, _A.FAILED}),
+    _A.PAUSED: frozenset({_A.RUNNING, _A.STOPPING, _A.FAILED}),
+    _A.STOPPING: frozenset({_A.STOPPED, _A.FAILED}),
+    _A.STOPPED: frozenset({_A.STARTING, _A.FAILED}),
+    _A.FAILED: frozenset({_A.STARTING, _A.FAILED}),
+}
+"""Which state may follow which."""
+
+_LIVE: Final = frozenset({_A.RUNNING, _A.PAUSED})
+_REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
+
+LEGAL: Final[dict[Command, frozenset[AgentState]]] = {
+    Command.START: _REST,
+    Command.PAUSE: frozenset({_A.RUNNING}),
+    Command.RESUME: frozenset({_A.PAUSED}),
+    Command.STOP: frozenset({_A.STARTING, *_LIVE}),
+    Command.RESTART: frozenset({_A.STOPPED, _A.FAILED, *_LIVE}),
+    Command.SUGGEST: _LIVE,
+    Command.INGEST: _LIVE,
+    Command.REPORT: _LIVE,
+    Command.GO_TO_BEST: frozenset({_A.PAUSED, *_REST}),
+    Command.DELETE: _REST,
+}
+"""In which states a command is legal."""
+
+OPEN: Final = frozenset({_S.PROPOSED, _S.APPROVED, _S.SUBMITTED, _S.RUNNING, _S.MEASURED})
+"""A suggestion in one of these has a fate still to come."""
+
+_CLOSED_BY: Final = frozenset({_S.EXPIRED, _S.FAILED, _S.ABANDONED, _S.INGESTED})
+
+SUGGESTION_TRANSITIONS: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
+    _S.PROPOSED: frozenset({_S.APPROVED, _S.REJECTED, *_CLOSED_BY}),
+    _S.APPROVED: frozenset({_S.SUBMITTED, _S.REJECTED, *_CLOSED_BY}),
+    _S.SUBMITTED: frozenset({_S.RUNNING, *_CLOSED_BY}),
+    _S.RUNNING: frozenset({_S.MEASURED, *_CLOSED_BY}),
+    _S.MEASURED: frozenset({_S.INGESTED, _S.FAILED, _S.ABANDONED}),
+    _S.INGESTED: frozenset(),
+    _S.REJECTED: frozenset(),
+    _S.EXPIRED: frozenset({_S.INGESTED}),
+    _S.FAILED: frozenset(),
+    _S.ABANDONED: frozenset({_S.INGESTED}),
+}
+"""Which fate may follow which."""
+
+
+def legal_commands(state: AgentState) -> tuple[Command, ...]:
+    """Return the commands that are legal in ``state``, in the order a person would read them."""
+    return tuple(command for command in Command if state in LEGAL[command])
+
+
+def require(command: Command, state: AgentState, *, name: str) -> None:
+    """Raise `IllegalTransition`, saying what is legal, unless ``command`` is legal in ``state``."""
+    if state in LEGAL[command]:
+        return
+    legal = legal_commands(state)
+    wait = "wait until that is done" if not legal else f"legal now: {', '.join(legal)}"
+    raise IllegalTransition(f"agent {name!r} is {state}, so it cannot {command}; {wait}", legal=legal)
+
+
+def check_agent(old: AgentState, new: AgentState) -> None:
+    """Raise `IllegalTransition` unless an agent may go from ``old`` to ``new``."""
+    if new not in AGENT_TRANSITIONS[old]:
+        legal = sorted(AGENT_TRANSITIONS[old])
+        raise IllegalTransition(f"an agent cannot go from {old} to {new}", legal=legal)
+
+
+def check_suggestion(old: SuggestionState, new: SuggestionState) -> None:
+    """Raise `IllegalTransition` unless a suggestion may go from ``old`` to ``new``."""
+    if new not in SUGGESTION_TRANSITIONS[old]:
+        legal = sorted(SUGGESTION_TRANSITIONS[old])
+        said = f"from there it can become {', '.join(legal)}" if legal else "its fate is final"
+        raise IllegalTransition(f"a suggestion that is {old} cannot become {new}; {said}", legal=legal)

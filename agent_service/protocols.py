@@ -1,0 +1,228 @@
+"""The seams of the house: what a brain, an executor, a journal, a document source and a plan sink must do.
+
+Everything above programs against these; only ``server/app.py`` names the classes that implement them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus
+
+Document = dict[str, Any]
+"""A Bluesky document; the event-model project defines them."""
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """A brain: bluesky-adaptive 1.x's ``Optimizer``, matched by shape and never by import.
+
+    Optional methods, used where a brain has them: ``register_suggestions``, ``register_failures``,
+    ``should_stop() -> (bool, str | None)``, ``checkpoint()`` and ``report() -> dict``. All are called in the agent's
+    executor, one at a time. Source: https://blueskyproject.io/bluesky-adaptive (1.0, ``protocols.py``).
+    """
+
+    def suggest(self, num_points: int | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return points to measure next, each a mapping of actuator to position, with an optional ``_id``."""
+        ...
+
+    def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Take outcomes in: each point holds actuators and outcomes, and its ``_id`` if the brain gave it one."""
+        ...
+
+    def get_best_points(self) -> Sequence[tuple[Any, Mapping[str, Any], Mapping[str, Any]]]:
+        """Return ``(_id, point, outcome)`` of the best point, or of each on the Pareto front."""
+        ...
+
+
+@runtime_checkable
+class AgentHandle(Protocol):
+    """A hosted brain that lives somewhere else: in a thread, later in a process. One call at a time, in order."""
+
+    @property
+    def busy(self) -> tuple[str, datetime] | None:
+        """The call it is in and since when, or None."""
+        ...
+
+    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        """Call ``method`` of the hosted object and return what it returns.
+
+        Raises
+        ------
+        AgentFault
+            When it raised; with its traceback.
+        DeadlineExceeded
+            When it did not end in time. The handle is dead then: its object is discarded, a late result ignored.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Discard the object. A call under way is abandoned, and raises `AgentFault` at its caller."""
+        ...
+
+
+class Executor(Protocol):
+    """Where brains live."""
+
+    kind: str
+
+    async def start(self, build: Callable[[], object], *, name: str, timeout_s: float) -> AgentHandle:
+        """Build the object where it will live, and return a handle on it.
+
+        Raises
+        ------
+        AgentFault
+            When ``build`` raised; with its traceback.
+        DeadlineExceeded
+            When it did not end in time.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """The service's memory: facts in an order, numbered without holes from 1."""
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest fact, 0 when there is none."""
+        ...
+
+    async def append(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> Event:
+        """Write a fact; returns when it would survive a kill -9. Concurrent facts share one commit.
+
+        Raises
+        ------
+        BackendUnavailable
+            When it cannot be written. It is not in the journal then, and nobody is told of it.
+        """
+        ...
+
+    def read(
+        self,
+        *,
+        after: int = 0,
+        agent: str | None = None,
+        kinds: Sequence[EventKind] = (),
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Event]:
+        """Return facts in order. Blocks on the disk: call it from a worker thread, not from the event loop."""
+        ...
+
+    def follow(self, *, after: int) -> AsyncIterator[Event]:
+        """Yield facts newer than ``after`` for ever, each once and in order, transient events among them."""
+        ...
+
+
+class DocumentSource(Protocol):
+    """Where documents come from. It only ever enqueues in the thread that measures, and never raises there."""
+
+    def start(self, on_document: Callable[[str, Document], None]) -> None:
+        """Begin: ``on_document(name, document)`` is called in order, from one thread of the source's own."""
+        ...
+
+    def stop(self) -> None:
+        """End, after the documents already received were delivered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOrder:
+    """One plan to run for one suggestion.
+
+    Parameters
+    ----------
+    suggestion_id, agent
+        Carried by the run's start document as ``agent_suggestion_uid`` and ``agent_name``.
+    point
+        Actuator name to position, in the actuator's units.
+    plan
+        A name in the startup namespace, or ``module:callable``, of ``(suggestions, actuators, sensors, md)``.
+    actuators, sensors
+        Device names of the startup namespace.
+    md
+        More metadata for the start document.
+    """
+
+    suggestion_id: str
+    agent: str
+    point: Point
+    plan: str
+    actuators: tuple[str, ...]
+    sensors: tuple[str, ...]
+    md: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """How a plan ended.
+
+    Parameters
+    ----------
+    exit_status
+        ``success``, ``fail`` (the plan raised, a device is unknown) or ``abort`` (a person stopped it).
+    reason
+        One line that says why, empty after a success.
+    run_uids
+        Uids of the runs it made, in order; empty when it failed before its first start document.
+    """
+
+    exit_status: str
+    reason: str = ""
+    run_uids: tuple[str, ...] = ()
+
+
+class PlanSink(Protocol):
+    """Where plans go. Nothing else in the service can move anything."""
+
+    kind: str
+
+    @property
+    def status(self) -> QueueStatus:
+        """What runs and what waits; answered from memory."""
+        ...
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Begin; ``on_change`` is called on the service's event loop whenever `status` changed."""
+        ...
+
+    async def stop(self, timeout_s: float) -> None:
+        """End: a plan under way is stopped so that its stop document is written, then the sink takes no more."""
+        ...
+
+    def check(self, spec: AgentSpec) -> None:
+        """Raise `UnknownPlan` or `UnknownDevice`, naming what is near, unless the sink could run ``spec``'s plans."""
+        ...
+
+    async def run(self, order: PlanOrder) -> PlanResult:
+        """Queue a plan and return when it ended; a plan that waits is withdrawn when the caller is cancelled.
+
+        Never raises for what the plan does: that is a `PlanResult` with ``fail`` or ``abort``.
+
+        Raises
+        ------
+        QueueHeld
+            When the queue is held.
+        """
+        ...
+
+    async def move(self, point: Point) -> PlanResult:
+        """Queue a move of actuators to ``point``, without a run, and return when it ended."""
+        ...
+
+    async def pause(self) -> None:
+        """Pause: the plan under way stops at its next checkpoint, and no other begins."""
+        ...
+
+    async def resume(self) -> None:
+        """Resume from paused or held."""
+        ...
+
+    async def abort(self, reason: str) -> None:
+        """Abort the plan under way, if any, withdraw those that wait, and latch ``held``."""
+        ...

@@ -1,0 +1,171 @@
+"""The state directory: where a service keeps what it knows, one service at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from agent_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
+    from types import TracebackType
+
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+    }
+    | {"smbfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"}
+)
+"""Types, as in /proc/mounts, on which SQLite's WAL and flock do not do what they promise."""
+
+
+def file_system(path: Path, *, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """Return the type of the file system that holds ``path``, or None where the system does not tell."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    resolved = path.resolve()
+    best: tuple[int, str] | None = None
+    for line in lines:
+        fields = line.split()
+        mount = Path(fields[1].replace("\\040", " "))
+        if resolved.is_relative_to(mount) and (best is None or len(mount.parts) >= best[0]):
+            best = (len(mount.parts), fields[2])
+    return best and best[1]
+
+
+class StateDir:
+    """Paths in a state directory, and the lock on it.
+
+    Parameters
+    ----------
+    path
+        The directory; made, with mode 0700, when it is locked.
+    mounts
+        Table of mounted file systems.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with StateDir(Path(tempfile.mkdtemp())) as state:
+    ...     state.journal.name
+    'journal.db'
+    """
+
+    def __init__(self, path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
+        self.path = path.absolute()
+        self._mounts = mounts
+        self._lock: TextIOWrapper | None = None
+
+    @property
+    def journal(self) -> Path:
+        """The journal's SQLite file."""
+        return self.path / "journal.db"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of runs not yet in the catalogue."""
+        return self.path / "spool"
+
+    @property
+    def catalog(self) -> Path:
+        """Folder of the embedded catalogue."""
+        return self.path / "catalog"
+
+    @property
+    def outbox(self) -> Path:
+        """The outbox's cursor into the journal."""
+        return self.path / "outbox.json"
+
+    @property
+    def profiles(self) -> Path:
+        """Folder of databroker (Tiled) profiles; name it in TILED_PROFILES."""
+        return self.path / "profiles"
+
+    @property
+    def key_file(self) -> Path:
+        """The key made at the first start."""
+        return self.path / "api_key"
+
+    @property
+    def service_file(self) -> Path:
+        """URL of the service that runs on this directory, for the command line on the same machine."""
+        return self.path / "service.json"
+
+    def lock(self) -> None:
+        """Take the directory for this process; a kill -9 releases it.
+
+        Raises
+        ------
+        UsageError
+            When it is in use, on a network file system, or cannot be made or written.
+        """
+        parent = next(one for one in (self.path, *self.path.parents) if one.exists())
+        kind = file_system(parent, mounts=self._mounts)
+        if kind in NETWORK_FILE_SYSTEMS:
+            raise UsageError(
+                f"the state directory {self.path} is on a network file system ({kind}), where neither the journal nor "
+                "the lock is safe; give a folder on a local disk with --state"
+            )
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = (self.path / "lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the state directory {self.path} cannot be used: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            raise UsageError(
+                f"the state directory {self.path} is in use by another service (process {owner}); stop that one or "
+                "give another folder with --state"
+            ) from None
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        self._lock = handle
+
+    def release(self) -> None:
+        """Give the directory back; does nothing when it is not held."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def api_key(self) -> tuple[str, bool]:
+        """Return the key of this directory, and whether it was made just now."""
+        if self.key_file.exists():
+            return self.key_file.read_text(encoding="ascii").strip(), False
+        key = secrets.token_hex(24)
+        temporary = self.key_file.with_suffix(".new")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            handle.write(key + "\n")
+        temporary.replace(self.key_file)
+        return key, True
+
+    def __enter__(self) -> Self:
+        self.lock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,1 @@
+"""Document sources and plan sinks."""
