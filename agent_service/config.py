@@ -51,6 +51,7 @@ class RunEngineSection(_Section):
         description="module or script whose namespace holds devices and plans by name; "
         "default: the simulated beamline and ophyd.sim",
     )
+    seed: int = Field(default=0, ge=0, description="seed of the simulated beamline")
     md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
 
 
