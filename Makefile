@@ -1,0 +1,66 @@
+# `make` lists the targets. Everything happens in .venv, made on first use; nothing else needs to be installed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+ARGS ?=
+
+VENV_BIN := $(abspath $(VENV))/bin
+PIP := $(VENV_BIN)/python -m pip --disable-pip-version-check
+PINS := -c constraints.txt --build-constraint constraints.txt
+# A stamp file older than what it was installed from is installed again.
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+# The tools find each other, and pre-commit its hooks, in the environment made here and nowhere else.
+export PATH := $(VENV_BIN):$(PATH)
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo venv test lint hooks bench pins clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(RUNTIME)  ## watch an agent align a simulated beamline, about a minute (ARGS="--seed 3 --keep")
+	$(VENV_BIN)/agent-service demo $(ARGS)
+
+venv: $(DEV)  ## make .venv with the package, its dependencies and the developers' tools
+
+test: $(DEV)  ## run the whole test suite (ARGS="-k client" for a part)
+	$(VENV_BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV)  ## check format, style, types, layers and spelling
+	ruff format --check .
+	ruff check .
+	pyright
+	lint-imports
+	codespell
+	pre-commit validate-config
+
+hooks: $(DEV)  ## run the pre-commit hooks over every file
+	pre-commit run --all-files --show-diff-on-failure
+
+bench: $(DEV)  ## measure against bare FastAPI and a bare RunEngine
+	$(VENV_BIN)/python -m tests.benchmarks $(ARGS)
+
+pins:  ## write constraints.txt anew from the newest versions, in an environment of its own
+	PYTHON="$(PYTHON)" .ci/pins
+
+clean:  ## remove .venv, caches and the demo's results
+	rm -rf $(VENV) agent-service-demo build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'error: Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+# pip comes first: the one that Python brings knows neither dependency groups nor constraints on build tools.
+$(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt --upgrade pip
+	$(PIP) install --quiet $(PINS) --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	$(PIP) install --quiet $(PINS) --group dev
+	@touch $@
