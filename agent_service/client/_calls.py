@@ -1,0 +1,215 @@
+"""One request builder behind both clients: a `Call` says what to ask, `exchange` turns it into requests and an answer.
+
+Neither does I/O: ``exchange`` is a generator that yields requests and is sent the responses, so that the blocking and
+the asyncio client drive the same body.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from agent_service import __version__
+from agent_service.errors import (
+    AgentFault,
+    BackendUnavailable,
+    DeadlineExceeded,
+    FieldError,
+    ServiceError,
+    by_code,
+)
+from agent_service.models import Problem
+
+if TYPE_CHECKING:
+    from agent_service.client._clients import AsyncClient, Client
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+API = "/api/v1"
+Params = Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """What to ask the service, and how to read its answer.
+
+    Parameters
+    ----------
+    method, path
+        HTTP method, and the path below the service's URL.
+    read
+        Makes the result from the decoded JSON; for a paged call from the list of all items.
+    params
+        Query parameters; those that are None are left out.
+    body
+        JSON body, or None for none; numpy numbers and arrays in it are turned into plain ones.
+    paged
+        Whether to follow the ``next`` cursor; ``limit`` is then the number of items wanted, None for all.
+    good
+        Statuses beside 2xx that hold an answer rather than a problem.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    params: Params = field(default_factory=dict[str, "str | int | None"])
+    body: Any = None
+    paged: bool = False
+    limit: int | None = None
+    good: frozenset[int] = frozenset()
+
+
+def one(method: str, path: str, model: type[M], body: Any = None) -> Call[M]:
+    """Return a call that is answered by one ``model``."""
+    return Call(method, path, model.model_validate, body=body)
+
+
+def listed(path: str, model: type[M], *, limit: int | None = None, **params: str | int | None) -> Call[list[M]]:
+    """Return a call for the items of a list, page after page."""
+
+    def read(items: list[Any]) -> list[M]:
+        return [model.model_validate(item) for item in items]
+
+    return Call("GET", path, read, params=params, paged=True, limit=limit)
+
+
+class route(Generic[P, T]):  # noqa: N801 - a decorator
+    """A method of both clients, written once as a function that returns a `Call`.
+
+    Bound to a `Client` it blocks and returns the result; bound to an `AsyncClient` it returns an awaitable of it.
+    """
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
+    @overload
+    def __get__(self, client: Client, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: AsyncClient, owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, client: Client | AsyncClient | None, owner: type) -> Any:
+        if client is None:
+            return self._build
+        sender = cast("Any", client)
+        bound = self._build.__get__(client, owner)
+
+        @functools.wraps(bound)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return sender.send(bound(*args, **kwargs))
+
+        return call
+
+
+def exchange(call: Call[T], http: httpx.Client | httpx.AsyncClient) -> Generator[httpx.Request, httpx.Response, T]:
+    """Yield the requests of ``call``, be sent their responses, and return the result.
+
+    Raises
+    ------
+    ServiceError
+        The class of the problem that the service answered.
+    """
+    params = {key: value for key, value in call.params.items() if value is not None}
+    items: list[Any] = []
+    while True:
+        if call.limit is not None:
+            params["limit"] = call.limit - len(items)
+        answer = _answer(call, (yield _request(call, params, http)))
+        if not call.paged:
+            return _read(call, answer)
+        items += answer["items"]
+        if not answer.get("next") or (call.limit is not None and len(items) >= call.limit):
+            return _read(call, items)
+        params["cursor"] = answer["next"]
+
+
+def raise_problem(response: httpx.Response) -> None:
+    """Raise the error that a response tells of; do nothing for a 2xx.
+
+    The body must have been read.
+    """
+    if response.is_success:
+        return
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        where = response.request.url
+        raise by_code("", response.status_code)(
+            f"{where} answered {response.status_code} {response.reason_phrase}, and not as an agent service does; "
+            "check the address"
+        ) from None
+    cls = by_code(problem.code, problem.status)
+    errors = [FieldError(one.field, one.message) for one in problem.errors]
+    if issubclass(cls, AgentFault):
+        raise cls(problem.detail, traceback=problem.traceback, errors=errors, legal=problem.legal)
+    raise cls(problem.detail, errors=errors, legal=problem.legal)
+
+
+def transport_error(error: httpx.TransportError, *, url: str, timeout_s: float) -> ServiceError:
+    """Return our error for a connection that failed: what to do next instead of what a socket said."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
+        return BackendUnavailable(
+            f"no service answers at {url}; start one with `agent-service serve`, or say where it is with "
+            "AGENT_SERVICE_URL"
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return DeadlineExceeded(
+            f"{url} did not answer within {timeout_s:g} s; what was asked may still happen: look before asking again"
+        )
+    return BackendUnavailable(f"the connection to {url} broke ({type(error).__name__}); try again")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as what JSON knows: numpy numbers and arrays, models and tuples become plain ones."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Sequence | AbstractSet):
+        return [plain(one) for one in cast("Sequence[Any]", value)]
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON; give numbers, text, lists and mappings")
+
+
+def _request(call: Call[Any], params: Params, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+    if call.body is None:
+        return http.build_request(call.method, call.path, params=params)
+    # NaN is written as NaN: the service refuses it and says in which field, where httpx would raise a ValueError
+    content = json.dumps(plain(call.body))
+    return http.build_request(
+        call.method, call.path, params=params, content=content, headers={"Content-Type": "application/json"}
+    )
+
+
+def _answer(call: Call[Any], response: httpx.Response) -> Any:
+    if response.status_code not in call.good:
+        raise_problem(response)
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError:
+        raise ServiceError(f"{response.request.url} did not answer with JSON; is that an agent service?") from None
+
+
+def _read(call: Call[T], answer: Any) -> T:
+    try:
+        return call.read(answer)
+    except ValidationError as error:
+        raise ServiceError(
+            f"the answer to {call.method} {call.path} is not what this client ({__version__}) expects: "
+            f"{error.errors(include_input=False, include_url=False)[0]['msg']}; do the versions differ?"
+        ) from None

@@ -1,0 +1,248 @@
+"""The two clients: how requests travel, and nothing about what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import httpx
+from httpx_sse import EventSource
+
+from agent_service.client._calls import Call, exchange, raise_problem, transport_error
+from agent_service.client._events import EventCursor
+from agent_service.client._routes import Routes
+from agent_service.errors import InvalidInput, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import TracebackType
+
+    from agent_service.models import Event
+
+T = TypeVar("T")
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+# A stream that is silent for longer than this, heartbeats included, is a dead one.
+_STREAM_TIMEOUT_S: Final = 60.0
+
+
+class _Address(Routes):
+    """Where a service is, and with which key to speak to it."""
+
+    def __init__(self, url: str | None = None, *, api_key: str | None = None, timeout_s: float = 60.0) -> None:
+        self.url = (url or os.environ.get("AGENT_SERVICE_URL") or DEFAULT_URL).rstrip("/")
+        self.timeout_s = timeout_s
+        self._key = api_key or os.environ.get("AGENT_SERVICE_API_KEY")
+        try:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL:
+            parsed = httpx.URL()
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            raise InvalidInput(f"{self.url!r} is no address of a service; one looks like {DEFAULT_URL}")
+        self._host = parsed.host
+
+    @classmethod
+    def from_state(cls, state: str | Path, *, timeout_s: float = 60.0) -> Self:
+        """Return a client of the service that runs on this machine with the state directory ``state``.
+
+        Raises
+        ------
+        UsageError
+            When no service has left its address there, or its key may not be read.
+        """
+        from agent_service.state_dir import StateDir  # noqa: PLC0415 - needs POSIX; other clients do not
+
+        paths = StateDir(Path(state))
+        try:
+            url = str(json.loads(paths.service_file.read_text(encoding="utf-8"))["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UsageError(
+                f"no service runs on {paths.path}; start one with `agent-service serve --state {state}`"
+            ) from None
+        try:
+            key = paths.key_file.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            key = None
+        except OSError as error:
+            raise UsageError(f"{paths.key_file} cannot be read: {error.strerror}; set AGENT_SERVICE_API_KEY") from None
+        return cls(url, api_key=os.environ.get("AGENT_SERVICE_API_KEY") or key, timeout_s=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def _options(self) -> dict[str, Any]:
+        headers = {} if self._key is None else {"Authorization": f"Apikey {self._key}"}
+        return {
+            "base_url": self.url,
+            "headers": headers,
+            "timeout": httpx.Timeout(self.timeout_s, connect=min(5.0, self.timeout_s)),
+            # a laboratory's web proxy cannot reach this machine's loopback
+            "trust_env": self._host not in _LOOPBACK,
+        }
+
+    def _cursor(self, agent: str | None, last_event_id: int | None, patience_s: float) -> EventCursor:
+        return EventCursor(self.url, agent=agent, last_event_id=last_event_id, patience_s=patience_s)
+
+    def _transport_error(self, error: httpx.TransportError) -> Exception:
+        return transport_error(error, url=self.url, timeout_s=self.timeout_s)
+
+
+class Client(_Address):
+    """A blocking client, for scripts, notebooks and plans. Several threads may share one.
+
+    Parameters
+    ----------
+    url
+        Address of the service; by default that in AGENT_SERVICE_URL, else http://127.0.0.1:8000.
+    api_key
+        Key; by default that in AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
+    timeout_s
+        How long to wait for an answer, in seconds. A slow agent's ``suggest`` or ``ingest`` may need more.
+    transport
+        An httpx transport, to reach a service otherwise than over a socket.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key=api_key, timeout_s=timeout_s)
+        self._http = httpx.Client(transport=transport, **self._options())
+
+    def send(self, call: Call[T]) -> T:
+        """Ask the service, and return the result."""
+        flow = exchange(call, self._http)
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(self._http.send(request))
+        except StopIteration as done:
+            return done.value
+        except httpx.TransportError as error:
+            raise self._transport_error(error) from error
+
+    def events(
+        self, agent: str | None = None, *, last_event_id: int | None = None, patience_s: float = 30.0
+    ) -> Iterator[Event]:
+        """Yield events as they happen, for ever; a lost connection is taken up again where it was lost.
+
+        Parameters
+        ----------
+        agent
+            Only this agent's events.
+        last_event_id
+            Begin after the event with this ``seq``; 0 for the beginning. By default with what happens from now on.
+        patience_s
+            How long to go on trying when the service does not answer, in seconds.
+        """
+        cursor = self._cursor(agent, last_event_id, patience_s)
+        while True:
+            error = None
+            try:
+                with self._http.stream(
+                    "GET", cursor.path, params=cursor.params, headers=cursor.headers, timeout=_STREAM_TIMEOUT_S
+                ) as response:
+                    if not response.is_success:
+                        response.read()
+                        raise_problem(response)
+                    cursor.opened()
+                    for message in EventSource(response).iter_sse():
+                        if (event := cursor.take(message)) is not None:
+                            yield event
+            except httpx.TransportError as lost:
+                error = lost
+            time.sleep(cursor.lost(error))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient(_Address):
+    """A client for asyncio: the methods of `Client`, each to be awaited; ``events`` is an async iterator.
+
+    Parameters
+    ----------
+    url
+        Address of the service; by default that in AGENT_SERVICE_URL, else http://127.0.0.1:8000.
+    api_key
+        Key; by default that in AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
+    timeout_s
+        How long to wait for an answer, in seconds. A slow agent's ``suggest`` or ``ingest`` may need more.
+    transport
+        An httpx transport, to reach a service otherwise than over a socket, for example an app in this process.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key=api_key, timeout_s=timeout_s)
+        self._http = httpx.AsyncClient(transport=transport, **self._options())
+
+    async def send(self, call: Call[T]) -> T:
+        """Ask the service, and return the result."""
+        flow = exchange(call, self._http)
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(await self._http.send(request))
+        except StopIteration as done:
+            return done.value
+        except httpx.TransportError as error:
+            raise self._transport_error(error) from error
+
+    async def events(
+        self, agent: str | None = None, *, last_event_id: int | None = None, patience_s: float = 30.0
+    ) -> AsyncIterator[Event]:
+        """Yield events as they happen, for ever; as `Client.events` does."""
+        cursor = self._cursor(agent, last_event_id, patience_s)
+        while True:
+            error = None
+            try:
+                async with self._http.stream(
+                    "GET", cursor.path, params=cursor.params, headers=cursor.headers, timeout=_STREAM_TIMEOUT_S
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        raise_problem(response)
+                    cursor.opened()
+                    async for message in EventSource(response).aiter_sse():
+                        if (event := cursor.take(message)) is not None:
+                            yield event
+            except httpx.TransportError as lost:
+                error = lost
+            await asyncio.sleep(cursor.lost(error))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

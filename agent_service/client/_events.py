@@ -1,0 +1,86 @@
+"""Where a follower of the event stream is, so that it goes on there after a lost connection. Does no I/O."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from agent_service.client._calls import API, transport_error
+from agent_service.models import Event
+
+if TYPE_CHECKING:
+    import httpx
+    from httpx_sse import ServerSentEvent
+
+FIRST_DELAY_S: Final = 0.1
+LONGEST_DELAY_S: Final = 2.0
+
+
+class EventCursor:
+    """One follower's place in the stream.
+
+    Parameters
+    ----------
+    url
+        The service, for messages.
+    agent
+        Only this agent's events.
+    last_event_id
+        Seq of the last event already seen.
+    patience_s
+        How long to go on trying when the service does not answer, in seconds.
+    """
+
+    def __init__(self, url: str, *, agent: str | None, last_event_id: int | None, patience_s: float) -> None:
+        self._url = url
+        self._agent = agent
+        self._last = last_event_id
+        self._patience_s = patience_s
+        self._lost_at: float | None = None
+        self._delay_s = FIRST_DELAY_S
+
+    path = f"{API}/events"
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Query of the next request."""
+        return {} if self._agent is None else {"agent": self._agent}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the next request. A proxy buffers the stream unless it is asked for by name."""
+        resume = {} if self._last is None else {"Last-Event-ID": str(self._last)}
+        return {"Accept": "text/event-stream", "Cache-Control": "no-store", **resume}
+
+    def opened(self) -> None:
+        """Note that the service answered."""
+        self._lost_at = None
+
+    def take(self, message: ServerSentEvent) -> Event | None:
+        """Return the event in a message, or None for one that this client does not know."""
+        self._delay_s = FIRST_DELAY_S
+        if message.id.isdigit():
+            self._last = int(message.id)
+        try:
+            return Event.model_validate_json(message.data)
+        except ValidationError:
+            # a newer service may have kinds of events that this client has not
+            return None
+
+    def lost(self, error: httpx.TransportError | None) -> float:
+        """Return after how many seconds to connect again.
+
+        Raises
+        ------
+        BackendUnavailable
+            When the service has not answered for longer than the patience.
+        """
+        now = time.monotonic()
+        if self._lost_at is None:
+            self._lost_at = now
+        elif error is not None and now - self._lost_at > self._patience_s:
+            raise transport_error(error, url=self._url, timeout_s=self._patience_s) from error
+        delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, LONGEST_DELAY_S)
+        return delay_s

@@ -1,0 +1,289 @@
+"""The routes of the service as methods, written once for both clients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from agent_service.client._calls import API, Call, listed, one, route
+from agent_service.models import (
+    AgentSpec,
+    AgentStatus,
+    AgentTypeInfo,
+    BestPoint,
+    DocumentsAnswer,
+    Event,
+    IngestAnswer,
+    QueueStatus,
+    Readiness,
+    Report,
+    ServiceStatus,
+    SuggestAnswer,
+    Suggestion,
+    Variable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent_service.lifecycle import AgentState, SuggestionState
+
+
+def _agent(name: str, *rest: str) -> str:
+    return "/".join((f"{API}/agents", quote(name, safe=""), *rest))
+
+
+def _suggestion(suggestion_id: str, *rest: str) -> str:
+    return "/".join((f"{API}/suggestions", quote(suggestion_id, safe=""), *rest))
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+class Routes:
+    """What one can ask of a service. Each method raises the class of error that the service answers."""
+
+    # --- the service
+
+    @route
+    def health(self) -> Call[str]:
+        """Return ``ok`` when the service answers at all; needs no key."""
+        return Call("GET", "/healthz", lambda answer: str(answer["status"]))
+
+    @route
+    def ready(self) -> Call[Readiness]:
+        """Return whether the service takes work, part by part; needs no key."""
+        return Call("GET", "/readyz", Readiness.model_validate, good=frozenset({503}))
+
+    @route
+    def service(self) -> Call[ServiceStatus]:
+        """Return the service's version, uptime, counts, queue and archive."""
+        return one("GET", f"{API}/service", ServiceStatus)
+
+    @route
+    def agent_types(self) -> Call[list[AgentTypeInfo]]:
+        """Return the installed types, each with the JSON Schema of its config."""
+        return listed(f"{API}/agent-types", AgentTypeInfo)
+
+    # --- agents
+
+    @route
+    def agents(self, *, state: AgentState | str | None = None, limit: int | None = None) -> Call[list[AgentStatus]]:
+        """Return the agents, of one state if given; ``limit`` None means all."""
+        return listed(f"{API}/agents", AgentStatus, state=state, limit=limit)
+
+    @route
+    def create(self, spec: AgentSpec | Mapping[str, Any] | None = None, /, **fields: Any) -> Call[AgentStatus]:
+        """Host a new agent, and return its status (``created``).
+
+        Parameters
+        ----------
+        spec
+            The agent's specification.
+        **fields
+            Fields of `AgentSpec`, instead of ``spec`` or in addition to it.
+
+        Raises
+        ------
+        AlreadyExists
+            When there is an agent of that name.
+        InvalidInput
+            When something in it is wrong; ``errors`` says which field and why.
+        AgentFault
+            When the agent's constructor raised; it exists all the same, ``failed``, if the type could be loaded.
+        """
+        given = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, AgentSpec) else spec
+        return one("POST", f"{API}/agents", AgentStatus, {**(given or {}), **fields})
+
+    @route
+    def agent(self, name: str) -> Call[AgentStatus]:
+        """Return what an agent is doing, as of its last finished call."""
+        return one("GET", _agent(name), AgentStatus)
+
+    @route
+    def update(
+        self,
+        name: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        loop: Mapping[str, Any] | None = None,
+        guardrails: Mapping[str, Any] | None = None,
+    ) -> Call[AgentStatus]:
+        """Change an agent: a new ``config`` rebuilds its brain by replay; ``loop`` and ``guardrails`` count at once."""
+        changes = {"config": config, "loop": loop, "guardrails": guardrails}
+        return one("PATCH", _agent(name), AgentStatus, {key: one for key, one in changes.items() if one is not None})
+
+    @route
+    def delete(self, name: str) -> Call[None]:
+        """Remove an agent that is at rest; its runs and its facts stay in catalogue and journal."""
+        return Call("DELETE", _agent(name), _nothing)
+
+    @route
+    def start(self, name: str) -> Call[AgentStatus]:
+        """Start an agent's loop, and return its status when it runs."""
+        return one("POST", _agent(name, "start"), AgentStatus)
+
+    @route
+    def pause(self, name: str) -> Call[AgentStatus]:
+        """Pause an agent: the run under way ends, nothing more is submitted."""
+        return one("POST", _agent(name, "pause"), AgentStatus)
+
+    @route
+    def resume(self, name: str) -> Call[AgentStatus]:
+        """Resume a paused agent."""
+        return one("POST", _agent(name, "resume"), AgentStatus)
+
+    @route
+    def stop(self, name: str) -> Call[AgentStatus]:
+        """Stop an agent, and return its status when it has stopped."""
+        return one("POST", _agent(name, "stop"), AgentStatus)
+
+    @route
+    def restart(self, name: str) -> Call[AgentStatus]:
+        """Build an agent's brain anew from what the journal knows of it, and start it."""
+        return one("POST", _agent(name, "restart"), AgentStatus)
+
+    # --- what a brain does, by hand
+
+    @route
+    def suggest(self, name: str, n_points: int = 1) -> Call[list[Suggestion]]:
+        """Ask an agent for points; they stay ``proposed``, and nothing moves, until somebody approves them."""
+
+        def read(answer: Any) -> list[Suggestion]:
+            return SuggestAnswer.model_validate(answer).suggestions
+
+        return Call("POST", _agent(name, "suggest"), read, body={"n_points": n_points})
+
+    @route
+    def ingest(
+        self,
+        name: str,
+        points: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        run_uids: Sequence[str] | None = None,
+    ) -> Call[int]:
+        """Tell an agent outcomes, and return how many points it took in.
+
+        Parameters
+        ----------
+        name
+            The agent.
+        points
+            Each holds every actuator and every outcome by name (floats, numpy's too), and under ``_id`` the id of its
+            suggestion if it has one.
+        run_uids
+            Uids of runs in the catalogue, instead of ``points``.
+        """
+
+        def read(answer: Any) -> int:
+            return IngestAnswer.model_validate(answer).ingested
+
+        body = {"points": points, "run_uids": run_uids}
+        return Call(
+            "POST", _agent(name, "ingest"), read, body={key: one for key, one in body.items() if one is not None}
+        )
+
+    @route
+    def report(self, name: str) -> Call[Report]:
+        """Ask an agent for a report now."""
+        return one("POST", _agent(name, "report"), Report)
+
+    @route
+    def best(self, name: str) -> Call[list[BestPoint]]:
+        """Return the best points: one for a single objective, the Pareto set for several."""
+        return listed(_agent(name, "best"), BestPoint)
+
+    @route
+    def go_to_best(self, name: str) -> Call[BestPoint]:
+        """Move the actuators to the best point, without a run, and return it when they are there."""
+        return one("POST", _agent(name, "go-to-best"), BestPoint)
+
+    @route
+    def history(self, name: str, *, limit: int | None = None) -> Call[list[Event]]:
+        """Return what happened to an agent, oldest first; ``limit`` None means all of it."""
+        return listed(_agent(name, "history"), Event, limit=limit)
+
+    @route
+    def reports(self, name: str, *, limit: int | None = None) -> Call[list[Report]]:
+        """Return an agent's reports."""
+        return listed(_agent(name, "reports"), Report, limit=limit)
+
+    # --- variables
+
+    @route
+    def variables(self, name: str) -> Call[list[Variable]]:
+        """Return what an agent's brain shows of itself, as of its last finished call."""
+        return listed(_agent(name, "variables"), Variable)
+
+    @route
+    def variable(self, name: str, variable: str) -> Call[Variable]:
+        """Return one variable of an agent."""
+        return one("GET", _agent(name, "variables", quote(variable, safe="")), Variable)
+
+    @route
+    def set_variable(self, name: str, variable: str, value: Any) -> Call[Variable]:
+        """Set a variable of an agent, and return it as it is then; waits its turn while the agent is busy."""
+        return one("PUT", _agent(name, "variables", quote(variable, safe="")), Variable, {"value": value})
+
+    # --- suggestions
+
+    @route
+    def suggestions(
+        self, name: str | None = None, *, state: SuggestionState | str | None = None, limit: int | None = None
+    ) -> Call[list[Suggestion]]:
+        """Return suggestions: an agent's, or everybody's when ``name`` is None; of one state if given."""
+        path = f"{API}/suggestions" if name is None else _agent(name, "suggestions")
+        return listed(path, Suggestion, state=state, limit=limit)
+
+    @route
+    def suggestion(self, suggestion_id: str) -> Call[Suggestion]:
+        """Return one suggestion."""
+        return one("GET", _suggestion(suggestion_id), Suggestion)
+
+    @route
+    def approve(self, suggestion_id: str, point: Mapping[str, float] | None = None) -> Call[Suggestion]:
+        """Approve a suggestion, with an edited ``point`` if one is given: it is measured when its turn comes.
+
+        Raises
+        ------
+        OutOfBounds
+            When a guardrail forbids the edited point.
+        """
+        return one("POST", _suggestion(suggestion_id, "approve"), Suggestion, {} if point is None else {"point": point})
+
+    @route
+    def reject(self, suggestion_id: str, reason: str = "") -> Call[Suggestion]:
+        """Reject a suggestion: it is not measured."""
+        return one("POST", _suggestion(suggestion_id, "reject"), Suggestion, {"reason": reason})
+
+    # --- the plan queue, and documents
+
+    @route
+    def queue(self) -> Call[QueueStatus]:
+        """Return what the plan queue runs, and what waits."""
+        return one("GET", f"{API}/queue", QueueStatus)
+
+    @route
+    def pause_queue(self) -> Call[QueueStatus]:
+        """Pause: the plan under way stops at its next checkpoint, and no other begins."""
+        return one("POST", f"{API}/queue/pause", QueueStatus)
+
+    @route
+    def resume_queue(self) -> Call[QueueStatus]:
+        """Resume from a pause, or from ``held`` after an abort."""
+        return one("POST", f"{API}/queue/resume", QueueStatus)
+
+    @route
+    def abort_queue(self, reason: str = "") -> Call[QueueStatus]:
+        """Abort the plan under way and hold the queue: nothing moves until somebody resumes it."""
+        return one("POST", f"{API}/queue/abort", QueueStatus, {"reason": reason})
+
+    @route
+    def post_documents(self, documents: Sequence[tuple[str, Mapping[str, Any]]]) -> Call[int]:
+        """Feed Bluesky documents, ``(name, document)`` pairs in order; return how many were accepted."""
+
+        def read(answer: Any) -> int:
+            return DocumentsAnswer.model_validate(answer).accepted
+
+        return Call("POST", f"{API}/documents", read, body={"documents": documents})
