@@ -1,0 +1,108 @@
+"""From a run to outcomes: by field, or by the user's function."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from agent_service.errors import FieldError, InvalidInput, InvalidPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agent_service.runs import Run
+
+
+def by_field(run: Run, fields: Iterable[str]) -> dict[str, float]:
+    """Return the mean of each field over the events of ``primary`` and, for an array, over all its elements.
+
+    Parameters
+    ----------
+    run
+        A complete run.
+    fields
+        Data keys, for example ``["flux"]``.
+
+    Returns
+    -------
+    dict
+        Field to its mean, in the field's own unit; always finite.
+
+    Raises
+    ------
+    InvalidPoint
+        When a field is absent or empty, no number, or holds NaN or infinity; says which and what there is.
+    """
+    return {field: _mean(run, field) for field in fields}
+
+
+def actuators_of(run: Run, names: Iterable[str]) -> dict[str, float]:
+    """Return where a run measured: the mean readback of each actuator in ``primary``, in the actuator's own unit.
+
+    For agents that learn from runs they did not suggest (``listen = "all"``).
+
+    Raises
+    ------
+    InvalidPoint
+        When the run did not read one of the actuators, or not as a finite number.
+    """
+    return {name: _mean(run, name) for name in names}
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names. Imports the module: call it from a worker thread.
+
+    Raises
+    ------
+    InvalidInput
+        With the field ``evaluate``, when there is no such module or function, or the module raises.
+    """
+    module, _, attribute = reference.partition(":")
+    if not module or not attribute:
+        raise _wrong(f"evaluate is {reference!r}; write it as module:function, for example my_analysis:peak_area")
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        raise _wrong(f"evaluate: importing {module!r} raised {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise _wrong(f"evaluate: the module {module!r} has no {attribute!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise _wrong(f"evaluate: {reference!r} is of type {type(found).__name__}, not a function")
+    return found
+
+
+def takes_uid(function: Callable[..., Any]) -> bool:
+    """Return whether a function's first parameter is named ``uid``: it wants the run from the catalogue, by its uid."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        # a builtin without a signature cannot have asked for it
+        return False
+    return next(iter(parameters), None) == "uid"
+
+
+def _mean(run: Run, field: str) -> float:
+    import numpy as np  # noqa: PLC0415 - the service starts without numpy
+
+    try:
+        values = run.data(field)
+    except KeyError as error:
+        raise InvalidPoint(str(error.args[0])) from None
+    except ValueError:
+        raise InvalidPoint(f"{field!r} of run {run.uid} changes its shape between events, so it has no mean") from None
+    if values.size == 0:
+        raise InvalidPoint(f"{field!r} of run {run.uid} is empty, so it has no mean")
+    if values.dtype.kind not in "buif":
+        kind = "text (an image that is not in the documents?)" if values.dtype.kind in "US" else str(values.dtype)
+        raise InvalidPoint(f"{field!r} of run {run.uid} is no number but {kind}")
+    mean = float(values.astype(float).mean())
+    if not np.isfinite(mean):
+        raise InvalidPoint(f"{field!r} of run {run.uid} is {mean}, not a finite number")
+    return mean
+
+
+def _wrong(message: str) -> InvalidInput:
+    return InvalidInput(message, errors=[FieldError("evaluate", message)])

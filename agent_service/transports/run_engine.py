@@ -1,0 +1,263 @@
+"""Source and sink ``run_engine``: documents of the service's own RunEngine, and plans for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import queue
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.errors import InvalidPoint, UnknownPlan
+from agent_service.models import ID_KEY
+from agent_service.transports.run_engine_queue import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent_service.models import AgentSpec, Point, QueueStatus
+    from agent_service.protocols import Document, PlanOrder, PlanResult
+    from agent_service.startup import Namespace
+    from agent_service.transports.run_engine_driver import RunEngineDriver
+
+_log = logging.getLogger(__name__)
+
+MOVE: Final = "agent_service.plans:move_to"
+"""The plan of a move, found as every plan is."""
+
+_PUMP_END_S: Final = 10.0
+"""How long `RunEngineSource.stop` waits for the documents received to be delivered."""
+
+_ABORT_S: Final = 5.0
+"""How long `RunEngineSink.abort` waits for the plan to end; it is held and being aborted in any case."""
+
+
+class RunEngineSource:
+    """Documents of the service's own RunEngine.
+
+    In the RunEngine's thread a document is only put into a queue without a bound: none is ever dropped, and the run
+    never waits. One thread of the source's own takes them out.
+
+    Parameters
+    ----------
+    driver
+        The RunEngine.
+    spool
+        ``write(name, document)``, called before anybody else sees the document; None to keep nothing.
+    on_error
+        Told, in the source's thread, what ``spool`` raised; the documents go on.
+    """
+
+    def __init__(
+        self,
+        driver: RunEngineDriver,
+        spool: Callable[[str, Document], None] | None,
+        *,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self._driver = driver
+        self._spool = spool
+        self._on_error = on_error
+        self._queue: queue.SimpleQueue[tuple[str, Document] | Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Lock()
+        self._ended = False
+
+    @property
+    def backlog(self) -> int:
+        """How many documents were received and not yet delivered."""
+        return self._queue.qsize()
+
+    def start(self, on_document: Callable[[str, Document], None]) -> None:
+        """Begin: ``on_document(name, document)`` is called in order, in the source's thread, after the spool.
+
+        It must hand over to the event loop by itself (``loop.call_soon_threadsafe``). What it raises is logged.
+        """
+        self._thread = threading.Thread(
+            target=self._pump, args=(on_document,), name="run-engine-documents", daemon=True
+        )
+        self._thread.start()
+        self._driver.listen(lambda name, document: self._queue.put((name, document)), self._after)
+
+    def stop(self) -> None:
+        """End, after the documents received were delivered. Stop the sink first: its last stop document comes here."""
+        self._driver.unlisten()
+        with self._ending:
+            self._ended = True
+            self._queue.put(None)
+        if self._thread is None:
+            return
+        self._thread.join(_PUMP_END_S)
+        if self._thread.is_alive():
+            _log.error("%d documents were not delivered within %.0f s", self.backlog, _PUMP_END_S)
+
+    def _after(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the source's thread, after the documents so far; at once when it has ended."""
+        with self._ending:
+            if not self._ended:
+                self._queue.put(callback)
+                return
+        callback()
+
+    def _pump(self, on_document: Callable[[str, Document], None]) -> None:
+        while (item := self._queue.get()) is not None:
+            if callable(item):
+                item()
+                continue
+            name, document = item
+            self._keep(name, document)
+            try:
+                on_document(name, document)
+            except Exception:  # noqa: BLE001 - one bad document must not end the source
+                _log.exception("a %s document was not delivered", name)
+
+    def _keep(self, name: str, document: Document) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool(name, document)
+        except Exception as error:  # noqa: BLE001 - a full disk must not end the source
+            _log.exception("a %s document was not spooled", name)
+            if self._on_error is not None:
+                self._on_error(error)
+
+
+class RunEngineSink:
+    """Plans for the service's own RunEngine; a `PlanSink`. Its coroutines run on the service's event loop.
+
+    Parameters
+    ----------
+    driver
+        The RunEngine; `start` starts it and `stop` ends it.
+    namespace
+        Where devices and plans are found by name, anew for each plan.
+    md
+        Metadata for every start document. It wins over a plan's own; a ``scan_id`` in it is where numbers go on from.
+    """
+
+    kind = "run_engine"
+
+    def __init__(self, driver: RunEngineDriver, namespace: Namespace, md: Mapping[str, Any]) -> None:
+        self._driver = driver
+        self._namespace = namespace
+        self._md = dict(md)
+        driver.scan_id = int(self._md.pop("scan_id", 0))
+
+    @property
+    def status(self) -> QueueStatus:
+        """What runs and what waits, from memory."""
+        return self._driver.status
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Begin; returns at once, the RunEngine is made meanwhile. ``on_change`` is called on this event loop."""
+        loop = asyncio.get_running_loop()
+        self._driver.start(lambda: _call_on(loop, on_change))
+
+    async def stop(self, timeout_s: float) -> None:
+        """End: a plan under way is aborted so that its stop document is written, and its thread ends.
+
+        Plans under way and waiting end as ``abort``; later ones too, at once.
+        """
+        self._driver.close("the service stops")
+        if not await asyncio.to_thread(self._driver.join, timeout_s):
+            _log.error("the plan under way did not end within %.1f s; its devices may still be busy", timeout_s)
+
+    def latch(self, reason: str) -> None:
+        """Hold the queue from the start on, as it was held when the service ended."""
+        self._driver.latch(reason)
+
+    def check(self, spec: AgentSpec) -> None:
+        """Raise `UnknownPlan` or `UnknownDevice` unless there are the plan and the devices. It may import modules."""
+        self._namespace.plan(spec.plan)
+        for name in spec.actuators:
+            self._namespace.actuator(name)
+        for name in spec.sensors:
+            self._namespace.device(name)
+
+    async def run(self, order: PlanOrder) -> PlanResult:
+        """Queue a plan and return when it ended and its documents were delivered.
+
+        A caller that is cancelled withdraws a plan that waits; one that runs goes on to its end, unobserved.
+
+        Raises
+        ------
+        QueueHeld
+            When the queue is held.
+        """
+        identity = {"agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
+        md = {**self._md, **order.md, **identity}
+        md.pop("scan_id", None)
+        return await self._queued(lambda: self._plan(order), label=order.suggestion_id, md=md)
+
+    async def move(self, point: Point) -> PlanResult:
+        """Queue a move of actuators to ``point``, without a run, and return when it ended.
+
+        Raises
+        ------
+        QueueHeld
+            When the queue is held.
+        """
+        return await self._queued(lambda: self._move(point), needs_run=False)
+
+    async def pause(self) -> None:
+        """Pause: the plan under way stops at its next checkpoint, if it has one, and no other begins."""
+        self._driver.pause()
+
+    async def resume(self) -> None:
+        """Resume from paused or held."""
+        self._driver.resume()
+
+    async def abort(self, reason: str) -> None:
+        """Latch ``held``, withdraw what waits, and abort the plan under way; returns when it ended, or after 5 s."""
+        self._driver.abort(reason)
+        await asyncio.to_thread(self._driver.wait_idle, _ABORT_S)
+
+    async def _queued(self, build: Callable[[], Any], **about: Any) -> PlanResult:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[PlanResult] = loop.create_future()
+
+        def settle(result: PlanResult) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        job = Job(build, lambda result: _call_on(loop, lambda: settle(result)), **about)
+        self._driver.submit(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._driver.withdraw(job)
+            raise
+
+    # --- in the driver's thread
+
+    def _plan(self, order: PlanOrder) -> Any:
+        plan = self._namespace.plan(order.plan)
+        actuators = [self._namespace.actuator(name) for name in order.actuators]
+        sensors = [self._namespace.device(name) for name in order.sensors]
+        _check_finite(order.point)
+        suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
+        messages = plan(suggestions, actuators, sensors, md=dict(order.md))
+        if not isinstance(messages, Iterable):
+            kind = type(messages).__name__
+            raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")
+        return cast("Iterable[Any]", messages)
+
+    def _move(self, point: Point) -> Any:
+        _check_finite(point)
+        devices = [self._namespace.actuator(name) for name in point]
+        return self._namespace.plan(MOVE)(point, devices)
+
+
+def _check_finite(point: Point) -> None:
+    for name, position in point.items():
+        if not math.isfinite(position):
+            raise InvalidPoint(f"the position of {name!r} is not a finite number, so nothing moves")
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        _log.debug("the event loop is closed, nobody waits for this any more")

@@ -1,0 +1,234 @@
+"""What waits for the RunEngine, and whether the next may begin: paused, held, closing. No bluesky in here.
+
+Threads: people ask through the driver from any thread, one driver thread takes plans out. A condition guards it all,
+and nobody's code is called under it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent_service.errors import QueueHeld
+from agent_service.models import QueueState, QueueStatus
+from agent_service.protocols import PlanResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A plan to run.
+
+    Parameters
+    ----------
+    build
+        Makes the plan; called in the driver's thread when its turn has come. A `ServiceError` says why there is none.
+    done
+        Called once, from some thread, with how it ended; it returns at once and never raises.
+    label
+        Id of the suggestion it measures, or None.
+    md
+        Metadata for each of its start documents; it wins over the plan's own.
+    needs_run
+        Whether to end without a run is a failure.
+    begun
+        Whether the plan's first message was asked for: from then on the RunEngine itself can be paused and aborted.
+    pause_asked
+        Whether somebody asked for its next pause; else the plan paused itself.
+    abort_reason
+        Why it is to be aborted, if it is.
+    runs
+        ``(exit_status, reason)`` of each run it made, by uid; the status is empty while the run is open.
+    """
+
+    build: Callable[[], Any]
+    done: Callable[[PlanResult], None]
+    label: str | None = None
+    md: dict[str, Any] = field(default_factory=dict[str, Any])
+    needs_run: bool = True
+    begun: bool = False
+    pause_asked: bool = False
+    abort_reason: str | None = None
+    runs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+
+    def result(self, ended: str, why: str) -> PlanResult:
+        """Return how it ended.
+
+        Parameters
+        ----------
+        ended
+            ``success``, ``fail`` or ``abort``, as the RunEngine says.
+        why
+            What was raised, in one line, or nothing.
+        """
+        uids = tuple(self.runs)
+        bad = next(((status, reason) for status, reason in self.runs.values() if status != "success"), None)
+        if self.abort_reason is not None and ended != "success":
+            return PlanResult("abort", self.abort_reason, uids)
+        if why:
+            return PlanResult("fail", why, uids)
+        if ended == "abort":
+            said = bad[1] if bad is not None and bad[1] else "the plan asked for a pause where it cannot be resumed"
+            return PlanResult("abort", said, uids)
+        if bad is not None:
+            status, reason = bad[0] or "fail", bad[1]
+            return PlanResult(status, reason or f"the run ended with exit_status {status}", uids)
+        if self.needs_run and not uids:
+            return PlanResult("fail", "the plan made no run")
+        return PlanResult("success", "", uids)
+
+
+class PlanQueue:
+    """The plans that wait and the one that runs. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._paused: str | None = None
+        self._held: str | None = None
+        self._closing: str | None = None
+
+    @property
+    def current(self) -> Job | None:
+        """The plan that runs."""
+        return self._current
+
+    @property
+    def status(self) -> QueueStatus:
+        """What runs and what waits. Held goes before paused, and paused before running."""
+        with self._changed:
+            current = self._current
+            state, reason = QueueState.IDLE if current is None else QueueState.RUNNING, None
+            if self._held is not None:
+                state, reason = QueueState.HELD, self._held
+            elif self._paused is not None:
+                state, reason = QueueState.PAUSED, self._paused
+            label = None if current is None else current.label
+            return QueueStatus(kind="run_engine", state=state, reason=reason, pending=len(self._waiting), current=label)
+
+    def submit(self, job: Job) -> bool:
+        """Queue a plan, and return whether it was taken: a closing queue gives it back aborted.
+
+        Raises
+        ------
+        QueueHeld
+            When the queue is held.
+        """
+        with self._changed:
+            if self._held is not None:
+                raise QueueHeld(f"the plan queue is held: {self._held}; resume the queue first", legal=["resume"])
+            closing = self._closing
+            if closing is None:
+                self._waiting.append(job)
+                self._changed.notify_all()
+                return True
+        job.done(PlanResult("abort", closing))
+        return False
+
+    def withdraw(self, job: Job) -> bool:
+        """Take a waiting plan back, and return whether it was still waiting; one that runs goes on."""
+        with self._changed:
+            if job not in self._waiting:
+                return False
+            self._waiting.remove(job)
+            return True
+
+    def pause(self, reason: str) -> Job | None:
+        """Let no other plan begin; return the one that has begun and is to be asked to pause, if any."""
+        with self._changed:
+            if self._held is not None or self._paused is not None:
+                return None
+            self._paused = reason
+            job = self._current
+            if job is None or not job.begun or job.abort_reason is not None:
+                return None
+            job.pause_asked = True
+            return job
+
+    def resume(self) -> None:
+        """Go on, from paused and from held."""
+        with self._changed:
+            self._paused = self._held = None
+            self._changed.notify_all()
+
+    def hold(self, reason: str) -> None:
+        """Refuse plans until `resume`; those that wait go on waiting."""
+        with self._changed:
+            self._held, self._paused = reason, None
+
+    def close(self, reason: str) -> None:
+        """Take no more plans, for good."""
+        with self._changed:
+            self._closing = reason
+            self._changed.notify_all()
+
+    def abort(self, reason: str) -> tuple[list[Job], Job | None]:
+        """Empty the queue and mark the plan under way.
+
+        Returns
+        -------
+        withdrawn, interrupt
+            The plans that waited, and the one that has begun and is to be interrupted, if any.
+        """
+        with self._changed:
+            withdrawn = list(self._waiting)
+            self._waiting.clear()
+            job = self._current
+            if job is None or job.abort_reason is not None:
+                return withdrawn, None
+            job.abort_reason = reason
+            self._changed.notify_all()
+            return withdrawn, job if job.begun else None
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until there is no current plan, and return whether that is so; blocks."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._current is None, timeout_s)
+
+    # --- asked by the driver
+
+    def take(self) -> Job | None:
+        """Wait for a plan that may begin and make it the current one; None when the queue closes."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closing is not None or (self._waiting and self._paused is None and self._held is None)
+            )
+            if self._closing is not None:
+                return None
+            self._current = self._waiting.popleft()
+            return self._current
+
+    def release(self) -> None:
+        """Let go of the current plan: it ended."""
+        with self._changed:
+            self._current = None
+            self._changed.notify_all()
+
+    def begin(self, job: Job) -> str:
+        """Mark a plan as begun, and return what was asked for meanwhile: ``abort``, ``pause`` or ``go``."""
+        with self._changed:
+            job.begun = True
+            if job.abort_reason is not None:
+                return "abort"
+            job.pause_asked = self._paused is not None
+            return "pause" if job.pause_asked else "go"
+
+    def note_paused(self, job: Job) -> None:
+        """Note that a plan has paused. Nobody may have asked for it, or have resumed since."""
+        with self._changed:
+            if not job.pause_asked and self._paused is None:
+                self._paused = "the plan paused itself"
+            job.pause_asked = False
+
+    def await_decision(self, job: Job) -> str:
+        """Wait until somebody decides on a paused plan; return ``resume`` or ``abort``."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: job.abort_reason is not None or (self._paused is None and self._held is None)
+            )
+            return "resume" if job.abort_reason is None else "abort"

@@ -1,0 +1,357 @@
+"""What every plan sink does, against a real RunEngine."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_service.errors import QueueHeld, UnknownDevice, UnknownPlan
+from agent_service.models import AgentSpec, QueueState
+from agent_service.protocols import Document, PlanOrder, PlanSink
+from agent_service.startup import Namespace, load
+from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
+from agent_service.transports.run_engine_driver import RunEngineDriver
+
+STARTUP = str(Path(__file__).with_name("sinks_startup.py"))
+OURS = ("run-engine", "bluesky-run-engine")
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        await asyncio.sleep(0.005)
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(OURS)]
+
+
+@dataclass
+class Rig:
+    sink: Any
+    namespace: Namespace
+    documents: list[tuple[str, Document]] = field(default_factory=list)
+    changes: list[QueueState] = field(default_factory=list)
+
+    @property
+    def beamline(self) -> Any:
+        return self.namespace.plan("waits").__globals__
+
+    def all(self, name: str) -> list[Document]:
+        return [document for kind, document in self.documents if kind == name]
+
+    async def inside(self) -> None:
+        """Wait until the plan is in the middle of its run, as the service sees it."""
+        await until(lambda: self.beamline["inside"].is_set() and self.all("start"))
+
+
+@contextlib.asynccontextmanager
+async def run_engine_rig() -> AsyncIterator[Rig]:
+    namespace = await asyncio.to_thread(load, STARTUP, default=dict)
+    driver = RunEngineDriver()
+    loop = asyncio.get_running_loop()
+    rig = Rig(RunEngineSink(driver, namespace, {"proposal": "P-1", "scan_id": 41}), namespace)
+    source = RunEngineSource(driver, None)
+    source.start(lambda name, document: loop.call_soon_threadsafe(rig.documents.append, (name, document)))
+    rig.sink.start(lambda: rig.changes.append(rig.sink.status.state))
+    try:
+        yield rig
+    finally:
+        await rig.sink.stop(10)
+        source.stop()
+        await until(lambda: not our_threads())
+
+
+@pytest.fixture(params=[run_engine_rig], ids=["run_engine"])
+async def rig(request) -> AsyncIterator[Rig]:
+    async with request.param() as one:
+        yield one
+
+
+def order(uid: str = "s1", plan: str = "acquire", **changes: Any) -> PlanOrder:
+    given = {"point": {"motor": 1.5}, "actuators": ("motor",), "sensors": ("det",)} | changes
+    return PlanOrder(suggestion_id=uid, agent="aligner", plan=plan, **given)
+
+
+def spec(**changes: Any) -> AgentSpec:
+    given = {"actuators": ["motor"], "sensors": ["det"], "outcome": "det"} | changes
+    return AgentSpec(name="aligner", type="sobol", **given)
+
+
+def test_it_is_a_plan_sink() -> None:
+    sink: PlanSink = RunEngineSink(RunEngineDriver(), Namespace({}, source="nothing"), {})
+    assert sink.status.state is QueueState.IDLE
+
+
+async def test_success(rig: Rig) -> None:
+    result = await rig.sink.run(order(md={"sample": "gold"}))
+    assert (result.exit_status, result.reason) == ("success", "")
+    # whoever hears of the end has the documents already
+    (start,), (event,), (stop,) = rig.all("start"), rig.all("event"), rig.all("stop")
+    assert result.run_uids == (start["uid"],)
+    assert (event["data"]["motor"], event["data"]["det"]) == (1.5, -2.25)
+    assert stop["exit_status"] == "success"
+    assert rig.sink.status.state is QueueState.IDLE
+
+
+async def test_metadata_is_in_every_start_document(rig: Rig) -> None:
+    result = await rig.sink.run(order(plan="two_runs", md={"sample": "gold"}))
+    starts = rig.all("start")
+    assert [start["uid"] for start in starts] == list(result.run_uids)
+    for start in starts:
+        assert start["proposal"] == "P-1"
+        assert start["sample"] == "gold"
+        assert start["agent_name"] == "aligner"
+        assert start["agent_suggestion_uid"] == "s1"
+        assert start["plan_name"] == "count"
+    assert [start["scan_id"] for start in starts] == [42, 43]
+
+
+@pytest.mark.parametrize(
+    ("plan", "status", "reason", "runs"),
+    [
+        ("raises", "fail", "ValueError: the shutter is closed, says the plan", 0),
+        ("raises_in_run", "fail", "ValueError: beam lost", 1),
+        ("exits", "fail", "RuntimeError: the plan raised SystemExit: 3", 0),
+        ("says_fail", "fail", "the sample is gone", 1),
+        ("no_run", "fail", "the plan made no run", 0),
+        ("no_plan", "fail", "plan 'no_plan' returned NoneType, not messages; write it as a generator function", 0),
+        ("cannot_pause", "abort", "the plan asked for a pause where it cannot be resumed", 1),
+        ("nowhere", "fail", "there is no plan 'nowhere'", 0),
+    ],
+)
+async def test_a_plan_that_does_not_succeed(rig: Rig, plan: str, status: str, reason: str, runs: int) -> None:
+    result = await rig.sink.run(order(plan=plan))
+    assert result.exit_status == status
+    assert result.reason.startswith(reason)
+    assert "\n" not in result.reason
+    assert len(result.run_uids) == runs == len(rig.all("stop"))
+    assert (await rig.sink.run(order("s2"))).exit_status == "success", "the next plan does not suffer for it"
+
+
+async def test_a_device_is_looked_up_when_its_turn_has_come(rig: Rig) -> None:
+    assert (await rig.sink.run(order(sensors=("doomed",)))).exit_status == "success"
+    del rig.beamline["doomed"]
+    result = await rig.sink.run(order(sensors=("doomed",)))
+    assert result.exit_status == "fail"
+    assert result.reason.startswith("there is no device 'doomed'")
+    assert result.run_uids == ()
+
+
+async def test_nan(rig: Rig) -> None:
+    where = rig.beamline["motor"].position
+    result = await rig.sink.run(order(point={"motor": float("nan")}))
+    assert result.exit_status == "fail"
+    assert "not a finite number" in result.reason
+    assert rig.beamline["motor"].position == where
+    # what a sensor reads is the outcome's business
+    assert (await rig.sink.run(order(sensors=("nothing",)))).exit_status == "success"
+
+
+def test_check() -> None:
+    sink = RunEngineSink(RunEngineDriver(), load(STARTUP, default=dict), {})
+    sink.check(spec())
+    with pytest.raises(UnknownPlan, match="did you mean 'raises'"):
+        sink.check(spec(plan="raisess"))
+    with pytest.raises(UnknownDevice, match="did you mean 'motor'"):
+        sink.check(spec(actuators=["motr"]))
+    with pytest.raises(UnknownDevice, match="no set, so it cannot be an actuator"):
+        sink.check(spec(actuators=["camera"]))
+    with pytest.raises(UnknownDevice, match="calls itself 'its_own_name'"):
+        sink.check(spec(actuators=["misnamed"]))
+    with pytest.raises(UnknownDevice, match="no device 'dat'"):
+        sink.check(spec(sensors=["dat"]))
+
+
+async def test_move(rig: Rig) -> None:
+    result = await rig.sink.move({"motor": 3.0, "other_axis": -1.0})
+    assert (result.exit_status, result.run_uids) == ("success", ())
+    assert (rig.beamline["motor"].position, rig.beamline["other_axis"].position) == (3.0, -1.0)
+    assert rig.documents == []
+    assert (await rig.sink.move({"nowhere": 1.0})).reason.startswith("there is no device 'nowhere'")
+
+
+async def test_order_is_kept(rig: Rig) -> None:
+    ids = [f"s{number}" for number in range(6)]
+    await asyncio.gather(*(rig.sink.run(order(uid, "remembers")) for uid in ids))
+    assert rig.beamline["started"] == ids
+
+
+async def test_status_and_changes(rig: Rig) -> None:
+    first = asyncio.create_task(rig.sink.run(order("s1", "waits")))
+    second = asyncio.create_task(rig.sink.run(order("s2")))
+    await rig.inside()
+    status = rig.sink.status
+    assert (status.kind, status.state, status.current, status.pending) == (rig.sink.kind, "running", "s1", 1)
+    rig.beamline["leave"].set()
+    await asyncio.gather(first, second)
+    await until(lambda: rig.changes[-1] is QueueState.IDLE)
+    assert QueueState.RUNNING in rig.changes
+
+
+async def test_pause_and_resume_in_a_run(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="waits")))
+    await rig.inside()
+    await rig.sink.pause()
+    assert rig.sink.status.state is QueueState.PAUSED
+    waiting = asyncio.create_task(rig.sink.run(order("s2")))
+    engine = rig.sink._driver._engine
+    await until(lambda: engine.state == "paused")
+    rig.beamline["leave"].set()
+    assert not running.done()
+    assert (rig.sink.status.current, rig.sink.status.pending) == ("s1", 1)
+    await rig.sink.resume()
+    assert (await running).exit_status == "success"
+    assert (await waiting).exit_status == "success"
+    assert len(rig.all("start")) == 2, "a pause does not make a second run"
+
+
+async def test_a_resume_before_the_checkpoint_takes_the_pause_back(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="waits")))
+    await rig.inside()
+    for _ in range(3):
+        await rig.sink.pause()
+        await rig.sink.resume()
+    rig.beamline["leave"].set()
+    assert (await running).exit_status == "success"
+    assert rig.sink.status.state is QueueState.IDLE
+
+
+async def test_pause_when_idle_holds_the_next_plan_back(rig: Rig) -> None:
+    await rig.sink.pause()
+    waiting = asyncio.create_task(rig.sink.run(order()))
+    await until(lambda: rig.sink.status.pending == 1)
+    assert rig.sink.status.state is QueueState.PAUSED
+    await rig.sink.resume()
+    assert (await waiting).exit_status == "success"
+
+
+async def test_a_plan_that_pauses_itself_waits_for_somebody(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="pauses_itself")))
+    await until(lambda: rig.sink.status.state is QueueState.PAUSED)
+    assert rig.sink.status.reason == "the plan paused itself"
+    await rig.sink.resume()
+    assert (await running).exit_status == "success"
+
+
+@pytest.mark.parametrize("plan", ["waits", "sleeps"])
+async def test_abort_in_a_run_latches(rig: Rig, plan: str) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan=plan)))
+    waiting = asyncio.create_task(rig.sink.run(order("s2")))
+    await rig.inside()
+    await rig.sink.abort("smoke in the hutch")
+    result, withdrawn = await running, await waiting
+    (start,), (stop,) = rig.all("start"), rig.all("stop")
+    assert (result.exit_status, result.reason, result.run_uids) == ("abort", "smoke in the hutch", (start["uid"],))
+    assert (withdrawn.exit_status, withdrawn.reason, withdrawn.run_uids) == ("abort", "smoke in the hutch", ())
+    assert (stop["exit_status"], stop["reason"]) == ("abort", "smoke in the hutch")
+    status = rig.sink.status
+    assert (status.state, status.reason, status.pending) == (QueueState.HELD, "smoke in the hutch", 0)
+    with pytest.raises(QueueHeld, match="smoke in the hutch"):
+        await rig.sink.run(order("s3"))
+    with pytest.raises(QueueHeld):
+        await rig.sink.move({"motor": 0.0})
+    await rig.sink.resume()
+    assert (await rig.sink.run(order("s4"))).exit_status == "success"
+
+
+async def test_abort_while_paused(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="waits")))
+    await rig.inside()
+    await rig.sink.pause()
+    await until(lambda: rig.sink._driver._engine.state == "paused")
+    await rig.sink.abort("enough")
+    assert (await running).exit_status == "abort"
+    assert rig.all("stop")[0]["exit_status"] == "abort"
+    assert rig.sink.status.state is QueueState.HELD
+
+
+async def test_abort_while_pausing(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="waits")))
+    await rig.inside()
+    await rig.sink.pause()
+    await rig.sink.abort("enough")
+    assert (await running).exit_status == "abort"
+    assert rig.all("stop")[0]["exit_status"] == "abort"
+
+
+async def test_abort_when_idle_latches_too(rig: Rig) -> None:
+    await rig.sink.abort("not now")
+    assert rig.sink.status.state is QueueState.HELD
+    with pytest.raises(QueueHeld):
+        await rig.sink.run(order())
+    await rig.sink.pause()
+    assert rig.sink.status.state is QueueState.HELD
+    await rig.sink.resume()
+    assert rig.sink.status.state is QueueState.IDLE
+    assert (await rig.sink.run(order())).exit_status == "success"
+
+
+async def test_abort_at_any_moment(rig: Rig) -> None:
+    """Whenever an abort comes, the plan ends, no run is left open, and the sink works on."""
+    for delay in range(0, 24, 2):
+        running = asyncio.create_task(rig.sink.run(order(f"s{delay}")))
+        await asyncio.sleep(delay / 1000)
+        await rig.sink.abort("now")
+        try:
+            result = await asyncio.wait_for(running, 20)
+        except QueueHeld:
+            result = None
+        assert result is None or result.exit_status in {"abort", "success"}
+        await rig.sink.resume()
+    assert (await rig.sink.run(order("last"))).exit_status == "success"
+    assert len(rig.all("start")) == len(rig.all("stop"))
+
+
+async def test_a_cancelled_caller_withdraws_what_waits(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order("s1", "waits")))
+    waiting = asyncio.create_task(rig.sink.run(order("s2", "remembers")))
+    await rig.inside()
+    waiting.cancel()
+    await until(lambda: rig.sink.status.pending == 0)
+    rig.beamline["leave"].set()
+    await running
+    await rig.sink.run(order("s3", "remembers"))
+    assert rig.beamline["started"] == ["s1", "s3"]
+
+
+async def test_a_cancelled_caller_lets_a_run_finish(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order("s1", "waits")))
+    await rig.inside()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert rig.sink.status.current == "s1"
+    rig.beamline["leave"].set()
+    await until(lambda: rig.all("stop"))
+    assert rig.all("stop")[0]["exit_status"] == "success"
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_stop_in_a_run_writes_the_stop_document(rig: Rig, *, paused: bool) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="waits")))
+    waiting = asyncio.create_task(rig.sink.run(order("s2")))
+    await rig.inside()
+    if paused:
+        await rig.sink.pause()
+        await until(lambda: rig.sink._driver._engine.state == "paused")
+    await rig.sink.stop(10)
+    assert (await running).exit_status == "abort"
+    assert (await waiting).exit_status == "abort"
+    assert rig.all("stop")[0]["exit_status"] == "abort"
+    assert [name for name in our_threads() if name != "run-engine-documents"] == []
+    assert (await rig.sink.run(order("s3"))).reason == "the service stops"
+
+
+async def test_a_sink_that_was_held_starts_held(rig: Rig) -> None:
+    rig.sink.latch("aborted before the restart")
+    assert rig.sink.status.reason == "aborted before the restart"
+    with pytest.raises(QueueHeld):
+        await rig.sink.run(order())
