@@ -35,6 +35,9 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 API = "/api/v1"
+MAX_PAGE = 1000
+"""Most items that the service puts on one page."""
+
 Params = Mapping[str, str | int | None]
 
 
@@ -123,7 +126,7 @@ def exchange(call: Call[T], http: httpx.Client | httpx.AsyncClient) -> Generator
     items: list[Any] = []
     while True:
         if call.limit is not None:
-            params["limit"] = call.limit - len(items)
+            params["limit"] = min(call.limit - len(items), MAX_PAGE)
         answer = _answer(call, (yield _request(call, params, http)))
         if not call.paged:
             return _read(call, answer)
