@@ -1,0 +1,180 @@
+"""Values that come out of a brain or a user's function, made fit for the service: plain, finite, complete.
+
+Numpy's scalars and arrays are known by shape, not by import.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel
+
+from agent_service.models import ID_KEY, BestPoint
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from agent_service.models import Point
+
+_MISSING = object()
+
+
+def json_safe(value: object) -> JsonValue:
+    """Return ``value`` as JSON can hold it.
+
+    Arrays become lists, numpy's scalars Python's, NaN and the infinities null, keys text; what has no counterpart
+    becomes its ``repr``.
+    """
+    result: JsonValue
+    match value:
+        case None | bool():
+            result = value
+        case str() | int():  # subclasses too: an enum's member becomes its value
+            result = str.__str__(value) if isinstance(value, str) else int(value)
+        case float():
+            result = float(value) if math.isfinite(value) else None
+        case BaseModel():
+            result = json_safe(value.model_dump())
+        case Mapping():
+            result = {str(key): json_safe(one) for key, one in cast("Mapping[object, object]", value).items()}
+        case list() | tuple() | set() | frozenset():
+            result = [json_safe(one) for one in cast("list[object]", value)]
+        case _ if callable(tolist := getattr(value, "tolist", None)):
+            result = json_safe(tolist())
+        case _:
+            result = repr(value)
+    return result
+
+
+def finite(value: object) -> float | None:
+    """Return ``value`` as a float, or None when it is no finite real number. A bool is no number here."""
+    if getattr(value, "shape", None) == ():  # a numpy scalar, or an array without dimensions
+        value = cast("Any", value).item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[tuple[Point, object]]:
+    """Check what ``suggest`` returned.
+
+    Returns
+    -------
+    list of (point, id)
+        At most ``asked``; the id is the brain's own, or None.
+
+    Raises
+    ------
+    ValueError
+        When it is no sequence of mappings, holds too many, a foreign or missing actuator, a value that is no finite
+        number, or the same ``_id`` twice.
+    """
+    points = _mappings(result, "suggest")
+    if len(points) > asked:
+        raise ValueError(f"suggest was asked for {asked} and returned {len(points)} points; return at most that many")
+    found: list[tuple[Point, object]] = []
+    for index, mapping in enumerate(points):
+        brain_id = mapping.get(ID_KEY)
+        if brain_id is not None and any(brain_id == one for _, one in found):
+            raise ValueError(f"suggest returned the _id {brain_id!r} twice; make each unique")
+        found.append((_position(mapping, actuators, f"point {index} of suggest"), brain_id))
+    return found
+
+
+def best_point(entry: object, *, actuators: Sequence[str], suggestion_id: str | None) -> BestPoint:
+    """Turn one ``(id, point, outcome)`` of ``get_best_points`` into ours.
+
+    An outcome may be a ``(value, standard error)`` pair, as Ax gives it; outcomes that are no finite number are left
+    out.
+    """
+    _, point, outcome = cast("tuple[object, Mapping[str, object], Mapping[str, object]]", entry)
+    wanted = [name for name in actuators if name in point] if actuators else [name for name in point if name != ID_KEY]
+    positions = {name: finite(point[name]) for name in wanted}
+    return BestPoint(
+        id=suggestion_id,
+        point={name: value for name, value in positions.items() if value is not None},
+        outcome={
+            str(name): number
+            for name, value in outcome.items()
+            if name != ID_KEY and (number := finite(_without_error(value))) is not None
+        },
+    )
+
+
+def evaluated(
+    result: object, *, suggestions: Sequence[Mapping[str, Any]], actuators: Sequence[str]
+) -> list[dict[str, float]]:
+    """Check what an evaluate function returned, and put it in the order of ``suggestions``.
+
+    Parameters
+    ----------
+    result
+        A mapping of outcome name to number for a single suggestion, or a sequence of them, one for each suggestion:
+        matched by ``_id`` where they have it, else by order. Actuators in it are positions, so they are left out.
+
+    Raises
+    ------
+    ValueError
+        When outcomes are missing, foreign, empty or no finite numbers.
+    """
+    found = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
+    if len(found) != len(suggestions):
+        raise ValueError(f"evaluate got {len(suggestions)} suggestion(s) and returned {len(found)} outcome(s)")
+    ids = [one.get(ID_KEY, _MISSING) for one in found]
+    if any(one is not _MISSING for one in ids):
+        wanted = [one.get(ID_KEY) for one in suggestions]
+        if sorted(map(repr, ids)) != sorted(map(repr, wanted)):
+            raise ValueError("evaluate returned an _id that is none of the suggestions', or one twice; copy them over")
+        found = [found[ids.index(one)] for one in wanted]
+    return [_outcome(one, leave_out={ID_KEY, *actuators}) for one in found]
+
+
+def _mappings(result: object, method: str) -> list[Mapping[str, object]]:
+    if isinstance(result, Mapping | str | bytes) or not isinstance(result, Sequence):
+        raise ValueError(f"{method} returned {_kind(cast('object', result))}; return a list of dictionaries")  # noqa: TRY004 - bad value
+    items = list(cast("Sequence[object]", result))
+    for index, one in enumerate(items):
+        if not isinstance(one, Mapping):
+            raise ValueError(f"item {index} of {method} is {_kind(one)}; return a list of dictionaries")  # noqa: TRY004 - bad value
+    return cast("list[Mapping[str, object]]", items)
+
+
+def _position(mapping: Mapping[str, object], actuators: Sequence[str], where: str) -> Point:
+    given = set(mapping) - {ID_KEY}
+    if missing := sorted(set(actuators) - given):
+        raise ValueError(f"{where} lacks {', '.join(missing)}; the agent's actuators are {', '.join(actuators)}")
+    if foreign := sorted(map(str, given - set(actuators))):
+        raise ValueError(f"{where} has {', '.join(foreign)}, which is no actuator of the agent")
+    point: Point = {}
+    for name in actuators:
+        number = finite(mapping[name])
+        if number is None:
+            raise ValueError(f"{where} has no finite number for {name}, but {_kind(mapping[name])}")
+        point[name] = number
+    return point
+
+
+def _outcome(mapping: Mapping[str, object], *, leave_out: set[str]) -> dict[str, float]:
+    outcome: dict[str, float] = {}
+    for name, value in mapping.items():
+        if name in leave_out:
+            continue
+        number = finite(value)
+        if number is None:
+            raise ValueError(f"evaluate returned no finite number for {name}, but {_kind(value)}")
+        outcome[str(name)] = number
+    if not outcome:
+        raise ValueError("evaluate returned no outcome; return at least one, by name")
+    return outcome
+
+
+def _without_error(value: object) -> object:
+    return cast("tuple[object, ...]", value)[0] if isinstance(value, tuple) and value else cast("object", value)
+
+
+def _kind(value: object) -> str:
+    return repr(value) if value is None or isinstance(value, float) else f"something of type {type(value).__name__}"
