@@ -81,6 +81,10 @@ class RunEngineSource:
         self._thread.start()
         self._driver.listen(lambda name, document: self._queue.put((name, document)), self._after)
 
+    def put(self, name: str, document: Document) -> None:
+        """Take a document that somebody else measured; it goes the way of the RunEngine's own. From any thread."""
+        self._queue.put((name, document))
+
     def stop(self) -> None:
         """End, after the documents received were delivered. Stop the sink first: its last stop document comes here."""
         self._driver.unlisten()

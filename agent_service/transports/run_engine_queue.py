@@ -65,21 +65,23 @@ class Job:
         why
             What was raised, in one line, or nothing.
         """
-        uids = tuple(self.runs)
-        bad = next(((status, reason) for status, reason in self.runs.values() if status != "success"), None)
-        if self.abort_reason is not None and ended != "success":
-            return PlanResult("abort", self.abort_reason, uids)
+        status, reason = self._verdict(ended, why)
+        if self.abort_reason is not None and status != "success":
+            status, reason = "abort", self.abort_reason
+        return PlanResult(status, reason, tuple(self.runs))
+
+    def _verdict(self, ended: str, why: str) -> tuple[str, str]:
+        bad = next((run for run in self.runs.values() if run[0] != "success"), None)
         if why:
-            return PlanResult("fail", why, uids)
+            return "fail", why
         if ended == "abort":
-            said = bad[1] if bad is not None and bad[1] else "the plan asked for a pause where it cannot be resumed"
-            return PlanResult("abort", said, uids)
+            return "abort", (bad and bad[1]) or "the plan asked for a pause where it cannot be resumed"
         if bad is not None:
             status, reason = bad[0] or "fail", bad[1]
-            return PlanResult(status, reason or f"the run ended with exit_status {status}", uids)
-        if self.needs_run and not uids:
-            return PlanResult("fail", "the plan made no run")
-        return PlanResult("success", "", uids)
+            return status, reason or f"the run ended with exit_status {status}"
+        if self.needs_run and not self.runs:
+            return "fail", "the plan made no run"
+        return "success", ""
 
 
 class PlanQueue:

@@ -1,0 +1,36 @@
+"""The shipped plans, looked at message by message; tests/conformance/test_sinks.py runs them."""
+
+from ophyd.sim import SynAxis
+
+from agent_service.plans import acquire, move_to
+
+
+def test_acquire_makes_one_run_per_suggestion() -> None:
+    x, y = SynAxis(name="x"), SynAxis(name="y")
+    suggestions = [{"x": 1.0, "y": 2.0, "_id": "s1"}, {"x": 3.0, "y": 4.0}]
+    messages = list(acquire(suggestions, [x, y], [], {"sample": "gold"}))
+    starts = [message.kwargs for message in messages if message.command == "open_run"]
+    assert [start.get("agent_suggestion_uid") for start in starts] == ["s1", None]
+    assert [(start["plan_name"], start["sample"], start["num_points"]) for start in starts] == [
+        ("acquire", "gold", 1)
+    ] * 2
+    moves = [(message.obj.name, message.args[0]) for message in messages if message.command == "set"]
+    assert moves == [("x", 1.0), ("y", 2.0), ("x", 3.0), ("y", 4.0)]
+    assert [message.kwargs["name"] for message in messages if message.command == "create"] == ["primary"] * 2
+
+
+def test_acquire_without_actuators_reads_the_sensors() -> None:
+    sensor = SynAxis(name="sensor")
+    messages = list(acquire([{"_id": "s1"}], [], [sensor]))
+    assert [message.obj.name for message in messages if message.command == "read"] == ["sensor"]
+    assert not [message for message in messages if message.command == "set"]
+
+
+def test_move_to_moves_without_a_run() -> None:
+    x, y = SynAxis(name="x"), SynAxis(name="y")
+    messages = list(move_to({"x": 1.0, "y": 2.0}, [x, y]))
+    assert {(message.obj.name, message.args[0]) for message in messages if message.command == "set"} == {
+        ("x", 1.0),
+        ("y", 2.0),
+    }
+    assert "open_run" not in {message.command for message in messages}

@@ -1,0 +1,191 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent_service.errors import UnknownDevice, UnknownPlan, UsageError
+from agent_service.startup import Namespace, load
+
+
+class Axis:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self) -> dict:
+        return {}
+
+    def set(self, value: float) -> None: ...
+
+
+class Gauge:
+    name = "gauge"
+
+    def read(self) -> dict:
+        return {}
+
+
+class Anything:
+    """Answers to every attribute, as a lazy module does."""
+
+    def __getattr__(self, name: str) -> "Anything":
+        return self
+
+
+def my_plan(suggestions, actuators, sensors, md):
+    yield
+
+
+@pytest.fixture
+def names() -> dict[str, object]:
+    axis = Axis("axis")
+    return {"axis": axis, "gauge": Gauge(), "m1": Axis("tilt"), "my_plan": my_plan, "lazy": Anything(), "Axis": Axis}
+
+
+@pytest.fixture
+def namespace(names: dict[str, object]) -> Namespace:
+    return Namespace(names, source="the test's namespace")
+
+
+@pytest.fixture
+def clean_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_devices_and_plans(namespace: Namespace, names: dict[str, object]) -> None:
+    assert namespace.device("axis") is names["axis"]
+    assert namespace.device("tilt") is names["m1"], "a device is known by its own name too"
+    assert namespace.actuator("tilt") is names["m1"]
+    assert namespace.plan("my_plan") is my_plan
+    assert namespace.devices == ["axis", "gauge", "m1"]
+    assert namespace.plans == ["acquire", "my_plan"]
+
+
+def test_plans_from_elsewhere(namespace: Namespace, names: dict[str, object]) -> None:
+    from agent_service import plans
+
+    assert namespace.plan("acquire") is plans.acquire
+    assert namespace.plan("agent_service.plans:move_to") is plans.move_to
+    names["acquire"] = my_plan
+    assert namespace.plan("acquire") is my_plan, "a namespace's own plan goes before the built-in one"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("axes", "there is no device 'axes' in the test's namespace; did you mean 'axis'? it has axis, gauge, m1"),
+        ("my_plan", "'my_plan' in the test's namespace is of type function, not a device to read"),
+        ("Axis", "'Axis' in the test's namespace is of type type, not a device to read"),
+        ("lazy", "'lazy' in the test's namespace is of type Anything, not a device to read"),
+    ],
+)
+def test_unknown_device(namespace: Namespace, name: str, says: str) -> None:
+    with pytest.raises(UnknownDevice) as error:
+        namespace.device(name)
+    assert error.value.detail == says
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gauge", "the device 'gauge' has no set, so it cannot be an actuator; name it as a sensor"),
+        ("m1", "the device 'm1' calls itself 'tilt'; name it so as an actuator"),
+    ],
+)
+def test_no_actuator(namespace: Namespace, name: str, says: str) -> None:
+    with pytest.raises(UnknownDevice) as error:
+        namespace.actuator(name)
+    assert error.value.detail == says
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("my_plane", "did you mean 'my_plan'? it has acquire, my_plan"),
+        ("axis", "'axis' in the test's namespace is of type Axis, not a plan to call"),
+        ("no_such_module:plan", "importing 'no_such_module' raised ModuleNotFoundError"),
+        ("agent_service.plans:nothing", "the module 'agent_service.plans' has no 'nothing'"),
+        ("agent_service.plans:", "the module 'agent_service.plans' has no ''"),
+        (":plan", "importing '' raised ValueError"),
+    ],
+)
+def test_unknown_plan(namespace: Namespace, name: str, says: str) -> None:
+    with pytest.raises(UnknownPlan) as error:
+        namespace.plan(name)
+    assert says in error.value.detail
+
+
+def test_it_is_live(namespace: Namespace, names: dict[str, object]) -> None:
+    namespace.device("gauge")
+    del names["gauge"]
+    with pytest.raises(UnknownDevice, match="no device 'gauge'"):
+        namespace.device("gauge")
+
+
+def test_a_long_list_is_cut() -> None:
+    namespace = Namespace({f"axis_{n:02}": Axis(f"axis_{n:02}") for n in range(30)}, source="a big beamline")
+    with pytest.raises(UnknownDevice, match=r"axis_19 and 10 more$"):
+        namespace.device("laser")
+
+
+def test_the_default_is_made_when_there_is_no_startup() -> None:
+    axis = Axis("axis")
+    assert load(None, default=lambda: {"axis": axis}).device("axis") is axis
+
+
+@pytest.mark.usefixtures("clean_imports")
+def test_a_script_is_run_with_its_neighbours_importable(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_a_script.py").write_text("class Axis:\n    name = 'axis'\n    read = set = None\n")
+    script = tmp_path / "beamline.py"
+    script.write_text(
+        "from neighbour_of_a_script import Axis\naxis = Axis()\ndef drop():\n    global axis\n    del axis\n"
+    )
+    namespace = load(str(script), default=dict)
+    assert namespace.actuator("axis").name == "axis"
+    namespace.plan("drop")()
+    with pytest.raises(UnknownDevice):
+        namespace.device("axis")
+
+
+@pytest.mark.usefixtures("clean_imports")
+def test_a_module_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "a_startup_module.py").write_text("class Axis:\n    name = 'axis'\n    read = None\naxis = Axis()\n")
+    sys.path.insert(0, str(tmp_path))
+    assert load("a_startup_module", default=dict).devices == ["axis"]
+
+
+@pytest.mark.usefixtures("clean_imports")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1\nraise ValueError('no\\nbeam')\n", "raised ValueError: no beam (broken.py, line 2)"),
+        ("import sys\nsys.exit(3)\n", "raised SystemExit: 3 (broken.py, line 2)"),
+        ("import no_such_module\n", "raised ModuleNotFoundError: No module named 'no_such_module' (broken.py, line 1)"),
+        ("def :\n", "raised SyntaxError: "),
+    ],
+)
+def test_a_script_that_raises(tmp_path: Path, text: str, says: str) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(text)
+    with pytest.raises(UsageError) as error:
+        load(str(script), default=dict)
+    assert says in error.value.detail
+    assert str(script) in error.value.detail
+    assert "\n" not in error.value.detail
+    assert error.value.__cause__ is not None
+    assert "agent_service_startup_broken" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("startup", "says"),
+    [
+        ("no/such/script.py", "the startup script no/such/script.py does not exist"),
+        ("no_such.module", "the startup module 'no_such.module' cannot be imported: there is no module 'no_such'"),
+    ],
+)
+def test_nothing_there(startup: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        load(startup, default=dict)
