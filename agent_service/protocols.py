@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    import asyncio
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from datetime import datetime
 
     from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus
@@ -102,6 +103,14 @@ class Journal(Protocol):
         """
         ...
 
+    def post(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> asyncio.Future[Event]:
+        """Queue a fact without waiting; facts posted one after the other keep their order and share a commit."""
+        ...
+
+    def publish(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> None:
+        """Tell the followers something transient, which is not written."""
+        ...
+
     def read(
         self,
         *,
@@ -114,7 +123,7 @@ class Journal(Protocol):
         """Return facts in order. Blocks on the disk: call it from a worker thread, not from the event loop."""
         ...
 
-    def follow(self, *, after: int) -> AsyncIterator[Event]:
+    def follow(self, *, after: int) -> AsyncGenerator[Event]:
         """Yield facts newer than ``after`` for ever, each once and in order, transient events among them."""
         ...
 
@@ -124,6 +133,10 @@ class DocumentSource(Protocol):
 
     def start(self, on_document: Callable[[str, Document], None]) -> None:
         """Begin: ``on_document(name, document)`` is called in order, from one thread of the source's own."""
+        ...
+
+    def put(self, name: str, document: Document) -> None:
+        """Take a document of somebody else; it goes the way of the source's own. From any thread; never blocks."""
         ...
 
     def stop(self) -> None:
@@ -225,4 +238,8 @@ class PlanSink(Protocol):
 
     async def abort(self, reason: str) -> None:
         """Abort the plan under way, if any, withdraw those that wait, and latch ``held``."""
+        ...
+
+    def latch(self, reason: str) -> None:
+        """Be ``held`` from the start, as before the service ended; call it after `start`."""
         ...

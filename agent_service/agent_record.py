@@ -1,0 +1,173 @@
+"""What the service knows of one agent: a fold over the journal's facts, and nothing else.
+
+`AgentRecord.apply` is the only thing that changes a record. It is called with each fact as it is committed, and again
+with all of them when the service starts, so what is in memory is what the journal says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from agent_service.lifecycle import OPEN, AgentState, SuggestionState, legal_commands
+from agent_service.models import (
+    AgentSpec,
+    AgentStatus,
+    BestPoint,
+    Busy,
+    Counts,
+    Event,
+    EventKind,
+    Guardrails,
+    LastError,
+    LoopSpec,
+    Progress,
+    Report,
+    Suggestion,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_REMEMBERED = frozenset({EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind.CONFIG})
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """One agent, as the journal tells it.
+
+    Parameters
+    ----------
+    spec
+        Its present specification: patches are folded in.
+    created_at
+        Time of the fact that created it.
+    """
+
+    spec: AgentSpec
+    created_at: datetime
+    state: AgentState = AgentState.CREATED
+    reason: str | None = None
+    held: bool = False
+    started_at: datetime | None = None
+    suggestions: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
+    open: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
+    fates: Counter[SuggestionState] = field(default_factory=Counter[SuggestionState])
+    proposed_by: dict[str, str] = field(default_factory=dict[str, str])
+    best: list[BestPoint] = field(default_factory=list[BestPoint])
+    last_error: LastError | None = None
+    reports: list[Report] = field(default_factory=list[Report])
+    facts: list[Event] = field(default_factory=list[Event])
+    ingested_runs: set[str] = field(default_factory=set[str])
+    done: int = 0
+    failures_in_row: int = 0
+    last_failure: str = ""
+    ingests: int = 0
+
+    @classmethod
+    def created(cls, event: Event) -> Self:
+        """Begin a record with the fact that created the agent."""
+        return cls(spec=AgentSpec.model_validate(event.data["spec"]), created_at=event.time)
+
+    def apply(self, event: Event) -> None:
+        """Take a fact in."""
+        data: dict[str, Any] = event.data
+        if event.kind in _REMEMBERED:
+            self.facts.append(event)
+        if event.kind is EventKind.AGENT_STATE:
+            self._apply_state(event, data)
+        elif event.kind is EventKind.SUGGESTION_STATE:
+            self._apply_suggestion(event, data)
+        elif event.kind is EventKind.INGEST:
+            self.ingests += 1
+            self.ingested_runs.update(data["run_uids"])
+            self.best = [BestPoint.model_validate(one) for one in data["best"]]
+        elif event.kind is EventKind.REPORT:
+            self.reports.append(Report(seq=event.seq or 0, at=event.time, report=data["report"]))
+        elif event.kind is EventKind.CONFIG:
+            self._apply_config(data)
+
+    def _apply_state(self, event: Event, data: dict[str, Any]) -> None:
+        self.state = AgentState(data["state"])
+        self.reason = data.get("reason")
+        self.held = bool(data.get("held"))
+        if self.state is AgentState.STARTING:
+            self.started_at = event.time
+            self.failures_in_row = 0
+        if error := data.get("error"):
+            self.last_error = LastError(**error, at=event.time)
+
+    def _apply_suggestion(self, event: Event, data: dict[str, Any]) -> None:
+        state = SuggestionState(data["state"])
+        if state is SuggestionState.PROPOSED:
+            self.proposed_by[data["id"]] = data["by"]
+            new = Suggestion(
+                id=data["id"],
+                agent=self.spec.name,
+                state=state,
+                point=data["point"],
+                plan=data.get("plan"),
+                retry_of=data.get("retry_of"),
+                created_at=event.time,
+                updated_at=event.time,
+            )
+        else:
+            old = self.suggestions[data["id"]]
+            self.fates[old.state] -= 1
+            changed = {key: data[key] for key in ("run_uid", "outcome", "reason", "point") if key in data}
+            new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
+        self.fates[state] += 1
+        self.suggestions[new.id] = new
+        if state in OPEN:
+            self.open[new.id] = new
+        else:
+            self.open.pop(new.id, None)
+        if state is SuggestionState.INGESTED:
+            self.failures_in_row = 0
+            self.done += new.run_uid is not None
+        elif data.get("fault"):
+            self.failures_in_row += 1
+            self.last_failure = new.reason or ""
+
+    def _apply_config(self, data: dict[str, Any]) -> None:
+        if "config" in data:
+            self.spec = self.spec.model_copy(update={"config": data["config"]})
+        if "loop" in data:
+            self.spec = self.spec.model_copy(update={"loop": LoopSpec.model_validate(data["loop"])})
+            self.failures_in_row = 0
+        if "guardrails" in data:
+            self.spec = self.spec.model_copy(update={"guardrails": Guardrails.model_validate(data["guardrails"])})
+
+    def open_in(self, *states: SuggestionState) -> list[Suggestion]:
+        """Return the open suggestions in one of ``states``, oldest first."""
+        return [one for one in self.open.values() if one.state in states]
+
+    def counts(self) -> Counts:
+        """Return how many suggestions met which fate."""
+        return Counts(
+            suggested=len(self.suggestions),
+            ingested=self.fates[SuggestionState.INGESTED],
+            failed=self.fates[SuggestionState.FAILED],
+            pending=len(self.open),
+        )
+
+    def status(self, *, executor: str, busy: Busy | None) -> AgentStatus:
+        """Return the agent as the API shows it."""
+        return AgentStatus(
+            name=self.spec.name,
+            state=self.state,
+            reason=self.reason,
+            type=self.spec.type,
+            executor=executor,
+            config=self.spec.config,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            progress=Progress(done=self.done, total=self.spec.loop.max_runs),
+            counts=self.counts(),
+            best=self.best[0] if self.best else None,
+            last_error=self.last_error,
+            busy=busy,
+            legal=[str(command) for command in legal_commands(self.state)],
+            spec=self.spec,
+        )

@@ -1,0 +1,331 @@
+"""One hosted agent: its record, the handle on its brain, and the facts that calls of the brain become.
+
+Each call follows one pattern: check, call the brain in its executor, write the facts, answer. What the brain showed of
+itself after the call (best points, variables, whether to stop) is kept, so that reads never ask it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service import agent_types, outcomes
+from agent_service.adapters.optimizer import OptimizerAdapter, Traits, View
+from agent_service.errors import (
+    AgentFault,
+    Conflict,
+    DeadlineExceeded,
+    NotFound,
+    ServiceError,
+)
+from agent_service.lifecycle import AgentState, SuggestionState, check_agent, check_suggestion
+from agent_service.models import ID_KEY, Busy, EventKind, Report, Suggestion, Variable
+from agent_service.points import TAKES_OUTCOME
+from agent_service.replay import facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent_service.agent_record import AgentRecord
+    from agent_service.models import AgentSpec, AgentStatus
+    from agent_service.protocols import AgentHandle, Executor, Journal
+
+_ENDING: Final = frozenset({AgentState.STOPPING, AgentState.STOPPED})
+
+
+class HostedAgent:
+    """One agent of the service; belongs to the event loop.
+
+    Parameters
+    ----------
+    record
+        What the journal says of it.
+    journal
+        Where its facts go.
+    executor
+        Where its brain lives.
+    """
+
+    def __init__(self, record: AgentRecord, *, journal: Journal, executor: Executor) -> None:
+        self.record = record
+        self.wake = asyncio.Event()
+        self.stop_reason: str | None = None
+        self.fault: ServiceError | None = None
+        self.traits = Traits()
+        self.variables: dict[str, Variable] = {}
+        self._journal = journal
+        self._executor = executor
+        self._handle: AgentHandle | None = None
+        self._turn = asyncio.Lock()
+        self._fates = asyncio.Lock()
+        self._status: bytes | None = None
+        self._changed: asyncio.Future[None] | None = None
+
+    # what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.record.spec.name
+
+    @property
+    def spec(self) -> AgentSpec:
+        """Its present specification."""
+        return self.record.spec
+
+    @property
+    def busy(self) -> Busy | None:
+        """The call its brain is in, if any."""
+        present = self._handle.busy if self._handle else None
+        return Busy(call=present[0], since=present[1]) if present else None
+
+    def status(self) -> AgentStatus:
+        """Return the agent as the API shows it, from memory."""
+        return self.record.status(executor=self._executor.kind, busy=self.busy)
+
+    def status_json(self) -> bytes:
+        """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent."""
+        if self._status is None:
+            self._status = self.status().model_dump_json().encode()
+        return self._status
+
+    def touched(self) -> None:
+        """Something changed: the status is made anew, and the agent's loop looks again."""
+        self._status = None
+        self.wake.set()
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
+
+    def changed(self) -> asyncio.Future[None]:
+        """Return a future that is done at the next change of the agent; share it, never cancel it."""
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        return self._changed
+
+    # facts --------------------------------------------------------------------------------------------------------
+
+    async def become(self, state: AgentState, reason: str | None = None, **more: Any) -> None:
+        """Write the fact that the agent is in ``state`` now.
+
+        Raises
+        ------
+        IllegalTransition
+            When the state machine has no such transition.
+        """
+        check_agent(self.record.state, state)
+        await self._journal.append(EventKind.AGENT_STATE, self.name, {"state": state, "reason": reason, **more})
+
+    async def failed(self, error: ServiceError, *, during: str) -> None:
+        """Write the fact that the agent failed, and discard its brain; does nothing when it is ending anyway."""
+        await self.discard()
+        if self.record.state in _ENDING or self.record.state is AgentState.FAILED:
+            return
+        self.fault = error
+        trace = error.traceback if isinstance(error, AgentFault) else None
+        told = {"code": error.code, "message": f"{during}: {error.detail}", "traceback": trace}
+        await self.become(AgentState.FAILED, f"{during} failed: {error.detail}", error=told)
+
+    async def advance(self, suggestion_id: str, state: SuggestionState, **data: Any) -> Suggestion:
+        """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
+
+        Raises
+        ------
+        IllegalTransition
+            When its fate does not allow that.
+        """
+        async with self._fates:
+            check_suggestion(self.suggestion(suggestion_id).state, state)
+            await self._journal.append(
+                EventKind.SUGGESTION_STATE, self.name, {"id": suggestion_id, "state": state, **data}
+            )
+        return self.record.suggestions[suggestion_id]
+
+    async def configured(self, **data: Any) -> None:
+        """Write a change of its configuration."""
+        await self._journal.append(EventKind.CONFIG, self.name, data)
+
+    def suggestion(self, suggestion_id: str) -> Suggestion:
+        """Return one of its suggestions, or raise `NotFound`."""
+        try:
+            return self.record.suggestions[suggestion_id]
+        except KeyError:
+            raise NotFound(f"agent {self.name!r} has no suggestion {suggestion_id}") from None
+
+    # the brain ----------------------------------------------------------------------------------------------------
+
+    async def build(self, config: Mapping[str, Any] | None = None) -> None:
+        """Build the brain where it will live, and bring it to where the journal says it was.
+
+        Parameters
+        ----------
+        config
+            Another configuration than the record's, to try it before it becomes a fact.
+
+        Raises
+        ------
+        AgentFault, DeadlineExceeded
+            When the brain cannot be built or replayed; the present one, if any, stays then.
+        """
+        spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
+        deadline = spec.timeouts.suggest
+
+        def make() -> object:
+            brain = agent_types.resolve(spec.type).build(spec)
+            evaluate = outcomes.load_function(spec.evaluate) if spec.evaluate else None
+            return OptimizerAdapter(brain, spec=spec, evaluate=evaluate)
+
+        async with self._turn:
+            handle = await self._executor.start(make, name=self.name, timeout_s=deadline)
+            try:
+                view: View = await handle.call("replay", facts_of(self.record), timeout_s=deadline)
+                traits: Traits = await handle.call("traits", timeout_s=deadline)
+            except BaseException:
+                await handle.close()
+                raise
+            await self.discard()
+            self._handle, self.traits, self.fault = handle, traits, None
+            self._remember(view)
+
+    async def discard(self) -> None:
+        """Discard the brain; a call under way is abandoned."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            await handle.close()
+        self.touched()
+
+    async def abandon_call(self) -> None:
+        """Abandon the call under way, if there is one; the brain is gone with it."""
+        if self.busy is not None:
+            await self.discard()
+
+    async def suggest(self, n_points: int, *, by: str) -> list[Suggestion]:
+        """Ask the brain for points; they are ``proposed`` facts when this returns.
+
+        Parameters
+        ----------
+        n_points
+            How many to ask for; the brain may give fewer.
+        by
+            ``loop`` or ``person``: the loop submits only its own.
+        """
+        ids = [str(uuid.uuid4()) for _ in range(n_points)]
+        async with self._turn:
+            proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
+            fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by}
+            posted = [
+                self._journal.post(
+                    EventKind.SUGGESTION_STATE,
+                    self.name,
+                    {"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact},
+                )
+                for one in proposals
+            ]
+            await asyncio.gather(*posted)
+        self._remember(view)
+        return [self.record.suggestions[one.id] for one in proposals]
+
+    async def ingest(self, points: Sequence[Mapping[str, Any]], *, run_uids: Sequence[str] = ()) -> int:
+        """Tell the brain outcomes; returns how many points, when they are facts.
+
+        Parameters
+        ----------
+        points
+            As `checked` returns them, or from the loop: actuators, outcomes and perhaps ``_id``.
+        run_uids
+            The runs that measured them.
+        """
+        told = [one[ID_KEY] for one in points if one.get(ID_KEY)]
+        async with self._turn:
+            view: View = await self._call("ingest", points, timeout_s=self.spec.timeouts.ingest)
+            best = [one.model_dump(mode="json") for one in view.best]
+            fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
+            async with self._fates:
+                posted = [self._journal.post(EventKind.INGEST, self.name, fact)]
+                posted += [
+                    self._journal.post(
+                        EventKind.SUGGESTION_STATE, self.name, {"id": one, "state": SuggestionState.INGESTED}
+                    )
+                    for one in told
+                    if self.suggestion(one).state in TAKES_OUTCOME
+                ]
+                await asyncio.gather(*posted)
+        self._remember(view)
+        return len(points)
+
+    async def fail_suggestion(
+        self, suggestion: Suggestion, state: SuggestionState, reason: str, *, fault: bool
+    ) -> None:
+        """Close a suggestion without an outcome, and tell the brain where it can be told."""
+        await self.advance(suggestion.id, state, reason=reason, fault=fault)
+        point = {**suggestion.point, ID_KEY: suggestion.id}
+        async with self._turn:
+            if self._handle is not None:
+                self._remember(await self._call("fail", [point], timeout_s=self.spec.timeouts.ingest))
+
+    async def edit(self, suggestion: Suggestion, point: Mapping[str, float]) -> None:
+        """Tell the brain that a person approved another point than it suggested."""
+        async with self._turn:
+            if self._handle is not None:
+                await self._call("edit", suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest)
+
+    async def evaluate(self, run_or_uid: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Let the user's function find the outcomes of a run, in the agent's executor.
+
+        Raises
+        ------
+        AgentFault, DeadlineExceeded
+            When the function raises or takes too long; that fails the suggestion, not the agent.
+        """
+        async with self._turn:
+            handle = self._alive()
+            return await handle.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
+
+    async def report(self) -> Report:
+        """Ask the brain what it thinks, and write it down.
+
+        Raises
+        ------
+        NotFound
+            When the brain has no ``report``.
+        """
+        async with self._turn:
+            said, view = await self._call("report", timeout_s=self.spec.timeouts.report)
+        self._remember(view)
+        if said is None:
+            raise NotFound(f"agent type {self.spec.type!r} has no report method; give it one to see what it thinks")
+        event = await self._journal.append(EventKind.REPORT, self.name, {"report": said})
+        return Report(seq=event.seq or 0, at=event.time, report=said)
+
+    async def set_variable(self, name: str, value: Any) -> Variable:
+        """Set a variable of the brain when its turn comes."""
+        async with self._turn:
+            view: View = await self._call("set_variable", name, value, timeout_s=self.spec.timeouts.ingest)
+            await self.configured(variable=name, value=value)
+        self._remember(view)
+        return self.variables[name]
+
+    def _alive(self) -> AgentHandle:
+        if self._handle is None:
+            raise Conflict(f"agent {self.name!r} is {self.record.state}: its brain is not there; start it")
+        return self._handle
+
+    async def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        """Call the brain; its fault is the agent's end, unless the service itself took the brain away meanwhile."""
+        handle = self._alive()
+        self._status = None
+        try:
+            return await handle.call(method, *args, timeout_s=timeout_s)
+        except (AgentFault, DeadlineExceeded) as error:
+            if self._handle is not handle:
+                raise Conflict(f"agent {self.name!r} was stopped during {method}") from error
+            await self.failed(error, during=method)
+            raise
+        finally:
+            self._status = None
+
+    def _remember(self, view: View) -> None:
+        self.stop_reason = view.stop
+        self.variables = {one.name: one for one in view.variables}
+        self.touched()

@@ -1,0 +1,105 @@
+"""From documents to those who wait for them: a suggestion's loop, and the agents that listen to every run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from agent_service.runs import Run, RunAssembler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from agent_service.protocols import Document
+
+
+class Expectation:
+    """A run that somebody waits for: its start, then all of it.
+
+    Examples
+    --------
+    A loop enters it before it submits the plan, so that no document can come too early::
+
+        with listener.expect(suggestion.id) as expected:
+            result = await sink.run(order)
+            run = await expected.finished
+    """
+
+    def __init__(self, listener: Listener, suggestion_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.suggestion_id = suggestion_id
+        self.started: asyncio.Future[str] = loop.create_future()
+        self.finished: asyncio.Future[Run] = loop.create_future()
+        self._listener = listener
+
+    def __enter__(self) -> Self:
+        self._listener.expected[self.suggestion_id] = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.expected.pop(self.suggestion_id, None)
+        self.started.cancel()
+        self.finished.cancel()
+
+
+class Listener:
+    """Takes every document of every source, in order, on the event loop.
+
+    Parameters
+    ----------
+    everyone
+        Gives the inboxes of the agents that listen to all runs.
+    late
+        Gives the inbox of the agent whose suggestion a run carries though no loop waits for it, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        everyone: Callable[[], Iterable[Callable[[Run], None]]],
+        late: Callable[[str], Callable[[Run], None] | None],
+    ) -> None:
+        self.expected: dict[str, Expectation] = {}
+        self._everyone = everyone
+        self._late = late
+        self._assembler = RunAssembler(wanted=self._wanted)
+
+    def expect(self, suggestion_id: str) -> Expectation:
+        """Return an expectation of the run for a suggestion; enter it before the plan can run."""
+        return Expectation(self, suggestion_id)
+
+    def take(self, name: str, doc: Document) -> None:
+        """Take a document: cheap, never raises for what is in it."""
+        if name == "start":
+            expected = self.expected.get(_suggestion_of(doc))
+            if expected is not None and not expected.started.done():
+                expected.started.set_result(str(doc.get("uid")))
+        run = self._assembler.take(name, doc)
+        if run is not None:
+            self._deliver(run)
+
+    def _wanted(self, start: Document) -> bool:
+        suggestion_id = _suggestion_of(start)
+        if suggestion_id in self.expected or any(True for _ in self._everyone()):
+            return True
+        return bool(suggestion_id) and self._late(suggestion_id) is not None
+
+    def _deliver(self, run: Run) -> None:
+        suggestion_id = _suggestion_of(run.start)
+        expected = self.expected.get(suggestion_id)
+        owner: Callable[[Run], None] | None = None
+        if expected is not None and not expected.finished.done():
+            expected.finished.set_result(run)
+        elif suggestion_id and (owner := self._late(suggestion_id)) is not None:
+            owner(run)
+        for inbox in self._everyone():
+            if inbox != owner:
+                inbox(run)
+
+
+def _suggestion_of(start: Document) -> str:
+    found: Any = start.get("agent_suggestion_uid")
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,287 @@
+"""One agent's loop: suggest, check, approve, submit, wait for the run, find its outcome, ingest; and again.
+
+The way of a document: source -> listener -> here (`_measure`) -> outcome -> executor (`HostedAgent.ingest`) ->
+journal -> followers. One plan of an agent is in the sink at a time; while the next one of a batch runs, the outcome of
+the last is ingested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service import guardrails, outcomes
+from agent_service.errors import (
+    AgentFault,
+    BackendUnavailable,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    OutOfBounds,
+    QueueHeld,
+    ServiceError,
+)
+from agent_service.lifecycle import AgentState, SuggestionState
+from agent_service.models import ID_KEY, EventKind
+from agent_service.protocols import PlanOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent_service.hosted import HostedAgent
+    from agent_service.listener import Expectation, Listener
+    from agent_service.models import Suggestion
+    from agent_service.protocols import Journal, PlanResult, PlanSink
+    from agent_service.runs import Run
+
+STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
+"""How long the stop document of a run may follow the end of its plan."""
+
+TAKES_LATE_RUN: Final = frozenset({SuggestionState.EXPIRED, SuggestionState.ABANDONED})
+"""Fates after which a run that comes late is still ingested, once."""
+
+_log = logging.getLogger(__name__)
+_S = SuggestionState
+
+
+class AgentLoop:
+    """Drives one agent while it is running or paused.
+
+    Parameters
+    ----------
+    agent
+        The agent.
+    sink
+        Where its plans go.
+    listener
+        Where its runs come from.
+    journal
+        For log lines that the event stream shows.
+    archived
+        ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
+    """
+
+    def __init__(
+        self,
+        agent: HostedAgent,
+        *,
+        sink: PlanSink,
+        listener: Listener,
+        journal: Journal,
+        archived: Callable[[str, float], Awaitable[None]],
+    ) -> None:
+        self.stopping = False
+        self._agent = agent
+        self._sink = sink
+        self._listener = listener
+        self._journal = journal
+        self._archived = archived
+        self._inbox: deque[Run] = deque()
+        self._pending_outcomes: set[asyncio.Task[None]] = set()
+
+    def take_run(self, run: Run) -> None:
+        """Take a run that was not submitted by this loop: somebody else's, or one that comes late."""
+        if run.uid not in self._agent.record.ingested_runs:
+            self._inbox.append(run)
+            self._agent.wake.set()
+
+    async def run(self) -> str | None:
+        """Drive the agent until it stops or fails; returns why it stopped, None when it was told to or failed."""
+        try:
+            return await self._drive()
+        finally:
+            await self._settle_outcomes(quietly=True)
+
+    # the cycle ----------------------------------------------------------------------------------------------------
+
+    async def _drive(self) -> str | None:
+        agent, record = self._agent, self._agent.record
+        for left in record.open_in(_S.MEASURED):  # measured before a stop or a crash, not ingested yet
+            await self._ingest(left)
+        while not self.stopping and record.state in (AgentState.RUNNING, AgentState.PAUSED):
+            agent.wake.clear()
+            if record.state is AgentState.PAUSED:
+                await agent.wake.wait()
+            elif self._inbox:
+                await self._take_foreign(self._inbox.popleft())
+            elif approved := record.open_in(_S.APPROVED):
+                await self._measure(approved[0])
+            elif self._pending_outcomes:
+                await self._settle_outcomes()
+            elif reason := self._finished():
+                return reason
+            elif self._awaits_approval() or not await self._propose():
+                await self._wait()
+        return None
+
+    def _finished(self) -> str | None:
+        record, limits = self._agent.record, self._agent.spec.loop
+        if limits.max_runs is not None and record.done >= limits.max_runs:
+            return f"max_runs reached ({record.done} of {limits.max_runs})"
+        if record.failures_in_row >= limits.max_failures:
+            return f"{record.failures_in_row} failures in a row (max_failures); the last: {record.last_failure}"
+        return self._agent.stop_reason
+
+    def _awaits_approval(self) -> bool:
+        by = self._agent.record.proposed_by
+        return any(by[one.id] == "loop" for one in self._agent.record.open_in(_S.PROPOSED))
+
+    async def _propose(self) -> bool:
+        """Ask the brain for the next batch; False when it has nothing to say now."""
+        agent, spec = self._agent, self._agent.spec
+        if not agent.traits.suggests:
+            return False
+        n_points = spec.loop.n_points
+        if spec.loop.max_runs is not None:
+            n_points = min(n_points, spec.loop.max_runs - agent.record.done)
+        batch = await agent.suggest(n_points, by="loop")
+        if not batch and spec.listen == "own":
+            agent.stop_reason = "the agent has nothing more to suggest"
+            return True
+        for suggestion in batch:
+            if await self._allowed(suggestion) and spec.loop.approval == "auto":
+                await agent.advance(suggestion.id, _S.APPROVED)
+        return bool(batch)
+
+    async def _wait(self) -> None:
+        if not self._inbox and not self.stopping:
+            await self._agent.wake.wait()
+
+    async def _allowed(self, suggestion: Suggestion) -> bool:
+        try:
+            guardrails.check(suggestion.point, self._agent.spec.guardrails)
+        except OutOfBounds as error:
+            await self._agent.fail_suggestion(suggestion, _S.REJECTED, error.detail, fault=True)
+            return False
+        return True
+
+    # one suggestion -----------------------------------------------------------------------------------------------
+
+    async def _measure(self, suggestion: Suggestion) -> None:
+        """Submit an approved suggestion and wait until its plan ended; its outcome is taken in the background."""
+        agent = self._agent
+        if not await self._allowed(suggestion):
+            return
+        with self._listener.expect(suggestion.id) as expected:
+            await agent.advance(suggestion.id, _S.SUBMITTED)
+            try:
+                result = await self._submit(suggestion, expected)
+            except QueueHeld as error:
+                await self._fail(suggestion, error.detail, fault=False)
+                return
+            if result.exit_status != "success":
+                await self._fail(suggestion, result.reason or result.exit_status, fault=result.exit_status == "fail")
+                return
+            try:
+                run = await asyncio.wait_for(expected.finished, STOP_DOCUMENT_TIMEOUT_S)
+            except TimeoutError:
+                await self._fail(suggestion, "the plan ended, but the stop document of its run did not come")
+                return
+        task = asyncio.ensure_future(self._outcome(suggestion, run))
+        self._pending_outcomes.add(task)
+        task.add_done_callback(lambda _: agent.wake.set())
+
+    async def _submit(self, suggestion: Suggestion, expected: Expectation) -> PlanResult:
+        agent = self._agent
+        order = PlanOrder(
+            suggestion_id=suggestion.id,
+            agent=agent.name,
+            point=suggestion.point,
+            plan=agent.spec.plan,
+            actuators=tuple(agent.spec.actuators),
+            sensors=tuple(agent.spec.sensors),
+        )
+        plan = asyncio.ensure_future(self._sink.run(order))
+        try:
+            await asyncio.wait({plan, expected.started}, return_when=asyncio.FIRST_COMPLETED)
+            if not expected.started.done() and not plan.exception() and plan.result().run_uids:
+                await asyncio.wait({expected.started}, timeout=STOP_DOCUMENT_TIMEOUT_S)
+            if expected.started.done():
+                await agent.advance(suggestion.id, _S.RUNNING, run_uid=expected.started.result())
+            return await plan
+        finally:
+            plan.cancel()
+
+    async def _fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True) -> None:
+        if self._agent.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
+            await self._agent.fail_suggestion(suggestion, _S.FAILED, reason, fault=fault)
+
+    async def _outcome(self, suggestion: Suggestion, run: Run) -> None:
+        """Find the outcome of a suggestion's run, and ingest it once."""
+        agent = self._agent
+        try:
+            outcome = await self._evaluate(run, suggestion.point, id_=suggestion.id)
+        except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
+            await self._fail(suggestion, error.detail)
+            return
+        if agent.suggestion(suggestion.id).state is not _S.RUNNING:
+            return  # somebody ingested it by hand meanwhile
+        await self._ingest(await agent.advance(suggestion.id, _S.MEASURED, outcome=outcome))
+
+    async def _ingest(self, measured: Suggestion) -> None:
+        point = {**measured.point, **(measured.outcome or {}), ID_KEY: measured.id}
+        uids = [measured.run_uid] if measured.run_uid else []
+        await self._agent.ingest([point], run_uids=uids)
+        await self._report_if_due()
+
+    async def _report_if_due(self) -> None:
+        every = self._agent.spec.loop.report_every
+        if every and self._agent.record.ingests % every == 0:
+            try:
+                await self._agent.report()
+            except NotFound as error:
+                self._log(error.detail)
+
+    async def _evaluate(self, run: Run, point: dict[str, float], *, id_: str) -> dict[str, float]:
+        """Find a run's outcome: by field, or by the user's function, which may want the run in the catalogue."""
+        spec = self._agent.spec
+        if not spec.evaluate:
+            return outcomes.by_field(run, spec.outcomes)
+        subject: object = run
+        if self._agent.traits.wants_uid:
+            await self._archived(run.uid, spec.timeouts.evaluate)
+            subject = run.uid
+        return (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]
+
+    async def _settle_outcomes(self, *, quietly: bool = False) -> None:
+        tasks, self._pending_outcomes = self._pending_outcomes, set()
+        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in results:
+            if isinstance(error, BaseException) and not (quietly and isinstance(error, ServiceError)):
+                raise error
+
+    # other runs ---------------------------------------------------------------------------------------------------
+
+    async def take_past_run(self, run: Run) -> None:
+        """Ingest a complete run that this loop did not submit, once; a suggestion of this agent keeps its id.
+
+        Raises
+        ------
+        InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable
+            When the run has no outcome for this agent.
+        """
+        agent, spec = self._agent, self._agent.spec
+        if run.uid in agent.record.ingested_runs or (run.stop or {}).get("exit_status") != "success":
+            return
+        own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
+        if own is not None and own.state not in TAKES_LATE_RUN:
+            return
+        point = own.point if own else outcomes.actuators_of(run, spec.actuators)
+        outcome = await self._evaluate(run, point, id_=own.id if own else run.uid)
+        await agent.ingest([{**point, **outcome, **({ID_KEY: own.id} if own else {})}], run_uids=[run.uid])
+        await self._report_if_due()
+
+    async def _take_foreign(self, run: Run) -> None:
+        """Take a run that came by itself; one that has no outcome for this agent is passed over and logged."""
+        try:
+            await self.take_past_run(run)
+        except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
+            if self._agent.record.state is AgentState.FAILED:
+                raise
+            self._log(f"run {run.uid} was not ingested: {error.detail}")
+
+    def _log(self, message: str) -> None:
+        _log.info("agent %s: %s", self._agent.name, message)
+        self._journal.publish(EventKind.LOG, self._agent.name, {"level": "info", "message": message})

@@ -1,0 +1,110 @@
+"""The plan queue as people steer it: pause, resume, abort, each a fact; an abort latches until somebody resumes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agent_service.errors import BackendUnavailable, QueueHeld
+from agent_service.models import EventKind, QueueState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent_service.models import Event, Point, QueueStatus
+    from agent_service.protocols import Journal, PlanSink
+
+
+class PlanQueue:
+    """Steers the plan sink; belongs to the event loop.
+
+    Parameters
+    ----------
+    sink
+        Where plans go.
+    journal
+        Where the commands are written.
+    on_hold
+        Awaited with ``(held, reason)`` whenever the latch falls or is released.
+    """
+
+    def __init__(self, sink: PlanSink, *, journal: Journal, on_hold: Callable[[bool, str], Awaitable[None]]) -> None:
+        self.sink = sink
+        self._journal = journal
+        self._on_hold = on_hold
+        self._held = False
+        self._last_reason: str | None = None
+        self._told: asyncio.Task[None] | None = None
+
+    @property
+    def status(self) -> QueueStatus:
+        """What runs and what waits, from memory."""
+        return self.sink.status
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody aborted and nobody resumed since."""
+        return self.sink.status.state is QueueState.HELD
+
+    def refuse_held(self) -> None:
+        """Raise `QueueHeld` while the queue is held."""
+        if self.held:
+            raise QueueHeld(
+                "the plan queue is held since somebody aborted; resume the queue first: POST /api/v1/queue/resume",
+                legal=["resume"],
+            )
+
+    def apply(self, event: Event) -> None:
+        """Take a fact about the queue in, so that a hold survives a restart of the service."""
+        self._last_reason = str(event.data.get("reason")) if event.data.get("state") == QueueState.HELD else None
+
+    def start(self) -> None:
+        """Begin to take plans; held, if the journal says so."""
+        self.sink.start(self._changed)
+        if self._last_reason is not None:
+            self.sink.latch(self._last_reason)
+
+    async def pause(self) -> None:
+        """Pause the plan under way at its next checkpoint, and hold back the next ones."""
+        await self.sink.pause()
+        await self._fact("pause", None)
+
+    async def resume(self) -> None:
+        """Go on, and release the latch; the agents that the hold paused go on too."""
+        await self.sink.resume()
+        await self._fact("resume", None)
+
+    async def abort(self, reason: str) -> None:
+        """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait."""
+        said = reason or "aborted by a person"
+        await self.sink.abort(said)
+        await self._fact("abort", said)
+
+    async def move(self, agent: str, point: Point) -> None:
+        """Move actuators to a point, for an agent, without a run.
+
+        Raises
+        ------
+        BackendUnavailable
+            When the move failed or was aborted.
+        """
+        self.refuse_held()
+        fact = {"command": "move", "point": point, "state": self.status.state, "reason": None}
+        await self._journal.append(EventKind.QUEUE_STATE, agent, fact)
+        result = await self.sink.move(point)
+        if result.exit_status != "success":
+            raise BackendUnavailable(f"the move failed: {result.reason}")
+
+    async def _fact(self, command: str, reason: str | None) -> None:
+        data = {"command": command, "state": self.status.state, "reason": reason}
+        await self._journal.append(EventKind.QUEUE_STATE, None, data)
+
+    def _changed(self) -> None:
+        status = self.status
+        self._journal.publish(EventKind.PROGRESS, None, {"queue": status.model_dump(mode="json")})
+        if self.held != self._held:
+            self._held = self.held
+            self._told = asyncio.ensure_future(self._tell(f"the queue is held: {status.reason or 'aborted'}"))
+
+    async def _tell(self, reason: str) -> None:
+        await self._on_hold(self._held, reason)

@@ -1,0 +1,58 @@
+"""From an agent's facts in the journal to what its adapter replays when the brain is rebuilt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.adapters.facts import EditFact, Fact, FailFact, IngestFact, SuggestFact, VariableFact
+from agent_service.lifecycle import SuggestionState
+from agent_service.models import ID_KEY, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent_service.agent_record import AgentRecord
+    from agent_service.models import Event
+
+_WITHOUT_OUTCOME: Final = frozenset(
+    {SuggestionState.REJECTED, SuggestionState.EXPIRED, SuggestionState.FAILED, SuggestionState.ABANDONED}
+)
+
+
+def facts_of(record: AgentRecord) -> list[Fact]:
+    """Return what happened to an agent's brain, in the order in which it happened."""
+    facts: list[Fact] = []
+    batch: list[Event] = []
+    for event in record.facts:
+        data: dict[str, Any] = event.data
+        state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
+        together = not batch or event.seq == (batch[-1].seq or 0) + 1
+        if state == SuggestionState.PROPOSED and together:
+            batch.append(event)
+            continue
+        facts.extend(_suggested(batch))
+        batch = [event] if state == SuggestionState.PROPOSED else []
+        if event.kind is EventKind.INGEST:
+            facts.append(IngestFact(points=tuple(data["points"])))
+        elif event.kind is EventKind.CONFIG and "variable" in data:
+            facts.append(VariableFact(name=data["variable"], value=data["value"]))
+        elif state in _WITHOUT_OUTCOME:
+            point = {**record.suggestions[data["id"]].point, ID_KEY: data["id"]}
+            facts.append(FailFact(points=(point,)))
+        elif state == SuggestionState.APPROVED and "point" in data:
+            facts.append(EditFact(id=data["id"], point=data["point"]))
+    facts.extend(_suggested(batch))
+    return facts
+
+
+def _suggested(batch: list[Event]) -> Iterable[SuggestFact]:
+    if not batch:
+        return []
+    told: list[dict[str, Any]] = [event.data for event in batch]
+    return [
+        SuggestFact(
+            ids=tuple(one["id"] for one in told),
+            points=tuple(one["point"] for one in told),
+            brain_ids=tuple(one.get("brain_id") for one in told),
+        )
+    ]

@@ -1,0 +1,113 @@
+"""The application: the one place that names concrete classes and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from fastapi import Depends, FastAPI
+
+import agent_service
+from agent_service import beamline, startup
+from agent_service.archive import Archive
+from agent_service.config import ServiceConfig, config_from_environment
+from agent_service.executors.thread import ThreadExecutor
+from agent_service.journal import SqlJournal
+from agent_service.server import gate, problems
+from agent_service.server.auth import authenticated
+from agent_service.server.routes import agents, brain, documents, events, health, queue, suggestions
+from agent_service.server.routes import service as service_routes
+from agent_service.server.service import Service
+from agent_service.spool import Spool
+from agent_service.state_dir import StateDir
+from agent_service.supervisor import Supervisor
+from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
+from agent_service.transports.run_engine_driver import RunEngineDriver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+DESCRIPTION = """Agents that steer adaptive experiments on Bluesky: they *suggest* points, *ingest* outcomes, and
+*report* what they think. Every route but `/healthz` and `/readyz` asks for a key: `Authorization: Apikey KEY`."""
+
+
+def create_app(config: ServiceConfig | None = None) -> FastAPI:
+    """Return the ASGI application for one service.
+
+    Parameters
+    ----------
+    config
+        The configuration; None reads the file that ``AGENT_SERVICE_CONFIG`` names, or takes the defaults.
+
+    Returns
+    -------
+    fastapi.FastAPI
+        Nothing runs before its lifespan begins; ``app.state.service`` is the running `Service` then.
+
+    Raises
+    ------
+    UsageError
+        The configuration is wrong. The state directory is looked at when the lifespan begins.
+
+    Examples
+    --------
+    >>> app = create_app(ServiceConfig(service={"catalog": "none"}))
+    >>> app.title
+    'agent-service'
+    """
+    settled = config_from_environment() if config is None else config
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        service = await _compose(settled)
+        app.state.service = service
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="agent-service",
+        version=agent_service.__version__,
+        description=DESCRIPTION,
+        root_path=settled.service.root_path,
+        lifespan=lifespan,
+        responses=problems.RESPONSES,
+    )
+    app.add_middleware(gate.Gate)
+    problems.install(app)
+    app.include_router(health.router)
+    for routes in (service_routes, agents, brain, suggestions, events, queue, documents):
+        app.include_router(routes.router, prefix="/api/v1", dependencies=[Depends(authenticated)])
+    return app
+
+
+async def _compose(config: ServiceConfig) -> Service:
+    section = config.run_engine
+    namespace = await asyncio.to_thread(
+        startup.load, section.startup, default=lambda: beamline.simulated(seed=section.seed)
+    )
+    state_dir = StateDir(config.service.state)
+    journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
+    spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
+    archive = Archive(state_dir, catalog=config.service.catalog)
+    driver = RunEngineDriver()
+    source = RunEngineSource(driver, spool.write if spool else None)
+    service = Service(
+        config,
+        state_dir=state_dir,
+        journal=journal,
+        source=source,
+        spool=spool,
+        archive=archive,
+    )
+    service.supervisor = Supervisor(
+        journal=journal,
+        sink=RunEngineSink(driver, namespace, section.md),
+        executor=ThreadExecutor(),
+        archived=archive.wait_for,
+        documents=service.past_run,
+    )
+    return service

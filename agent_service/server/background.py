@@ -1,0 +1,122 @@
+"""A service on a background thread of this process: in a notebook, in the demo, in a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from typing import TYPE_CHECKING, Final, Self
+
+from agent_service.errors import ServiceError
+from agent_service.server.app import create_app
+from agent_service.server.serve import Server, announce, bind
+
+if TYPE_CHECKING:
+    import socket
+    from types import TracebackType
+
+    from agent_service.config import ServiceConfig
+    from agent_service.server.service import Service
+
+START_WITHIN_S: Final = 60.0
+STOP_WITHIN_S: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class BackgroundServer:
+    """A service on a daemon thread with an event loop of its own.
+
+    Parameters
+    ----------
+    config
+        The configuration; ``service.port = 0`` picks a free port.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from agent_service.config import ServiceConfig
+    >>> section = {"port": 0, "catalog": "none", "state": tempfile.mkdtemp()}
+    >>> with BackgroundServer(ServiceConfig(service=section)) as server:
+    ...     server.url.startswith("http://127.0.0.1:")
+    True
+    """
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._config = config
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._up = threading.Event()
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self.url = ""
+        self.api_key = ""
+
+    def start(self) -> Self:
+        """Bind the port, start the thread and return when the service answers.
+
+        Raises
+        ------
+        UsageError
+            The port is taken, or the state directory or configuration is wrong.
+        """
+        self._socket = bind(self._config)
+        self._thread = threading.Thread(target=self._main, name="agent-service", daemon=True)
+        self._thread.start()
+        if not self._up.wait(START_WITHIN_S):
+            self.close()
+            raise ServiceError(f"the service did not start within {START_WITHIN_S:g} s; its log says more")
+        if self._error is not None:
+            self._thread.join(STOP_WITHIN_S)
+            self._socket.close()
+            raise self._error
+        return self
+
+    def close(self) -> None:
+        """Stop the service and wait for its thread; does nothing the second time."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._loop is not None and self._server is not None:
+            with contextlib.suppress(RuntimeError):  # the loop ended by itself
+                self._loop.call_soon_threadsafe(self._server.stop)
+        thread.join(STOP_WITHIN_S)
+        if self._socket is not None:
+            self._socket.close()
+        if thread.is_alive():
+            _log.error("the service did not stop within %g s", STOP_WITHIN_S)
+
+    def _main(self) -> None:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._serve(loop))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller of start(), or logged
+            if self._up.is_set():
+                _log.exception("the service ended with an error")
+            self._error = error
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+            self._up.set()
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert self._socket is not None  # noqa: S101 - start() bound it
+        app = create_app(self._config)
+        async with app.router.lifespan_context(app):
+            service: Service = app.state.service
+            self._loop, self.api_key = loop, service.api_key
+            self._server = Server(app, service)
+            self.url = announce(service, self._socket)
+            self._server.on_started = self._up.set
+            await self._server.serve(sockets=[self._socket])
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

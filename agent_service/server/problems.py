@@ -1,0 +1,96 @@
+"""From errors to RFC 9457 problems: one place, one shape, never the input (NaN is no JSON; a value may be secret)."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from agent_service import errors
+from agent_service.config import field_errors
+from agent_service.models import Problem, ProblemField
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+MEDIA_TYPE: Final = "application/problem+json"
+_BY_STATUS: Final[dict[int, type[errors.ServiceError]]] = {404: errors.NotFound, 413: errors.TooLarge}
+
+_log = logging.getLogger(__name__)
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": title, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for status, title in (
+        (401, "No key, or an unknown one"),
+        (404, "No such resource"),
+        (409, "Not possible in the present state; says what is legal"),
+        (413, "The body is over 10 MB"),
+        (422, "The input is not valid; says which field and why"),
+        (502, "The agent's own code failed"),
+        (503, "A part of the service is not available"),
+        (504, "A deadline passed"),
+    )
+}
+"""What any route may answer beside its own, for the OpenAPI document."""
+
+
+def problem(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Response:
+    """Return an error as a problem response."""
+    body = Problem(
+        type=f"urn:agent-service:problem:{error.code}",
+        title=error.title,
+        status=status or error.status,
+        detail=error.detail,
+        code=error.code,
+        request_id=request_id,
+        errors=[ProblemField(field=one.field, message=one.message) for one in error.errors],
+        legal=list(error.legal),
+        traceback=error.traceback if isinstance(error, errors.AgentFault) else None,
+    )
+    headers = {"WWW-Authenticate": "Apikey"} if isinstance(error, errors.Unauthenticated) else None
+    return Response(body.model_dump_json(), status_code=body.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of ``app`` become a problem."""
+
+    async def service_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.ServiceError)  # noqa: S101 - registered for it
+        return problem(error, request_id=request_id_of(request))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+        found = field_errors(error.errors(), drop=1)
+        said = "; ".join(f"{one.field}: {one.message}" for one in found)
+        return problem(errors.InvalidInput(said, errors=found), request_id=request_id_of(request))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            found: errors.ServiceError = errors.NotFound(f"there is nothing at {request.url.path}; /docs lists the API")
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            found = errors.InvalidInput(f"{request.method} is not possible at {request.url.path}; /docs lists the API")
+        else:
+            found = _BY_STATUS.get(error.status_code, errors.InvalidInput)(error.detail)
+        answer = problem(found, request_id=request_id_of(request), status=error.status_code)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        _log.error("request %s failed", request_id_of(request), exc_info=error)
+        said = "the service failed unexpectedly; its log has the details under this request id"
+        return problem(errors.ServiceError(said), request_id=request_id_of(request))
+
+    app.add_exception_handler(errors.ServiceError, service_error)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def request_id_of(request: Request) -> str | None:
+    """Return the id of a request, as the gate gave it."""
+    return request.scope.get("request_id")

@@ -1,0 +1,87 @@
+"""Agents: create, look, change, remove, and their lifecycle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from agent_service.lifecycle import AgentState, Command
+from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
+from agent_service.server.pages import Cursor, Limit
+from agent_service.server.routes import ServiceDep, as_json, ready_made
+
+if TYPE_CHECKING:
+    from agent_service.hosted import HostedAgent
+
+router = APIRouter(prefix="/agents", tags=["agents"])
+
+
+@router.get("")
+async def agents(
+    service: ServiceDep,
+    state: Annotated[AgentState | None, Query(description="only agents in this state")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> AgentList:
+    """List the agents by name."""
+    lives = service.supervisor.lives
+    names = sorted(name for name, life in lives.items() if name > (cursor or "") and state in (None, life.state))
+    items = [lives[name].agent.status() for name in names[:limit]]
+    return AgentList(items=items, next=names[limit - 1] if len(names) > limit else None)
+
+
+@router.post("", status_code=201, responses={201: {"model": AgentStatus, "description": "Created"}})
+async def create(service: ServiceDep, spec: AgentSpec) -> Response:
+    """Create an agent; it does nothing until it is started."""
+    agent = await service.supervisor.create(spec)
+    return as_json(agent.status_json(), status=201, headers={"Location": f"/api/v1/agents/{agent.name}"})
+
+
+@router.get("/{name}", responses=ready_made(AgentStatus))
+async def status(service: ServiceDep, name: str) -> Response:
+    """Return an agent's status as of its last finished call; never waits for the agent."""
+    return as_json(service.supervisor.agent(name).status_json())
+
+
+@router.patch("/{name}", responses=ready_made(AgentStatus))
+async def patch(service: ServiceDep, name: str, change: AgentPatch) -> Response:
+    """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once."""
+    return _answer(await service.supervisor.patch(name, change))
+
+
+@router.delete("/{name}", status_code=204)
+async def remove(service: ServiceDep, name: str) -> Response:
+    """Remove an agent that is at rest; its history stays."""
+    await service.supervisor.delete(name)
+    return Response(status_code=204)
+
+
+def _answer(agent: HostedAgent) -> Response:
+    passing = agent.record.state in (AgentState.STARTING, AgentState.STOPPING)
+    return as_json(agent.status_json(), status=202 if passing else 200)
+
+
+def _command(command: Command, said: str) -> None:
+    """Add the route of a lifecycle command: 200 when the transition is done, 202 when it takes longer."""
+
+    async def run(service: ServiceDep, name: str) -> Response:
+        life = service.supervisor.life(name)
+        await getattr(life, command.value)()
+        return _answer(life.agent)
+
+    router.add_api_route(
+        f"/{{name}}/{command.value}",
+        run,
+        methods=["POST"],
+        name=command.value,
+        description=said,
+        responses={**ready_made(AgentStatus), 202: {"model": AgentStatus, "description": "Still under way"}},
+    )
+
+
+_command(Command.START, "Build the brain, replay what it knew, and run its loop.")
+_command(Command.PAUSE, "Let the current run finish, and submit nothing more.")
+_command(Command.RESUME, "Go on after a pause.")
+_command(Command.STOP, "Let the current run finish, abandon a call of the brain under way, and stop.")
+_command(Command.RESTART, "Stop if need be, rebuild the brain by replay, and run again.")

@@ -1,0 +1,24 @@
+"""Health, for everybody: is it alive, does it take work."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from agent_service.models import Readiness
+from agent_service.server.routes import ServiceDep, as_json, ready_made
+
+router = APIRouter(tags=["health"])
+_ALIVE = b'{"status":"ok"}'
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """Answer as long as the process lives."""
+    return as_json(_ALIVE)
+
+
+@router.get("/readyz", responses={**ready_made(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
+async def readyz(service: ServiceDep) -> Response:
+    """Say whether the service takes work, part by part, and if not, why."""
+    found = service.readiness()
+    return as_json(found.model_dump_json().encode(), status=200 if found.ready else 503)

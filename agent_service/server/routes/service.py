@@ -1,0 +1,26 @@
+"""The service itself, and the types of agents it can host."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from agent_service import agent_types
+from agent_service.models import AgentTypeInfo, AgentTypeList, ServiceStatus
+from agent_service.server.routes import ServiceDep
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/service")
+async def service_status(service: ServiceDep) -> ServiceStatus:
+    """Return version, uptime, counts, plan queue, catalogue and outbox lag."""
+    return service.status()
+
+
+@router.get("/agent-types")
+def types() -> AgentTypeList:
+    """Return the installed brains, with the JSON Schema of their configuration."""
+    found = agent_types.installed()
+    return AgentTypeList(
+        items=[AgentTypeInfo(name=one.name, summary=one.summary, config_schema=one.schema()) for one in found]
+    )

@@ -1,0 +1,131 @@
+"""uvicorn for a service: the bound socket, the server, and serving in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from agent_service.errors import UsageError
+from agent_service.server.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from fastapi import FastAPI
+
+    from agent_service.config import ServiceConfig
+    from agent_service.server.service import Service
+
+
+def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) -> None:
+    """Serve in the foreground until Ctrl-C or SIGTERM, then stop cleanly.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    on_ready
+        Called with URL, key, and whether the key was made just now, when the service answers.
+
+    Raises
+    ------
+    UsageError
+        The port is taken, or the state directory or configuration is wrong.
+    """
+    with bind(config) as bound:
+        asyncio.run(_run(config, bound, on_ready))
+
+
+async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[str, str, bool], None]) -> None:
+    app = create_app(config)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with app.router.lifespan_context(app):
+        service: Service = app.state.service
+        server = Server(app, service)
+        server.on_started = lambda: on_ready(announce(service, bound), service.api_key, service.key_is_new)
+        serving = asyncio.ensure_future(server.serve(sockets=[bound]))
+        waiting = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        server.stop()
+        await serving
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told by us when to stop: signals are the caller's, and open event streams end first."""
+
+    def __init__(self, app: FastAPI, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                ws="none",
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._service = service
+        self.on_started: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell."""
+        await super().startup(sockets=sockets)
+        self.on_started()
+
+    def stop(self) -> None:
+        """Ask the server to end; its event streams end at once."""
+        self._service.stopping.set()
+        self.should_exit = True
+
+
+def bind(config: ServiceConfig) -> socket.socket:
+    """Bind the configured address, so that a taken port is an error here and now.
+
+    Raises
+    ------
+    UsageError
+        The address cannot be bound.
+    """
+    host, port = config.service.host, config.service.port
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # with IPPROTO_TCP asyncio sets TCP_NODELAY; without it each answer waits 40 ms
+        bound = socket.socket(family, kind, socket.IPPROTO_TCP)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"cannot listen on {host}:{port}: {why}; choose another with --port, or --port 0") from None
+    bound.set_inheritable(False)
+    return bound
+
+
+def announce(service: Service, bound: socket.socket) -> str:
+    """Write where the service listens into its state directory, for the command line; return its URL."""
+    host, port = bound.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}"
+    told = {"url": url, "pid": os.getpid(), "session": service.session}
+    service.state_dir.service_file.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    return url

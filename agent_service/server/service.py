@@ -1,0 +1,171 @@
+"""The running service: its parts, and the order in which they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import agent_service
+from agent_service.errors import BackendUnavailable, NotFound
+from agent_service.models import EventKind, Readiness, ReadyPart, ServiceStatus, utcnow
+from agent_service.runs import Run
+
+if TYPE_CHECKING:
+    from agent_service.archive import Archive
+    from agent_service.config import ServiceConfig
+    from agent_service.journal import SqlJournal
+    from agent_service.protocols import Document, DocumentSource
+    from agent_service.spool import Spool
+    from agent_service.state_dir import StateDir
+    from agent_service.supervisor import Supervisor
+
+SINK_STOPS_WITHIN_S: Final = 3.0
+ARCHIVE_STOPS_WITHIN_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """Everything that runs behind the routes; belongs to the event loop.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    state_dir
+        The state directory, not locked yet.
+    journal, source, spool, archive
+        The parts; ``server/app.py`` chooses them, and sets `supervisor`.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root hands the parts over
+        self,
+        config: ServiceConfig,
+        *,
+        state_dir: StateDir,
+        journal: SqlJournal,
+        source: DocumentSource,
+        spool: Spool | None,
+        archive: Archive,
+    ) -> None:
+        self.config = config
+        self.state_dir = state_dir
+        self.journal = journal
+        self.supervisor: Supervisor
+        self.archive = archive
+        self.session = str(uuid.uuid4())
+        self.started_at = utcnow()
+        self.stopping = asyncio.Event()
+        self.api_key = ""
+        self.key_is_new = False
+        self._source = source
+        self._spool = spool
+        self._ready = False
+
+    async def start(self) -> None:
+        """Start the parts, the memory first and what moves last; on a failure, end those that were started.
+
+        Raises
+        ------
+        UsageError
+            The state directory or the journal cannot be used, or an agent of the configuration is wrong.
+        """
+        self.state_dir.lock()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        if self.config.api_key is not None:
+            self.api_key = self.config.api_key.get_secret_value()
+        else:
+            self.api_key, self.key_is_new = self.state_dir.api_key()
+        self.journal.open()
+        self.journal.on_commit(self.supervisor.apply)
+        for event in await asyncio.to_thread(self.journal.read):
+            self.supervisor.apply(event)
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.close_interrupted)
+        loop = asyncio.get_running_loop()
+        self._source.start(lambda name, doc: self._on_loop(loop, name, doc))
+        self.supervisor.queue.start()
+        await self.archive.start()
+        await self.journal.append(EventKind.SERVICE_STATE, None, {"state": "started", "session": self.session})
+        for spec in self.config.agents:
+            if spec.name not in self.supervisor.lives:
+                await self.supervisor.create(spec)
+        await self.supervisor.recover()
+        self._ready = True
+
+    async def stop(self) -> None:
+        """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock."""
+        self.stopping.set()
+        self._ready = False
+        try:
+            await self.supervisor.close()
+            await self.supervisor.queue.sink.stop(SINK_STOPS_WITHIN_S)
+            await asyncio.to_thread(self._source.stop)
+            try:
+                told = {"state": "stopped", "session": self.session}
+                await self.journal.append(EventKind.SERVICE_STATE, None, told)
+            except BackendUnavailable as error:
+                _log.warning("the end of the service could not be written: %s", error.detail)
+            await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
+        finally:
+            await self.journal.close()
+            self.state_dir.release()
+
+    def take_documents(self, documents: list[tuple[str, Document]]) -> None:
+        """Take documents of somebody else: they go the way of the source's own, to the spool and the listener."""
+        for name, doc in documents:
+            self._source.put(name, doc)
+
+    def _on_loop(self, loop: asyncio.AbstractEventLoop, name: str, doc: Document) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self.supervisor.listener.take, name, doc)
+
+    async def past_run(self, uid: str) -> Run:
+        """Return a run from the spool or the catalogue.
+
+        Raises
+        ------
+        NotFound
+            Neither has it.
+        BackendUnavailable
+            The catalogue cannot be asked now.
+        """
+        documents = await self.archive.documents(uid)
+        if not any(name == "start" for name, _ in documents):
+            raise NotFound(f"there is no run {uid} in the catalogue")
+        return Run.from_documents(documents)
+
+    def status(self) -> ServiceStatus:
+        """Return the service as the API shows it, from memory."""
+        agents: dict[str, int] = {}
+        for life in self.supervisor.lives.values():
+            agents[life.state] = agents.get(life.state, 0) + 1
+        return ServiceStatus(
+            version=agent_service.__version__,
+            session=self.session,
+            started_at=self.started_at,
+            uptime_s=(utcnow() - self.started_at).total_seconds(),
+            state_dir=str(self.state_dir.path),
+            agents=agents,
+            queue=self.supervisor.queue.status,
+            archive=self.archive.status,
+            scopes=["read", "control", "approve", "admin"],
+        )
+
+    def readiness(self) -> Readiness:
+        """Return whether the service takes work; the catalogue may lag, so it does not hold readiness back."""
+        archive = self.archive.status
+        parts = {
+            "service": ReadyPart(ready=self._ready, reason=None if self._ready else "starting or stopping"),
+            "queue": ReadyPart(ready=not self.supervisor.queue.held, reason=self.supervisor.queue.status.reason),
+            "catalogue": ReadyPart(ready=archive.state in ("ready", "none"), reason=archive.reason),
+        }
+        return Readiness(ready=self._ready, parts=parts)

@@ -1,0 +1,316 @@
+"""Many agents: create, configure, remove, find; and bring them back after a restart of the service.
+
+Every change is a fact in the journal first. The supervisor applies the facts as they are committed, so its memory is a
+fold over the journal, at run time as after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from agent_service import agent_types, guardrails, outcomes, points
+from agent_service.agent_record import AgentRecord
+from agent_service.config import field_errors
+from agent_service.errors import AlreadyExists, Conflict, InvalidConfig, NotFound
+from agent_service.hosted import HostedAgent
+from agent_service.life import ALIVE, AgentLife
+from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.listener import Listener
+from agent_service.loop import TAKES_LATE_RUN, AgentLoop
+from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Suggestion
+from agent_service.plan_queue import PlanQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from agent_service.models import Event
+    from agent_service.protocols import Executor, Journal, PlanSink
+    from agent_service.runs import Run
+
+
+class Supervisor:
+    """Hosts the agents; belongs to the event loop.
+
+    Parameters
+    ----------
+    journal
+        Where every fact goes; `apply` is its applier.
+    sink
+        Where plans go.
+    executor
+        Where brains live.
+    archived
+        ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
+    documents
+        ``await documents(uid)`` returns a past run, for warm starts and ingest by uid.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        sink: PlanSink,
+        executor: Executor,
+        archived: Callable[[str, float], Awaitable[None]],
+        documents: Callable[[str], Awaitable[Run]],
+    ) -> None:
+        self.lives: dict[str, AgentLife] = {}
+        self.listener = Listener(everyone=self._everyone, late=self._late)
+        self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
+        self._owners: dict[str, HostedAgent] = {}
+        self._being_made: set[str] = set()
+        self._journal = journal
+        self._executor = executor
+        self._archived = archived
+        self._documents = documents
+
+    # the fold -----------------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take a committed fact in."""
+        data = event.data
+        if event.kind is EventKind.QUEUE_STATE:
+            self.queue.apply(event)
+        if event.agent is None:
+            return
+        if event.kind is EventKind.AGENT_STATE and "spec" in data:
+            self._add(AgentRecord.created(event))
+        elif (life := self.lives.get(event.agent)) is None:
+            return
+        elif event.kind is EventKind.AGENT_STATE and data.get("removed"):
+            del self.lives[event.agent]
+            for suggestion_id in life.agent.record.suggestions:
+                self._owners.pop(suggestion_id, None)
+        else:
+            life.agent.record.apply(event)
+            if event.kind is EventKind.SUGGESTION_STATE:
+                self._owners[str(data["id"])] = life.agent
+            life.agent.touched()
+
+    def _add(self, record: AgentRecord) -> None:
+        agent = HostedAgent(record, journal=self._journal, executor=self._executor)
+        self.lives[agent.name] = AgentLife(
+            agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
+        )
+
+    def _make_loop(self, agent: HostedAgent) -> AgentLoop:
+        return AgentLoop(
+            agent,
+            sink=self.queue.sink,
+            listener=self.listener,
+            journal=self._journal,
+            archived=self._archived,
+        )
+
+    # looking ------------------------------------------------------------------------------------------------------
+
+    def life(self, name: str) -> AgentLife:
+        """Return an agent's life, or raise `NotFound` naming what is near."""
+        life = self.lives.get(name)
+        if life is None:
+            near = difflib.get_close_matches(name, self.lives, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; GET /api/v1/agents lists those there are"
+            raise NotFound(f"there is no agent {name!r}{hint}")
+        return life
+
+    def agent(self, name: str) -> HostedAgent:
+        """Return an agent, or raise `NotFound` naming what is near."""
+        return self.life(name).agent
+
+    def owner(self, suggestion_id: str) -> HostedAgent:
+        """Return the agent whose suggestion it is, or raise `NotFound`."""
+        agent = self._owners.get(suggestion_id)
+        if agent is None:
+            raise NotFound(f"there is no suggestion {suggestion_id}; GET /api/v1/suggestions lists those there are")
+        return agent
+
+    def suggestions(self) -> Iterable[Suggestion]:
+        """Return the suggestions of all agents, by agent, oldest first."""
+        return (one for life in self.lives.values() for one in life.agent.record.suggestions.values())
+
+    # making and changing ------------------------------------------------------------------------------------------
+
+    async def create(self, spec: AgentSpec) -> HostedAgent:
+        """Create an agent; nothing is made when anything in ``spec`` is wrong.
+
+        Raises
+        ------
+        AlreadyExists
+            The name is taken.
+        InvalidInput
+            The type, the configuration, the plan or a device is wrong; says which field and why.
+        """
+        if spec.name in self.lives or spec.name in self._being_made:
+            raise AlreadyExists(f"there is an agent {spec.name!r} already; choose another name, or remove that one")
+        self._being_made.add(spec.name)
+        try:
+            await asyncio.to_thread(self._check, spec)
+            data = {"state": AgentState.CREATED, "reason": None, "spec": spec.model_dump(mode="json")}
+            await self._journal.append(EventKind.AGENT_STATE, spec.name, data)
+        finally:
+            self._being_made.discard(spec.name)
+        return self.agent(spec.name)
+
+    def _check(self, spec: AgentSpec) -> None:
+        """Check what takes imports to check; in a worker thread."""
+        agent_types.resolve(spec.type).validate(spec)
+        if spec.evaluate:
+            outcomes.load_function(spec.evaluate)
+        self.queue.sink.check(spec)
+
+    async def patch(self, name: str, patch: AgentPatch) -> HostedAgent:
+        """Change an agent: configuration by rebuilding the brain, loop and guardrails at once.
+
+        Raises
+        ------
+        Conflict
+            Name or type cannot change, or the agent is between two states.
+        InvalidConfig
+            The result would not be valid; says which field and why.
+        AgentFault
+            The brain cannot be built with this configuration; the present one stays.
+        """
+        agent = self.agent(name)
+        if patch.name is not None or patch.type is not None:
+            raise Conflict("name and type of an agent cannot change; create another agent")
+        spec = _patched(agent.spec, patch)
+        changed: dict[str, Any] = {}
+        if patch.config is not None:
+            await asyncio.to_thread(self._check, spec)
+            if agent.record.state in (AgentState.STARTING, AgentState.STOPPING):
+                raise Conflict(f"agent {name!r} is {agent.record.state}; change its config when that is done")
+            if agent.record.state in ALIVE:
+                await agent.build(spec.config)
+            changed["config"] = spec.config
+        if patch.loop is not None:
+            changed["loop"] = spec.loop.model_dump(mode="json")
+        if patch.guardrails is not None:
+            changed["guardrails"] = spec.guardrails.model_dump(mode="json")
+        if changed:
+            await agent.configured(**changed)
+        return agent
+
+    async def delete(self, name: str) -> None:
+        """Remove an agent that is at rest; its history stays in the journal and the catalogue."""
+        agent = self.agent(name)
+        require(Command.DELETE, agent.record.state, name=name)
+        for left in list(agent.record.open.values()):
+            await agent.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
+        await agent.discard()
+        gone = {"state": agent.record.state, "reason": None, "removed": True}
+        await self._journal.append(EventKind.AGENT_STATE, name, gone)
+
+    # suggestions and best points ----------------------------------------------------------------------------------
+
+    async def approve(self, suggestion_id: str, point: Mapping[str, float] | None) -> Suggestion:
+        """Approve a proposed suggestion, perhaps with another point; its agent's loop submits it."""
+        agent = self.owner(suggestion_id)
+        suggestion = agent.suggestion(suggestion_id)
+        if point is None:
+            guardrails.check(suggestion.point, agent.spec.guardrails)
+            return await agent.advance(suggestion_id, SuggestionState.APPROVED)
+        points.check_position(point, agent.spec)
+        guardrails.check(dict(point), agent.spec.guardrails)
+        approved = await agent.advance(
+            suggestion_id, SuggestionState.APPROVED, point=dict(point), reason="edited by a person"
+        )
+        await agent.edit(suggestion, point)
+        return approved
+
+    async def reject(self, suggestion_id: str, reason: str) -> Suggestion:
+        """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
+        agent = self.owner(suggestion_id)
+        said = f"rejected by a person: {reason}" if reason else "rejected by a person"
+        await agent.fail_suggestion(agent.suggestion(suggestion_id), SuggestionState.REJECTED, said, fault=False)
+        return agent.suggestion(suggestion_id)
+
+    async def go_to_best(self, name: str) -> BestPoint:
+        """Move the actuators to the best point so far.
+
+        Raises
+        ------
+        Conflict
+            The agent runs, or knows no best point yet.
+        OutOfBounds
+            A guardrail forbids the point by now.
+        BackendUnavailable
+            The move failed.
+        """
+        agent = self.agent(name)
+        require(Command.GO_TO_BEST, agent.record.state, name=name)
+        if not agent.record.best:
+            raise Conflict(
+                f"agent {name!r} knows no best point yet; let it measure first",
+                legal=legal_commands(agent.record.state),
+            )
+        best = agent.record.best[0]
+        guardrails.check(best.point, agent.spec.guardrails)
+        await self.queue.move(name, best.point)
+        return best
+
+    # documents ----------------------------------------------------------------------------------------------------
+
+    async def ingest_runs(self, name: str, uids: list[str]) -> int:
+        """Ingest past runs by their uids; those already ingested are passed over.
+
+        Raises
+        ------
+        NotFound, BackendUnavailable
+            The catalogue does not hold a run, or cannot be asked.
+        InvalidInput
+            A run has no outcome for this agent.
+        """
+        life = self.life(name)
+        require(Command.INGEST, life.state, name=name)
+        runs = [await self._documents(uid) for uid in dict.fromkeys(uids)]
+        before = life.agent.record.ingests
+        for run in runs:
+            if life.loop is None:
+                raise Conflict(f"agent {name!r} ended meanwhile")
+            await life.loop.take_past_run(run)
+        return life.agent.record.ingests - before
+
+    def _everyone(self) -> list[Callable[[Run], None]]:
+        return [life.loop.take_run for life in self.lives.values() if life.loop and life.agent.spec.listen == "all"]
+
+    def _late(self, suggestion_id: str) -> Callable[[Run], None] | None:
+        agent = self._owners.get(suggestion_id)
+        if agent is None or agent.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
+            return None
+        loop = self.lives[agent.name].loop
+        return loop.take_run if loop else None
+
+    # the service's own start and end ------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Bring the agents back that were alive when the service ended; call it once, after the fold."""
+        for life in list(self.lives.values()):
+            await life.recover()
+
+    async def close(self) -> None:
+        """End all loops at once; what the journal says brings them back."""
+        await asyncio.gather(*(life.close() for life in self.lives.values()))
+
+    async def _follow_hold(self, held: bool, reason: str) -> None:  # noqa: FBT001 - a callback
+        for life in list(self.lives.values()):
+            await life.follow_hold(held=held, reason=reason)
+
+
+def _patched(spec: AgentSpec, patch: AgentPatch) -> AgentSpec:
+    try:
+        return AgentSpec.model_validate(
+            {
+                **spec.model_dump(),
+                "config": spec.config if patch.config is None else patch.config,
+                "loop": {**spec.loop.model_dump(), **(patch.loop or {})},
+                "guardrails": {**spec.guardrails.model_dump(), **(patch.guardrails or {})},
+            }
+        )
+    except ValidationError as error:
+        found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        said = "; ".join(f"{one.field}: {one.message}" for one in found)
+        raise InvalidConfig(said, errors=found) from None

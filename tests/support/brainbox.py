@@ -1,0 +1,142 @@
+"""Brains for tests: small, honest ones, and ones that misbehave on purpose."""
+
+import threading
+
+from agent_service import variable
+
+
+class Walker:
+    """Suggests x = 0, 1, 2, ... (or ``step`` apart) with y = 0; numbers its suggestions; remembers everything."""
+
+    def __init__(self, step: float = 1.0, limit: int | None = None) -> None:
+        self.step = step
+        self.limit = limit
+        self.n = 0
+        self.points = []
+        self.failures = []
+        self._gain = 1.0
+
+    @variable
+    def gain(self):
+        """Something to turn."""
+        return self._gain
+
+    @gain.setter
+    def gain(self, value):
+        self._gain = float(value)
+
+    @variable
+    def seen(self):
+        """How many points it has seen."""
+        return len(self.points)
+
+    def suggest(self, num_points=None):
+        out = []
+        for _ in range(num_points or 1):
+            if self.limit is not None and self.n >= self.limit:
+                break
+            out.append({"x": self.n * self.step, "y": 0.0, "_id": self.n})
+            self.n += 1
+        return out
+
+    def ingest(self, points):
+        self.points.extend(points)
+
+    def register_failures(self, suggestions):
+        self.failures.extend(suggestions)
+
+    def get_best_points(self):
+        if not self.points:
+            return []
+        best = max(self.points, key=lambda point: point["signal"])
+        outcome = {name: value for name, value in best.items() if name not in ("x", "y", "_id")}
+        return [(best.get("_id"), {"x": best["x"], "y": best["y"]}, outcome)]
+
+    def report(self):
+        return {"n": len(self.points), "ids": [point.get("_id") for point in self.points], "failed": len(self.failures)}
+
+
+class Listener:
+    """Never suggests; takes every run in."""
+
+    def __init__(self) -> None:
+        self.points = []
+
+    def ingest(self, points):
+        self.points.extend(points)
+
+    def report(self):
+        return {"points": self.points}
+
+
+class Unborn:
+    """Cannot be built."""
+
+    def __init__(self) -> None:
+        msg = "no model file"
+        raise OSError(msg)
+
+    def suggest(self, num_points=None):
+        return []
+
+    def ingest(self, points):
+        pass
+
+
+class Faulty(Walker):
+    """Raises in the call named ``where``."""
+
+    def __init__(self, where: str = "suggest") -> None:
+        super().__init__()
+        self.where = where
+
+    def suggest(self, num_points=None):
+        self._perhaps("suggest")
+        return super().suggest(num_points)
+
+    def ingest(self, points):
+        self._perhaps("ingest")
+        super().ingest(points)
+
+    def _perhaps(self, call):
+        if self.where == call:
+            msg = f"singular matrix in {call}"
+            raise ValueError(msg)
+
+
+thinking = threading.Event()  # set while a Slow brain thinks
+done_thinking = threading.Event()  # lets it go on
+
+
+class Slow(Walker):
+    """Thinks in suggest until a test lets it go on."""
+
+    def suggest(self, num_points=None):
+        thinking.set()
+        done_thinking.wait(60)
+        return super().suggest(num_points)
+
+
+class Foreign(Walker):
+    """Suggests what is no actuator of the agent."""
+
+    def suggest(self, num_points=None):
+        return [{"z": 0.0}]
+
+
+def factory(start: int = 0):
+    """Make a walker that begins at ``start``."""
+    walker = Walker()
+    walker.n = start
+    return walker
+
+
+def peak(run, suggestions):
+    """Evaluate: the greatest signal of the run."""
+    return [{"_id": one["_id"], "signal": float(run.data("signal").max())} for one in suggestions]
+
+
+def broken(run, suggestions):
+    """Evaluate: raise."""
+    msg = "cannot fit"
+    raise RuntimeError(msg)

@@ -1,0 +1,67 @@
+"""A startup module for tests: devices that move at once, one optimum, and plans that misbehave on purpose."""
+
+import threading
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import bluesky.preprocessors as bpp
+from ophyd.sim import SynAxis, SynSignal
+
+x = SynAxis(name="x", labels={"motors"})
+y = SynAxis(name="y", labels={"motors"})
+OPTIMUM = {"x": 1.0, "y": -0.5}
+
+
+def _signal():
+    return 1.0 - (x.readback.get() - OPTIMUM["x"]) ** 2 - (y.readback.get() - OPTIMUM["y"]) ** 2
+
+
+signal = SynSignal(func=_signal, name="signal")
+nothing = SynSignal(func=lambda: float("nan"), name="nothing")
+
+measuring = threading.Event()  # set while `gated` waits in a run
+gate = threading.Event()  # lets `gated` go on
+
+
+def gated(suggestions, actuators, sensors, md=None):
+    """Measure, but wait inside the run until a test opens the gate."""
+
+    @bpp.run_decorator(md=md or {})
+    def run():
+        measuring.set()
+        while not gate.is_set():
+            yield from bps.checkpoint()
+            yield from bps.sleep(0.01)
+        for actuator in actuators:
+            yield from bps.mv(actuator, suggestions[0][actuator.name])
+        yield from bps.trigger_and_read([*actuators, *sensors])
+
+    return (yield from run())
+
+
+def raises(suggestions, actuators, sensors, md=None):
+    """Raise inside the run."""
+
+    @bpp.run_decorator(md=md or {})
+    def run():
+        yield from bps.null()
+        msg = "the shutter is closed"
+        raise RuntimeError(msg)
+
+    return (yield from run())
+
+
+def no_run(suggestions, actuators, sensors, md=None):
+    """Move and measure nothing."""
+    for actuator in actuators:
+        yield from bps.mv(actuator, suggestions[0][actuator.name])
+
+
+def twice(suggestions, actuators, sensors, md=None):
+    """Make two runs where one is asked for."""
+    yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md=md)
+    yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md=md)
+
+
+def _positions(suggestions, actuators):
+    return [part for actuator in actuators for part in (actuator, [suggestions[0][actuator.name]])]
