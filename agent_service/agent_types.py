@@ -8,7 +8,7 @@ import inspect
 import operator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
@@ -199,7 +199,7 @@ def _adapter(parameter: inspect.Parameter) -> TypeAdapter[Any] | None:
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return None
     try:
-        return TypeAdapter(cast("Any", annotation))
+        return TypeAdapter(annotation)
     except (PydanticSchemaGenerationError, PydanticUserError):
         return None
 
