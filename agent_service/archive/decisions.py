@@ -1,0 +1,275 @@
+"""From the journal's facts to rows of the agents' runs: a fold, without any I/O.
+
+Each agent has one run per service session, with the streams ``suggest``, ``ingest`` and ``report``. Everything about
+it, its uid too, follows from the facts alone, so that writing them again after a crash gives the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent_service.models import ID_KEY, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from agent_service.models import Event
+
+SEQ: Final = "journal_seq"
+"""Column that holds the number of the fact a row comes from."""
+
+_NAMESPACE: Final = uuid.UUID("7c4f0e0a-4b0e-4bb4-9d2c-3a7f6b1f4a58")
+_RESERVED: Final = frozenset(
+    {"time", "seq_num", "suggestion_uid", "state", "reason", "run_uid", "extra", "report", SEQ, "internal"}
+)
+_NOT_IN_COLUMNS: Final = re.compile(r"[^A-Za-z0-9_.-]+|--+")
+
+ColumnType = Literal["number", "string", "integer"]
+StreamName = Literal["suggest", "ingest", "report"]
+
+
+class AgentRun(BaseModel):
+    """An agent's run of one session, as far as its start document and its tables go."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uid: str
+    time: float
+    session: str
+    agent: str
+    type: str
+    actuators: list[str]
+    outcomes: list[str]
+
+    def start_document(self) -> dict[str, Any]:
+        """Return the start document."""
+        return {
+            "uid": self.uid,
+            "time": self.time,
+            "plan_name": "agent",
+            "agent_name": self.agent,
+            "agent_type": self.type,
+            "session": self.session,
+            "actuators": self.actuators,
+            "outcome": self.outcomes,
+        }
+
+    def columns(self, stream: StreamName) -> dict[str, tuple[ColumnType, str]]:
+        """Return the columns of a stream, in order: name to type and to what it holds."""
+        point = column_names([*self.actuators, *(self.outcomes if stream == "ingest" else [])])
+        numbers: dict[str, tuple[ColumnType, str]] = {column: ("number", name) for name, column in point.items()}
+        texts: Mapping[StreamName, tuple[str, ...]] = {
+            "suggest": ("suggestion_uid", "state", "reason", "run_uid"),
+            "ingest": ("suggestion_uid", "run_uid", "extra"),
+            "report": ("report",),
+        }
+        strings: dict[str, tuple[ColumnType, str]] = {name: ("string", name) for name in texts[stream]}
+        return {**strings, **({} if stream == "report" else numbers), SEQ: ("integer", SEQ)}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a stream; ``values`` has every column but the times."""
+
+    run: AgentRun
+    stream: StreamName
+    time: float
+    values: dict[str, str | float | int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The end of an agent's run."""
+
+    run: AgentRun
+    time: float
+    exit_status: Literal["success", "abort"]
+    reason: str
+
+
+class _Hosted(BaseModel):
+    """What the journal says of an agent."""
+
+    created_seq: int
+    type: str
+    actuators: list[str]
+    outcomes: list[str] | None
+    removed: bool = False
+
+
+class Fold(BaseModel):
+    """State of the fold after the fact ``seq``; kept in a file, as the outbox's cursor into the journal."""
+
+    seq: int = 0
+    session: str = ""
+    agents: dict[str, _Hosted] = Field(default_factory=dict[str, _Hosted])
+    open_runs: dict[str, AgentRun] = Field(default_factory=dict[str, AgentRun])
+
+    def take(self, fact: Event) -> list[Row | RunEnd]:
+        """Take the next fact in, and return what is to be written for it, in order."""
+        self.seq = fact.seq or self.seq
+        match fact.kind:
+            case EventKind.SERVICE_STATE:
+                return self._service(fact)
+            case EventKind.AGENT_STATE:
+                return self._agent(fact)
+            case EventKind.SUGGESTION_STATE:
+                return [self._row(run, "suggest", fact, _suggestion(run, fact.data)) for run in self._run(fact)]
+            case EventKind.INGEST:
+                self._learn_outcomes(fact)
+                return [
+                    self._row(run, "ingest", fact, values)
+                    for run in self._run(fact)
+                    for values in _ingested(run, fact.data)
+                ]
+            case EventKind.REPORT:
+                text = json.dumps(fact.data.get("report"))
+                return [self._row(run, "report", fact, {"report": text}) for run in self._run(fact)]
+            case _:
+                return []
+
+    def _service(self, fact: Event) -> list[Row | RunEnd]:
+        match fact.data.get("state"):
+            case "started":
+                ends = self._end_all(fact.time, "abort", "the service was interrupted")
+                self.session = str(fact.data.get("session", ""))
+                self.agents = {name: one for name, one in self.agents.items() if not one.removed}
+                return ends
+            case "stopped":
+                return self._end_all(fact.time, "success", "")
+            case _:
+                return []
+
+    def _agent(self, fact: Event) -> list[Row | RunEnd]:
+        name = str(fact.agent)
+        if fact.data.get("removed") and name in self.agents:
+            self.agents[name] = self.agents[name].model_copy(update={"removed": True})
+        spec = fact.data.get("spec")
+        if not isinstance(spec, dict):
+            return []
+        outcome = spec.get("outcome")
+        outcomes = [outcome] if isinstance(outcome, str) else outcome
+        self.agents[name] = _Hosted(
+            created_seq=self.seq,
+            type=str(spec.get("type", "")),
+            actuators=cast("list[str]", spec.get("actuators") or []),
+            outcomes=cast("list[str] | None", outcomes or None),
+        )
+        old = self.open_runs.pop(name, None)  # a namesake, removed before
+        return [] if old is None else [RunEnd(old, fact.time.timestamp(), "success", "the agent was removed")]
+
+    def _end_all(self, time: datetime, status: Literal["success", "abort"], reason: str) -> list[Row | RunEnd]:
+        ends: list[Row | RunEnd] = [RunEnd(run, time.timestamp(), status, reason) for run in self.open_runs.values()]
+        self.open_runs = {}
+        return ends
+
+    def _run(self, fact: Event) -> list[AgentRun]:
+        """Return the run of the fact's agent, begun now if need be; empty for an agent that was never created."""
+        name = str(fact.agent)
+        hosted = self.agents.get(name)
+        if hosted is None:
+            return []
+        if name not in self.open_runs:
+            self.open_runs[name] = AgentRun(
+                uid=str(uuid.uuid5(_NAMESPACE, f"{self.session}/{name}/{hosted.created_seq}")),
+                time=fact.time.timestamp(),
+                session=self.session,
+                agent=name,
+                type=hosted.type,
+                actuators=hosted.actuators,
+                outcomes=hosted.outcomes or [],
+            )
+        return [self.open_runs[name]]
+
+    def _learn_outcomes(self, fact: Event) -> None:
+        """Take the outcomes' names from the first ingest, where a function evaluates and the spec names none."""
+        name = str(fact.agent)
+        hosted = self.agents.get(name)
+        if hosted is None or hosted.outcomes is not None:
+            return
+        points = _points(fact.data)
+        first = points[0] if points else {}
+        found = [key for key, value in first.items() if key != ID_KEY and _is_number(value)]
+        outcomes = [key for key in found if key not in hosted.actuators]
+        self.agents[name] = hosted.model_copy(update={"outcomes": outcomes})
+        if name in self.open_runs:  # its ingest stream does not exist yet: this is the first
+            self.open_runs[name] = self.open_runs[name].model_copy(update={"outcomes": outcomes})
+
+    def _row(self, run: AgentRun, stream: StreamName, fact: Event, values: dict[str, str | float | int]) -> Row:
+        return Row(run, stream, fact.time.timestamp(), {**values, SEQ: fact.seq or 0})
+
+
+def column_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a column for each name that SQL and Tiled take: told apart without regard to case, none of ours.
+
+    Source: `tiled.adapters.sql`, which refuses quotes and brackets in a column's name, and keeps it in lower case.
+    """
+    taken = set(_RESERVED)
+    columns: dict[str, str] = {}
+    for name in names:
+        if name in columns:
+            continue
+        stem = _NOT_IN_COLUMNS.sub("_", name)
+        if stem.lower() in _RESERVED or not stem[:1].isalpha() or stem.lower().startswith("ts_"):
+            stem = f"point_{stem}"
+        column, count = stem, 1
+        while column.lower() in taken:
+            count += 1
+            column = f"{stem}_{count}"
+        taken.add(column.lower())
+        columns[name] = column
+    return columns
+
+
+def _suggestion(run: AgentRun, data: Mapping[str, Any]) -> dict[str, str | float | int]:
+    columns = column_names(run.actuators)
+    point: dict[str, Any] = data.get("point") or {}
+    return {
+        "suggestion_uid": _text(data.get("id")),
+        "state": _text(data.get("state")),
+        "reason": _text(data.get("reason")),
+        "run_uid": _text(data.get("run_uid")),
+        **{column: _number(point.get(name)) for name, column in columns.items()},
+    }
+
+
+def _ingested(run: AgentRun, data: Mapping[str, Any]) -> Iterator[dict[str, str | float | int]]:
+    columns = column_names([*run.actuators, *run.outcomes])
+    points = _points(data)
+    uids: Sequence[object] = data.get("run_uids") or []
+    for i, point in enumerate(points):
+        extra = {
+            key: value
+            for key, value in point.items()
+            if key != ID_KEY and not (key in columns and (value is None or _is_number(value)))
+        }
+        yield {
+            "suggestion_uid": _text(point.get(ID_KEY)),
+            "run_uid": _text(uids[i]) if len(uids) == len(points) else "",
+            "extra": json.dumps(extra) if extra else "",
+            **{column: _number(point.get(name)) for name, column in columns.items()},
+        }
+
+
+def _points(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[Any] = data.get("points") or []
+    return [cast("dict[str, Any]", point) for point in found if isinstance(point, dict)]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: object) -> float:
+    return float(cast("float", value)) if _is_number(value) else float("nan")
