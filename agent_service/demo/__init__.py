@@ -1,0 +1,5 @@
+"""The demo: an agent aligns a simulated beamline before your eyes, over the same HTTP API that a beamline would use."""
+
+from agent_service.demo._flow import Demo
+
+__all__ = ["Demo"]

@@ -1,0 +1,191 @@
+"""The demo's course: serve, create an agent, follow it, wait for the catalogue, say what came out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent_service.client import Client
+from agent_service.config import ServiceConfig
+from agent_service.demo._display import display_for
+from agent_service.demo._trace import Trace
+from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, UsageError
+from agent_service.lifecycle import AgentState
+from agent_service.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from agent_service.models import ArchiveStatus, Event
+
+AGENT: Final = "bayes"
+ACTUATORS: Final = ("mirror_x", "mirror_y")
+OUTCOME: Final = "flux"
+
+_POLL_S: Final = 0.25
+_SETTLED_S: Final = 2.5
+_ARCHIVE_PATIENCE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """One demonstration.
+
+    Parameters
+    ----------
+    console
+        Where to show it.
+    state
+        State directory, empty or not there yet; by default ``agent-service-demo/DATE-TIME`` in the working directory.
+    seed
+        Seed of the simulated beamline and of the agent.
+    runs
+        Number of runs to measure.
+    keep
+        Whether to go on serving afterwards, until Ctrl-C.
+    """
+
+    console: Console
+    state: Path | None = None
+    seed: int = 0
+    runs: int = 30
+    keep: bool = False
+
+    def run(self) -> None:
+        """Serve, measure, archive, and say what came out. Blocks; call it from the main thread.
+
+        Raises
+        ------
+        UsageError
+            When the state directory cannot be used.
+        AgentFault, DeadlineExceeded, BackendUnavailable
+            When the loop or the archive fails; says why in one line.
+        """
+        from agent_service.server.background import BackgroundServer  # noqa: PLC0415 - says hello before it loads
+
+        config = self._config()
+        self._say("starting the service, its RunEngine and the simulated beamline ...")
+        with ExitStack() as stack:
+            server = stack.enter_context(BackgroundServer(config))
+            client = stack.enter_context(Client(server.url, api_key=server.api_key))
+            self._say(f"serving at {server.url}, its API page is {server.url}/docs")
+            trace = Trace(actuators=ACTUATORS, outcome=OUTCOME, total=self.runs)
+            with display_for(self.console) as display:
+                display.show(trace)
+                for event in self._loop(client):
+                    if trace.take(event):
+                        display.show(trace)
+                    if trace.ended:
+                        break
+                _require_success(trace)
+                for archived in _archive(client, trace.done):
+                    display.archiving(*archived)
+            self._summary(trace, config.service.state)
+            if self.keep:
+                self._serve_on(server.url, config)
+        self._say("the service has stopped")
+
+    def _config(self) -> ServiceConfig:
+        state = self.state or Path("agent-service-demo") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        if StateDir(state).journal.exists():
+            raise UsageError(f"{state} holds an earlier service's journal; give an empty folder with --state")
+        return ServiceConfig.model_validate(
+            {"service": {"port": 0, "state": state}, "run_engine": {"seed": self.seed, "md": {"purpose": "demo"}}}
+        )
+
+    def _loop(self, client: Client) -> Iterator[Event]:
+        bounds = {name: [-5.0, 5.0] for name in ACTUATORS}
+        client.create(
+            name=AGENT,
+            type="bayes",
+            config={"bounds": bounds, "objective": OUTCOME, "maximize": True, "seed": self.seed},
+            actuators=list(ACTUATORS),
+            sensors=[OUTCOME],
+            outcome=OUTCOME,
+            loop={"max_runs": self.runs},
+        )
+        client.start(AGENT)
+        deadline_s = 60.0 + 2.0 * self.runs
+        began = time.monotonic()
+        # from the beginning: what happened between create and this request is told as well
+        for event in client.events(AGENT, last_event_id=0):
+            yield event
+            if time.monotonic() - began > deadline_s:
+                raise DeadlineExceeded(f"the loop has not ended within {deadline_s:g} s; try again with fewer --runs")
+
+    def _summary(self, trace: Trace, state: Path) -> None:
+        from agent_service.beamline import OPTIMUM_FLUX  # noqa: PLC0415 - the service has loaded it by now
+
+        percent = 100.0 * trace.best[OUTCOME] / OPTIMUM_FLUX
+        shown = state if not state.is_absolute() else state.resolve()
+        self._say("")
+        self._say(f"best point: {trace.text(trace.best)}, which is {percent:.1f} % of the true optimum")
+        self._say(f"runs:       {trace.done}, all in the catalogue")
+        self._say("")
+        self._say("To read them with databroker, serve them again:")
+        self._say(f"    agent-service catalog {shown}")
+        self._say("and in Python, started with " + f"TILED_PROFILES={shown}/profiles:")
+        for line in ("import databroker", 'runs = databroker.from_profile("agent_service")', "runs[-1].primary.read()"):
+            self._say(f"    {line}")
+
+    def _serve_on(self, url: str, config: ServiceConfig) -> None:
+        self._say("")
+        self._say(
+            f"still serving at {url} (API page {url}/docs, key in {config.service.state}/api_key); Ctrl-C ends it"
+        )
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            self._say("")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _require_success(trace: Trace) -> None:
+    if trace.state is AgentState.FAILED or trace.done < trace.total:
+        why = trace.reason or trace.last_failure or "no reason given"
+        raise AgentFault(f"the loop ended after {trace.done} of {trace.total} runs: {why}")
+
+
+def _archive(client: Client, total: int) -> Iterator[tuple[int, int, str]]:
+    """Yield ``(done, total, note)`` until the catalogue holds everything.
+
+    The outbox looks for new work about once a second, so only a lag that stays at nothing is one.
+    """
+    least = total + 1
+    moved_at = settled_at = time.monotonic()
+    while True:
+        archive = client.service().archive
+        now, behind = time.monotonic(), archive.runs_behind + archive.facts_behind
+        if behind or archive.state != "ready":
+            settled_at = now
+        if behind < least:
+            least, moved_at = behind, now
+        settled = now - settled_at > _SETTLED_S
+        yield total - min(archive.runs_behind, total), total, "done" if settled else _note(archive)
+        if archive.runs_refused:
+            raise BackendUnavailable(f"the catalogue refused {archive.runs_refused} of the runs; they are kept")
+        if settled:
+            return
+        if least and now - moved_at > _ARCHIVE_PATIENCE_S:
+            raise BackendUnavailable(
+                f"{archive.runs_behind} runs are not in the catalogue yet ({archive.reason or archive.state}); they "
+                "are kept, and written when a service runs on this state directory again"
+            )
+        time.sleep(_POLL_S)
+
+
+def _note(archive: ArchiveStatus) -> str:
+    if archive.state == "starting":
+        return "the catalogue is starting"
+    if archive.state != "ready":
+        return archive.reason or f"the catalogue is {archive.state}"
+    return "runs" if archive.runs_behind else "the agent's decisions"

@@ -1,0 +1,254 @@
+"""The command line in processes of its own: what it prints, how it ends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from agent_service.client import Client
+
+COMMAND = (sys.executable, "-c", "from agent_service.cli import main; main()")
+ROOT = Path(__file__).parents[2]
+
+
+class Command:
+    """Starts commands in a folder of their own, and finds every process that descends from them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._mark = f"AGENT_SERVICE_TEST_MARK={uuid.uuid4()}"
+        name, value = self._mark.split("=")
+        # the archive takes seconds to start; what is tested here does not need it
+        self.environment = {**os.environ, name: value, "AGENT_SERVICE_SERVICE__CATALOG": "none"}
+        for inherited in ("AGENT_SERVICE_API_KEY", "AGENT_SERVICE_URL"):
+            self.environment.pop(inherited, None)
+        self._started: list[subprocess.Popen[str]] = []
+
+    def run(self, *arguments: str, command: tuple[str, ...] = COMMAND) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+        """Start a server and return it with its URL, from its ready line."""
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        self._started.append(process)
+        line = process.stdout.readline()
+        found = re.fullmatch(r"Serving at (http://127\.0\.0\.1:\d+)\n", line)
+        assert found, (line, process.stderr.read())
+        return process, found[1]
+
+    def stop(self, process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=15)
+        return process.returncode, out, err
+
+    def left(self) -> list[int]:
+        """Ids of the processes that are still there."""
+        found = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if self._mark.encode() in environ.read_bytes().split(b"\0"):
+                    found.append(int(environ.parent.name))
+            except OSError:
+                continue
+        return found
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def command(tmp_path):
+    made = Command(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("catalog", ["none", "embedded"])
+def test_a_signal_ends_serving_cleanly(command, number, catalog):
+    command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = catalog
+    process, url = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        assert client.url == url
+        assert client.service().archive.catalog == catalog
+    code, out, err = command.stop(process, number)
+    assert (code, out) == (0, "")
+    key = (command.folder / "s" / "api_key").read_text().strip()
+    assert "s/api_key" in err
+    assert key not in err
+    assert command.left() == []
+
+
+def test_an_open_event_stream_does_not_hold_the_end_up(command):
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        events = client.events(last_event_id=0)
+        next(events)
+        assert command.stop(process)[0] == 0
+        events.close()
+
+
+def test_what_was_said_survives_a_restart(command):
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        client.create(name="a", type="sobol", config={"bounds": {"motor": [0, 1]}}, actuators=["motor"], outcome="det")
+    command.stop(process)
+    command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        assert [one.name for one in client.agents()] == ["a"]
+
+
+def test_status_shows_service_and_agents(command):
+    process, url = command.start("serve", "--port", "0", "--state", "s")
+    empty = command.run("status", "--state", "s")
+    assert (empty.returncode, "no agents yet" in empty.stdout) == (0, True)
+    with Client.from_state(command.folder / "s") as client:
+        client.create(name="a", type="sobol", config={"bounds": {"motor": [0, 1]}}, actuators=["motor"], outcome="det")
+    shown = command.run("status", url, "--state", "s")
+    assert shown.returncode == 0, shown.stderr
+    for text in (url, "idle", "a", "created", "sobol"):
+        assert text in shown.stdout
+    refused = command.run("status", url)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: ")
+    command.stop(process)
+
+
+def _taken_port(command: Command) -> list[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    command.listener = listener
+    return ["--port", str(listener.getsockname()[1])]
+
+
+def _toml(text: str | bytes):
+    def write(command: Command) -> list[str]:
+        path = command.folder / "service.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return ["service.toml", "--port", "0"]
+
+    return write
+
+
+def _state_in_use(command: Command) -> list[str]:
+    command.start("serve", "--port", "0", "--state", "s")
+    return ["--port", "0", "--state", "s"]
+
+
+def _state_is_a_file(command: Command) -> list[str]:
+    (command.folder / "file").touch()
+    return ["--port", "0", "--state", "file"]
+
+
+AGENT = '[[agents]]\nname = "a"\nactuators = ["motor"]\noutcome = "det"\n'
+
+
+@pytest.mark.parametrize(
+    ("arrange", "says"),
+    [
+        (_taken_port, "--port 0"),
+        (lambda _: ["missing.toml"], "does not exist"),
+        (lambda _: ["."], "is a folder"),
+        (_toml("[service\n"), "not valid TOML"),
+        (_toml(b"\xff\xfe"), "UTF-8"),
+        (_toml("[service]\nprot = 1\n"), "service.prot"),
+        (_toml("[service]\nport = 'x'\n"), "service.port"),
+        (_toml('api_key = "k"\n'), "AGENT_SERVICE_API_KEY"),
+        (_toml('[run_engine]\nstartup = "no_such_module"\n'), "no_such_module"),
+        (_toml(AGENT), "agents.0.type"),
+        (_toml(AGENT + 'type = "no_such_type"\n'), "no_such_type"),
+        (_state_in_use, "in use by another service"),
+        (_state_is_a_file, "cannot be used"),
+    ],
+)
+def test_a_wrong_command_line_or_file_is_one_line_and_exit_2(command, arrange, says):
+    done = command.run("serve", *arrange(command))
+    if hasattr(command, "listener"):
+        command.listener.close()
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+def test_a_network_file_system_is_refused(command):
+    patch = (
+        "import agent_service.state_dir as s; s.NETWORK_FILE_SYSTEMS = frozenset({s.file_system(s.Path('.'))});"
+        "from agent_service.cli import main; main()"
+    )
+    done = command.run("serve", "--port", "0", "--state", "s", command=(sys.executable, "-c", patch))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "network file system" in done.stderr
+    assert not (command.folder / "s").exists()
+
+
+def test_debug_shows_the_traceback(command):
+    done = command.run("serve", "missing.toml", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_service_that_is_not_there_is_a_failure_with_a_hint(command):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    done = command.run("status", f"http://127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert "agent-service serve" in done.stderr
+    assert command.run("status", "nonsense").returncode == 2
+    assert command.run("status", "--state", "nowhere").returncode == 2
+
+
+def test_the_samples_in_the_readme_run(command):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (curl,) = re.findall(r"^(curl .*)$", readme, re.MULTILINE)
+    _, url = command.start("serve", "--port", "0")
+    done = command.run(command=(sys.executable, "-c", sample))
+    assert done.returncode == 0, done.stderr
+    assert "ingested" in done.stdout
+    assert "BestPoint" in done.stdout
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    asked = command.run(command=("bash", "-c", curl.replace("http://127.0.0.1:8000", url)))
+    assert '"name":"aligner"' in asked.stdout, asked.stderr
+
+
+def test_kill_minus_nine_leaves_no_child(command):
+    command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = "embedded"
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while command.left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert command.left() == []
