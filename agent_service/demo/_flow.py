@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent_service.beamline import LIMITS_MM, optimum, true_flux
 from agent_service.client import Client
 from agent_service.config import ServiceConfig
 from agent_service.demo._display import display_for
@@ -100,7 +101,7 @@ class Demo:
         )
 
     def _loop(self, client: Client) -> Iterator[Event]:
-        bounds = {name: [-5.0, 5.0] for name in ACTUATORS}
+        bounds = {name: list(LIMITS_MM) for name in ACTUATORS}
         client.create(
             name=AGENT,
             type="bayes",
@@ -120,12 +121,11 @@ class Demo:
                 raise DeadlineExceeded(f"the loop has not ended within {deadline_s:g} s; try again with fewer --runs")
 
     def _summary(self, trace: Trace, state: Path) -> None:
-        from agent_service.beamline import OPTIMUM_FLUX  # noqa: PLC0415 - the service has loaded it by now
-
-        percent = 100.0 * trace.best[OUTCOME] / OPTIMUM_FLUX
+        at_best = true_flux(*(trace.best[name] for name in ACTUATORS))
+        percent = 100.0 * at_best / optimum().flux
         shown = state if not state.is_absolute() else state.resolve()
         self._say("")
-        self._say(f"best point: {trace.text(trace.best)}, which is {percent:.1f} % of the true optimum")
+        self._say(f"best point: {trace.text(trace.best)}, {percent:.1f} % of the true optimum")
         self._say(f"runs:       {trace.done}, all in the catalogue")
         self._say("")
         self._say("To read them with databroker, serve them again:")

@@ -53,7 +53,7 @@ class Trace:
     def take(self, event: Event) -> bool:
         """Take an event in; return whether it changed what there is to show."""
         if event.kind is EventKind.INGEST:
-            self._ingest(cast("list[dict[str, Any]]", event.data["points"]))
+            self._ingest(cast("dict[str, list[dict[str, Any]]]", event.data))
         elif event.kind is EventKind.AGENT_STATE:
             self.state = AgentState(str(event.data["state"]))
             reason = event.data.get("reason")
@@ -65,13 +65,14 @@ class Trace:
             return False
         return True
 
-    def _ingest(self, points: list[dict[str, Any]]) -> None:
-        for told in points:
-            point = {name: float(told[name]) for name in (*self.actuators, self.outcome)}
-            self.values.append(point[self.outcome])
-            self.last = point
-            if not self.best or point[self.outcome] > self.best[self.outcome]:
-                self.best = point
+    def _ingest(self, fact: dict[str, list[dict[str, Any]]]) -> None:
+        for told in fact["points"]:
+            self.last = {name: float(told[name]) for name in (*self.actuators, self.outcome)}
+            self.values.append(self.last[self.outcome])
+        if fact["best"]:
+            # what the agent takes for the best: with noise that need not be the highest value measured
+            best = fact["best"][0]
+            self.best = {**best["point"], self.outcome: float(best["outcome"][self.outcome])}
 
     def text(self, point: dict[str, float]) -> str:
         """Return a point as a person reads it: the outcome, and where."""

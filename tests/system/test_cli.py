@@ -181,7 +181,7 @@ AGENT = '[[agents]]\nname = "a"\nactuators = ["motor"]\noutcome = "det"\n'
         (_toml("[service\n"), "not valid TOML"),
         (_toml(b"\xff\xfe"), "UTF-8"),
         (_toml("[service]\nprot = 1\n"), "service.prot"),
-        (_toml("[service]\nport = 'x'\n"), "service.port"),
+        (_toml("[service]\ndurability = 'no'\n"), "service.durability"),
         (_toml('api_key = "k"\n'), "AGENT_SERVICE_API_KEY"),
         (_toml('[run_engine]\nstartup = "no_such_module"\n'), "no_such_module"),
         (_toml(AGENT), "agents.0.type"),

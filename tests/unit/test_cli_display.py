@@ -16,8 +16,9 @@ def event(kind: EventKind, **data: object) -> Event:
     return Event(seq=1, time=utcnow(), agent="bayes", kind=kind, data=data)
 
 
-def ingest(x: float, flux: float) -> Event:
-    return event(EventKind.INGEST, points=[{"x": x, "flux": flux, "_id": "s"}], run_uids=["u"], best=[])
+def ingest(x: float, flux: float, best: tuple[float, float] | None = None) -> Event:
+    found = [] if best is None else [{"id": None, "point": {"x": best[0]}, "outcome": {"flux": best[1]}}]
+    return event(EventKind.INGEST, points=[{"x": x, "flux": flux, "_id": "s"}], run_uids=["u"], best=found)
 
 
 def trace_of(*events: Event, total: int = 4) -> Trace:
@@ -28,9 +29,9 @@ def trace_of(*events: Event, total: int = 4) -> Trace:
 
 
 def test_the_trace_follows_best_and_last():
-    trace = trace_of(ingest(1, 5.0), ingest(2, 9.0), ingest(3, 7.0))
-    assert (trace.done, trace.best, trace.last) == (3, {"x": 2, "flux": 9.0}, {"x": 3, "flux": 7.0})
-    assert trace.text(trace.best) == "flux 9 at x +2.000"
+    trace = trace_of(ingest(1, 5.0), ingest(2, 9.0, best=(2, 8.5)), ingest(3, 7.0))
+    assert (trace.done, trace.best, trace.last) == (3, {"x": 2, "flux": 8.5}, {"x": 3, "flux": 7.0})
+    assert trace.text(trace.best) == "flux 8.5 at x +2.000"
 
 
 def test_events_that_change_nothing_are_told_apart():
@@ -65,7 +66,7 @@ def test_without_a_terminal_there_are_plain_lines_only():
     trace = trace_of(total=12)
     with display:
         for run in range(12):
-            trace.take(ingest(run, float(run)))
+            trace.take(ingest(run, float(run), best=(run, float(run))))
             display.show(trace)
         for done in range(13):
             display.archiving(done, 12, "done" if done == 12 else "")
@@ -92,7 +93,7 @@ def test_on_a_terminal_it_is_drawn_in_place():
     display = display_for(console)
     assert isinstance(display, LiveDisplay)
     with display:
-        display.show(trace_of(ingest(1, 5.0), ingest(2, 9.0)))
+        display.show(trace_of(ingest(1, 5.0), ingest(2, 9.0, best=(2, 9.0))))
         display.archiving(1, 4, "")
     shown = out.getvalue()
     for text in ("measuring", "2/4", "best so far", "flux 9 at x +2.000", "last point", "▁█", "archiving", "1/4"):
