@@ -85,6 +85,18 @@ def install(app: FastAPI) -> None:
         said = "the service failed unexpectedly; its log has the details under this request id"
         return problem(errors.ServiceError(said), request_id=request_id_of(request))
 
+    document = app.openapi
+
+    def with_problem() -> dict[str, Any]:
+        described = document()
+        schemas = described.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem_schema.pop("$defs", {}))
+            schemas["Problem"] = problem_schema
+        return described
+
+    app.openapi = with_problem  # pyright: ignore[reportAttributeAccessIssue] - FastAPI's documented way
     app.add_exception_handler(errors.ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

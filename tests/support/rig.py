@@ -5,7 +5,7 @@ import threading
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
-from ophyd.sim import SynAxis, SynSignal
+from ophyd.sim import SynAxis, SynGauss, SynSignal
 
 x = SynAxis(name="x", labels={"motors"})
 y = SynAxis(name="y", labels={"motors"})
@@ -17,6 +17,7 @@ def _signal():
 
 
 signal = SynSignal(func=_signal, name="signal")
+fixed = SynGauss("fixed", x, "x", center=0, Imax=1, sigma=1)  # cannot be set
 nothing = SynSignal(func=lambda: float("nan"), name="nothing")
 
 measuring = threading.Event()  # set while `gated` waits in a run
