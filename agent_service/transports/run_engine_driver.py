@@ -62,6 +62,8 @@ class RunEngineDriver:
         self._notify: Callable[[], None] = lambda: None
         self._on_document = _ignore_document
         self._after_documents = _at_once
+        self._asides: list[threading.Thread] = []
+        self._asides_lock = threading.Lock()
         self._thread = threading.Thread(target=self._main, name="run-engine-driver", daemon=True)
 
     @property
@@ -145,7 +147,10 @@ class RunEngineDriver:
     # --- in threads of their own: the RunEngine answers when its loop is free, and a device may keep that busy
 
     def _aside(self, call: Callable[[], None]) -> None:
-        threading.Thread(target=call, name="run-engine-control", daemon=True).start()
+        thread = threading.Thread(target=call, name="run-engine-control", daemon=True)
+        with self._asides_lock:
+            thread.start()
+            self._asides = [*(one for one in self._asides if one.is_alive()), thread]
 
     def _abort_all(self, reason: str) -> None:
         withdrawn, interrupt = self._queue.abort(reason)
@@ -191,6 +196,11 @@ class RunEngineDriver:
             self._queue.release()
             self._notify()
             self._after_documents(lambda done=job.done, result=result: done(result))
+        with self._asides_lock:
+            asides = self._asides
+        for thread in asides:
+            # while the RunEngine's loop still answers it
+            thread.join(_LOOP_END_S)
         if self._engine is not None:
             _dismantle(self._engine)
 
