@@ -7,6 +7,7 @@ demo was ended by Ctrl-C.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -74,7 +75,8 @@ def demo(
     try:
         Demo(console=Console(), state=state, seed=seed, runs=runs, keep=keep).run()
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; what was measured is kept in the state directory", file=sys.stderr)
+        echoed = "\n" if sys.stderr.isatty() else ""  # a terminal's line begins with ^C
+        print(f"{echoed}stopped by Ctrl-C; what was measured is in the state directory", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
@@ -95,6 +97,7 @@ def serve(
         print(f"Serving at {url}", flush=True)
         _introduce(loaded, url, key, key_is_new=key_is_new)
 
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         run(loaded, on_ready=on_ready)
     except InvalidInput as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import shlex
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +19,11 @@ from agent_service.demo._display import display_for
 from agent_service.demo._trace import Trace
 from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, UsageError
 from agent_service.lifecycle import AgentState
+from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from rich.console import Console
 
@@ -73,6 +77,7 @@ class Demo:
         config = self._config()
         self._say("starting the service, its RunEngine and the simulated beamline ...")
         with ExitStack() as stack:
+            stack.enter_context(_log_in(config.service.state / "service.log"))
             server = stack.enter_context(BackgroundServer(config))
             client = stack.enter_context(Client(server.url, api_key=server.api_key))
             self._say(f"serving at {server.url}, its API page is {server.url}/docs")
@@ -85,7 +90,7 @@ class Demo:
                     if trace.ended:
                         break
                 _require_success(trace)
-                for archived in _archive(client, trace.done):
+                for archived in _archive(client, Spool(StateDir(config.service.state).spool), trace.done):
                     display.archiving(*archived)
             self._summary(trace, config.service.state)
             if self.keep:
@@ -123,15 +128,20 @@ class Demo:
     def _summary(self, trace: Trace, state: Path) -> None:
         at_best = true_flux(*(trace.best[name] for name in ACTUATORS))
         percent = 100.0 * at_best / optimum().flux
-        shown = state if not state.is_absolute() else state.resolve()
         self._say("")
         self._say(f"best point: {trace.text(trace.best)}, {percent:.1f} % of the true optimum")
         self._say(f"runs:       {trace.done}, all in the catalogue")
         self._say("")
         self._say("To read them with databroker, serve them again:")
-        self._say(f"    agent-service catalog {shown}")
-        self._say("and in Python, started with " + f"TILED_PROFILES={shown}/profiles:")
-        for line in ("import databroker", 'runs = databroker.from_profile("agent_service")', "runs[-1].primary.read()"):
+        self._say(f"    agent-service catalog {shlex.quote(str(state))}")
+        self._say("and in Python:")
+        for line in (
+            # absolute: Tiled does not find its profiles in a relative one
+            f'import os; os.environ["TILED_PROFILES"] = {str(StateDir(state).profiles)!r}',
+            "import databroker",
+            'runs = databroker.from_profile("agent_service")',
+            "runs[-1].primary.read()",
+        ):
             self._say(f"    {line}")
 
     def _serve_on(self, url: str, config: ServiceConfig) -> None:
@@ -149,43 +159,59 @@ class Demo:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _log_in(path: Path) -> Generator[None, None, None]:
+    """Write warnings, and what Bluesky says of a failed plan, into a file instead of across the display."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
 def _require_success(trace: Trace) -> None:
     if trace.state is AgentState.FAILED or trace.done < trace.total:
         why = trace.reason or trace.last_failure or "no reason given"
         raise AgentFault(f"the loop ended after {trace.done} of {trace.total} runs: {why}")
 
 
-def _archive(client: Client, total: int) -> Iterator[tuple[int, int, str]]:
+def _archive(client: Client, spool: Spool, total: int) -> Iterator[tuple[int, int, str]]:
     """Yield ``(done, total, note)`` until the catalogue holds everything.
 
-    The outbox looks for new work about once a second, so only a lag that stays at nothing is one.
+    What waits in the spool is counted here: the service hears of it from its archive now and then, and not while that
+    starts. For the same reason only a lag that stays at nothing is one.
     """
-    least = total + 1
+    least = math.inf
     moved_at = settled_at = time.monotonic()
     while True:
         archive = client.service().archive
-        now, behind = time.monotonic(), archive.runs_behind + archive.facts_behind
+        runs, now = len(spool.complete()), time.monotonic()
+        behind = max(runs, archive.runs_behind) + archive.facts_behind
         if behind or archive.state != "ready":
             settled_at = now
         if behind < least:
             least, moved_at = behind, now
         settled = now - settled_at > _SETTLED_S
-        yield total - min(archive.runs_behind, total), total, "done" if settled else _note(archive)
+        yield max(0, total - runs), total, "done" if settled else _note(archive, runs)
         if archive.runs_refused:
             raise BackendUnavailable(f"the catalogue refused {archive.runs_refused} of the runs; they are kept")
         if settled:
             return
-        if least and now - moved_at > _ARCHIVE_PATIENCE_S:
+        if now - moved_at > _ARCHIVE_PATIENCE_S:
             raise BackendUnavailable(
-                f"{archive.runs_behind} runs are not in the catalogue yet ({archive.reason or archive.state}); they "
-                "are kept, and written when a service runs on this state directory again"
+                f"{runs} runs are not in the catalogue yet ({archive.reason or archive.state}); they are kept, and "
+                "written when a service runs on this state directory again"
             )
         time.sleep(_POLL_S)
 
 
-def _note(archive: ArchiveStatus) -> str:
+def _note(archive: ArchiveStatus, runs: int) -> str:
     if archive.state == "starting":
         return "the catalogue is starting"
     if archive.state != "ready":
         return archive.reason or f"the catalogue is {archive.state}"
-    return "runs" if archive.runs_behind else "the agent's decisions"
+    return "runs" if runs else "the agent's decisions"

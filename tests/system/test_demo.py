@@ -79,10 +79,9 @@ def _read_as_told(out: str, folder: Path, environment: dict[str, str]) -> None:
     """Do what the demo's last lines say, to the letter, and find the best value that it named."""
     command = re.search(r"^    agent-service (catalog \S+)$", out, re.MULTILINE)[1].split()
     assert command[1].startswith("agent-service-demo/")
-    name, profiles = re.search(r"(TILED_PROFILES)=(\S+):$", out, re.MULTILINE).groups()
-    told = out.partition(profiles)[2].splitlines()[1:]
-    snippet = "\n".join(line.removeprefix("    ") for line in told if line.startswith("    "))
-    assert snippet.count("\n") == 2
+    told = out.partition("and in Python:")[2].splitlines()
+    lines = [line.removeprefix("    ") for line in told if line.startswith("    ")]
+    assert len(lines) == 4
     served = subprocess.Popen(
         [*COMMAND, *command],
         cwd=folder,
@@ -94,12 +93,11 @@ def _read_as_told(out: str, folder: Path, environment: dict[str, str]) -> None:
     )
     try:
         assert served.stdout.readline().startswith("Serving the catalogue at http://127.0.0.1:")
-        lines = snippet.splitlines()
         code = "\n".join([*lines[:-1], f"print({lines[-1]}['flux'].shape)", "print(len(runs))"])
         read = subprocess.run(
             [sys.executable, "-c", code],
             cwd=folder,
-            env={**environment, name: profiles},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=WITHIN_S,
