@@ -34,13 +34,17 @@ class ServiceSection(_Section):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     root_path: str = Field(default="", description="path prefix that a reverse proxy strips, for example /proxy/8000")
-    state: Path = Field(Path("agent-service.state"), description="state directory; never on a network file system")
+    state: Path = Field(
+        default=Path("agent-service.state"), description="state directory; never on a network file system"
+    )
     journal: Literal["sqlite"] = Field(default="sqlite", description="sqlite: a file in the state directory")
     durability: Literal["process", "power"] = Field(
         default="process",
         description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
     )
-    catalog: str = Field("embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs")
+    catalog: str = Field(
+        default="embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs"
+    )
 
 
 class RunEngineSection(_Section):

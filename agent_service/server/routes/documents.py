@@ -1,8 +1,10 @@
 """Documents from anyone who speaks HTTP."""
 
+# pyright: reportUnknownMemberType=false - event-model ships no types
+
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import event_model
 from fastapi import APIRouter
@@ -13,8 +15,9 @@ from agent_service.models import DocumentBatch, DocumentsAnswer
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(tags=["documents"])
-_by_name: Any = event_model.schema_validators  # pyright: ignore[reportUnknownMemberType] - event-model ships no types
-_VALIDATORS: Final[dict[str, Any]] = {name.name: _by_name[name] for name in event_model.DocumentNames}
+_VALIDATORS: Final[dict[str, Any]] = {
+    name.name: cast("dict[Any, Any]", event_model.schema_validators)[name] for name in event_model.DocumentNames
+}
 
 
 @router.post("/documents", status_code=202)

@@ -1,0 +1,244 @@
+"""Agents: what they are made from, and how they show themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from agent_service.lifecycle import AgentState
+from agent_service.models._base import MAX_POINTS, AgentName, Answer, Finite, Point, Request
+
+
+class Timeouts(Request):
+    """Deadlines of an agent's calls, in seconds; a call past its deadline is abandoned and the agent `failed`."""
+
+    suggest: Finite = Field(default=600, gt=0)
+    ingest: Finite = Field(default=600, gt=0)
+    report: Finite = Field(default=600, gt=0)
+    evaluate: Finite = Field(default=600, gt=0)
+
+
+class LoopSpec(Request):
+    """How an agent's loop runs."""
+
+    n_points: int = Field(default=1, ge=1, le=MAX_POINTS, description="points asked of the brain at a time")
+    max_runs: int | None = Field(
+        default=None, ge=1, description="successful runs after which the agent stops; null: no limit"
+    )
+    max_failures: int = Field(default=3, ge=1, description="failed suggestions in a row after which the agent stops")
+    approval: Literal["auto", "required"] = Field(
+        default="auto", description="required: a person approves each suggestion"
+    )
+    report_every: int | None = Field(default=None, ge=1, description="ask the brain for a report after so many ingests")
+
+
+class Guardrails(Request):
+    """Limits outside the agent, which no agent can bypass."""
+
+    bounds: dict[str, tuple[Finite, Finite]] = Field(
+        default_factory=dict[str, tuple[float, float]],
+        description="lowest and highest position allowed, by actuator, in the actuator's units",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Guardrails:
+        for name, (low, high) in self.bounds.items():
+            if low > high:
+                msg = f"bounds of {name}: the lower limit is above the upper one"
+                raise ValueError(msg)
+        return self
+
+
+class AgentSpec(Request):
+    """All that is needed to host an agent."""
+
+    name: AgentName
+    type: str = Field(min_length=1, description="an installed type, or module:callable, called with **config")
+    config: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    actuators: list[str] = Field(default_factory=list[str], max_length=64)
+    sensors: list[str] = Field(default_factory=list[str], max_length=64)
+    outcome: str | list[str] | None = Field(
+        default=None, description="field or fields: their mean over the events of primary"
+    )
+    evaluate: str | None = Field(
+        default=None, description="module:function of (run, suggestions) or (uid, suggestions)"
+    )
+    plan: str = Field(
+        default="acquire", min_length=1, description="a plan of the startup namespace, or module:callable"
+    )
+    executor: Literal["auto", "thread"] = "auto"
+    listen: Literal["own", "all"] = Field(
+        default="own", description="all: ingest every run, not only its own suggestions'"
+    )
+    warm_start: list[str] = Field(default_factory=list[str], description="uids of runs to ingest before the start")
+    timeouts: Timeouts = Timeouts()
+    recover: Literal["resume", "paused"] = Field(
+        default="resume", description="what an agent that was alive does at a restart"
+    )
+    loop: LoopSpec = LoopSpec()
+    guardrails: Guardrails = Guardrails()
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Names of the outcome fields, an empty list when a function evaluates."""
+        if self.outcome is None:
+            return []
+        return [self.outcome] if isinstance(self.outcome, str) else list(self.outcome)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AgentSpec:
+        if self.outcome is not None and self.evaluate is not None:
+            msg = "give outcome or evaluate, not both"
+            raise ValueError(msg)
+        if self.outcome is None and self.evaluate is None:
+            msg = "outcome or evaluate is needed: which field of a run is the outcome, or which function finds it"
+            raise ValueError(msg)
+        if len(set(self.actuators)) != len(self.actuators):
+            msg = "an actuator is named twice"
+            raise ValueError(msg)
+        if foreign := sorted(set(self.guardrails.bounds) - set(self.actuators)):
+            msg = f"guardrails.bounds names {', '.join(foreign)}, which is no actuator of this agent"
+            raise ValueError(msg)
+        return self
+
+
+class AgentPatch(Request):
+    """A change to an agent: config rebuilds it by replay, loop and guardrails count at once.
+
+    ``loop`` and ``guardrails`` are merged into the present ones; ``config`` replaces the whole configuration.
+    Name and type cannot change: naming them is a conflict, so they are accepted here and refused with 409.
+    """
+
+    config: dict[str, JsonValue] | None = None
+    loop: dict[str, JsonValue] | None = None
+    guardrails: dict[str, JsonValue] | None = None
+    name: str | None = None
+    type: str | None = None
+
+
+class Progress(Answer):
+    """Successful runs so far, and the number asked for (null: no limit)."""
+
+    done: int = 0
+    total: int | None = None
+
+
+class Counts(Answer):
+    """How many of an agent's suggestions met which fate."""
+
+    suggested: int = 0
+    ingested: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class BestPoint(Answer):
+    """One of the best points, as the brain sees them."""
+
+    id: str | None = None
+    point: Point
+    outcome: dict[str, float]
+
+
+class LastError(Answer):
+    """The last fault of an agent."""
+
+    code: str
+    message: str
+    traceback: str | None = None
+    at: datetime
+
+
+class Busy(Answer):
+    """The call an agent is in."""
+
+    call: str
+    since: datetime
+
+
+class AgentStatus(Answer):
+    """What an agent is doing, as of its last finished call."""
+
+    name: str
+    state: AgentState
+    reason: str | None = None
+    type: str
+    executor: str
+    config: dict[str, JsonValue]
+    created_at: datetime
+    started_at: datetime | None = None
+    progress: Progress = Progress()
+    counts: Counts = Counts()
+    best: BestPoint | None = None
+    last_error: LastError | None = None
+    busy: Busy | None = None
+    legal: list[str] = Field(default_factory=list[str])
+    spec: AgentSpec
+
+
+class AgentTypeInfo(Answer):
+    """An installed brain and the JSON Schema of its config."""
+
+    name: str
+    summary: str
+    config_schema: dict[str, JsonValue]
+
+
+class Variable(Answer):
+    """What a brain shows of itself, as of its last finished call."""
+
+    name: str
+    value: JsonValue
+    writable: bool
+    at: datetime
+
+
+class VariableValue(Request):
+    """A new value of a variable."""
+
+    value: JsonValue
+
+
+class Report(Answer):
+    """What a brain said of itself."""
+
+    seq: int
+    at: datetime
+    report: dict[str, JsonValue]
+
+
+class AgentList(Answer):
+    """A page of agents."""
+
+    items: list[AgentStatus]
+    next: str | None = None
+
+
+class VariableList(Answer):
+    """An agent's variables."""
+
+    items: list[Variable]
+    next: str | None = None
+
+
+class ReportList(Answer):
+    """A page of reports."""
+
+    items: list[Report]
+    next: str | None = None
+
+
+class BestList(Answer):
+    """The best points: one for a single objective, the Pareto set for several."""
+
+    items: list[BestPoint]
+    next: str | None = None
+
+
+class AgentTypeList(Answer):
+    """The installed types."""
+
+    items: list[AgentTypeInfo]
+    next: str | None = None

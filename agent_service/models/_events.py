@@ -1,0 +1,56 @@
+"""Events and documents: what happened, as it streams."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field, JsonValue
+
+from agent_service.models._base import Answer, Request
+
+
+class EventKind(StrEnum):
+    """Kinds of events. The transient ones have no seq and are not in the journal."""
+
+    SERVICE_STATE = "service.state"
+    AGENT_STATE = "agent.state"
+    SUGGESTION_STATE = "suggestion.state"
+    INGEST = "ingest"
+    REPORT = "report"
+    CONFIG = "config"
+    QUEUE_STATE = "queue.state"
+    PROGRESS = "progress"
+    LOG = "log"
+    HEARTBEAT = "heartbeat"
+    RESET = "reset"
+
+
+class Event(Answer):
+    """A fact of the journal (with a seq), or something transient (seq null)."""
+
+    seq: int | None
+    time: datetime
+    agent: str | None
+    kind: EventKind
+    data: dict[str, JsonValue]
+
+
+class EventList(Answer):
+    """A page of history."""
+
+    items: list[Event]
+    next: str | None = None
+
+
+class DocumentBatch(Request):
+    """Bluesky documents from somebody who speaks HTTP: ``[name, document]`` pairs in the order of their emission."""
+
+    documents: list[tuple[str, dict[str, Any]]] = Field(min_length=1, max_length=10_000)
+
+
+class DocumentsAnswer(Answer):
+    """How many documents were taken in."""
+
+    accepted: int

@@ -1,0 +1,91 @@
+"""The service itself: plan queue, catalogue, readiness, problems."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from agent_service.models._base import Answer
+
+
+class QueueState(StrEnum):
+    """State of the plan sink. Abort latches ``held``: nothing moves until somebody resumes."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    PAUSED = "paused"
+    HELD = "held"
+
+
+class QueueStatus(Answer):
+    """The plan sink: what runs, what waits."""
+
+    kind: str
+    state: QueueState
+    reason: str | None = None
+    pending: int = 0
+    current: str | None = Field(default=None, description="id of the suggestion whose plan runs")
+
+
+class ArchiveStatus(Answer):
+    """The archive child: the catalogue it serves or writes to, and how far the outbox lags."""
+
+    catalog: str = Field(description="embedded, a URI, or none")
+    state: Literal["none", "starting", "ready", "unavailable"]
+    uri: str | None = None
+    runs_behind: int = Field(default=0, description="complete runs not yet in the catalogue")
+    facts_behind: int = Field(default=0, description="journal facts not yet in the agents' runs")
+    runs_refused: int = Field(default=0, description="runs the catalogue refused; kept in the state directory")
+    reason: str | None = None
+
+
+class ServiceStatus(Answer):
+    """The service itself."""
+
+    version: str
+    session: str
+    started_at: datetime
+    uptime_s: float
+    state_dir: str
+    agents: dict[str, int] = Field(description="number of agents by state")
+    queue: QueueStatus
+    archive: ArchiveStatus
+    scopes: list[str]
+
+
+class ReadyPart(Answer):
+    """Whether a part of the service is ready, and if not, why."""
+
+    ready: bool
+    reason: str | None = None
+
+
+class Readiness(Answer):
+    """Whether the service takes work, part by part."""
+
+    ready: bool
+    parts: dict[str, ReadyPart]
+
+
+class ProblemField(Answer):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Answer):
+    """An RFC 9457 problem. It never echoes the input."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str | None = None
+    errors: list[ProblemField] = Field(default_factory=list[ProblemField])
+    legal: list[str] = Field(default_factory=list[str])
+    traceback: str | None = Field(default=None, description="the agent's own traceback, for an agent_fault")
