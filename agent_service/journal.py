@@ -25,7 +25,7 @@ from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 1
@@ -173,7 +173,7 @@ class SqlJournal:
         query = _query(after=after, agent=agent, kinds=kinds, limit=limit, newest_first=newest_first)
         return _select(self._engine, query)
 
-    async def follow(self, *, after: int) -> AsyncIterator[Event]:
+    async def follow(self, *, after: int) -> AsyncGenerator[Event]:
         """Yield events newer than ``after``, each once and in order; ends when the reader is too slow."""
         follower = Follower()
         self._followers.add(follower)

@@ -1,6 +1,6 @@
 """Documents from anyone who speaks HTTP."""
 
-# pyright: reportUnknownMemberType=false - event-model ships no types
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 

@@ -1,0 +1,93 @@
+"""Configuration: flags > environment > file > defaults; wrong files are one clear line."""
+
+import pytest
+
+from agent_service.config import ServiceConfig, config_from_environment, load
+from agent_service.errors import UsageError
+
+FILE = """
+[service]
+port = 1111
+host = "localhost"
+[run_engine]
+startup = "my_beamline.py"
+md = { proposal = "p1" }
+[[agents]]
+name = "aligner"
+type = "bayes"
+config = { bounds = { mirror_x = [-5, 5] } }
+actuators = ["mirror_x"]
+sensors = ["flux"]
+outcome = "flux"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "service.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_the_defaults_need_nothing():
+    config = load()
+    assert (config.service.host, config.service.catalog) == ("127.0.0.1", "embedded")
+
+
+def test_a_file(file, tmp_path):
+    config = load(file)
+    assert config.service.port == 1111
+    assert config.service.state == tmp_path / "service.state"
+    assert config.run_engine.startup == str(tmp_path / "my_beamline.py")
+    assert config.agents[0].loop.max_failures == 3
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(file, monkeypatch):
+    monkeypatch.setenv("AGENT_SERVICE_SERVICE__PORT", "2222")
+    monkeypatch.setenv("AGENT_SERVICE_API_KEY", "secret")
+    config = load(file)
+    assert (config.service.port, config.service.host) == (2222, "localhost")
+    assert config.api_key.get_secret_value() == "secret"
+    assert "secret" not in repr(config)
+    assert load(file, flags={"port": 3333, "host": None}).service.port == 3333
+
+
+def test_the_environment_names_the_file(file, monkeypatch):
+    monkeypatch.setenv("AGENT_SERVICE_CONFIG", str(file))
+    assert config_from_environment().agents[0].name == "aligner"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[service", "not valid TOML"),
+        ("[service]\nprot = 1", "service.prot"),
+        ("[service]\nport = 70000", "service.port"),
+        ("[servise]", "servise"),
+        ("service = 3", "service"),
+        ("[[agents]]\nname = 'a b'", "agents.0.name"),
+        ("api_key = 'x'", "AGENT_SERVICE_API_KEY"),
+        ("[sink]\nkind = 'teleport'", "sink.kind"),
+    ],
+)
+def test_a_wrong_file_says_which_key(tmp_path, text, said):
+    path = tmp_path / "service.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    assert said in caught.value.detail
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        load(tmp_path / "no.toml")
+    with pytest.raises(UsageError, match="is a folder"):
+        load(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="UTF-8"):
+        load(tmp_path / "binary.toml")
+
+
+def test_it_does_not_change():
+    with pytest.raises(ValueError, match="frozen"):
+        ServiceConfig().service.port = 1
