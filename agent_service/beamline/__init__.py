@@ -8,7 +8,7 @@ The true flux at mirror positions :math:`x, y` (mm) is, in 1e9 photons/s,
     q = (u / \sigma_u)^2 + (v / \sigma_v)^2
 
 with :math:`u, v` the offsets from the optimum turned by 35 degrees, so that neither mirror can be aligned on its own.
-The peak (FWHM 3.5 mm along its ridge, 1.6 mm across) stands on a weak tail three times as wide. A measurement adds
+The peak (FWHM 3.1 mm along its ridge, 1.4 mm across) stands on a weak tail three times as wide. A measurement adds
 normal noise of standard deviation :math:`\sqrt{1 + (F / 100)^2}`.
 """
 
@@ -25,7 +25,7 @@ LIMITS_MM: Final = (-5.0, 5.0)
 
 _CENTRE_MM: Final = (1.3, -1.7)
 _TILT: Final = math.radians(35)
-_SIGMAS_MM: Final = (1.5, 0.7)
+_SIGMAS_MM: Final = (1.3, 0.6)
 _PEAK: Final = 100.0
 _BACKGROUND: Final = 1.0
 _TAIL: Final = 0.2

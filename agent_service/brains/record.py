@@ -1,0 +1,210 @@
+"""What the brains we ship have in common: their suggestions, what was measured, and what counts as good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from agent_service.errors import FieldError, InvalidConfig
+from agent_service.models import ID_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from agent_service.models import Point
+
+_Limit = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not low < high:
+        raise ValueError("the lower bound is not below the upper one")
+    return bounds
+
+
+Interval = Annotated[tuple[_Limit, _Limit], AfterValidator(_ordered)]
+"""Lower and upper bound, in the actuator's units."""
+
+
+class Goal(BaseModel):
+    """Base of a brain's configuration: what counts as good."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: str | None = Field(
+        default=None, description="name of the outcome to judge by; null: the only one there is", examples=["flux"]
+    )
+    maximize: bool = Field(default=True, description="whether more of the objective is better")
+
+
+class Search(Goal):
+    """Base of the configuration of a brain that searches a box."""
+
+    bounds: dict[str, Interval] = Field(
+        description="lower and upper bound of the search by actuator, in the actuator's units",
+        examples=[{"mirror_x": [-5, 5], "mirror_y": [-5, 5]}],
+        min_length=1,
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="the same seed and the same data give the same suggestions"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measurement: the brain's id of its suggestion (None: somebody else's idea), where, and what."""
+
+    id: int | None
+    point: Point
+    outcome: dict[str, float]
+
+
+class Record:
+    """Suggestions and measurements of one brain.
+
+    Parameters
+    ----------
+    actuators
+        Names, in the order of coordinates.
+    goal
+        What counts as good.
+    accept
+        Whether a measurement counts; others are left out and counted in ``left_out``.
+    """
+
+    def __init__(
+        self, actuators: Sequence[str], goal: Goal, *, accept: Callable[[Row], bool] = lambda row: True
+    ) -> None:
+        self.actuators = tuple(actuators)
+        self.rows: list[Row] = []
+        self.pending: dict[int, Point] = {}
+        self.failed: list[Point] = []
+        self.left_out = 0
+        self.issued = 0
+        self._goal = goal
+        self._accept = accept
+
+    def issue(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Take note of a suggestion and return it with its ``_id``, a number counted from 0."""
+        kept = self.position(point)
+        self.pending[self.issued] = kept
+        self.issued += 1
+        return {**kept, ID_KEY: self.issued - 1}
+
+    def take(self, points: Iterable[Mapping[str, Any]]) -> None:
+        """Take measurements in.
+
+        Parameters
+        ----------
+        points
+            Actuators and outcomes; a point with the ``_id`` of a pending suggestion may leave its actuators out.
+
+        Raises
+        ------
+        ValueError
+            When an actuator is missing.
+        """
+        for point in points:
+            row_id = point.get(ID_KEY)
+            given = {**self.pending.get(row_id, {}), **point} if row_id is not None else dict(point)
+            where = self.position(given)
+            outcome = {name: float(value) for name, value in given.items() if name not in {ID_KEY, *self.actuators}}
+            row = Row(row_id, where, outcome)
+            if self._accept(row):
+                self.rows.append(row)
+            else:
+                self.left_out += 1
+            if row_id is not None:
+                self.pending.pop(row_id, None)
+
+    def fail(self, points: Iterable[Mapping[str, Any]]) -> None:
+        """Give up suggestions, by their ``_id``; those that are not pending are passed over."""
+        for point in points:
+            dropped = self.pending.pop(point[ID_KEY], None)
+            if dropped is not None:
+                self.failed.append(dropped)
+
+    def position(self, point: Mapping[str, Any]) -> Point:
+        """Return the actuators' part of a point."""
+        if missing := [name for name in self.actuators if name not in point]:
+            raise ValueError(f"a point lacks {', '.join(missing)}; the actuators are {', '.join(self.actuators)}")
+        return {name: float(point[name]) for name in self.actuators}
+
+    def value(self, row: Row) -> float:
+        """Return the objective of a row, turned around when less is better.
+
+        Raises
+        ------
+        ValueError
+            When the row lacks the objective, or has several outcomes and the configuration names none of them.
+        """
+        name = self._goal.objective
+        if name is None:
+            if len(row.outcome) != 1:
+                there = ", ".join(sorted(row.outcome)) or "none"
+                raise ValueError(f"which outcome is the objective? set config.objective; a point has: {there}")
+            name = next(iter(row.outcome))
+        if name not in row.outcome:
+            there = ", ".join(sorted(row.outcome)) or "none"
+            raise ValueError(f"a point lacks the objective {name!r}; its outcomes are: {there}")
+        return row.outcome[name] if self._goal.maximize else -row.outcome[name]
+
+    def best(self) -> list[tuple[int | None, Point, dict[str, float]]]:
+        """Return id, point and outcome of the row with the best measured value.
+
+        Empty without data, and when nothing says which of several outcomes is the objective.
+        """
+        undecided = self._goal.objective is None and any(len(row.outcome) != 1 for row in self.rows)
+        if undecided or not self.rows:
+            return []
+        row = max(self.rows, key=self.value)
+        return [(row.id, dict(row.point), dict(row.outcome))]
+
+    def all_done(self, n_points: int, *, exhausted: bool) -> tuple[bool, str | None]:
+        """Answer ``should_stop`` of a design with an end: whether each of its points met its fate."""
+        if exhausted and not self.pending:
+            return True, f"all {n_points} points are done"
+        return False, None
+
+
+def check_names(names: Iterable[str], *, field: str, actuators: Sequence[str]) -> None:
+    """Raise `InvalidConfig`, with the field, unless ``names`` are the agent's actuators, no more and no less."""
+    given = list(names)
+    listed = ", ".join(actuators) or "none"
+    found = [
+        FieldError(f"config.{field}.{name}", f"is no actuator of this agent; its actuators are: {listed}")
+        for name in given
+        if name not in actuators
+    ]
+    found += [
+        FieldError(f"config.{field}.{name}", "is missing: each actuator needs one")
+        for name in actuators
+        if name not in given
+    ]
+    if found:
+        raise InvalidConfig("; ".join(f"{one.field} {one.message}" for one in found), errors=found)
+
+
+def check_goal(goal: Goal, *, outcomes: Sequence[str]) -> None:
+    """Raise `InvalidConfig` when the objective is none of the outcomes, or is left open among several.
+
+    Parameters
+    ----------
+    goal
+        The configuration.
+    outcomes
+        Names of the agent's outcomes; empty when a function finds them, which cannot be checked beforehand.
+    """
+    if not outcomes:
+        return
+    listed = ", ".join(outcomes)
+    if goal.objective is None and len(outcomes) > 1:
+        message = f"which outcome is the objective? name one of {listed}"
+    elif goal.objective is not None and goal.objective not in outcomes:
+        message = f"is no outcome of this agent; its outcomes are: {listed}"
+    else:
+        return
+    raise InvalidConfig(f"config.objective: {message}", errors=[FieldError("config.objective", message)])
