@@ -79,6 +79,13 @@ def waits(suggestions, actuators, sensors, md):
     yield from inner()
 
 
+def slow_to_build(suggestions, actuators, sensors, md):
+    """A plan that is not there yet when the abort comes."""
+    inside.set()
+    leave.wait(60)
+    return bp.count(sensors, md=md)
+
+
 def sleeps(suggestions, actuators, sensors, md):
     """A run that is a long sleep: it ends by an abort only."""
 

@@ -282,6 +282,29 @@ async def test_abort_while_pausing(rig: Rig) -> None:
     assert rig.all("stop")[0]["exit_status"] == "abort"
 
 
+async def test_abort_before_the_first_message(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="slow_to_build")))
+    await until(rig.beamline["inside"].is_set)
+    aborting = asyncio.create_task(rig.sink.abort("enough"))
+    await until(lambda: rig.sink.status.state is QueueState.HELD)
+    rig.beamline["leave"].set()
+    await aborting
+    result = await running
+    assert (result.exit_status, result.reason, result.run_uids) == ("abort", "enough", ())
+    assert rig.documents == []
+
+
+async def test_pause_before_the_first_message(rig: Rig) -> None:
+    running = asyncio.create_task(rig.sink.run(order(plan="slow_to_build")))
+    await until(rig.beamline["inside"].is_set)
+    await rig.sink.pause()
+    rig.beamline["leave"].set()
+    await until(lambda: rig.sink._driver._engine.state == "paused")
+    assert rig.documents == []
+    await rig.sink.resume()
+    assert (await running).exit_status == "success"
+
+
 async def test_abort_when_idle_latches_too(rig: Rig) -> None:
     await rig.sink.abort("not now")
     assert rig.sink.status.state is QueueState.HELD

@@ -1,0 +1,108 @@
+import pytest
+
+from agent_service.errors import QueueHeld
+from agent_service.models import QueueState
+from agent_service.protocols import PlanResult
+from agent_service.transports.run_engine_queue import Job, PlanQueue
+
+
+def job(label: str = "s1") -> Job:
+    ended: list[PlanResult] = []
+    made = Job(lambda: iter(()), ended.append, label=label)
+    made.md["ended"] = ended
+    return made
+
+
+@pytest.fixture
+def queue() -> PlanQueue:
+    return PlanQueue()
+
+
+def running(queue: PlanQueue) -> Job:
+    queue.submit(job())
+    taken = queue.take()
+    assert taken is not None
+    assert queue.begin(taken) == "go"
+    return taken
+
+
+def test_held_goes_before_paused_and_paused_before_running(queue: PlanQueue) -> None:
+    running(queue)
+    assert queue.status.state is QueueState.RUNNING
+    queue.pause("by request")
+    assert (queue.status.state, queue.status.reason) == (QueueState.PAUSED, "by request")
+    queue.hold("smoke")
+    assert (queue.status.state, queue.status.reason) == (QueueState.HELD, "smoke")
+    queue.pause("by request")
+    queue.resume()
+    assert queue.status.state is QueueState.RUNNING
+
+
+def test_a_held_queue_takes_nothing(queue: PlanQueue) -> None:
+    queue.hold("smoke")
+    with pytest.raises(QueueHeld) as error:
+        queue.submit(job())
+    assert error.value.legal == ("resume",)
+
+
+def test_a_closed_queue_gives_plans_back(queue: PlanQueue) -> None:
+    queue.close("the service stops")
+    late = job()
+    assert not queue.submit(late)
+    assert late.md["ended"] == [PlanResult("abort", "the service stops")]
+    assert queue.take() is None
+
+
+def test_a_pause_before_the_first_message_counts(queue: PlanQueue) -> None:
+    queue.submit(job())
+    taken = queue.take()
+    assert taken is not None
+    assert queue.pause("by request") is None, "there is nothing yet that the RunEngine could pause"
+    assert queue.begin(taken) == "pause"
+
+
+def test_a_pause_that_was_taken_back_does_not_stop_the_plan(queue: PlanQueue) -> None:
+    taken = running(queue)
+    assert queue.pause("by request") is taken
+    queue.resume()
+    queue.note_paused(taken)
+    assert queue.status.state is QueueState.RUNNING
+    assert queue.await_decision(taken) == "resume"
+
+
+def test_a_plan_that_pauses_itself_after_ours_stops(queue: PlanQueue) -> None:
+    taken = running(queue)
+    queue.pause("by request")
+    queue.note_paused(taken)
+    queue.resume()
+    queue.note_paused(taken)
+    assert (queue.status.state, queue.status.reason) == (QueueState.PAUSED, "the plan paused itself")
+
+
+def test_abort_takes_all_and_the_first_reason_stays(queue: PlanQueue) -> None:
+    taken = running(queue)
+    waiting = job("s2")
+    queue.submit(waiting)
+    assert queue.abort("smoke") == ([waiting], taken)
+    assert queue.abort("again") == ([], None), "an abort under way is not repeated"
+    assert queue.await_decision(taken) == "abort"
+    assert taken.result("abort", "") == PlanResult("abort", "smoke")
+
+
+@pytest.mark.parametrize(
+    ("runs", "ended", "why", "status", "reason"),
+    [
+        ({"u": ("success", "")}, "success", "", "success", ""),
+        ({"u": ("success", ""), "v": ("fail", "lost")}, "success", "", "fail", "lost"),
+        ({"u": ("fail", "")}, "success", "", "fail", "the run ended with exit_status fail"),
+        ({"u": ("", "the run was left open")}, "success", "", "fail", "the run was left open"),
+        ({"u": ("fail", "lost")}, "fail", "ValueError: lost", "fail", "ValueError: lost"),
+        ({}, "success", "", "fail", "the plan made no run"),
+    ],
+)
+def test_verdict(runs: dict[str, tuple[str, str]], ended: str, why: str, status: str, reason: str) -> None:
+    one = job()
+    one.runs.update(runs)
+    assert one.result(ended, why) == PlanResult(status, reason, tuple(runs))
+    one.abort_reason = "smoke"
+    assert one.result(ended, why).exit_status == ("success" if status == "success" else "abort")
