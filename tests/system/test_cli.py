@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -126,6 +127,44 @@ def test_what_was_said_survives_a_restart(command):
     command.start("serve", "--port", "0", "--state", "s")
     with Client.from_state(command.folder / "s") as client:
         assert [one.name for one in client.agents()] == ["a"]
+
+
+def test_the_key_is_shown_on_a_terminal_only(command):
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", "--state", "s"],
+        cwd=command.folder,
+        env=command.environment,
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+    )
+    os.close(side)
+    shown = b""
+    while b"Ctrl-C ends it" not in shown:
+        shown += os.read(main, 4096)
+    assert shown.startswith(b"Serving at http://127.0.0.1:")
+    assert (command.folder / "s" / "api_key").read_bytes().strip() in shown
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=15) == 0
+    os.close(main)
+
+
+def test_a_key_of_the_environment_is_never_shown(command):
+    command.environment["AGENT_SERVICE_API_KEY"] = "correct-horse-battery"
+    process, url = command.start("serve", "--port", "0", "--state", "s")
+    assert command.run("status", url).returncode == 0
+    _, out, err = command.stop(process)
+    assert "correct-horse-battery" not in out + err
+    assert "AGENT_SERVICE_API_KEY" in err
+
+
+def test_catalog_says_why_it_cannot_serve(command):
+    missing = command.run("catalog", "nowhere")
+    assert (missing.returncode, missing.stdout, missing.stderr.count("\n")) == (2, "", 1)
+    assert "no embedded catalogue" in missing.stderr
+    assert not (command.folder / "nowhere").exists()
 
 
 def test_status_shows_service_and_agents(command):
