@@ -66,7 +66,7 @@ class Spool:
         self._open = directory / "open"
         self._complete = directory / "complete"
         self._refused = directory / "refused"
-        for folder in (self._open, self._complete, self._refused):
+        for folder in (directory.parent, directory, self._open, self._complete, self._refused):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._routes = _Routes()
         found = self.complete()

@@ -148,7 +148,9 @@ class Outbox:
     def _write_run(self, path: Path) -> None:
         uid = ""
         try:
-            uid = self._start_uid(path)
+            name, start = next(self._spool.read(path))
+            uid = str(start["uid"]) if name == "start" else ""
+            self._check(path)
             write_run(self._root, uid, lambda: self._spool.read(path))
         except FileNotFoundError:
             return
@@ -164,16 +166,14 @@ class Outbox:
         self._spool.drop(path)
         self._settle(uid, None)
 
-    def _start_uid(self, path: Path) -> str:
-        names: list[str] = []
-        uid = ""
-        for name, doc in self._spool.read(path):
-            names.append(name)
-            uid = doc["uid"] if name == "start" else uid
-        if not names or names[0] != "start" or names[-1] != "stop":
-            msg = "it does not go from a start to a stop document"
+    def _check(self, path: Path) -> None:
+        """Read a run through before its first document goes out: what is not whole would leave a half behind."""
+        name = ""
+        for name, _ in self._spool.read(path):  # noqa: B007 - the last one counts
+            pass
+        if name != "stop":
+            msg = "it has no stop document"
             raise ValueError(msg)
-        return uid
 
     def _refuse(self, path: Path, uid: str, error: Exception) -> None:
         reason = _said(error)
@@ -265,4 +265,6 @@ class Outbox:
 
 def _said(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if isinstance(error, ServiceError | httpx.HTTPError) and lines:
+        return lines[0]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""What the tests of the spool and the archive share: real runs, a reader in another process, a journal filled by hand."""
+"""What tests of the spool and the archive share: real runs, a reader in another process, a journal filled by hand."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ READER = """
 import json, sys
 from databroker.queries import Key
 from agent_service import open_catalog
-where, question = sys.argv[1:]
+where, questions = sys.argv[1], json.loads(sys.argv[2])
 runs = open_catalog(where)
 agents = open_catalog(where, path="agents")
-print(json.dumps(eval(question), default=str))
+print(json.dumps([eval(question) for question in questions], default=str))
 """
 
 
@@ -33,6 +33,7 @@ def run_engine(**md):
     finally:
         engine.loop.call_soon_threadsafe(engine.loop.stop)
         engine._th.join(5)
+        engine.loop.close()
 
 
 def measure(write, count, *, points=1, **md):
@@ -44,11 +45,10 @@ def measure(write, count, *, points=1, **md):
     return uids
 
 
-def ask(where, question):
-    """Evaluate ``question`` in another process, with databroker's ``runs`` and ``agents`` of that catalogue."""
-    done = subprocess.run(
-        [sys.executable, "-c", READER, str(where), question], capture_output=True, text=True, timeout=90, check=False
-    )
+def ask(where, *questions):
+    """Evaluate each question in another process, with databroker's ``runs`` and ``agents``, and return the answers."""
+    command = [sys.executable, "-c", READER, str(where), json.dumps(questions)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
