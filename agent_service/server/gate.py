@@ -6,7 +6,6 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 from agent_service.errors import TooLarge
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 10_000_000
 """Largest request body, in bytes."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 _SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
 
 
@@ -33,19 +32,23 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        scope["request_id"] = request_id
+        given = length = b""
+        for name, value in scope["headers"]:  # on the path of every request: one look at each header, no objects
+            if name == b"x-request-id":
+                given = value
+            elif name == b"content-length":
+                length = value
+        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        scope["request_id"] = request_id.decode("ascii")
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
-        length = headers.get("content-length", "")
         if length.isdigit() and int(length) > MAX_BODY:
-            await problem(TooLarge(_SAID), request_id=request_id)(scope, receive, answer)
+            refusal = problem(TooLarge(_SAID), request_id=scope["request_id"])
+            await refusal(scope, receive, answer)
             return
         await self._app(scope, _limited(receive), answer)
 

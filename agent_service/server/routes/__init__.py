@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from agent_service.server.service import Service
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # async: a plain function would cost a trip to a worker thread
     return request.app.state.service
 
 
