@@ -147,7 +147,7 @@ class Surrogate:
 
         bounds = [(0.0, 1.0)] * self._points.shape[1]
         found = [minimize(cost, start, bounds=bounds, method=_CLIMBER, options=_PATIENCE) for start in starts]
-        best = min(found, key=lambda one: one.fun)
+        best = found[int(np.argmin([one.fun for one in found]))]
         return np.clip(best.x, 0, 1), -float(best.fun)
 
     def _acquisition(self, xi: float) -> Any:
@@ -206,4 +206,4 @@ def _most_likely(
     found: list[Any] = [
         minimize(cost, start, jac=True, bounds=kernel.bounds, method=_CLIMBER, options=_PATIENCE) for start in starts
     ]
-    return min(found, key=lambda one: one.fun).x
+    return found[int(np.argmin([one.fun for one in found]))].x

@@ -1,7 +1,7 @@
 """How often each brain finds the optimum of the simulated beamline: ``python tests/benchmarks/optimum.py --seeds 10``.
 
-A seed counts when the true flux at the best measured point, as the brain names it, is at least 95 % of the optimum's. The
-brain is asked directly, one point at a time: no RunEngine, no service. ``random`` is the control.
+A seed counts when the true flux at the best measured point, as the brain names it, is at least 95 % of the optimum's.
+The brain is asked directly, one point at a time: no RunEngine, no service. ``random`` is the control.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimum import BRAINS, ENOUGH, search
+from .optimum import BRAINS, ENOUGH, search
 
 SEEDS = range(10)
 

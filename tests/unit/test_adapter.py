@@ -1,0 +1,338 @@
+"""The adapter's own work: ids, checks of what a brain returns, variables, views."""
+
+import math
+from enum import StrEnum
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, Field
+
+from agent_service import variable
+from agent_service.adapters.optimizer import IngestFact, OptimizerAdapter, SuggestFact, VariableFact
+from agent_service.adapters.values import json_safe
+from agent_service.errors import Conflict, InvalidInput, NotFound
+from agent_service.models import AgentSpec
+
+SPEC = AgentSpec(name="a", type="t:t", actuators=["x", "y"], outcome="flux")
+
+
+class Scripted:
+    """Returns what it is told to, and remembers what it was asked."""
+
+    def __init__(self, *suggestions):
+        self.suggestions, self.ingested, self.failed = list(suggestions), [], []
+
+    def suggest(self, num_points=None):
+        return self.suggestions.pop(0)
+
+    def ingest(self, points):
+        self.ingested += points
+
+    def register_failures(self, suggestions):
+        self.failed += suggestions
+
+
+def adapter(*suggestions, brain=None, evaluate=None):
+    brain = brain or Scripted(*suggestions)
+    return OptimizerAdapter(brain, spec=SPEC, evaluate=evaluate), brain
+
+
+def point(x=1.0, y=2.0, **more):
+    return {"x": x, "y": y, **more}
+
+
+# --- suggest
+
+
+def test_numpy_becomes_plain_and_an_id_keeps_its_type_for_the_brain() -> None:
+    hosted, brain = adapter([{"x": np.float32(1), "y": np.int64(2), "_id": np.int64(7)}])
+    [proposal], _ = hosted.suggest(["s"])
+    assert (proposal.point, proposal.brain_id) == ({"x": 1.0, "y": 2.0}, 7)
+    assert type(proposal.brain_id) is int
+    hosted.ingest([point(flux=3.0, _id="s")])
+    assert type(brain.ingested[0]["_id"]) is np.int64
+
+
+def test_an_id_that_json_cannot_hold_is_journaled_as_text_and_kept_as_it_is() -> None:
+    trial = object()
+    hosted, brain = adapter([point(_id=trial)])
+    [proposal], _ = hosted.suggest(["s"])
+    assert proposal.brain_id == repr(trial)
+    hosted.ingest([point(flux=3.0, _id="s")])
+    assert brain.ingested[0]["_id"] is trial
+
+
+def test_an_id_of_none_counts_as_no_id() -> None:
+    hosted, brain = adapter([point(_id=None)])
+    [proposal], _ = hosted.suggest(["s"])
+    hosted.ingest([point(flux=3.0, _id="s")])
+    assert proposal.brain_id is None
+    assert brain.ingested == [point(flux=3.0)]
+
+
+def test_fewer_points_than_asked_is_fine_and_none_means_nothing_left() -> None:
+    hosted, _ = adapter([point()], [])
+    assert [one.id for one in hosted.suggest(["s1", "s2"])[0]] == ["s1"]
+    assert hosted.suggest(["s3"])[0] == []
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "returned None"),
+        (point(), "list of dictionaries"),
+        ([1.0], "item 0"),
+        ([point(), point(), point()], "asked for 2 and returned 3"),
+        ([{"x": 1.0}], "lacks y"),
+        ([point(z=1.0)], "has z"),
+        ([point(x=math.nan)], "no finite number for x"),
+        ([point(x=math.inf)], "no finite number for x"),
+        ([point(x="1")], "no finite number for x"),
+        ([point(x=True)], "no finite number for x"),
+        ([point(x=[1.0])], "no finite number for x"),
+        ([point(_id=1), point(x=3.0, _id=1)], "twice"),
+    ],
+)
+def test_a_wrong_suggestion_is_refused(returned, said) -> None:
+    hosted, _ = adapter(returned)
+    with pytest.raises(ValueError, match=said):
+        hosted.suggest(["s1", "s2"])
+
+
+def test_a_brain_that_only_listens_cannot_be_asked() -> None:
+    class Listener:
+        def ingest(self, points):
+            pass
+
+    hosted, _ = adapter(brain=Listener())
+    assert hosted.traits().suggests is False
+    with pytest.raises(Conflict):
+        hosted.suggest(["s"])
+
+
+# --- ids
+
+
+def test_an_outcome_goes_to_the_brains_id_once() -> None:
+    hosted, brain = adapter([point(_id=5)])
+    hosted.suggest(["s"])
+    hosted.ingest([point(flux=1.0, _id="s")])
+    hosted.ingest([point(flux=2.0, _id="s")])
+    assert brain.ingested == [point(flux=1.0, _id=5), point(flux=2.0)]
+
+
+def test_a_failure_goes_to_the_brains_id() -> None:
+    hosted, brain = adapter([point(_id=5), point(3.0)])
+    hosted.suggest(["s1", "s2"])
+    hosted.fail([point(_id="s1"), point(3.0, _id="s2"), point(_id="unknown")])
+    assert brain.failed == [point(_id=5)]
+
+
+def test_an_edit_without_registration_drops_the_id() -> None:
+    hosted, brain = adapter([point(_id=5)])
+    hosted.suggest(["s"])
+    hosted.edit("s", point(9.0))
+    hosted.ingest([point(9.0, flux=1.0, _id="s")])
+    assert brain.failed == [{"_id": 5}]
+    assert brain.ingested == [point(9.0, flux=1.0)]
+
+
+def test_an_edit_with_registration_gets_a_new_id() -> None:
+    class Registering(Scripted):
+        def register_suggestions(self, suggestions):
+            return [{**one, "_id": 6} for one in suggestions]
+
+    hosted, brain = adapter(brain=Registering([point(_id=5)]))
+    hosted.suggest(["s"])
+    hosted.edit("s", point(9.0))
+    hosted.ingest([point(9.0, flux=1.0, _id="s")])
+    assert brain.failed == [{"_id": 5}]
+    assert brain.ingested == [point(9.0, flux=1.0, _id=6)]
+
+
+@pytest.mark.parametrize(("again", "told"), [(1.0 + 1e-12, {"_id": 8}), (1.1, {})])
+def test_a_replay_keeps_an_id_only_where_the_brain_agrees(again, told) -> None:
+    hosted, brain = adapter([point(again, _id=8)])
+    facts = [SuggestFact(("s",), (point(),), (5,)), IngestFact((point(flux=1.0, _id="s"),))]
+    hosted.replay(facts)
+    assert brain.ingested == [{**point(flux=1.0), **told}]
+
+
+# --- the view
+
+
+def test_best_points_are_asked_for_only_with_data_and_only_when_it_changed() -> None:
+    class Counting(Scripted):
+        asked = 0
+
+        def get_best_points(self):
+            self.asked += 1
+            assert self.ingested
+            return [(None, {"x": np.float64(1), "y": 2}, {"flux": (np.float64(3), 0.1), "note": "text"})]
+
+    hosted, brain = adapter(brain=Counting([point()], [point()]))
+    hosted.suggest(["s1"])
+    assert brain.asked == 0
+    hosted.ingest([point(flux=3.0)])
+    hosted.suggest(["s2"])
+    view = hosted.view()
+    assert brain.asked == 1
+    assert [(one.id, one.point, one.outcome) for one in view.best] == [(None, point(), {"flux": 3.0})]
+
+
+def test_should_stop_counts_once_the_brain_was_told_something() -> None:
+    class Stopping(Scripted):
+        def should_stop(self):
+            assert self.ingested, "there is no data yet"
+            return True, "converged"
+
+    hosted, _ = adapter(brain=Stopping([point()]))
+    assert hosted.suggest(["s"])[1].stop is None
+    assert hosted.ingest([point(flux=1.0)]).stop == "converged"
+
+
+def test_it_checkpoints_after_each_ingest_where_the_brain_has_a_place_for_it() -> None:
+    class Checkpointing(Scripted):
+        checkpoint_path, saved = "here", 0
+
+        def checkpoint(self):
+            self.saved += 1
+
+    hosted, brain = adapter(brain=Checkpointing())
+    hosted.ingest([point(flux=1.0)])
+    brain.checkpoint_path = None
+    hosted.ingest([point(flux=1.0)])
+    assert brain.saved == 1
+
+
+def test_a_report_is_made_fit_for_json() -> None:
+    class Reporting(Scripted):
+        def report(self):
+            return {"a": np.array([1.0, np.nan]), 2: np.float32(0.5), "s": {1}}
+
+    hosted, _ = adapter(brain=Reporting())
+    assert hosted.report()[0] == {"a": [1.0, None], "2": 0.5, "s": [1]}
+    assert adapter()[0].report()[0] is None
+
+
+class Kind(StrEnum):
+    A = "a"
+
+
+class Model(BaseModel):
+    x: float = math.inf
+
+
+def test_json_safe() -> None:
+    assert json_safe({"k": Kind.A, "m": Model(), "n": np.bool_(True), "t": (1, None), "o": 1j}) == {
+        "k": "a",
+        "m": {"x": None},
+        "n": True,
+        "t": [1, None],
+        "o": "1j",
+    }
+
+
+# --- variables
+
+
+class Tunable(Scripted):
+    class Config(BaseModel):
+        gain: float = Field(default=1.0, ge=0, json_schema_extra={"writable": True})
+
+    def __init__(self, *suggestions):
+        super().__init__(*suggestions)
+        self.gain, self._xi = 1.0, 0.1
+
+    @variable
+    def seen(self):
+        return np.int64(len(self.ingested))
+
+    @variable
+    def xi(self):
+        return self._xi
+
+    @xi.setter
+    def xi(self, value):
+        if value < 0:
+            raise ValueError("xi is below 0")
+        self._xi = value
+
+
+def values(view):
+    return {one.name: one.value for one in view.variables}
+
+
+def test_variables_are_shown_and_set() -> None:
+    hosted, brain = adapter(brain=Tunable())
+    assert values(hosted.view()) == {"gain": 1.0, "seen": 0, "xi": 0.1}
+    assert values(hosted.set_variable("gain", "2.5"))["gain"] == 2.5
+    assert values(hosted.set_variable("xi", 3))["xi"] == 3
+    assert brain.gain == 2.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("nope", 1, NotFound),
+        ("ingest", 1, NotFound),
+        ("seen", 1, InvalidInput),
+        ("gain", -1, InvalidInput),
+        ("gain", "much", InvalidInput),
+        ("xi", -1, InvalidInput),
+        ("xi", "text", InvalidInput),
+    ],
+)
+def test_a_variable_that_cannot_be_set_says_so(name, value, error) -> None:
+    hosted, brain = adapter(brain=Tunable())
+    with pytest.raises(error) as caught:
+        hosted.set_variable(name, value)
+    assert type(caught.value) is error
+    assert (brain.gain, brain.xi) == (1.0, 0.1)
+
+
+def test_a_replay_sets_variables_and_passes_over_those_that_are_gone() -> None:
+    hosted, _ = adapter(brain=Tunable())
+    assert values(hosted.replay([VariableFact("xi", 0.7), VariableFact("gone", 1)]))["xi"] == 0.7
+
+
+# --- evaluate
+
+
+SUGGESTIONS = [point(_id="s1"), point(3.0, _id="s2")]
+
+
+def test_evaluate_gets_copies_and_its_outcomes_are_put_in_order() -> None:
+    def function(run, suggestions):
+        assert run == "the run"
+        for one in suggestions:
+            one["flux"] = np.float64(one["x"])
+        return suggestions[::-1]
+
+    hosted, _ = adapter(evaluate=function)
+    assert hosted.evaluate("the run", SUGGESTIONS) == [{"flux": 1.0}, {"flux": 3.0}]
+    assert "flux" not in SUGGESTIONS[0]
+    assert hosted.wants_uid is False
+
+
+def test_evaluate_may_return_one_mapping_for_one_suggestion() -> None:
+    hosted, _ = adapter(evaluate=lambda uid, suggestions: {"flux": 1})
+    assert hosted.evaluate("uid", SUGGESTIONS[:1]) == [{"flux": 1.0}]
+    assert hosted.traits().wants_uid is True
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "returned None"),
+        ({"flux": 1.0}, "2 suggestion.* 1 outcome"),
+        ([{"flux": 1.0}, {}], "no outcome"),
+        ([{"flux": 1.0}, {"flux": math.nan}], "no finite number for flux"),
+        ([{"flux": 1.0, "_id": "s1"}, {"flux": 1.0, "_id": "s3"}], "none of the suggestions"),
+        ([{"flux": 1.0, "_id": "s1"}, {"flux": 1.0, "_id": "s1"}], "none of the suggestions"),
+    ],
+)
+def test_a_wrong_outcome_is_refused(returned, said) -> None:
+    hosted, _ = adapter(evaluate=lambda run, suggestions: returned)
+    with pytest.raises(ValueError, match=said):
+        hosted.evaluate("run", SUGGESTIONS)
