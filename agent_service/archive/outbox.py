@@ -55,7 +55,7 @@ class Outbox:
 
     Notes
     -----
-    One thread calls `run` and does everything: SQLite has one writer.
+    One thread calls `run` and does everything, so that a catalogue on SQLite or DuckDB has one writer.
     """
 
     def __init__(

@@ -9,7 +9,6 @@ import asyncio
 import json
 import secrets
 import socket
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -67,7 +66,7 @@ class TiledServer:
         directory = self._state.catalog
         (directory / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
         api_key = _kept_key(directory / "api_key")
-        _make_databases(directory)
+        _make_database(directory)
         app = build_app_from_config(_configuration(directory, api_key))
         listener = _listen(directory / "port")
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
@@ -109,7 +108,7 @@ def _configuration(directory: Path, api_key: str) -> dict[str, Any]:
                     "uri": f"sqlite:///{directory / 'catalog.db'}",
                     "writable_storage": [
                         f"file://localhost{directory / 'files'}",
-                        f"sqlite:///{directory / 'storage.db'}",
+                        f"duckdb:///{directory / 'storage.duckdb'}",  # not SQLite: docs/adr/0007-tables-in-duckdb.md
                     ],
                     # detectors write files anywhere; whoever has the key is the user who can read them anyway
                     "readable_storage": ["file://localhost/"],
@@ -123,20 +122,18 @@ def _configuration(directory: Path, api_key: str) -> dict[str, Any]:
     }
 
 
-def _make_databases(directory: Path) -> None:
+def _make_database(directory: Path) -> None:
     """Make the catalogue's database under another name first: a kill in between must not leave half of one."""
     catalog = directory / "catalog.db"
-    if not catalog.exists():
-        new = directory / "catalog.new.db"
-        for path in directory.glob("catalog.new.db*"):
-            path.unlink()
-        uri = f"sqlite+aiosqlite:///{new}"
-        asyncio.run(_initialize(uri))
-        stamp_head(Path(ALEMBIC_INI_TEMPLATE_PATH), Path(ALEMBIC_DIR), uri)
-        new.rename(catalog)
-    storage = sqlite3.connect(directory / "storage.db")
-    storage.execute("PRAGMA journal_mode=WAL")  # stays with the file; a reader then never meets a locked table
-    storage.close()
+    if catalog.exists():
+        return
+    new = directory / "catalog.new.db"
+    for path in directory.glob("catalog.new.db*"):
+        path.unlink()
+    uri = f"sqlite+aiosqlite:///{new}"
+    asyncio.run(_initialize(uri))
+    stamp_head(Path(ALEMBIC_INI_TEMPLATE_PATH), Path(ALEMBIC_DIR), uri)
+    new.rename(catalog)
 
 
 async def _initialize(uri: str) -> None:

@@ -70,6 +70,11 @@ class Decisions:
         data = {"state": "created", "spec": spec.model_dump(mode="json")}
         await self.journal.append(EventKind.AGENT_STATE, name, data)
 
+    async def without_points(self, name, count):
+        """Suggestions that somebody approved, without a point in the fact."""
+        for i in range(count):
+            self.journal.post(EventKind.SUGGESTION_STATE, name, {"id": f"n{i}", "state": "approved"})
+
     async def step(self, name, uid, run_uid, x=0.0):
         """One turn of the loop: a suggestion's states and its ingest."""
         point = {"motor": x}

@@ -76,6 +76,11 @@ async def test_runs_and_decisions_are_read_in_another_process(tmp_path):
     async with rig(tmp_path / "state") as one:
         uids = measure(one.spool.write, 3, points=2, agent_name="walker", agent_suggestion_uid="g0")
         await one.decisions.session("s1")
+        await one.decisions.create("late")
+        await one.decisions.without_points(
+            "late", 1100
+        )  # a column of NaN only, longer than a batch of a database driver
+        await one.decisions.step("late", "g", "", x=7.5)
         await one.decisions.create("walker")
         for i, uid in enumerate(uids):
             await one.decisions.step("walker", f"g{i}", uid, x=0.5 * i)
@@ -107,7 +112,7 @@ async def test_runs_and_decisions_are_read_in_another_process(tmp_path):
 
 def _read(where, uids):
     """What a person would look at, in another process."""
-    last, data, found, names, states, points, ran, reports, stop, documents = ask(
+    last, data, found, names, states, points, ran, reports, stop, documents, late = ask(
         where,
         "runs[-1].start['uid']",
         "runs[-1]['primary'].read()['motor'].values.tolist()",
@@ -119,7 +124,9 @@ def _read(where, uids):
         "agents[-1]['report'].read()['report'].values.tolist()",
         "agents[-1].stop",
         "[[n, d] for n, d in agents[-1].documents()]",
+        "agents[0]['suggest'].read()['motor'].values.tolist()[-3:]",
     )
+    assert late[1] == 7.5
     assert last == uids[-1]
     assert data == [2, 2.1]
     assert found == sorted(uids)
