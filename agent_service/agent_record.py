@@ -62,6 +62,7 @@ class AgentRecord:
     ingested_runs: set[str] = field(default_factory=set[str])
     done: int = 0
     failures_in_row: int = 0
+    rejections_in_row: int = 0
     last_failure: str = ""
     ingests: int = 0
 
@@ -94,7 +95,7 @@ class AgentRecord:
         self.held = bool(data.get("held"))
         if self.state is AgentState.STARTING:
             self.started_at = event.time
-            self.failures_in_row = 0
+            self.failures_in_row = self.rejections_in_row = 0
         if error := data.get("error"):
             self.last_error = LastError(**error, at=event.time)
 
@@ -124,10 +125,11 @@ class AgentRecord:
         else:
             self.open.pop(new.id, None)
         if state is SuggestionState.INGESTED:
-            self.failures_in_row = 0
+            self.failures_in_row = self.rejections_in_row = 0
             self.done += new.run_uid is not None
         elif data.get("fault"):
-            self.failures_in_row += 1
+            self.failures_in_row += state is SuggestionState.FAILED
+            self.rejections_in_row += state is SuggestionState.REJECTED
             self.last_failure = new.reason or ""
 
     def _apply_config(self, data: dict[str, Any]) -> None:
@@ -138,6 +140,7 @@ class AgentRecord:
             self.failures_in_row = 0
         if "guardrails" in data:
             self.spec = self.spec.model_copy(update={"guardrails": Guardrails.model_validate(data["guardrails"])})
+            self.rejections_in_row = 0
 
     def open_in(self, *states: SuggestionState) -> list[Suggestion]:
         """Return the open suggestions in one of ``states``, oldest first."""

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
 """How long the stop document of a run may follow the end of its plan."""
 
+MAX_REJECTIONS: Final = 100
+"""Suggestions that the guardrails may reject in a row before the agent stops: by then it does not learn from it."""
+
 TAKES_LATE_RUN: Final = frozenset({SuggestionState.EXPIRED, SuggestionState.ABANDONED})
 """Fates after which a run that comes late is still ingested, once."""
 
@@ -122,6 +125,9 @@ class AgentLoop:
             return f"max_runs reached ({record.done} of {limits.max_runs})"
         if record.failures_in_row >= limits.max_failures:
             return f"{record.failures_in_row} failures in a row (max_failures); the last: {record.last_failure}"
+        if record.rejections_in_row >= MAX_REJECTIONS:
+            advice = "configure the agent with bounds inside the guardrails"
+            return f"{MAX_REJECTIONS} suggestions in a row were rejected; the last: {record.last_failure}; {advice}"
         return self._agent.stop_reason
 
     def _awaits_approval(self) -> bool:

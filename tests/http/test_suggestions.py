@@ -65,15 +65,29 @@ def test_a_fate_is_decided_once(served, paused):
 
 
 def test_guardrails_reject_and_name_the_rule(served):
-    served.create("guarded", config={"step": 3.0}, guardrails={"bounds": {"x": [-4, 4]}}, loop={"max_failures": 2})
+    served.create(
+        "guarded",
+        config={"step": 3.0, "limit": 4},
+        guardrails={"bounds": {"x": [-4, 4]}},
+        loop={"max_failures": 1},
+    )
     served.post("agents/guarded/start")
     status = served.until("guarded", "stopped")
     assert [one["state"] for one in served.suggestions("guarded")] == ["ingested", "ingested", "rejected", "rejected"]
     rejected = served.suggestions("guarded", state="rejected")[0]
     assert rejected["reason"] == "guardrails.bounds.x: x = 6 is outside [-4, 4]"
-    assert status["reason"].startswith("2 failures in a row (max_failures); the last: guardrails.bounds.x")
-    report = [one for one in served.get("agents/guarded/history")["items"] if one["data"].get("state") == "rejected"]
-    assert len(report) == 2
+    assert status["reason"] == "the agent has nothing more to suggest"  # the brain was told, and went on
+    served.http.patch("/api/v1/agents/guarded", json={"config": {"step": 3.0}, "loop": {"approval": "required"}})
+    served.post("agents/guarded/start")
+    assert served.post("agents/guarded/report")["report"]["failed"] == 2
+
+
+def test_a_brain_that_learns_nothing_from_rejections_stops(served):
+    served.create("stubborn", guardrails={"bounds": {"x": [-4, -3]}})
+    served.post("agents/stubborn/start")
+    status = served.until("stubborn", "stopped")
+    assert status["reason"].startswith("100 suggestions in a row were rejected; the last: guardrails.bounds.x")
+    assert "bounds inside the guardrails" in status["reason"]
 
 
 def test_guardrails_hold_for_edited_points_and_count_at_once(served):

@@ -52,6 +52,13 @@ def raises(suggestions, actuators, sensors, md=None):
     return (yield from run())
 
 
+def every_other(suggestions, actuators, sensors, md=None):
+    """Raise at even x, measure at odd."""
+    if suggestions[0]["x"] % 2 == 0:
+        return (yield from raises(suggestions, actuators, sensors, md))
+    return (yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md=md))
+
+
 def no_run(suggestions, actuators, sensors, md=None):
     """Move and measure nothing."""
     for actuator in actuators:
