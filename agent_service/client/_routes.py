@@ -200,9 +200,9 @@ class Routes:
         return one("POST", _agent(name, "go-to-best"), BestPoint)
 
     @route
-    def history(self, name: str, *, limit: int | None = None) -> Call[list[Event]]:
-        """Return what happened to an agent, oldest first; ``limit`` None means all of it."""
-        return listed(_agent(name, "history"), Event, limit=limit)
+    def history(self, name: str, *, limit: int | None = None, newest_first: bool = False) -> Call[list[Event]]:
+        """Return what happened to an agent; ``limit`` None means all of it."""
+        return listed(_agent(name, "history"), Event, limit=limit, newest_first="true" if newest_first else None)
 
     @route
     def reports(self, name: str, *, limit: int | None = None) -> Call[list[Report]]:

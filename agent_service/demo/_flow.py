@@ -72,10 +72,10 @@ class Demo:
         AgentFault, DeadlineExceeded, BackendUnavailable
             When the loop or the archive fails; says why in one line.
         """
-        from agent_service.server.background import BackgroundServer  # noqa: PLC0415 - says hello before it loads
-
         config = self._config()
         self._say("starting the service, its RunEngine and the simulated beamline ...")
+        from agent_service.server.background import BackgroundServer  # noqa: PLC0415 - takes a second: say so first
+
         with ExitStack() as stack:
             stack.enter_context(_log_in(config.service.state / "service.log"))
             server = stack.enter_context(BackgroundServer(config))

@@ -45,6 +45,8 @@ def test_an_agents_life(client):
     kinds = {one.kind for one in client.history("life")}
     assert {EventKind.AGENT_STATE, EventKind.CONFIG} <= kinds
     assert len(client.history("life", limit=2)) == 2
+    newest = [one.seq for one in client.history("life", newest_first=True)]
+    assert newest == sorted((one.seq for one in client.history("life")), reverse=True)
     assert client.delete("life") is None
     with pytest.raises(errors.NotFound, match="life"):
         client.agent("life")
