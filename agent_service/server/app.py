@@ -92,22 +92,15 @@ async def _compose(config: ServiceConfig) -> Service:
     state_dir = StateDir(config.service.state)
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
-    archive = Archive(state_dir, catalog=config.service.catalog)
     driver = RunEngineDriver()
-    source = RunEngineSource(driver, spool.write if spool else None)
-    service = Service(
-        config,
-        state_dir=state_dir,
-        journal=journal,
-        source=source,
-        spool=spool,
-        archive=archive,
-    )
+    service = Service(config, state_dir=state_dir, journal=journal, spool=spool)
+    service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
+    service.source = RunEngineSource(driver, spool.write if spool else None, on_error=service.spool_failed)
     service.supervisor = Supervisor(
         journal=journal,
         sink=RunEngineSink(driver, namespace, section.md),
         executor=ThreadExecutor(),
-        archived=archive.wait_for,
+        archived=service.archive.wait_for,
         documents=service.past_run,
     )
     return service

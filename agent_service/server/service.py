@@ -36,33 +36,36 @@ class Service:
         The configuration.
     state_dir
         The state directory, not locked yet.
-    journal, source, spool, archive
-        The parts; ``server/app.py`` chooses them, and sets `supervisor`.
+    journal, spool
+        Where facts go, and where documents go first (None: nowhere).
+
+    Notes
+    -----
+    ``server/app.py`` chooses the parts, and sets `source`, `archive` and `supervisor`, which need to know the service.
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root hands the parts over
+    def __init__(
         self,
         config: ServiceConfig,
         *,
         state_dir: StateDir,
         journal: SqlJournal,
-        source: DocumentSource,
         spool: Spool | None,
-        archive: Archive,
     ) -> None:
         self.config = config
         self.state_dir = state_dir
         self.journal = journal
         self.supervisor: Supervisor
-        self.archive = archive
+        self.archive: Archive
+        self.source: DocumentSource
         self.session = str(uuid.uuid4())
         self.started_at = utcnow()
         self.stopping = asyncio.Event()
         self.api_key = ""
         self.key_is_new = False
-        self._source = source
         self._spool = spool
         self._ready = False
+        self._spool_fault: str | None = None
 
     async def start(self) -> None:
         """Start the parts, the memory first and what moves last; on a failure, end those that were started.
@@ -91,7 +94,7 @@ class Service:
         if self._spool is not None:
             await asyncio.to_thread(self._spool.close_interrupted)
         loop = asyncio.get_running_loop()
-        self._source.start(lambda name, doc: self._on_loop(loop, name, doc))
+        self.source.start(lambda name, doc: self._on_loop(loop, name, doc))
         self.supervisor.queue.start()
         await self.archive.start()
         await self.journal.append(EventKind.SERVICE_STATE, None, {"state": "started", "session": self.session})
@@ -108,7 +111,7 @@ class Service:
         try:
             await self.supervisor.close()
             await self.supervisor.queue.sink.stop(SINK_STOPS_WITHIN_S)
-            await asyncio.to_thread(self._source.stop)
+            await asyncio.to_thread(self.source.stop)
             try:
                 told = {"state": "stopped", "session": self.session}
                 await self.journal.append(EventKind.SERVICE_STATE, None, told)
@@ -116,17 +119,27 @@ class Service:
                 _log.warning("the end of the service could not be written: %s", error.detail)
             await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
         finally:
+            self.state_dir.service_file.unlink(missing_ok=True)  # nobody shall send a key to who takes the port next
             await self.journal.close()
             self.state_dir.release()
 
     def take_documents(self, documents: list[tuple[str, Document]]) -> None:
         """Take documents of somebody else: they go the way of the source's own, to the spool and the listener."""
         for name, doc in documents:
-            self._source.put(name, doc)
+            self.source.put(name, doc)
 
     def _on_loop(self, loop: asyncio.AbstractEventLoop, name: str, doc: Document) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(self.supervisor.listener.take, name, doc)
+
+    def spool_failed(self, error: Exception) -> None:
+        """Remember that documents could not be kept; from any thread. Readiness says so until a restart."""
+        self._spool_fault = f"documents could not be written to {self.state_dir.spool}: {error}"
+
+    def archive_changed(self) -> None:
+        """Tell the followers how far the catalogue lags."""
+        told = {"archive": self.archive.status.model_dump(mode="json")}
+        self.journal.publish(EventKind.PROGRESS, None, told)
 
     async def past_run(self, uid: str) -> Run:
         """Return a run from the spool or the catalogue.
@@ -166,6 +179,7 @@ class Service:
         parts = {
             "service": ReadyPart(ready=self._ready, reason=None if self._ready else "starting or stopping"),
             "queue": ReadyPart(ready=not self.supervisor.queue.held, reason=self.supervisor.queue.status.reason),
+            "spool": ReadyPart(ready=self._spool_fault is None, reason=self._spool_fault),
             "catalogue": ReadyPart(ready=archive.state in ("ready", "none"), reason=archive.reason),
         }
         return Readiness(ready=self._ready, parts=parts)

@@ -33,6 +33,8 @@ async def stream(service: Service, *, after: int | None, agent: str | None) -> A
     if after is not None and after > newest:  # the cursor is of another journal
         yield _encode(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.RESET, data={"last_seq": newest}))
         after = None
+    # a beat at once, with an id: a client that loses the connection before the first fact resumes without a gap
+    yield _encode(_beat(), id_=newest if after is None else after)
     events = service.journal.follow(after=newest if after is None else after)
     stopping = asyncio.ensure_future(service.stopping.wait())
     following = asyncio.ensure_future(anext(events, None))
@@ -44,7 +46,7 @@ async def stream(service: Service, *, after: int | None, agent: str | None) -> A
             if stopping in done:
                 return
             if not done:
-                yield _encode(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.HEARTBEAT, data={}))
+                yield _encode(_beat())
                 continue
             event = following.result()
             if event is None:  # too slow: the client resumes by its cursor
@@ -59,9 +61,12 @@ async def stream(service: Service, *, after: int | None, agent: str | None) -> A
         await events.aclose()
 
 
-def _encode(event: Event) -> ServerSentEvent:
+def _beat() -> Event:
+    return Event(seq=None, time=utcnow(), agent=None, kind=EventKind.HEARTBEAT, data={})
+
+
+def _encode(event: Event, *, id_: int | None = None) -> ServerSentEvent:
+    number = event.seq if id_ is None else id_
     return ServerSentEvent(
-        raw_data=event.model_dump_json(),
-        event=str(event.kind),
-        id=None if event.seq is None else str(event.seq),
+        raw_data=event.model_dump_json(), event=str(event.kind), id=None if number is None else str(number)
     )

@@ -11,7 +11,11 @@ from httpx_sse import connect_sse
 def stream(served, *, last=None, **params):
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     with connect_sse(served.http, "GET", "/api/v1/events", params=params, headers=headers) as source:
-        yield source.iter_sse()
+        events = source.iter_sse()
+        if last is None or last < 10**9:
+            first = next(events)
+            assert (first.event, first.id.isdigit()) == ("heartbeat", True)
+        yield events
 
 
 def take(events, until):
@@ -60,6 +64,7 @@ def test_a_cursor_of_another_journal_gets_reset(served):
         event = next(events)
         assert event.event == "reset"
         assert json.loads(event.data)["data"]["last_seq"] < 10**9
+        assert next(events).event == "heartbeat"
         served.create("after-reset")
         assert next(events).event == "agent.state"
 

@@ -19,7 +19,7 @@ def test_service_status(served):
 def test_readyz_says_which_part(served):
     parts = served.http.get("/readyz").json()["parts"]
     assert parts["service"] == {"ready": True, "reason": None}
-    assert set(parts) == {"service", "queue", "catalogue"}
+    assert set(parts) == {"service", "queue", "spool", "catalogue"}
 
 
 def test_shipped_types_with_their_schema(served):
