@@ -180,6 +180,17 @@ def test_best_points_are_asked_for_only_with_data_and_only_when_it_changed() -> 
     assert [(one.id, one.point, one.outcome) for one in view.best] == [(None, point(), {"flux": 3.0})]
 
 
+def test_a_best_point_gets_the_id_that_the_brain_means() -> None:
+    class Best(Scripted):
+        def get_best_points(self):
+            return [(5, point(), {"flux": 1.0})]
+
+    hosted, _ = adapter(brain=Best([point(_id=5), point(_id=6)]))
+    hosted.suggest(["s1", "s2"])
+    view = hosted.ingest([point(flux=1.0, _id="s1"), point(flux=0.5, _id="s2")])
+    assert [one.id for one in view.best] == ["s1"]
+
+
 def test_should_stop_counts_once_the_brain_was_told_something() -> None:
     class Stopping(Scripted):
         def should_stop(self):
