@@ -72,6 +72,11 @@ class _Address(Routes):
             raise UsageError(f"{paths.key_file} cannot be read: {error.strerror}; set AGENT_SERVICE_API_KEY") from None
         return cls(url, api_key=os.environ.get("AGENT_SERVICE_API_KEY") or key, timeout_s=timeout_s)
 
+    @property
+    def api_key(self) -> str | None:
+        """The key it speaks with, for another client of the same service."""
+        return self._key
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
