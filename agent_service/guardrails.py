@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from agent_service.models import Guardrails, Point
 
 
+def allows(point: Point, guardrails: Guardrails) -> bool:
+    """Return whether ``point`` may be measured."""
+    return not _violated(point, guardrails)
+
+
 def check(point: Point, guardrails: Guardrails) -> None:
     """Raise `OutOfBounds`, naming each rule that is violated, unless ``point`` may be measured.
 
@@ -20,11 +25,14 @@ def check(point: Point, guardrails: Guardrails) -> None:
     guardrails
         The limits; an actuator without bounds is free.
     """
-    violated = [
+    if violated := _violated(point, guardrails):
+        said = "; ".join(f"{one.field}: {one.message}" for one in violated)
+        raise OutOfBounds(said, errors=violated)
+
+
+def _violated(point: Point, guardrails: Guardrails) -> list[FieldError]:
+    return [
         FieldError(f"guardrails.bounds.{name}", f"{name} = {point[name]:g} is outside [{low:g}, {high:g}]")
         for name, (low, high) in guardrails.bounds.items()
         if name in point and not low <= point[name] <= high
     ]
-    if violated:
-        said = "; ".join(f"{one.field}: {one.message}" for one in violated)
-        raise OutOfBounds(said, errors=violated)

@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import agent_types, outcomes
+from agent_service import agent_types, guardrails, outcomes
 from agent_service.adapters.optimizer import OptimizerAdapter, Traits, View
 from agent_service.errors import (
     AgentFault,
@@ -200,7 +200,7 @@ class HostedAgent:
         if self.busy is not None:
             await self.discard()
 
-    async def suggest(self, n_points: int, *, by: str) -> list[Suggestion]:
+    async def suggest(self, n_points: int, *, by: str, approve: bool = False) -> list[Suggestion]:
         """Ask the brain for points; they are ``proposed`` facts when this returns.
 
         Parameters
@@ -209,20 +209,18 @@ class HostedAgent:
             How many to ask for; the brain may give fewer.
         by
             ``loop`` or ``person``: the loop submits only its own.
+        approve
+            Whether those that the guardrails allow are ``approved`` with the same commit.
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
         async with self._turn:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by}
-            posted = [
-                self._journal.post(
-                    EventKind.SUGGESTION_STATE,
-                    self.name,
-                    {"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact},
-                )
-                for one in proposals
-            ]
-            await asyncio.gather(*posted)
+            told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
+            if approve:
+                allowed = [one for one in proposals if guardrails.allows(one.point, self.spec.guardrails)]
+                told += [{"id": one.id, "state": SuggestionState.APPROVED} for one in allowed]
+            await asyncio.gather(*(self._journal.post(EventKind.SUGGESTION_STATE, self.name, one) for one in told))
         self._remember(view)
         return [self.record.suggestions[one.id] for one in proposals]
 

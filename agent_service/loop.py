@@ -102,33 +102,37 @@ class AgentLoop:
     async def _drive(self) -> str | None:
         agent, record = self._agent, self._agent.record
         for left in record.open_in(_S.MEASURED):  # measured before a stop or a crash, not ingested yet
-            await self._ingest(left)
+            await self._ingest(left.id, {**left.point, **(left.outcome or {})}, run_uid=left.run_uid)
         while not self.stopping and record.state in (AgentState.RUNNING, AgentState.PAUSED):
             agent.wake.clear()
             if record.state is AgentState.PAUSED:
                 await agent.wake.wait()
             elif self._inbox:
                 await self._take_foreign(self._inbox.popleft())
-            elif approved := record.open_in(_S.APPROVED):
+            elif (limit := self._limit()) and not self._pending_outcomes:
+                return limit
+            elif not limit and (approved := record.open_in(_S.APPROVED)):
                 await self._measure(approved[0])
             elif self._pending_outcomes:
                 await self._settle_outcomes()
-            elif reason := self._finished():
-                return reason
+            elif agent.stop_reason:
+                return agent.stop_reason
             elif self._awaits_approval() or not await self._propose():
                 await self._wait()
         return None
 
-    def _finished(self) -> str | None:
+    def _limit(self) -> str | None:
+        """Return which limit is reached, so that nothing more is submitted; outcomes under way count as runs."""
         record, limits = self._agent.record, self._agent.spec.loop
-        if limits.max_runs is not None and record.done >= limits.max_runs:
-            return f"max_runs reached ({record.done} of {limits.max_runs})"
+        done = record.done + len(self._pending_outcomes)
+        if limits.max_runs is not None and done >= limits.max_runs:
+            return f"max_runs reached ({done} of {limits.max_runs})"
         if record.failures_in_row >= limits.max_failures:
             return f"{record.failures_in_row} failures in a row (max_failures); the last: {record.last_failure}"
         if record.rejections_in_row >= MAX_REJECTIONS:
             advice = "configure the agent with bounds inside the guardrails"
             return f"{MAX_REJECTIONS} suggestions in a row were rejected; the last: {record.last_failure}; {advice}"
-        return self._agent.stop_reason
+        return None
 
     def _awaits_approval(self) -> bool:
         by = self._agent.record.proposed_by
@@ -142,13 +146,13 @@ class AgentLoop:
         n_points = spec.loop.n_points
         if spec.loop.max_runs is not None:
             n_points = min(n_points, spec.loop.max_runs - agent.record.done)
-        batch = await agent.suggest(n_points, by="loop")
+        batch = await agent.suggest(n_points, by="loop", approve=spec.loop.approval == "auto")
         if not batch and spec.listen == "own":
             agent.stop_reason = "the agent has nothing more to suggest"
             return True
         for suggestion in batch:
-            if await self._allowed(suggestion) and spec.loop.approval == "auto":
-                await agent.advance(suggestion.id, _S.APPROVED)
+            if suggestion.state is _S.PROPOSED:
+                await self._allowed(suggestion)
         return bool(batch)
 
     async def _wait(self) -> None:
@@ -224,12 +228,14 @@ class AgentLoop:
             return
         if agent.suggestion(suggestion.id).state is not _S.RUNNING:
             return  # somebody ingested it by hand meanwhile
-        await self._ingest(await agent.advance(suggestion.id, _S.MEASURED, outcome=outcome))
+        measured = asyncio.ensure_future(agent.advance(suggestion.id, _S.MEASURED, outcome=outcome))
+        try:  # the brain need not wait for the commit: `ingested` is written after it in any case
+            await self._ingest(suggestion.id, {**suggestion.point, **outcome}, run_uid=run.uid)
+        finally:
+            await measured
 
-    async def _ingest(self, measured: Suggestion) -> None:
-        point = {**measured.point, **(measured.outcome or {}), ID_KEY: measured.id}
-        uids = [measured.run_uid] if measured.run_uid else []
-        await self._agent.ingest([point], run_uids=uids)
+    async def _ingest(self, suggestion_id: str, point: dict[str, float], *, run_uid: str | None) -> None:
+        await self._agent.ingest([{**point, ID_KEY: suggestion_id}], run_uids=[run_uid] if run_uid else [])
         await self._report_if_due()
 
     async def _report_if_due(self) -> None:

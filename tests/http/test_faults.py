@@ -86,6 +86,14 @@ def test_the_brain_is_told_of_failures(served):
     assert served.post("agents/told/report")["report"]["failed"] == 2
 
 
+def test_a_batch_does_not_go_on_failing(served):
+    served.create("broken-batch", plan="raises", loop={"n_points": 10, "max_failures": 2})
+    served.post("agents/broken-batch/start")
+    served.until("broken-batch", "stopped")
+    states = [one["state"] for one in served.suggestions("broken-batch")]
+    assert states == ["failed"] * 2 + ["approved"] * 8
+
+
 def test_a_plan_without_a_run(served, healthy):
     failing(served, "no-run", "no run", plan="no_run")
 
