@@ -1,1 +1,33 @@
-"""Jupyter widgets for `agent_service`: panels that call the same HTTP API as everybody else (in preparation)."""
+"""Notebook widgets for agents: live panels of a service, over its HTTP API.
+
+Examples
+--------
+>>> from agent_service import Client
+>>> from notebook_widgets import AgentPanel
+>>> AgentPanel(Client("http://127.0.0.1:8000", api_key="..."), "aligner")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from notebook_widgets.agent_panel import AgentPanel
+    from notebook_widgets.service_panel import ServicePanel
+    from notebook_widgets.suggestions_panel import SuggestionsPanel
+
+__all__ = ["AgentPanel", "ServicePanel", "SuggestionsPanel"]
+
+_HOMES = {
+    "AgentPanel": "agent_panel",
+    "ServicePanel": "service_panel",
+    "SuggestionsPanel": "suggestions_panel",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
 """What keeps panels live: one daemon thread a kernel, on it one event stream a service, shared by all its panels.
 
-The thread runs an asyncio loop of its own, so it needs nothing of the kernel's loop, works while a cell blocks, and works
-after ``nest_asyncio.apply()``. It starts with the first panel and ends with the last.
+The thread runs an asyncio loop of its own, so it needs nothing of the kernel's loop, works while a cell blocks, and
+works after ``nest_asyncio.apply()``. It starts with the first panel and ends with the last.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Subscription:
             except ServiceError:
                 self._stale = True
                 asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._wake.set)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a bug of one panel must not end its updates; logged
                 _log.exception("a panel could not be updated")
             await asyncio.sleep(UPDATE_EVERY_S)
 
@@ -219,14 +219,14 @@ class Feed:
                 self._become(Link("reconnecting", error.detail))
             except TimeoutError:
                 self._become(Link("reconnecting", f"{self.address.url} has been silent for {SILENCE_S:g} s"))
-            except Exception:
+            except Exception:  # noqa: BLE001 - a bug of ours must not end the stream; logged and shown
                 _log.exception("the event stream of %s failed", self.address.url)
                 self._become(Link("reconnecting", "the event stream could not be read; the kernel's log says why"))
                 delay_s = LONGEST_DELAY_S
             await asyncio.sleep(delay_s)
 
     async def _listen(self) -> None:
-        # without patience: the client takes a hiccup up again where it was, anything longer comes back here and is shown
+        # without patience: the client takes a hiccup up again where it was, what is longer comes back here and is shown
         events: Any = self.client.events(last_event_id=self._last_seq, patience_s=0)
         try:
             while True:
@@ -292,7 +292,7 @@ class LiveThread:
                 del self._feeds[feed.address]
             last = not self._feeds
             if last:
-                type(self)._shared = None
+                LiveThread._shared = None
         inside = threading.current_thread() is self._thread
         ended = self.submit(_end(one, feed if empty else None))
         if last:

@@ -1,0 +1,257 @@
+"""One agent, live: what it does, what it found, what it wants to measure next, and the buttons to steer it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import traitlets
+
+from agent_service.errors import InvalidInput, NotFound, ServiceError
+from agent_service.models import ID_KEY, EventKind
+from notebook_widgets import forms, inbox
+from notebook_widgets.panel import Panel
+from notebook_widgets.picture import Picture, rounded
+from notebook_widgets.plots import plotted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_service.client import AsyncClient
+    from agent_service.models import AgentStatus, Event, Report, ServiceStatus, Variable
+    from notebook_widgets.live import Link, Update
+
+LOOKS_BACK: Final = 3000
+"""How many of the last facts a panel reads for points that were ingested by hand or from others' runs."""
+
+MAX_REPORTS: Final = 20
+_LIFECYCLE: Final = ("start", "pause", "resume", "stop", "restart")
+_OF_VARIABLES: Final = frozenset({EventKind.INGEST, EventKind.CONFIG, EventKind.AGENT_STATE})
+
+
+class AgentPanel(Panel):
+    """A live panel of one agent.
+
+    Parameters
+    ----------
+    target
+        URL of the service, a client of it (with its key), or anything with a ``client``.
+    name
+        The agent. One that is not there yet is shown as soon as it is.
+
+    Examples
+    --------
+    >>> from agent_service import Client
+    >>> from notebook_widgets import AgentPanel
+    >>> panel = AgentPanel(Client("http://127.0.0.1:8000", api_key="..."), "aligner")  # doctest: +SKIP
+    >>> panel.act("pause").result()  # doctest: +SKIP
+    True
+    >>> panel.close()  # doctest: +SKIP
+
+    Notes
+    -----
+    Actions for `act`: ``start pause resume stop restart``, ``stop-everything resume-queue``, ``go-to-best``,
+    ``approve(id, point)``, ``reject(id)``, ``configure(values)``, ``set-variable(name, value)``, ``report``,
+    ``suggest(n_points)``, ``ingest(point)``.
+    """
+
+    modules: ClassVar = ("dom", "plots", "inbox", "frame", "agent_tabs", "agent_panel")
+
+    agent: Any = traitlets.Dict().tag(sync=True)
+    progress: Any = traitlets.Dict().tag(sync=True)
+    best: Any = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    plot: Any = traitlets.Dict().tag(sync=True)
+    inbox: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    form: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    form_errors: Any = traitlets.Dict().tag(sync=True)
+    variables: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    reports: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    lines: Any = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, target: object, name: str) -> None:
+        self.name = name
+        self._picture = Picture()
+        self._status: AgentStatus | None = None
+        self._service: ServiceStatus | None = None
+        self._variables: list[Variable] = []
+        self._reports: list[Report] = []
+        self._schemas: dict[str, Mapping[str, Any]] = {}
+        super().__init__(target)
+        self.actions |= {
+            **{command: self._lifecycle(command) for command in _LIFECYCLE},
+            "go-to-best": self._go_to_best,
+            "approve": inbox.approve,
+            "reject": inbox.reject,
+            "configure": self._configure,
+            "set-variable": self._set_variable,
+            "report": self._report,
+            "suggest": self._suggest,
+            "ingest": self._ingest,
+        }
+
+    def __repr__(self) -> str:
+        state = self.agent.get("state") or self.link.get("state")
+        return f"<AgentPanel {self.name!r} of {self.url}: {state}>"
+
+    # looking ------------------------------------------------------------------------------------------------------
+
+    async def refresh(self, client: AsyncClient, update: Update) -> None:
+        """Show an update; on the live thread."""
+        if update.link.state != "live":
+            self.show(update.link)
+            return
+        events = [one for one in update.events if one.agent in (None, self.name)]
+        changed, self._changed = self._changed, False
+        try:
+            if update.stale or (self._status is None and any(one.agent for one in events)):
+                await self._look(client)
+            elif self._status is not None and (changed or events):
+                await self._follow(client, events)
+        except NotFound as error:
+            self._status = None
+            self.show(update.link, agent=_missing(self.name, error.detail))
+            return
+        self._draw(update.link)
+
+    async def _look(self, client: AsyncClient) -> None:
+        """Look at everything anew."""
+        self._status = await client.agent(self.name)
+        self._service, self._variables, self._reports, suggestions, history, types = await asyncio.gather(
+            client.service(),
+            client.variables(self.name),
+            client.reports(self.name),
+            client.suggestions(self.name),
+            client.history(self.name, limit=LOOKS_BACK, newest_first=True),
+            client.agent_types(),
+        )
+        self._schemas = {one.name: one.config_schema for one in types}
+        self._picture.look(suggestions, reversed(history))
+
+    async def _follow(self, client: AsyncClient, events: list[Event]) -> None:
+        """Take events in, and ask only for what they changed."""
+        for event in events:
+            if event.agent is not None:
+                self._picture.take(event)
+        kinds = {event.kind for event in events}
+        self._status = await client.agent(self.name)
+        if kinds & _OF_VARIABLES:
+            self._variables = await client.variables(self.name)
+        if EventKind.REPORT in kinds:
+            self._reports = await client.reports(self.name)
+        if any(event.agent is None for event in events):
+            self._service = await client.service()
+
+    def _draw(self, link: Link) -> None:
+        status, picture = self._status, self._picture
+        if status is None:
+            self.show(link)
+            return
+        guardrails = status.spec.guardrails
+        self.show(
+            link,
+            agent=_header(status),
+            service=self._service.model_dump(mode="json", include={"queue", "archive"}) if self._service else {},
+            progress=picture.progress(status),
+            best=_best(status),
+            plot=plotted(status, list(picture.measured.values()), picture.open.values()),
+            inbox=picture.inbox(guardrails),
+            form=forms.agent_form(status, self._schemas.get(status.type)),
+            variables=[_variable(one) for one in self._variables],
+            reports=[
+                {"at": one.at.timestamp(), "report": one.report} for one in reversed(self._reports[-MAX_REPORTS:])
+            ],
+            lines=picture.lines(),
+        )
+
+    # acting -------------------------------------------------------------------------------------------------------
+
+    def _lifecycle(self, command: str) -> Any:
+        async def run(client: AsyncClient) -> None:
+            await getattr(client, command)(self.name)
+
+        return run
+
+    async def _go_to_best(self, client: AsyncClient) -> str:
+        best = await client.go_to_best(self.name)
+        where = ", ".join(f"{name} {value:g}" for name, value in rounded(best.point).items())
+        return f"moved to {where}"
+
+    async def _configure(self, client: AsyncClient, *, values: Mapping[str, Any]) -> str:
+        status = await client.agent(self.name)
+        groups = forms.agent_form(status, self._schemas.get(status.type))
+        present = {
+            "config": status.spec.config,
+            "loop": status.spec.loop.model_dump(mode="json"),
+            "guardrails": status.spec.guardrails.model_dump(mode="json"),
+        }
+        self.form_errors = {}
+        changes = {
+            group["name"]: new
+            for group in groups
+            if (new := forms.assemble(group, values, present[group["name"]])) != present[group["name"]]
+        }
+        if not changes:
+            return "nothing to change"
+        await client.update(self.name, **changes)
+        rebuilt = "; the brain was rebuilt with it" if "config" in changes and status.started_at else ""
+        return f"{' and '.join(changes)} changed{rebuilt}"
+
+    async def _set_variable(self, client: AsyncClient, *, name: str, value: Any) -> str:
+        new = await client.set_variable(self.name, name, value)
+        return f"{name} is {new.value} now"
+
+    async def _report(self, client: AsyncClient) -> None:
+        await client.report(self.name)
+
+    async def _suggest(self, client: AsyncClient, *, n_points: float = 1) -> str:
+        made = await client.suggest(self.name, int(n_points))
+        return f"{len(made)} suggested; they wait in the inbox" if made else "the agent had nothing to suggest"
+
+    async def _ingest(self, client: AsyncClient, *, point: Mapping[str, Any]) -> str:
+        empty = [name for name, value in point.items() if value in (None, "")]
+        if empty:
+            raise InvalidInput(f"{', '.join(empty)} must be filled in")
+        told = {name: value if name == ID_KEY else float(value) for name, value in point.items()}
+        await client.ingest(self.name, [told])
+        return "ingested"
+
+    def refused(self, action: str, error: ServiceError) -> None:
+        """Show why an action was not done; what is wrong with a field of the form is shown beside it."""
+        if action == "configure" and error.errors:
+            found = forms.messages(error.errors, self.form)
+            self.form_errors = {path: said for path, said in found.items() if path}
+            if "" not in found:
+                error = InvalidInput("the configuration was not changed: see the fields marked below")
+        super().refused(action, error)
+
+
+def _header(status: AgentStatus) -> dict[str, Any]:
+    error = status.last_error
+    return {
+        "name": status.name,
+        "state": str(status.state),
+        "reason": status.reason,
+        "type": status.type,
+        "executor": status.executor,
+        "legal": status.legal,
+        "busy": status.busy.call if status.busy else None,
+        "actuators": status.spec.actuators,
+        "outcomes": status.spec.outcomes,
+        "approval": status.spec.loop.approval,
+        "error": None
+        if error is None
+        else {"message": error.message, "traceback": error.traceback, "at": error.at.timestamp()},
+    }
+
+
+def _missing(name: str, why: str) -> dict[str, Any]:
+    return {"name": name, "state": "missing", "reason": why, "legal": []}
+
+
+def _best(status: AgentStatus) -> dict[str, Any] | None:
+    best = status.best
+    return {"point": rounded(best.point), "outcome": rounded(best.outcome)} if best else None
+
+
+def _variable(one: Variable) -> dict[str, Any]:
+    return {"name": one.name, "value": one.value, "writable": one.writable}

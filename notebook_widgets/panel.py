@@ -1,0 +1,171 @@
+"""What all panels share: a live subscription, actions that call the HTTP API, and their page in static/."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import anywidget
+import httpx
+import traitlets
+
+from agent_service.errors import AgentFault, InvalidInput, ServiceError
+from agent_service.models import utcnow
+from notebook_widgets.live import Address, LiveThread
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from concurrent.futures import Future
+
+    from agent_service.client import AsyncClient
+    from notebook_widgets.live import Link, Update
+
+    Handler = Callable[..., Awaitable[str | None]]
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+
+
+def page(modules: Iterable[str]) -> str:
+    """Return modules of static/ as one: a notebook loads a widget's module from memory, where it can import no other.
+
+    Each name is declared once in all of static/, so that taking the import lines out is all there is to it.
+    """
+    return "\n".join(_IMPORT.sub("", _static(f"{name}.js")) for name in modules)
+
+
+def _static(name: str) -> str:
+    return files("notebook_widgets").joinpath("static", name).read_text(encoding="utf-8")
+
+
+class Panel(anywidget.AnyWidget):
+    """A live view of a service. Buttons become actions; actions run on the live thread and never block the kernel.
+
+    Parameters
+    ----------
+    target
+        URL of a service, a client of it, or anything with a ``client``.
+
+    Notes
+    -----
+    Traits are set on the live thread alone, in one message for each update.
+    """
+
+    modules: ClassVar[tuple[str, ...]]
+
+    # the types of ipywidgets and traitlets are partial: what the page sees is plain JSON
+    _esm: Any = traitlets.Unicode().tag(sync=True)
+    _css: Any = traitlets.Unicode().tag(sync=True)
+    link: Any = traitlets.Dict().tag(sync=True)
+    service: Any = traitlets.Dict().tag(sync=True)
+    notice: Any = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, target: object) -> None:
+        address = Address.of(target)
+        super().__init__(_esm=page(self.modules), _css=_static("panel.css"))
+        self.url = address.url
+        self.actions: dict[str, Handler] = {
+            "stop-everything": self._stop_everything,
+            "resume-queue": self._resume_queue,
+        }
+        self.link = {"state": "connecting", "message": "", **_links(address.url)}
+        self._changed = False
+        self._subscription = LiveThread.subscribe(address, self)
+        cast("Any", self).on_msg(self._on_message)
+
+    def act(self, action: str, **arguments: Any) -> Future[bool]:
+        """Do what a button does; from any thread.
+
+        Parameters
+        ----------
+        action
+            One of `actions`.
+        **arguments
+            What it takes, for example ``id`` and ``point`` for ``approve``.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            True when the service did it; False when it did not, and then `notice` says why in one line.
+
+        Raises
+        ------
+        InvalidInput
+            When there is no such action, or the panel was closed.
+        """
+        handler = self.actions.get(action)
+        if handler is None:
+            raise InvalidInput(f"this panel has no action {action!r}; it has {', '.join(self.actions)}")
+
+        async def ask(client: AsyncClient) -> bool:
+            try:
+                said = await handler(client, **arguments)
+            except ServiceError as error:
+                self.refused(action, error)
+                return False
+            except (TypeError, ValueError) as error:
+                self.refused(action, InvalidInput(f"{action}: {error}"))
+                return False
+            self.notice = _notice("done", said) if said else {}
+            self._changed = True
+            self._subscription.note()
+            return True
+
+        return self._subscription.call(ask)
+
+    def refused(self, action: str, error: ServiceError) -> None:
+        """Show why an action was not done."""
+        trace = error.traceback if isinstance(error, AgentFault) else None
+        self.notice = _notice("error", error.detail, traceback=trace)
+
+    async def refresh(self, client: AsyncClient, update: Update) -> None:
+        """Show an update; on the live thread."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave the service and take the panel off the screen. Does nothing the second time."""
+        self._subscription.close()
+        super().close()
+
+    def show(self, link: Link, **traits: Any) -> None:
+        """Set traits, in one message to the page; those that did not change are not sent."""
+        with self.hold_sync():
+            self.link = {**self.link, "state": link.state, "message": link.message}
+            for name, value in traits.items():
+                setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}: {self.link.get('state')}>"
+
+    def _on_message(self, _: object, content: object, __: object) -> None:
+        if not isinstance(content, dict):
+            return
+        told = cast("dict[str, Any]", content)
+        try:
+            self.act(**told)
+        except (ServiceError, TypeError) as error:
+            self.notice = _notice("error", str(error))
+
+    async def _stop_everything(self, client: AsyncClient) -> str | None:
+        await client.abort_queue("Stop everything was pressed in a panel")
+        return None
+
+    async def _resume_queue(self, client: AsyncClient) -> str | None:
+        await client.resume_queue()
+        return None
+
+
+def _notice(kind: str, text: str, *, traceback: str | None = None) -> dict[str, Any]:
+    one_line = " ".join(text.split())
+    return {"kind": kind, "text": one_line, "traceback": traceback, "at": utcnow().timestamp()}
+
+
+def _links(url: str) -> Mapping[str, Any]:
+    """Where a browser finds the API page: beside the service, or through the notebook server when that is elsewhere."""
+    where = httpx.URL(url)
+    local = where.host in _LOOPBACK
+    proxied = local and importlib.util.find_spec("jupyter_server_proxy") is not None
+    port = where.port or (443 if where.scheme == "https" else 80)
+    return {"url": url, "local": local, "proxied": f"proxy/{port}/docs" if proxied else None}

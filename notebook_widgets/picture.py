@@ -1,0 +1,178 @@
+"""What is known of one agent: a fold over the service's answers and events, and what a panel shows of it.
+
+Pure: no I/O, no widgets. The service's answers come first, then the events that follow; an event that an answer already
+contained changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.lifecycle import AgentState, SuggestionState
+from agent_service.models import ID_KEY, Event, EventKind, Suggestion
+from notebook_widgets.plots import Measured, brief
+from notebook_widgets.story import tells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from agent_service.models import AgentStatus, Guardrails
+
+MAX_LINES: Final = 200
+"""Most lines of history, and of the log, that a panel keeps."""
+
+_PACE_OF: Final = 12
+"""From how many of the last runs the time left is told."""
+
+_MOVING: Final = (SuggestionState.RUNNING, SuggestionState.SUBMITTED)
+
+
+@dataclass(slots=True)
+class Picture:
+    """One agent's suggestions, outcomes, history and log."""
+
+    suggestions: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
+    open: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
+    measured: dict[str, Measured] = field(default_factory=dict[str, Measured])
+    history: deque[Event] = field(default_factory=lambda: deque[Event](maxlen=MAX_LINES))
+    log: deque[Event] = field(default_factory=lambda: deque[Event](maxlen=MAX_LINES))
+
+    def look(self, suggestions: Iterable[Suggestion], history: Iterable[Event]) -> None:
+        """Take the service's answers in: all suggestions, and the last facts, oldest first."""
+        self.suggestions.clear()
+        self.open.clear()
+        self.measured.clear()
+        self.history.clear()
+        found: list[tuple[datetime, str, Measured]] = []
+        for one in suggestions:
+            self._keep(one)
+            if one.outcome is not None:
+                found.append((one.updated_at, one.id, Measured(one.updated_at, one.point, one.outcome)))
+        for event in history:
+            self._remember(event)
+            found += [(event.time, key, one) for key, one in _ingested(event)]
+        for _, key, one in sorted(found, key=lambda entry: entry[0]):
+            self.measured.setdefault(key, one)
+
+    def take(self, event: Event) -> None:
+        """Take an event of this agent in."""
+        if event.kind is EventKind.LOG:
+            self.log.append(event)
+        elif event.kind is EventKind.SUGGESTION_STATE:
+            self._take_fate(event)
+        elif event.kind is EventKind.INGEST:
+            for key, one in _ingested(event):
+                self.measured.setdefault(key, one)
+        self._remember(event)
+
+    def _take_fate(self, event: Event) -> None:
+        data: dict[str, Any] = event.data
+        old = self.suggestions.get(data["id"])
+        state = SuggestionState(data["state"])
+        if old is None:
+            if state is not SuggestionState.PROPOSED:
+                return  # of an agent that had this name before
+            self._keep(proposed(event))
+        elif event.time > old.updated_at:
+            known = {key: data[key] for key in ("run_uid", "outcome", "reason", "point") if key in data}
+            new = old.model_copy(update={"state": state, "updated_at": event.time, **known})
+            self._keep(new)
+            if new.outcome is not None and state is SuggestionState.MEASURED:
+                self.measured.setdefault(new.id, Measured(event.time, new.point, new.outcome))
+
+    def _keep(self, one: Suggestion) -> None:
+        self.suggestions[one.id] = one
+        if one.state in (SuggestionState.PROPOSED, SuggestionState.APPROVED, *_MOVING):
+            self.open[one.id] = one
+        else:
+            self.open.pop(one.id, None)
+
+    def _remember(self, event: Event) -> None:
+        newer = not self.history or (event.seq or 0) > (self.history[-1].seq or 0)
+        if event.seq is not None and newer and tells(event) is not None:
+            self.history.append(event)
+
+    # what it shows ------------------------------------------------------------------------------------------------
+
+    def progress(self, status: AgentStatus) -> dict[str, Any]:
+        """Return runs done, the time left in seconds if it can be told, and what is being measured."""
+        moving = [one for state in _MOVING for one in self.open.values() if one.state is state]
+        done, total = status.progress.done, status.progress.total
+        pace_s = self._pace_s()
+        running = status.state is AgentState.RUNNING
+        return {
+            "done": done,
+            "total": total,
+            "left_s": round(pace_s * (total - done)) if running and total and pace_s is not None else None,
+            "measuring": {"id": moving[0].id, "point": rounded(moving[0].point)} if moving else None,
+            "pending": status.counts.pending,
+            "failed": status.counts.failed,
+        }
+
+    def _pace_s(self) -> float | None:
+        times = [one.at.timestamp() for one in list(self.measured.values())[-_PACE_OF:]]
+        steps = [after - before for before, after in pairwise(times)]
+        return median(steps) if steps else None
+
+    def inbox(self, guardrails: Guardrails) -> list[dict[str, Any]]:
+        """Return the suggestions that wait for a person's word, oldest first."""
+        proposed = [one for one in self.open.values() if one.state is SuggestionState.PROPOSED]
+        return [entry(one, guardrails) for one in proposed]
+
+    def lines(self) -> dict[str, list[dict[str, Any]]]:
+        """Return history and log as lines, newest first."""
+        history = [
+            {"at": one.time.timestamp(), "kind": str(one.kind), "text": tells(one)} for one in reversed(self.history)
+        ]
+        log = [
+            {"at": one.time.timestamp(), "kind": one.data.get("level", "info"), "text": one.data.get("message", "")}
+            for one in reversed(self.log)
+        ]
+        return {"history": history, "log": log}
+
+
+def proposed(event: Event) -> Suggestion:
+    """Return the suggestion that a fact of its birth tells of."""
+    told = {key: event.data[key] for key in ("id", "point", "plan", "retry_of") if key in event.data}
+    moment = {"created_at": event.time, "updated_at": event.time}
+    return Suggestion.model_validate({**told, **moment, "agent": event.agent or "", "state": SuggestionState.PROPOSED})
+
+
+def entry(one: Suggestion, guardrails: Guardrails | None) -> dict[str, Any]:
+    """Return a proposed suggestion as a row of an inbox, with a note when there is something to say about it."""
+    outside = [
+        f"{name} is outside {brief(low)} to {brief(high)}"
+        for name, (low, high) in (guardrails.bounds if guardrails else {}).items()
+        if name in one.point and not low <= one.point[name] <= high
+    ]
+    retry = [f"again, for {one.retry_of[:4]}…"] if one.retry_of else []
+    note = "; ".join([*outside, *retry, *([one.reason] if one.reason else [])])
+    return {
+        "id": one.id,
+        "agent": one.agent,
+        "point": one.point,
+        "note": note,
+        "outside": bool(outside),
+        "at": one.created_at.timestamp(),
+    }
+
+
+def rounded(point: dict[str, float]) -> dict[str, float]:
+    """Return a point with as many digits as a person reads."""
+    return {name: float(f"{value:.6g}") for name, value in point.items()}
+
+
+def _ingested(event: Event) -> list[tuple[str, Measured]]:
+    if event.kind is not EventKind.INGEST:
+        return []
+    data: dict[str, Any] = event.data
+    return [
+        (str(one.get(ID_KEY) or f"{event.seq}:{i}"), Measured(event.time, numbers, numbers))
+        for i, one in enumerate(data["points"])
+        for numbers in [{key: value for key, value in one.items() if key != ID_KEY}]
+    ]

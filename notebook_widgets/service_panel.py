@@ -1,0 +1,131 @@
+"""A service, live: its agents, its plan queue, its archive; an agent's own panel opens below."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import ipywidgets
+import traitlets
+
+from agent_service.models import EventKind
+from notebook_widgets.agent_panel import AgentPanel
+from notebook_widgets.panel import Panel
+from notebook_widgets.picture import rounded
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from agent_service.client import AsyncClient
+    from agent_service.models import AgentStatus
+    from notebook_widgets.live import Update
+
+_LIFECYCLE: Final = ("start", "pause", "resume", "stop")
+_QUIET: Final = frozenset({EventKind.LOG, EventKind.REPORT, EventKind.HEARTBEAT})
+
+
+class ServiceOverview(Panel):
+    """The agents of a service in a table; the upper part of a `ServicePanel`.
+
+    Parameters
+    ----------
+    target
+        URL of the service, a client of it (with its key), or anything with a ``client``.
+    """
+
+    modules: ClassVar = ("dom", "frame", "service_panel")
+
+    agents: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    opened: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    def __init__(self, target: object) -> None:
+        super().__init__(target)
+        self.actions |= {command: self._lifecycle(command) for command in _LIFECYCLE}
+
+    async def refresh(self, client: AsyncClient, update: Update) -> None:
+        """Show an update; on the live thread."""
+        changed, self._changed = self._changed, False
+        if update.link.state != "live":
+            self.show(update.link)
+        elif update.stale or changed or any(event.kind not in _QUIET for event in update.events):
+            service, agents, proposed = await asyncio.gather(
+                client.service(), client.agents(), client.suggestions(state="proposed")
+            )
+            waiting = [one.agent for one in proposed]
+            self.show(
+                update.link,
+                service=service.model_dump(mode="json", exclude={"uptime_s"}),
+                agents=[_row(one, waiting.count(one.name)) for one in agents],
+            )
+
+    def _lifecycle(self, command: str) -> Any:
+        async def run(client: AsyncClient, *, name: str) -> None:
+            await getattr(client, command)(name)
+
+        return run
+
+
+class ServicePanel(ipywidgets.VBox):
+    """A live panel of a service; *Open* shows an agent's own panel below.
+
+    Parameters
+    ----------
+    target
+        URL of the service, a client of it (with its key), or anything with a ``client``.
+
+    Examples
+    --------
+    >>> from notebook_widgets import ServicePanel
+    >>> ServicePanel("http://127.0.0.1:8000")  # doctest: +SKIP
+
+    Notes
+    -----
+    Actions for `act`: ``start(name) pause(name) resume(name) stop(name)``, ``open(name)`` (again: close),
+    ``stop-everything``, ``resume-queue``.
+    """
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+        self._panels: dict[str, AgentPanel] = {}
+        self.overview = ServiceOverview(target)
+        self.overview.actions["open"] = self._open
+        cast("Any", super()).__init__(children=(self.overview,))
+
+    def act(self, action: str, **arguments: Any) -> Future[bool]:
+        """Do what a button does; see `Panel.act`."""
+        return self.overview.act(action, **arguments)
+
+    def close(self) -> None:
+        """Leave the service and take the panels off the screen."""
+        for panel in [*self._panels.values(), self.overview]:
+            panel.close()
+        self._panels.clear()
+        super().close()
+
+    def __repr__(self) -> str:
+        agents = ", ".join(f"{one['name']} {one['state']}" for one in self.overview.agents)
+        return f"<ServicePanel of {self.overview.url}: {agents or self.overview.link.get('state')}>"
+
+    async def _open(self, client: AsyncClient, *, name: str) -> None:
+        shown = self._panels.pop(name, None)
+        if shown is None:
+            self._panels[name] = AgentPanel(self._target, name)
+        self.children = (self.overview, *self._panels.values())
+        self.overview.opened = list(self._panels)
+        if shown is not None:
+            shown.close()
+
+
+def _row(status: AgentStatus, waiting: int) -> dict[str, Any]:
+    return {
+        "name": status.name,
+        "state": str(status.state),
+        "reason": status.reason,
+        "type": status.type,
+        "executor": status.executor,
+        "legal": status.legal,
+        "done": status.progress.done,
+        "total": status.progress.total,
+        "best": rounded(status.best.outcome) if status.best else None,
+        "waiting": waiting,
+    }

@@ -1,0 +1,111 @@
+// One agent, live.
+
+import { allow, byHand, configure, history, reports, tabs, variables } from "./agent_tabs.js";
+import { button, clock, h, number, pointText, say } from "./dom.js";
+import { badge, begin, foot, notices, stopper } from "./frame.js";
+import { inboxTable } from "./inbox.js";
+import { legend, mapPlot, tracePlot } from "./plots.js";
+
+const COMMANDS = ["Start", "Pause", "Resume", "Stop", "Restart"];
+
+function render({ model, el }) {
+  const panel = begin(model, el);
+  const halt = stopper(model, panel);
+  panel.root.append(
+    header(model, panel, halt.stop),
+    halt.strip,
+    ...notices(model, panel),
+    progressBar(model, panel),
+    plots(model, panel),
+    bestLine(model, panel),
+    tabbed(model, panel),
+    foot(model, panel));
+  return panel.end;
+}
+
+function header(model, panel, stop) {
+  const name = h("h3", {});
+  const state = h("span", {});
+  const kind = h("span", { class: "as-muted" });
+  const reason = h("span", { class: "as-reason" });
+  const commands = COMMANDS.map((label) => [label.toLowerCase(), button(label, () => model.send({ action: label.toLowerCase() }))]);
+  panel.on(["agent", "link"], () => {
+    const agent = model.get("agent");
+    say(name, agent.name ?? "");
+    state.replaceChildren(badge(agent.state ?? "unknown"));
+    say(kind, agent.type ? `${agent.type} · ${agent.executor}${agent.busy ? ` · in ${agent.busy}` : ""}` : "");
+    say(reason, agent.reason ?? "");
+    reason.title = agent.reason ?? "";
+    reason.classList.toggle("as-bad", agent.state === "failed" || agent.state === "missing");
+    commands.forEach(([command, one]) => allow(one, model, command));
+  });
+  return h("header", { class: "as-head" },
+    h("div", { class: "as-title" }, name, state, kind),
+    h("div", { class: "as-commands" }, commands.map(([, one]) => one), stop),
+    reason);
+}
+
+function progressBar(model, panel) {
+  const bar = h("i", {});
+  const done = h("b", {});
+  const left = h("span", {});
+  const now = h("span", {});
+  const track = h("div", { class: "as-track", role: "progressbar", "aria-label": "runs done" }, bar);
+  panel.on(["progress", "agent"], () => {
+    const progress = model.get("progress");
+    const total = progress.total;
+    const part = total ? Math.min(1, progress.done / total) : 0;
+    bar.style.width = `${100 * part}%`;
+    track.classList.toggle("as-open", !total && model.get("agent").state === "running");
+    track.setAttribute("aria-valuenow", String(Math.round(100 * part)));
+    say(done, total ? `${progress.done ?? 0} of ${total} runs` : `${progress.done ?? 0} ${progress.done === 1 ? "run" : "runs"}`);
+    say(left, progress.left_s === null || progress.left_s === undefined ? "" : `${clock(progress.left_s)} left`);
+    say(now, progress.measuring ? `measuring ${progress.measuring.id.slice(0, 4)}…` : progress.failed ? `${progress.failed} failed` : "");
+    now.title = progress.measuring ? pointText(progress.measuring.point) : "";
+  });
+  return h("div", { class: "as-progress" }, track, done, left, now);
+}
+
+function plots(model, panel) {
+  const both = [tracePlot(), mapPlot()];
+  both.forEach((plot) => panel.ends.push(plot.end));
+  panel.on(["plot"], () => both.forEach((plot) => plot.show(model.get("plot"))));
+  return h("div", { class: "as-plots" }, both.map((plot) => plot.element));
+}
+
+function bestLine(model, panel) {
+  const what = h("b", {});
+  const where = h("span", { class: "as-muted" });
+  const go = button("Go to best", () => model.send({ action: "go-to-best" }));
+  panel.on(["best", "agent", "link"], () => {
+    const best = model.get("best");
+    say(what, best ? Object.entries(best.outcome).map(([name, value]) => `${name} ${number(value)}`).join(", ") : "nothing yet");
+    say(where, best ? `at ${pointText(best.point)}` : "");
+    allow(go, model, "go-to-best");
+    if (!best) go.disabled = true;
+  });
+  return h("div", { class: "as-bestline" }, h("span", {}, "Best so far"), what, where, go, legend());
+}
+
+function tabbed(model, panel) {
+  const inbox = inboxTable(model);
+  const shown = tabs([
+    { name: "Inbox", element: inbox.element },
+    { name: "Configure", element: configure(model, panel) },
+    { name: "Variables", element: variables(model, panel) },
+    { name: "Report", element: reports(model, panel) },
+    { name: "History and log", element: history(model, panel) },
+    { name: "By hand", element: byHand(model, panel) },
+  ]);
+  panel.on(["inbox", "agent"], () => {
+    const agent = model.get("agent");
+    const items = model.get("inbox");
+    const none = agent.approval === "required" ? "Nothing waits for approval." : "Nothing waits: this agent's suggestions are approved at once.";
+    shown.count(0, items.length);
+    inbox.show(items, agent.actuators ?? [], none);
+  });
+  panel.on(["notice"], inbox.free);
+  return shown.element;
+}
+
+export default { render };

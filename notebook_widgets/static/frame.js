@@ -1,0 +1,105 @@
+// What all panels have: a line for what went wrong, Stop everything, and a foot with the connection.
+
+import { button, h, say, tick, watch } from "./dom.js";
+
+const DONE_STAYS_MS = 6000;
+
+/** Begin a panel in `el`; `ends` collects what must end with it. */
+export function begin(model, el) {
+  const root = h("section", { class: "as-panel" });
+  el.classList.add("as-host");
+  el.replaceChildren(root);
+  const ticking = setInterval(() => tick(root), 1000);
+  const ends = [() => clearInterval(ticking)];
+  return { root, ends, on: (traits, draw) => ends.push(watch(model, traits, draw)), end: () => ends.forEach((one) => one()) };
+}
+
+/** A badge with a state's colour. */
+export function badge(state, shown = state) {
+  return h("span", { class: `as-badge as-${state}` }, h("i", {}), shown);
+}
+
+/** Stop everything, which latches; and while it does, why, and Resume queue. */
+export function stopper(model, panel) {
+  const stop = button("Stop everything", () => model.send({ action: "stop-everything" }), "as-danger");
+  stop.title = "Abort the plan under way, and let nothing move until somebody resumes the queue";
+  const why = h("span", { class: "as-grow" });
+  const go = button("Resume queue", () => model.send({ action: "resume-queue" }));
+  const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, go);
+  panel.on(["service"], () => {
+    const queue = model.get("service").queue ?? {};
+    const still = queue.state === "held" || queue.state === "paused";
+    strip.hidden = !still;
+    strip.firstChild.replaceWith(badge(queue.state ?? "held"));
+    say(why, queue.state === "held" ? `Nothing moves: ${queue.reason ?? "somebody stopped everything"}.` : "The plan queue is paused.");
+  });
+  return { stop, strip };
+}
+
+/** One line for the answer to a button, and one for the connection when it is not live. */
+export function notices(model, panel) {
+  const text = h("span", { class: "as-grow" });
+  const trace = h("pre", {});
+  const fold = h("details", {}, h("summary", {}, "Traceback"), trace);
+  const said = h("div", { class: "as-strip", role: "status" }, text, button("Dismiss", () => { said.hidden = true; }, "as-plain"));
+  const lost = h("div", { class: "as-strip as-warn", role: "alert" });
+  let timer = null;
+  panel.ends.push(() => clearTimeout(timer));
+  panel.on(["notice"], () => {
+    const notice = model.get("notice");
+    clearTimeout(timer);
+    said.hidden = !notice.text;
+    said.className = `as-strip ${notice.kind === "error" ? "as-error" : "as-done"}`;
+    say(text, notice.text ?? "");
+    fold.hidden = !notice.traceback;
+    say(trace, notice.traceback ?? "");
+    if (notice.kind === "done") timer = setTimeout(() => { said.hidden = true; }, DONE_STAYS_MS);
+  });
+  panel.on(["link"], () => {
+    const link = model.get("link");
+    lost.hidden = link.state === "live" || !link.message;
+    lost.className = `as-strip ${link.state === "refused" ? "as-error" : "as-warn"}`;
+    say(lost, link.message ?? "");
+    panel.root.classList.toggle("as-dim", link.state !== "live");
+  });
+  return [lost, said, fold];
+}
+
+/** The foot: whether it is live, where the service is, how far the archive lags. */
+export function foot(model, panel) {
+  const state = h("span", { class: "as-link" });
+  const where = h("span", {});
+  const page = h("a", { target: "_blank", rel: "noopener" }, "API page");
+  const lag = h("span", { class: "as-right" });
+  panel.on(["link"], () => {
+    const link = model.get("link");
+    state.replaceChildren(badge(link.state));
+    say(where, link.url ?? "");
+    const href = apiPage(link);
+    page.hidden = !href;
+    if (href) page.href = href;
+  });
+  panel.on(["service"], () => say(lag, lagText(model.get("service").archive)));
+  return h("footer", { class: "as-foot" }, state, where, page, lag);
+}
+
+// A service on the notebook server's own loopback is reached through its proxy when the browser is elsewhere.
+function apiPage(link) {
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  if (!link.local || here) return `${link.url}/docs`;
+  return link.proxied ? `${location.origin}${baseUrl()}${link.proxied}` : null;
+}
+
+function baseUrl() {
+  const told = document.getElementById("jupyter-config-data")?.textContent;
+  const found = (told ? JSON.parse(told).baseUrl : document.body.dataset.baseUrl) ?? "/";
+  return found.endsWith("/") ? found : `${found}/`;
+}
+
+function lagText(archive) {
+  if (!archive || archive.state === "none") return "no archive";
+  if (archive.state === "unavailable") return `archive unavailable: ${archive.reason ?? "it will be tried again"}`;
+  const runs = archive.runs_behind;
+  const lag = runs ? `archive ${runs} ${runs === 1 ? "run" : "runs"} behind` : "archive up to date";
+  return archive.state === "starting" ? `archive starting, ${runs} to write` : lag;
+}

@@ -1,0 +1,66 @@
+// The inbox: suggestions that wait for a person's word.
+
+import { aged, button, h, keyed, number, pointText, say } from "./dom.js";
+
+/** A table of proposed suggestions; `columns` are the actuators, or null for points of several agents. */
+export function inboxTable(model) {
+  const header = h("tr", {});
+  const body = h("tbody", {});
+  const table = h("table", { class: "as-table" }, h("thead", {}, header), body);
+  const nothing = h("p", { class: "as-quiet" });
+  let shape = "";
+  const show = (items, columns, none) => {
+    const now = JSON.stringify(columns);
+    if (now !== shape) {
+      shape = now;
+      header.replaceChildren(...(columns ?? ["agent", "point"]).map((name) => h("th", {}, name)), h("th", { class: "as-wide" }, "note"), h("th", {}, "age"), h("th", {}));
+      body.replaceChildren();
+    }
+    table.hidden = !items.length;
+    nothing.hidden = Boolean(items.length);
+    say(nothing, none);
+    keyed(body, items, (item) => item.id, (item) => row(model, item, columns));
+  };
+  const free = () => body.querySelectorAll("tr").forEach((one) => one.release());
+  return { element: h("div", {}, table, nothing), show, free };
+}
+
+function row(model, item, columns) {
+  const inputs = {};
+  const names = columns ?? Object.keys(item.point);
+  const cells = columns
+    ? names.map(() => h("td", { class: "as-number" }))
+    : [h("td", {}, item.agent), h("td", { class: "as-number" })];
+  const actions = h("div", { class: "as-actions" });
+  const note = h("td", { class: item.outside ? "as-wide as-bad" : "as-wide as-muted" }, item.note);
+  const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted" }, aged(item.at)), h("td", {}, actions));
+  const send = (content) => {
+    actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
+    model.send(content);
+  };
+  const field = (name) => {
+    inputs[name] = h("input", { type: "number", step: "any", class: "as-input", value: item.point[name], "aria-label": name });
+    return inputs[name];
+  };
+  const still = () => {
+    names.forEach((name, i) => columns && cells[i].replaceChildren(number(item.point[name])));
+    if (!columns) cells[1].replaceChildren(pointText(item.point));
+    actions.replaceChildren(
+      button("Edit", edit),
+      button("Reject", () => send({ action: "reject", id: item.id })),
+      button("Approve", () => send({ action: "approve", id: item.id }), "as-main"));
+  };
+  const edit = () => {
+    names.forEach((name, i) => columns && cells[i].replaceChildren(field(name)));
+    if (!columns) cells[1].replaceChildren(...names.map((name) => h("label", { class: "as-pair" }, name, field(name))));
+    const point = () => Object.fromEntries(names.map((name) => [name, inputs[name].value]));
+    actions.replaceChildren(
+      button("Cancel", still),
+      button("Reject", () => send({ action: "reject", id: item.id })),
+      button("Approve", () => send({ action: "approve", id: item.id, point: point() }), "as-main"));
+    inputs[names[0]]?.focus();
+  };
+  line.release = () => actions.querySelectorAll("button").forEach((one) => { one.disabled = false; });
+  still();
+  return line;
+}

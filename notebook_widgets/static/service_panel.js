@@ -1,0 +1,72 @@
+// A service: its agents, and what moves.
+
+import { button, h, keyed, number, say } from "./dom.js";
+import { badge, begin, foot, notices, stopper } from "./frame.js";
+
+const COMMANDS = ["Start", "Pause", "Resume", "Stop"];
+const FIRST = ["agent", "state", "progress", "best", "inbox"];
+
+function render({ model, el }) {
+  const panel = begin(model, el);
+  const halt = stopper(model, panel);
+  const queue = h("span", {});
+  const told = h("span", { class: "as-muted" });
+  panel.on(["service"], () => {
+    const service = model.get("service");
+    queue.replaceChildren(badge(service.queue?.state ?? "unknown", `queue ${service.queue?.state ?? "unknown"}`));
+    say(told, service.version ? `version ${service.version} · ${service.queue.kind.replace("_", " ")}` : "");
+  });
+  panel.root.append(
+    h("header", { class: "as-head" },
+      h("div", { class: "as-title" }, h("h3", {}, "Agent service"), queue, told),
+      h("div", { class: "as-commands" }, halt.stop)),
+    halt.strip,
+    ...notices(model, panel),
+    table(model, panel),
+    foot(model, panel));
+  return panel.end;
+}
+
+function table(model, panel) {
+  const body = h("tbody", {});
+  const nothing = h("p", { class: "as-quiet" }, "No agent yet: create one with client.create(...), or %agent_serve.");
+  const whole = h("table", { class: "as-table" }, h("thead", {}, h("tr", {}, FIRST.map((name) => h("th", { class: name === "progress" ? "as-wide" : "" }, name)), h("th", {}))), body);
+  panel.on(["agents", "link", "opened"], () => {
+    const agents = model.get("agents");
+    whole.hidden = !agents.length;
+    nothing.hidden = Boolean(agents.length);
+    keyed(body, agents, (one) => one.name, (one) => row(model, one.name), (line, one) => line.show(one));
+  });
+  return h("div", { class: "as-pane as-lined" }, whole, nothing);
+}
+
+function row(model, name) {
+  const type = h("span", { class: "as-muted" });
+  const state = h("td", {});
+  const bar = h("i", {});
+  const done = h("span", { class: "as-muted" });
+  const best = h("td", {});
+  const waiting = h("span", { class: "as-count" });
+  const open = button("Open", () => model.send({ action: "open", name }));
+  const commands = COMMANDS.map((label) => button(label, () => model.send({ action: label.toLowerCase(), name })));
+  const line = h("tr", {},
+    h("td", {}, h("b", {}, name), " ", type), state,
+    h("td", { class: "as-wide" }, h("div", { class: "as-small" }, h("div", { class: "as-track" }, bar), done)),
+    best, h("td", {}, waiting),
+    h("td", {}, h("div", { class: "as-actions" }, commands, open)));
+  line.show = (one) => {
+    say(type, `${one.type} · ${one.executor}`);
+    state.replaceChildren(badge(one.state));
+    state.title = one.reason ?? "";
+    bar.style.width = `${one.total ? Math.min(100, (100 * one.done) / one.total) : 0}%`;
+    say(done, one.total ? `${one.done} of ${one.total}` : `${one.done} runs`);
+    say(best, one.best ? Object.entries(one.best).map(([key, value]) => `${key} ${number(value)}`).join(", ") : "–");
+    waiting.hidden = !one.waiting;
+    say(waiting, String(one.waiting));
+    COMMANDS.forEach((label, i) => { commands[i].disabled = !one.legal.includes(label.toLowerCase()) || model.get("link").state !== "live"; });
+    say(open, model.get("opened").includes(name) ? "Close" : "Open");
+  };
+  return line;
+}
+
+export default { render };

@@ -1,0 +1,44 @@
+"""Facts as lines for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.lifecycle import SuggestionState
+from agent_service.models import ID_KEY, EventKind
+from notebook_widgets.plots import brief
+
+if TYPE_CHECKING:
+    from agent_service.models import Event
+
+_UNHAPPY: Final = frozenset(
+    {SuggestionState.FAILED, SuggestionState.REJECTED, SuggestionState.EXPIRED, SuggestionState.ABANDONED}
+)
+
+
+def tells(event: Event) -> str | None:
+    """Return a fact as one line, or None when it is a step on a suggestion's usual way."""
+    data: dict[str, Any] = event.data
+    because = f": {data['reason']}" if data.get("reason") else ""
+    if event.kind is EventKind.SUGGESTION_STATE:
+        unhappy = SuggestionState(data["state"]) in _UNHAPPY
+        return f"{data['id'][:4]}… {data['state']}{because}" if unhappy else None
+    lines = {
+        EventKind.AGENT_STATE: lambda: f"{'removed' if data.get('removed') else data['state']}{because}",
+        EventKind.INGEST: lambda: "; ".join(_values(one) for one in data["points"]),
+        EventKind.REPORT: lambda: "reported",
+        EventKind.CONFIG: lambda: _change(data),
+        EventKind.QUEUE_STATE: lambda: f"{data['command']}{because}",
+    }
+    line = lines.get(event.kind)
+    return line() if line else None
+
+
+def _values(point: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {brief(value)}" for name, value in point.items() if name != ID_KEY)
+
+
+def _change(data: dict[str, Any]) -> str:
+    if "variable" in data:
+        return f"{data['variable']} set to {brief(data['value'])}"
+    return f"{' and '.join(sorted(data))} changed"

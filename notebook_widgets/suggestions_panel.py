@@ -1,0 +1,77 @@
+"""The inbox of a service: the suggestions of all its agents that wait for a person's word."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+
+from agent_service.lifecycle import SuggestionState
+from agent_service.models import EventKind
+from notebook_widgets import inbox
+from notebook_widgets.panel import Panel
+from notebook_widgets.picture import entry, proposed
+
+if TYPE_CHECKING:
+    from agent_service.client import AsyncClient
+    from agent_service.models import Event, Guardrails, ServiceStatus, Suggestion
+    from notebook_widgets.live import Update
+
+_OF_AGENTS = frozenset({EventKind.AGENT_STATE, EventKind.CONFIG})
+
+
+class SuggestionsPanel(Panel):
+    """A live inbox across agents: approve, edit, reject.
+
+    Parameters
+    ----------
+    target
+        URL of the service, a client of it (with its key), or anything with a ``client``.
+
+    Notes
+    -----
+    Actions for `act`: ``approve(id, point)``, ``reject(id)``, ``stop-everything``, ``resume-queue``.
+    """
+
+    modules: ClassVar = ("dom", "inbox", "frame", "suggestions_panel")
+
+    inbox: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+
+    def __init__(self, target: object) -> None:
+        self._proposed: dict[str, Suggestion] = {}
+        self._guardrails: dict[str, Guardrails] = {}
+        self._service: ServiceStatus | None = None
+        super().__init__(target)
+        self.actions |= {"approve": inbox.approve, "reject": inbox.reject}
+
+    async def refresh(self, client: AsyncClient, update: Update) -> None:
+        """Show an update; on the live thread."""
+        if update.link.state != "live":
+            self.show(update.link)
+            return
+        changed, self._changed = self._changed, False
+        kinds = {event.kind for event in update.events}
+        if update.stale or kinds & _OF_AGENTS:
+            agents, waiting = await asyncio.gather(client.agents(), client.suggestions(state="proposed"))
+            self._guardrails = {one.name: one.spec.guardrails for one in agents}
+            self._proposed = {one.id: one for one in waiting}
+        else:
+            for event in update.events:
+                self._take(event)
+        if update.stale or changed or any(event.agent is None for event in update.events):
+            self._service = await client.service()
+        self.show(
+            update.link,
+            service=self._service.model_dump(mode="json", include={"queue", "archive"}) if self._service else {},
+            inbox=[entry(one, self._guardrails.get(one.agent)) for one in self._proposed.values()],
+        )
+
+    def _take(self, event: Event) -> None:
+        if event.kind is not EventKind.SUGGESTION_STATE:
+            return
+        data: dict[str, Any] = event.data
+        if data["state"] != SuggestionState.PROPOSED:
+            self._proposed.pop(data["id"], None)
+            return
+        self._proposed[data["id"]] = proposed(event)
