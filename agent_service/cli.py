@@ -98,11 +98,19 @@ def serve(
         _introduce(loaded, url, key, key_is_new=key_is_new)
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_aborts)
     try:
         run(loaded, on_ready=on_ready)
     except InvalidInput as error:
         # an agent in the file that cannot be created: the file is wrong, as with any other value in it
         raise UsageError(f"{config or 'the configuration'}: {error.detail}") from error
+
+
+def _without_aborts(record: logging.LogRecord) -> bool:
+    """Leave out Bluesky's traceback of a run that a person or the end of the service aborted: it is no error."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ not in ("RequestAbort", "RequestStop")
 
 
 def _introduce(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:

@@ -73,3 +73,30 @@ def twice(suggestions, actuators, sensors, md=None):
 
 def _positions(suggestions, actuators):
     return [part for actuator in actuators for part in (actuator, [suggestions[0][actuator.name]])]
+
+
+def leisurely(suggestions, actuators, sensors, md=None):
+    """Measure a point that takes a quarter of a second."""
+
+    @bpp.run_decorator(md=md or {})
+    def run():
+        for actuator in actuators:
+            yield from bps.mv(actuator, suggestions[0][actuator.name])
+        for _ in range(25):
+            yield from bps.checkpoint()
+            yield from bps.sleep(0.01)
+        yield from bps.trigger_and_read([*actuators, *sensors])
+
+    return (yield from run())
+
+
+def endless(suggestions, actuators, sensors, md=None):
+    """Open a run and never end it."""
+
+    @bpp.run_decorator(md=md or {})
+    def run():
+        while True:
+            yield from bps.checkpoint()
+            yield from bps.sleep(0.05)
+
+    return (yield from run())

@@ -1,0 +1,142 @@
+"""The service ends in the middle of things, by SIGTERM or by kill -9, and comes back."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+from agent_service import Client
+from agent_service.journal import read_facts
+
+SUPPORT = Path(__file__).parents[1] / "support"
+TOML = """
+[service]
+port = 0
+catalog = "{catalog}"
+[run_engine]
+startup = "rig"
+"""
+
+
+class Process:
+    """A service in a process of its own, on one state directory across its lives."""
+
+    def __init__(self, folder: Path, catalog: str = "none") -> None:
+        self.folder = folder
+        self.state = folder / "service.state"
+        (folder / "service.toml").write_text(TOML.format(catalog=catalog))
+        self.child = None
+
+    def start(self) -> Client:
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "agent_service", "serve", "service.toml"],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self.child.stdout.readline()
+        assert re.match("Serving at ", line), self.child.stderr.read()
+        return Client.from_state(self.state)
+
+    def end(self, number: int) -> tuple[int, str]:
+        self.child.send_signal(number)
+        _, err = self.child.communicate(timeout=15)
+        return self.child.returncode, err
+
+
+@pytest.fixture
+def process(tmp_path):
+    one = Process(tmp_path)
+    yield one
+    if one.child is not None and one.child.poll() is None:
+        one.child.kill()
+        one.child.communicate()
+
+
+def create(client, name, **spec):
+    return client.create(
+        name=name, type="brainbox:Walker", actuators=["x", "y"], sensors=["signal"], outcome="signal", **spec
+    )
+
+
+def test_kill_9_in_the_middle_of_a_run(process):
+    with process.start() as client:
+        create(client, "walker", plan="leisurely", loop={"max_runs": 4})
+        client.start("walker")
+        wait_until(lambda: client.agent("walker").progress.done == 1)
+        wait_until(lambda: client.suggestions("walker", state="running"))
+        [interrupted] = client.suggestions("walker", state="running")
+        process.end(signal.SIGKILL)
+    with process.start() as client:
+        wait_until(lambda: client.agent("walker").state == "stopped")
+        status = client.agent("walker")
+        suggestions = client.suggestions("walker")
+        seen = client.variable("walker", "seen").value
+    assert status.reason == "max_runs reached (4 of 4)"
+    assert client is not None
+    fates = {one.id: one.state for one in suggestions}
+    assert fates[interrupted.id] == "abandoned"
+    assert list(fates.values()).count("ingested") == 4
+    uids = [one.run_uid for one in suggestions if one.run_uid]
+    assert len(set(uids)) == len(uids) == 5  # the interrupted one is never run again
+    assert seen == 4  # what was measured before the crash was replayed
+    facts = read_facts(process.state / "journal.db", limit=10_000)
+    assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
+
+
+def test_what_a_person_decided_survives_kill_9(process):
+    with process.start() as client:
+        create(client, "asking", loop={"approval": "required", "max_runs": 2})
+        client.start("asking")
+        [one] = wait_until(lambda: client.suggestions("asking", state="proposed"))
+        client.reject(one.id, "no")
+        client.set_variable("asking", "gain", 4.0)
+        client.update("asking", config={"step": 0.5}, guardrails={"bounds": {"x": [-9, 9]}})
+        [two] = wait_until(lambda: client.suggestions("asking", state="proposed"))
+        client.pause("asking")
+        client.approve(two.id, {"x": 1.0, "y": -0.5})
+        client.ingest("asking", [{"x": 0.0, "y": 0.0, "signal": -7.0}])
+        before = client.agent("asking")
+        process.end(signal.SIGKILL)
+    with process.start() as client:
+        wait_until(lambda: client.agent("asking").state == "paused")
+        after = client.agent("asking")
+        assert after.spec == before.spec
+        assert after.counts == before.counts
+        assert after.best == before.best
+        assert client.suggestion(one.id).state == "rejected"
+        assert client.suggestion(two.id).point == {"x": 1.0, "y": -0.5}
+        assert client.variable("asking", "gain").value == 4.0
+        assert client.variable("asking", "seen").value == 1
+        client.resume("asking")
+        wait_until(lambda: client.suggestion(two.id).state == "ingested")
+        assert client.suggestion(two.id).outcome["signal"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_run_writes_the_stop_document(tmp_path, number):
+    process = Process(tmp_path, catalog="http://127.0.0.1:9/api/v1")  # nobody there: what is spooled stays
+    with process.start() as client:
+        create(client, "endless", plan="endless")
+        client.start("endless")
+        wait_until(lambda: client.suggestions("endless", state="running"))
+        code, err = process.end(number)
+    assert code == 0, err
+    assert "Traceback" not in err
+    [file] = (process.state / "spool" / "complete").iterdir()
+    name, stop = json.loads(file.read_text().splitlines()[-1])
+    assert name == "stop"
+    assert stop["exit_status"] == "abort"
+    assert list((process.state / "spool" / "open").iterdir()) == []
+    with process.start() as client:
+        wait_until(lambda: client.agent("endless").state == "running")
+        assert client.suggestions("endless")[0].state == "abandoned"
+        process.end(signal.SIGKILL)
