@@ -1,4 +1,4 @@
-"""Agent types: the installed brains, and a user's own class or factory by ``module:callable``."""
+"""Agent types: the installed brains, a user's own class or factory by ``module:callable``, and live objects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
+from agent_service import live
 from agent_service.config import field_errors
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
 
@@ -36,7 +37,7 @@ class AgentType:
     Parameters
     ----------
     name
-        Name of the installed type, or ``module:callable``.
+        Name of the installed type, ``module:callable``, or ``live:NAME``.
     factory
         A class or function that is called with ``**config`` and returns a brain. A nested pydantic ``Config`` describes
         the configuration, else the signature does. A classmethod ``check(config, *, actuators, outcomes)`` may raise
@@ -118,13 +119,15 @@ def resolve(type: str) -> AgentType:  # noqa: A002 - the field's name in AgentSp
     Parameters
     ----------
     type
-        Name of an installed type, or ``module:callable``.
+        Name of an installed type, ``module:callable``, or ``live:NAME`` for an object of this process.
 
     Raises
     ------
     UnknownType
         When there is none; says what is near, or why the import failed.
     """
+    if live.is_live(type):
+        return AgentType(type, live.find(type))
     if ":" in type:
         return AgentType(type, _imported(type))
     points = {one.name: one for one in entry_points(group=GROUP)}

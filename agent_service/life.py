@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from agent_service import live
 from agent_service.errors import BackendUnavailable, Conflict, ServiceError
 from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
 
@@ -66,8 +67,8 @@ class AgentLife:
 
     # commands -----------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Build the brain, replay what it knew, and run the loop.
+    async def start(self, *, paused: bool = False) -> None:
+        """Build the brain, replay what it knew, and run the loop, or be paused first.
 
         Raises
         ------
@@ -78,7 +79,7 @@ class AgentLife:
         """
         async with self._commands:
             require(Command.START, self.state, name=self.agent.name)
-            await self._begin()
+            await self._begin(paused=paused)
         await self._answer()
 
     async def pause(self) -> None:
@@ -107,6 +108,7 @@ class AgentLife:
             require(Command.RESTART, self.state, name=self.agent.name)
             self._queue.refuse_held()
             self._refuse_done()
+            live.require(self.agent.spec.type, self.agent.spec.evaluate)  # before anything is ended
             if self.state in ALIVE:
                 await self._end("restarting")
             await self._begin()
@@ -153,13 +155,17 @@ class AgentLife:
 
     # how ----------------------------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
+    async def _begin(self, *, paused: bool = False) -> None:
         self._queue.refuse_held()
         self._refuse_done()
+        live.require(self.agent.spec.type, self.agent.spec.evaluate)
         if self._task is not None:
             await asyncio.wait({self._task})
         await self.agent.become(_A.STARTING)
-        self._spawn(_A.RUNNING)
+        if paused:
+            self._spawn(_A.PAUSED, "started paused; resume it to go on")
+        else:
+            self._spawn(_A.RUNNING)
 
     def _spawn(self, then: AgentState, reason: str | None = None, *, held: bool = False) -> None:
         self.loop = self._make_loop(self.agent)

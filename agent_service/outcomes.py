@@ -6,7 +6,8 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from agent_service.errors import FieldError, InvalidInput, InvalidPoint
+from agent_service import live
+from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,13 +52,18 @@ def actuators_of(run: Run, names: Iterable[str]) -> dict[str, float]:
 
 
 def load_function(reference: str) -> Callable[..., Any]:
-    """Return the function that ``module:function`` names. Imports the module: call it from a worker thread.
+    """Return the function that ``module:function`` or ``live:NAME`` names. May import: call it from a worker thread.
 
     Raises
     ------
     InvalidInput
         With the field ``evaluate``, when there is no such module or function, or the module raises.
     """
+    if live.is_live(reference):
+        try:
+            return live.find(reference)
+        except UnknownType as error:
+            raise _wrong(f"evaluate: {error.detail}") from None
     module, _, attribute = reference.partition(":")
     if not module or not attribute:
         raise _wrong(f"evaluate is {reference!r}; write it as module:function, for example my_analysis:peak_area")

@@ -14,7 +14,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import UnknownDevice, UnknownPlan, UsageError
+from agent_service import live
+from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -95,7 +96,7 @@ class Namespace:
         return found
 
     def plan(self, name: str) -> Callable[..., Any]:
-        """Return a plan: a name in the namespace, ``module:callable``, or a built-in one. May import a module.
+        """Return a plan: a name in the namespace, ``module:callable``, ``live:NAME``, or a built-in one. May import.
 
         Raises
         ------
@@ -179,6 +180,11 @@ def _why(startup: str, error: BaseException) -> str:
 
 
 def _imported(reference: str) -> object:
+    if live.is_live(reference):
+        try:
+            return live.find(reference)
+        except UnknownType as error:
+            raise UnknownPlan(f"plan: {error.detail}") from None
     module, _, attribute = reference.partition(":")
     try:
         found: object = importlib.import_module(module)

@@ -120,9 +120,10 @@ class Routes:
         return Call("DELETE", _agent(name), _nothing)
 
     @route
-    def start(self, name: str) -> Call[AgentStatus]:
-        """Start an agent's loop, and return its status when it runs."""
-        return one("POST", _agent(name, "start"), AgentStatus)
+    def start(self, name: str, *, paused: bool = False) -> Call[AgentStatus]:
+        """Start an agent's loop, and return its status when it runs; ``paused``: it suggests nothing until `resume`."""
+        params = {"paused": "true" if paused else None}
+        return Call("POST", _agent(name, "start"), AgentStatus.model_validate, params=params)
 
     @route
     def pause(self, name: str) -> Call[AgentStatus]:

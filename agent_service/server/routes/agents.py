@@ -62,6 +62,21 @@ def _answer(agent: HostedAgent) -> Response:
     return as_json(agent.status_json(), status=202 if passing else 200)
 
 
+@router.post(
+    "/{name}/start",
+    responses={**ready_made(AgentStatus), 202: {"model": AgentStatus, "description": "Still under way"}},
+)
+async def start(
+    service: ServiceDep,
+    name: str,
+    paused: Annotated[bool, Query(description="be paused first: it knows what it knew, and submits nothing")] = False,  # noqa: FBT002 - a query
+) -> Response:
+    """Build the brain, replay what it knew, and run its loop."""
+    life = service.supervisor.life(name)
+    await life.start(paused=paused)
+    return _answer(life.agent)
+
+
 def _command(command: Command, said: str) -> None:
     """Add the route of a lifecycle command: 200 when the transition is done, 202 when it takes longer."""
 
@@ -80,7 +95,6 @@ def _command(command: Command, said: str) -> None:
     )
 
 
-_command(Command.START, "Build the brain, replay what it knew, and run its loop.")
 _command(Command.PAUSE, "Let the current run finish, and submit nothing more.")
 _command(Command.RESUME, "Go on after a pause.")
 _command(Command.STOP, "Let the current run finish, abandon a call of the brain under way, and stop.")

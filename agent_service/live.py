@@ -1,0 +1,193 @@
+"""Live objects: what cannot travel by HTTP waits here under a random name, and its reference ``live:NAME`` travels.
+
+The registry belongs to this process, and a reference is valid here only. A live object is one of
+
+- a class or factory: called with ``**config``, as often as needed;
+- a brain that exists already: used as it is the first time. When it must be built again, its birth pickle (cloudpickle,
+  taken when it was registered) is loaded instead: a brain that has seen data is never replayed into;
+- a function (``evaluate``, ``plan``) of the user's own.
+
+Services of this process are noted here too, so that a plan finds the one it belongs to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.errors import AlreadyExists, Conflict, InvalidInput, UnknownType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PREFIX: Final = "live:"
+
+_lock: Final = threading.Lock()
+_things: Final[dict[str, Callable[..., object]]] = {}
+_services: Final[list[tuple[str, str]]] = []
+
+
+class LiveBrain:
+    """A brain that exists already, as a factory without arguments. May be called from any thread.
+
+    Parameters
+    ----------
+    name
+        Its name in the registry.
+    brain
+        The object; pickled here and now.
+    """
+
+    def __init__(self, name: str, brain: object) -> None:
+        self.__doc__ = inspect.getdoc(type(brain))
+        self.__name__ = type(brain).__name__
+        self._name = name
+        self._brain = brain
+        self._used = False
+        self._birth: bytes | None = None
+        self._why_not = ""
+        try:
+            import cloudpickle  # noqa: PLC0415 - only those who have live objects need it
+
+            self._birth = cloudpickle.dumps(brain)  # pyright: ignore[reportUnknownMemberType]
+        except Exception as error:  # noqa: BLE001 - whatever the object's own __reduce__ raises
+            self._why_not = f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+    def __call__(self) -> object:
+        """Return the object the first time, and then one like it was when it was registered.
+
+        Raises
+        ------
+        Conflict
+            When it does not pickle.
+        """
+        with _lock:
+            first, self._used = not self._used, True
+        if first:
+            return self._brain
+        self.require()
+        import pickle  # noqa: PLC0415 - only for live objects
+
+        return pickle.loads(cast("bytes", self._birth))  # noqa: S301 - pickled in this process, never stored
+
+    def require(self) -> None:
+        """Raise `Conflict` when the object was used and there is no pickle to begin again from."""
+        if self._used and self._birth is None:
+            raise Conflict(
+                f"the live {self.__name__} {self._name!r} cannot begin again: it has seen data, and it does not pickle "
+                f"({self._why_not}); serve a new object, or its class"
+            )
+
+
+def register(thing: object, *, name: str | None = None) -> str:
+    """Put an object into the registry, and return its reference ``live:NAME``. From any thread.
+
+    Parameters
+    ----------
+    thing
+        A brain, its class, a factory of brains, or a function.
+    name
+        Instead of a random name.
+
+    Raises
+    ------
+    InvalidInput
+        When it is none of these: says what it lacks.
+    AlreadyExists
+        When the name is taken.
+    """
+    chosen = name or secrets.token_hex(8)
+    found = _factory(chosen, thing)
+    with _lock:
+        if chosen in _things:
+            raise AlreadyExists(f"there is a live object {chosen!r} already; forget it first, or choose another name")
+        _things[chosen] = found
+    return PREFIX + chosen
+
+
+def forget(reference: str) -> None:
+    """Take an object out of the registry; does nothing when it is not there. From any thread."""
+    with _lock:
+        _things.pop(reference.removeprefix(PREFIX), None)
+
+
+def is_live(reference: str | None) -> bool:
+    """Return whether a reference names a live object, wherever it lives."""
+    return reference is not None and reference.startswith(PREFIX)
+
+
+def find(reference: str) -> Callable[..., object]:
+    """Return the callable that a reference stands for. From any thread.
+
+    Raises
+    ------
+    UnknownType
+        When it is not in this process.
+    """
+    found = _things.get(reference.removeprefix(PREFIX))
+    if found is None:
+        raise UnknownType(
+            f"the live object {reference!r} is not in this process: it was valid only in the one that served it; "
+            "serve the object again"
+        )
+    return found
+
+
+def require(*references: str | None) -> None:
+    """Raise unless each reference that names a live object can be built now; others are passed over.
+
+    Raises
+    ------
+    UnknownType
+        When one is not in this process.
+    Conflict
+        When one was used and cannot begin again.
+    """
+    for reference in references:
+        if reference is not None and is_live(reference):
+            found = find(reference)
+            if isinstance(found, LiveBrain):
+                found.require()
+
+
+def opened(url: str, api_key: str) -> None:
+    """Note that a service of this process listens at ``url``."""
+    with _lock:
+        _services.append((url, api_key))
+
+
+def closed(url: str) -> None:
+    """Note that the service at ``url`` has ended."""
+    with _lock:
+        _services[:] = [one for one in _services if one[0] != url]
+
+
+def latest_service() -> tuple[str, str] | None:
+    """Return URL and key of the service of this process that was opened last, or None."""
+    with _lock:
+        return _services[-1] if _services else None
+
+
+def _factory(name: str, thing: object) -> Callable[..., object]:
+    kind = type(thing).__name__
+    if isinstance(thing, type):
+        _refuse_missing(f"the class {thing.__name__}", thing)
+        return cast("Callable[..., object]", thing)
+    if callable(getattr(thing, "ingest", None)):
+        return LiveBrain(name, thing)
+    if inspect.isroutine(thing) or (callable(thing) and not hasattr(thing, "suggest")):
+        return cast("Callable[..., Any]", thing)
+    _refuse_missing(f"an object of type {kind}", thing)
+    raise InvalidInput(f"an object of type {kind} cannot be served; give a brain, its class, or a function")
+
+
+def _refuse_missing(what: str, thing: object) -> None:
+    wanted = ("suggest", "ingest")
+    if missing := [name for name in wanted if not callable(getattr(thing, name, None))]:
+        if missing == ["suggest"]:  # it may listen to everybody's runs
+            return
+        raise InvalidInput(
+            f"{what} has no {' and no '.join(missing)}; a brain has suggest(num_points) and ingest(points)"
+        )
