@@ -234,7 +234,7 @@ def _header(status: AgentStatus) -> dict[str, Any]:
         "type": status.type,
         "executor": status.executor,
         "legal": status.legal,
-        "busy": status.busy.call if status.busy else None,
+        "busy": {"call": status.busy.call, "since": status.busy.since.timestamp()} if status.busy else None,
         "actuators": status.spec.actuators,
         "outcomes": status.spec.outcomes,
         "approval": status.spec.loop.approval,

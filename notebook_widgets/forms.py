@@ -69,7 +69,8 @@ def agent_form(status: AgentStatus, schema: Schema | None) -> list[Group]:
     bounds = {name: list(pair) for name, pair in spec.guardrails.bounds.items()}
     allowed = {
         "properties": {
-            name: {**_RANGE, "description": "lowest and highest position; empty: no limit"} for name in spec.actuators
+            name: {**_RANGE, "description": "" if i else "lowest and highest position; empty: no limit"}
+            for i, name in enumerate(spec.actuators)
         }
     }
     loop = LoopSpec.model_json_schema()
@@ -112,9 +113,10 @@ def _fields(schema: Schema, values: Mapping[str, Any], path: tuple[str, ...], ke
         if told.get("properties"):
             yield from _fields({**told, "$defs": defs}, value or {}, here, keys)
         elif isinstance(inner, dict) and _kind(_settled(cast("Schema", inner), defs)[0]) in ("range", "number"):
-            each = {"description": told.get("description", ""), **_settled(cast("Schema", inner), defs)[0]}
+            each = {**_settled(cast("Schema", inner), defs)[0]}
             held = cast("dict[str, Any]", value or {})
-            for key in dict.fromkeys([*held, *keys]):
+            for i, key in enumerate(dict.fromkeys([*held, *keys])):
+                each["description"] = "" if i else told.get("description", "")  # once, for all of them
                 yield _field((*here, key), f"{name} {key}", each, held.get(key), required=False, nullable=False)
         else:
             yield _field(here, name, told, value, required=name in required, nullable=nullable)
@@ -166,7 +168,7 @@ def _field(  # noqa: PLR0913 - what a field is made of
         "keys": list(path[1:]),
         "label": label,
         "kind": kind,
-        "description": str(told.get("description", "")),
+        "description": str(told.get("description", "")).replace("null:", "empty:"),  # as the page shows it
         "value": json.dumps(value) if kind == "json" and value is not None else value,
         "required": required,
         "nullable": nullable,

@@ -1,7 +1,7 @@
 // One agent, live.
 
 import { allow, byHand, configure, history, reports, tabs, variables } from "./agent_tabs.js";
-import { button, clock, h, number, pointText, say } from "./dom.js";
+import { button, clock, h, number, pointText, say, tick } from "./dom.js";
 import { badge, begin, foot, notices, stopper } from "./frame.js";
 import { inboxTable } from "./inbox.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
@@ -26,23 +26,26 @@ function render({ model, el }) {
 function header(model, panel, stop) {
   const name = h("h3", {});
   const state = h("span", {});
-  const kind = h("span", { class: "as-muted" });
-  const reason = h("span", { class: "as-reason" });
+  const kind = h("span", {});
+  const busy = h("span", {});
+  const reason = h("span", {});
   const commands = COMMANDS.map((label) => [label.toLowerCase(), button(label, () => model.send({ action: label.toLowerCase() }))]);
   panel.on(["agent", "link"], () => {
     const agent = model.get("agent");
     say(name, agent.name ?? "");
     state.replaceChildren(badge(agent.state ?? "unknown"));
-    say(kind, agent.type ? `${agent.type} · ${agent.executor}${agent.busy ? ` · in ${agent.busy}` : ""}` : "");
+    say(kind, agent.type ? `${agent.type} · ${agent.executor}` : "");
     say(reason, agent.reason ?? "");
-    reason.title = agent.reason ?? "";
+    busy.dataset.since = agent.busy?.since ?? Infinity;
+    say(busy, agent.busy ? `busy in ${agent.busy.call}` : "");
+    tick(panel.root);
     reason.classList.toggle("as-bad", agent.state === "failed" || agent.state === "missing");
     commands.forEach(([command, one]) => allow(one, model, command));
   });
   return h("header", { class: "as-head" },
-    h("div", { class: "as-title" }, name, state, kind),
+    h("div", { class: "as-title" }, name, state),
     h("div", { class: "as-commands" }, commands.map(([, one]) => one), stop),
-    reason);
+    h("div", { class: "as-about" }, kind, reason, busy));
 }
 
 function progressBar(model, panel) {

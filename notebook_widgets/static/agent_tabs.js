@@ -127,13 +127,17 @@ export function reports(model, panel) {
   const list = h("div", { class: "as-reports" });
   const ask = button("Ask for a report", () => model.send({ action: "report" }));
   const nothing = h("p", { class: "as-quiet" }, "No report yet.");
+  let shown = null;
   panel.on(["agent"], () => allow(ask, model, "report"));
   panel.on(["reports"], () => {
     const items = model.get("reports");
     nothing.hidden = Boolean(items.length);
     keyed(list, items, (one) => one.at, (one) => h("details", {}, h("summary", {}, new Date(one.at * 1000).toLocaleString(), " · ", aged(one.at), " ago"),
       h("dl", {}, Object.entries(one.report).map(([name, value]) => [h("dt", {}, name), h("dd", {}, text(value))]))));
-    [...list.children].forEach((one, i) => { if (!i && !one.dataset.seen) { one.open = true; one.dataset.seen = "yes"; } });
+    const newest = list.firstChild;
+    if (!newest || newest === shown) return;
+    shown = newest;
+    [...list.children].forEach((one) => { one.open = one === newest; });
   });
   return h("div", {}, h("div", { class: "as-row" }, ask), list, nothing);
 }
@@ -191,8 +195,11 @@ export function allow(one, model, command) {
   one.title = legal ? "" : `Not while the agent is ${agent.state ?? "unknown"}`;
 }
 
-function text(value) {
-  return typeof value === "object" && value !== null ? JSON.stringify(value) : number(value, 6);
+function text(value, inner = false) {
+  if (Array.isArray(value)) return `[${value.map((one) => text(one, true)).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return number(value, 6);
+  const said = Object.entries(value).map(([name, one]) => `${name} ${text(one, true)}`).join(", ");
+  return inner ? `(${said})` : said;
 }
 
 function typed(written) {

@@ -18,7 +18,7 @@ function fill(element, properties, children) {
     else if (name === "disabled" || name === "checked" || name === "hidden") element.toggleAttribute(name, Boolean(value));
     else if (value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -68,9 +68,10 @@ export function aged(at) {
   return h("span", { class: "as-age", "data-at": at, title: new Date(at * 1000).toLocaleString() }, age(at));
 }
 
-/** Bring all ages below an element up to date. */
+/** Bring all ages below an element up to date, and show what has lasted long enough to be worth saying. */
 export function tick(root) {
   for (const one of root.querySelectorAll(".as-age")) say(one, age(Number(one.dataset.at)));
+  for (const one of root.querySelectorAll("[data-since]")) one.hidden = Date.now() / 1000 - Number(one.dataset.since) < 2;
 }
 
 /** Let a parent's children be those of `items`, by key: kept, made, updated, removed, in order. */

@@ -13,10 +13,11 @@ export function inboxTable(model) {
     const now = JSON.stringify(columns);
     if (now !== shape) {
       shape = now;
-      header.replaceChildren(...(columns ?? ["agent", "point"]).map((name) => h("th", {}, name)), h("th", { class: "as-wide" }, "note"), h("th", {}, "age"), h("th", {}));
+      header.replaceChildren(...(columns ?? ["agent", "point"]).map((name) => h("th", {}, name)), h("th", { class: "as-wide" }), h("th", {}, "age"), h("th", {}));
       body.replaceChildren();
     }
     table.hidden = !items.length;
+    say(header.querySelector(".as-wide"), items.some((item) => item.note) ? "note" : "");
     nothing.hidden = Boolean(items.length);
     say(nothing, none);
     keyed(body, items, (item) => item.id, (item) => row(model, item, columns));
@@ -39,7 +40,7 @@ function row(model, item, columns) {
     model.send(content);
   };
   const field = (name) => {
-    inputs[name] = h("input", { type: "number", step: "any", class: "as-input", value: item.point[name], "aria-label": name });
+    inputs[name] = h("input", { type: "number", step: "any", class: "as-input", value: number(item.point[name], 6), "aria-label": name });
     return inputs[name];
   };
   const still = () => {
@@ -53,7 +54,9 @@ function row(model, item, columns) {
   const edit = () => {
     names.forEach((name, i) => columns && cells[i].replaceChildren(field(name)));
     if (!columns) cells[1].replaceChildren(...names.map((name) => h("label", { class: "as-pair" }, name, field(name))));
-    const point = () => Object.fromEntries(names.map((name) => [name, inputs[name].value]));
+    // what was not touched goes back with all its digits, not with those that are shown
+    const value = (name) => (inputs[name].value === inputs[name].defaultValue ? item.point[name] : inputs[name].value);
+    const point = () => Object.fromEntries(names.map((name) => [name, value(name)]));
     actions.replaceChildren(
       button("Cancel", still),
       button("Reject", () => send({ action: "reject", id: item.id })),

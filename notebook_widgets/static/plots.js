@@ -38,10 +38,12 @@ export function tracePlot() {
 /** Measured points coloured by outcome, suggested points, the best one, and the region that is allowed. */
 export function mapPlot() {
   const plot = frame("Measured, suggested and best points");
-  const axis = { x: null, y: null };
+  const axis = { x: null, y: null, colour: 0 };
   const across = selector("Horizontal axis", (value) => { axis.x = value; plot.draw(); });
   const up = selector("Vertical axis", (value) => { axis.y = value; plot.draw(); });
-  plot.head.append(up.element);
+  const tint = selector("Colour", (value) => { axis.colour = value; plot.draw(); });
+  tint.element.classList.add("as-right");
+  plot.head.append(up.element, tint.element);
   plot.foot.append(across.element);
   plot.paint = (data, size) => {
     const columns = [...data.actuators, ...data.outcomes];
@@ -50,7 +52,9 @@ export function mapPlot() {
     const [i, j] = [within(axis.x, 0), within(axis.y, 1)];
     across.offer(columns, i);
     up.offer(columns, j);
-    const colour = data.actuators.length;
+    axis.colour = Math.min(axis.colour, Math.max(0, data.outcomes.length - 1));
+    tint.offer(data.outcomes, axis.colour);
+    const colour = data.actuators.length + axis.colour;
     const range = extent(data.rows.map((row) => row[colour]));
     const allowed = [data.allowed[i] ?? null, data.allowed[j] ?? null];
     const all = (k, limits) => [...data.rows.map((row) => row[k]), ...data.suggested.map((one) => one.values[k]), ...(limits ?? [])];
@@ -76,7 +80,7 @@ export function mapPlot() {
       plot.add(svg("path", { class: "as-best", d: star(x(data.best[i]), y(data.best[j]), 8) }));
       plot.target(x(data.best[i]), y(data.best[j]), "best", told(data, data.best));
     }
-    colourBar(plot, size, range, data.outcomes[0]);
+    colourBar(plot, size, range);
   };
   return plot;
 }
@@ -138,7 +142,7 @@ function hover(plot, tip, area, event) {
 }
 
 function drawAxes(plot, x, y, whole) {
-  for (const value of ticks(y.domain, 4)) {
+  for (const value of ticks(y.domain, 5)) {
     plot.add(svg("line", { class: "as-grid", x1: x.range[0], x2: x.range[1], y1: y(value), y2: y(value) }));
     plot.add(svg("text", { class: "as-tick as-tick-y", x: x.range[0] - 8, y: y(value) }, number(value)));
   }
@@ -155,7 +159,7 @@ function region(plot, x, y, [across, up]) {
   plot.add(svg("rect", { class: "as-allowed", x: left, y: top, width: right - left, height: bottom - top, rx: 1 }));
 }
 
-function colourBar(plot, size, range, name) {
+function colourBar(plot, size, range) {
   if (!Number.isFinite(range[0])) return;
   const [x, top, height] = [size - EDGE.right - 12, EDGE.top + 14, HEIGHT - EDGE.bottom - EDGE.top - 28];
   const steps = 32;
@@ -163,7 +167,7 @@ function colourBar(plot, size, range, name) {
     const fill = viridis(i / (steps - 1), [0, 1]);
     plot.add(svg("rect", { x, y: top + (height * (steps - 1 - i)) / steps, width: 8, height: height / steps + 0.6, fill }));
   }
-  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1], 3), svg("title", {}, name ?? "")));
+  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1], 3)));
   plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top + height + 9 }, number(range[0], 3)));
 }
 
