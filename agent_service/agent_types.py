@@ -182,7 +182,7 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def _path(field: str) -> str:
-    return "config" if field == "(whole)" else f"config.{field}"
+    return f"config.{field}" if field else "config"
 
 
 # --- types without a Config: their signature speaks
@@ -241,7 +241,7 @@ def _signature_errors(factory: Callable[..., object], config: Mapping[str, JsonV
 
 
 def _below(path: str, field: str) -> str:
-    return path if field == "(whole)" else f"{path}.{field}"
+    return f"{path}.{field}" if field else path
 
 
 def _listed(names: Iterable[str]) -> str:

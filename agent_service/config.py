@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic_core import ErrorDetails
+
+
+_SAID: Final = {
+    "extra_forbidden": "is not a known key here",
+    "missing": "is missing",
+    # the only pattern there is: the name of an agent
+    "string_pattern_mismatch": "may hold up to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit",
+    "finite_number": "is not a finite number",
+    "json_invalid": "is not valid JSON",
+}
+"""Words of ours for the errors that people make most; pydantic's for the others."""
 
 
 class _Section(BaseModel):
@@ -89,6 +100,11 @@ class ServiceConfig(BaseSettings):
     source: SourceSection = SourceSection()
     sink: SinkSection = SinkSection()
     agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])
+    import_from: list[Path] = Field(
+        default_factory=list[Path],
+        description="folders that modules named in this configuration are imported from, first; "
+        "default: the folder of the file",
+    )
     api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
     )
@@ -131,8 +147,7 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
     except ValidationError as error:
         where = "the configuration" if path is None else str(path)
         found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
-        said = "; ".join(f"{one.field}: {one.message}" for one in found)
-        raise UsageError(f"{where} is not valid: {said}", errors=found) from None
+        raise UsageError(f"{where} is not valid: {sentence(found)}", errors=found) from None
 
 
 def config_from_environment() -> ServiceConfig:
@@ -152,9 +167,15 @@ def field_errors(errors: Sequence[ErrorDetails], *, drop: int = 0) -> list[Field
     """
     found: list[FieldError] = []
     for error in errors:
-        path = ".".join(str(part) for part in error["loc"][drop:]) or "(whole)"
-        found.append(FieldError(path, error["msg"].removeprefix("Value error, ")))
+        path = ".".join(str(part) for part in error["loc"][drop:])
+        said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+        found.append(FieldError(path, said))
     return found
+
+
+def sentence(found: Sequence[FieldError]) -> str:
+    """Put errors of fields into one line; an error of the whole input has no field to name."""
+    return "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in found)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -172,16 +193,26 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     if "api_key" in data:
         raise UsageError(f"{path} holds api_key; a key does not belong in a file: set AGENT_SERVICE_API_KEY")
-    service = cast("dict[str, Any]", data.setdefault("service", {}))
-    if isinstance(service, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - the file may say otherwise
-        state = service.get("state", f"{path.stem}.state")
-        service["state"] = path.resolve().parent / state if isinstance(state, str) else state
+    _place(data, path.resolve())
+    return data
+
+
+def _place(data: dict[str, Any], path: Path) -> None:
+    """Make the paths in a file relative to it; what is of a wrong type is left to be refused."""
+    folders = data.setdefault("import_from", ["."])
+    if isinstance(folders, list):
+        data["import_from"] = [path.parent / one if isinstance(one, str) else one for one in cast("list[Any]", folders)]
+    service = data.setdefault("service", {})
+    if isinstance(service, dict):
+        section = cast("dict[str, Any]", service)
+        state = section.get("state", f"{path.stem}.state")
+        section["state"] = path.parent / state if isinstance(state, str) else state
     engine = data.get("run_engine")
     if isinstance(engine, dict):
-        startup = cast("dict[str, Any]", engine).get("startup")
+        section = cast("dict[str, Any]", engine)
+        startup = section.get("startup")
         if isinstance(startup, str) and startup.endswith(".py"):
-            engine["startup"] = str(path.resolve().parent / startup)
-    return data
+            section["startup"] = str(path.parent / startup)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from agent_service import agent_types, guardrails, outcomes, points
 from agent_service.agent_record import AgentRecord
-from agent_service.config import field_errors
+from agent_service.config import field_errors, sentence
 from agent_service.errors import AlreadyExists, Conflict, InvalidConfig, NotFound
 from agent_service.hosted import HostedAgent
 from agent_service.life import ALIVE, AgentLife
@@ -312,5 +312,4 @@ def _patched(spec: AgentSpec, patch: AgentPatch) -> AgentSpec:
         )
     except ValidationError as error:
         found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
-        said = "; ".join(f"{one.field}: {one.message}" for one in found)
-        raise InvalidConfig(said, errors=found) from None
+        raise InvalidConfig(sentence(found), errors=found) from None

@@ -7,6 +7,7 @@ none; the service knows them by theirs. The translation lives here and nowhere e
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,14 +23,14 @@ from agent_service.adapters.facts import (
     VariableFact,
     View,
 )
-from agent_service.adapters.values import best_point, evaluated, json_safe, suggested
+from agent_service.adapters.values import best_parts, best_point, evaluated, json_safe, suggested
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow
 from agent_service.outcomes import takes_uid
 from agent_service.variables import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from pydantic import JsonValue
 
@@ -301,9 +302,14 @@ class OptimizerAdapter:
         if not self._can("get_best_points"):
             return ()
         found: list[BestPoint] = []
-        for entry in self._brain.get_best_points():
-            own_id = self._own_ids.get(_key(entry[0])) or self._measured.get(self._place(entry[1]))
-            found.append(best_point(entry, actuators=self._spec.actuators, suggestion_id=own_id))
+        result = self._brain.get_best_points()
+        if not isinstance(result, Sequence) or isinstance(result, str):
+            kind = type(result).__name__
+            raise ValueError(f"get_best_points returned {kind}; return a list of (_id, point, outcome)")  # noqa: TRY004
+        for entry in cast("Sequence[Any]", result):
+            brain_id, point, outcome = best_parts(entry)
+            own_id = self._own_ids.get(_key(brain_id)) or self._measured.get(self._place(point))
+            found.append(best_point(point, outcome, actuators=self._spec.actuators, suggestion_id=own_id))
         return tuple(found)
 
     def _ask_stop(self) -> str | None:

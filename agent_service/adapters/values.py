@@ -85,13 +85,33 @@ def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[t
     return found
 
 
-def best_point(entry: object, *, actuators: Sequence[str], suggestion_id: str | None) -> BestPoint:
-    """Turn one ``(id, point, outcome)`` of ``get_best_points`` into ours.
+def best_parts(entry: object) -> tuple[object, Mapping[str, object], Mapping[str, object]]:
+    """Return ``(id, point, outcome)`` of an item of ``get_best_points``.
+
+    Raises
+    ------
+    ValueError
+        When it is no such triple.
+    """
+    parts: list[Any] = list(cast("Sequence[Any]", entry)) if isinstance(entry, Sequence) else []
+    match parts:
+        case [brain_id, Mapping() as point, Mapping() as outcome]:
+            return brain_id, cast("Mapping[str, object]", point), cast("Mapping[str, object]", outcome)
+        case _:
+            kind = type(entry).__name__
+            raise ValueError(
+                f"get_best_points returned a list with a {kind} in it; return (_id, point, outcome) for each"
+            )
+
+
+def best_point(
+    point: Mapping[str, object], outcome: Mapping[str, object], *, actuators: Sequence[str], suggestion_id: str | None
+) -> BestPoint:
+    """Turn a point and outcome of ``get_best_points`` into ours.
 
     An outcome may be a ``(value, standard error)`` pair, as Ax gives it; outcomes that are no finite number are left
     out.
     """
-    _, point, outcome = cast("tuple[object, Mapping[str, object], Mapping[str, object]]", entry)
     wanted = [name for name in actuators if name in point] if actuators else [name for name in point if name != ID_KEY]
     positions = {name: finite(point[name]) for name in wanted}
     return BestPoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
@@ -86,6 +87,9 @@ def create_app(config: ServiceConfig | None = None) -> FastAPI:
 
 async def _compose(config: ServiceConfig) -> Service:
     section = config.run_engine
+    for folder in reversed(config.import_from):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     namespace = await asyncio.to_thread(
         startup.load, section.startup, default=lambda: beamline.simulated(seed=section.seed)
     )

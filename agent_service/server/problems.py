@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from agent_service import errors
-from agent_service.config import field_errors
+from agent_service.config import field_errors, sentence
 from agent_service.models import Problem, ProblemField
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
         found = field_errors(error.errors(), drop=1)
-        said = "; ".join(f"{one.field}: {one.message}" for one in found)
-        return problem(errors.InvalidInput(said, errors=found), request_id=request_id_of(request))
+        return problem(errors.InvalidInput(sentence(found), errors=found), request_id=request_id_of(request))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it

@@ -14,6 +14,7 @@ import uvicorn
 
 from agent_service.errors import UsageError
 from agent_service.server.app import create_app
+from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -115,10 +116,19 @@ def bind(config: ServiceConfig) -> socket.socket:
             bound.close()
             raise
     except OSError as error:
+        _refuse_in_use(config)
         why = error.strerror or str(error)
         raise UsageError(f"cannot listen on {host}:{port}: {why}; choose another with --port, or --port 0") from None
     bound.set_inheritable(False)
     return bound
+
+
+def _refuse_in_use(config: ServiceConfig) -> None:
+    """Raise the better reason when it is this very service that holds the port: its state directory is in use."""
+    state_dir = StateDir(config.service.state)
+    if state_dir.path.exists():
+        with state_dir:
+            pass
 
 
 def announce(service: Service, bound: socket.socket) -> str:

@@ -99,8 +99,17 @@ class Service:
         await self.archive.start()
         await self.journal.append(EventKind.SERVICE_STATE, None, {"state": "started", "session": self.session})
         for spec in self.config.agents:
-            if spec.name not in self.supervisor.lives:
+            if (life := self.supervisor.lives.get(spec.name)) is None:
                 await self.supervisor.create(spec)
+            elif life.agent.spec != spec:
+                _log.warning(
+                    "agent %s exists already and is left as it is, though the configuration differs by now in %s; "
+                    "change it over HTTP (PATCH), or remove it first",
+                    spec.name,
+                    ", ".join(
+                        key for key in type(spec).model_fields if getattr(spec, key) != getattr(life.agent.spec, key)
+                    ),
+                )
         await self.supervisor.recover()
         self._ready = True
 

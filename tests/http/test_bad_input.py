@@ -28,11 +28,11 @@ def running(served):
 @pytest.mark.parametrize(
     ("changes", "code", "field", "said"),
     [
-        ({"name": "no spaces"}, "invalid_input", "name", "pattern"),
-        ({"name": ""}, "invalid_input", "name", "pattern"),
-        ({"name": "a" * 65}, "invalid_input", "name", "pattern"),
-        ({"name": "../etc"}, "invalid_input", "name", "pattern"),
-        ({"name": None}, "invalid_input", "name", "required"),
+        ({"name": "no spaces"}, "invalid_input", "name", "letters"),
+        ({"name": ""}, "invalid_input", "name", "letters"),
+        ({"name": "a" * 65}, "invalid_input", "name", "64"),
+        ({"name": "../etc"}, "invalid_input", "name", "letters"),
+        ({"name": None}, "invalid_input", "name", "is missing"),
         ({"type": "baise"}, "unknown_type", None, "bayes"),
         ({"type": "nowhere:Thing"}, "unknown_type", None, "nowhere"),
         ({"type": "brainbox:Wlaker"}, "unknown_type", None, "Walker"),
@@ -51,7 +51,7 @@ def running(served):
         ({"outcome": None, "evaluate": "brainbox:pique"}, "invalid_input", None, "pique"),
         ({"loop": {"max_runs": 0}}, "invalid_input", "loop.max_runs", "greater"),
         ({"executor": "rocket"}, "invalid_input", "executor", "auto"),
-        ({"colour": "blue"}, "invalid_input", "colour", "not permitted"),
+        ({"colour": "blue"}, "invalid_input", "colour", "not a known key"),
         ({"actuators": ["x", "x"]}, "invalid_input", None, "twice"),
     ],
 )

@@ -77,7 +77,10 @@ def test_guardrails_reject_and_name_the_rule(served):
     rejected = served.suggestions("guarded", state="rejected")[0]
     assert rejected["reason"] == "guardrails.bounds.x: x = 6 is outside [-4, 4]"
     assert status["reason"] == "the agent has nothing more to suggest"  # the brain was told, and went on
-    served.http.patch("/api/v1/agents/guarded", json={"config": {"step": 3.0}, "loop": {"approval": "required"}})
+    served.http.patch(
+        "/api/v1/agents/guarded",
+        json={"guardrails": {"bounds": {}}, "config": {"step": 3.0}, "loop": {"approval": "required"}},
+    )
     served.post("agents/guarded/start")
     assert served.post("agents/guarded/report")["report"]["failed"] == 2
 

@@ -78,6 +78,12 @@ def test_a_wrong_file_says_which_key(tmp_path, text, said):
     assert said in caught.value.detail
 
 
+def test_the_file_s_folder_is_where_modules_come_from(file, tmp_path):
+    assert load(file).import_from == [tmp_path]
+    file.write_text('import_from = ["lib"]')
+    assert load(file).import_from == [tmp_path / "lib"]
+
+
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         load(tmp_path / "no.toml")
