@@ -1,0 +1,221 @@
+"""What panels show, without a service: the fold over events, the plots' numbers, lines of history, the pages."""
+
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import notebook_widgets
+from agent_service.client import Client
+from agent_service.errors import InvalidInput
+from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, Guardrails
+from notebook_widgets.agent_panel import AgentPanel
+from notebook_widgets.live import Address
+from notebook_widgets.panel import page
+from notebook_widgets.picture import Picture, entry
+from notebook_widgets.plots import MAX_ROWS, Measured, maximizes, plotted
+from notebook_widgets.service_panel import ServiceOverview
+from notebook_widgets.story import tells
+from notebook_widgets.suggestions_panel import SuggestionsPanel
+
+STATIC = Path(notebook_widgets.__file__).parent / "static"
+PANELS = (AgentPanel, ServiceOverview, SuggestionsPanel)
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(seq, kind, **data):
+    return Event(seq=seq, time=T0 + timedelta(seconds=seq or 0), agent="a", kind=kind, data=data)
+
+
+def fate(seq, state, id_="s1", **data):
+    return event(seq, EventKind.SUGGESTION_STATE, id=id_, state=state, **data)
+
+
+def born(seq, id_="s1", x=1.0):
+    return fate(seq, "proposed", id_, point={"x": x, "y": 0.0}, by="loop", plan="acquire")
+
+
+def one_run(seq, id_, x, flux):
+    """Return the facts of one suggestion from birth to ingestion."""
+    return [
+        born(seq, id_, x),
+        fate(seq + 1, "approved", id_),
+        fate(seq + 2, "submitted", id_),
+        fate(seq + 3, "running", id_, run_uid=f"u{seq}"),
+        fate(seq + 4, "measured", id_, outcome={"flux": flux}),
+        event(seq + 5, EventKind.INGEST, points=[{"x": x, "y": 0.0, "flux": flux, "_id": id_}], run_uids=[], best=[]),
+        fate(seq + 6, "ingested", id_),
+    ]
+
+
+def status(**changes):
+    spec = AgentSpec(
+        name="a",
+        type="t",
+        actuators=["x", "y"],
+        outcome="flux",
+        guardrails={"bounds": {"x": (-1, 1)}},
+        loop={"max_runs": 10},
+    )
+    told = {"name": "a", "state": "running", "type": "t", "executor": "thread", "config": {}, "created_at": T0}
+    return AgentStatus.model_validate({**told, "spec": spec, "progress": {"done": 2, "total": 10}, **changes})
+
+
+def test_a_suggestion_goes_its_way():
+    picture = Picture()
+    facts = one_run(1, "s1", 1.0, 0.5)
+    for fact in facts[:4]:
+        picture.take(fact)
+    assert picture.progress(status())["measuring"] == {"id": "s1", "point": {"x": 1.0, "y": 0.0}}
+    assert not picture.measured
+    for fact in facts[4:]:
+        picture.take(fact)
+    assert [(one.point["x"], one.outcome["flux"]) for one in picture.measured.values()] == [(1.0, 0.5)]
+    assert not picture.open
+    assert picture.progress(status())["measuring"] is None
+
+
+def test_events_that_the_answers_contained_change_nothing():
+    picture, facts = Picture(), one_run(1, "s1", 1.0, 0.5)
+    for fact in facts:
+        picture.take(fact)
+    again = Picture()
+    again.look(picture.suggestions.values(), facts)
+    before = (dict(again.suggestions), dict(again.measured), list(again.history))
+    for fact in facts:
+        again.take(fact)
+    assert (again.suggestions, again.measured, list(again.history)) == before
+    assert len(again.measured) == 1
+
+
+def test_points_by_hand_and_from_runs_of_others_are_measured_points_too():
+    picture = Picture()
+    points = [{"x": 1.0, "y": 2.0, "flux": 3.0}, {"x": 2.0, "y": 2.0, "flux": 4.0}]
+    by_hand = event(1, EventKind.INGEST, points=points, run_uids=[], best=[])
+    picture.take(by_hand)
+    picture.take(by_hand)
+    assert [one.outcome["flux"] for one in picture.measured.values()] == [3.0, 4.0]
+
+
+def test_a_fate_of_a_suggestion_nobody_knows_is_passed_over():
+    picture = Picture()
+    picture.take(fate(1, "approved"))
+    assert not picture.suggestions
+
+
+def test_the_time_left_comes_from_the_pace_of_the_last_runs():
+    picture = Picture()
+    for i in range(3):
+        for fact in one_run(1 + 10 * i, f"s{i}", float(i), 1.0):
+            picture.take(fact)
+    assert picture.progress(status())["left_s"] == 10 * 8
+    assert picture.progress(status(state="paused"))["left_s"] is None
+    assert picture.progress(status(progress={"done": 2, "total": None}))["left_s"] is None
+
+
+def test_the_inbox_says_what_is_outside():
+    picture = Picture()
+    picture.take(born(1, "s1", x=5.0))
+    picture.take(born(2, "s2", x=0.5))
+    outside, inside = picture.inbox(Guardrails(bounds={"x": (-1, 1)}))
+    assert outside["outside"]
+    assert outside["note"] == "x is outside -1 to 1"
+    assert (inside["note"], inside["point"]) == ("", {"x": 0.5, "y": 0.0})
+    assert entry(picture.suggestions["s1"], None)["note"] == ""
+
+
+def test_history_leaves_the_usual_steps_out():
+    lines = [tells(fact) for fact in one_run(1, "s1", 1.0, 0.5)]
+    assert [one for one in lines if one] == ["x 1, y 0, flux 0.5"]
+    assert tells(fate(1, "failed", reason="the shutter is closed")) == "s1… failed: the shutter is closed"
+    assert tells(event(1, EventKind.AGENT_STATE, state="stopped", reason="max_runs reached")) == (
+        "stopped: max_runs reached"
+    )
+    assert tells(event(1, EventKind.CONFIG, variable="xi", value=0.12345678)) == "xi set to 0.1235"
+    assert tells(event(1, EventKind.CONFIG, loop={}, config={})) == "config and loop changed"
+    assert tells(event(None, EventKind.HEARTBEAT)) is None
+
+
+def measured(*values):
+    return [Measured(T0, {"x": float(i), "y": 0.0}, {"flux": value}) for i, value in enumerate(values)]
+
+
+def test_the_plots_numbers():
+    picture = Picture()
+    picture.take(born(1, "s9", 0.25))
+    best = {"point": {"x": 1.0, "y": 0.0}, "outcome": {"flux": 2.0}}
+    found = plotted(status(best=best), measured(1.0, 2.0), picture.open.values())
+    assert found["rows"] == [[0.0, 0.0, 1.0], [1.0, 0.0, 2.0]]
+    assert found["suggested"] == [{"id": "s9", "state": "proposed", "values": [0.25, 0.0]}]
+    assert found["best"] == [1.0, 0.0, 2.0]
+    assert found["allowed"] == [[-1.0, 1.0], None]
+    assert (found["first"], found["before"], found["total"]) == (1, [None], 10)
+
+
+def test_many_outcomes_are_cut_and_the_best_before_them_is_told():
+    found = plotted(status(), measured(7.0, *([1.0] * MAX_ROWS)), [])
+    assert len(found["rows"]) == MAX_ROWS
+    assert (found["first"], found["before"]) == (2, [7.0])
+
+
+@pytest.mark.parametrize(
+    ("config", "best", "expected"),
+    [
+        ({"maximize": False}, 3.0, False),
+        ({"maximize": True}, 1.0, True),
+        ({}, 1.0, False),  # the brain calls the least the best
+        ({}, 3.0, True),
+        ({}, None, True),
+    ],
+)
+def test_which_way_is_better(config, best, expected):
+    told = {"best": {"point": {"x": 0.0, "y": 0.0}, "outcome": {"flux": best}}} if best is not None else {}
+    assert maximizes(status(config=config, **told), measured(1.0, 2.0, 3.0)) is expected
+
+
+def test_an_address_is_a_url_a_client_or_what_has_one():
+    with Client("http://127.0.0.1:7", api_key="k") as client:
+
+        class Service:
+            pass
+
+        service = Service()
+        service.client = client
+        assert Address.of(client) == Address.of(service) == Address("http://127.0.0.1:7", "k")
+    assert Address.of("http://127.0.0.1:7").url == "http://127.0.0.1:7"
+    with pytest.raises(InvalidInput, match="a int leads to no service"):
+        Address.of(7)
+    with pytest.raises(InvalidInput, match="no address"):
+        Address.of("nonsense")
+
+
+@pytest.mark.parametrize("name", sorted(one.stem for one in STATIC.glob("*.js")))
+def test_modules_import_what_others_export(name):
+    text = (STATIC / f"{name}.js").read_text()
+    for names, other in re.findall(r"^import \{ ([^}]*) \} from \"\./(\w+)\.js\";$", text, re.MULTILINE):
+        exported = re.findall(r"^export function (\w+)", (STATIC / f"{other}.js").read_text(), re.MULTILINE)
+        assert set(names.split(", ")) <= set(exported)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_page_holds_all_it_imports(panel):
+    for name in panel.modules:
+        needed = re.findall(r"^import .* from \"\./(\w+)\.js\";$", (STATIC / f"{name}.js").read_text(), re.MULTILINE)
+        assert set(needed) <= set(panel.modules)
+    whole = page(panel.modules)
+    assert not re.search(r"^import ", whole, re.MULTILINE)
+    assert whole.count("export default") == 1
+    assert "http://www.w3.org/2000/svg" in whole or panel is not AgentPanel
+    assert not re.search(r"https?://(?!www\.w3\.org)", whole), "a closed network has no CDN"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_page_is_sound_javascript(panel, tmp_path):
+    found = tmp_path / "page.mjs"
+    found.write_text(page(panel.modules))
+    checked = subprocess.run(["node", "--check", str(found)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
