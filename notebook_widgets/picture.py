@@ -104,13 +104,15 @@ class Picture:
         moving = [one for state in _MOVING for one in self.open.values() if one.state is state]
         done, total = status.progress.done, status.progress.total
         pace_s = self._pace_s()
-        running = status.state is AgentState.RUNNING
+        waiting = [one for one in self.open.values() if one.state is SuggestionState.PROPOSED]
+        by_person = bool(waiting) and status.spec.loop.approval == "required" and not moving
+        running = status.state is AgentState.RUNNING and not by_person  # nobody can tell when a person will look
         return {
             "done": done,
             "total": total,
             "left_s": round(pace_s * (total - done)) if running and total and pace_s is not None else None,
             "measuring": {"id": moving[0].id, "point": rounded(moving[0].point)} if moving else None,
-            "pending": status.counts.pending,
+            "waiting": len(waiting) if by_person else 0,
             "failed": status.counts.failed,
         }
 

@@ -53,6 +53,7 @@ function progressBar(model, panel) {
   const done = h("b", {});
   const left = h("span", {});
   const now = h("span", {});
+  const failed = h("span", {});
   const track = h("div", { class: "as-track", role: "progressbar", "aria-label": "runs done" }, bar);
   panel.on(["progress", "agent"], () => {
     const progress = model.get("progress");
@@ -63,10 +64,12 @@ function progressBar(model, panel) {
     track.setAttribute("aria-valuenow", String(Math.round(100 * part)));
     say(done, total ? `${progress.done ?? 0} of ${total} runs` : `${progress.done ?? 0} ${progress.done === 1 ? "run" : "runs"}`);
     say(left, progress.left_s === null || progress.left_s === undefined ? "" : `${clock(progress.left_s)} left`);
-    say(now, progress.measuring ? `measuring ${progress.measuring.id.slice(0, 4)}…` : progress.failed ? `${progress.failed} failed` : "");
+    const waits = progress.waiting ? `${progress.waiting} ${progress.waiting === 1 ? "waits" : "wait"} for approval` : "";
+    say(now, progress.measuring ? `measuring ${progress.measuring.id.slice(0, 4)}…` : waits);
+    say(failed, progress.failed ? `${progress.failed} failed` : "");
     now.title = progress.measuring ? pointText(progress.measuring.point) : "";
   });
-  return h("div", { class: "as-progress" }, track, done, left, now);
+  return h("div", { class: "as-progress" }, track, done, left, now, failed);
 }
 
 function plots(model, panel) {

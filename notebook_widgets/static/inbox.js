@@ -13,7 +13,7 @@ export function inboxTable(model) {
     const now = JSON.stringify(columns);
     if (now !== shape) {
       shape = now;
-      header.replaceChildren(...(columns ?? ["agent", "point"]).map((name) => h("th", {}, name)), h("th", { class: "as-wide" }), h("th", {}, "age"), h("th", {}));
+      header.replaceChildren(...(columns ?? ["agent", "point"]).map((name) => h("th", {}, name)), h("th", { class: "as-wide" }), h("th", { class: "as-when" }, "age"), h("th", {}));
       body.replaceChildren();
     }
     table.hidden = !items.length;
@@ -34,7 +34,7 @@ function row(model, item, columns) {
     : [h("td", {}, item.agent), h("td", { class: "as-number" })];
   const actions = h("div", { class: "as-actions" });
   const note = h("td", { class: item.outside ? "as-wide as-bad" : "as-wide as-muted" }, item.note);
-  const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted" }, aged(item.at)), h("td", {}, actions));
+  const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
   const send = (content) => {
     actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
     model.send(content);

@@ -11,7 +11,7 @@ import pytest
 import notebook_widgets
 from agent_service.client import Client
 from agent_service.errors import InvalidInput
-from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, Guardrails
+from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, Guardrails, LoopSpec
 from notebook_widgets.agent_panel import AgentPanel
 from notebook_widgets.live import Address
 from notebook_widgets.panel import page
@@ -85,6 +85,8 @@ def test_events_that_the_answers_contained_change_nothing():
     again = Picture()
     again.look(picture.suggestions.values(), facts)
     before = (dict(again.suggestions), dict(again.measured), list(again.history))
+    again.take(facts[1])
+    assert again.suggestions["s1"].state == "ingested", "an old fact must not turn a fate back"
     for fact in facts:
         again.take(fact)
     assert (again.suggestions, again.measured, list(again.history)) == before
@@ -114,6 +116,19 @@ def test_the_time_left_comes_from_the_pace_of_the_last_runs():
     assert picture.progress(status())["left_s"] == 10 * 8
     assert picture.progress(status(state="paused"))["left_s"] is None
     assert picture.progress(status(progress={"done": 2, "total": None}))["left_s"] is None
+
+
+def test_nobody_can_tell_when_a_person_will_look():
+    picture = Picture()
+    for i in range(2):
+        for fact in one_run(1 + 10 * i, f"s{i}", float(i), 1.0):
+            picture.take(fact)
+    picture.take(born(30, "s9"))
+    told = status()
+    asked = told.model_copy(update={"spec": told.spec.model_copy(update={"loop": LoopSpec(approval="required")})})
+    found = picture.progress(asked)
+    assert (found["left_s"], found["waiting"]) == (None, 1)
+    assert picture.progress(told)["waiting"] == 0
 
 
 def test_the_inbox_says_what_is_outside():
