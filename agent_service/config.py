@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_service.errors import FieldError, UsageError
@@ -73,13 +73,20 @@ class RunEngineSection(_Section):
 class SourceSection(_Section):
     """``[source]``: where documents come from."""
 
-    kind: Literal["run_engine"] = "run_engine"
+    kind: Literal["run_engine", "none"] = Field(
+        default="run_engine",
+        description="run_engine: the service's own RunEngine, or the one it was given in Python; none: only those who "
+        "post them over HTTP",
+    )
 
 
 class SinkSection(_Section):
     """``[sink]``: where plans go."""
 
-    kind: Literal["run_engine"] = "run_engine"
+    kind: Literal["run_engine", "claim"] = Field(
+        default="run_engine",
+        description="run_engine: the service's own RunEngine; claim: whoever claims them over HTTP, as run_agent does",
+    )
 
 
 class ServiceConfig(BaseSettings):
@@ -108,6 +115,13 @@ class ServiceConfig(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
     )
+
+    @model_validator(mode="after")
+    def _heard(self) -> ServiceConfig:
+        if self.source.kind == "none" and self.sink.kind == "run_engine":
+            msg = 'source.kind = "none" would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def settings_customise_sources(

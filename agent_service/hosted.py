@@ -19,7 +19,7 @@ from agent_service.errors import (
     NotFound,
     ServiceError,
 )
-from agent_service.lifecycle import AgentState, SuggestionState, check_agent, check_suggestion
+from agent_service.lifecycle import OPEN, AgentState, SuggestionState, check_agent, check_suggestion
 from agent_service.models import ID_KEY, Busy, EventKind, Report, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
 from agent_service.replay import facts_of
@@ -243,7 +243,9 @@ class HostedAgent:
                 posted = [self._journal.post(EventKind.INGEST, self.name, fact)]
                 posted += [
                     self._journal.post(
-                        EventKind.SUGGESTION_STATE, self.name, {"id": one, "state": SuggestionState.INGESTED}
+                        EventKind.SUGGESTION_STATE,
+                        self.name,
+                        {"id": one, "state": SuggestionState.INGESTED, **_flagged(self.suggestion(one), run_uids)},
                     )
                     for one in told
                     if self.suggestion(one).state in TAKES_OUTCOME
@@ -327,3 +329,11 @@ class HostedAgent:
         self.stop_reason = view.stop
         self.variables = {one.name: one for one in view.variables}
         self.touched()
+
+
+def _flagged(suggestion: Suggestion, run_uids: Sequence[str]) -> dict[str, Any]:
+    """Return what to say of a suggestion whose outcome comes after its end; nothing of any other."""
+    if suggestion.state in OPEN:
+        return {}
+    late: dict[str, Any] = {"reason": f"its outcome came late: it was {suggestion.state} ({suggestion.reason or ''})"}
+    return {**late, "run_uid": run_uids[0]} if len(run_uids) == 1 else late

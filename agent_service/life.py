@@ -221,6 +221,7 @@ class AgentLife:
             self._building.cancel()
         if self.loop is not None:
             self.loop.stopping = True
+        self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.abandon_call()
         self.agent.wake.set()
 

@@ -182,7 +182,9 @@ class AgentLoop:
                 await self._fail(suggestion, error.detail, fault=False)
                 return
             if result.exit_status != "success":
-                await self._fail(suggestion, result.reason or result.exit_status, fault=result.exit_status == "fail")
+                fate = _S.EXPIRED if result.exit_status == "expired" else _S.FAILED
+                why, fault = result.reason or result.exit_status, result.exit_status == "fail"
+                await self._fail(suggestion, why, fault=fault, fate=fate)
                 return
             try:
                 run = await asyncio.wait_for(expected.finished, STOP_DOCUMENT_TIMEOUT_S)
@@ -205,18 +207,33 @@ class AgentLoop:
         )
         plan = asyncio.ensure_future(self._sink.run(order))
         try:
-            await asyncio.wait({plan, expected.started}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)  # the plan is in the queue from here on
+            if self.stopping:
+                self._sink.withdraw(agent.name, "not measured: the agent was stopped")
+            await self._first_of(plan, expected.started)
             if not expected.started.done() and not plan.exception() and plan.result().run_uids:
                 await asyncio.wait({expected.started}, timeout=STOP_DOCUMENT_TIMEOUT_S)
-            if expected.started.done():
+            if expected.started.done() and agent.suggestion(suggestion.id).state is _S.SUBMITTED:
                 await agent.advance(suggestion.id, _S.RUNNING, run_uid=expected.started.result())
-            return await plan
+            await self._first_of(plan)
+            return plan.result()
         finally:
             plan.cancel()
 
-    async def _fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True) -> None:
+    async def _first_of(self, *futures: asyncio.Future[Any]) -> None:
+        """Wait until one of them is done; runs of others are taken meanwhile, for a plan may wait for hours."""
+        while not any(one.done() for one in futures):
+            if self._inbox and self._agent.record.state is AgentState.RUNNING:
+                await self._take_foreign(self._inbox.popleft())
+                continue
+            self._agent.wake.clear()
+            waking = asyncio.ensure_future(self._agent.wake.wait())
+            await asyncio.wait({*futures, waking}, return_when=asyncio.FIRST_COMPLETED)
+            waking.cancel()
+
+    async def _fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:
         if self._agent.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
-            await self._agent.fail_suggestion(suggestion, _S.FAILED, reason, fault=fault)
+            await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
 
     async def _outcome(self, suggestion: Suggestion, run: Run) -> None:
         """Find the outcome of a suggestion's run, and ingest it once."""

@@ -80,6 +80,10 @@ class PlanQueue:
         await self.sink.abort(said)
         await self._fact("abort", said)
 
+    def withdraw(self, agent: str, reason: str) -> None:
+        """Take back an agent's plans that wait; one that is under way goes on."""
+        self.sink.withdraw(agent, reason)
+
     async def move(self, agent: str, point: Point) -> None:
         """Move actuators to a point, for an agent, without a run.
 
@@ -87,8 +91,12 @@ class PlanQueue:
         ------
         BackendUnavailable
             When the move failed or was aborted.
+        Conflict
+            When this service moves nothing itself.
         """
         self.refuse_held()
+        if self.sink.kind == "claim":  # it can only say so: nothing moves that would have to be written first
+            await self.sink.move(point)
         fact = {"command": "move", "point": point, "state": self.status.state, "reason": None}
         await self._journal.append(EventKind.QUEUE_STATE, agent, fact)
         result = await self.sink.move(point)

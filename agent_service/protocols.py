@@ -178,7 +178,8 @@ class PlanResult:
     Parameters
     ----------
     exit_status
-        ``success``, ``fail`` (the plan raised, a device is unknown) or ``abort`` (a person stopped it).
+        ``success``, ``fail`` (the plan raised, a device is unknown), ``abort`` (a person stopped it) or ``expired``
+        (nothing was heard any more of who measures).
     reason
         One line that says why, empty after a success.
     run_uids
@@ -226,6 +227,10 @@ class PlanSink(Protocol):
 
     async def move(self, point: Point) -> PlanResult:
         """Queue a move of actuators to ``point``, without a run, and return when it ended."""
+        ...
+
+    def withdraw(self, agent: str, reason: str) -> None:
+        """Take back an agent's plans that wait; they end as ``abort``. One that is under way goes on."""
         ...
 
     async def pause(self) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from agent_service.models import Event
-    from agent_service.protocols import Executor, Journal, PlanSink
+    from agent_service.protocols import Executor, Journal, PlanOrder, PlanSink
     from agent_service.runs import Run
 
 
@@ -251,6 +251,14 @@ class Supervisor:
         guardrails.check(best.point, agent.spec.guardrails)
         await self.queue.move(name, best.point)
         return best
+
+    def may_begin(self, order: PlanOrder) -> bool:
+        """Return whether an agent wants its plan to begin now; raises `OutOfBounds` for a point forbidden by now."""
+        life = self.lives.get(order.agent)
+        if life is None or life.state is not AgentState.RUNNING:
+            return False
+        guardrails.check(order.point, life.agent.spec.guardrails)
+        return True
 
     # documents ----------------------------------------------------------------------------------------------------
 

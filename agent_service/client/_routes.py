@@ -11,6 +11,7 @@ from agent_service.models import (
     AgentStatus,
     AgentTypeInfo,
     BestPoint,
+    Claim,
     DocumentsAnswer,
     Event,
     IngestAnswer,
@@ -257,6 +258,60 @@ class Routes:
     def reject(self, suggestion_id: str, reason: str = "") -> Call[Suggestion]:
         """Reject a suggestion: it is not measured."""
         return one("POST", _suggestion(suggestion_id, "reject"), Suggestion, {"reason": reason})
+
+    # --- claims, for a plan in a RunEngine of one's own
+
+    @route
+    def claim(self, agent: str | None = None, *, lease_s: float = 60.0, wait_s: float = 0.0) -> Call[Claim | None]:
+        """Claim the approved suggestion that has waited longest; None when there is none to claim now.
+
+        Parameters
+        ----------
+        agent
+            Only this agent's suggestions.
+        lease_s
+            How long the claim holds without `renew` or a document of its run, in seconds.
+        wait_s
+            How long to wait for one, in seconds, at most 30.
+
+        Raises
+        ------
+        Conflict
+            When this service runs its plans itself.
+        """
+
+        def read(answer: Any) -> Claim | None:
+            return None if answer is None else Claim.model_validate(answer)
+
+        body = {"agent": agent, "lease_s": lease_s, "wait_s": wait_s}
+        return Call("POST", f"{API}/suggestions/claim", read, body=body)
+
+    @route
+    def renew(self, suggestion_id: str, *, lease_s: float | None = None) -> Call[Claim]:
+        """Begin the lease of a claim anew, as long as before or ``lease_s`` seconds.
+
+        Raises
+        ------
+        Conflict
+            When the claim does not hold any more.
+        """
+        return one("POST", _suggestion(suggestion_id, "renew"), Claim, {"lease_s": lease_s})
+
+    @route
+    def release(self, suggestion_id: str, reason: str = "", *, how: str = "fail") -> Call[Suggestion]:
+        """End a claim without an outcome, and return the suggestion.
+
+        Parameters
+        ----------
+        suggestion_id
+            The suggestion.
+        reason
+            Why, in one line.
+        how
+            ``fail``; ``abort`` when a person ended it, which does not count towards ``max_failures``; ``unused`` when
+            nothing moved and it may be claimed again.
+        """
+        return one("POST", _suggestion(suggestion_id, "release"), Suggestion, {"reason": reason, "how": how})
 
     # --- the plan queue, and documents
 

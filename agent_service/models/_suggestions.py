@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from agent_service.lifecycle import SuggestionState
 from agent_service.models._base import MAX_POINTS, Answer, Finite, Point, Request
@@ -56,6 +57,42 @@ class Suggestion(Answer):
     retry_of: str | None = None
     created_at: datetime
     updated_at: datetime
+
+
+class ClaimRequest(Request):
+    """Claim an approved suggestion, to measure it in a RunEngine of one's own."""
+
+    agent: str | None = Field(default=None, description="only this agent's suggestions; null: anybody's")
+    lease_s: Finite = Field(
+        default=60, gt=0, le=86_400, description="how long the claim holds without a renewal or a document of its run"
+    )
+    wait_s: Finite = Field(default=0, ge=0, le=30, description="how long to wait for one")
+
+
+class RenewRequest(Request):
+    """Begin the lease of a claim anew."""
+
+    lease_s: Finite | None = Field(default=None, gt=0, le=86_400, description="null: as long as before")
+
+
+class ReleaseRequest(Request):
+    """End a claim without an outcome."""
+
+    how: Literal["fail", "abort", "unused"] = Field(
+        default="fail",
+        description="fail: it could not be measured; abort: a person ended it, which does not count towards "
+        "max_failures; unused: nothing moved, somebody else may claim it",
+    )
+    reason: str = Field(default="", max_length=1000)
+
+
+class Claim(Suggestion):
+    """A suggestion that is yours to measure, once, and what its plan needs."""
+
+    actuators: list[str] = Field(description="devices to move")
+    sensors: list[str] = Field(description="devices to read")
+    md: dict[str, JsonValue] = Field(description="metadata for the start document of its run")
+    lease_s: float = Field(description="how long the claim holds without a renewal or a document of its run")
 
 
 class SuggestAnswer(Answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 
@@ -13,33 +13,42 @@ import agent_service
 from agent_service import beamline, startup
 from agent_service.archive import Archive
 from agent_service.config import ServiceConfig, config_from_environment
+from agent_service.errors import UsageError
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
 from agent_service.server import gate, problems
 from agent_service.server.auth import authenticated
-from agent_service.server.routes import agents, brain, documents, events, health, queue, suggestions
+from agent_service.server.claims import ClaimDesk
+from agent_service.server.routes import agents, brain, claims, documents, events, health, queue, suggestions
 from agent_service.server.routes import service as service_routes
 from agent_service.server.service import Service
 from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 from agent_service.supervisor import Supervisor
-from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
+from agent_service.transports.claim import ClaimSink
+from agent_service.transports.run_engine import Emitter, RunEngineSink, RunEngineSource
 from agent_service.transports.run_engine_driver import RunEngineDriver
+from agent_service.transports.subscribed import NoEmitter, SubscribedEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from agent_service.protocols import PlanOrder
 
 DESCRIPTION = """Agents that steer adaptive experiments on Bluesky: they *suggest* points, *ingest* outcomes, and
 *report* what they think. Every route but `/healthz` and `/readyz` asks for a key: `Authorization: Apikey KEY`."""
 
 
-def create_app(config: ServiceConfig | None = None) -> FastAPI:
+def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> FastAPI:
     """Return the ASGI application for one service.
 
     Parameters
     ----------
     config
         The configuration; None reads the file that ``AGENT_SERVICE_CONFIG`` names, or takes the defaults.
+    engine
+        A RunEngine of this process, to be subscribed as the source of documents and never called; its plans are then
+        to be claimed (``[sink] kind = "claim"``).
 
     Returns
     -------
@@ -58,10 +67,12 @@ def create_app(config: ServiceConfig | None = None) -> FastAPI:
     'agent-service'
     """
     settled = config_from_environment() if config is None else config
+    if engine is not None and (settled.sink.kind, settled.source.kind) != ("claim", "run_engine"):
+        raise UsageError('a RunEngine of yours is never called by the service: set [sink] kind = "claim"')
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        service = await _compose(settled)
+        service = await _compose(settled, engine)
         app.state.service = service
         await service.start()
         try:
@@ -80,31 +91,46 @@ def create_app(config: ServiceConfig | None = None) -> FastAPI:
     app.add_middleware(gate.Gate)
     problems.install(app)
     app.include_router(health.router)
-    for routes in (service_routes, agents, brain, suggestions, events, queue, documents):
+    for routes in (service_routes, agents, brain, suggestions, claims, events, queue, documents):
         app.include_router(routes.router, prefix="/api/v1", dependencies=[Depends(authenticated)])
     return app
 
 
-async def _compose(config: ServiceConfig) -> Service:
-    section = config.run_engine
+async def _compose(config: ServiceConfig, engine: Any) -> Service:
     for folder in reversed(config.import_from):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
-    namespace = await asyncio.to_thread(
-        startup.load, section.startup, default=lambda: beamline.simulated(seed=section.seed)
-    )
     state_dir = StateDir(config.service.state)
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
-    driver = RunEngineDriver()
     service = Service(config, state_dir=state_dir, journal=journal, spool=spool)
     service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
-    service.source = RunEngineSource(driver, spool.write if spool else None, on_error=service.spool_failed)
+    sink, emitter = await _own_run_engine(config) if config.sink.kind == "run_engine" else _claimed(service, engine)
+    service.source = RunEngineSource(emitter, spool.write if spool else None, on_error=service.spool_failed)
     service.supervisor = Supervisor(
         journal=journal,
-        sink=RunEngineSink(driver, namespace, section.md),
+        sink=sink,
         executor=ThreadExecutor(),
         archived=service.archive.wait_for,
         documents=service.past_run,
     )
+    if isinstance(sink, ClaimSink):
+        service.claims = ClaimDesk(sink, service.supervisor, service.stopping)
     return service
+
+
+async def _own_run_engine(config: ServiceConfig) -> tuple[RunEngineSink, Emitter]:
+    section = config.run_engine
+    namespace = await asyncio.to_thread(
+        startup.load, section.startup, default=lambda: beamline.simulated(seed=section.seed)
+    )
+    driver = RunEngineDriver()
+    return RunEngineSink(driver, namespace, section.md), driver
+
+
+def _claimed(service: Service, engine: Any) -> tuple[ClaimSink, Emitter]:
+    def may_begin(order: PlanOrder) -> bool:
+        return service.supervisor.may_begin(order)  # made after the sink
+
+    sink = ClaimSink(service.config.run_engine.md, may_begin=may_begin)
+    return sink, NoEmitter() if engine is None else SubscribedEngine(engine)

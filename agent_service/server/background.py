@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.errors import ServiceError
 from agent_service.server.app import create_app
@@ -32,6 +32,8 @@ class BackgroundServer:
     ----------
     config
         The configuration; ``service.port = 0`` picks a free port.
+    engine
+        A RunEngine of this process as the source of documents. See `create_app`.
 
     Examples
     --------
@@ -43,8 +45,9 @@ class BackgroundServer:
     True
     """
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, *, engine: Any = None) -> None:
         self._config = config
+        self._engine = engine
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._up = threading.Event()
@@ -104,7 +107,7 @@ class BackgroundServer:
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._socket is not None  # noqa: S101 - start() bound it
-        app = create_app(self._config)
+        app = create_app(self._config, engine=self._engine)
         async with app.router.lifespan_context(app):
             service: Service = app.state.service
             self._loop, self.api_key = loop, service.api_key

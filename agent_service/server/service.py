@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from agent_service.archive import Archive
     from agent_service.config import ServiceConfig
     from agent_service.journal import SqlJournal
+    from agent_service.models import Event
     from agent_service.protocols import Document, DocumentSource
+    from agent_service.server.claims import ClaimDesk
     from agent_service.spool import Spool
     from agent_service.state_dir import StateDir
     from agent_service.supervisor import Supervisor
@@ -58,6 +60,7 @@ class Service:
         self.supervisor: Supervisor
         self.archive: Archive
         self.source: DocumentSource
+        self.claims: ClaimDesk | None = None
         self.session = str(uuid.uuid4())
         self.started_at = utcnow()
         self.stopping = asyncio.Event()
@@ -88,7 +91,7 @@ class Service:
         else:
             self.api_key, self.key_is_new = self.state_dir.api_key()
         self.journal.open()
-        self.journal.on_commit(self.supervisor.apply)
+        self.journal.on_commit(self._apply)
         for event in await asyncio.to_thread(self.journal.read):
             self.supervisor.apply(event)
         if self._spool is not None:
@@ -139,7 +142,17 @@ class Service:
 
     def _on_loop(self, loop: asyncio.AbstractEventLoop, name: str, doc: Document) -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self.supervisor.listener.take, name, doc)
+            loop.call_soon_threadsafe(self._take, name, doc)
+
+    def _take(self, name: str, doc: Document) -> None:
+        self.supervisor.listener.take(name, doc)
+        if self.claims is not None:
+            self.claims.take(name, doc)
+
+    def _apply(self, event: Event) -> None:
+        self.supervisor.apply(event)
+        if self.claims is not None:
+            self.claims.apply(event)
 
     def spool_failed(self, error: Exception) -> None:
         """Remember that documents could not be kept; from any thread. Readiness says so until a restart."""

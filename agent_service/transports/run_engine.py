@@ -8,17 +8,18 @@ import math
 import queue
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from agent_service.errors import InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
+from agent_service.protocols import PlanResult
 from agent_service.transports.run_engine_queue import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent_service.models import AgentSpec, Point, QueueStatus
-    from agent_service.protocols import Document, PlanOrder, PlanResult
+    from agent_service.protocols import Document, PlanOrder
     from agent_service.startup import Namespace
     from agent_service.transports.run_engine_driver import RunEngineDriver
 
@@ -34,16 +35,30 @@ _ABORT_S: Final = 5.0
 """How long `RunEngineSink.abort` waits for the plan to end; it is held and being aborted in any case."""
 
 
+class Emitter(Protocol):
+    """Whoever measures, as a source listens to it. See `RunEngineDriver.listen`."""
+
+    def listen(
+        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Hand every document to the one listener."""
+        ...
+
+    def unlisten(self) -> None:
+        """Hand documents to nobody."""
+        ...
+
+
 class RunEngineSource:
-    """Documents of the service's own RunEngine.
+    """Documents of the service's own RunEngine, or of another emitter.
 
     In the RunEngine's thread a document is only put into a queue without a bound: none is ever dropped, and the run
     never waits. One thread of the source's own takes them out.
 
     Parameters
     ----------
-    driver
-        The RunEngine.
+    emitter
+        The RunEngine: the driver of the service's own, or somebody else's.
     spool
         ``write(name, document)``, called before anybody else sees the document; None to keep nothing.
     on_error
@@ -52,12 +67,12 @@ class RunEngineSource:
 
     def __init__(
         self,
-        driver: RunEngineDriver,
+        emitter: Emitter,
         spool: Callable[[str, Document], None] | None,
         *,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        self._driver = driver
+        self._emitter = emitter
         self._spool = spool
         self._on_error = on_error
         self._queue: queue.SimpleQueue[tuple[str, Document] | Callable[[], None] | None] = queue.SimpleQueue()
@@ -79,7 +94,7 @@ class RunEngineSource:
             target=self._pump, args=(on_document,), name="run-engine-documents", daemon=True
         )
         self._thread.start()
-        self._driver.listen(lambda name, document: self._queue.put((name, document)), self._after)
+        self._emitter.listen(lambda name, document: self._queue.put((name, document)), self._after)
 
     def put(self, name: str, document: Document) -> None:
         """Take a document that somebody else measured; it goes the way of the RunEngine's own. From any thread."""
@@ -87,7 +102,7 @@ class RunEngineSource:
 
     def stop(self) -> None:
         """End, after the documents received were delivered. Stop the sink first: its last stop document comes here."""
-        self._driver.unlisten()
+        self._emitter.unlisten()
         with self._ending:
             self._ended = True
             self._queue.put(None)
@@ -147,6 +162,7 @@ class RunEngineSink:
         self._driver = driver
         self._namespace = namespace
         self._md = dict(md)
+        self._jobs: set[Job] = set()
         driver.scan_id = int(self._md.pop("scan_id", 0))
 
     @property
@@ -205,6 +221,12 @@ class RunEngineSink:
         """
         return await self._queued(lambda: self._move(point), needs_run=False)
 
+    def withdraw(self, agent: str, reason: str) -> None:
+        """Take back an agent's plans that wait; they end as ``abort``. One that is under way goes on."""
+        for job in list(self._jobs):
+            if job.md.get("agent_name") == agent and self._driver.withdraw(job):
+                job.done(PlanResult("abort", reason))
+
     async def pause(self) -> None:
         """Pause: the plan under way stops at its next checkpoint, if it has one, and no other begins."""
         self._driver.pause()
@@ -228,11 +250,14 @@ class RunEngineSink:
 
         job = Job(build, lambda result: _call_on(loop, lambda: settle(result)), **about)
         self._driver.submit(job)
+        self._jobs.add(job)
         try:
             return await future
         except asyncio.CancelledError:
             self._driver.withdraw(job)
             raise
+        finally:
+            self._jobs.discard(job)
 
     # --- in the driver's thread
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +14,9 @@ import pytest
 
 from agent_service.errors import QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, QueueState
-from agent_service.protocols import Document, PlanOrder, PlanSink
+from agent_service.protocols import Document, PlanOrder, PlanResult, PlanSink
 from agent_service.startup import Namespace, load
+from agent_service.transports.claim import ClaimSink
 from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
 from agent_service.transports.run_engine_driver import RunEngineDriver
 
@@ -69,8 +71,45 @@ async def run_engine_rig() -> AsyncIterator[Rig]:
         await until(lambda: not our_threads())
 
 
+@contextlib.asynccontextmanager
+async def claim_rig() -> AsyncIterator[Rig]:
+    """Somebody claims, and measures in a RunEngine of their own."""
+    async with run_engine_rig() as theirs:
+        sink = ClaimSink({"proposal": "P-1", "scan_id": 41}, may_begin=lambda order: True)
+        rig = Rig(sink, theirs.namespace, theirs.documents)
+        sink.start(lambda: rig.changes.append(sink.status.state))
+        claimer = asyncio.create_task(claims_and_measures(sink, theirs))
+        try:
+            yield rig
+        finally:
+            claimer.cancel()
+            await sink.stop(10)
+            await asyncio.wait({claimer})
+
+
+async def claims_and_measures(sink: ClaimSink, theirs: Rig) -> None:
+    seen = 0
+    while True:
+        order = await sink.claim(None, lease_s=60, wait_s=30, over=lambda: False)
+        if order is None:
+            continue
+        result = await theirs.sink.run(dataclasses.replace(order, md=sink.metadata(order)))
+        for name, document in theirs.documents[seen:]:
+            sink.take(name, document)
+        seen = len(theirs.documents)
+        if not result.run_uids:
+            sink.release(order.suggestion_id, how=result.exit_status, reason=result.reason)
+
+
 @pytest.fixture(params=[run_engine_rig], ids=["run_engine"])
 async def rig(request) -> AsyncIterator[Rig]:
+    async with request.param() as one:
+        yield one
+
+
+@pytest.fixture(params=[run_engine_rig, claim_rig], ids=["run_engine", "claim"])
+async def any_rig(request) -> AsyncIterator[Rig]:
+    """What does not depend on whose RunEngine measures."""
     async with request.param() as one:
         yield one
 
@@ -86,25 +125,43 @@ def spec(**changes: Any) -> AgentSpec:
 
 
 def test_it_is_a_plan_sink() -> None:
-    sink: PlanSink = RunEngineSink(RunEngineDriver(), Namespace({}, source="nothing"), {})
-    assert sink.status.state is QueueState.IDLE
+    sinks: list[PlanSink] = [
+        RunEngineSink(RunEngineDriver(), Namespace({}, source="nothing"), {}),
+        ClaimSink({}, may_begin=lambda order: True),
+    ]
+    for sink in sinks:
+        assert (sink.status.kind, sink.status.state) == (sink.kind, QueueState.IDLE)
 
 
-async def test_success(rig: Rig) -> None:
-    result = await rig.sink.run(order(md={"sample": "gold"}))
+async def test_an_agents_waiting_plans_are_taken_back(any_rig: Rig) -> None:
+    await any_rig.sink.pause()
+    mine = asyncio.create_task(any_rig.sink.run(order("s1", "remembers")))
+    other = asyncio.create_task(any_rig.sink.run(dataclasses.replace(order("s2", "remembers"), agent="other")))
+    await until(lambda: any_rig.sink.status.pending == 2)
+    any_rig.sink.withdraw("aligner", "stopped")
+    assert await mine == PlanResult("abort", "stopped")
+    await any_rig.sink.resume()
+    assert (await other).exit_status == "success"
+    assert any_rig.beamline["started"] == ["s2"]
+
+
+async def test_success(any_rig: Rig) -> None:
+    result = await any_rig.sink.run(order(md={"sample": "gold"}))
     assert (result.exit_status, result.reason) == ("success", "")
     # whoever hears of the end has the documents already
-    (start,), (event,), (stop,) = rig.all("start"), rig.all("event"), rig.all("stop")
+    (start,), (event,), (stop,) = any_rig.all("start"), any_rig.all("event"), any_rig.all("stop")
     assert result.run_uids == (start["uid"],)
     assert (event["data"]["motor"], event["data"]["det"]) == (1.5, -2.25)
     assert stop["exit_status"] == "success"
-    assert rig.sink.status.state is QueueState.IDLE
+    assert any_rig.sink.status.state is QueueState.IDLE
 
 
-async def test_metadata_is_in_every_start_document(rig: Rig) -> None:
-    result = await rig.sink.run(order(plan="two_runs", md={"sample": "gold"}))
-    starts = rig.all("start")
-    assert [start["uid"] for start in starts] == list(result.run_uids)
+async def test_metadata_is_in_every_start_document(any_rig: Rig) -> None:
+    result = await any_rig.sink.run(order(plan="two_runs", md={"sample": "gold"}))
+    starts = any_rig.all("start")
+    uids = [start["uid"] for start in starts]
+    # the first run of a claim is the suggestion's; of another nobody there needs to hear
+    assert list(result.run_uids) == (uids if any_rig.sink.kind == "run_engine" else uids[:1])
     for start in starts:
         assert start["proposal"] == "P-1"
         assert start["sample"] == "gold"
@@ -134,6 +191,16 @@ async def test_a_plan_that_does_not_succeed(rig: Rig, plan: str, status: str, re
     assert "\n" not in result.reason
     assert len(result.run_uids) == runs == len(rig.all("stop"))
     assert (await rig.sink.run(order("s2"))).exit_status == "success", "the next plan does not suffer for it"
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason", "runs"), [("raises", "shutter is closed", 0), ("says_fail", "the sample is gone", 1)]
+)
+async def test_a_failure_is_told_whoever_measures(any_rig: Rig, plan: str, reason: str, runs: int) -> None:
+    result = await any_rig.sink.run(order(plan=plan))
+    assert (result.exit_status, len(result.run_uids)) == ("fail", runs)
+    assert reason in result.reason
+    assert (await any_rig.sink.run(order("s2"))).exit_status == "success", "the next plan does not suffer for it"
 
 
 async def test_a_device_is_looked_up_when_its_turn_has_come(rig: Rig) -> None:
@@ -178,10 +245,10 @@ async def test_move(rig: Rig) -> None:
     assert (await rig.sink.move({"nowhere": 1.0})).reason.startswith("there is no device 'nowhere'")
 
 
-async def test_order_is_kept(rig: Rig) -> None:
+async def test_order_is_kept(any_rig: Rig) -> None:
     ids = [f"s{number}" for number in range(6)]
-    await asyncio.gather(*(rig.sink.run(order(uid, "remembers")) for uid in ids))
-    assert rig.beamline["started"] == ids
+    await asyncio.gather(*(any_rig.sink.run(order(uid, "remembers")) for uid in ids))
+    assert any_rig.beamline["started"] == ids
 
 
 async def test_status_and_changes(rig: Rig) -> None:
@@ -224,12 +291,12 @@ async def test_a_resume_before_the_checkpoint_takes_the_pause_back(rig: Rig) -> 
     assert rig.sink.status.state is QueueState.IDLE
 
 
-async def test_pause_when_idle_holds_the_next_plan_back(rig: Rig) -> None:
-    await rig.sink.pause()
-    waiting = asyncio.create_task(rig.sink.run(order()))
-    await until(lambda: rig.sink.status.pending == 1)
-    assert rig.sink.status.state is QueueState.PAUSED
-    await rig.sink.resume()
+async def test_pause_when_idle_holds_the_next_plan_back(any_rig: Rig) -> None:
+    await any_rig.sink.pause()
+    waiting = asyncio.create_task(any_rig.sink.run(order()))
+    await until(lambda: any_rig.sink.status.pending == 1)
+    assert any_rig.sink.status.state is QueueState.PAUSED
+    await any_rig.sink.resume()
     assert (await waiting).exit_status == "success"
 
 
@@ -305,16 +372,16 @@ async def test_pause_before_the_first_message(rig: Rig) -> None:
     assert (await running).exit_status == "success"
 
 
-async def test_abort_when_idle_latches_too(rig: Rig) -> None:
-    await rig.sink.abort("not now")
-    assert rig.sink.status.state is QueueState.HELD
+async def test_abort_when_idle_latches_too(any_rig: Rig) -> None:
+    await any_rig.sink.abort("not now")
+    assert any_rig.sink.status.state is QueueState.HELD
     with pytest.raises(QueueHeld):
-        await rig.sink.run(order())
-    await rig.sink.pause()
-    assert rig.sink.status.state is QueueState.HELD
-    await rig.sink.resume()
-    assert rig.sink.status.state is QueueState.IDLE
-    assert (await rig.sink.run(order())).exit_status == "success"
+        await any_rig.sink.run(order())
+    await any_rig.sink.pause()
+    assert any_rig.sink.status.state is QueueState.HELD
+    await any_rig.sink.resume()
+    assert any_rig.sink.status.state is QueueState.IDLE
+    assert (await any_rig.sink.run(order())).exit_status == "success"
 
 
 async def test_abort_at_any_moment(rig: Rig) -> None:
@@ -373,8 +440,8 @@ async def test_stop_in_a_run_writes_the_stop_document(rig: Rig, *, paused: bool)
     assert (await rig.sink.run(order("s3"))).reason == "the service stops"
 
 
-async def test_a_sink_that_was_held_starts_held(rig: Rig) -> None:
-    rig.sink.latch("aborted before the restart")
-    assert rig.sink.status.reason == "aborted before the restart"
+async def test_a_sink_that_was_held_starts_held(any_rig: Rig) -> None:
+    any_rig.sink.latch("aborted before the restart")
+    assert any_rig.sink.status.reason == "aborted before the restart"
     with pytest.raises(QueueHeld):
-        await rig.sink.run(order())
+        await any_rig.sink.run(order())

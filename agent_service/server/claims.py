@@ -1,0 +1,116 @@
+"""The desk at which approved suggestions are claimed, renewed and released: between the routes and the sink."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from agent_service.lifecycle import AgentState, SuggestionState
+from agent_service.models import Claim
+
+if TYPE_CHECKING:
+    from agent_service.models import ClaimRequest, Event, ReleaseRequest, RenewRequest, Suggestion
+    from agent_service.protocols import Document, PlanOrder
+    from agent_service.supervisor import Supervisor
+    from agent_service.transports.claim import ClaimSink
+
+_ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
+_UNDER_WAY: Final = frozenset({SuggestionState.SUBMITTED, SuggestionState.RUNNING})
+
+SETTLES_WITHIN_S: Final = 5.0
+"""How long an answer to a release waits for the suggestion's fate to be written."""
+
+
+class ClaimDesk:
+    """Hands plans out to whoever measures; belongs to the event loop.
+
+    Parameters
+    ----------
+    sink
+        Where the plans wait.
+    supervisor
+        Knows the suggestions.
+    stopping
+        Set when the service ends: nobody waits for a claim any more then.
+    """
+
+    def __init__(self, sink: ClaimSink, supervisor: Supervisor, stopping: asyncio.Event) -> None:
+        self._sink = sink
+        self._supervisor = supervisor
+        self._stopping = stopping
+
+    async def claim(self, request: ClaimRequest) -> Claim | None:
+        """Claim a suggestion, or wait for one; None when none came, or the agent it would come from has ended.
+
+        Raises
+        ------
+        NotFound
+            There is no such agent.
+        """
+        name = request.agent
+        if name is not None:
+            self._supervisor.agent(name)
+
+        def over() -> bool:
+            life = None if name is None else self._supervisor.lives.get(name)
+            return name is not None and (life is None or life.state in _ENDED)
+
+        claiming = asyncio.ensure_future(
+            self._sink.claim(name, lease_s=request.lease_s, wait_s=request.wait_s, over=over)
+        )
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({claiming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            order = claiming.result() if claiming.done() else None
+        finally:
+            claiming.cancel()
+            stopping.cancel()
+        return None if order is None else self._answer(order)
+
+    def renew(self, suggestion_id: str, request: RenewRequest) -> Claim:
+        """Begin a lease anew.
+
+        Raises
+        ------
+        NotFound, Conflict
+            There is no such suggestion, or nobody holds a claim on it.
+        """
+        self._supervisor.owner(suggestion_id)
+        return self._answer(self._sink.renew(suggestion_id, request.lease_s))
+
+    async def release(self, suggestion_id: str, request: ReleaseRequest) -> Suggestion:
+        """End a claim without an outcome, and return the suggestion with its fate.
+
+        Raises
+        ------
+        NotFound, Conflict
+            There is no such suggestion, or nobody holds a claim on it.
+        """
+        owner = self._supervisor.owner(suggestion_id)
+        said = request.reason or f"released by who claimed it ({request.how})"
+        self._sink.release(suggestion_id, how=request.how, reason=said)
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + SETTLES_WITHIN_S
+        while request.how != "unused" and owner.suggestion(suggestion_id).state in _UNDER_WAY:
+            if (left := deadline - clock.time()) <= 0:
+                break
+            await asyncio.wait({owner.changed()}, timeout=left)
+        return owner.suggestion(suggestion_id)
+
+    def take(self, name: str, document: Document) -> None:
+        """Look at a document, after the listener has it."""
+        self._sink.take(name, document)
+
+    def apply(self, event: Event) -> None:
+        """Look at a committed fact, after the supervisor has it."""
+        self._sink.apply(event)
+
+    def _answer(self, order: PlanOrder) -> Claim:
+        suggestion = self._supervisor.owner(order.suggestion_id).suggestion(order.suggestion_id)
+        return Claim(
+            **suggestion.model_dump(),
+            actuators=list(order.actuators),
+            sensors=list(order.sensors),
+            md=self._sink.metadata(order),
+            lease_s=self._sink.lease_s(order.suggestion_id),
+        )

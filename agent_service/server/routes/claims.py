@@ -1,0 +1,52 @@
+"""Claims: a plan in somebody else's RunEngine takes approved suggestions, each with a lease."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from agent_service.errors import Conflict
+from agent_service.models import Claim, ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
+from agent_service.server.claims import ClaimDesk
+from agent_service.server.routes import ServiceDep, as_json, ready_made
+
+router = APIRouter(prefix="/suggestions", tags=["claims"])
+
+
+async def _desk(service: ServiceDep) -> ClaimDesk:
+    if service.claims is None:
+        raise Conflict(
+            "this service runs its plans itself (sink run_engine), so there is nothing to claim; serve it with "
+            '[sink] kind = "claim"'
+        )
+    return service.claims
+
+
+Desk = Annotated[ClaimDesk, Depends(_desk)]
+
+
+@router.post(
+    "/claim", responses={**ready_made(Claim), 204: {"description": "There is none to claim now", "model": None}}
+)
+async def claim(desk: Desk, http: Request, request: ClaimRequest | None = None) -> Response:
+    """Claim the approved suggestion that has waited longest, or wait up to ``wait_s`` for one."""
+    found = await desk.claim(request or ClaimRequest())
+    if found is None:
+        return Response(status_code=204)
+    if await http.is_disconnected():  # nobody is there to measure it
+        await desk.release(found.id, ReleaseRequest(how="unused"))
+        return Response(status_code=204)
+    return as_json(found.model_dump_json().encode())
+
+
+@router.post("/{suggestion_id}/renew")
+async def renew(desk: Desk, suggestion_id: str, request: RenewRequest | None = None) -> Claim:
+    """Begin the lease of a claim anew; documents of its run do that by themselves."""
+    return desk.renew(suggestion_id, request or RenewRequest())
+
+
+@router.post("/{suggestion_id}/release")
+async def release(desk: Desk, suggestion_id: str, request: ReleaseRequest | None = None) -> Suggestion:
+    """End a claim without an outcome: the suggestion is failed, or, ``unused``, can be claimed again."""
+    return await desk.release(suggestion_id, request or ReleaseRequest())

@@ -1,0 +1,66 @@
+"""Source of documents that are not this service's own: a user's RunEngine, or nobody but those who post them.
+
+Both are what a `RunEngineSource` listens to. A user's RunEngine is subscribed and nothing else: it is never called, and
+in its thread a document is only put into a queue.
+"""
+
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.protocols import Document
+
+_log = logging.getLogger(__name__)
+
+
+class NoEmitter:
+    """Nobody emits: documents come from those who post them over HTTP."""
+
+    def listen(
+        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Do nothing; there is nobody to listen to."""
+
+    def unlisten(self) -> None:
+        """Do nothing."""
+
+
+class SubscribedEngine:
+    """A user's RunEngine, as a source of documents only.
+
+    Parameters
+    ----------
+    engine
+        Has ``subscribe(callback) -> token`` and ``unsubscribe(token)``, as bluesky's RunEngine.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._token: Any = None
+
+    def listen(
+        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Subscribe: ``on_document`` is called in the RunEngine's thread; it only enqueues, never raises.
+
+        Nobody waits for the end of its plans, so ``after_documents`` is not needed.
+        """
+
+        def take(name: str, document: Document) -> None:
+            try:
+                on_document(name, document)
+            except Exception:  # noqa: BLE001 - an exception in a subscriber would abort the user's run
+                _log.exception("a %s document was not taken", name)
+
+        self._token = self._engine.subscribe(take)
+
+    def unlisten(self) -> None:
+        """Unsubscribe; harmless the second time."""
+        token, self._token = self._token, None
+        if token is not None:
+            self._engine.unsubscribe(token)
