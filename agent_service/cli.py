@@ -13,17 +13,18 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from agent_service.errors import InvalidInput, ServiceError, UsageError
+from agent_service.errors import BackendUnavailable, InvalidInput, ServiceError, Unauthenticated, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from rich.table import Table
 
+    from agent_service.client import Client
     from agent_service.config import ServiceConfig
     from agent_service.models import AgentStatus, ServiceStatus
 
@@ -34,6 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+DEFAULT_STATE: Final = "agent-service.state"
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="State directory, on a local disk.")]
 
@@ -69,14 +72,15 @@ def demo(
     """Watch an agent align a simulated beamline; ends by itself."""
     from rich.console import Console
 
-    from agent_service.demo import Demo
+    from agent_service.demo import Demo, new_state
 
     signal.signal(signal.SIGTERM, _terminated)
+    shown = state or new_state()
     try:
-        Demo(console=Console(), state=state, seed=seed, runs=runs, keep=keep).run()
+        Demo(console=Console(), state=shown, seed=seed, runs=runs, keep=keep).run()
     except KeyboardInterrupt:
         echoed = "\n" if sys.stderr.isatty() else ""  # a terminal's line begins with ^C
-        print(f"{echoed}stopped by Ctrl-C; what was measured is in the state directory", file=sys.stderr)
+        print(f"{echoed}stopped by Ctrl-C; what was measured is in the state directory {shown}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
@@ -91,11 +95,14 @@ def serve(
     from agent_service.config import load
 
     loaded = load(config, flags={"host": host, "port": port, "state": state})
+    from agent_service.narrator import Narrator
     from agent_service.server.serve import run
 
     def on_ready(url: str, key: str, key_is_new: bool) -> None:
         print(f"Serving at {url}", flush=True)
         _introduce(loaded, url, key, key_is_new=key_is_new)
+        _speak_when_stopped()
+        Narrator(url, key, say=lambda line: print(line, file=sys.stderr, flush=True)).start()
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     for handler in logging.getLogger().handlers:
@@ -105,6 +112,22 @@ def serve(
     except InvalidInput as error:
         # an agent in the file that cannot be created: the file is wrong, as with any other value in it
         raise UsageError(f"{config or 'the configuration'}: {error.detail}") from error
+    print("stopped", file=sys.stderr)
+
+
+def _speak_when_stopped() -> None:
+    """Say that a signal was heard: what moves is brought to an end first, which may take seconds.
+
+    The service's event loop hears of signals through a file descriptor and leaves Python's own handler idle.
+    """
+    echoed = b"\n" if sys.stderr.isatty() else b""  # a terminal's line begins with ^C
+
+    def speak(number: int, frame: FrameType | None) -> None:
+        os.write(2, echoed + b"stopping ...\n")  # print is not safe here: it may have been interrupted itself
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, speak)
+        signal.siginterrupt(number, False)
 
 
 def _without_aborts(record: logging.LogRecord) -> bool:
@@ -133,21 +156,42 @@ def status(
     """Show a running service and its agents."""
     from rich.console import Console
 
-    from agent_service.client import Client
-
-    default = Path("agent-service.state")
-    if url is not None or (state is None and (os.environ.get("AGENT_SERVICE_URL") or not default.exists())):
+    with _client_for(url, state) as client:
         try:
-            client = Client(url, api_key=_key_in(state))
-        except InvalidInput as error:
-            raise UsageError(error.detail) from None
-    else:
-        client = Client.from_state(state or default)
-    with client:
-        service, agents = client.service(), client.agents()
+            service, agents = client.service(), client.agents()
+        except Unauthenticated as error:
+            raise Unauthenticated(f"{error.detail}; give its key: {_where_keys_are(state)}") from error
+        except BackendUnavailable as error:
+            if url or state or os.environ.get("AGENT_SERVICE_URL"):
+                raise
+            raise BackendUnavailable(f"{error.detail}; or say which service: {_where_keys_are(state)}") from error
     console = Console()
     console.print(_service_table(client.url, service))
     console.print(_agents_table(agents) if agents else "no agents yet", highlight=False)
+
+
+def _client_for(url: str | None, state: Path | None) -> Client:
+    """Return a client of the service at ``url``, or on ``state``, or on the default state directory."""
+    from agent_service.client import Client
+
+    if url is None:
+        default = Path(DEFAULT_STATE)
+        if state is None and not os.environ.get("AGENT_SERVICE_URL") and default.exists():
+            state = default
+        if state is not None:
+            return Client.from_state(state)
+    try:
+        return Client(url, api_key=_key_in(state))
+    except InvalidInput as error:
+        raise UsageError(error.detail) from None
+
+
+def _where_keys_are(state: Path | None) -> str:
+    """Say how a service and its key are named, with a state directory of this folder if there is one."""
+    if state is None:
+        here = sorted(str(one.parent) for one in Path().glob("*.state/service.json"))
+        return f"--state {' or --state '.join(here) or 'STATE, its state directory'}, or set AGENT_SERVICE_API_KEY"
+    return "set AGENT_SERVICE_API_KEY"
 
 
 def _key_in(state: Path | None) -> str | None:
@@ -156,7 +200,10 @@ def _key_in(state: Path | None) -> str | None:
     try:
         return (state / "api_key").read_text(encoding="ascii").strip()
     except OSError as error:
-        raise UsageError(f"no key can be read in {state}: {error.strerror}") from None
+        raise UsageError(
+            f"no key can be read in {state}: {error.strerror}; name the state directory of a service with --state, or "
+            "set AGENT_SERVICE_API_KEY"
+        ) from None
 
 
 def _service_table(url: str, service: ServiceStatus) -> Table:
@@ -195,11 +242,14 @@ def catalog(
     """Serve the runs in a state directory to databroker, until Ctrl-C."""
     from agent_service.archive import serve_catalog
 
+    def on_start() -> None:
+        print("starting the catalogue (about 5 s) ...", file=sys.stderr, flush=True)
+
     def on_ready(uri: str) -> None:
         print(f"Serving the catalogue at {uri}", flush=True)
-        print(f'Read it with agent_service.open_catalog("{state}"). Ctrl-C ends it.', file=sys.stderr)
+        print(f'Read it in Python with agent_service.open_catalog("{state}"). Ctrl-C ends it.', file=sys.stderr)
 
-    serve_catalog(state, on_ready=on_ready)
+    serve_catalog(state, on_start=on_start, on_ready=on_ready)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

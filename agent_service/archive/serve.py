@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STOP_TIMEOUT_S: Final = 4.0
 
 
-def serve_catalog(path: Path, *, on_ready: Callable[[str], None]) -> None:
+def serve_catalog(path: Path, *, on_ready: Callable[[str], None], on_start: Callable[[], None] = lambda: None) -> None:
     """Serve the embedded catalogue of a state directory until SIGINT or SIGTERM; call it from the main thread.
 
     Runs and decisions that the service had not yet written are written now. The directory is held meanwhile, so that no
@@ -31,6 +31,8 @@ def serve_catalog(path: Path, *, on_ready: Callable[[str], None]) -> None:
         The state directory.
     on_ready
         Called with the catalogue's URI when it answers.
+    on_start
+        Called before, once it is clear that there is a catalogue to serve: it takes seconds to start.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def serve_catalog(path: Path, *, on_ready: Callable[[str], None]) -> None:
             f"agent_service.open_catalog({str(state.path)!r})"
         ) from None
     try:
+        on_start()
         asyncio.run(_serve(state, on_ready))
     finally:
         state.release()

@@ -79,7 +79,7 @@ class LiveDisplay:
         trace = self._trace
         if trace is not None:
             line = trace.sparkline(max(10, options.max_width - _LABELS_WIDTH), ascii_only=self._ascii)
-            rows = [("best so far", trace.text(trace.best)), ("last point", trace.text(trace.last)), ("trace", line)]
+            rows = [("best by model", trace.text(trace.best)), ("last point", trace.text(trace.last)), ("trace", line)]
             if trace.last_failure:
                 rows.append(("failed", f"{trace.failures}, the last: {trace.last_failure}"))
             for label, text in rows:
@@ -137,7 +137,9 @@ class LineDisplay:
         every = max(1, trace.total // _LINES)
         if trace.done >= self._shown + every or (trace.done == trace.total > self._shown):
             self._shown = trace.done
-            self._say(f"run {trace.done} of {trace.total}: {trace.text(trace.last)}; best {trace.text(trace.best)}")
+            self._say(
+                f"run {trace.done} of {trace.total}: {trace.text(trace.last)}; best by model: {trace.text(trace.best)}"
+            )
 
     def archiving(self, done: int, total: int, note: str) -> None:
         """Show how many of the runs are in the catalogue, when that has changed."""

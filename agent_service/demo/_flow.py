@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from agent_service.beamline import LIMITS_MM, optimum, true_flux
 from agent_service.client import Client
 from agent_service.config import ServiceConfig
+from agent_service.demo import _invocation as invocation
 from agent_service.demo._display import display_for
 from agent_service.demo._trace import Trace
 from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, UsageError
@@ -47,7 +49,7 @@ class Demo:
     console
         Where to show it.
     state
-        State directory, empty or not there yet; by default ``agent-service-demo/DATE-TIME`` in the working directory.
+        State directory, empty or not there yet.
     seed
         Seed of the simulated beamline and of the agent.
     runs
@@ -57,7 +59,7 @@ class Demo:
     """
 
     console: Console
-    state: Path | None = None
+    state: Path
     seed: int = 0
     runs: int = 30
     keep: bool = False
@@ -92,17 +94,17 @@ class Demo:
                 _require_success(trace)
                 for archived in _archive(client, Spool(StateDir(config.service.state).spool), trace.done):
                     display.archiving(*archived)
-            self._summary(trace, config.service.state)
+            self._summary(trace)
+            self._how_to_read()
             if self.keep:
-                self._serve_on(server.url, config)
+                self._serve_on(server.url)
         self._say("the service has stopped")
 
     def _config(self) -> ServiceConfig:
-        state = self.state or Path("agent-service-demo") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        if StateDir(state).journal.exists():
-            raise UsageError(f"{state} holds an earlier service's journal; give an empty folder with --state")
+        if StateDir(self.state).journal.exists():
+            raise UsageError(f"{self.state} holds an earlier service's journal; give an empty folder with --state")
         return ServiceConfig.model_validate(
-            {"service": {"port": 0, "state": state}, "run_engine": {"seed": self.seed, "md": {"purpose": "demo"}}}
+            {"service": {"port": 0, "state": self.state}, "run_engine": {"seed": self.seed, "md": {"purpose": "demo"}}}
         )
 
     def _loop(self, client: Client) -> Iterator[Event]:
@@ -125,30 +127,42 @@ class Demo:
             if time.monotonic() - began > deadline_s:
                 raise DeadlineExceeded(f"the loop has not ended within {deadline_s:g} s; try again with fewer --runs")
 
-    def _summary(self, trace: Trace, state: Path) -> None:
-        at_best = true_flux(*(trace.best[name] for name in ACTUATORS))
-        percent = 100.0 * at_best / optimum().flux
+    def _summary(self, trace: Trace) -> None:
+        true, highest = true_flux(*(trace.best[name] for name in ACTUATORS)), optimum().flux
+        where = ", ".join(f"{name} {trace.best[name]:+.3f}" for name in ACTUATORS)
         self._say("")
-        self._say(f"best point: {trace.text(trace.best)}, {percent:.1f} % of the true optimum")
-        self._say(f"runs:       {trace.done}, all in the catalogue")
+        self._say(f"best point: {where}; of the points measured, the agent's model has the highest flux here")
+        self._say(
+            f"flux there: {trace.best[OUTCOME]:.4g} as measured, with noise; {true:.4g} without noise, "
+            f"{100.0 * true / highest:.1f} % of the true optimum, {highest:.4g}"
+        )
+        self._say(f"runs:       {trace.done}, all in the catalogue, and every decision of the agent")
         self._say("")
-        self._say("To read them with databroker, serve them again:")
-        self._say(f"    agent-service catalog {shlex.quote(str(state))}")
-        self._say("and in Python:")
+
+    def _how_to_read(self) -> None:
+        profiles = str(StateDir(self.state).profiles)
+        python = shlex.quote(invocation.shown(Path(sys.executable)))
+        if self.keep:
+            self._say(f"To read them while this serves: in another terminal, in Python ({python}):")
+        else:
+            command = f"{invocation.command()} catalog {shlex.quote(str(self.state))}"
+            self._say("To read them with databroker: in another terminal, serve them again with")
+            self._say(f"    {command}")
+            self._say(f"and in Python ({python}):")
         for line in (
             # absolute: Tiled does not find its profiles in a relative one
-            f'import os; os.environ["TILED_PROFILES"] = {str(StateDir(state).profiles)!r}',
+            f'import os; os.environ["TILED_PROFILES"] = {profiles!r}',
             "import databroker",
             'runs = databroker.from_profile("agent_service")',
-            "runs[-1].primary.read()",
+            'runs[-1]["primary"].read()                          # the newest run',
+            'decisions = databroker.from_profile("agent_service_agents")',
+            'decisions[-1]["suggest"].read()                     # what the agent suggested, and what became of it',
         ):
             self._say(f"    {line}")
 
-    def _serve_on(self, url: str, config: ServiceConfig) -> None:
+    def _serve_on(self, url: str) -> None:
         self._say("")
-        self._say(
-            f"still serving at {url} (API page {url}/docs, key in {config.service.state}/api_key); Ctrl-C ends it"
-        )
+        self._say(f"still serving at {url} (API page {url}/docs, key in {self.state}/api_key); Ctrl-C ends it")
         try:
             while True:
                 time.sleep(3600)
@@ -157,6 +171,11 @@ class Demo:
 
     def _say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def new_state() -> Path:
+    """Return a state directory for a demonstration: ``agent-service-demo/DATE-TIME``, not there yet."""
+    return Path("agent-service-demo") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
 
 
 @contextmanager

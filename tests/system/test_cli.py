@@ -15,8 +15,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 from agent_service.client import Client
+from agent_service.errors import AgentFault
 
 COMMAND = (sys.executable, "-c", "from agent_service.cli import main; main()")
 ROOT = Path(__file__).parents[2]
@@ -47,8 +49,8 @@ class Command:
             stdin=subprocess.DEVNULL,
         )
 
-    def start(self, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-        """Start a server and return it with its URL, from its ready line."""
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command, ended with the test."""
         process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.folder,
@@ -59,6 +61,11 @@ class Command:
             stdin=subprocess.DEVNULL,
         )
         self._started.append(process)
+        return process
+
+    def start(self, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+        """Start a server and return it with its URL, from its ready line."""
+        process = self.popen(*arguments)
         line = process.stdout.readline()
         found = re.fullmatch(r"Serving at (http://127\.0\.0\.1:\d+)\n", line)
         assert found, (line, process.stderr.read())
@@ -167,6 +174,63 @@ def test_catalog_says_why_it_cannot_serve(command):
     assert not (command.folder / "nowhere").exists()
 
 
+def test_catalog_says_at_once_that_it_takes_a_while(command):
+    command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = "embedded"
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        wait_until(lambda: client.service().archive.state == "ready", within_s=60)
+    command.stop(process)
+    serving = command.popen("catalog", "s")
+    assert serving.stderr.readline() == "starting the catalogue (about 5 s) ...\n"
+    assert serving.stdout.readline().startswith("Serving the catalogue at http://127.0.0.1:")
+    assert command.stop(serving)[0] == 0
+
+
+def test_serve_says_what_befalls_agents_and_queue(command):
+    (command.folder / "mine.py").write_text(MISBEHAVING)
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    spec = {"actuators": ["motor"], "sensors": ["det"], "outcome": "det", "loop": {"max_runs": 5}}
+    with Client.from_state(command.folder / "s") as client:
+        points = {"points": [{"motor": 1}] * 5}
+        client.create(name="slow", type="sequence", config=points, **{**spec, "loop": {"approval": "required"}})
+        client.start("slow")
+        client.create(name="still", type="sequence", config=points, **{**spec, "recover": "paused"})
+        client.abort_queue("a person in the hutch")
+        client.resume_queue()
+        client.start("still")
+        client.create(name="bad", type="mine:Bad", **spec)
+        with pytest.raises(AgentFault):
+            client.start("bad")
+        wait_until(lambda: client.agent("still").state == "stopped")
+    code, out, err = command.stop(process)
+    assert (code, out) == (0, "")
+    assert "the queue is held (a person in the hutch): nothing moves until somebody resumes it\n" in err
+    assert "the queue goes on\n" in err
+    assert re.search(r"^agent bad failed: .*no such lens", err, re.MULTILINE)
+    assert re.search(r"^agent still has stopped: .*5 of 5", err, re.MULTILINE)
+    assert "stopping ...\n" in err
+    assert err.endswith("stopped\n")
+    assert "Traceback" not in err
+
+
+def test_serve_says_which_agents_come_back(command):
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        for name, recover in (("aligner", "resume"), ("careful", "paused")):
+            spec = {"actuators": ["motor"], "outcome": "det", "recover": recover}
+            spec |= {"config": {"points": [{"motor": 1}]}, "loop": {"approval": "required", "max_runs": 30}}
+            client.create(name=name, type="sequence", **spec)
+            client.start(name)
+    command.stop(process)
+    again, _ = command.start("serve", "--port", "0", "--state", "s")
+    wanted = {"resuming aligner (0 of 30 runs)\n", "careful is back, paused (0 of 30 runs); resume it to go on\n"}
+    while wanted:
+        line = again.stderr.readline()
+        assert line, f"not said: {wanted}"
+        wanted.discard(line)
+    command.stop(again)
+
+
 def test_status_shows_service_and_agents(command):
     process, url = command.start("serve", "--port", "0", "--state", "s")
     empty = command.run("status", "--state", "s")
@@ -180,6 +244,9 @@ def test_status_shows_service_and_agents(command):
     refused = command.run("status", url)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: ")
+    assert refused.stderr.count("\n") == 1
+    assert "--state" in refused.stderr
+    assert "AGENT_SERVICE_API_KEY" in refused.stderr
     command.stop(process)
 
 
@@ -208,6 +275,14 @@ def _state_is_a_file(command: Command) -> list[str]:
     return ["--port", "0", "--state", "file"]
 
 
+MISBEHAVING = """
+class Bad:
+    def __init__(self):
+        raise RuntimeError("no such lens")
+
+    def suggest(self, num_points=None): ...
+    def ingest(self, points): ...
+"""
 AGENT = '[[agents]]\nname = "a"\nactuators = ["motor"]\noutcome = "det"\n'
 
 
@@ -255,6 +330,17 @@ def test_debug_shows_the_traceback(command):
     assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_status_names_the_state_directories_of_this_folder(command):
+    (command.folder / "service.toml").write_text("[service]\nport = 0\n")
+    process, url = command.start("serve", "service.toml")
+    refused = command.run("status", url)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "--state service.state" in refused.stderr
+    found = command.run("status", "--state", "service.state")
+    assert found.returncode == 0, found.stderr
+    command.stop(process)
 
 
 def test_a_service_that_is_not_there_is_a_failure_with_a_hint(command):

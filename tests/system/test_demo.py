@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -71,19 +72,24 @@ def test_in_a_pipe_it_says_all_in_plain_lines_and_what_it_says_is_true(tmp_path,
     assert "\x1b" not in out
     for text in ("/docs", "run 6 of 6", "archiving 6 of 6", "% of the true optimum", "runs:       6"):
         assert text in out
-    assert len(re.findall(r"^run \d+ of 6", out, re.MULTILINE)) == 6
+    assert len(re.findall(r"^run \d+ of 6: .*; best by model: flux", out, re.MULTILINE)) == 6
+    said = re.search(r"([\d.]+) without noise, ([\d.]+) % of the true optimum, ([\d.]+)$", out, re.MULTILINE)
+    true, percent, highest = map(float, said.groups())
+    assert abs(100 * true / highest - percent) < 0.1
     _read_as_told(out, tmp_path, environment)
 
 
 def _read_as_told(out: str, folder: Path, environment: dict[str, str]) -> None:
     """Do what the demo's last lines say, to the letter, and find the best value that it named."""
-    command = re.search(r"^    agent-service (catalog \S+)$", out, re.MULTILINE)[1].split()
-    assert command[1].startswith("agent-service-demo/")
-    told = out.partition("and in Python:")[2].splitlines()
+    command = shlex.split(re.search(r"in another terminal, .*\n    (.* catalog \S+)$", out, re.MULTILINE)[1])
+    assert command[:3] == [sys.executable, "-m", "agent_service"]
+    assert command[-1].startswith("agent-service-demo/")
+    assert f"and in Python ({sys.executable}):" in out
+    told = out.partition("and in Python")[2].splitlines()
     lines = [line.removeprefix("    ") for line in told if line.startswith("    ")]
-    assert len(lines) == 4
+    assert len(lines) == 6
     served = subprocess.Popen(
-        [*COMMAND, *command],
+        command,
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -93,7 +99,8 @@ def _read_as_told(out: str, folder: Path, environment: dict[str, str]) -> None:
     )
     try:
         assert served.stdout.readline().startswith("Serving the catalogue at http://127.0.0.1:")
-        code = "\n".join([*lines[:-1], f"print({lines[-1]}['flux'].shape)", "print(len(runs))"])
+        shown = [f"print(({line.partition('  #')[0]}).sizes['time'])" if ".read()" in line else line for line in lines]
+        code = "\n".join([*shown, "print(len(runs))"])
         read = subprocess.run(
             [sys.executable, "-c", code],
             cwd=folder,
@@ -103,7 +110,9 @@ def _read_as_told(out: str, folder: Path, environment: dict[str, str]) -> None:
             timeout=WITHIN_S,
             check=False,
         )
-        assert read.stdout.splitlines() == ["(1,)", "7"], read.stderr  # six runs and the agents' container
+        one, decisions, runs = map(int, read.stdout.split())
+        assert (one, runs) == (1, 7), read.stderr  # six runs and the agents' container
+        assert decisions >= 6
     finally:
         served.send_signal(signal.SIGINT)
         code = served.wait(timeout=30)
@@ -151,7 +160,7 @@ class Terminal:
 def test_on_a_terminal_it_is_live_and_gives_the_terminal_back(tmp_path, environment):
     terminal = Terminal(tmp_path, environment, "--runs", "6", "--state", "here")
     assert terminal.close() == 0, terminal.shown
-    for text in ("measuring", "6/6", "best so far", "last point", "archiving", "█", "% of the true optimum"):
+    for text in ("measuring", "6/6", "best by model", "last point", "archiving", "█", "% of the true optimum"):
         assert text in terminal.shown
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
     assert (tmp_path / "here" / "journal.db").exists()
@@ -164,6 +173,8 @@ def test_a_signal_ends_it_at_once_in_one_line(tmp_path, environment, number, cod
     terminal.process.send_signal(number)
     assert terminal.close() == code
     assert "Traceback" not in terminal.shown
+    if number is signal.SIGINT:
+        assert "state directory agent-service-demo/" in terminal.shown
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
 
 
@@ -172,6 +183,8 @@ def test_keep_goes_on_serving_until_ctrl_c(tmp_path, environment):
     terminal.read_until("still serving at")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.close() == 0, terminal.shown
+    assert " catalog " not in terminal.shown  # it is served already
+    assert "from_profile" in terminal.shown
 
 
 def test_a_loop_that_fails_says_why_in_one_line(tmp_path, environment):
