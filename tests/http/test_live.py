@@ -74,7 +74,7 @@ def test_updates_are_gathered(client, panels):
     in_state(panel, "stopped")
     took_s = time.monotonic() - begun
     assert client.history("busy")[-1].seq > 200
-    assert len(panel.plot["rows"]) == 40
+    wait_until(lambda: len(panel.plot["rows"]) == 40, what="all outcomes in the plot")
     assert 0 < len(sent) <= took_s / UPDATE_EVERY_S + 3
 
 
@@ -120,7 +120,7 @@ def test_another_service_on_the_same_address(start, panels, tmp_path):
         in_state(panel, "missing")
         client.create(name="a", type="brainbox:Walker", actuators=["x", "y"], sensors=["signal"], outcome="signal")
         in_state(panel, "created")
-        assert panel.plot["rows"] == []
+        wait_until(lambda: panel.plot["rows"] == [], what="an empty plot")
 
 
 def test_a_wrong_key_is_one_clear_line(client, panels):

@@ -118,12 +118,12 @@ def test_what_was_measured_is_plotted(served, panels):
     until(lambda: len(panel.plot["rows"]) == 3)
     assert panel.plot["rows"] == [[0.0, 0.0, -0.25], [1.0, 0.0, 0.75], [2.0, 0.0, -0.25]]
     assert panel.plot["allowed"] == [[-5.0, 5.0], None]
-    assert panel.best == {"point": {"x": 1.0, "y": 0.0}, "outcome": {"signal": 0.75}}
-    assert (panel.progress["done"], panel.progress["total"]) == (3, 3)
+    until(lambda: panel.best == {"point": {"x": 1.0, "y": 0.0}, "outcome": {"signal": 0.75}})
+    until(lambda: (panel.progress["done"], panel.progress["total"]) == (3, 3))
     assert panel.agent["reason"] == "max_runs reached (3 of 3)"
     again = panels(AgentPanel, "plot")  # from the service's answers alone
     until(lambda: again.plot.get("rows") == panel.plot["rows"])
-    assert again.lines["history"] == panel.lines["history"]
+    until(lambda: again.lines.get("history") == panel.lines["history"], "the same history")
     press(panel, "go-to-best")
     assert panel.notice["text"] == "moved to x 1, y 0"
     assert rig.x.readback.get() == 1.0
@@ -199,7 +199,8 @@ def test_variables_reports_and_points_by_hand(served, panels):
     assert "y must be filled in" in refused(panel, "ingest", point={"x": "1", "y": "", "signal": "2"})
     press(panel, "report")
     until(lambda: panel.reports and panel.reports[0]["report"]["n"] == 1)
-    assert {"x 1, y 2, signal 0.5", "gain set to 2.5", "reported"} <= {one["text"] for one in panel.lines["history"]}
+    told = {"x 1, y 2, signal 0.5", "gain set to 2.5", "reported"}
+    until(lambda: told <= {one["text"] for one in panel.lines["history"]}, "the history")
 
 
 def test_a_failed_agent_shows_its_error_and_traceback(served, panels):
