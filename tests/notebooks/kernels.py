@@ -6,9 +6,9 @@ import pathlib
 import sys
 import time
 
-import pytest
+import wanted
 
-jupyter_client = pytest.importorskip("jupyter_client")
+jupyter_client = wanted.module("jupyter_client")
 
 VERSIONS = ("6.31.0", "7.3.0")
 """Those besides the one that is installed; `make` puts them into the environment's kernels directory."""
@@ -18,14 +18,17 @@ ROOT = HERE.parents[1]
 WITHIN_S = 30.0
 
 
+def directory_of(version):
+    """Return where this ipykernel is installed, by itself."""
+    return pathlib.Path(sys.prefix) / "kernels" / f"ipykernel-{version}"
+
+
 def python_path(version):
     """Return the PYTHONPATH with which a kernel has this ipykernel, None for the installed one; or skip."""
     path = [str(ROOT), str(ROOT / "tests" / "support")]
     if version is not None:
-        there = pathlib.Path(sys.prefix) / "kernels" / f"ipykernel-{version}"
-        if not there.is_dir():
-            why = f"ipykernel {version} is not in {there}; `make venv` puts it there"
-            pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+        there = directory_of(version)
+        wanted.needs(there.is_dir(), f"ipykernel {version} is not in {there}; `make venv` puts it there")
         path.insert(0, str(there))
     return os.pathsep.join(path)
 
