@@ -1,0 +1,105 @@
+"""The pages that show code: each block is run as it stands, against a real service."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMAND = (sys.executable, "-m", "agent_service")
+
+
+def blocks(page: str) -> dict[str, str]:
+    """Return the blocks of a page that name a file in their first line, by that name."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return {found[1]: found[0] for found in re.findall(r"^```\w+\n(# (\S+)\n.*?)^```", text, re.MULTILINE | re.DOTALL)}
+
+
+@pytest.fixture
+def environment():
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("AGENT_SERVICE_")}
+    return {**clean, "AGENT_SERVICE_SERVICE__CATALOG": "none", "AGENT_SERVICE_SERVICE__PORT": "0"}
+
+
+@pytest.fixture
+def serving(tmp_path, environment):
+    """Return a function that serves service.toml in the test's folder, and end the service."""
+    started: list[subprocess.Popen[str]] = []
+
+    def serve(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, "serve", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        ready = process.stdout.readline()
+        assert ready.startswith("Serving at "), process.stderr.read()
+        return process
+
+    yield serve
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def run(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_your_own_agent(tmp_path, environment, serving):
+    found = blocks("your-own-agent.md")
+    text = (DOCS / "your-own-agent.md").read_text(encoding="utf-8")
+    assert len(found) == text.count("\n```") / 2, "a block does not name its file in its first line"
+    for name, block in found.items():
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    serving("service.toml")
+    state, best = run(tmp_path, environment, "start.py").splitlines()
+    assert state == "stopped brightness is 99.9 or more"
+    assert abs(ast.literal_eval(best)["slit"] - 2) < 0.4
+
+
+def test_every_method_of_the_agent_on_the_page_is_called_as_it_says(tmp_path, monkeypatch):
+    (tmp_path / "my_agents.py").write_text(blocks("your-own-agent.md")["my_agents.py"], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_agents", raising=False)
+    from my_agents import Climber
+
+    from agent_service.adapters.optimizer import FailFact, IngestFact, OptimizerAdapter, SuggestFact
+    from agent_service.models import AgentSpec
+
+    config = {"objective": "b", "start": {"x": 0.0}}
+    spec = AgentSpec(name="a", type="my_agents:Climber", config=config, actuators=["x"], outcome="b")
+    adapter = OptimizerAdapter(Climber(**config), spec=spec)
+    proposals, _ = adapter.suggest(["one", "two"])
+    adapter.edit("one", {"x": 1.0})
+    adapter.ingest([{"x": 1.0, "b": 3.0, "_id": "one"}])
+    view = adapter.fail([{"x": 0.0, "_id": "two"}])
+    assert (len(proposals), view.best[0].id, view.best[0].point) == (2, "one", {"x": 1.0})
+    assert adapter.report()[0] == {"measured": 1, "waiting": 0}
+    again = OptimizerAdapter(Climber(**config), spec=spec)
+    facts = [
+        SuggestFact(ids=["one", "two"], points=[{"x": 0.0}, {"x": 0.0}], brain_ids=[1, 2]),
+        IngestFact(points=[{"x": 1.0, "b": 3.0, "_id": "one"}]),
+        FailFact(points=[{"x": 0.0, "_id": "two"}]),
+    ]
+    assert again.replay(facts).best == view.best
