@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent_service.config import ServiceConfig
     from agent_service.errors import ServiceError
     from agent_service.models import AgentSpec
+    from agent_service.plans import run_agent
     from agent_service.server.app import create_app
     from agent_service.variables import variable
 
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "create_app",
     "open_catalog",
+    "run_agent",
     "variable",
 ]
 
@@ -39,6 +41,7 @@ _HOMES = {
     "ServiceError": "errors",
     "create_app": "server.app",
     "open_catalog": "catalog",
+    "run_agent": "plans",
     "variable": "variables",
 }
 

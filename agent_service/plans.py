@@ -1,17 +1,34 @@
-"""Bluesky plans: ``acquire``, the default, and the move that go-to-best makes. They run in the RunEngine's thread."""
+"""Bluesky plans: ``acquire``, the default; the move that go-to-best makes; ``run_agent`` for somebody's own RunEngine.
+
+They run in the RunEngine's thread.
+"""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
+from bluesky.preprocessors import msg_mutator
+from bluesky.utils import RunEngineControlException
 
+from agent_service import live
+from agent_service.client import Client
+from agent_service.client.claimer import Claimer
 from agent_service.models import ID_KEY
+from agent_service.startup import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from agent_service.models import Claim
+
+LOOK_EVERY_S: Final = 0.02
+"""How often `run_agent` looks whether there is a suggestion; the RunEngine can pause between."""
+
+_log = logging.getLogger(__name__)
 
 
 def acquire(
@@ -64,3 +81,105 @@ def move_to(point: Mapping[str, float], devices: Sequence[Any]) -> Generator[Any
     """
     where = [part for device in devices for part in (device, point[device.name])]
     return (yield from bps.mv(*where))
+
+
+def run_agent(
+    name: str,
+    *,
+    devices: Sequence[Any],
+    client_or_url: Client | str | None = None,
+    plan: Callable[..., Generator[Any, Any, Any]] | None = None,
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Measure what a served agent suggests, in this RunEngine, until the agent is stopped, failed or removed.
+
+    Approved suggestions are claimed over HTTP by a thread of the plan's own: the RunEngine is never blocked, so it can
+    be paused, resumed and aborted at any time. An agent that was never started is started. A suggestion whose plan
+    raises is failed and the next one measured, until the agent has had enough of it (``loop.max_failures``). What is
+    claimed when the plan ends early is failed, and does not count towards that.
+
+    Parameters
+    ----------
+    name
+        The agent's name.
+    devices
+        The devices it moves and reads, whose names are the agent's actuators and sensors.
+    client_or_url
+        The service; by default the one that this process opened last, else that of AGENT_SERVICE_URL.
+    plan
+        Called for each suggestion with ``(suggestions, actuators, sensors, md=...)``; by default the agent's own.
+
+    Returns
+    -------
+    tuple of str
+        The runs' uids, as far as the plan tells them.
+
+    Raises
+    ------
+    UnknownDevice
+        The agent needs a device that is not there.
+    NotFound, BackendUnavailable
+        There is no such agent, or the service does not answer for half a minute.
+
+    Examples
+    --------
+    ::
+
+        service = agent_service.serve(agents={"aligner": agent}, RE=RE)
+        RE(run_agent("aligner", devices=[mirror_x, mirror_y, flux]))
+    """
+    by_name = {device.name: device for device in devices}
+    client, owned = (client_or_url, False) if isinstance(client_or_url, Client) else (_client(client_or_url), True)
+    claimer = Claimer(client, name, devices=by_name, owned=owned)
+    claimer.start()
+    uids: list[str] = []
+    try:
+        while True:
+            while claimer.waiting:
+                yield from bps.checkpoint()
+                yield from bps.sleep(LOOK_EVERY_S)
+            claim = claimer.take()
+            if claim is None:
+                return tuple(uids)
+            uids += yield from _measured(claim, by_name, plan, claimer)
+    finally:
+        claimer.end()
+
+
+def _client(url: str | None) -> Client:
+    here = live.latest_service()
+    if here is not None and url in (None, here[0]):
+        return Client(here[0], api_key=here[1])
+    return Client(url)
+
+
+def _measured(
+    claim: Claim, devices: Mapping[str, Any], plan: Callable[..., Any] | None, claimer: Claimer
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Measure one suggestion, tell the claimer how that ended, and return the uids of its runs."""
+    opened = 0
+
+    def identified(message: Any) -> Any:
+        nonlocal opened
+        if message.command != "open_run":
+            return message
+        opened += 1  # each of its start documents carries the suggestion's id, also when the plan forgets its md
+        return message._replace(kwargs={**message.kwargs, **claim.md})
+
+    actuators, sensors = ([devices[one] for one in names] for names in (claim.actuators, claim.sensors))
+    try:
+        called = plan or Namespace({}, source="run_agent").plan(claim.plan or "acquire")
+        messages = called([{**claim.point, ID_KEY: claim.id}], actuators, sensors, md=dict(claim.md))
+        result = yield from msg_mutator(messages, identified)
+    except (RunEngineControlException, GeneratorExit):
+        claimer.release("abort", "aborted in the RunEngine that measured it")
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a plan raises fails its suggestion; the agent counts these
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        _log.warning("the plan of suggestion %s of agent %s raised %s", claim.id, claim.agent, said)
+        claimer.release("fail", said)
+        return ()
+    if opened:
+        claimer.done()
+    else:
+        claimer.release("fail", "the plan made no run")
+    return tuple(one for one in result if isinstance(one, str)) if isinstance(result, tuple | list) else ()

@@ -6,6 +6,9 @@ import time
 import pytest
 from conftest import wait_until
 
+from agent_service.client import AsyncClient, Client
+from agent_service.errors import Conflict
+
 CLAIM = {"sink": {"kind": "claim"}, "source": {"kind": "none"}}
 
 
@@ -261,3 +264,20 @@ def test_a_service_that_ends_answers_who_waits_and_abandons_what_was_claimed(tmp
         emit(service, documents(found))
         ended = wait_until(lambda: (one := fate(service, found))["state"] == "ingested" and one)
         assert "it was abandoned" in ended["reason"]
+
+
+async def test_both_clients_claim_renew_and_release(service):
+    begin(service)
+    key = service.server.api_key
+    with Client(service.url, api_key=key) as client:
+        async with AsyncClient(service.url, api_key=key) as other:
+            found = await other.claim("walker", lease_s=30, wait_s=10)
+            assert client.claim("walker") is None
+            assert await other.claim() is None
+            assert client.renew(found.id).lease_s == 30
+            assert (await other.renew(found.id, lease_s=20)).lease_s == 20
+            assert (await other.release(found.id, how="unused")).state == "submitted"
+            assert client.claim(wait_s=1).id == found.id
+            assert client.release(found.id, "no beam", how="abort").reason == "no beam"
+            with pytest.raises(Conflict, match="nobody holds a claim"):
+                await other.renew(found.id)

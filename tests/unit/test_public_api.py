@@ -18,6 +18,7 @@ PUBLIC = [
     "__version__",
     "create_app",
     "open_catalog",
+    "run_agent",
     "variable",
 ]
 

@@ -1,0 +1,154 @@
+"""Claims of one agent's suggestions for a plan: asked for, renewed and released over HTTP, in a thread of its own.
+
+The thread of the RunEngine only ever looks; nothing here blocks it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound, ServiceError, UnknownDevice
+from agent_service.lifecycle import AgentState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from agent_service.client._clients import Client
+    from agent_service.models import Claim
+
+T = TypeVar("T")
+
+LEASE_S: Final = 60.0
+WAIT_S: Final = 2.0
+"""How long one request waits for a suggestion: a thread that was told to end is gone after it."""
+
+PATIENCE_S: Final = 30.0
+"""How long a service that does not answer is asked again."""
+
+_RETRY_S: Final = 0.5
+_ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
+
+
+class Claimer:
+    """Claims an agent's suggestions one after the other, until the agent has ended or `end` is called.
+
+    Parameters
+    ----------
+    client
+        A client of the service; several threads may share it.
+    agent
+        The agent's name. One that was never started is started.
+    devices
+        Names of the devices there are.
+    owned
+        Whether to close ``client`` at the end.
+    """
+
+    def __init__(self, client: Client, agent: str, *, devices: Collection[str], owned: bool = False) -> None:
+        self._client = client
+        self._agent = agent
+        self._devices = frozenset(devices)
+        self._owned = owned
+        self._offer: Claim | None = None
+        self._ended = threading.Event()
+        self._words: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        self._error: ServiceError | None = None
+        self._thread = threading.Thread(target=self._work, name=f"claims:{agent}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is neither a suggestion nor an end yet."""
+        return self._offer is None and self._thread.is_alive()
+
+    def take(self) -> Claim | None:
+        """Take the suggestion that was claimed; None when there will be none, as the agent has ended.
+
+        Raises
+        ------
+        ServiceError
+            Why nothing can be claimed: the service does not answer, the agent needs other devices.
+        """
+        offer, self._offer = self._offer, None
+        if offer is None and self._error is not None:
+            raise self._error
+        return offer
+
+    def done(self) -> None:
+        """Say that the suggestion taken was measured: its documents say the rest."""
+        self._words.put(None)
+
+    def release(self, how: str, reason: str) -> None:
+        """Say that the suggestion taken was not measured, as `Client.release` does."""
+        self._words.put((how, reason))
+
+    def end(self) -> None:
+        """Ask no more, and give back what was claimed and not begun. Returns at once."""
+        self._ended.set()
+        self._words.put(("unused", "the plan ended"))
+
+    # --- in its thread
+
+    def _work(self) -> None:
+        try:
+            self._begin()
+            with contextlib.suppress(NotFound):  # the agent was removed
+                while (claim := self._next()) is not None:
+                    self._offer = claim
+                    self._keep(claim)
+        except ServiceError as error:
+            self._error = error
+        finally:
+            if self._owned:
+                self._client.close()
+
+    def _begin(self) -> None:
+        status = self._patiently(lambda: self._client.agent(self._agent))
+        needed = [*status.spec.actuators, *status.spec.sensors]
+        if missing := [name for name in dict.fromkeys(needed) if name not in self._devices]:
+            given = ", ".join(sorted(self._devices)) or "none"
+            raise UnknownDevice(
+                f"agent {self._agent!r} needs {', '.join(missing)}; pass them in devices=[...] (there: {given})"
+            )
+        if status.state is AgentState.CREATED:
+            self._client.start(self._agent)
+
+    def _next(self) -> Claim | None:
+        while not self._ended.is_set():
+            claim = self._patiently(lambda: self._client.claim(self._agent, lease_s=LEASE_S, wait_s=WAIT_S))
+            if claim is not None:
+                return claim
+            if self._patiently(lambda: self._client.agent(self._agent)).state in _ENDED:
+                return None
+        return None
+
+    def _keep(self, claim: Claim) -> None:
+        """Renew a claim until the plan has its word on it; what the service thinks by then does not matter."""
+        while True:
+            try:
+                word = self._words.get(timeout=claim.lease_s / 3)
+            except queue.Empty:
+                with contextlib.suppress(ServiceError):
+                    self._client.renew(claim.id)
+                continue
+            if word is not None:
+                how, reason = word
+                with contextlib.suppress(ServiceError):
+                    self._client.release(claim.id, reason, how=how)
+            return
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return ask()
+            except (BackendUnavailable, DeadlineExceeded):
+                if time.monotonic() > deadline or self._ended.wait(_RETRY_S):
+                    raise
