@@ -10,6 +10,8 @@ PINS := -c constraints.txt --build-constraint constraints.txt
 # A stamp file older than what it was installed from is installed again.
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+# What notebooks run on elsewhere, besides the pinned one: tests/notebooks/kernels.py looks for each in a place of its own.
+KERNELS := 6.31.0 7.3.0
 
 # The tools find each other, and pre-commit its hooks, in the environment made here and nowhere else.
 export PATH := $(VENV_BIN):$(PATH)
@@ -26,7 +28,8 @@ demo: $(RUNTIME)  ## watch an agent align a simulated beamline, about a minute (
 
 venv: $(DEV)  ## make .venv with the package, its dependencies and the developers' tools
 
-test: $(DEV)  ## run the whole test suite (ARGS="-k client" for a part)
+test: $(DEV)  ## run the whole test suite (ARGS="-k client" for a part), in a browser too where there is Chromium
+	@.ci/chromium
 	$(VENV_BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV)  ## check format, style, types, layers and spelling
@@ -53,14 +56,19 @@ clean:  ## remove .venv, caches and the demo's results
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'error: Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	"$(PYTHON)" -m venv $(VENV)
+	@echo 'installing into $(VENV) (about a minute) ...'
+	@"$(PYTHON)" -m venv $(VENV)
 
 # pip comes first: the one that Python brings knows neither dependency groups nor constraints on build tools.
 $(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) install --quiet -c constraints.txt --upgrade pip
-	$(PIP) install --quiet $(PINS) --editable .
+	@$(PIP) install --quiet -c constraints.txt --upgrade pip
+	@$(PIP) install --quiet $(PINS) --editable .
 	@touch $@
 
 $(DEV): $(RUNTIME)
-	$(PIP) install --quiet $(PINS) --group dev
+	@echo "installing the developers' tools into $(VENV) ..."
+	@$(PIP) install --quiet $(PINS) --group dev
+	for version in $(KERNELS); do \
+		$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/kernels/ipykernel-$$version ipykernel==$$version \
+		|| exit 1; done
 	@touch $@
