@@ -56,11 +56,12 @@ clean:  ## remove .venv, caches and the demo's results
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'error: Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@echo 'installing into $(VENV) (about a minute) ...'
+	@echo 'making $(VENV) ...'
 	@"$(PYTHON)" -m venv $(VENV)
 
 # pip comes first: the one that Python brings knows neither dependency groups nor constraints on build tools.
 $(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo 'installing into $(VENV) (about a minute) ...'
 	@$(PIP) install --quiet -c constraints.txt --upgrade pip
 	@$(PIP) install --quiet $(PINS) --editable .
 	@touch $@

@@ -358,10 +358,13 @@ def test_the_samples_in_the_readme_run(command):
     (sample,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     (curl,) = re.findall(r"^(curl .*)$", readme, re.MULTILINE)
     _, url = command.start("serve", "--port", "0")
-    done = command.run(command=(sys.executable, "-c", sample))
-    assert done.returncode == 0, done.stderr
-    assert "ingested" in done.stdout
-    assert "BestPoint" in done.stdout
+    for _ in range(2):  # a person tries it more than once
+        done = command.run(command=(sys.executable, "-c", sample))
+        assert done.returncode == 0, done.stderr
+        *told, last = done.stdout.splitlines()
+        assert sum(line == "ingested " for line in told) >= 9  # the first may be done before the stream is open
+        assert told[-1].startswith("stopped max_runs reached")
+        assert last.startswith("[BestPoint(")
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     asked = command.run(command=("bash", "-c", curl.replace("http://127.0.0.1:8000", url)))

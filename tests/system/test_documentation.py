@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
+
+from agent_service.client import Client
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = (sys.executable, "-m", "agent_service")
@@ -103,3 +106,40 @@ def test_every_method_of_the_agent_on_the_page_is_called_as_it_says(tmp_path, mo
         FailFact(points=[{"x": 0.0, "_id": "two"}]),
     ]
     assert again.replay(facts).best == view.best
+
+
+SERVICE_TOML = """
+[service]
+catalog = "embedded"
+
+[[agents]]
+name = "aligner"
+type = "sequence"
+config = { points = [{ motor = 1 }, { motor = 2 }] }
+actuators = ["motor"]
+sensors = ["det"]
+outcome = "det"
+"""
+
+
+def test_reading_runs_and_decisions(tmp_path, environment, serving):
+    del environment["AGENT_SERVICE_SERVICE__CATALOG"]
+    (tmp_path / "service.toml").write_text(SERVICE_TOML)
+    serving("service.toml")
+    with Client.from_state(tmp_path / "service.state") as client:
+        client.start("aligner")
+        wait_until(lambda: client.agent("aligner").state == "stopped")
+        uids = {one.id: one.run_uid for one in client.suggestions("aligner")}
+
+        def archived():
+            archive = client.service().archive
+            return archive.state == "ready" and not archive.runs_behind and not archive.facts_behind
+
+        wait_until(archived, within_s=60)
+    found = blocks("reading.md")
+    more = "print(data['det'].size, sorted(set(what['state'].values.tolist())), learned['det'].size)"
+    *told, last = run(tmp_path, environment, "-c", found["read.py"] + more).splitlines()
+    assert dict(reversed(line.split()) for line in told) == uids
+    assert last == "1 ['approved', 'ingested', 'measured', 'proposed', 'running', 'submitted'] 2"
+    lengths = run(tmp_path, environment, "-c", found["profiles.py"] + "print(len(runs), len(decisions))")
+    assert lengths.split() == ["3", "1"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_service import config
+from agent_service.models import AgentSpec
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 DOCS = Path(__file__).parents[2]
 
@@ -26,7 +32,34 @@ def test_the_sample_service_toml_is_valid(tmp_path, monkeypatch):
     assert loaded.agents[0].guardrails.bounds == {"mirror_x": (-4, 4)}
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/concepts.md", "docs/service-toml.md"])
+def _keys(model: type[BaseModel]) -> set[str]:
+    return {
+        f"{name}.{below}" if below else name
+        for name, field in model.model_fields.items()
+        for below in (getattr(field.annotation, "model_fields", None) or [""])
+    }
+
+
+def test_the_table_of_an_agents_keys_is_complete_and_its_defaults_true():
+    text = (DOCS / "docs" / "service-toml.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|(.*?)\|", text, re.MULTILINE)
+    told: dict[str, str] = {}
+    for names, default in rows:
+        first, *others = re.findall(r"`(.+?)`", names)
+        told |= dict.fromkeys([first, *(first.partition(".")[0] + one for one in others)], default.strip())
+    assert set(told) == _keys(AgentSpec)
+    for key, default in told.items():
+        name, _, below = key.partition(".")
+        field = AgentSpec.model_fields[name]
+        field = field.annotation.model_fields[below] if below else field
+        actual = None if field.is_required() else field.get_default(call_default_factory=True)
+        assert (None if default in ("", "none") else json.loads(default.strip("`"))) == actual, key
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{one.name}" for one in sorted(DOCS.glob("docs/*.md")))],
+)
 def test_links_within_the_repository_lead_somewhere(page):
     path = DOCS / page
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
