@@ -40,6 +40,7 @@ MAX_WAITING: Final = 5000
 """Events that wait for a slow panel; with more it looks at everything anew instead."""
 
 CLOSE_WITHIN_S: Final = 5.0
+CANCEL_AGAIN_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -161,8 +162,7 @@ class Subscription:
     async def end(self) -> None:
         """Hand on no more; on the live thread."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await _ended(self._task)
 
     async def _run(self) -> None:
         while True:
@@ -201,8 +201,7 @@ class Feed:
     async def end(self) -> None:
         """Close the stream and the connections."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await _ended(self._task)
         await self.client.close()
 
     async def _follow(self) -> None:
@@ -230,7 +229,8 @@ class Feed:
         events: Any = self.client.events(last_event_id=self._last_seq, patience_s=0)
         try:
             while True:
-                event: Event = await asyncio.wait_for(anext(events), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):  # wait_for of 3.11 may swallow a cancellation
+                    event: Event = await anext(events)
                 stale = event.kind in (EventKind.RESET, EventKind.SERVICE_STATE)
                 if event.kind is EventKind.RESET:
                     self._last_seq = None
@@ -327,3 +327,10 @@ async def _end(one: Subscription, feed: Feed | None) -> None:
     await one.end()
     if feed is not None:
         await feed.end()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it is done: libraries have been seen to swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
