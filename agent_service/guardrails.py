@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from agent_service.models import Guardrails, Point
 
 
-def allows(point: Point, guardrails: Guardrails) -> bool:
-    """Return whether ``point`` may be measured."""
-    return not _violated(point, guardrails)
+def why_not(point: Point, guardrails: Guardrails) -> str:
+    """Return each rule that forbids to measure ``point``, in one line; an empty text when none does."""
+    return "; ".join(f"{one.field}: {one.message}" for one in _violated(point, guardrails))
 
 
 def check(point: Point, guardrails: Guardrails) -> None:
@@ -26,8 +26,7 @@ def check(point: Point, guardrails: Guardrails) -> None:
         The limits; an actuator without bounds is free.
     """
     if violated := _violated(point, guardrails):
-        said = "; ".join(f"{one.field}: {one.message}" for one in violated)
-        raise OutOfBounds(said, errors=violated)
+        raise OutOfBounds(why_not(point, guardrails), errors=violated)
 
 
 def _violated(point: Point, guardrails: Guardrails) -> list[FieldError]:

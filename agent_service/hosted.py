@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from agent_service import agent_types, guardrails, outcomes
 from agent_service.adapters.optimizer import OptimizerAdapter, Traits, View
@@ -25,13 +25,12 @@ from agent_service.points import TAKES_OUTCOME
 from agent_service.replay import facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from agent_service.agent_record import AgentRecord
     from agent_service.models import AgentSpec, AgentStatus
     from agent_service.protocols import AgentHandle, Executor, Journal
-
-_ENDING: Final = frozenset({AgentState.STOPPING, AgentState.STOPPED})
+    from agent_service.runs import Run
 
 
 class HostedAgent:
@@ -50,6 +49,7 @@ class HostedAgent:
     def __init__(self, record: AgentRecord, *, journal: Journal, executor: Executor) -> None:
         self.record = record
         self.wake = asyncio.Event()
+        self.unevaluated: dict[str, Run] = {}
         self.stop_reason: str | None = None
         self.fault: ServiceError | None = None
         self.traits = Traits()
@@ -58,6 +58,7 @@ class HostedAgent:
         self._executor = executor
         self._handle: AgentHandle | None = None
         self._turn = asyncio.Lock()
+        self._states = asyncio.Lock()
         self._fates = asyncio.Lock()
         self._status: bytes | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -114,18 +115,32 @@ class HostedAgent:
         IllegalTransition
             When the state machine has no such transition.
         """
-        check_agent(self.record.state, state)
+        async with self._states:
+            await self._become(state, reason, **more)
+
+    async def become_from(
+        self, states: Collection[AgentState], state: AgentState, reason: str | None = None, **more: Any
+    ) -> bool:
+        """Write that the agent is in ``state`` now, if it still is in one of ``states``; return whether it was."""
+        async with self._states:
+            if self.record.state not in states:
+                return False
+            await self._become(state, reason, **more)
+            return True
+
+    async def _become(self, state: AgentState, reason: str | None, **more: Any) -> None:
+        if not more.get("removed"):  # a removal is the end in any state
+            check_agent(self.record.state, state)
         await self._journal.append(EventKind.AGENT_STATE, self.name, {"state": state, "reason": reason, **more})
 
     async def failed(self, error: ServiceError, *, during: str) -> None:
         """Write the fact that the agent failed, and discard its brain; does nothing when it is ending anyway."""
         await self.discard()
-        if self.record.state in _ENDING or self.record.state is AgentState.FAILED:
-            return
         self.fault = error
         trace = error.traceback if isinstance(error, AgentFault) else None
         told = {"code": error.code, "message": f"{during}: {error.detail}", "traceback": trace}
-        await self.become(AgentState.FAILED, f"{during} failed: {error.detail}", error=told)
+        alive = (AgentState.STARTING, AgentState.RUNNING, AgentState.PAUSED)
+        await self.become_from(alive, AgentState.FAILED, f"{during} failed: {error.detail}", error=told)
 
     async def advance(self, suggestion_id: str, state: SuggestionState, **data: Any) -> Suggestion:
         """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
@@ -155,32 +170,37 @@ class HostedAgent:
 
     # the brain ----------------------------------------------------------------------------------------------------
 
-    async def build(self, config: Mapping[str, Any] | None = None) -> None:
+    async def build(self, *, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
         """Build the brain where it will live, and bring it to where the journal says it was.
 
         Parameters
         ----------
         config
             Another configuration than the record's, to try it before it becomes a fact.
+        fact
+            What to write when the brain is there, before it is taken: the change of the configuration.
 
         Raises
         ------
         AgentFault, DeadlineExceeded
             When the brain cannot be built or replayed; the present one, if any, stays then.
         """
-        spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
-        deadline = spec.timeouts.suggest
-
-        def make() -> object:
-            brain = agent_types.resolve(spec.type).build(spec)
-            evaluate = outcomes.load_function(spec.evaluate) if spec.evaluate else None
-            return OptimizerAdapter(brain, spec=spec, evaluate=evaluate)
-
         async with self._turn:
+            spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
+            deadline = spec.timeouts.suggest
+
+            def make() -> object:
+                brain = agent_types.resolve(spec.type).build(spec)
+                evaluate = outcomes.load_function(spec.evaluate) if spec.evaluate else None
+                return OptimizerAdapter(brain, spec=spec, evaluate=evaluate)
+
             handle = await self._executor.start(make, name=self.name, timeout_s=deadline)
             try:
-                view: View = await handle.call("replay", facts_of(self.record), timeout_s=deadline)
+                facts = facts_of(self.record, config=config)
+                view: View = await handle.call("replay", facts, timeout_s=deadline)
                 traits: Traits = await handle.call("traits", timeout_s=deadline)
+                if fact is not None:
+                    await self.configured(**fact)
             except BaseException:
                 await handle.close()
                 raise
@@ -210,17 +230,26 @@ class HostedAgent:
         by
             ``loop`` or ``person``: the loop submits only its own.
         approve
-            Whether those that the guardrails allow are ``approved`` with the same commit.
+            Whether those that the guardrails allow are ``approved`` at once; the others are ``rejected`` in any case.
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
         async with self._turn:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
-            if approve:
-                allowed = [one for one in proposals if guardrails.allows(one.point, self.spec.guardrails)]
-                told += [{"id": one.id, "state": SuggestionState.APPROVED} for one in allowed]
+            forbidden = {
+                one.id: why for one in proposals if (why := guardrails.why_not(one.point, self.spec.guardrails))
+            }
+            for one in proposals:
+                if one.id in forbidden:
+                    why = {"reason": forbidden[one.id], "fault": by == "loop"}
+                    told.append({"id": one.id, "state": SuggestionState.REJECTED, **why})
+                elif approve:
+                    told.append({"id": one.id, "state": SuggestionState.APPROVED})
             await asyncio.gather(*(self._journal.post(EventKind.SUGGESTION_STATE, self.name, one) for one in told))
+            if forbidden:
+                points = [{**one.point, ID_KEY: one.id} for one in proposals if one.id in forbidden]
+                view = await self._call("fail", points, timeout_s=self.spec.timeouts.ingest)
         self._remember(view)
         return [self.record.suggestions[one.id] for one in proposals]
 
@@ -236,6 +265,11 @@ class HostedAgent:
         """
         told = [one[ID_KEY] for one in points if one.get(ID_KEY)]
         async with self._turn:
+            # looked at again, for this may have waited: an outcome is told once
+            if run_uids and self.record.ingested_runs.issuperset(run_uids):
+                return 0
+            if closed := [one for one in told if self.suggestion(one).state not in TAKES_OUTCOME]:
+                raise Conflict(f"suggestion {closed[0]} takes no outcome any more; it is decided")
             view: View = await self._call("ingest", points, timeout_s=self.spec.timeouts.ingest)
             best = [one.model_dump(mode="json") for one in view.best]
             fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
@@ -280,7 +314,12 @@ class HostedAgent:
         """
         async with self._turn:
             handle = self._alive()
-            return await handle.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
+            try:
+                return await handle.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
+            except AgentFault as error:
+                if self._handle is not handle:
+                    raise Conflict(f"agent {self.name!r} was stopped during evaluate") from error
+                raise
 
     async def report(self) -> Report:
         """Ask the brain what it thinks, and write it down.

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class SqlJournal:
         asyncio.Future
             Done when the fact is committed and applied, or with `BackendUnavailable`.
         """
-        text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+        text = _encoded(data)
         if self._thread is None or self._loop is None:
             raise BackendUnavailable("the journal is closed; the service is stopping")
         pending = _Pending(utcnow(), agent, kind, data, text, self._loop.create_future())
@@ -288,6 +288,16 @@ class _Writer:
         if connection is not None:
             with contextlib.suppress(SQLAlchemyError):
                 connection.close()
+
+
+def _encoded(data: dict[str, Any]) -> str:
+    """Return a fact's data as JSON, or raise `InvalidInput`: what cannot be told to everybody is no fact."""
+    try:
+        text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text.encode("utf-8")
+    except ValueError as error:  # a lone surrogate too
+        raise InvalidInput(f"this cannot be written as JSON in UTF-8: {error}") from None
+    return text
 
 
 def read_facts(path: Path, *, after: int = 0, limit: int = 1000) -> list[Event]:

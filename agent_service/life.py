@@ -7,15 +7,27 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from agent_service import live
-from agent_service.errors import BackendUnavailable, Conflict, ServiceError
+from agent_service.config import field_errors, sentence
+from agent_service.errors import (
+    BackendUnavailable,
+    Conflict,
+    IllegalTransition,
+    InvalidConfig,
+    NotFound,
+    ServiceError,
+)
 from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.models import AgentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from agent_service.hosted import HostedAgent
     from agent_service.loop import AgentLoop
+    from agent_service.models import AgentPatch
     from agent_service.plan_queue import PlanQueue
     from agent_service.runs import Run
 
@@ -25,7 +37,7 @@ ANSWER_WITHIN_S: Final = 10.0
 _log = logging.getLogger(__name__)
 _A = AgentState
 ALIVE: Final = frozenset({_A.STARTING, _A.RUNNING, _A.PAUSED})
-_ENDING: Final = frozenset({_A.STOPPING, _A.STOPPED, _A.FAILED})
+_REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 
 
 class AgentLife:
@@ -59,11 +71,20 @@ class AgentLife:
         self._commands = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._building: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._patching = asyncio.Lock()
+        self._removed = False
+        self._called_off = False
 
     @property
     def state(self) -> AgentState:
         """The agent's state."""
         return self.agent.record.state
+
+    @property
+    def passing(self) -> bool:
+        """Whether it is between two states: starting, stopping, or about to start."""
+        return self._beginning is not None or self.state in (_A.STARTING, _A.STOPPING)
 
     # commands -----------------------------------------------------------------------------------------------------
 
@@ -77,50 +98,91 @@ class AgentLife:
         AgentFault, DeadlineExceeded
             The brain could not be built within the time of an answer.
         """
-        async with self._commands:
-            require(Command.START, self.state, name=self.agent.name)
-            await self._begin(paused=paused)
+        async with self._command(Command.START):
+            self._check_start()
+            self._begin_when_free(paused=paused)
         await self._answer()
 
     async def pause(self) -> None:
         """Let the current run finish, and submit nothing more."""
-        async with self._commands:
-            require(Command.PAUSE, self.state, name=self.agent.name)
+        async with self._command(Command.PAUSE):
             await self.agent.become(_A.PAUSED, "paused by a person")
 
     async def resume(self) -> None:
         """Go on after a pause."""
-        async with self._commands:
-            require(Command.RESUME, self.state, name=self.agent.name)
+        async with self._command(Command.RESUME):
             self._queue.refuse_held()
             await self.agent.become(_A.RUNNING)
 
     async def stop(self, reason: str = "stopped by a person") -> None:
         """Let the current run finish, abandon a call of the brain under way, and stop."""
-        async with self._commands:
-            require(Command.STOP, self.state, name=self.agent.name)
+        async with self._command(Command.STOP):
             await self._end(reason)
         await self._answer()
 
     async def restart(self) -> None:
         """Stop if need be, rebuild the brain by replay, and run again."""
-        async with self._commands:
-            require(Command.RESTART, self.state, name=self.agent.name)
-            self._queue.refuse_held()
-            self._refuse_done()
-            live.require(self.agent.spec.type, self.agent.spec.evaluate)  # before anything is ended
+        async with self._command(Command.RESTART):
+            self._check_start()
             if self.state in ALIVE:
                 await self._end("restarting")
-            await self._begin()
+            self._begin_when_free()
         await self._answer()
+
+    async def remove(self) -> None:
+        """Remove an agent that is at rest; its history stays in the journal and the catalogue."""
+        async with self._command(Command.DELETE):
+            agent = self.agent
+            self._queue.withdraw(agent.name, "not measured: the agent was removed")
+            for left in list(agent.record.open.values()):
+                with contextlib.suppress(IllegalTransition):  # its run ended meanwhile
+                    await agent.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
+            await agent.discard()
+            self._removed = True
+            await agent.become_from({self.state}, self.state, removed=True)
+
+    async def patch(self, change: AgentPatch, *, check: Callable[[AgentSpec], Awaitable[None]]) -> None:
+        """Change the agent: configuration by rebuilding the brain, loop and guardrails at once.
+
+        Parameters
+        ----------
+        change
+            What to change.
+        check
+            Awaited with the new specification when its configuration changed; raises `InvalidInput`.
+
+        Raises
+        ------
+        InvalidConfig
+            The result would not be valid; says which field and why.
+        Conflict
+            The agent is between two states, or was stopped meanwhile.
+        AgentFault
+            The brain cannot be built with this configuration; the present one stays.
+        """
+        agent = self.agent
+        async with self._patching:
+            spec = patched(agent.spec, change)
+            if change.config is not None:
+                await check(spec)
+                if self.state in (_A.STARTING, _A.STOPPING):
+                    raise Conflict(f"agent {agent.name!r} is {self.state}; change its config when that is done")
+            told = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
+            if change.config is None or self.state not in ALIVE:
+                await agent.configured(**told)
+                return
+            self._building = asyncio.ensure_future(agent.build(config=spec.config, fact=told))
+            await asyncio.wait({self._building})
+            if self._building.cancelled():
+                raise Conflict(f"agent {agent.name!r} was stopped while its config changed; nothing is changed")
+            self._building.result()
 
     async def follow_hold(self, *, held: bool, reason: str) -> None:
         """Pause while the queue is held; go on when it no longer is, unless a person paused the agent too."""
-        async with self._commands:
-            if held and self.state is _A.RUNNING:
-                await self.agent.become(_A.PAUSED, reason, held=True)
-            elif not held and self.state is _A.PAUSED and self.agent.record.held:
-                await self.agent.become(_A.RUNNING)
+        if held:
+            await self.agent.become_from({_A.RUNNING}, _A.PAUSED, reason, held=True)
+        elif self.agent.record.held:
+            await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
 
     async def recover(self) -> None:
         """Come back after the service ended, if the agent was alive then.
@@ -148,24 +210,54 @@ class AgentLife:
         """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
         if self.loop is not None:
             self.loop.stopping = True
+            self.loop.hurry()
         await self.agent.discard()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        tasks = {one for one in (self._beginning, self._building, self._task) if one is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     # how ----------------------------------------------------------------------------------------------------------
 
-    async def _begin(self, *, paused: bool = False) -> None:
+    @contextlib.asynccontextmanager
+    async def _command(self, command: Command) -> AsyncGenerator[None]:
+        """Hold off other commands; raise unless this one is legal now."""
+        async with self._commands:
+            if self._removed:
+                raise NotFound(f"agent {self.agent.name!r} was removed meanwhile")
+            if self._beginning is None:
+                require(command, self.state, name=self.agent.name)
+            elif command is not Command.STOP:
+                raise IllegalTransition(
+                    f"agent {self.agent.name!r} is about to start; stop it, or wait", legal=["stop"]
+                )
+            yield
+
+    def _check_start(self) -> None:
         self._queue.refuse_held()
         self._refuse_done()
         live.require(self.agent.spec.type, self.agent.spec.evaluate)
-        if self._task is not None:
-            await asyncio.wait({self._task})
-        await self.agent.become(_A.STARTING)
-        if paused:
-            self._spawn(_A.PAUSED, "started paused; resume it to go on")
-        else:
-            self._spawn(_A.RUNNING)
+
+    def _begin_when_free(self, *, paused: bool = False) -> None:
+        """Start when the task of the life before has ended: its run may be under way still."""
+        self._called_off = False
+        self._beginning = asyncio.create_task(self._begin(self._task, paused=paused), name=f"begin:{self.agent.name}")
+
+    async def _begin(self, earlier: asyncio.Task[None] | None, *, paused: bool) -> None:
+        try:
+            if earlier is not None:
+                await asyncio.wait({earlier})
+            if self._called_off or not await self.agent.become_from(_REST, _A.STARTING):
+                return
+            self._spawn(_A.PAUSED, "started paused; resume it to go on") if paused else self._spawn(_A.RUNNING)
+            if self._called_off:
+                await self._end("stopped by a person")
+        except BackendUnavailable as error:
+            self.agent.fault = error
+        finally:
+            self._beginning = None
+            self.agent.touched()
 
     def _spawn(self, then: AgentState, reason: str | None = None, *, held: bool = False) -> None:
         self.loop = self._make_loop(self.agent)
@@ -184,8 +276,9 @@ class AgentLife:
             if not building.cancelled():
                 building.result()
                 await self._warm_start(loop)
-                if self.state is _A.STARTING:
-                    await self.agent.become(then, reason, held=held)
+                if self._queue.held and then is _A.RUNNING:
+                    then, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
+                await self.agent.become_from({_A.STARTING}, then, reason, held=held)
                 why = await loop.run()
         except ServiceError as error:
             await self._note_failure(error)
@@ -196,17 +289,19 @@ class AgentLife:
             building.cancel()
             self.loop = None
         try:
-            if why is not None and self.state not in _ENDING:
-                await self.agent.become(_A.STOPPING, why)
-            if self.state is _A.STOPPING:
-                await self.agent.discard()
-                await self.agent.become(_A.STOPPED, self.agent.record.reason)
+            if why is not None:
+                await self.agent.become_from(ALIVE, _A.STOPPING, why)
+            await self._sweep()
         except BackendUnavailable as error:
             _log.error("the end of agent %s could not be written: %s", self.agent.name, error.detail)
 
+    async def _sweep(self) -> None:
+        """End a stopping: whoever comes last, the loop or the command, writes it."""
+        if self.state is _A.STOPPING:
+            await self.agent.discard()
+            await self.agent.become_from({_A.STOPPING}, _A.STOPPED, self.agent.record.reason)
+
     async def _note_failure(self, error: ServiceError) -> None:
-        if self.state in _ENDING:
-            return
         with contextlib.suppress(BackendUnavailable):  # logged by the journal
             await self.agent.failed(error, during=str(self.state))
 
@@ -216,20 +311,26 @@ class AgentLife:
                 await loop.take_past_run(await self._documents(uid))
 
     async def _end(self, reason: str) -> None:
+        if self._beginning is not None and self.state not in ALIVE:
+            self._called_off = True
+            return
         await self.agent.become(_A.STOPPING, reason)
         if self._building is not None:
             self._building.cancel()
         if self.loop is not None:
             self.loop.stopping = True
+            self.loop.hurry()
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.abandon_call()
         self.agent.wake.set()
+        if self._task is None or self._task.done():
+            await self._sweep()
 
     async def _answer(self) -> None:
         """Wait a while for a transition to be done; raise the agent's fault if that was the end of it."""
         clock = asyncio.get_running_loop()
         deadline = clock.time() + ANSWER_WITHIN_S
-        while self.state in (_A.STARTING, _A.STOPPING) and (left := deadline - clock.time()) > 0:
+        while self.passing and (left := deadline - clock.time()) > 0:
             await asyncio.wait({self.agent.changed()}, timeout=left)
         if self.state is _A.FAILED and self.agent.fault is not None:
             raise self.agent.fault
@@ -241,3 +342,25 @@ class AgentLife:
                 f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs with PATCH first",
                 legal=legal_commands(self.state),
             )
+
+
+def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
+    """Return what an agent would be after a change.
+
+    Raises
+    ------
+    InvalidConfig
+        It would not be valid; says which field and why.
+    """
+    try:
+        return AgentSpec.model_validate(
+            {
+                **spec.model_dump(),
+                "config": spec.config if change.config is None else change.config,
+                "loop": {**spec.loop.model_dump(), **(change.loop or {})},
+                "guardrails": {**spec.guardrails.model_dump(), **(change.guardrails or {})},
+            }
+        )
+    except ValidationError as error:
+        found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        raise InvalidConfig(sentence(found), errors=found) from None

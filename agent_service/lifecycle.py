@@ -99,7 +99,7 @@ _CLOSED_BY: Final = frozenset({_S.EXPIRED, _S.FAILED, _S.ABANDONED, _S.INGESTED}
 SUGGESTION_TRANSITIONS: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
     _S.PROPOSED: frozenset({_S.APPROVED, _S.REJECTED, *_CLOSED_BY}),
     _S.APPROVED: frozenset({_S.SUBMITTED, _S.REJECTED, *_CLOSED_BY}),
-    _S.SUBMITTED: frozenset({_S.RUNNING, *_CLOSED_BY}),
+    _S.SUBMITTED: frozenset({_S.RUNNING, _S.APPROVED, *_CLOSED_BY}),  # approved again: withdrawn before it began
     _S.RUNNING: frozenset({_S.MEASURED, *_CLOSED_BY}),
     _S.MEASURED: frozenset({_S.INGESTED, _S.FAILED, _S.ABANDONED}),
     _S.INGESTED: frozenset(),

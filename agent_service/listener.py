@@ -33,6 +33,10 @@ class Expectation:
         self.finished: asyncio.Future[Run] = loop.create_future()
         self._listener = listener
 
+    def is_its(self, uid: str) -> bool:
+        """Return whether a run is the first that began for the suggestion: only that one counts."""
+        return self.started.done() and not self.started.cancelled() and self.started.result() == uid
+
     def __enter__(self) -> Self:
         self._listener.expected[self.suggestion_id] = self
         return self
@@ -91,7 +95,7 @@ class Listener:
         suggestion_id = _suggestion_of(run.start)
         expected = self.expected.get(suggestion_id)
         owner: Callable[[Run], None] | None = None
-        if expected is not None and not expected.finished.done():
+        if expected is not None and not expected.finished.done() and expected.is_its(run.uid):
             expected.finished.set_result(run)
         elif suggestion_id and (owner := self._late(suggestion_id)) is not None:
             owner(run)

@@ -8,6 +8,7 @@ the last is ingested.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,9 @@ from agent_service import guardrails, outcomes
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
+    Conflict,
     DeadlineExceeded,
+    IllegalTransition,
     InvalidInput,
     NotFound,
     OutOfBounds,
@@ -24,7 +27,7 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.lifecycle import AgentState, SuggestionState
-from agent_service.models import ID_KEY, EventKind
+from agent_service.models import ID_KEY, EventKind, QueueState
 from agent_service.protocols import PlanOrder
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ class AgentLoop:
         self._journal = journal
         self._archived = archived
         self._inbox: deque[Run] = deque()
+        self._silent_at: int | None = None
         self._pending_outcomes: set[asyncio.Task[None]] = set()
 
     def take_run(self, run: Run) -> None:
@@ -97,29 +101,54 @@ class AgentLoop:
         finally:
             await self._settle_outcomes(quietly=True)
 
+    def hurry(self) -> None:
+        """Give up waiting for outcomes that take long: their runs are kept for the next start."""
+        for task in self._pending_outcomes:
+            task.cancel()
+
     # the cycle ----------------------------------------------------------------------------------------------------
 
     async def _drive(self) -> str | None:
         agent, record = self._agent, self._agent.record
-        for left in record.open_in(_S.MEASURED):  # measured before a stop or a crash, not ingested yet
-            await self._ingest(left.id, {**left.point, **(left.outcome or {})}, run_uid=left.run_uid)
+        await self._take_leftovers()
         while not self.stopping and record.state in (AgentState.RUNNING, AgentState.PAUSED):
             agent.wake.clear()
             if record.state is AgentState.PAUSED:
                 await agent.wake.wait()
-            elif self._inbox:
-                await self._take_foreign(self._inbox.popleft())
-            elif (limit := self._limit()) and not self._pending_outcomes:
-                return limit
-            elif not limit and (approved := record.open_in(_S.APPROVED)):
-                await self._measure(approved[0])
-            elif self._pending_outcomes:
-                await self._settle_outcomes()
-            elif agent.stop_reason:
-                return agent.stop_reason
-            elif self._awaits_approval() or not await self._propose():
-                await self._wait()
+            elif self._sink.status.state is QueueState.HELD:
+                await agent.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
+            elif ending := await self._step():
+                return ending
         return None
+
+    async def _step(self) -> str | None:
+        """Do what is next; return why the agent is to stop, if it is."""
+        limit = self._limit()
+        if self._inbox:
+            await self._take_foreign(self._inbox.popleft())
+        elif limit and not self._pending_outcomes:
+            return limit
+        elif not limit and (approved := self._agent.record.open_in(_S.APPROVED)):
+            await self._measure(approved[0])
+        elif self._pending_outcomes:
+            await self._settle_outcomes()
+        elif self._agent.stop_reason:
+            return self._agent.stop_reason
+        elif left := self._unapproved():
+            await self._approve(left)
+        elif self._awaits_approval() or self._has_nothing_new() or not await self._propose():
+            await self._wait()
+        return None
+
+    async def _take_leftovers(self) -> None:
+        """Ingest what was measured before a stop or a crash."""
+        agent = self._agent
+        for left in agent.record.open_in(_S.MEASURED):
+            await self._ingest(left.id, {**left.point, **(left.outcome or {})}, run_uid=left.run_uid)
+        for left_id, run in list(agent.unevaluated.items()):
+            del agent.unevaluated[left_id]
+            if (left := agent.record.open.get(left_id)) is not None:
+                await self._outcome(left, run)
 
     def _limit(self) -> str | None:
         """Return which limit is reached, so that nothing more is submitted; outcomes under way count as runs."""
@@ -138,6 +167,22 @@ class AgentLoop:
         by = self._agent.record.proposed_by
         return any(by[one.id] == "loop" for one in self._agent.record.open_in(_S.PROPOSED))
 
+    def _unapproved(self) -> Suggestion | None:
+        """Return a suggestion of the loop that needs no approval (any more) and has none: after a crash, or a PATCH."""
+        if self._agent.spec.loop.approval == "required":
+            return None
+        by = self._agent.record.proposed_by
+        return next((one for one in self._agent.record.open_in(_S.PROPOSED) if by[one.id] == "loop"), None)
+
+    async def _approve(self, suggestion: Suggestion) -> None:
+        with contextlib.suppress(IllegalTransition):  # a person was quicker
+            if await self._allowed(suggestion):
+                await self._agent.advance(suggestion.id, _S.APPROVED)
+
+    def _has_nothing_new(self) -> bool:
+        """Whether the brain had nothing to suggest, and learned nothing since."""
+        return self._silent_at == self._agent.record.ingests
+
     async def _propose(self) -> bool:
         """Ask the brain for the next batch; False when it has nothing to say now."""
         agent, spec = self._agent, self._agent.spec
@@ -150,9 +195,7 @@ class AgentLoop:
         if not batch and spec.listen == "own":
             agent.stop_reason = "the agent has nothing more to suggest"
             return True
-        for suggestion in batch:
-            if suggestion.state is _S.PROPOSED:
-                await self._allowed(suggestion)
+        self._silent_at = None if batch else agent.record.ingests
         return bool(batch)
 
     async def _wait(self) -> None:
@@ -171,6 +214,10 @@ class AgentLoop:
 
     async def _measure(self, suggestion: Suggestion) -> None:
         """Submit an approved suggestion and wait until its plan ended; its outcome is taken in the background."""
+        with contextlib.suppress(IllegalTransition):  # somebody else decided: rejected, or ingested by hand
+            await self._measure_approved(suggestion)
+
+    async def _measure_approved(self, suggestion: Suggestion) -> None:
         agent = self._agent
         if not await self._allowed(suggestion):
             return
@@ -178,13 +225,11 @@ class AgentLoop:
             await agent.advance(suggestion.id, _S.SUBMITTED)
             try:
                 result = await self._submit(suggestion, expected)
-            except QueueHeld as error:
-                await self._fail(suggestion, error.detail, fault=False)
+            except QueueHeld:  # it fell between our look and the submission
+                await agent.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
                 return
             if result.exit_status != "success":
-                fate = _S.EXPIRED if result.exit_status == "expired" else _S.FAILED
-                why, fault = result.reason or result.exit_status, result.exit_status == "fail"
-                await self._fail(suggestion, why, fault=fault, fate=fate)
+                await self._close(suggestion, result)
                 return
             try:
                 run = await asyncio.wait_for(expected.finished, STOP_DOCUMENT_TIMEOUT_S)
@@ -231,6 +276,17 @@ class AgentLoop:
             await asyncio.wait({*futures, waking}, return_when=asyncio.FIRST_COMPLETED)
             waking.cancel()
 
+    async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
+        """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
+        expired = result.exit_status == "expired"
+        asked = result.exit_status == "abort" and result.asked
+        await self._fail(
+            suggestion,
+            result.reason or result.exit_status,
+            fault=not (expired or asked),
+            fate=_S.EXPIRED if expired else _S.FAILED,
+        )
+
     async def _fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:
         if self._agent.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
             await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
@@ -243,6 +299,9 @@ class AgentLoop:
         except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
             await self._fail(suggestion, error.detail)
             return
+        except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start
+            agent.unevaluated[suggestion.id] = run
+            raise
         if agent.suggestion(suggestion.id).state is not _S.RUNNING:
             return  # somebody ingested it by hand meanwhile
         measured = asyncio.ensure_future(agent.advance(suggestion.id, _S.MEASURED, outcome=outcome))
@@ -278,7 +337,7 @@ class AgentLoop:
         tasks, self._pending_outcomes = self._pending_outcomes, set()
         results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
         for error in results:
-            if isinstance(error, BaseException) and not (quietly and isinstance(error, ServiceError)):
+            if isinstance(error, Exception) and not (quietly and isinstance(error, ServiceError)):
                 raise error
 
     # other runs ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from agent_service.errors import BackendUnavailable, QueueHeld
+from agent_service.errors import BackendUnavailable, Conflict, QueueHeld
 from agent_service.models import EventKind, QueueState
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class PlanQueue:
         self._journal = journal
         self._on_hold = on_hold
         self._held = False
-        self._last_reason: str | None = None
+        self._last_state = QueueState.IDLE
+        self._last_reason = ""
         self._told: asyncio.Task[None] | None = None
 
     @property
@@ -55,14 +56,18 @@ class PlanQueue:
             )
 
     def apply(self, event: Event) -> None:
-        """Take a fact about the queue in, so that a hold survives a restart of the service."""
-        self._last_reason = str(event.data.get("reason")) if event.data.get("state") == QueueState.HELD else None
+        """Take a fact about the queue in, so that a hold and a pause survive a restart of the service."""
+        if event.data.get("command") in ("pause", "resume", "abort"):
+            self._last_state = QueueState(str(event.data["state"]))
+            self._last_reason = str(event.data.get("reason") or "aborted")
 
-    def start(self) -> None:
-        """Begin to take plans; held, if the journal says so."""
+    async def start(self) -> None:
+        """Begin to take plans; held or paused, if the journal says so."""
         self.sink.start(self._changed)
-        if self._last_reason is not None:
+        if self._last_state is QueueState.HELD:
             self.sink.latch(self._last_reason)
+        elif self._last_state is QueueState.PAUSED:
+            await self.sink.pause()
 
     async def pause(self) -> None:
         """Pause the plan under way at its next checkpoint, and hold back the next ones."""
@@ -95,6 +100,10 @@ class PlanQueue:
             When this service moves nothing itself.
         """
         self.refuse_held()
+        if self.status.state is QueueState.PAUSED:
+            raise Conflict(
+                "the plan queue is paused, so nothing can move now; resume the queue first", legal=["resume"]
+            )
         if self.sink.kind == "claim":  # it can only say so: nothing moves that would have to be written first
             await self.sink.move(point)
         fact = {"command": "move", "point": point, "state": self.status.state, "reason": None}
@@ -104,7 +113,7 @@ class PlanQueue:
             raise BackendUnavailable(f"the move failed: {result.reason}")
 
     async def _fact(self, command: str, reason: str | None) -> None:
-        data = {"command": command, "state": self.status.state, "reason": reason}
+        data = {"command": command, "state": self.status.state, "reason": reason or self.status.reason}
         await self._journal.append(EventKind.QUEUE_STATE, None, data)
 
     def _changed(self) -> None:

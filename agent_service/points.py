@@ -45,7 +45,11 @@ def complete(
     NotFound, Conflict
         ``_id`` is no suggestion of this agent, or its fate is final.
     """
-    return [_complete(f"points.{i}", dict(point), spec, suggestions) for i, point in enumerate(points)]
+    found = [_complete(f"points.{i}", dict(point), spec, suggestions) for i, point in enumerate(points)]
+    ids = [one[ID_KEY] for one in found if ID_KEY in one]
+    if len(set(ids)) < len(ids):
+        raise InvalidPoint("two of the points have the same _id; a suggestion has one outcome")
+    return found
 
 
 def _complete(

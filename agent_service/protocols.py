@@ -184,11 +184,14 @@ class PlanResult:
         One line that says why, empty after a success.
     run_uids
         Uids of the runs it made, in order; empty when it failed before its first start document.
+    asked
+        Whether a person or the service asked for an ``abort``; one that came by itself counts as a failure.
     """
 
     exit_status: str
     reason: str = ""
     run_uids: tuple[str, ...] = ()
+    asked: bool = True
 
 
 class PlanSink(Protocol):

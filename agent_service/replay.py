@@ -9,7 +9,7 @@ from agent_service.lifecycle import SuggestionState
 from agent_service.models import ID_KEY, EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from agent_service.agent_record import AgentRecord
     from agent_service.models import Event
@@ -19,8 +19,16 @@ _WITHOUT_OUTCOME: Final = frozenset(
 )
 
 
-def facts_of(record: AgentRecord) -> list[Fact]:
-    """Return what happened to an agent's brain, in the order in which it happened."""
+def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) -> list[Fact]:
+    """Return what happened to an agent's brain, in the order in which it happened.
+
+    Parameters
+    ----------
+    record
+        The agent.
+    config
+        A new configuration: what it names is no longer what a variable was set to before.
+    """
     facts: list[Fact] = []
     batch: list[Event] = []
     for event in record.facts:
@@ -36,13 +44,19 @@ def facts_of(record: AgentRecord) -> list[Fact]:
             facts.append(IngestFact(points=tuple(data["points"])))
         elif event.kind is EventKind.CONFIG and "variable" in data:
             facts.append(VariableFact(name=data["variable"], value=data["value"]))
+        elif event.kind is EventKind.CONFIG and "config" in data:
+            facts = _without_variables(facts, data["config"])
         elif state in _WITHOUT_OUTCOME:
             point = {**record.suggestions[data["id"]].point, ID_KEY: data["id"]}
             facts.append(FailFact(points=(point,)))
         elif state == SuggestionState.APPROVED and "point" in data:
             facts.append(EditFact(id=data["id"], point=data["point"]))
     facts.extend(_suggested(batch))
-    return facts
+    return _without_variables(facts, config or {})
+
+
+def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:
+    return [one for one in facts if not (isinstance(one, VariableFact) and one.name in names)]
 
 
 def _suggested(batch: list[Event]) -> Iterable[SuggestFact]:

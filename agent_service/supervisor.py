@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Final
 
 from agent_service import agent_types, guardrails, outcomes, points
 from agent_service.agent_record import AgentRecord
-from agent_service.config import field_errors, sentence
-from agent_service.errors import AlreadyExists, Conflict, InvalidConfig, NotFound
+from agent_service.errors import AlreadyExists, Conflict, NotFound
 from agent_service.hosted import HostedAgent
-from agent_service.life import ALIVE, AgentLife
+from agent_service.life import AgentLife
 from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.listener import Listener
 from agent_service.loop import TAKES_LATE_RUN, AgentLoop
@@ -30,6 +27,10 @@ if TYPE_CHECKING:
     from agent_service.models import Event
     from agent_service.protocols import Executor, Journal, PlanOrder, PlanSink
     from agent_service.runs import Run
+
+
+CHECK_WITHIN_S: Final = 60.0
+"""How long the imports of an agent's type, evaluate function and plan may take before its creation is refused."""
 
 
 class Supervisor:
@@ -148,15 +149,21 @@ class Supervisor:
             raise AlreadyExists(f"there is an agent {spec.name!r} already; choose another name, or remove that one")
         self._being_made.add(spec.name)
         try:
-            await asyncio.to_thread(self._check, spec)
+            await self._check(spec)
             data = {"state": AgentState.CREATED, "reason": None, "spec": spec.model_dump(mode="json")}
             await self._journal.append(EventKind.AGENT_STATE, spec.name, data)
         finally:
             self._being_made.discard(spec.name)
         return self.agent(spec.name)
 
-    def _check(self, spec: AgentSpec) -> None:
-        """Check what takes imports to check; in a worker thread."""
+    async def _check(self, spec: AgentSpec) -> None:
+        """Check what takes the user's imports to check: in a thread of its own, which nobody waits for for ever."""
+        checking = await self._executor.start(
+            lambda: self._check_now(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
+        )
+        await checking.close()
+
+    def _check_now(self, spec: AgentSpec) -> None:
         agent_types.resolve(spec.type).validate(spec)
         if spec.evaluate:
             outcomes.load_function(spec.evaluate)
@@ -174,35 +181,15 @@ class Supervisor:
         AgentFault
             The brain cannot be built with this configuration; the present one stays.
         """
-        agent = self.agent(name)
+        life = self.life(name)
         if patch.name is not None or patch.type is not None:
             raise Conflict("name and type of an agent cannot change; create another agent")
-        spec = _patched(agent.spec, patch)
-        changed: dict[str, Any] = {}
-        if patch.config is not None:
-            await asyncio.to_thread(self._check, spec)
-            if agent.record.state in (AgentState.STARTING, AgentState.STOPPING):
-                raise Conflict(f"agent {name!r} is {agent.record.state}; change its config when that is done")
-            if agent.record.state in ALIVE:
-                await agent.build(spec.config)
-            changed["config"] = spec.config
-        if patch.loop is not None:
-            changed["loop"] = spec.loop.model_dump(mode="json")
-        if patch.guardrails is not None:
-            changed["guardrails"] = spec.guardrails.model_dump(mode="json")
-        if changed:
-            await agent.configured(**changed)
-        return agent
+        await life.patch(patch, check=self._check)
+        return life.agent
 
     async def delete(self, name: str) -> None:
         """Remove an agent that is at rest; its history stays in the journal and the catalogue."""
-        agent = self.agent(name)
-        require(Command.DELETE, agent.record.state, name=name)
-        for left in list(agent.record.open.values()):
-            await agent.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
-        await agent.discard()
-        gone = {"state": agent.record.state, "reason": None, "removed": True}
-        await self._journal.append(EventKind.AGENT_STATE, name, gone)
+        await self.life(name).remove()
 
     # suggestions and best points ----------------------------------------------------------------------------------
 
@@ -248,6 +235,7 @@ class Supervisor:
                 legal=legal_commands(agent.record.state),
             )
         best = agent.record.best[0]
+        points.check_position(best.point, agent.spec)
         guardrails.check(best.point, agent.spec.guardrails)
         await self.queue.move(name, best.point)
         return best
@@ -304,20 +292,4 @@ class Supervisor:
         await asyncio.gather(*(life.close() for life in self.lives.values()))
 
     async def _follow_hold(self, held: bool, reason: str) -> None:  # noqa: FBT001 - a callback
-        for life in list(self.lives.values()):
-            await life.follow_hold(held=held, reason=reason)
-
-
-def _patched(spec: AgentSpec, patch: AgentPatch) -> AgentSpec:
-    try:
-        return AgentSpec.model_validate(
-            {
-                **spec.model_dump(),
-                "config": spec.config if patch.config is None else patch.config,
-                "loop": {**spec.loop.model_dump(), **(patch.loop or {})},
-                "guardrails": {**spec.guardrails.model_dump(), **(patch.guardrails or {})},
-            }
-        )
-    except ValidationError as error:
-        found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
-        raise InvalidConfig(sentence(found), errors=found) from None
+        await asyncio.gather(*(life.follow_hold(held=held, reason=reason) for life in self.lives.values()))

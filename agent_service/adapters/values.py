@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from agent_service.models import ID_KEY, BestPoint
+from agent_service.models import ID_KEY, BestPoint, utf8
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent_service.models import Point
 
 _MISSING = object()
+_TRIPLE = 3
 
 
 def json_safe(value: object) -> JsonValue:
@@ -33,19 +34,19 @@ def json_safe(value: object) -> JsonValue:
         case None | bool():
             result = value
         case str() | int():  # subclasses too: an enum's member becomes its value
-            result = str.__str__(value) if isinstance(value, str) else int(value)
+            result = utf8(str.__str__(value)) if isinstance(value, str) else int(value)
         case float():
             result = float(value) if math.isfinite(value) else None
         case BaseModel():
             result = json_safe(value.model_dump())
         case Mapping():
-            result = {str(key): json_safe(one) for key, one in cast("Mapping[object, object]", value).items()}
+            result = {utf8(str(key)): json_safe(one) for key, one in cast("Mapping[object, object]", value).items()}
         case list() | tuple() | set() | frozenset():
             result = [json_safe(one) for one in cast("list[object]", value)]
         case _ if callable(tolist := getattr(value, "tolist", None)):
             result = json_safe(tolist())
         case _:
-            result = repr(value)
+            result = utf8(repr(value))
     return result
 
 
@@ -85,7 +86,7 @@ def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[t
     return found
 
 
-def best_parts(entry: object) -> tuple[object, Mapping[str, object], Mapping[str, object]]:
+def best_parts(entry: Any) -> tuple[object, Mapping[str, object], Mapping[str, object]]:
     """Return ``(id, point, outcome)`` of an item of ``get_best_points``.
 
     Raises
@@ -93,15 +94,11 @@ def best_parts(entry: object) -> tuple[object, Mapping[str, object], Mapping[str
     ValueError
         When it is no such triple.
     """
-    parts: list[Any] = list(cast("Sequence[Any]", entry)) if isinstance(entry, Sequence) else []
-    match parts:
-        case [brain_id, Mapping() as point, Mapping() as outcome]:
-            return brain_id, cast("Mapping[str, object]", point), cast("Mapping[str, object]", outcome)
-        case _:
-            kind = type(entry).__name__
-            raise ValueError(
-                f"get_best_points returned a list with a {kind} in it; return (_id, point, outcome) for each"
-            )
+    parts: list[Any] = [*entry] if isinstance(entry, Sequence) else []  # pyright: ignore[reportUnknownArgumentType]
+    if len(parts) != _TRIPLE or [type(one) for one in parts[1:] if not isinstance(one, Mapping)]:
+        kind = type(cast("object", entry)).__name__
+        raise ValueError(f"get_best_points returned a list with a {kind} in it; return (_id, point, outcome) for each")
+    return parts[0], parts[1], parts[2]
 
 
 def best_point(

@@ -14,7 +14,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import AgentFault, DeadlineExceeded, ServiceError
-from agent_service.models import utcnow
+from agent_service.models import utcnow, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,9 +142,12 @@ def fault(error: BaseException) -> AgentFault:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("agent_service.executors"):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    line = " ".join(str(error).split())
+    try:
+        line = " ".join(str(error).split())
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception as second:  # noqa: BLE001 - even its message may raise
+        line, text = f"and its message could not be made ({type(second).__name__})", ""
     said = f"{type(error).__name__}: {line}" if line else type(error).__name__
-    result = AgentFault(said, traceback=text)
+    result = AgentFault(utf8(said), traceback=utf8(text))
     result.__cause__ = error
     return result

@@ -26,7 +26,7 @@ from agent_service.models._agents import (
     VariableList,
     VariableValue,
 )
-from agent_service.models._base import ID_KEY, MAX_POINTS, AgentName, Answer, Finite, Point, Request, utcnow
+from agent_service.models._base import ID_KEY, MAX_POINTS, AgentName, Answer, Finite, Point, Request, utcnow, utf8
 from agent_service.models._events import DocumentBatch, DocumentsAnswer, Event, EventKind, EventList
 from agent_service.models._service import (
     ArchiveStatus,
@@ -107,4 +107,5 @@ __all__ = [
     "VariableList",
     "VariableValue",
     "utcnow",
+    "utf8",
 ]

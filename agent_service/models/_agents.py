@@ -117,6 +117,11 @@ class AgentPatch(Request):
     name: str | None = None
     type: str | None = None
 
+    @property
+    def given(self) -> set[str]:
+        """Names of what is to change."""
+        return {name for name in ("config", "loop", "guardrails") if getattr(self, name) is not None}
+
 
 class Progress(Answer):
     """Successful runs so far, and the number asked for (null: no limit)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Name of an agent: it stands in URLs, file names and start documents."""
@@ -27,12 +28,42 @@ def utcnow() -> datetime:
 
 
 class Request(BaseModel):
-    """Base of what a client sends: frozen, unknown fields refused."""
+    """Base of what a client sends: frozen, unknown fields refused, and nothing in it that JSON in UTF-8 cannot hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fits_json(cls, data: Any) -> Any:
+        refuse_unwritable(data)
+        return data
 
 
 class Answer(BaseModel):
     """Base of what the service answers: frozen, unknown fields ignored by the reader."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def utf8(text: str) -> str:
+    """Return ``text`` with what UTF-8 cannot hold (lone surrogates, from file names for example) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def refuse_unwritable(data: object) -> None:
+    """Raise ValueError, saying where, when in ``data`` is NaN, an infinity, or text that is no UTF-8."""
+    left: list[tuple[str, object]] = [("", data)]
+    while left:
+        path, one = left.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ValueError(f"{path[1:] or 'it'} is not a finite number")
+        if isinstance(one, str):
+            try:
+                one.encode("utf-8")
+            except UnicodeEncodeError:
+                raise ValueError(f"{utf8(path[1:]) or 'it'} is not valid Unicode (a lone surrogate)") from None
+        elif isinstance(one, dict):
+            for key, value in cast("dict[object, object]", one).items():
+                left += [(f"{path}.{key}", key), (f"{path}.{key}", value)]
+        elif isinstance(one, list | tuple):
+            left += [(f"{path}.{i}", value) for i, value in enumerate(cast("list[object]", one))]

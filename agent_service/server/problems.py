@@ -71,6 +71,9 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
         if error.status_code == HTTPStatus.NOT_FOUND:
             found: errors.ServiceError = errors.NotFound(f"there is nothing at {request.url.path}; /docs lists the API")
+        elif error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI: a body that no parser takes
+            found = errors.InvalidInput(str(error.detail))
+            return problem(found, request_id=request_id_of(request))
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             found = errors.InvalidInput(f"{request.method} is not possible at {request.url.path}; /docs lists the API")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 ws="none",
-                timeout_graceful_shutdown=2,
+                timeout_graceful_shutdown=1,
             )
         )
         self._service = service
@@ -105,6 +106,11 @@ def bind(config: ServiceConfig) -> socket.socket:
         The address cannot be bound.
     """
     host, port = config.service.host, config.service.port
+    if config.api_key is None and not _is_loopback(host):
+        raise UsageError(
+            f"{host} can be reached from other machines, and there is no key but one made here; set "
+            "AGENT_SERVICE_API_KEY to a key of your own, or listen on 127.0.0.1"
+        )
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # with IPPROTO_TCP asyncio sets TCP_NODELAY; without it each answer waits 40 ms
@@ -121,6 +127,13 @@ def bind(config: ServiceConfig) -> socket.socket:
         raise UsageError(f"cannot listen on {host}:{port}: {why}; choose another with --port, or --port 0") from None
     bound.set_inheritable(False)
     return bound
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refuse_in_use(config: ServiceConfig) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent_service.state_dir import StateDir
     from agent_service.supervisor import Supervisor
 
-SINK_STOPS_WITHIN_S: Final = 3.0
+SINK_STOPS_WITHIN_S: Final = 2.0
 ARCHIVE_STOPS_WITHIN_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Service:
             await asyncio.to_thread(self._spool.close_interrupted)
         loop = asyncio.get_running_loop()
         self.source.start(lambda name, doc: self._on_loop(loop, name, doc))
-        self.supervisor.queue.start()
+        await self.supervisor.queue.start()
         await self.archive.start()
         await self.journal.append(EventKind.SERVICE_STATE, None, {"state": "started", "session": self.session})
         for spec in self.config.agents:

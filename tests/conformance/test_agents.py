@@ -265,7 +265,6 @@ def test_the_report_is_fit_for_json(kind) -> None:
         ("bayes", {"bounds": {"x": [5, -5], "y": [0, 1]}}, "config.bounds.x"),
         ("bayes", {"bounds": {"x": [0, 1]}}, "config.bounds.y"),
         ("bayes", {"bounds": {"x": [0, 1], "y": [0, 1], "z": [0, 1]}}, "config.bounds.z"),
-        ("bayes", {"bounds": {"x": [0, float("nan")], "y": [0, 1]}}, "config.bounds.x.1"),
         ("bayes", {"objective": "fluks"}, "config.objective"),
         ("bayes", {"n_initial": 0}, "config.n_initial"),
         ("bayes", {"kappa": 2}, "config.kappa"),

@@ -1,6 +1,7 @@
 """Brains for tests: small, honest ones, and ones that misbehave on purpose."""
 
 import threading
+import time
 
 from agent_service import variable
 
@@ -8,13 +9,13 @@ from agent_service import variable
 class Walker:
     """Suggests x = 0, 1, 2, ... (or ``step`` apart) with y = 0; numbers its suggestions; remembers everything."""
 
-    def __init__(self, step: float = 1.0, limit: int | None = None) -> None:
+    def __init__(self, step: float = 1.0, limit: int | None = None, gain: float = 1.0) -> None:
         self.step = step
         self.limit = limit
         self.n = 0
         self.points = []
         self.failures = []
-        self._gain = 1.0
+        self._gain = gain
 
     @variable
     def gain(self):
@@ -115,6 +116,21 @@ class Slow(Walker):
         thinking.set()
         done_thinking.wait(60)
         return super().suggest(num_points)
+
+
+class Sleepy(Walker):
+    """Takes its time to be built."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        time.sleep(seconds)
+        super().__init__()
+
+
+class Undecodable(Walker):
+    """Fails with a file name that is no UTF-8, as os.listdir gives it."""
+
+    def __init__(self) -> None:
+        raise FileNotFoundError(2, "No such file", b"model-\x80.pt".decode("utf-8", "surrogateescape"))
 
 
 class Foreign(Walker):

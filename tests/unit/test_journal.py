@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
 from agent_service.journal import SCHEMA_VERSION, SqlJournal, read_facts
 from agent_service.models import EventKind
 
@@ -131,8 +131,9 @@ async def test_what_cannot_be_written_is_not_acknowledged_and_leaves_no_hole(jou
 
 
 async def test_nan_never_gets_into_it(journal):
-    with pytest.raises(ValueError, match="JSON"):
-        await journal.append(LOG, None, {"x": float("nan")})
+    for bad in (float("nan"), "\ud800"):
+        with pytest.raises(InvalidInput, match="JSON in UTF-8"):
+            await journal.append(LOG, None, {"x": bad})
 
 
 async def test_a_closed_journal_refuses(tmp_path):

@@ -57,8 +57,7 @@ async def remove(service: ServiceDep, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _answer(agent: HostedAgent) -> Response:
-    passing = agent.record.state in (AgentState.STARTING, AgentState.STOPPING)
+def _answer(agent: HostedAgent, *, passing: bool = False) -> Response:
     return as_json(agent.status_json(), status=202 if passing else 200)
 
 
@@ -83,7 +82,7 @@ def _command(command: Command, said: str) -> None:
     async def run(service: ServiceDep, name: str) -> Response:
         life = service.supervisor.life(name)
         await getattr(life, command.value)()
-        return _answer(life.agent)
+        return _answer(life.agent, passing=life.passing)
 
     router.add_api_route(
         f"/{{name}}/{command.value}",
