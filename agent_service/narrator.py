@@ -62,6 +62,8 @@ class Narrator:
                 self._tell_agent(agent.name, agent.state, agent.last_error.message)
         if service.queue.state is QueueState.HELD:
             self._say(_held(service.queue.reason))
+        elif service.queue.state is QueueState.PAUSED:
+            self._say("the queue is paused")
 
     def take(self, event: Event) -> None:
         """Say what an event tells a person, if anything."""
