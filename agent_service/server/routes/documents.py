@@ -22,7 +22,11 @@ _VALIDATORS: Final[dict[str, Any]] = {
 
 @router.post("/documents", status_code=202)
 def documents(service: ServiceDep, batch: DocumentBatch) -> DocumentsAnswer:
-    """Take Bluesky documents, in the order of their emission; a run sent twice is taken once."""
+    """Take Bluesky documents, in the order of their emission; a run sent twice is taken once.
+
+    202 means that they are taken in and on their way to the disk. Whoever must be sure across a kill of the service
+    sends the run again after a restart.
+    """
     for i, (name, document) in enumerate(batch.documents):
         _check(f"documents.{i}", name, document)
     service.take_documents(batch.documents)
