@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from services import wait_until
 
 from agent_service.client import AsyncClient, Client
 from agent_service.errors import Conflict
@@ -245,7 +245,7 @@ def test_refusals(service, start, tmp_path):
 
 
 def test_a_service_that_ends_answers_who_waits_and_abandons_what_was_claimed(tmp_path):
-    from conftest import running
+    from services import running
 
     answers = []
     with running(tmp_path / "state", **CLAIM) as service:

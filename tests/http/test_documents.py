@@ -1,8 +1,8 @@
 """Documents over HTTP, and agents that listen to every run."""
 
 import pytest
-from conftest import wait_until
 from event_model import compose_run
+from services import wait_until
 
 
 def run_documents(x=1.0, y=0.0, signal=0.5, **md):

@@ -3,7 +3,7 @@
 import brainbox
 import pytest
 import rig
-from conftest import wait_until
+from services import wait_until
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from services import wait_until
 
 from agent_service.client import Client
 from agent_service.errors import InvalidInput

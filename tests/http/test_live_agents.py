@@ -4,7 +4,7 @@ import threading
 
 import brainbox
 import pytest
-from conftest import running
+from services import running
 
 from agent_service import live
 

@@ -2,7 +2,7 @@
 
 import pytest
 import rig
-from conftest import wait_until
+from services import wait_until
 
 from agent_service.client import Client
 from agent_service.errors import InvalidInput

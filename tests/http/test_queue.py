@@ -2,7 +2,7 @@
 
 import pytest
 import rig
-from conftest import wait_until
+from services import wait_until
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_abort_of_an_idle_queue_latches_too(start):
 
 
 def test_a_hold_survives_a_restart_of_the_service(tmp_path):
-    from conftest import running
+    from services import running
 
     with running(tmp_path / "state") as service:
         service.post("queue/abort", {"reason": "interlock"})

@@ -8,7 +8,7 @@ from itertools import pairwise
 import brainbox
 import pytest
 import rig
-from conftest import running, wait_until
+from services import running, wait_until
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import running, wait_until
+from services import running, wait_until
 
 
 def test_service_status(served):

@@ -1,7 +1,7 @@
 """Suggestions over HTTP: by hand, approved, edited, rejected; and the guardrails."""
 
 import pytest
-from conftest import wait_until
+from services import wait_until
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from services import wait_until
 
 from agent_service.client import Client
 from agent_service.errors import AgentFault

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from services import wait_until
 
 from agent_service.client import Client
 

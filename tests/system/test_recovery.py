@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from services import wait_until
 
 from agent_service import Client
 from agent_service.journal import read_facts

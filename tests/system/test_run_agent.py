@@ -7,13 +7,14 @@ import bluesky.plan_stubs as bps
 import pytest
 import rig
 from archive_rig import run_engine
+from bluesky.run_engine import TransitionError
 from bluesky.utils import RunEngineInterrupted
-from conftest import Served, wait_until
+from services import Served, wait_until
 
 from agent_service import run_agent
 from agent_service.client import Client
 from agent_service.config import ServiceConfig
-from agent_service.errors import BackendUnavailable, NotFound, UnknownDevice
+from agent_service.errors import BackendUnavailable, Conflict, NotFound, UnknownDevice
 from agent_service.server.background import BackgroundServer
 
 DEVICES = [rig.x, rig.y, rig.signal]
@@ -67,8 +68,13 @@ def in_thread(engine, plan):
 
 
 def aside(call):
-    """A running RunEngine is aborted from another thread than its own."""
-    thread = threading.Thread(target=call)
+    """A running RunEngine is aborted from another thread than its own; it may have ended meanwhile."""
+
+    def work():
+        with contextlib.suppress(TransitionError):
+            call()
+
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
@@ -200,6 +206,18 @@ def test_it_ends_with_the_agent(service, client, engine, how):
             client.delete("ends")
         wait_until(lambda: ended)
     assert ended == {"result": ()}
+
+
+def test_it_begins_by_letting_the_agent_run(service, client, engine):
+    service.create("walker", loop={"max_runs": 1})
+    client.start("walker", paused=True)
+    engine(run_agent("walker", devices=DEVICES, client_or_url=client))
+    assert client.agent("walker").progress.done == 1
+    with pytest.raises(Conflict, match=r"has made 1 of 1 runs; raise loop.max_runs"):
+        engine(run_agent("walker", devices=DEVICES, client_or_url=client))
+    client.update("walker", loop={"max_runs": 2})
+    engine(run_agent("walker", devices=DEVICES, client_or_url=client))
+    assert client.agent("walker").progress.done == 2
 
 
 def test_what_cannot_work_is_one_error(service, client, engine, tmp_path):
