@@ -75,7 +75,9 @@ class KernelControl:
             self._overrides["during_task"] = self._pump.install()
 
     def _forget_cells(self) -> None:
-        with contextlib.suppress(ValueError):  # it was not registered
+        if self._pump is None:
+            return
+        with contextlib.suppress(ValueError):  # bluesky was there from the start, so it was not registered
             self.shell.events.unregister("pre_run_cell", self._before_cell)
 
 
