@@ -69,7 +69,7 @@ $(RUNTIME): $(VENV)/bin/python pyproject.toml constraints.txt
 $(DEV): $(RUNTIME)
 	@echo "installing the developers' tools into $(VENV) ..."
 	@$(PIP) install --quiet $(PINS) --group dev
-	for version in $(KERNELS); do \
+	@for version in $(KERNELS); do \
 		$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/kernels/ipykernel-$$version ipykernel==$$version \
 		|| exit 1; done
 	@touch $@
