@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent_service.models import AgentSpec
     from agent_service.plans import run_agent
     from agent_service.server.app import create_app
+    from agent_service.server.serving import serve
     from agent_service.variables import variable
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "create_app",
     "open_catalog",
     "run_agent",
+    "serve",
     "variable",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "create_app": "server.app",
     "open_catalog": "catalog",
     "run_agent": "plans",
+    "serve": "server.serving",
     "variable": "variables",
 }
 

@@ -15,18 +15,28 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from agent_service.errors import AlreadyExists, Conflict, InvalidInput, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PREFIX: Final = "live:"
 
+
+class LocalAddress(NamedTuple):
+    """A service of this process: where it listens, its key, and its state directory."""
+
+    url: str
+    api_key: str
+    state: Path
+
+
 _lock: Final = threading.Lock()
 _things: Final[dict[str, Callable[..., object]]] = {}
-_services: Final[list[tuple[str, str]]] = []
+_services: Final[list[LocalAddress]] = []
 
 
 class LiveBrain:
@@ -152,22 +162,22 @@ def require(*references: str | None) -> None:
                 found.require()
 
 
-def opened(url: str, api_key: str) -> None:
-    """Note that a service of this process listens at ``url``."""
+def opened(service: LocalAddress) -> None:
+    """Note that a service of this process answers."""
     with _lock:
-        _services.append((url, api_key))
+        _services.append(service)
 
 
-def closed(url: str) -> None:
-    """Note that the service at ``url`` has ended."""
+def closed(service: LocalAddress) -> None:
+    """Note that a service of this process has ended; harmless the second time."""
     with _lock:
-        _services[:] = [one for one in _services if one[0] != url]
+        _services[:] = [one for one in _services if one != service]
 
 
-def latest_service() -> tuple[str, str] | None:
-    """Return URL and key of the service of this process that was opened last, or None."""
+def services() -> list[LocalAddress]:
+    """Return the services of this process, the one that was opened last at the end."""
     with _lock:
-        return _services[-1] if _services else None
+        return list(_services)
 
 
 def _factory(name: str, thing: object) -> Callable[..., object]:

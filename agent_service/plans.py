@@ -93,9 +93,9 @@ def run_agent(
     """Measure what a served agent suggests, in this RunEngine, until the agent is stopped, failed or removed.
 
     Approved suggestions are claimed over HTTP by a thread of the plan's own: the RunEngine is never blocked, so it can
-    be paused, resumed and aborted at any time. An agent that was never started is started. A suggestion whose plan
-    raises is failed and the next one measured, until the agent has had enough of it (``loop.max_failures``). What is
-    claimed when the plan ends early is failed, and does not count towards that.
+    be paused, resumed and aborted at any time. An agent that does not run is started, or resumed, first. A suggestion
+    whose plan raises is failed and the next one measured, until the agent has had enough of it (``loop.max_failures``).
+    What is claimed when the plan ends early is failed, and does not count towards that.
 
     Parameters
     ----------
@@ -146,10 +146,8 @@ def run_agent(
 
 
 def _client(url: str | None) -> Client:
-    here = live.latest_service()
-    if here is not None and url in (None, here[0]):
-        return Client(here[0], api_key=here[1])
-    return Client(url)
+    here = [one for one in live.services() if url in (None, one.url)]
+    return Client(here[-1].url, api_key=here[-1].api_key) if here else Client(url)
 
 
 def _measured(

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound, ServiceError, UnknownDevice
-from agent_service.lifecycle import AgentState
+from agent_service.lifecycle import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -41,7 +41,7 @@ class Claimer:
     client
         A client of the service; several threads may share it.
     agent
-        The agent's name. One that was never started is started.
+        The agent's name. It is started, or resumed, if it does not run.
     devices
         Names of the devices there are.
     owned
@@ -117,7 +117,9 @@ class Claimer:
             raise UnknownDevice(
                 f"agent {self._agent!r} needs {', '.join(missing)}; pass them in devices=[...] (there: {given})"
             )
-        if status.state is AgentState.CREATED:
+        if status.state is AgentState.PAUSED:
+            self._client.resume(self._agent)
+        elif Command.START in legal_commands(status.state):
             self._client.start(self._agent)
 
     def _next(self) -> Claim | None:

@@ -19,6 +19,7 @@ PUBLIC = [
     "create_app",
     "open_catalog",
     "run_agent",
+    "serve",
     "variable",
 ]
 

@@ -1,0 +1,210 @@
+"""Hosting what somebody has in Python: from an object to an agent of a running service, over its HTTP API.
+
+What cannot travel by HTTP (a brain, its class, a function) is registered as a live object, and its reference travels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pydantic import ValidationError
+
+from agent_service import agent_types, live, outcomes
+from agent_service.config import field_errors, sentence
+from agent_service.errors import Conflict, InvalidInput, NotFound
+from agent_service.lifecycle import AgentState, Command, legal_commands
+from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
+
+if TYPE_CHECKING:
+    from agent_service.client import Client
+
+RETIRES_WITHIN_S: Final = 60.0
+"""How long the run under way of an agent that is replaced may take."""
+
+_POLL_S: Final = 0.05
+_LIVE_FIELDS: Final = ("type", "evaluate", "plan")
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """What became of an object that was to be hosted.
+
+    Parameters
+    ----------
+    status
+        The agent.
+    replaced
+        Whether there was an agent of that name, which it replaces.
+    ingested
+        How many outcomes of that one it was told.
+    """
+
+    status: AgentStatus
+    replaced: bool = False
+    ingested: int = 0
+
+
+class Host:
+    """Hosts objects of this process as agents of a service of this process. Used from one thread at a time.
+
+    Parameters
+    ----------
+    client
+        A client of the service.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._references: dict[str, list[str]] = {}
+
+    def host(self, name: str, thing: object, *, start: bool, fresh: bool, fields: Mapping[str, Any]) -> Hosted:
+        """Create an agent, in the place of one of that name if there is one.
+
+        Parameters
+        ----------
+        name
+            The agent's name.
+        thing
+            A brain, its class or factory, the name of a type, an `AgentSpec`, or a mapping of its fields.
+        start
+            Whether to start it. One that was told outcomes and is not to be started is ``paused``.
+        fresh
+            Whether it begins from nothing, rather than with the outcomes that the agent it replaces had measured.
+        fields
+            Fields of `AgentSpec`. ``evaluate`` and ``plan`` may be functions; ``actuators`` and ``sensors`` devices.
+
+        Raises
+        ------
+        InvalidInput
+            Something is wrong with it; the agent that it was to replace is untouched then.
+        Conflict
+            The run under way of the agent to replace does not end.
+        AgentFault
+            The brain could not be built; the agent is ``failed``.
+        """
+        references: list[str] = []
+        try:
+            spec = _spec(name, _fields(thing, fields), references)
+            agent_types.resolve(spec.type).validate(spec)
+            if spec.evaluate:
+                outcomes.load_function(spec.evaluate)
+            points = self._retire(spec, fresh=fresh)
+            status = self._client.create(spec)
+        except BaseException:
+            for one in references:
+                live.forget(one)
+            raise
+        self.forget(name)
+        self._references[name] = references
+        return self._begin(status, points, start=start)
+
+    def forget(self, *names: str) -> None:
+        """Forget the live objects of agents, or of all that were hosted."""
+        for name in names or tuple(self._references):
+            for one in self._references.pop(name, ()):
+                live.forget(one)
+
+    def _begin(self, status: AgentStatus, points: list[dict[str, float]] | None, *, start: bool) -> Hosted:
+        replaced, told, name = points is not None, points or [], status.name
+        if told:  # before it suggests anything
+            self._client.start(name, paused=True)
+            for first in range(0, len(told), MAX_POINTS):
+                self._client.ingest(name, told[first : first + MAX_POINTS])
+        if start:
+            status = self._client.resume(name) if told else self._client.start(name)
+        return Hosted(self._client.agent(name), replaced=replaced, ingested=len(told))
+
+    def _retire(self, spec: AgentSpec, *, fresh: bool) -> list[dict[str, float]] | None:
+        """Stop and remove the agent of that name; return what it had measured, None when there is none."""
+        try:
+            status = self._client.agent(spec.name)
+        except NotFound:
+            return None
+        if Command.STOP in legal_commands(status.state):
+            status = self._client.stop(spec.name)
+        deadline = time.monotonic() + RETIRES_WITHIN_S
+        while status.state is AgentState.STOPPING:
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"agent {spec.name!r} is to be replaced, and its run under way has not ended for "
+                    f"{RETIRES_WITHIN_S:g} s; abort the queue, or wait and try again"
+                )
+            time.sleep(_POLL_S)
+            status = self._client.agent(spec.name)
+        points = [] if fresh else self._measured(spec)
+        self._client.delete(spec.name)
+        return points
+
+    def _measured(self, spec: AgentSpec) -> list[dict[str, float]]:
+        """Return the outcomes that the present agent of that name has, as far as ``spec`` can use them."""
+        found: list[dict[str, Any]] = []
+        for event in self._client.history(spec.name):
+            if event.kind is EventKind.AGENT_STATE and "spec" in event.data:
+                found = []  # an earlier agent had the name
+            elif event.kind is EventKind.INGEST:
+                found += cast("list[dict[str, Any]]", event.data["points"])
+        wanted = {*spec.actuators, *spec.outcomes}
+        kept: list[dict[str, float]] = []
+        for point in found:
+            values = {key: one for key, one in point.items() if key != ID_KEY and (key in wanted or not spec.outcomes)}
+            if wanted <= set(values):
+                kept.append(values)
+        return kept
+
+
+def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a specification: what is given, what the object says of itself, and what follows."""
+    if isinstance(thing, AgentSpec):
+        found = {**thing.model_dump(exclude_unset=True), **fields}
+    elif isinstance(thing, Mapping):
+        found = {**cast("Mapping[str, Any]", thing), **fields}
+    else:
+        found = {"type": thing, **fields}
+    brain = found.get("type")
+    for key in ("actuators", "sensors", "outcome"):
+        said = getattr(brain, key, None)
+        if key not in found and isinstance(said, str | list | tuple):
+            found[key] = said
+    _infer(found)
+    for key in ("actuators", "sensors"):
+        if key in found:
+            found[key] = [getattr(one, "name", one) for one in _as_list(found[key])]
+    found.setdefault("recover", "paused")  # nothing moves unasked when a notebook comes back
+    return found
+
+
+def _infer(found: dict[str, Any]) -> None:
+    """Take actuators and outcome from a configuration with ``bounds`` and ``objective``, as the shipped types have."""
+    config = found.get("config")
+    if isinstance(config, Mapping):
+        told = cast("Mapping[str, Any]", config)
+        if "actuators" not in found and isinstance(told.get("bounds"), Mapping):
+            found["actuators"] = list(told["bounds"])
+        if not {"outcome", "evaluate"} & found.keys() and isinstance(told.get("objective"), str):
+            found["outcome"] = told["objective"]
+    if "sensors" not in found and found.get("outcome"):
+        found["sensors"] = _as_list(found["outcome"])
+
+
+def _as_list(value: object) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value]
+    return list(cast("Sequence[Any]", value))
+
+
+def _spec(name: str, found: dict[str, Any], references: list[str]) -> AgentSpec:
+    if "type" not in found:
+        raise InvalidInput(f"agent {name!r} has no type: give a brain, its class, or the name of a type")
+    for key in _LIVE_FIELDS:
+        thing = found.get(key)
+        if thing is not None and not isinstance(thing, str):
+            references.append(live.register(thing))
+            found[key] = references[-1]
+    try:
+        return AgentSpec.model_validate({**found, "name": name})
+    except ValidationError as error:
+        wrong = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        raise InvalidInput(f"agent {name!r}: {sentence(wrong)}", errors=wrong) from None

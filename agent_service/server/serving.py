@@ -1,0 +1,312 @@
+"""A service for a notebook or a script: `serve` starts it on a thread of this process and hosts what is there."""
+
+from __future__ import annotations
+
+import atexit
+import html
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from agent_service import live
+from agent_service.client import Client
+from agent_service.config import RunEngineSection, ServiceConfig, ServiceSection, SinkSection, SourceSection, load
+from agent_service.errors import ServiceError, UsageError
+from agent_service.models import AgentSpec
+from agent_service.server.background import BackgroundServer
+from agent_service.server.hosting import Host, Hosted
+from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from agent_service.models import AgentStatus
+
+_open: Final[list[LocalService]] = []
+
+_hooked = False
+
+FOLDER: Final = ".agent-service"
+"""Folder, in the working directory, that holds the state directories of notebooks and scripts."""
+
+
+def serve(  # noqa: PLR0913 - a person's one call; each has a default
+    agents: Mapping[str, object] | None = None,
+    *,
+    RE: Any = None,  # noqa: N803 - as every Bluesky notebook calls it
+    config: ServiceConfig | str | Path | None = None,
+    startup: str | None = None,
+    catalog: str | None = None,
+    port: int | None = None,
+    state: str | Path | None = None,
+    md: Mapping[str, Any] | None = None,
+    start: bool = False,
+    fresh: bool = False,
+    **fields: Any,
+) -> LocalService:
+    """Serve agents on a background thread of this process; returns when the service answers.
+
+    Without ``RE`` the service runs plans in a RunEngine of its own, on the devices of ``startup``. With ``RE`` it only
+    listens to that: nothing moves until somebody calls ``RE(run_agent(name, devices=[...]))``.
+
+    Parameters
+    ----------
+    agents
+        Agents to host, by name: a brain, its class or factory, the name of an installed type, an `AgentSpec`, or a
+        mapping of its fields. One that is there already, from an earlier run of the cell or the notebook, is replaced,
+        and the new one is told what it had measured.
+    RE
+        Your own RunEngine: subscribed, never called, and let go at the end.
+    config
+        A `ServiceConfig`, or the path of a service.toml, underneath the other arguments.
+    startup
+        Module or script that holds the devices and plans of the service's own RunEngine.
+    catalog
+        ``embedded`` (the default), ``none``, or the URI of a Tiled server's catalogue; nothing waits for it.
+    port
+        By default a free one, or the one in ``config``.
+    state
+        State directory; by default that of ``config``, else one per notebook or script: ``.agent-service/NAME`` in the
+        working directory, or in the system's temporary directory where the former is on a network file system. A
+        session without a name gets a new one.
+    md
+        Metadata for every start document.
+    start
+        Whether to start the agents. One that is not waits, ``created``, or ``paused`` when it was told what an earlier
+        one had measured; `run_agent`, a button or the client let it go.
+    fresh
+        Whether agents that are replaced are forgotten, with what they had measured.
+    **fields
+        Fields of `AgentSpec` for each of ``agents`` that does not say them itself: ``actuators`` and ``sensors`` (names
+        or devices), ``outcome``, ``evaluate`` (a function, too), ``loop``, ... A brain may have ``actuators``,
+        ``sensors`` and ``outcome`` as attributes.
+
+    Returns
+    -------
+    LocalService
+        With ``.client``, ``.url`` and ``.close()``; a context manager.
+
+    Raises
+    ------
+    UsageError
+        The port is taken, the state directory is in use, or the configuration is wrong.
+    InvalidInput, AgentFault
+        An agent is wrong, or its brain could not be built; the service is closed again then.
+
+    Examples
+    --------
+    >>> import agent_service, tempfile
+    >>> bayes = {"type": "bayes", "config": {"bounds": {"mirror_x": [-5, 5]}, "objective": "flux"}}
+    >>> with agent_service.serve({"aligner": bayes}, catalog="none", state=tempfile.mkdtemp()) as service:
+    ...     service.client.agent("aligner").state.value
+    'created'
+    """
+    settled = _settled(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
+    service = LocalService(settled, engine=RE)
+    try:
+        for name, thing in (agents or {}).items():
+            service.host(name, thing, start=start, fresh=fresh, **fields)
+    except BaseException:
+        service.close()
+        raise
+    return service
+
+
+class LocalService:
+    """A service on a background thread of this process, and a client of it.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    engine
+        A RunEngine to listen to.
+
+    Attributes
+    ----------
+    url
+        Where it listens.
+    client
+        A blocking client with its key.
+    state
+        The state directory.
+
+    Notes
+    -----
+    It ends with `close`, with the ``with`` block, or with the interpreter.
+    """
+
+    def __init__(self, config: ServiceConfig, *, engine: Any = None) -> None:
+        self.state = config.service.state.absolute()
+        if any(one.state == self.state for one in live.services()):
+            raise UsageError(
+                f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
+                "another folder as state"
+            )
+        self._server = BackgroundServer(config, engine=engine).start()
+        self.url = self._server.url
+        self.client = Client(self.url, api_key=self._server.api_key)
+        self._host = Host(self.client)
+        self._address = live.LocalAddress(self.url, self._server.api_key, self.state)
+        self._closed = False
+        live.opened(self._address)
+        _close_at_exit(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> Hosted:
+        """Host an object as an agent, in the place of one of that name if there is one. See `serve`.
+
+        Raises
+        ------
+        InvalidInput, AgentFault, Conflict
+            As `serve`, or the run under way of the agent to replace does not end.
+        """
+        own = _own_fields(thing)
+        return self._host.host(
+            name, thing, start=start, fresh=fresh, fields={key: one for key, one in fields.items() if key not in own}
+        )
+
+    def close(self) -> None:
+        """Stop the service and wait for it; does nothing the second time."""
+        if self._closed:
+            return
+        self._closed = True
+        _open.remove(self)
+        live.closed(self._address)
+        self.client.close()
+        self._server.close()
+        self._host.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"agent service at {self.url}: {self._said()}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._html()}
+
+    def _said(self) -> str:
+        try:
+            agents = self._agents()
+        except ServiceError as error:
+            return error.detail
+        return ", ".join(f"{one.name} {one.state.value}" for one in agents) or "no agents yet"
+
+    def _agents(self) -> list[AgentStatus]:
+        if self._closed:
+            raise UsageError("closed; serve again")
+        return self.client.agents()
+
+    def _html(self) -> str:
+        try:
+            agents = self._agents()
+        except ServiceError as error:
+            return f"<div><b>Agent service</b>: {html.escape(error.detail)}</div>"
+        rows = "".join(
+            f"<tr><td>{html.escape(one.name)}</td><td>{one.state.value}</td><td>{_progress(one)}</td>"
+            f"<td>{html.escape(one.reason or '')}</td></tr>"
+            for one in agents
+        )
+        head = "<tr><th>agent</th><th>state</th><th>runs</th><th></th></tr>"
+        table = f"<table>{head}{rows}</table>" if rows else "<div>no agents yet</div>"
+        return (
+            f'<div><b>Agent service</b> at <code>{self.url}</code> (<a href="{self.url}/docs" target="_blank" '
+            f'rel="noopener">API page</a>), state in <code>{html.escape(str(self.state))}</code></div>{table}'
+        )
+
+
+def _close_at_exit(service: LocalService) -> None:
+    """Let a service end with the interpreter, while threads can still be started: atexit's own turn is too late."""
+    global _hooked  # noqa: PLW0603 - one hook a process; there is no taking it back
+    _open.append(service)
+    if not _hooked:
+        _hooked = True
+        getattr(threading, "_register_atexit", atexit.register)(_close_all)
+
+
+def _close_all() -> None:
+    for service in _open[:]:  # each takes itself out
+        service.close()
+
+
+def _progress(status: AgentStatus) -> str:
+    done, total = status.progress.done, status.progress.total
+    return str(done) if total is None else f"{done} of {total}"
+
+
+def _own_fields(thing: object) -> set[str]:
+    """Return the fields that a specification or a mapping says itself."""
+    if isinstance(thing, AgentSpec):
+        return set(thing.model_fields_set)
+    return {str(key) for key in cast("Mapping[Any, Any]", thing)} if isinstance(thing, Mapping) else set()
+
+
+def _settled(
+    config: ServiceConfig | str | Path | None,
+    *,
+    RE: Any,  # noqa: N803 - as in `serve`
+    startup: str | None,
+    md: Mapping[str, Any] | None,
+    **service: Any,
+) -> ServiceConfig:
+    given = {key: one for key, one in service.items() if one is not None}
+    base = config if isinstance(config, ServiceConfig) else load(config, flags=given)
+    if isinstance(config, ServiceConfig):
+        base = _with(base, "service", given)
+    elif config is None:
+        told = base.service.model_fields_set
+        defaults = {"port": 0, "state": None if "state" in told else _state()}
+        base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
+    engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
+    base = _with(base, "run_engine", engine)
+    if RE is None:
+        return base
+    return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
+
+
+def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> ServiceConfig:
+    if not given:
+        return config
+    model = {"service": ServiceSection, "run_engine": RunEngineSection}[section]
+    changed = {**getattr(config, section).model_dump(exclude_unset=True), **given}
+    return config.model_copy(update={section: model.model_validate(changed)})
+
+
+def _state() -> Path:
+    """Return the state directory of this notebook or script: beside it, or on a local disk when that is not one."""
+    name, here = _session(), Path.cwd()
+    if file_system(here) not in NETWORK_FILE_SYSTEMS:
+        return here / FOLDER / name
+    folder = Path(tempfile.gettempdir()) / f"agent-service-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise UsageError(f"{folder} belongs to somebody else; give a folder on a local disk as state")
+    where = re.sub(r"[^A-Za-z0-9]+", "-", str(here)).strip("-")
+    return folder / where / name
+
+
+def _session() -> str:
+    """Return a name for the notebook or script that this process runs."""
+    main = sys.modules.get("__main__")
+    # Jupyter's servers name the notebook in the environment, VS Code in the namespace
+    named = os.environ.get("JPY_SESSION_NAME") or getattr(main, "__vsc_ipynb_file__", None)
+    if not named and "ipykernel" not in sys.modules:
+        named = getattr(main, "__file__", None)
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(named)).stem).strip("-.") if named else ""
+    return stem or f"session-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{os.getpid()}"

@@ -1,0 +1,301 @@
+"""agent_service.serve: a service for a notebook or a script, and what it leaves behind: nothing."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import brainbox
+import pytest
+import rig
+from archive_rig import descriptors, run_engine
+from services import wait_until
+
+import agent_service
+from agent_service import live
+from agent_service.client import Client
+from agent_service.errors import AgentFault, InvalidInput, UsageError
+from agent_service.models import AgentSpec
+from agent_service.state_dir import StateDir
+
+WALKER = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal", "startup": "rig", "catalog": "none"}
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Serve on a state directory of the test's own; what it leaves open is closed."""
+    opened = []
+
+    def call(agents=None, **options):
+        options = {**WALKER, "state": tmp_path / "state", **options}
+        opened.append(agent_service.serve(agents, **options))
+        return opened[-1]
+
+    yield call
+    for one in opened:
+        one.close()
+    assert not live.services()
+    assert not live._things, "live objects were left behind"
+
+
+def until(service, name, state):
+    return wait_until(lambda: (one := service.client.agent(name)).state == state and one)
+
+
+def test_an_object_a_class_a_name_a_spec_and_fields(serve):
+    walker = brainbox.Walker()
+    spec = AgentSpec(name="ignored", type="sequence", config={"points": [{"x": 1, "y": 1}]}, outcome="signal")
+    service = serve(
+        {
+            "object": walker,
+            "class": brainbox.Walker,
+            "reference": "brainbox:Walker",
+            "spec": spec,
+            "fields": {"type": brainbox.factory, "config": {"start": 4}, "actuators": [rig.x, "y"]},
+        },
+        loop={"max_runs": 1},
+    )
+    made = {one.name: one for one in service.client.agents()}
+    assert {one.state.value for one in made.values()} == {"created"}
+    assert made["object"].type.startswith("live:")
+    assert made["object"].spec.recover == "paused"
+    assert made["reference"].type == "brainbox:Walker"
+    assert made["spec"].spec.actuators == ["x", "y"]
+    for name in made:
+        service.client.start(name)
+        assert until(service, name, "stopped").progress.done == 1
+    assert walker.points, "the very object measured"
+    assert service.client.suggestions("fields")[0].point == {"x": 4, "y": 0}
+
+
+def test_a_shipped_brain_needs_its_configuration_only(serve, tmp_path):
+    bayes = {"type": "bayes", "config": {"bounds": {"mirror_x": [-5, 5], "mirror_y": [-5, 5]}, "objective": "flux"}}
+    with agent_service.serve({"aligner": bayes}, catalog="none", state=tmp_path / "state") as service:
+        spec = service.client.agent("aligner").spec
+        assert (spec.actuators, spec.sensors, spec.outcomes) == (["mirror_x", "mirror_y"], ["flux"], ["flux"])
+
+
+def test_a_brain_says_what_it_needs(tmp_path):
+    class Knowing(brainbox.Walker):
+        actuators = (rig.x, rig.y)
+        sensors = ("signal",)
+        outcome = "signal"
+
+    with agent_service.serve(
+        {"knowing": Knowing()}, startup="rig", catalog="none", state=tmp_path / "state"
+    ) as service:
+        spec = service.client.agent("knowing").spec
+    assert (spec.actuators, spec.sensors, spec.outcomes) == (["x", "y"], ["signal"], ["signal"])
+
+
+def test_functions_evaluate_and_plan(serve):
+    measured = []
+
+    def plan(suggestions, actuators, sensors, md):
+        measured.append(suggestions[0]["x"])
+        return (yield from agent_service.plans.acquire(suggestions, actuators, sensors, md))
+
+    service = serve()
+    service.host(
+        "walker",
+        {"type": brainbox.Walker, "evaluate": brainbox.peak, "plan": plan, "outcome": None, "loop": {"max_runs": 2}},
+        start=True,
+        **{key: WALKER[key] for key in ("actuators", "sensors")},
+    )
+    until(service, "walker", "stopped")
+    assert measured == [0, 1]
+    assert len(service.client.best("walker")) == 1
+
+
+def test_with_an_engine_nothing_moves_until_it_is_called(serve):
+    with run_engine() as engine:
+        before = dict(engine.dispatcher.cb_registry.callbacks)
+        service = serve({"walker": brainbox.Walker()}, RE=engine, startup=None, md={"proposal": "P-9"})
+        assert service.client.queue().kind == "claim"
+        starts = []
+        token = engine.subscribe(lambda name, document: starts.append(document), "start")
+        service.client.update("walker", loop={"max_runs": 2})
+        engine(agent_service.run_agent("walker", devices=[rig.x, rig.y, rig.signal]))
+        assert service.client.agent("walker").progress.done == 2
+        assert {start["proposal"] for start in starts} == {"P-9"}
+        engine.unsubscribe(token)
+        service.close()
+        assert {key: one for key, one in engine.dispatcher.cb_registry.callbacks.items() if one} == before
+
+
+def test_serving_again_replaces_the_agent_and_tells_it_what_was_measured(serve):
+    service = serve({"walker": brainbox.Walker()}, loop={"max_runs": 3}, start=True)
+    until(service, "walker", "stopped")
+
+    class Edited(brainbox.Walker):
+        """Another class of the same name in the notebook."""
+
+    edited = Edited()
+    found = service.host("walker", edited, start=True, **_fields(loop={"max_runs": 1}))
+    assert (found.replaced, found.ingested) == (True, 3)
+    assert until(service, "walker", "stopped").progress.done == 1
+    assert len(edited.points) == 4
+    assert {"x": 0.0, "y": 0.0, "signal": pytest.approx(-0.25)} in edited.points[:3]
+    fresh = brainbox.Walker()
+    found = service.host("walker", fresh, fresh=True, **_fields())
+    assert (found.replaced, found.ingested, found.status.state) == (True, 0, "created")
+    assert fresh.points == []
+
+
+def test_an_agent_at_work_is_replaced(serve):
+    service = serve({"walker": brainbox.Walker()}, loop={"approval": "required"}, start=True)
+    wait_until(lambda: service.client.suggestions("walker", state="proposed"))
+    found = service.host("walker", brainbox.Walker, **_fields())
+    assert (found.replaced, found.status.state) == (True, "created")
+
+
+def test_what_is_wrong_leaves_the_present_agent_alone(serve):
+    service = serve({"walker": brainbox.Walker()}, loop={"approval": "required"}, start=True)
+    for thing, fields, said in [
+        (5, {}, "has no suggest and no ingest"),
+        (brainbox.Walker, {"config": {"stride": 1}}, "config.stride: is unknown"),
+        (brainbox.Walker, {"outcome": None}, "outcome or evaluate is needed"),
+        (brainbox.Walker, {"lop": {}}, "lop: is not a known key here"),
+        ("no_such_type", {}, "there is no agent type"),
+        ({"config": {}}, {}, "has no type"),
+    ]:
+        with pytest.raises(InvalidInput, match=re.escape(said)):
+            service.host("walker", thing, **_fields(**fields))
+    assert service.client.agent("walker").state == "running"
+
+
+def test_the_next_kernel_goes_on_where_the_last_one_ended(serve):
+    service = serve(
+        {"walker": brainbox.Walker(), "other": "brainbox:Walker"}, loop={"approval": "required"}, start=True
+    )
+    [first] = wait_until(lambda: service.client.suggestions("walker", state="proposed"))
+    service.client.approve(first.id)
+    wait_until(lambda: service.client.suggestion(first.id).state == "ingested")
+    service.close()
+    service = serve()
+    assert "is not in this process" in until(service, "walker", "failed").reason
+    assert until(service, "other", "paused"), "and nothing moves unasked"
+    service.close()
+    walker = brainbox.Walker()
+    service = serve({"walker": walker})
+    assert service.client.agent("walker").state == "paused"
+    assert len(walker.points) == 1
+
+
+def test_a_brain_that_cannot_be_built_closes_the_service(serve):
+    with pytest.raises(AgentFault, match="no model file"):
+        serve({"unborn": brainbox.Unborn}, start=True)
+
+
+def test_usage_errors_are_one_line(serve, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UsageError, match="cannot listen"):
+            serve(port=taken.getsockname()[1])
+    service = serve()
+    with pytest.raises(UsageError, match=r"of this process runs on .* already; close it first"):
+        serve()
+    service.close()
+    with StateDir(tmp_path / "state"):
+        with pytest.raises(UsageError, match="is in use by another service"):
+            serve()
+    with pytest.raises(UsageError, match="does not exist"):
+        serve(config="nowhere.toml")
+    with pytest.raises(UsageError, match=r"service\.port"):
+        serve(port=70000)
+
+
+def test_a_service_toml_is_underneath(serve, tmp_path):
+    (tmp_path / "service.toml").write_text(
+        '[service]\nport = 0\ncatalog = "none"\n[run_engine]\nstartup = "rig"\nmd = { a = 1 }\n[[agents]]\n'
+        'name = "filed"\ntype = "brainbox:Walker"\nactuators = ["x", "y"]\nsensors = ["signal"]\noutcome = "signal"\n'
+    )
+    service = agent_service.serve(config=tmp_path / "service.toml")
+    try:
+        assert service.state == tmp_path / "service.state"
+        assert [one.name for one in service.client.agents()] == ["filed"]
+    finally:
+        service.close()
+
+
+def test_one_state_directory_a_notebook(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/My scan #3.ipynb")
+    assert serve(state=None).state == tmp_path / ".agent-service" / "My-scan-3"
+
+
+def test_how_it_shows_itself(serve):
+    service = serve({"walker": "brainbox:Walker"}, loop={"max_runs": 7})
+    shown = service._repr_mimebundle_()
+    assert shown["text/plain"] == f"agent service at {service.url}: walker created"
+    for part in (f'href="{service.url}/docs"', "walker", "created", "0 of 7"):
+        assert part in shown["text/html"]
+    key = (service.state / "api_key").read_text().strip()
+    assert key not in shown["text/html"] + shown["text/plain"]
+    service.client.create(name="odd", type="brainbox:Walker", **_fields())
+    service._server.close()
+    assert "no service answers" in repr(service)
+    service.close()
+    assert repr(service) == f"agent service at {service.url}: closed; serve again"
+    assert "closed" in service._repr_mimebundle_()["text/html"]
+
+
+def test_twenty_cycles_leave_nothing_behind(serve, tmp_path):
+    cycle(tmp_path / "state", "none")  # what is imported and cached once stays
+    before = descriptors(), set(threading.enumerate()), children()
+    for number in range(20):
+        cycle(tmp_path / "state", "embedded" if number % 10 == 0 else "none")
+    wait_until(lambda: set(threading.enumerate()) <= before[1], what="the end of every thread")
+    assert children() == before[2]
+    assert descriptors() == before[0]
+    assert not (tmp_path / "state" / "service.json").exists()
+
+
+def cycle(state, catalog):
+    options = {**WALKER, "state": state, "catalog": catalog, "fresh": True, "loop": {"max_runs": 1}, "start": True}
+    with agent_service.serve({"walker": brainbox.Walker()}, **options) as service:
+        until(service, "walker", "stopped")
+    service.close()
+
+
+def children():
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= set((task / "children").read_text().split())
+    return found
+
+
+def test_an_interpreter_that_ends_ends_its_service(tmp_path):
+    code = (
+        "import agent_service, brainbox, sys\n"
+        f"service = agent_service.serve({{'w': brainbox.Walker()}}, state={str(tmp_path / 'state')!r}, start=True,\n"
+        "    actuators=['mirror_x', 'mirror_y'], sensors=['flux'], outcome='flux', loop={'approval': 'required'})\n"
+        "print(service._server._thread.is_alive())\n"
+    )
+    path = os.pathsep.join(["tests/support", os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert not (tmp_path / "state" / "service.json").exists()
+    with StateDir(tmp_path / "state"):
+        pass
+
+
+def test_a_client_of_ones_own(serve):
+    service = serve()
+    with Client.from_state(service.state) as client:
+        assert client.service().state_dir == str(service.state)
+
+
+def _fields(**more):
+    return {**{key: WALKER[key] for key in ("actuators", "sensors", "outcome")}, **more}
