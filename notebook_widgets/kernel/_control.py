@@ -50,6 +50,7 @@ class KernelControl:
             self._overrides["during_task"] = self._pump.install()
         else:
             self.shell.events.register("pre_run_cell", self._before_cell)
+            self._reach_run_engines(str((self.shell.user_ns.get("In") or [""])[-1]))  # the cell that installs this
 
     def restore(self) -> None:
         """Put back everything that was overridden; a second call does nothing. Main thread."""
@@ -62,9 +63,12 @@ class KernelControl:
             KernelControl.current = None
 
     def _before_cell(self, info: Any) -> None:
-        """Reach RunEngines as soon as there can be one: one cell may import bluesky, make one and run a plan."""
+        self._reach_run_engines(getattr(info, "raw_cell", None) or "")
+
+    def _reach_run_engines(self, cell: str) -> None:
+        """Override how RunEngines wait as soon as there can be one: one cell may make one and run a plan."""
         if _BLUESKY not in sys.modules:
-            if "bluesky" not in (getattr(info, "raw_cell", None) or ""):
+            if "bluesky" not in cell:
                 return
             try:
                 importlib.import_module(_BLUESKY)

@@ -49,6 +49,17 @@ def test_a_button_pressed_during_a_plan_runs_before_the_plan_ends(kernel):
     assert kernel.lines() == ["plan:begin", "pressed", "plan:end", "cell:end"]
 
 
+@versions("6.31.0")
+def test_the_cell_that_installs_it_may_run_the_plan(kernel):
+    comm = kernel.value("button.comm.comm_id")
+    kernel.start(f"{INSTALL}\n{RUN_ENGINE}\nRE(plan())")
+    kernel.until("plan:begin")
+    kernel.press(comm)
+    assert kernel.until("pressed") == ["plan:begin", "pressed"]
+    kernel.go.touch()
+    kernel.until("plan:end")
+
+
 @versions()
 def test_a_front_end_without_subshells_is_served_during_a_plan(kernel):
     comm, _ = prepared(kernel)

@@ -15,6 +15,7 @@ from notebook_widgets.kernel._override import Override
 @pytest.fixture
 def shell(monkeypatch, tmp_path):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # IPython warns when it is not the one that runs this
     config = Config()
     config.HistoryManager.enabled = False  # it has a thread
     yield InteractiveShell.instance(config=config)
