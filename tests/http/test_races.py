@@ -214,3 +214,32 @@ def test_a_configured_value_wins_over_an_older_variable(start):
     service.post("agents/kappa/restart")
     service.until("kappa", "running")
     assert service.get("agents/kappa/variables/gain")["value"] == 9.0
+
+
+def test_a_measured_run_outlives_a_stop_during_its_evaluation(start):
+    brainbox.thinking.clear()
+    brainbox.done_thinking.clear()
+    service = start()
+    try:
+        service.create("pensive", evaluate="brainbox:slow_peak", loop={"max_runs": 1})
+        service.post("agents/pensive/start")
+        wait_until(brainbox.thinking.is_set)
+        assert service.post("agents/pensive/stop")["state"] == "stopped"
+        [one] = service.suggestions("pensive")
+        assert (one["state"], service.status("pensive")["last_error"]) == ("running", None)
+    finally:
+        brainbox.done_thinking.set()
+    service.post("agents/pensive/start")
+    assert service.until("pensive", "stopped")["progress"]["done"] == 1
+    [again] = service.suggestions("pensive")
+    assert (again["id"], again["run_uid"], again["state"]) == (one["id"], one["run_uid"], "ingested")
+
+
+def test_interleaved_runs_are_told_apart(start):
+    service = start()
+    service.create("braid", plan="braided", loop={"max_runs": 1})
+    service.post("agents/braid/start")
+    service.until("braid", "stopped")
+    [one] = service.suggestions("braid")
+    first = one["outcome"]["signal"]  # measured at x = 5, in the run that began first
+    assert first == pytest.approx(1 - 16 - 0.25)

@@ -106,3 +106,13 @@ def gives_up(suggestions, actuators, sensors, md=None):
     """End its run as aborted, by itself."""
     yield from bps.open_run(md or {})
     yield from bps.close_run(exit_status="abort", reason="no beam")
+
+
+def braided(suggestions, actuators, sensors, md=None):
+    """Open two runs; the second measures elsewhere and closes first."""
+    for key in ("first", "second"):
+        yield from bpp.set_run_key_wrapper(bps.open_run(md or {}), key)
+    for key, at in (("second", 0.0), ("first", 5.0)):
+        yield from bps.mv(x, at, y, 0.0)
+        yield from bpp.set_run_key_wrapper(bps.trigger_and_read([*actuators, *sensors]), key)
+        yield from bpp.set_run_key_wrapper(bps.close_run(), key)
