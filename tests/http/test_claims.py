@@ -112,7 +112,8 @@ def test_a_lease_runs_out_and_a_late_run_is_ingested_once_and_flagged(service):
     assert service.get("agents/walker/history", limit=1000)["items"][-1]["data"]["state"] == "stopped"
 
 
-def test_documents_and_renewals_keep_a_lease(service):
+@pytest.mark.parametrize("how", ["documents", "renewals"])
+def test_documents_and_renewals_keep_a_lease(service, how):
     begin(service)
     found = claim(service, lease_s=1.0)
     start, descriptor, event, stop = documents(found)
@@ -120,14 +121,15 @@ def test_documents_and_renewals_keep_a_lease(service):
     emit(service, [start, descriptor])
     seq = 1
     while time.monotonic() - began < 2.2:
-        if seq % 2:
+        if how == "documents":
             emit(service, [(event[0], {**event[1], "seq_num": seq, "uid": f"e{seq}"})])
         else:
-            assert service.post(f"suggestions/{found['id']}/renew", {"lease_s": 1.0})["lease_s"] == 1.0
+            assert service.post(f"suggestions/{found['id']}/renew")["lease_s"] == 1.0
         seq += 1
         time.sleep(0.2)
-    emit(service, [stop])
-    wait_until(lambda: fate(service, found)["state"] == "ingested")
+    emit(service, [event, stop])
+    ended = wait_until(lambda: (one := fate(service, found))["state"] == "ingested" and one)
+    assert ended["reason"] is None, "it was not late"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,7 @@ def test_a_client_that_went_away_gets_nothing(service):
     with pytest.raises(httpx.ReadTimeout):
         service.http.post("/api/v1/suggestions/claim", json={"wait_s": 30}, timeout=0.2)
     service.post(f"suggestions/{proposed['id']}/approve")
+    wait_until(lambda: fate(service, proposed)["state"] == "submitted", what="an offer to who went away")
     assert claim(service)["id"] == proposed["id"], "it was given back"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 
 import bluesky.plan_stubs as bps
 import pytest
@@ -136,6 +137,23 @@ def test_pause_during_the_wait_and_resume(service, client, engine):
     assert engine.state == "idle"
     assert client.agent("waits").state == "stopped"
     assert client.suggestion(proposed.id).state == "ingested"
+
+
+def test_a_claim_is_kept_while_the_run_engine_is_paused(service, client, engine, monkeypatch):
+    monkeypatch.setattr("agent_service.client.claimer.LEASE_S", 0.5)
+    rig.gate.clear()
+    rig.measuring.clear()
+    service.create("moving", loop={"max_runs": 1})
+    with in_thread(engine, run_agent("moving", devices=DEVICES, client_or_url=client, plan=rig.gated)):
+        wait_until(rig.measuring.is_set)
+        engine.request_pause()
+        wait_until(lambda: engine.state == "paused")
+        until = time.monotonic() + 1.5
+        wait_until(lambda: time.monotonic() > until, what="three leases without a document")
+        assert len(client.suggestions("moving", state="running")) == 1
+        rig.gate.set()
+        engine.resume()
+    assert client.agent("moving").progress.done == 1
 
 
 @pytest.mark.parametrize("paused", [False, True])

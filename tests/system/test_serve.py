@@ -139,6 +139,7 @@ def test_serving_again_replaces_the_agent_and_tells_it_what_was_measured(serve):
     assert until(service, "walker", "stopped").progress.done == 1
     assert len(edited.points) == 4
     assert {"x": 0.0, "y": 0.0, "signal": pytest.approx(-0.25)} in edited.points[:3]
+    assert service.host("walker", brainbox.Walker, **_fields()).ingested == 4, "each outcome once"
     fresh = brainbox.Walker()
     found = service.host("walker", fresh, fresh=True, **_fields())
     assert (found.replaced, found.ingested, found.status.state) == (True, 0, "created")
