@@ -17,6 +17,7 @@ from services import wait_until
 import agent_service
 from agent_service import live
 from agent_service.client import Client
+from agent_service.config import ServiceConfig
 from agent_service.errors import AgentFault, InvalidInput, UsageError
 from agent_service.models import AgentSpec
 from agent_service.state_dir import StateDir
@@ -204,6 +205,9 @@ def test_usage_errors_are_one_line(serve, tmp_path):
     with StateDir(tmp_path / "state"):
         with pytest.raises(UsageError, match="is in use by another service"):
             serve()
+    config = ServiceConfig(service={"port": 0, "catalog": "none", "state": tmp_path / "state"})
+    with pytest.raises(UsageError, match='set \\[sink\\] kind = "claim"'):
+        agent_service.create_app(config, engine=object())
     with pytest.raises(UsageError, match="does not exist"):
         serve(config="nowhere.toml")
     with pytest.raises(UsageError, match=r"service\.port"):

@@ -68,6 +68,7 @@ def test_the_environment_names_the_file(file, monkeypatch):
         ("[[agents]]\nname = 'a b'", "agents.0.name"),
         ("api_key = 'x'", "AGENT_SERVICE_API_KEY"),
         ("[sink]\nkind = 'teleport'", "sink.kind"),
+        ("[source]\nkind = 'none'", 'take sink "claim"'),
     ],
 )
 def test_a_wrong_file_says_which_key(tmp_path, text, said):
