@@ -185,7 +185,7 @@ class PlanResult:
     run_uids
         Uids of the runs it made, in order; empty when it failed before its first start document.
     asked
-        Whether a person or the service asked for an ``abort``; one that came by itself counts as a failure.
+        False for an ``abort`` that came by itself, which counts as a failure; nobody asked for it.
     """
 
     exit_status: str

@@ -68,7 +68,8 @@ class Job:
         status, reason = self._verdict(ended, why)
         if self.abort_reason is not None and status != "success":
             status, reason = "abort", self.abort_reason
-        return PlanResult(status, reason, tuple(self.runs), asked=self.abort_reason is not None)
+        by_itself = status == "abort" and self.abort_reason is None
+        return PlanResult(status, reason, tuple(self.runs), asked=not by_itself)
 
     def _verdict(self, ended: str, why: str) -> tuple[str, str]:
         bad = next((run for run in self.runs.values() if run[0] != "success"), None)

@@ -104,5 +104,7 @@ def test_verdict(runs: dict[str, tuple[str, str]], ended: str, why: str, status:
     one = job()
     one.runs.update(runs)
     assert one.result(ended, why) == PlanResult(status, reason, tuple(runs))
+    assert one.result("abort", "").asked is False
     one.abort_reason = "smoke"
+    assert one.result("abort", "").asked is True
     assert one.result(ended, why).exit_status == ("success" if status == "success" else "abort")
