@@ -7,7 +7,7 @@ import kernels
 import lab
 import pytest
 
-# a click made while a page is still connecting to its kernel is lost, to a person as to a test: press again, then judge
+# on a busy machine one of ten was seen to fail, another one each time, and green alone; the cause is not found yet
 pytestmark = pytest.mark.flaky(reruns=2)
 
 CELLS = (pathlib.Path(__file__).parent / "busy_cells.py").read_text()
