@@ -119,8 +119,11 @@ def test_pressed_again_after_the_page_was_loaded_anew(jupyter, browser, busy):
         notebook.until("pressed")
         notebook.go.touch()
         notebook.until("cell:end")
-        page.command("docmanager:save")
-        page.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+        # the cell's last messages may come after a save: save until nothing is left to save
+        page.page.wait_for_function(
+            "async () => { const c = window.jupyterapp.shell.currentWidget.context;"
+            " if (c.model.dirty) await c.save(); return !c.model.dirty }"
+        )
         page.page.reload()
         page.button("Press").click()
         notebook.until("pressed", times=2)
