@@ -14,7 +14,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from agent_service import live
-from agent_service.config import field_errors
+from agent_service.config import validation_errors
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class AgentType:
             try:
                 config = model.model_validate(spec.config)
             except ValidationError as error:
-                said = error.errors(include_url=False, include_input=False, include_context=False)
-                self._refuse(FieldError(_path(one.field), one.message) for one in field_errors(said))
+                self._refuse(FieldError(_path(one.field), one.message) for one in validation_errors(error))
         check = getattr(self.factory, "check", None)
         if callable(check):
             try:
@@ -235,8 +234,7 @@ def _signature_errors(factory: Callable[..., object], config: Mapping[str, JsonV
             if adapter is not None:
                 adapter.validate_python(value)
         except ValidationError as error:
-            said = error.errors(include_url=False, include_input=False, include_context=False)
-            found += [FieldError(_below(f"config.{name}", one.field), one.message) for one in field_errors(said)]
+            found += [FieldError(_below(f"config.{name}", one.field), one.message) for one in validation_errors(error)]
     return found
 
 

@@ -160,7 +160,7 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
         return ServiceConfig.model_validate(merged)
     except ValidationError as error:
         where = "the configuration" if path is None else str(path)
-        found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        found = validation_errors(error)
         raise UsageError(f"{where} is not valid: {sentence(found)}", errors=found) from None
 
 
@@ -185,6 +185,11 @@ def field_errors(errors: Sequence[ErrorDetails], *, drop: int = 0) -> list[Field
         said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
         found.append(FieldError(path, said))
     return found
+
+
+def validation_errors(error: ValidationError) -> list[FieldError]:
+    """Return what a model of ours refused, as `field_errors` has it."""
+    return field_errors(error.errors(include_url=False, include_input=False, include_context=False))
 
 
 def sentence(found: Sequence[FieldError]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from agent_service import live
-from agent_service.config import field_errors, sentence
+from agent_service.config import sentence, validation_errors
 from agent_service.errors import (
     BackendUnavailable,
     Conflict,
@@ -362,5 +362,5 @@ def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
             }
         )
     except ValidationError as error:
-        found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        found = validation_errors(error)
         raise InvalidConfig(sentence(found), errors=found) from None

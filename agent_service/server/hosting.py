@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import ValidationError
 
 from agent_service import agent_types, live, outcomes
-from agent_service.config import field_errors, sentence
+from agent_service.config import sentence, validation_errors
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.lifecycle import AgentState, Command, legal_commands
 from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
@@ -206,5 +206,5 @@ def _spec(name: str, found: dict[str, Any], references: list[str]) -> AgentSpec:
     try:
         return AgentSpec.model_validate({**found, "name": name})
     except ValidationError as error:
-        wrong = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+        wrong = validation_errors(error)
         raise InvalidInput(f"agent {name!r}: {sentence(wrong)}", errors=wrong) from None
