@@ -19,7 +19,7 @@ from agent_service.journal import SqlJournal
 from agent_service.server import gate, problems
 from agent_service.server.auth import authenticated
 from agent_service.server.claims import ClaimDesk
-from agent_service.server.routes import agents, brain, claims, documents, events, health, queue, suggestions
+from agent_service.server.routes import agents, api_page, brain, claims, documents, events, health, queue, suggestions
 from agent_service.server.routes import service as service_routes
 from agent_service.server.service import Service
 from agent_service.spool import Spool
@@ -87,10 +87,13 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> Fa
         root_path=settled.service.root_path,
         lifespan=lifespan,
         responses=problems.RESPONSES,
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_middleware(gate.Gate)
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(api_page.router)
     for routes in (service_routes, agents, brain, suggestions, claims, events, queue, documents):
         app.include_router(routes.router, prefix="/api/v1", dependencies=[Depends(authenticated)])
     return app

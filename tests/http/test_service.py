@@ -1,6 +1,7 @@
 """The service as a whole: its page, its types, its memory across a restart."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -42,7 +43,21 @@ def test_the_openapi_document_is_whole(served):
     ):
         assert path in paths
     assert "Problem" in document["components"]["schemas"]
-    assert served.http.get("/docs").status_code == 200
+
+
+def test_the_api_page_comes_whole_from_the_service(served):
+    """Many beamlines have no internet: nothing that the page loads is elsewhere."""
+    page = served.http.get("/docs", headers={"Authorization": ""})
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    loads = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page.text)
+    assert len(loads) == 3
+    for path in loads:
+        assert not path.startswith(("/", "http")), "a path in front, as of a proxy, would be lost"
+        answer = served.http.get(f"/{path}", headers={"Authorization": ""})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].split(";")[0] in {"text/javascript", "text/css"}
+        assert len(answer.content) > 300
+    served.problem("GET", "/docs-assets/app.py", 404, "not_found")
 
 
 def test_memory_survives_a_restart(tmp_path):
