@@ -37,6 +37,14 @@ _READY = """() => {
 }"""
 
 
+# A widget's messages go to the main shell until the page has a subshell for them. No person is quick enough to press in
+# between, a test is: on a busy machine its press waited for the cell to end.
+_ROUTED = """() => {
+  const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
+  return !kernel?.supportsSubshells || [...kernel._comms.values()].every((comm) => comm.subshellId);
+}"""
+
+
 class Jupyter:
     """A running Jupyter server and the directory that it serves."""
 
@@ -85,9 +93,10 @@ class Page:
         return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
 
     def button(self, name):
-        """Return a button as soon as it can be seen."""
+        """Return a button as soon as it can be seen, and pressed while a cell blocks."""
         found = self.page.get_by_role("button", name=name, exact=True)
         found.wait_for(timeout=SHOWS_WITHIN_MS)
+        self.page.wait_for_function(_ROUTED, timeout=SHOWS_WITHIN_MS)
         return found
 
 
