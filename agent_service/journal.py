@@ -48,6 +48,9 @@ _meta = sa.Table(
     "meta", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False)
 )
 
+# made once: SQLAlchemy keeps a statement's compiled form with the statement
+_INSERT = _facts.insert()
+
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
@@ -277,7 +280,7 @@ class _Writer:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin():
-                self._connection.execute(_facts.insert(), rows)
+                self._connection.execute(_INSERT, rows)
         except SQLAlchemyError:
             self.close()
             raise

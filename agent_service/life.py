@@ -322,7 +322,7 @@ class AgentLife:
             self.loop.hurry()
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.abandon_call()
-        self.agent.wake.set()
+        self.agent.touched()
         if self._task is None or self._task.done():
             await self._sweep()
 

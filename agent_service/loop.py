@@ -1,8 +1,8 @@
 """One agent's loop: suggest, check, approve, submit, wait for the run, find its outcome, ingest; and again.
 
 The way of a document: source -> listener -> here (`_measure`) -> outcome -> executor (`HostedAgent.ingest`) ->
-journal -> followers. One plan of an agent is in the sink at a time; while the next one of a batch runs, the outcome of
-the last is ingested.
+journal -> followers. One plan of an agent is under way at a time; while it runs, the outcome of the last is ingested,
+and the next one of a batch is handed to the sink ahead, so that the RunEngine never waits for us.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import guardrails, outcomes
@@ -26,21 +27,18 @@ from agent_service.errors import (
     QueueHeld,
     ServiceError,
 )
+from agent_service.flight import Ahead, Flight
 from agent_service.lifecycle import AgentState, SuggestionState
 from agent_service.models import ID_KEY, EventKind, QueueState
-from agent_service.protocols import PlanOrder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent_service.hosted import HostedAgent
-    from agent_service.listener import Expectation, Listener
+    from agent_service.listener import Listener
     from agent_service.models import Suggestion
     from agent_service.protocols import Journal, PlanResult, PlanSink
     from agent_service.runs import Run
-
-STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
-"""How long the stop document of a run may follow the end of its plan."""
 
 MAX_REJECTIONS: Final = 100
 """Suggestions that the guardrails may reject in a row before the agent stops: by then it does not learn from it."""
@@ -87,18 +85,21 @@ class AgentLoop:
         self._inbox: deque[Run] = deque()
         self._silent_at: int | None = None
         self._pending_outcomes: set[asyncio.Task[None]] = set()
+        self._hand_over = partial(Flight.begin, agent, sink=sink, listener=listener)
+        self._ahead = Ahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
 
     def take_run(self, run: Run) -> None:
         """Take a run that was not submitted by this loop: somebody else's, or one that comes late."""
         if run.uid not in self._agent.record.ingested_runs:
             self._inbox.append(run)
-            self._agent.wake.set()
+            self._agent.touched()
 
     async def run(self) -> str | None:
         """Drive the agent until it stops or fails; returns why it stopped, None when it was told to or failed."""
         try:
             return await self._drive()
         finally:
+            self._ahead.drop()
             await self._settle_outcomes(quietly=True)
 
     def hurry(self) -> None:
@@ -111,7 +112,12 @@ class AgentLoop:
     async def _drive(self) -> str | None:
         agent, record = self._agent, self._agent.record
         await self._take_leftovers()
-        while not self.stopping and record.state in (AgentState.RUNNING, AgentState.PAUSED):
+        while True:
+            if (next_one := await self._ahead.take()) is not None:
+                await self._see_through(next_one)  # whatever the state is by now: it may have begun
+                continue
+            if self.stopping or record.state not in (AgentState.RUNNING, AgentState.PAUSED):
+                return None
             agent.wake.clear()
             if record.state is AgentState.PAUSED:
                 await agent.wake.wait()
@@ -119,7 +125,6 @@ class AgentLoop:
                 await agent.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
             elif ending := await self._step():
                 return ending
-        return None
 
     async def _step(self) -> str | None:
         """Do what is next; return why the agent is to stop, if it is."""
@@ -215,66 +220,58 @@ class AgentLoop:
     async def _measure(self, suggestion: Suggestion) -> None:
         """Submit an approved suggestion and wait until its plan ended; its outcome is taken in the background."""
         with contextlib.suppress(IllegalTransition):  # somebody else decided: rejected, or ingested by hand
-            await self._measure_approved(suggestion)
+            if await self._allowed(suggestion):
+                await self._see_through(await self._hand_over(suggestion))
 
-    async def _measure_approved(self, suggestion: Suggestion) -> None:
-        agent = self._agent
-        if not await self._allowed(suggestion):
-            return
-        with self._listener.expect(suggestion.id) as expected:
-            await agent.advance(suggestion.id, _S.SUBMITTED)
-            try:
-                result = await self._submit(suggestion, expected)
-            except QueueHeld:  # it fell between our look and the submission
-                await agent.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
-                return
+    async def _see_through(self, flight: Flight) -> None:
+        """Wait until a plan in the sink ended, and close its suggestion, or take its outcome in the background."""
+        agent, suggestion = self._agent, flight.suggestion
+        try:
+            if self.stopping:
+                flight.take_back("not measured: the agent was stopped")
+            await self._attend(flight.plan, flight.started)
+            await flight.note_start()
+            await self._attend(flight.plan)
+            result = await flight.result()
             if result.exit_status != "success":
                 await self._close(suggestion, result)
                 return
-            try:
-                run = await asyncio.wait_for(expected.finished, STOP_DOCUMENT_TIMEOUT_S)
-            except TimeoutError:
-                await self._fail(suggestion, "the plan ended, but the stop document of its run did not come")
-                return
+            run = await flight.run()
+        except QueueHeld:  # it fell between our look and the submission
+            await agent.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
+            return
+        except TimeoutError:
+            await self._fail(suggestion, "the plan ended, but the stop document of its run did not come")
+            return
+        finally:
+            flight.close()
         task = asyncio.ensure_future(self._outcome(suggestion, run))
         self._pending_outcomes.add(task)
         task.add_done_callback(lambda _: agent.wake.set())
 
-    async def _submit(self, suggestion: Suggestion, expected: Expectation) -> PlanResult:
-        agent = self._agent
-        order = PlanOrder(
-            suggestion_id=suggestion.id,
-            agent=agent.name,
-            point=suggestion.point,
-            plan=agent.spec.plan,
-            actuators=tuple(agent.spec.actuators),
-            sensors=tuple(agent.spec.sensors),
-        )
-        plan = asyncio.ensure_future(self._sink.run(order))
-        try:
-            await asyncio.sleep(0)  # the plan is in the queue from here on
-            if self.stopping:
-                self._sink.withdraw(agent.name, "not measured: the agent was stopped")
-            await self._first_of(plan, expected.started)
-            if not expected.started.done() and not plan.exception() and plan.result().run_uids:
-                await asyncio.wait({expected.started}, timeout=STOP_DOCUMENT_TIMEOUT_S)
-            if expected.started.done() and agent.suggestion(suggestion.id).state is _S.SUBMITTED:
-                await agent.advance(suggestion.id, _S.RUNNING, run_uid=expected.started.result())
-            await self._first_of(plan)
-            return plan.result()
-        finally:
-            plan.cancel()
+    async def _attend(self, *futures: asyncio.Future[Any]) -> None:
+        """Wait until one of them is done; meanwhile take others' runs, and hand the next plan ahead.
 
-    async def _first_of(self, *futures: asyncio.Future[Any]) -> None:
-        """Wait until one of them is done; runs of others are taken meanwhile, for a plan may wait for hours."""
+        A plan may wait for hours, so whatever changes is looked at.
+        """
         while not any(one.done() for one in futures):
+            changed = self._agent.changed()  # taken before the look, so that no change is missed
             if self._inbox and self._agent.record.state is AgentState.RUNNING:
                 await self._take_foreign(self._inbox.popleft())
                 continue
-            self._agent.wake.clear()
-            waking = asyncio.ensure_future(self._agent.wake.wait())
-            await asyncio.wait({*futures, waking}, return_when=asyncio.FIRST_COMPLETED)
-            waking.cancel()
+            if self._sink.takes_ahead:
+                await self._ahead.look(under_way=1)
+            if not any(one.done() for one in futures):
+                await asyncio.wait({*futures, *self._ahead.news, changed}, return_when=asyncio.FIRST_COMPLETED)
+
+    def _may_hand_ahead(self, under_way: int) -> bool:
+        """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
+        record, limits = self._agent.record, self._agent.spec.loop
+        if self.stopping or record.state is not AgentState.RUNNING:
+            return False
+        done = record.done + len(self._pending_outcomes) + under_way
+        failures = record.failures_in_row + under_way
+        return failures < limits.max_failures and (limits.max_runs is None or done < limits.max_runs)
 
     async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""

@@ -186,18 +186,24 @@ class PlanResult:
         Uids of the runs it made, in order; empty when it failed before its first start document.
     asked
         False for an ``abort`` that came by itself, which counts as a failure; nobody asked for it.
+    begun
+        False when it was taken back before it began, so that its suggestion can be submitted again.
     """
 
     exit_status: str
     reason: str = ""
     run_uids: tuple[str, ...] = ()
     asked: bool = True
+    begun: bool = field(default=True, compare=False)
 
 
 class PlanSink(Protocol):
     """Where plans go. Nothing else in the service can move anything."""
 
     kind: str
+
+    takes_ahead: bool
+    """Whether an agent may hand over its next plan while one is under way, so that it begins at once."""
 
     @property
     def status(self) -> QueueStatus:
@@ -232,8 +238,11 @@ class PlanSink(Protocol):
         """Queue a move of actuators to ``point``, without a run, and return when it ended."""
         ...
 
-    def withdraw(self, agent: str, reason: str) -> None:
-        """Take back an agent's plans that wait; they end as ``abort``. One that is under way goes on."""
+    def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
+        """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any.
+
+        They end as ``abort``, not ``begun``. One that is under way goes on.
+        """
         ...
 
     async def pause(self) -> None:

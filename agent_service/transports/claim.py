@@ -52,6 +52,7 @@ class ClaimSink:
     """
 
     kind = "claim"
+    takes_ahead = False  # whoever claims the next could begin it before the last is ingested
 
     def __init__(self, md: Mapping[str, Any], *, may_begin: Callable[[PlanOrder], bool]) -> None:
         self._md = {key: value for key, value in md.items() if key != "scan_id"}
@@ -143,12 +144,14 @@ class ClaimSink:
         self._held, self._paused = reason, False
         self._changed()
 
-    def withdraw(self, agent: str, reason: str) -> None:
-        """Take back an agent's plans that nobody claimed; they end as ``abort``."""
-        for item in list(self._items.values()):
-            if item.order.agent == agent and not item.claimed:
-                self._settle(item, PlanResult("abort", reason))
+    def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
+        """Take back an agent's plans that nobody claimed, or the one for suggestion ``only``; they end as ``abort``."""
+        mine = [one for uid, one in self._items.items() if one.order.agent == agent and only in (None, uid)]
+        waiting = [one for one in mine if not one.claimed]
+        for item in waiting:
+            self._settle(item, PlanResult("abort", reason, begun=False))
         self._changed()
+        return bool(waiting)
 
     # claims -------------------------------------------------------------------------------------------------------
 

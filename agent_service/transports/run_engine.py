@@ -157,6 +157,7 @@ class RunEngineSink:
     """
 
     kind = "run_engine"
+    takes_ahead = True
 
     def __init__(self, driver: RunEngineDriver, namespace: Namespace, md: Mapping[str, Any]) -> None:
         self._driver = driver
@@ -221,11 +222,13 @@ class RunEngineSink:
         """
         return await self._queued(lambda: self._move(point), needs_run=False)
 
-    def withdraw(self, agent: str, reason: str) -> None:
-        """Take back an agent's plans that wait; they end as ``abort``. One that is under way goes on."""
-        for job in list(self._jobs):
-            if job.md.get("agent_name") == agent and self._driver.withdraw(job):
-                job.done(PlanResult("abort", reason))
+    def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
+        """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any."""
+        mine = [job for job in self._jobs if job.md.get("agent_name") == agent and only in (None, job.label)]
+        taken = [job for job in mine if self._driver.withdraw(job)]
+        for job in taken:
+            job.done(PlanResult("abort", reason, begun=False))
+        return bool(taken)
 
     async def pause(self) -> None:
         """Pause: the plan under way stops at its next checkpoint, if it has one, and no other begins."""

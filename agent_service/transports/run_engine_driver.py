@@ -157,7 +157,7 @@ class RunEngineDriver:
         if interrupt is not None:
             self._aside(lambda: self._interrupt(interrupt))
         for job in withdrawn:
-            job.done(PlanResult("abort", reason))
+            job.done(PlanResult("abort", reason, begun=False))
         self._notify()
 
     def _ask_pause(self) -> None:

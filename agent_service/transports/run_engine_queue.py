@@ -130,7 +130,7 @@ class PlanQueue:
                 self._waiting.append(job)
                 self._changed.notify_all()
                 return True
-        job.done(PlanResult("abort", closing))
+        job.done(PlanResult("abort", closing, begun=False))
         return False
 
     def withdraw(self, job: Job) -> bool:
