@@ -6,7 +6,7 @@ Importing this package is cheap: each public name is loaded when it is first use
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent_service.catalog import open_catalog
@@ -54,3 +54,19 @@ def __getattr__(name: str) -> object:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics ``%agent_serve``, ``%agent_status``, ``%agent_panel`` and ``%agent_stop``.
+
+    IPython calls it for ``%load_ext agent_service``.
+    """
+    importlib.import_module("notebook_widgets.magics").load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Undo `load_ipython_extension`, and close the service that the magics made.
+
+    IPython calls it for ``%unload_ext agent_service``.
+    """
+    importlib.import_module("notebook_widgets.magics").unload(shell)

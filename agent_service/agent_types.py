@@ -96,10 +96,15 @@ class AgentType:
         if missing := [name for name in needed if not callable(getattr(brain, name, None))]:
             hint = '; one that only listens needs listen = "all"' if missing == ["suggest"] else ""
             raise TypeError(
-                f"type {self.name!r} made a {type(brain).__name__} without {' and '.join(missing)}; a brain has "
+                f"type {self._called!r} made a {type(brain).__name__} without {' and '.join(missing)}; a brain has "
                 f"suggest(num_points) and ingest(points){hint}"
             )
         return brain
+
+    @property
+    def _called(self) -> str:
+        """What a person calls it: a live object's reference is a random name."""
+        return str(getattr(self.factory, "__name__", self.name)) if live.is_live(self.name) else self.name
 
     def _model(self) -> type[BaseModel] | None:
         model = getattr(self.factory, "Config", None)
@@ -109,7 +114,7 @@ class AgentType:
         errors = list(found)
         if errors:
             said = "; ".join(f"{one.field}: {one.message}" for one in errors)
-            raise InvalidConfig(f"the configuration does not fit type {self.name!r}: {said}", errors=errors)
+            raise InvalidConfig(f"the configuration does not fit type {self._called!r}: {said}", errors=errors)
 
 
 def resolve(type: str) -> AgentType:  # noqa: A002 - the field's name in AgentSpec

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from agent_service import agent_types, live, outcomes
 from agent_service.config import sentence, validation_errors
@@ -164,6 +165,10 @@ def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     else:
         found = {"type": thing, **fields}
     brain = found.get("type")
+    if "config" in found:
+        found["config"] = _json(found["config"])
+    if "listen" not in found and not isinstance(brain, str) and _only_listens(brain):
+        found["listen"] = "all"
     for key in ("actuators", "sensors", "outcome"):
         said = getattr(brain, key, None)
         if key not in found and isinstance(said, str | list | tuple):
@@ -187,6 +192,25 @@ def _infer(found: dict[str, Any]) -> None:
             found["outcome"] = told["objective"]
     if "sensors" not in found and found.get("outcome"):
         found["sensors"] = _as_list(found["outcome"])
+
+
+def _json(config: object) -> object:
+    """Return a configuration as JSON has it: tuples become lists, numpy's numbers and arrays Python's own."""
+
+    def other(value: object) -> object:
+        simpler = getattr(value, "tolist", None)
+        if not callable(simpler):
+            raise InvalidInput(
+                f"config holds a value of type {type(value).__name__}; it takes what JSON has: numbers, texts, lists, "
+                "mappings. Serve the object itself instead of its class and config"
+            )
+        return simpler()
+
+    return to_jsonable_python(config, fallback=other, inf_nan_mode="constants")
+
+
+def _only_listens(brain: object) -> bool:
+    return callable(getattr(brain, "ingest", None)) and not callable(getattr(brain, "suggest", None))
 
 
 def _as_list(value: object) -> list[Any]:

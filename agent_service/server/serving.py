@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from agent_service import live
 from agent_service.client import Client
 from agent_service.config import RunEngineSection, ServiceConfig, ServiceSection, SinkSection, SourceSection, load
-from agent_service.errors import ServiceError, UsageError
+from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.models import AgentSpec
 from agent_service.server.background import BackgroundServer
 from agent_service.server.hosting import Host, Hosted
 from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
+from agent_service.transports.subscribed import ReplaceableEngine
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -107,8 +108,8 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     ...     service.client.agent("aligner").state.value
     'created'
     """
-    settled = _settled(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
-    service = LocalService(settled, engine=RE)
+    made = settled(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
+    service = LocalService(made, engine=RE)
     try:
         for name, thing in (agents or {}).items():
             service.host(name, thing, start=start, fresh=fresh, **fields)
@@ -116,6 +117,49 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
         service.close()
         raise
     return service
+
+
+def settled(
+    config: ServiceConfig | str | Path | None = None,
+    *,
+    RE: Any = None,  # noqa: N803 - as in `serve`
+    startup: str | None = None,
+    md: Mapping[str, Any] | None = None,
+    **service: Any,
+) -> ServiceConfig:
+    """Return the configuration that `serve` makes of its arguments.
+
+    Parameters
+    ----------
+    config, RE, startup, md
+        As in `serve`.
+    **service
+        Keys of ``[service]``; those that are None are left out.
+
+    Raises
+    ------
+    UsageError
+        The configuration is wrong.
+    """
+    given = {key: one for key, one in service.items() if one is not None}
+    base = config if isinstance(config, ServiceConfig) else load(config, flags=given)
+    if isinstance(config, ServiceConfig):
+        base = _with(base, "service", given)
+    else:
+        told = base.service.model_fields_set
+        defaults = {"port": 0, "state": None if "state" in told else _state()}
+        base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
+        base = base.model_copy(update={"agents": [_careful(one) for one in base.agents]})
+    engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
+    base = _with(base, "run_engine", engine)
+    if RE is None:
+        return base
+    return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
+
+
+def _careful(spec: AgentSpec) -> AgentSpec:
+    """Return an agent that comes back paused, unless it says otherwise: nothing moves when a notebook comes back."""
+    return spec if "recover" in spec.model_fields_set else spec.model_copy(update={"recover": "paused"})
 
 
 class LocalService:
@@ -136,6 +180,8 @@ class LocalService:
         A blocking client with its key.
     state
         The state directory.
+    config
+        The configuration.
 
     Notes
     -----
@@ -143,13 +189,15 @@ class LocalService:
     """
 
     def __init__(self, config: ServiceConfig, *, engine: Any = None) -> None:
+        self.config = config
         self.state = config.service.state.absolute()
         if any(one.state == self.state for one in live.services()):
             raise UsageError(
                 f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
                 "another folder as state"
             )
-        self._server = BackgroundServer(config, engine=engine).start()
+        self._engine = None if engine is None else ReplaceableEngine(engine)
+        self._server = BackgroundServer(config, engine=self._engine).start()
         self.url = self._server.url
         self.client = Client(self.url, api_key=self._server.api_key)
         self._host = Host(self.client)
@@ -162,6 +210,30 @@ class LocalService:
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
+
+    @property
+    def engine(self) -> Any:
+        """The RunEngine that it listens to; None when it runs plans in one of its own."""
+        return None if self._engine is None else self._engine.engine
+
+    def listen_to(self, engine: Any) -> bool:
+        """Listen to another RunEngine instead of the present one: a notebook has made a new one.
+
+        Returns
+        -------
+        bool
+            Whether it is another.
+
+        Raises
+        ------
+        Conflict
+            When the service runs plans in a RunEngine of its own.
+        """
+        if self._engine is None:
+            raise Conflict(
+                "this service runs plans in a RunEngine of its own; for yours, close it and serve again with RE"
+            )
+        return self._engine.replace(engine)
 
     def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> Hosted:
         """Host an object as an agent, in the place of one of that name if there is one. See `serve`.
@@ -255,29 +327,6 @@ def _own_fields(thing: object) -> set[str]:
     if isinstance(thing, AgentSpec):
         return set(thing.model_fields_set)
     return {str(key) for key in cast("Mapping[Any, Any]", thing)} if isinstance(thing, Mapping) else set()
-
-
-def _settled(
-    config: ServiceConfig | str | Path | None,
-    *,
-    RE: Any,  # noqa: N803 - as in `serve`
-    startup: str | None,
-    md: Mapping[str, Any] | None,
-    **service: Any,
-) -> ServiceConfig:
-    given = {key: one for key, one in service.items() if one is not None}
-    base = config if isinstance(config, ServiceConfig) else load(config, flags=given)
-    if isinstance(config, ServiceConfig):
-        base = _with(base, "service", given)
-    elif config is None:
-        told = base.service.model_fields_set
-        defaults = {"port": 0, "state": None if "state" in told else _state()}
-        base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
-    engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
-    base = _with(base, "run_engine", engine)
-    if RE is None:
-        return base
-    return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
 
 
 def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> ServiceConfig:

@@ -8,6 +8,7 @@ in its thread a document is only put into a queue.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,3 +65,49 @@ class SubscribedEngine:
         token, self._token = self._token, None
         if token is not None:
             self._engine.unsubscribe(token)
+
+
+class ReplaceableEngine:
+    """Whichever RunEngine a notebook has at present, as an engine for `SubscribedEngine`. From any thread.
+
+    A cell that makes the RunEngine is run again and again; the service goes on with the new one.
+
+    Parameters
+    ----------
+    engine
+        The first RunEngine.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._lock = threading.Lock()
+        self._engine = engine
+        self._callback: Callable[..., None] | None = None
+        self._token: Any = None
+
+    @property
+    def engine(self) -> Any:
+        """The present RunEngine."""
+        return self._engine
+
+    def replace(self, engine: Any) -> bool:
+        """Let the present RunEngine go and listen to another; return whether it is another."""
+        with self._lock:
+            if engine is self._engine:
+                return False
+            if self._callback is not None:
+                self._engine.unsubscribe(self._token)
+                self._token = engine.subscribe(self._callback)
+            self._engine = engine
+        return True
+
+    def subscribe(self, callback: Callable[..., None]) -> int:
+        """Subscribe the one callback to the present RunEngine and those to come; return a token."""
+        with self._lock:
+            self._callback, self._token = callback, self._engine.subscribe(callback)
+        return 0
+
+    def unsubscribe(self, token: int) -> None:
+        """Let the present RunEngine go."""
+        with self._lock:
+            self._callback = None
+            self._engine.unsubscribe(self._token)

@@ -1,0 +1,172 @@
+"""Completion of the magics' lines: options and their values, agents, names of the notebook, files."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+
+from agent_service.errors import ServiceError
+from notebook_widgets.magics._namespace import is_device
+from notebook_widgets.magics._options import OF_MAGIC, split
+from notebook_widgets.magics._target import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from notebook_widgets.magics._options import Option
+    from notebook_widgets.magics._session import Session
+
+_LINE: Final = re.compile(r"\s*%?(agent_\w+)\s+(.*)")
+
+
+class Completion:
+    """Completes the magics' lines, as a matcher of IPython's completer. In the main thread.
+
+    Parameters
+    ----------
+    shell
+        The interactive shell.
+    session
+        Knows the namespace and the service.
+    """
+
+    def __init__(self, shell: Any, session: Session) -> None:
+        self._matchers: list[Any] = shell.Completer.custom_matchers
+        self._session = session
+        self._matcher: Any = None
+
+    def add(self) -> None:
+        """Add the matcher to the completer."""
+        from IPython.core import completer  # noqa: PLC0415 - a shell without completion has none
+
+        def match(context: Any) -> dict[str, Any]:
+            return self._matches(context.text_until_cursor)
+
+        self._matcher = cast("Any", completer).context_matcher(identifier="agent_service.magics")(match)
+        self._matchers.append(self._matcher)
+
+    def remove(self) -> None:
+        """Take the matcher out again."""
+        if self._matcher in self._matchers:
+            self._matchers.remove(self._matcher)
+
+    def _matches(self, text: str) -> dict[str, Any]:
+        from IPython.core.completer import SimpleCompletion  # noqa: PLC0415 - as above
+
+        found = _LINE.fullmatch(text)
+        if found is None or found[1] not in OF_MAGIC:
+            return {"completions": [], "suppress": False}
+        fragment, words = self.found(found[1], found[2])
+        return {
+            "completions": [SimpleCompletion(text=one, type="magic") for one in words],
+            "matched_fragment": fragment,
+            "suppress": bool(words),
+        }
+
+    def found(self, magic: str, line: str) -> tuple[str, list[str]]:
+        """Return what may stand at the end of a line.
+
+        Parameters
+        ----------
+        magic
+            Name of the magic.
+        line
+            What follows it, up to the cursor.
+
+        Returns
+        -------
+        tuple
+            The part of a word that is there already, and the words that begin with it.
+        """
+        words = split(line, closed=False)
+        fragment = words.pop() if words and line[-1:] == words[-1][-1:] else ""
+        options = {one.name: one for one in OF_MAGIC[magic]}
+        given = {one.removeprefix("--").partition("=")[0] for one in words if one.startswith("--")}
+        left = [f"--{name}" for name in options if name not in given]
+        if fragment.startswith("-") and "=" not in fragment:
+            return _beginning(fragment, left)
+        if fragment.startswith("--"):
+            name, _, fragment = fragment.removeprefix("--").partition("=")
+            return _beginning(fragment, self._values(options.get(name)))
+        option, closed = self._waiting(words, options)
+        if option is not None:
+            # a list with commas: what is completed is its last part
+            fragment = fragment.rpartition(",")[2] if option.takes == "words" else fragment
+            more = left if closed and not fragment else []
+            return _beginning(fragment, [*self._values(option), *more])
+        has_target = any(not one.startswith("-") for one in words[:1])
+        targets = [] if has_target else self._targets(magic, fragment)
+        return _beginning(fragment, [*targets, *([] if fragment else left)])
+
+    def _waiting(self, words: list[str], options: dict[str, Option]) -> tuple[Option | None, bool]:
+        """Return the option whose value comes next, and whether it has one already."""
+        for back, word in enumerate(reversed(words)):
+            if not word.startswith("--"):
+                continue
+            option = options.get(word.removeprefix("--"))
+            if option is None or option.takes == "nothing" or (back and option.takes != "words"):
+                return None, False
+            return option, back > 0
+        return None, False
+
+    def _values(self, option: Option | None) -> list[str]:
+        """Return the values that are known for an option."""
+        match option and option.name:
+            case "config":
+                return self._names(lambda one: isinstance(one, Mapping))
+            case "evaluate" | "plan":
+                return self._names(inspect.isfunction)
+            case "actuators" | "sensors":
+                return self._names(is_device)
+            case "executor" | "approval":
+                from agent_service.models import AgentSpec, LoopSpec  # noqa: PLC0415 - for those who complete it
+
+                fields = LoopSpec.model_fields if option and option.name == "approval" else AgentSpec.model_fields
+                return [str(one) for one in get_args(fields[option.name if option else ""].annotation)]
+            case "catalog":
+                return ["embedded", "none"]
+            case _:
+                return []
+
+    def _targets(self, magic: str, fragment: str) -> list[str]:
+        if magic != "agent_serve":
+            return self._agents()
+        return [*self._names(_is_brain), *installed(), *_files(fragment)]
+
+    def _agents(self) -> list[str]:
+        service = self._session.service
+        try:
+            return [] if service is None else [one.name for one in service.client.agents()]
+        except ServiceError:
+            return []
+
+    def _names(self, fits: Callable[[Any], bool]) -> list[str]:
+        return [name for name, one in self._session.names.names.items() if not name.startswith("_") and fits(one)]
+
+
+def _is_brain(one: Any) -> bool:
+    # asked of the class: a namespace may hold proxies and lazy modules that answer to any attribute
+    kind = one if isinstance(one, type) else type(one)
+    return callable(getattr(kind, "ingest", None))
+
+
+def _files(fragment: str) -> list[str]:
+    """Return the .toml files and the folders that begin with a fragment."""
+    folder, slash, start = fragment.rpartition("/")
+    try:
+        there = sorted(Path(f"{folder}{slash}" or ".").expanduser().iterdir())
+    except OSError:
+        return []
+    return [
+        f"{folder}{slash}{one.name}{'/' if one.is_dir() else ''}"
+        for one in there
+        if (one.suffix == ".toml" or (one.is_dir() and fragment)) and one.name.startswith(start)
+        if start or not one.name.startswith(".")
+    ]
+
+
+def _beginning(fragment: str, words: Iterable[str]) -> tuple[str, list[str]]:
+    return fragment, [one for one in dict.fromkeys(words) if one.startswith(fragment)]

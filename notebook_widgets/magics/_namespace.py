@@ -1,0 +1,223 @@
+"""What the words of a line mean in the notebook's namespace."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import difflib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.errors import UsageError
+from notebook_widgets.magics._options import plain
+from notebook_widgets.magics._waiting import waited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+"""How ``module:callable`` looks."""
+
+_SOURCE: Final = "<the magic's line>"
+
+
+class Names:
+    """The notebook's namespace, as magics read it. In the main thread.
+
+    Parameters
+    ----------
+    names
+        The namespace, live.
+    """
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = names
+
+    def value(self, word: str, *, also: Iterable[str] = ()) -> Any:
+        """Return what an expression stands for; what must be awaited is awaited.
+
+        Parameters
+        ----------
+        word
+            The expression.
+        also
+            Names that would do instead, for the message when there is no such name.
+
+        Raises
+        ------
+        UsageError
+            A name is not defined, it is no expression, or it raises: says what, and where.
+        """
+        try:
+            code = compile(word, _SOURCE, "eval")
+        except (SyntaxError, ValueError) as error:
+            raise UsageError(f"{word} is no Python expression: {getattr(error, 'msg', error)}") from None
+        try:
+            found = eval(code, self.names)  # noqa: S307 - the user's own expression, in the user's own kernel
+            return waited(found) if inspect.isawaitable(found) else found
+        except NameError as error:
+            if error.name and not _inner(error):
+                raise UsageError(self.undefined(error.name, also)) from None
+            raise UsageError(_raised(word, error)) from None
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's own code raises becomes one line
+            raise UsageError(_raised(word, error)) from None
+
+    def undefined(self, name: str, also: Iterable[str] = ()) -> str:
+        """Return what to say of a name that is not there."""
+        known = [*also, *(one for one in self.names if not one.startswith("_")), *dir(builtins)]
+        near = difflib.get_close_matches(name, known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else "run the cell that defines it first"
+        return f"the name {name!r} is not defined; {hint}"
+
+    def text(self, word: str) -> str:
+        """Return a text: without quotes, and with ``{expression}`` and ``$name`` filled in.
+
+        Raises
+        ------
+        UsageError
+            An expression in it raises.
+        """
+        if "{" not in word and "$" not in word:
+            return plain(word)
+        from IPython.utils.text import DollarFormatter  # noqa: PLC0415 - for the rare line that has one
+
+        try:
+            return plain(str(cast("Any", DollarFormatter()).vformat(word, (), dict(self.names))))
+        except Exception as error:  # noqa: BLE001 - whatever the user's own code raises becomes one line
+            raise UsageError(_raised(word, error)) from None
+
+    def devices(self, option: str, words: list[str]) -> list[Any]:
+        """Return devices, or the names of devices that the service knows.
+
+        Parameters
+        ----------
+        option
+            Which option they belong to, for messages.
+        words
+            Names of devices, of variables that hold one or a list of them, or expressions.
+        """
+        found: list[Any] = []
+        for word in words:
+            held: Any = self._held(word)
+            several: list[Any] = [*cast("Any", held)] if isinstance(held, list | tuple) else [held]
+            fits = [isinstance(one, str) or is_device(one) for one in several]
+            if all(fits) and not isinstance(held, str):
+                found += several
+            elif word.isidentifier() or held is None:
+                found.append(self.text(word))
+            else:
+                raise UsageError(
+                    f"--{option}: {word} is of type {type(cast('object', held)).__name__}, not a device or its name"
+                )
+        return found
+
+    def function(self, option: str, word: str) -> Any:
+        """Return a function, or the text ``module:function``.
+
+        Raises
+        ------
+        UsageError
+            When it is neither.
+        """
+        if REFERENCE.fullmatch(plain(word)):
+            return plain(word)
+        found = self.value(word)
+        if not callable(found):
+            raise UsageError(f"--{option}: {word} is of type {type(found).__name__}, not a function")
+        return found
+
+    def plan(self, word: str) -> Any:
+        """Return a plan: a function of the namespace, or the name of one that the service knows."""
+        if callable(self.names.get(word)):
+            return self.names[word]
+        return word if "(" not in word else self.value(word)
+
+    def mapping(self, option: str, word: str) -> Any:
+        """Return a mapping, or a pydantic model.
+
+        Raises
+        ------
+        UsageError
+            When it is neither.
+        """
+        found = self.value(word)
+        if not isinstance(found, Mapping) and not hasattr(found, "model_dump"):
+            raise UsageError(
+                f"--{option}: {word} is of type {type(found).__name__}, not a mapping such as "
+                "{'bounds': {'mirror_x': [-5, 5]}}"
+            )
+        return cast("object", found)
+
+    def run_engine(self) -> Any:
+        """Return the user's own RunEngine, if there is one by the name of ``RE``."""
+        found = self.names.get("RE")
+        module: Any = sys.modules.get("bluesky.run_engine")  # nobody has one who has not imported it
+        return found if module is not None and isinstance(found, module.RunEngine) else None
+
+    def _held(self, word: str) -> Any:
+        """Return what a variable holds, or an expression gives; None when it is a device's name and nothing else."""
+        if word.isidentifier():
+            return self.names.get(word)
+        root = re.match(r"[\[(]|\w+(?=[.\[(])", word)
+        if root is None or (root[0] not in "[(" and root[0] not in self.names):
+            return None
+        return self.value(word)
+
+
+def name_of(word: str) -> str:
+    """Return what to call the agent that an expression makes, if the expression has a name in it.
+
+    Examples
+    --------
+    >>> name_of("lab.scanner"), name_of("Walk(step=2)"), name_of("agents['aligner']"), name_of("my_agents:Climber")
+    ('scanner', 'Walk', 'aligner', 'Climber')
+    """
+    if REFERENCE.fullmatch(word):
+        return word.partition(":")[2].rpartition(".")[2]
+    tree: Any = ast.parse(word, mode="eval").body
+    while True:
+        match tree:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Constant(value=str(name)):
+                return re.sub(r"[^\w.-]+", "-", name).strip("_-.")[:64] or "agent"
+            case ast.Call(func=inner) | ast.Await(value=inner) | ast.Subscript(slice=ast.Constant(str()) as inner):
+                tree = inner
+            case ast.Subscript(value=inner):
+                tree = inner
+            case _:
+                return "agent"
+
+
+def is_device(one: object) -> bool:
+    """Return whether an object looks like a device: its class can be read or set, and it has a name."""
+    return (
+        not isinstance(one, type)
+        and (hasattr(type(one), "read") or hasattr(type(one), "set"))
+        and isinstance(getattr(one, "name", None), str)
+    )
+
+
+def _inner(error: BaseException) -> bool:
+    """Return whether an error was raised below the line itself."""
+    return traceback.extract_tb(error.__traceback__)[-1].filename != _SOURCE
+
+
+def _raised(word: str, error: BaseException) -> str:
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename not in (__file__, _SOURCE)]
+    where = f" ({_place(frames[-1])})" if frames else ""
+    said = " ".join(str(error).split())
+    return f"{word} raised {type(error).__name__}: {said}{where}"
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    """Return where a frame is: a file, or a cell of the notebook, whose file has a name nobody knows."""
+    cell = re.search(r"<ipython-input-(\d+)-|ipykernel_\d+", frame.filename)
+    if cell is None:
+        return f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"{f'cell {cell[1]}' if cell[1] else 'a cell'}, line {frame.lineno} in {frame.name}"

@@ -1,0 +1,211 @@
+"""The words of a magic's line: its options, and how they are told apart.
+
+A line is split at spaces outside quotes and brackets, so that ``Walk(step=2, start=[0, 0])`` is one word. What comes
+after a ``#`` is a comment.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from agent_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CLOSES: Final = {"(": ")", "[": "]", "{": "}"}
+_QUOTES: Final = frozenset("\"'")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a magic.
+
+    Parameters
+    ----------
+    name
+        As it is written, without the dashes.
+    takes
+        ``nothing``; a ``text`` or a whole ``number``; ``words``, one or several, with spaces or commas between; or
+        ``python``, an expression on the notebook's namespace.
+    belongs
+        What it is about: the ``agent``, the ``service``, or the ``cell`` that is run.
+    value
+        What stands for its value in messages.
+    """
+
+    name: str
+    takes: Literal["nothing", "text", "number", "words", "python"]
+    belongs: Literal["agent", "service", "cell"]
+    value: str = ""
+
+
+SERVE: Final = (
+    Option("name", "text", "agent", "NAME"),
+    Option("config", "python", "agent", "MAPPING"),
+    Option("actuators", "words", "agent", "DEVICE,DEVICE"),
+    Option("sensors", "words", "agent", "DEVICE,DEVICE"),
+    Option("outcome", "words", "agent", "FIELD"),
+    Option("evaluate", "python", "agent", "FUNCTION"),
+    Option("plan", "python", "agent", "PLAN"),
+    Option("max-runs", "number", "agent", "N"),
+    Option("approval", "text", "agent", "auto|required"),
+    Option("executor", "text", "agent", "auto|thread|process"),
+    Option("startup", "text", "service", "MODULE"),
+    Option("port", "number", "service", "N"),
+    Option("catalog", "text", "service", "embedded|none|URI"),
+    Option("state", "text", "service", "FOLDER"),
+    Option("no-panel", "nothing", "cell"),
+    Option("fresh", "nothing", "cell"),
+)
+
+STATUS: Final[tuple[Option, ...]] = ()
+
+PANEL: Final = (
+    Option("url", "text", "cell", "URL"),
+    Option("key-from", "text", "cell", "FILE"),
+)
+
+STOP: Final = (Option("all", "nothing", "cell"),)
+
+OF_MAGIC: Final = {"agent_serve": SERVE, "agent_status": STATUS, "agent_panel": PANEL, "agent_stop": STOP}
+"""The options of each magic, by the magic's name."""
+
+
+@dataclass(slots=True)
+class Line:
+    """A magic's line, told apart.
+
+    Parameters
+    ----------
+    target
+        The word that is no option; empty when there is none.
+    given
+        The options: no word for a flag, one for most, any number for ``words``.
+    """
+
+    target: str = ""
+    given: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.given
+
+
+def read(magic: str, line: str) -> Line:
+    """Tell the words of a line apart.
+
+    Parameters
+    ----------
+    magic
+        Name of the magic.
+    line
+        What follows it.
+
+    Raises
+    ------
+    UsageError
+        An option is unknown, given twice, or lacks its value; there is a word too many; a bracket is not closed.
+    """
+    options = {one.name: one for one in OF_MAGIC[magic]}
+    found, waiting = Line(), split(line)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("-"):
+            if found.target:
+                raise UsageError(f"{word!r} is a word too many after {found.target!r}; %{magic}? shows how to write it")
+            found.target = word
+            continue
+        name, equals, value = word.removeprefix("--").partition("=")
+        option = options.get(name)
+        if option is None or not word.startswith("--"):
+            raise UsageError(f"there is no option {word.partition('=')[0]}; {_near(magic, word, options)}")
+        if name in found.given:
+            raise UsageError(f"--{name} is given twice; leave one out")
+        found.given[name] = _values(option, value if equals else None, waiting)
+    return found
+
+
+def split(line: str, *, closed: bool = True) -> list[str]:
+    """Split a line at spaces outside quotes and brackets, up to a comment.
+
+    Parameters
+    ----------
+    line
+        The line.
+    closed
+        Whether each quote and bracket must be closed; a line that somebody is still typing need not.
+
+    Raises
+    ------
+    UsageError
+        When one is not.
+    """
+    words, open_brackets, quote, word = [""], "", "", ""
+    for at, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote and line[at - 1] != "\\" else quote
+        elif character in _QUOTES:
+            quote = character
+        elif character in _CLOSES:
+            open_brackets += character
+        elif open_brackets and character == _CLOSES[open_brackets[-1]]:
+            open_brackets = open_brackets[:-1]
+        elif not open_brackets and character.isspace():
+            words.append("")
+            continue
+        elif not open_brackets and character == "#" and not words[-1]:
+            break
+        words[-1] += character
+    if closed and (quote or open_brackets):
+        word = words[-1]
+        raise UsageError(f"{quote or open_brackets[-1]} is not closed in {word}")
+    return [one for one in words if one]
+
+
+def commas(words: Sequence[str]) -> list[str]:
+    """Return the parts of words that have commas between, outside quotes and brackets."""
+    parts = [""]
+    depth, quote = 0, ""
+    for character in ",".join(words):
+        if quote or character in _QUOTES:
+            quote = "" if character == quote else quote or character
+        depth += (character in _CLOSES) - (character in _CLOSES.values())
+        if character == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [plain(one) for one in parts if one]
+
+
+def plain(word: str) -> str:
+    """Return a word without the quotes around it, if it has any."""
+    if len(word) > 1 and word[0] in _QUOTES and word[-1] == word[0]:
+        try:
+            return str(ast.literal_eval(word))
+        except (SyntaxError, ValueError):
+            return word
+    return word
+
+
+def _values(option: Option, value: str | None, waiting: list[str]) -> list[str]:
+    if option.takes == "nothing":
+        if value is not None:
+            raise UsageError(f"--{option.name} takes no value; leave {value!r} out")
+        return []
+    found = [] if value is None else [value]
+    while waiting and not waiting[0].startswith("--") and (not found or (option.takes == "words" and value is None)):
+        found.append(waiting.pop(0))
+    if not found or not found[0]:
+        raise UsageError(f"--{option.name} needs a value: --{option.name} {option.value}")
+    return found
+
+
+def _near(magic: str, word: str, options: dict[str, Option]) -> str:
+    near = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), options, n=1)
+    if near:
+        return f"did you mean --{near[0]}?"
+    there = ", ".join(f"--{one}" for one in options)
+    return f"%{magic} has {there}" if there else f"%{magic} has none"

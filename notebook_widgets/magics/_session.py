@@ -1,0 +1,267 @@
+"""The service of this kernel and its panels, as magics made them: one service, and one panel an agent."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from agent_service.errors import AgentFault, NotFound, ServiceError, UsageError
+from notebook_widgets.magics._namespace import Names
+from notebook_widgets.magics._options import SERVE
+from notebook_widgets.magics._status import say, show
+from notebook_widgets.magics._target import is_file, number, target
+
+if TYPE_CHECKING:
+    from agent_service.config import ServiceConfig
+    from agent_service.models import AgentSpec
+    from agent_service.server.hosting import Hosted
+    from agent_service.server.serving import LocalService
+    from notebook_widgets.magics._options import Line
+
+VARIABLES: Final = ("service", "agents_service")
+"""Names under which the notebook finds the service: the first one that is free."""
+
+_SERVING: Final = "agent_service.server.serving"
+
+
+class Session:
+    """What the magics of one shell have made. In the main thread.
+
+    Parameters
+    ----------
+    shell
+        The interactive shell.
+
+    Attributes
+    ----------
+    names
+        Its namespace.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self.names = Names(shell.user_ns)
+        self._made: LocalService | None = None
+        self._panels: dict[str, Any] = {}
+
+    @property
+    def service(self) -> LocalService | None:
+        """The service that runs here: the one that magics made, or one in the variable ``service``."""
+        module: Any = sys.modules.get(_SERVING)
+        if module is None:
+            return None
+        held: tuple[Any, ...] = (self._made, self.names.names.get(VARIABLES[0]))
+        for one in held:
+            if isinstance(one, module.LocalService) and not one.closed:
+                return one
+        return None
+
+    @property
+    def variable(self) -> str:
+        """Name of the variable that holds the service."""
+        return next((one for one in VARIABLES if self.names.names.get(one) is self.service), VARIABLES[0])
+
+    def require(self) -> LocalService:
+        """Return the service that runs here.
+
+        Raises
+        ------
+        UsageError
+            When none does.
+        """
+        if self.service is None:
+            raise UsageError("no service runs in this kernel; %agent_serve starts one")
+        return self.service
+
+    # serving ------------------------------------------------------------------------------------------------------
+
+    def serve(self, line: Line) -> None:
+        """Serve what a line of ``%agent_serve`` says, print what became of it, and show its panel.
+
+        Raises
+        ------
+        ServiceError
+            Something is wrong with it; what was served before is untouched.
+        """
+        if not line.target or is_file(line.target):
+            self._refuse_agent_options(line)
+        agent = None if not line.target or is_file(line.target) else target(line, self.names)
+        before = self.service
+        service, specs = self._opened(line)
+        shown = "" if agent is None else agent.name
+        try:
+            if agent is not None:
+                hosted = service.host(agent.name, agent.fields, fresh="fresh" in line)
+                say(self._said(agent.name, hosted, line))
+            else:
+                self._serve_all(service, specs, line)
+        except AgentFault as error:
+            if "no-panel" not in line:
+                self.show(shown)
+            where = "its panel and in " if "no-panel" not in line else ""
+            raise UsageError(f"{error.detail}; the traceback is in {where}%agent_status {shown}") from None
+        except ServiceError:
+            if before is None:
+                self.close()
+            raise
+        if "no-panel" not in line:
+            self.show(shown)
+
+    def _serve_all(self, service: LocalService, specs: list[AgentSpec], line: Line) -> None:
+        """Host the agents of a file; one that is there and the same is left as it is."""
+        if not specs:
+            say(f"a service runs at {service.url} ({self.variable}.client speaks to it)")
+        for spec in specs:
+            try:
+                status = service.client.agent(spec.name)
+            except NotFound:
+                status = None
+            if status is not None and status.spec == spec and "fresh" not in line:
+                say(f"{spec.name} is there as the file has it, {status.state.value}")
+            else:
+                say(self._said(spec.name, service.host(spec.name, spec, fresh="fresh" in line), line))
+
+    def _said(self, name: str, hosted: Hosted, line: Line) -> str:
+        """Return the line that tells what became of an agent, and what it waits for."""
+        service, count = self.require(), hosted.ingested
+        if not hosted.replaced:
+            head = f"serving {name} at {service.url} ({self.variable}.client speaks to it)"
+        elif "fresh" in line:
+            head = f"replaced {name}: it begins from nothing"
+        else:
+            head = f"replaced {name}: {count} outcome{'' if count == 1 else 's'} ingested"
+        moves = hosted.status.spec.listen == "own"
+        command = "start" if hosted.status.state.value == "created" else "resume"
+        if moves and service.config.sink.kind == "claim":
+            return f'{head}; nothing moves until RE(run_agent("{name}", devices=[{self._devices(hosted)}]))'
+        call = f'{self.variable}.client.{command}("{name}")'
+        how = call if "no-panel" in line else f"you press {command.capitalize()}"
+        return f"{head}; {'nothing moves' if moves else 'it does not listen'} until {how}"
+
+    def _devices(self, hosted: Hosted) -> str:
+        """Return the devices of an agent as a person would list them, if all are there under their own names."""
+        wanted = dict.fromkeys([*hosted.status.spec.actuators, *hosted.status.spec.sensors])
+        there = all(getattr(self.names.names.get(one), "name", None) == one for one in wanted)
+        return ", ".join(wanted) if wanted and there else "..."
+
+    def _refuse_agent_options(self, line: Line) -> None:
+        if wrong := [f"--{one.name}" for one in SERVE if one.belongs == "agent" and one.name in line]:
+            where = f"write it into {line.target}" if line.target else "name the agent first: %agent_serve my_agent ..."
+            raise UsageError(f"{', '.join(wrong)} belongs to an agent; {where}")
+
+    # the service --------------------------------------------------------------------------------------------------
+
+    def _opened(self, line: Line) -> tuple[LocalService, list[AgentSpec]]:
+        """Return the service, started if need be, and the agents of the file if the line names one."""
+        given = self._service_options(line)
+        engine, running = self.names.run_engine(), self.service
+        if engine is not None and given.get("startup") is not None:
+            raise UsageError("--startup is for a service that moves the devices itself, and here RE does; leave it out")
+        from agent_service.server.serving import LocalService, settled  # noqa: PLC0415 - a second of imports
+
+        path = Path(self.names.text(line.target)).expanduser() if line.target and is_file(line.target) else None
+        if running is None:
+            self._close_panels()
+            config = settled(path, RE=engine, **given)
+            self._made = LocalService(config.model_copy(update={"agents": []}), engine=engine)
+            self._keep(self._made)
+            return self._made, config.agents
+        agents: list[AgentSpec] = []
+        if path is not None:
+            config = settled(path, RE=engine, **given)
+            agents = config.agents
+            if _parts(config) != _parts(running.config):
+                raise UsageError(f"another service than that of {path} runs here; end it first with %agent_stop --all")
+        _refuse_other(running, given)
+        self._listen(running, engine)
+        return running, agents
+
+    def _service_options(self, line: Line) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for option in SERVE:
+            if option.belongs == "service" and option.name in line:
+                text = self.names.text(line.given[option.name][0])
+                found[option.name] = number(option.name, text) if option.takes == "number" else text
+        if "state" in found:
+            found["state"] = Path(found["state"]).expanduser()
+        return found
+
+    def _listen(self, service: LocalService, engine: Any) -> None:
+        """Follow the notebook's RunEngine: its cell may have been run again, and there is a new one."""
+        if engine is None:
+            return
+        if service.engine is None:
+            raise UsageError(
+                "the service was started before there was an RE, and moves the devices itself; end it with "
+                "%agent_stop --all, and serve again: then nothing moves but by RE"
+            )
+        if service.listen_to(engine):
+            say("listening to the new RE")
+
+    def _keep(self, service: LocalService) -> None:
+        """Let the notebook have the service under the first free name."""
+        for name in VARIABLES:
+            held = self.names.names.get(name)
+            if held is None or isinstance(held, type(service)):
+                self.names.names[name] = service
+                return
+
+    def close(self) -> bool:
+        """Close the panels and the service; return whether there was one."""
+        self._close_panels()
+        service, self._made = self.service, None
+        if service is None:
+            return False
+        for name in VARIABLES:
+            if self.names.names.get(name) is service:
+                del self.names.names[name]
+        service.close()
+        return True
+
+    def close_own(self) -> None:
+        """Close what the magics made, and leave a service alone that somebody served in Python."""
+        if self._made is not None and not self._made.closed:
+            self.close()
+        self._close_panels()
+
+    # panels -------------------------------------------------------------------------------------------------------
+
+    def show(self, name: str, service: Any = None) -> None:
+        """Show an agent's panel, or the service's when the name is empty; an earlier one of the same is closed."""
+        from notebook_widgets import AgentPanel, ServicePanel  # noqa: PLC0415 - widgets are for those who look
+
+        where = self.require() if service is None else service
+        key = name if service is None else f"{service.url} {name}"
+        self._close_panel(key)
+        self._panels[key] = AgentPanel(where, name) if name else ServicePanel(where)
+        show(self._panels[key])
+
+    def _close_panel(self, key: str) -> None:
+        earlier = self._panels.pop(key, None)
+        if earlier is not None:
+            earlier.close()
+
+    def _close_panels(self) -> None:
+        for key in tuple(self._panels):
+            self._close_panel(key)
+
+
+def _parts(config: ServiceConfig) -> tuple[Any, ...]:
+    """Return what makes a service another one."""
+    return config.service.state.absolute(), config.service.catalog, config.run_engine, config.source, config.sink
+
+
+def _refuse_other(service: LocalService, given: dict[str, Any]) -> None:
+    """Raise when an option asks for another service than the one that runs."""
+    same = {
+        "port": given.get("port") in (None, 0, urlsplit(service.url).port),
+        "state": "state" not in given or given["state"].absolute() == service.state,
+        "catalog": given.get("catalog") in (None, service.config.service.catalog),
+        "startup": given.get("startup") in (None, service.config.run_engine.startup),
+    }
+    if other := [f"--{name}" for name, fits in same.items() if not fits]:
+        raise UsageError(
+            f"the service at {service.url} runs already, with another {' and '.join(other)}; leave that out, or end "
+            "the service first: %agent_stop --all"
+        )
