@@ -15,13 +15,15 @@ from httpx_sse import EventSource
 from agent_service.client._calls import Call, exchange, raise_problem, transport_error
 from agent_service.client._events import EventCursor
 from agent_service.client._routes import Routes
+from agent_service.client._waiting import LOOK_EVERY_S, Wait
 from agent_service.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
-    from agent_service.models import Event
+    from agent_service.lifecycle import AgentState
+    from agent_service.models import AgentStatus, Event
 
 T = TypeVar("T")
 
@@ -167,6 +169,33 @@ class Client(_Address):
                 error = lost
             time.sleep(cursor.lost(error))
 
+    def wait(self, name: str, *states: AgentState | str, within_s: float | None = None) -> AgentStatus:
+        """Wait until an agent is in one of ``states``, and return its status then.
+
+        Parameters
+        ----------
+        name
+            The agent.
+        *states
+            By default ``stopped`` and ``failed``: until it is done.
+        within_s
+            How long to wait, in seconds; by default for ever.
+
+        Raises
+        ------
+        DeadlineExceeded
+            It was in none of them within that time.
+
+        Examples
+        --------
+        >>> client.start("aligner")  # doctest: +SKIP
+        >>> client.wait("aligner").best  # doctest: +SKIP
+        """
+        wait = Wait(states, within_s)
+        while not wait.over(status := self.agent(name)):
+            time.sleep(LOOK_EVERY_S)
+        return status
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -239,6 +268,13 @@ class AsyncClient(_Address):
             except httpx.TransportError as lost:
                 error = lost
             await asyncio.sleep(cursor.lost(error))
+
+    async def wait(self, name: str, *states: AgentState | str, within_s: float | None = None) -> AgentStatus:
+        """Wait until an agent is in one of ``states``, and return its status then; as `Client.wait` does."""
+        wait = Wait(states, within_s)
+        while not wait.over(status := await self.agent(name)):  # noqa: ASYNC110 - the state is another process's
+            await asyncio.sleep(LOOK_EVERY_S)
+        return status
 
     async def close(self) -> None:
         """Close the connections."""

@@ -90,6 +90,19 @@ def test_approval_with_an_edited_point_is_measured(client):
     assert measured.outcome == {"signal": 1.0}
 
 
+def test_waiting_for_an_agent(client):
+    client.create(name="wait", loop={"max_runs": 2}, **SPEC)
+    with pytest.raises(errors.DeadlineExceeded, match="'wait' is created and was not failed or stopped within 0 s"):
+        client.wait("wait", within_s=0)
+    assert client.wait("wait", "created", "running").state is AgentState.CREATED
+    client.start("wait")
+    assert client.wait("wait", within_s=30).progress.done == 2
+    with pytest.raises(errors.InvalidInput, match="the states are created, "):
+        client.wait("wait", "finished")
+    with pytest.raises(errors.NotFound):
+        client.wait("nobody")
+
+
 def test_the_queue_latches(client):
     assert client.pause_queue().state is QueueState.PAUSED
     assert client.resume_queue().state is QueueState.IDLE
@@ -170,6 +183,7 @@ async def test_the_asyncio_client_follows_and_steers(served):
                 break
         await events.aclose()
         assert ingested == 2
+        assert (await client.wait("async")).state is AgentState.STOPPED
         status, best = await asyncio.gather(client.agent("async"), client.best("async"))
         assert status.progress.done == 2
         assert best[0] == status.best

@@ -1,0 +1,60 @@
+"""Waiting for an agent: what both clients know of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from agent_service.errors import DeadlineExceeded, InvalidInput
+from agent_service.lifecycle import AgentState
+
+if TYPE_CHECKING:
+    from agent_service.models import AgentStatus
+
+LOOK_EVERY_S: Final = 0.1
+"""How often a client that waits asks for the status, in seconds."""
+
+AT_REST: Final = (AgentState.STOPPED, AgentState.FAILED)
+
+
+class Wait:
+    """When a wait is over.
+
+    Parameters
+    ----------
+    states
+        The states to wait for; none means `AT_REST`.
+    within_s
+        For how long, in seconds; None for ever.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such state.
+    """
+
+    def __init__(self, states: tuple[AgentState | str, ...], within_s: float | None) -> None:
+        try:
+            self._states = frozenset(AgentState(one) for one in states or AT_REST)
+        except ValueError as error:
+            raise InvalidInput(f"{error}; the states are {', '.join(AgentState)}") from None
+        self._within_s = within_s
+        self._began_s = time.monotonic()
+
+    def over(self, status: AgentStatus) -> bool:
+        """Return whether the agent is where it was waited for.
+
+        Raises
+        ------
+        DeadlineExceeded
+            It is not, and the time is over.
+        """
+        if status.state in self._states:
+            return True
+        if self._within_s is not None and time.monotonic() - self._began_s > self._within_s:
+            wanted = " or ".join(sorted(self._states))
+            raise DeadlineExceeded(
+                f"agent {status.name!r} is {status.state.value} and was not {wanted} within {self._within_s:g} s; wait "
+                "longer, or see its history for what keeps it"
+            )
+        return False
