@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import operator
@@ -16,6 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from agent_service import live
 from agent_service.config import validation_errors
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
+from agent_service.near import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -138,7 +138,7 @@ def resolve(type: str) -> AgentType:  # noqa: A002 - the field's name in AgentSp
     if type not in points:
         known = ", ".join(sorted(points)) or "none"
         raise UnknownType(
-            f"there is no agent type {type!r}; {_near(type, points)}installed: {known}; "
+            f"there is no agent type {type!r}; {near(type, points)}installed: {known}; "
             "your own is written module:callable"
         )
     return AgentType(type, _imported(points[type].value, called=type))
@@ -171,18 +171,13 @@ def _imported(reference: str, *, called: str | None = None) -> Callable[..., obj
     try:
         found: object = operator.attrgetter(attribute)(module)
     except AttributeError:
-        near = _near(attribute, [name for name, one in vars(module).items() if callable(one)])
+        hint = near(attribute, [name for name, one in vars(module).items() if callable(one)])
         raise UnknownType(
-            f"{who}: the module {module_name} has no {attribute}; {near}name a class or function"
+            f"{who}: the module {module_name} has no {attribute}; {hint}name a class or function"
         ) from None
     if not callable(found):
         raise UnknownType(f"{who}: {attribute} is of type {type(found).__name__}, not a class or function")
     return found
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3)
-    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def _path(field: str) -> str:
@@ -232,7 +227,7 @@ def _signature_errors(factory: Callable[..., object], config: Mapping[str, JsonV
     for name, value in config.items():
         if name not in named:
             if not _is_open(signature):
-                found.append(FieldError(f"config.{name}", f"is unknown; {_near(name, named)}it takes {_listed(named)}"))
+                found.append(FieldError(f"config.{name}", f"is unknown; {near(name, named)}it takes {_listed(named)}"))
             continue
         adapter = _adapter(named[name])
         try:

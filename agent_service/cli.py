@@ -1,4 +1,4 @@
-"""The command line: ``agent-service demo | serve | status | catalog``.
+"""The command line: ``agent-service demo | serve | check | schema | status | catalog``.
 
 What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
 stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
@@ -146,6 +146,37 @@ def _introduce(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -
     else:
         where = f"API key: kept in {kept}"
     print(f"API page:   {url}/docs\n{where}\nCtrl-C ends it.", file=sys.stdout if sys.stdout.isatty() else sys.stderr)
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A service.toml.")],
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Load the startup module too, and look for devices and plans in it.")
+    ] = False,
+) -> None:
+    """Say what is wrong with a configuration, without starting anything."""
+    from agent_service.config import load, sentence
+    from agent_service.server.check import check as look
+
+    loaded = load(config)
+    found = look(loaded, devices=devices)
+    if found:
+        raise UsageError(f"{config} is not valid: {sentence(found)}", errors=found)
+    unseen = loaded.run_engine.startup if loaded.sink.kind == "run_engine" and not devices else None
+    print(f"{config} is valid: {len(loaded.agents)} agents, state in {loaded.service.state}")
+    if unseen is not None:
+        print(f"devices and plans in {unseen} were not looked for; --devices does that", file=sys.stderr)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a service.toml."""
+    import json
+
+    from agent_service.config import ServiceConfig
+
+    print(json.dumps(ServiceConfig.file_schema(), indent=2))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent_service.errors import FieldError, UsageError
 from agent_service.models import AgentSpec
+from agent_service.near import near_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +125,13 @@ class ServiceConfig(BaseSettings):
         return self
 
     @classmethod
+    def file_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema of a service.toml: everything but the key, which does not belong in a file."""
+        schema = cls.model_json_schema()
+        del schema["properties"]["api_key"]
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "service.toml"}
+
+    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -160,7 +168,7 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
         return ServiceConfig.model_validate(merged)
     except ValidationError as error:
         where = "the configuration" if path is None else str(path)
-        found = validation_errors(error)
+        found = validation_errors(error, ServiceConfig)
         raise UsageError(f"{where} is not valid: {sentence(found)}", errors=found) from None
 
 
@@ -169,7 +177,9 @@ def config_from_environment() -> ServiceConfig:
     return load(os.environ.get("AGENT_SERVICE_CONFIG") or None)
 
 
-def field_errors(errors: Sequence[ErrorDetails], *, drop: int = 0) -> list[FieldError]:
+def field_errors(
+    errors: Sequence[ErrorDetails], *, drop: int = 0, model: type[BaseModel] | None = None
+) -> list[FieldError]:
     """Turn pydantic's errors into ours: a dotted path and a message, without the input.
 
     Parameters
@@ -178,18 +188,22 @@ def field_errors(errors: Sequence[ErrorDetails], *, drop: int = 0) -> list[Field
         As `pydantic.ValidationError.errors` gives them.
     drop
         How many leading parts of each location to leave out (FastAPI puts ``body`` there).
+    model
+        What refused the input, so that a key it does not know is answered with one that is near.
     """
     found: list[FieldError] = []
     for error in errors:
         path = ".".join(str(part) for part in error["loc"][drop:])
         said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden" and model is not None and (hint := near_key(model, error["loc"][drop:])):
+            said = f"{said}; {hint}"
         found.append(FieldError(path, said))
     return found
 
 
-def validation_errors(error: ValidationError) -> list[FieldError]:
+def validation_errors(error: ValidationError, model: type[BaseModel] | None = None) -> list[FieldError]:
     """Return what a model of ours refused, as `field_errors` has it."""
-    return field_errors(error.errors(include_url=False, include_input=False, include_context=False))
+    return field_errors(error.errors(include_url=False, include_input=False, include_context=False), model=model)
 
 
 def sentence(found: Sequence[FieldError]) -> str:

@@ -6,7 +6,6 @@ that was removed since is an unknown device then.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import live
 from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType, UsageError
+from agent_service.near import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,7 +74,7 @@ class Namespace:
             found = next((one for _, one in self._public() if _is_device(one) and _own_name(one) == name), None)
         if found is None:
             there = self.devices
-            raise UnknownDevice(f"there is no device {name!r} in {self.source}; {_near(name, there)}{_listed(there)}")
+            raise UnknownDevice(f"there is no device {name!r} in {self.source}; {near(name, there)}{_listed(there)}")
         if not _is_device(found):
             raise UnknownDevice(f"{name!r} in {self.source} is of type {type(found).__name__}, not a device to read")
         return found
@@ -108,7 +108,7 @@ class Namespace:
             found = _imported(reference)
         if found is None:
             there = self.plans
-            raise UnknownPlan(f"there is no plan {name!r} in {self.source}; {_near(name, there)}{_listed(there)}")
+            raise UnknownPlan(f"there is no plan {name!r} in {self.source}; {near(name, there)}{_listed(there)}")
         if not callable(found) or isinstance(found, type):
             raise UnknownPlan(f"{name!r} in {self.source} is of type {type(found).__name__}, not a plan to call")
         return found
@@ -207,11 +207,6 @@ def _is_device(one: object) -> bool:
     return (
         not isinstance(one, type) and (hasattr(type(one), "read") or hasattr(type(one), "set")) and bool(_own_name(one))
     )
-
-
-def _near(name: str, there: list[str]) -> str:
-    near = difflib.get_close_matches(name, there, n=3)
-    return f"did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
 def _listed(there: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from agent_service import agent_types, guardrails, outcomes, points
@@ -19,6 +18,7 @@ from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_
 from agent_service.listener import Listener
 from agent_service.loop import TAKES_LATE_RUN, AgentLoop
 from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Suggestion
+from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ class Supervisor:
         """Return an agent's life, or raise `NotFound` naming what is near."""
         life = self.lives.get(name)
         if life is None:
-            near = difflib.get_close_matches(name, self.lives, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; GET /api/v1/agents lists those there are"
-            raise NotFound(f"there is no agent {name!r}{hint}")
+            hint = near(name, self.lives).rstrip() or "GET /api/v1/agents lists those there are"
+            raise NotFound(f"there is no agent {name!r}; {hint}")
         return life
 
     def agent(self, name: str) -> HostedAgent:

@@ -99,10 +99,15 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> Fa
     return app
 
 
-async def _compose(config: ServiceConfig, engine: Any) -> Service:
+def import_from(config: ServiceConfig) -> None:
+    """Let modules that a configuration names be imported from its folders, first."""
     for folder in reversed(config.import_from):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
+
+
+async def _compose(config: ServiceConfig, engine: Any) -> Service:
+    import_from(config)
     state_dir = StateDir(config.service.state)
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)

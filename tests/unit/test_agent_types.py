@@ -67,9 +67,9 @@ def test_a_type_of_ones_own_is_found_by_module_and_name() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("bays", "did you mean bayes.*installed: .*sobol"),
+        ("bays", "did you mean 'bayes'.*installed: .*sobol"),
         ("no_such_module_anywhere:X", "ModuleNotFoundError.*where the service runs"),
-        (f"{__name__}:Plane", "did you mean Plain"),
+        (f"{__name__}:Plane", "did you mean 'Plain'"),
         (f"{__name__}:PLAIN", "not a class or function"),
         (f"{__name__}:", "not written as module:callable"),
         (":Plain", "not written as module:callable"),

@@ -1,0 +1,81 @@
+"""A configuration looked at without starting anything: what ``agent-service check`` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service import agent_types, beamline, outcomes, startup
+from agent_service.errors import FieldError, ServiceError
+from agent_service.server.app import import_from
+
+if TYPE_CHECKING:
+    from agent_service.config import ServiceConfig
+    from agent_service.models import AgentSpec
+    from agent_service.startup import Namespace
+
+
+def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
+    """Return what would keep a configuration from being served, beyond what its model says.
+
+    Modules of the agents' types and functions are imported. No address is bound, no state directory is made.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    devices
+        Whether to load the startup namespace too, which may connect to hardware, and to look for the agents' devices
+        and plans there. The simulated beamline is loaded in any case.
+
+    Returns
+    -------
+    list of FieldError
+        The place in the configuration and what is wrong there; empty when nothing is.
+
+    Examples
+    --------
+    >>> from agent_service.config import ServiceConfig
+    >>> agent = {"name": "a", "type": "sobol", "config": {"bounds": {"motor": [0, 1]}}, "outcome": "det"}
+    >>> wrong = check(ServiceConfig(agents=[{**agent, "actuators": ["motor"], "sensors": ["dett"]}]))
+    >>> wrong[0].field
+    'agents.0.sensors'
+    """
+    import_from(config)
+    found: list[FieldError] = []
+    namespace: Namespace | None = None
+    if config.sink.kind == "run_engine" and (devices or config.run_engine.startup is None):
+        try:
+            namespace = startup.load(config.run_engine.startup, default=beamline.simulated)
+        except ServiceError as error:
+            found.append(FieldError("run_engine.startup", error.detail))
+    names: set[str] = set()
+    for number, spec in enumerate(config.agents):
+        if spec.name in names:
+            found.append(FieldError(f"agents.{number}.name", f"there are two agents {spec.name!r}; rename one"))
+        names.add(spec.name)
+        found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace)]
+    return found
+
+
+def _check_agent(spec: AgentSpec, namespace: Namespace | None) -> list[FieldError]:
+    found: list[FieldError] = []
+    try:
+        agent_types.resolve(spec.type).validate(spec)
+    except ServiceError as error:
+        found += error.errors or [FieldError("type", error.detail)]
+    try:
+        if spec.evaluate:
+            outcomes.load_function(spec.evaluate)
+    except ServiceError as error:
+        found.append(FieldError("evaluate", error.detail))
+    if namespace is None:
+        return found
+    looked_for = [("plan", namespace.plan, spec.plan)]
+    looked_for += [("actuators", namespace.actuator, one) for one in spec.actuators]
+    looked_for += [("sensors", namespace.device, one) for one in spec.sensors]
+    for field, look, name in looked_for:
+        try:
+            look(name)
+        except ServiceError as error:
+            found.append(FieldError(field, error.detail))
+    return found
