@@ -9,15 +9,17 @@ import re
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from agent_service import live
+from agent_service.catalog import open_catalog
 from agent_service.client import Client
 from agent_service.config import RunEngineSection, ServiceConfig, ServiceSection, SinkSection, SourceSection, load
-from agent_service.errors import Conflict, ServiceError, UsageError
+from agent_service.errors import Conflict, DeadlineExceeded, ServiceError, UsageError
 from agent_service.models import AgentSpec
 from agent_service.server.background import BackgroundServer
 from agent_service.server.hosting import Host, Hosted
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 _open: Final[list[LocalService]] = []
 
 _hooked = False
+
+_LOOK_EVERY_S: Final = 0.2
 
 FOLDER: Final = ".agent-service"
 """Folder, in the working directory, that holds the state directories of notebooks and scripts."""
@@ -248,6 +252,35 @@ class LocalService:
             name, thing, start=start, fresh=fresh, fields={key: one for key, one in fields.items() if key not in own}
         )
 
+    def catalog(self, *, path: str | None = None, within_s: float = 60.0) -> Any:
+        """Open the catalogue, as `open_catalog` does, once it holds what was measured so far.
+
+        Runs are written behind the agents' loops, two or three a second; the embedded catalogue needs some seconds to
+        start.
+
+        Parameters
+        ----------
+        path
+            Where in the catalogue to begin; ``"agents"`` opens the agents' decisions.
+        within_s
+            How long to wait for it, in seconds.
+
+        Raises
+        ------
+        UsageError
+            The service has no catalogue, or is closed.
+        DeadlineExceeded
+            It was not there in time.
+        """
+        deadline = time.monotonic() + within_s
+        while waits_for := self._catalog_waits(facts=path is not None):
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(
+                    f"the catalogue {waits_for} after {within_s:g} s; nothing is lost, try again later"
+                )
+            time.sleep(_LOOK_EVERY_S)
+        return open_catalog(self.state, path=path)
+
     def close(self) -> None:
         """Stop the service and wait for it; does nothing the second time."""
         if self._closed:
@@ -273,6 +306,17 @@ class LocalService:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._html()}
 
+    def _catalog_waits(self, *, facts: bool) -> str:
+        """Return what there is to wait for before the catalogue is complete; empty when there is nothing."""
+        self._require_open()
+        archive = self.client.service().archive
+        if archive.state == "none":
+            raise UsageError('this service has no catalogue (catalog = "none"); serve with one: catalog="embedded"')
+        if archive.state != "ready":
+            return f"is {archive.state}{f' ({archive.reason})' if archive.reason else ''}"
+        behind = archive.runs_behind + (archive.facts_behind if facts else 0)
+        return f"is {behind} runs and decisions behind" if behind else ""
+
     def _said(self) -> str:
         try:
             agents = self._agents()
@@ -280,9 +324,12 @@ class LocalService:
             return error.detail
         return ", ".join(f"{one.name} {one.state.value}" for one in agents) or "no agents yet"
 
-    def _agents(self) -> list[AgentStatus]:
+    def _require_open(self) -> None:
         if self._closed:
             raise UsageError("closed; serve again")
+
+    def _agents(self) -> list[AgentStatus]:
+        self._require_open()
         return self.client.agents()
 
     def _html(self) -> str:

@@ -18,7 +18,7 @@ import agent_service
 from agent_service import live
 from agent_service.client import Client
 from agent_service.config import ServiceConfig
-from agent_service.errors import AgentFault, InvalidInput, UsageError
+from agent_service.errors import AgentFault, DeadlineExceeded, InvalidInput, UsageError
 from agent_service.models import AgentSpec
 from agent_service.state_dir import StateDir
 
@@ -258,6 +258,20 @@ def test_twenty_cycles_leave_nothing_behind(serve, tmp_path):
     assert children() == before[2]
     assert descriptors() == before[0]
     assert not (tmp_path / "state" / "service.json").exists()
+
+
+def test_waiting_for_the_catalogue_ends(serve):
+    service = serve(catalog="embedded")
+    with pytest.raises(DeadlineExceeded, match=r"the catalogue is starting.* after 0 s; nothing is lost"):
+        service.catalog(within_s=0)
+    service.close()
+    with pytest.raises(UsageError, match="serve again"):
+        service.catalog()
+
+
+def test_a_service_without_a_catalogue_says_so(serve):
+    with pytest.raises(UsageError, match="has no catalogue"):
+        serve().catalog()
 
 
 def cycle(state, catalog):
