@@ -157,6 +157,13 @@ class HostedAgent:
             )
         return self.record.suggestions[suggestion_id]
 
+    async def propose_again(self, suggestion: Suggestion) -> None:
+        """Write that the point of a suggestion that was interrupted is to be measured as another suggestion."""
+        again = {"id": str(uuid.uuid4()), "state": SuggestionState.PROPOSED, "point": suggestion.point, "by": "loop"}
+        await self._journal.append(
+            EventKind.SUGGESTION_STATE, self.name, {**again, "plan": suggestion.plan, "retry_of": suggestion.id}
+        )
+
     async def configured(self, **data: Any) -> None:
         """Write a change of its configuration."""
         await self._journal.append(EventKind.CONFIG, self.name, data)

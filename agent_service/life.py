@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from agent_service import live
+from agent_service import live, recovery
 from agent_service.config import sentence, validation_errors
 from agent_service.errors import (
     BackendUnavailable,
@@ -19,11 +19,11 @@ from agent_service.errors import (
     NotFound,
     ServiceError,
 )
-from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.lifecycle import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models import AgentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from agent_service.hosted import HostedAgent
     from agent_service.loop import AgentLoop
@@ -36,7 +36,6 @@ ANSWER_WITHIN_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
 _A = AgentState
-ALIVE: Final = frozenset({_A.STARTING, _A.RUNNING, _A.PAUSED})
 _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 
 
@@ -184,14 +183,17 @@ class AgentLife:
         elif self.agent.record.held:
             await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
 
-    async def recover(self) -> None:
+    async def recover(self, runs: Mapping[str, Run]) -> None:
         """Come back after the service ended, if the agent was alive then.
 
-        A suggestion whose run was under way becomes ``abandoned``: it is never submitted a second time.
+        Parameters
+        ----------
+        runs
+            Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
         """
         agent = self.agent
-        for left in agent.record.open_in(SuggestionState.SUBMITTED, SuggestionState.RUNNING):
-            await agent.advance(left.id, SuggestionState.ABANDONED, reason="interrupted: the service ended meanwhile")
+        retry = self.state in ALIVE and agent.spec.recover == "resume"
+        await recovery.reconcile(agent, runs, retry=retry)
         was, was_held = self.state, agent.record.held
         if was in ALIVE:
             await agent.become(_A.STOPPING, "the service was restarted")
@@ -275,6 +277,7 @@ class AgentLife:
             await asyncio.wait({building})
             if not building.cancelled():
                 building.result()
+                await recovery.look_up(self.agent, self._documents)
                 await self._warm_start(loop)
                 if self._queue.held and then is _A.RUNNING:
                     then, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True

@@ -74,6 +74,9 @@ AGENT_TRANSITIONS: Final[dict[AgentState, frozenset[AgentState]]] = {
 }
 """Which state may follow which."""
 
+ALIVE: Final = frozenset({_A.STARTING, _A.RUNNING, _A.PAUSED})
+"""An agent in one of these has a loop, and comes back after a restart of the service."""
+
 _LIVE: Final = frozenset({_A.RUNNING, _A.PAUSED})
 _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 

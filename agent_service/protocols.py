@@ -6,7 +6,7 @@ Everything above programs against these; only ``server/app.py`` names the classe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 """A Bluesky document; the event-model project defines them."""
+
+SERVICE_STOPS: Final = "the service stops"
+"""Why a plan was aborted that nobody asked to abort: it stands in the stop document of its run."""
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.adapters.facts import EditFact, Fact, FailFact, IngestFact, SuggestFact, VariableFact
+from agent_service.adapters.facts import EditFact, Fact, FailFact, IngestFact, RetryFact, SuggestFact, VariableFact
 from agent_service.lifecycle import SuggestionState
 from agent_service.models import ID_KEY, EventKind
 
@@ -31,22 +31,25 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
     """
     facts: list[Fact] = []
     batch: list[Event] = []
+    retried = {one.retry_of for one in record.suggestions.values() if one.retry_of}
     for event in record.facts:
         data: dict[str, Any] = event.data
         state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
-        together = not batch or event.seq == (batch[-1].seq or 0) + 1
-        if state == SuggestionState.PROPOSED and together:
+        proposed = state == SuggestionState.PROPOSED and not data.get("retry_of")
+        if proposed and (not batch or event.seq == (batch[-1].seq or 0) + 1):
             batch.append(event)
             continue
         facts.extend(_suggested(batch))
-        batch = [event] if state == SuggestionState.PROPOSED else []
-        if event.kind is EventKind.INGEST:
+        batch = [event] if proposed else []
+        if data.get("retry_of"):
+            facts.append(RetryFact(id=data["id"], retry_of=data["retry_of"]))
+        elif event.kind is EventKind.INGEST:
             facts.append(IngestFact(points=tuple(data["points"])))
         elif event.kind is EventKind.CONFIG and "variable" in data:
             facts.append(VariableFact(name=data["variable"], value=data["value"]))
         elif event.kind is EventKind.CONFIG and "config" in data:
             facts = _without_variables(facts, data["config"])
-        elif state in _WITHOUT_OUTCOME:
+        elif state in _WITHOUT_OUTCOME and data["id"] not in retried:
             point = {**record.suggestions[data["id"]].point, ID_KEY: data["id"]}
             facts.append(FailFact(points=(point,)))
         elif state == SuggestionState.APPROVED and "point" in data:

@@ -1,7 +1,9 @@
 """The spool: a run's documents on disk from its start until it is in the catalogue.
 
 One file of JSON lines per run, ``[name, document]`` a line. It grows in ``open/``, and moves at the stop document to
-``complete/``, under a name that sorts in the order of completion. The archive takes it from there, in another process.
+``complete/``, under a name that sorts in the order of completion. The archive takes it from there, in another process,
+and puts the run of a suggestion into ``kept/`` when it is in the catalogue: a service that comes back after a crash
+finds here each run that it has not taken in yet, and waits for no catalogue. It forgets a run when it has an outcome.
 A line is handed to the operating system before `Spool.write` returns, so a kill -9 loses nothing; a power cut may.
 """
 
@@ -15,12 +17,12 @@ import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from agent_service.protocols import Document
@@ -66,7 +68,8 @@ class Spool:
         self._open = directory / "open"
         self._complete = directory / "complete"
         self._refused = directory / "refused"
-        for folder in (directory.parent, directory, self._open, self._complete, self._refused):
+        self._kept = directory / "kept"
+        for folder in (directory.parent, directory, self._open, self._complete, self._refused, self._kept):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._routes = _Routes()
         found = self.complete()
@@ -123,9 +126,62 @@ class Spool:
                     raise ValueError(msg)
                 yield pair
 
-    def drop(self, path: Path) -> None:
-        """Forget a run that is in the catalogue; does nothing when it is already gone."""
-        path.unlink(missing_ok=True)
+    def archived(self, path: Path, start: Document) -> None:
+        """Give up a run that is in the catalogue; that of a suggestion is kept until `forget`.
+
+        Parameters
+        ----------
+        path
+            Its file; does nothing when it is already gone.
+        start
+            Its start document.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if _suggestion_of(start):
+                path.replace(self._kept / path.name)
+            else:
+                path.unlink()
+
+    def kept(self) -> dict[Path, str]:
+        """Return the files of runs that are in the catalogue and not forgotten, each with its suggestion's id."""
+        starts = {path: self._start_of(path) for path in self._kept.iterdir()}
+        return {path: _suggestion_of(start or {}) for path, start in starts.items()}
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Forget runs that were kept."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def find(self, suggestion_ids: Collection[str]) -> dict[str, list[list[tuple[str, Document]]]]:
+        """Return the documents of the complete runs of these suggestions, by suggestion, those that began first first.
+
+        Runs that the catalogue refused are among them. A file that cannot be read is passed over and logged.
+        """
+        found: dict[str, list[list[tuple[str, Document]]]] = {}
+        if not suggestion_ids:
+            return found
+        # in the order in which a file moves, so that none is missed while an archive works
+        for folder in (self._complete, self._refused, self._kept):
+            for path in sorted(folder.glob("*.jsonl")):
+                start = self._start_of(path)
+                if start is None or (suggestion_id := _suggestion_of(start)) not in suggestion_ids:
+                    continue
+                try:
+                    found.setdefault(suggestion_id, []).append(list(self.read(path)))
+                except FileNotFoundError:
+                    continue
+                except ValueError as error:
+                    _log.warning("a run in the spool cannot be read: %s", error)
+        for runs in found.values():
+            runs.sort(key=lambda documents: _time_of(documents[0][1]))
+        return found
+
+    def _start_of(self, path: Path) -> Document | None:
+        try:
+            name, doc = next(self.read(path))
+        except (FileNotFoundError, ValueError, StopIteration):
+            return None
+        return doc if name == "start" else None
 
     def refuse(self, path: Path, reason: str) -> None:
         """Put a run aside that the catalogue will never take, with the reason in a file beside it."""
@@ -295,6 +351,16 @@ def _decode(line: bytes) -> tuple[str, Document] | None:
             return name, cast("Document", pair[1])
         case _:
             return None
+
+
+def _suggestion_of(start: Document) -> str:
+    found = start.get("agent_suggestion_uid")
+    return found if isinstance(found, str) else ""
+
+
+def _time_of(start: Document) -> float:
+    found = start.get("time")
+    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def _append(path: Path, line: str) -> None:

@@ -281,10 +281,22 @@ class Supervisor:
 
     # the service's own start and end ------------------------------------------------------------------------------
 
-    async def recover(self) -> None:
-        """Bring the agents back that were alive when the service ended; call it once, after the fold."""
+    def undecided(self) -> dict[str, str | None]:
+        """Return the suggestions that were submitted and have no outcome yet: id to the uid of its run, if known."""
+        under_way = (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
+        records = [life.agent.record for life in self.lives.values()]
+        return {one.id: one.run_uid for record in records for one in record.open_in(*under_way)}
+
+    async def recover(self, runs: Mapping[str, Run]) -> None:
+        """Bring the agents back that were alive when the service ended; call it once, after the fold.
+
+        Parameters
+        ----------
+        runs
+            Complete runs of `undecided` suggestions, as far as they were kept.
+        """
         for life in list(self.lives.values()):
-            await life.recover()
+            await life.recover(runs)
 
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""

@@ -99,6 +99,14 @@ class EditFact:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryFact:
+    """The suggestion ``retry_of`` was interrupted, and is measured again as ``id``; the brain knows one."""
+
+    id: str
+    retry_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class VariableFact:
     """The variable ``name`` was set to ``value``."""
 
@@ -106,5 +114,5 @@ class VariableFact:
     value: JsonValue
 
 
-Fact = SuggestFact | IngestFact | FailFact | EditFact | VariableFact
+Fact = SuggestFact | IngestFact | FailFact | EditFact | RetryFact | VariableFact
 """One thing that happened to a brain; the facts of its life, in order, rebuild it."""

@@ -18,6 +18,7 @@ from agent_service.adapters.facts import (
     FailFact,
     IngestFact,
     Proposal,
+    RetryFact,
     SuggestFact,
     Traits,
     VariableFact,
@@ -231,6 +232,9 @@ class OptimizerAdapter:
                     self._fail(fact.points)
                 case EditFact():
                     self.edit(fact.id, fact.point)
+                case RetryFact():
+                    if fact.retry_of in self._brain_ids:
+                        self._keep(fact.id, self._brain_ids.pop(fact.retry_of))
                 case VariableFact():
                     # the type may have lost a variable since
                     if declared(self._brain).get(fact.name):

@@ -146,7 +146,7 @@ class Outbox:
         return bool(files) or wrote_facts
 
     def _write_run(self, path: Path) -> None:
-        uid = ""
+        uid, start = "", {}
         try:
             name, start = next(self._spool.read(path))
             uid = str(start["uid"]) if name == "start" else ""
@@ -163,7 +163,7 @@ class Outbox:
             self._refuse(path, uid, error)
             return
         self._attempts.pop(path.name, None)
-        self._spool.drop(path)
+        self._spool.archived(path, start)
         self._settle(uid, None)
 
     def _check(self, path: Path) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SINK_STOPS_WITHIN_S: Final = 2.0
 ARCHIVE_STOPS_WITHIN_S: Final = 1.0
+FORGETS_RUNS_AFTER_S: Final = 5.0
+"""How long after the catalogue has a suggestion's run its documents are forgotten, if its outcome is known."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Service:
         self._spool = spool
         self._ready = False
         self._spool_fault: str | None = None
+        self._forgetting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the parts, the memory first and what moves last; on a failure, end those that were started.
@@ -94,8 +97,7 @@ class Service:
         self.journal.on_commit(self._apply)
         for event in await asyncio.to_thread(self.journal.read):
             self.supervisor.apply(event)
-        if self._spool is not None:
-            await asyncio.to_thread(self._spool.close_interrupted)
+        kept = await asyncio.to_thread(self._kept_runs, self.supervisor.undecided())
         loop = asyncio.get_running_loop()
         self.source.start(lambda name, doc: self._on_loop(loop, name, doc))
         await self.supervisor.queue.start()
@@ -113,13 +115,16 @@ class Service:
                         key for key in type(spec).model_fields if getattr(spec, key) != getattr(life.agent.spec, key)
                     ),
                 )
-        await self.supervisor.recover()
+        await self.supervisor.recover(kept)
+        self._forgetting = asyncio.create_task(self._forget_kept_runs(), name="forget-runs")
         self._ready = True
 
     async def stop(self) -> None:
         """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock."""
         self.stopping.set()
         self._ready = False
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         try:
             await self.supervisor.close()
             await self.supervisor.queue.sink.stop(SINK_STOPS_WITHIN_S)
@@ -157,6 +162,30 @@ class Service:
     def spool_failed(self, error: Exception) -> None:
         """Remember that documents could not be kept; from any thread. Readiness says so until a restart."""
         self._spool_fault = f"documents could not be written to {self.state_dir.spool}: {error}"
+
+    def _kept_runs(self, undecided: dict[str, str | None]) -> dict[str, Run]:
+        """Close the runs that a crash left open, and return those of suggestions that are not decided yet."""
+        if self._spool is None:
+            return {}
+        self._spool.close_interrupted()
+        kept: dict[str, Run] = {}
+        for suggestion_id, found in self._spool.find(undecided).items():
+            runs = [Run.from_documents(documents) for documents in found]
+            # a plan may make several runs for a suggestion: the first one counts
+            kept[suggestion_id] = next((one for one in runs if one.uid == undecided[suggestion_id]), runs[0])
+        return kept
+
+    async def _forget_kept_runs(self) -> None:
+        """Forget, while the service runs, the runs that were kept for a crash and have an outcome by now."""
+        while self._spool is not None:
+            try:
+                kept = await asyncio.to_thread(self._spool.kept)
+                undecided = self.supervisor.undecided()
+                done = [path for path, suggestion_id in kept.items() if suggestion_id not in undecided]
+                await asyncio.to_thread(self._spool.forget, done)
+            except OSError as error:
+                _log.warning("runs in the spool cannot be forgotten: %s", error)
+            await asyncio.sleep(FORGETS_RUNS_AFTER_S)
 
     def archive_changed(self) -> None:
         """Tell the followers how far the catalogue lags."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service.errors import Conflict, OutOfBounds, QueueHeld
 from agent_service.lifecycle import OPEN, SuggestionState
 from agent_service.models import EventKind, QueueState, QueueStatus
-from agent_service.protocols import PlanResult
+from agent_service.protocols import SERVICE_STOPS, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +85,7 @@ class ClaimSink:
 
     async def stop(self, timeout_s: float) -> None:
         """End: what waits, and what is claimed, ends as ``abort`` here; a run that is under way goes on elsewhere."""
-        self._closing = "the service stops"
+        self._closing = SERVICE_STOPS
         for item in list(self._items.values()):
             self._settle(item, PlanResult("abort", self._closing, tuple(item.runs)))
         self._changed()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from agent_service.errors import InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
-from agent_service.protocols import PlanResult
+from agent_service.protocols import SERVICE_STOPS, PlanResult
 from agent_service.transports.run_engine_queue import Job
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class RunEngineSink:
 
         Plans under way and waiting end as ``abort``; later ones too, at once.
         """
-        self._driver.close("the service stops")
+        self._driver.close(SERVICE_STOPS)
         if not await asyncio.to_thread(self._driver.join, timeout_s):
             _log.error("the plan under way did not end within %.1f s; its devices may still be busy", timeout_s)
 

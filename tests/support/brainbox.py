@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 from agent_service import variable
 
@@ -163,3 +164,10 @@ def slow_peak(run, suggestions):
     thinking.set()
     done_thinking.wait(60)
     return peak(run, suggestions)
+
+
+def held(run, suggestions):
+    """Evaluate when the file ``hold`` is gone from the working directory."""
+    while Path("hold").exists():
+        time.sleep(0.01)
+    return [{"signal": float(run.data("signal")[-1])} for _ in suggestions]

@@ -1,9 +1,11 @@
 """The service ends in the middle of things, by SIGTERM or by kill -9, and comes back."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from agent_service import Client
 from agent_service.journal import read_facts
 
 SUPPORT = Path(__file__).parents[1] / "support"
+NOBODY = "http://127.0.0.1:9/api/v1"  # a catalogue that is never there: what is spooled stays
 TOML = """
 [service]
 port = 0
@@ -30,14 +33,17 @@ class Process:
     def __init__(self, folder: Path, catalog: str = "none") -> None:
         self.folder = folder
         self.state = folder / "service.state"
-        (folder / "service.toml").write_text(TOML.format(catalog=catalog))
         self.child = None
+        self.configure(catalog)
+
+    def configure(self, catalog: str) -> None:
+        (self.folder / "service.toml").write_text(TOML.format(catalog=catalog))
 
     def start(self) -> Client:
         self.child = subprocess.Popen(
             [sys.executable, "-m", "agent_service", "serve", "service.toml"],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -63,7 +69,7 @@ def process(tmp_path):
 
 def create(client, name, **spec):
     return client.create(
-        name=name, type="brainbox:Walker", actuators=["x", "y"], sensors=["signal"], outcome="signal", **spec
+        **{"outcome": "signal", **spec}, name=name, type="brainbox:Walker", actuators=["x", "y"], sensors=["signal"]
     )
 
 
@@ -86,10 +92,54 @@ def test_kill_9_in_the_middle_of_a_run(process):
     assert fates[interrupted.id] == "abandoned"
     assert list(fates.values()).count("ingested") == 4
     uids = [one.run_uid for one in suggestions if one.run_uid]
-    assert len(set(uids)) == len(uids) == 5  # the interrupted one is never run again
+    assert len(set(uids)) == len(uids) == 5  # the interrupted one is never run again, its point is
     assert seen == 4  # what was measured before the crash was replayed
     facts = read_facts(process.state / "journal.db", limit=10_000)
     assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
+
+
+def test_the_point_of_an_interrupted_suggestion_comes_back(process):
+    with process.start() as client:
+        create(client, "walker", plan="leisurely", loop={"max_runs": 3})
+        client.start("walker")
+        wait_until(lambda: client.agent("walker").progress.done == 1)
+        [interrupted] = wait_until(lambda: client.suggestions("walker", state="running"))
+        process.end(signal.SIGKILL)
+    with process.start() as client:
+        wait_until(lambda: client.agent("walker").state == "stopped")
+        suggestions = client.suggestions("walker")
+    assert [one.point["x"] for one in suggestions if one.state == "ingested"] == [0, 1, 2]  # none is left out
+    [again] = [one for one in suggestions if one.retry_of]
+    assert again.retry_of == interrupted.id
+    assert again.point == interrupted.point
+    assert again.state == "ingested"
+    ids = {one.id: one.state for one in suggestions}
+    assert ids[interrupted.id] == "abandoned"
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["running", "submitted"])
+def test_a_run_that_was_complete_is_taken_in_and_not_measured_again(process, tmp_path, told):
+    process.configure(NOBODY)
+    (tmp_path / "hold").touch()
+    with process.start() as client:
+        create(client, "thinker", outcome=None, evaluate="brainbox:held", loop={"max_runs": 2})
+        client.start("thinker")
+        [measured] = wait_until(lambda: client.suggestions("thinker", state="running"))
+        wait_until(lambda: list((process.state / "spool" / "complete").iterdir()))
+        process.end(signal.SIGKILL)
+    if not told:  # the fact that the run began did not reach the journal
+        with contextlib.closing(sqlite3.connect(process.state / "journal.db")) as file, file:
+            assert file.execute('delete from facts where data like \'%"state":"running"%run_uid%\'').rowcount == 1
+            file.execute("update facts set seq = seq - 1 where seq > (select count(*) from facts)")
+    (tmp_path / "hold").unlink()
+    with process.start() as client:
+        wait_until(lambda: client.agent("thinker").state == "stopped")
+        suggestions = client.suggestions("thinker")
+        assert client.variable("thinker", "seen").value == 2
+        process.end(signal.SIGTERM)
+    assert [one.state for one in suggestions] == ["ingested", "ingested"]
+    assert (suggestions[0].id, suggestions[0].run_uid) == (measured.id, measured.run_uid)
+    assert len(list((process.state / "spool" / "complete").iterdir())) == 2
 
 
 def test_what_a_person_decided_survives_kill_9(process):
@@ -122,8 +172,8 @@ def test_what_a_person_decided_survives_kill_9(process):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_a_run_writes_the_stop_document(tmp_path, number):
-    process = Process(tmp_path, catalog="http://127.0.0.1:9/api/v1")  # nobody there: what is spooled stays
+def test_a_signal_in_the_middle_of_a_run_writes_the_stop_document(process, number):
+    process.configure(NOBODY)
     with process.start() as client:
         create(client, "endless", plan="endless")
         client.start("endless")

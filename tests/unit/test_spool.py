@@ -161,8 +161,8 @@ def test_the_order_of_completion_is_kept_over_restarts(tmp_path):
         write(Spool(tmp_path), run(uid))
     spool = Spool(tmp_path)
     assert uids(spool) == order
-    spool.drop(spool.complete()[0])
-    spool.drop(spool.complete()[0].with_name("gone"))
+    spool.archived(spool.complete()[0], {})
+    spool.archived(spool.complete()[0].with_name("gone"), {})
     write(spool, run("last"))
     write(spool, run("run-9"))  # still in the spool: it is not taken twice
     assert uids(spool) == [*order[1:], "last"]
@@ -240,3 +240,37 @@ def test_no_file_stays_open(spool):
     for i in range(20):
         write(spool, run(f"never-stopped-{i}", stop=False))
     assert descriptors() == before
+
+
+def test_the_run_of_a_suggestion_is_found_wherever_the_archive_has_put_it(tmp_path):
+    spool = Spool(tmp_path)
+    for uid, suggestion in [("a", "s1"), ("b", "s2"), ("c", "s3"), ("d", ""), ("e", "s5")]:
+        docs = run(uid)
+        write(spool, [("start", {**docs[0][1], "agent_suggestion_uid": suggestion}), *docs[1:]])
+    written, waiting, refused, foreign, _ = spool.complete()
+    spool.archived(written, next(spool.read(written))[1])
+    spool.refuse(refused, "no")
+    spool.archived(foreign, next(spool.read(foreign))[1])
+    assert not list(tmp_path.rglob("*-d.jsonl"))
+    found = spool.find({"s1", "s2", "s3", "s4"})
+    assert {one: [documents[0][1]["uid"] for documents in runs] for one, runs in found.items()} == {
+        "s1": ["a"],
+        "s2": ["b"],
+        "s3": ["c"],
+    }
+    assert all(runs[0][-1][0] == "stop" for runs in found.values())
+    kept = spool.kept()
+    assert list(kept.values()) == ["s1"]
+    spool.forget(kept)
+    spool.forget(kept)
+    assert spool.kept() == {}
+    assert set(spool.find({"s1", "s2"})) == {"s2"}
+    assert waiting in spool.complete()
+
+
+def test_of_several_runs_of_a_suggestion_the_first_begun_comes_first(tmp_path):
+    spool = Spool(tmp_path)
+    for uid, at in (("late", 5.0), ("early", 4.0)):
+        write(spool, [("start", {"uid": uid, "time": at, "agent_suggestion_uid": "s"})])
+        write(spool, [("stop", {"run_start": uid, "exit_status": "success"})])
+    assert [documents[0][1]["uid"] for documents in spool.find({"s"})["s"]] == ["early", "late"]

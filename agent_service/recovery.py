@@ -1,0 +1,109 @@
+"""After the service ended in the middle of things: what became of the suggestions that were under way.
+
+The run of each is in the spool, or it never began (see `spool`): each is measured at most once, and none is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
+from agent_service.lifecycle import ALIVE, SuggestionState
+from agent_service.protocols import SERVICE_STOPS
+from agent_service.spool import INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from agent_service.hosted import HostedAgent
+    from agent_service.models import Suggestion
+    from agent_service.runs import Run
+
+MAX_RETRIES: Final = 3
+"""How often in a row a point comes back that was interrupted: measuring it may be what ends the service."""
+
+_S = SuggestionState
+_UNDER_WAY: Final = (_S.SUBMITTED, _S.RUNNING)
+
+
+async def reconcile(agent: HostedAgent, runs: Mapping[str, Run], *, retry: bool) -> None:
+    """Write what became of an agent's suggestions that were submitted or running when the service ended.
+
+    One whose run is complete stays ``running``; the run is with the agent's `unevaluated`, and its loop takes it from
+    there. One whose plan failed, or was aborted by a person, is ``failed``. Any other is ``abandoned``.
+
+    Parameters
+    ----------
+    agent
+        The agent; nothing of it runs yet.
+    runs
+        Complete runs that were kept, by the id of their suggestion.
+    retry
+        Whether the point of an abandoned suggestion comes back, as a new one with ``retry_of``.
+    """
+    for left in agent.record.open_in(*_UNDER_WAY):
+        run = runs.get(left.id)
+        if run is not None:
+            await _settle(agent, left, run, retry=retry)
+        elif left.run_uid is None:
+            await _abandon(agent, left, "interrupted: the service ended before its run began", retry=retry)
+        elif agent.record.state not in ALIVE:
+            await _abandon(agent, left, "interrupted: the service ended meanwhile", retry=False)
+        else:  # not here: whoever asks the catalogue may have to wait for it
+            continue
+
+
+async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]]) -> None:
+    """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue.
+
+    Parameters
+    ----------
+    agent
+        The agent, before its loop begins.
+    documents
+        ``await documents(uid)`` returns a run, or raises a `ServiceError`.
+    """
+    retry = agent.spec.recover == "resume"
+    for left in agent.record.open_in(_S.RUNNING):
+        if left.run_uid is None or left.id in agent.unevaluated:
+            continue
+        try:
+            run = await documents(left.run_uid)
+        except (NotFound, BackendUnavailable, DeadlineExceeded) as error:
+            said = f"interrupted: the service ended meanwhile, and its run was not found ({error.detail})"
+            await _abandon(agent, left, said, retry=retry)
+        else:
+            await _settle(agent, left, run, retry=retry)
+
+
+async def _settle(agent: HostedAgent, left: Suggestion, run: Run, *, retry: bool) -> None:
+    stop = run.stop or {}
+    status, reason = str(stop.get("exit_status")), str(stop.get("reason") or "")
+    if left.state is _S.SUBMITTED:
+        await agent.advance(left.id, _S.RUNNING, run_uid=run.uid)
+    if status == "success":
+        agent.unevaluated[left.id] = run
+    elif not stop or reason in (INTERRUPTED, SERVICE_STOPS):
+        await _abandon(agent, left, "interrupted: the service ended meanwhile", retry=retry)
+    else:
+        said = reason or f"the run ended with exit_status {status}"
+        await agent.advance(left.id, _S.FAILED, reason=said, fault=status != "abort")
+
+
+async def _abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: bool) -> None:
+    record = agent.record
+    again = retry and record.proposed_by[left.id] == "loop" and _retries(agent, left) < MAX_RETRIES
+    if again and all(one.retry_of != left.id for one in record.suggestions.values()):
+        # first, so that the point is not lost when the service ends between the two
+        await agent.propose_again(left)
+    await agent.advance(left.id, _S.ABANDONED, reason=reason)
+
+
+def _retries(agent: HostedAgent, suggestion: Suggestion) -> int:
+    """Return how many suggestions before this one had its point and were interrupted."""
+    count, earlier = 0, suggestion.retry_of
+    while earlier is not None:
+        count += 1
+        known = agent.record.suggestions.get(earlier)
+        earlier = known.retry_of if known else None
+    return count

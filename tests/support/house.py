@@ -1,0 +1,65 @@
+"""A supervisor with real parts and without HTTP: journal, threads, and a sink whose plans somebody has to claim."""
+
+import asyncio
+import contextlib
+
+from agent_service.errors import NotFound
+from agent_service.executors.thread import ThreadExecutor
+from agent_service.journal import SqlJournal
+from agent_service.models import AgentSpec
+from agent_service.supervisor import Supervisor
+from agent_service.transports.claim import ClaimSink
+
+SPEC = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
+
+
+class House:
+    """A service without HTTP, RunEngine and catalogue; ``runs`` stands for the last."""
+
+    def __init__(self, path):
+        self.journal = SqlJournal(path)
+        self.runs = {}
+        self.sink = ClaimSink({}, may_begin=lambda order: self.supervisor.may_begin(order))  # noqa: PLW0108 - made below
+        self.supervisor = Supervisor(
+            journal=self.journal,
+            sink=self.sink,
+            executor=ThreadExecutor(),
+            archived=self.archived,
+            documents=self.documents,
+        )
+
+    async def documents(self, uid):
+        if uid not in self.runs:
+            raise NotFound(f"there is no run {uid} in the catalogue")
+        return self.runs[uid]
+
+    async def archived(self, uid, timeout_s):
+        await self.documents(uid)
+
+    async def open(self):
+        self.journal.open()
+        self.journal.on_commit(self.apply)
+        for event in await asyncio.to_thread(self.journal.read):
+            self.supervisor.apply(event)
+        await self.supervisor.queue.start()
+
+    def apply(self, event):
+        self.supervisor.apply(event)
+        self.sink.apply(event)
+
+    async def create(self, name, **spec):
+        return await self.supervisor.create(AgentSpec(**{**SPEC, "name": name, **spec}))
+
+    async def close(self):
+        await self.supervisor.close()
+        await self.journal.close()
+
+
+@contextlib.asynccontextmanager
+async def house(path):
+    one = House(path)
+    try:
+        await one.open()
+        yield one
+    finally:
+        await one.close()

@@ -1,0 +1,133 @@
+"""What becomes of suggestions that were under way when the service ended."""
+
+import pytest
+from house import house
+
+from agent_service import recovery
+from agent_service.lifecycle import SuggestionState as State
+from agent_service.protocols import SERVICE_STOPS
+from agent_service.runs import Run
+from agent_service.spool import INTERRUPTED
+
+
+@pytest.fixture
+async def rooms(tmp_path):
+    async with house(tmp_path / "journal.db") as one:
+        yield one
+
+
+def a_run(suggestion_id, exit_status, reason="", uid="r"):
+    start = {"uid": uid, "time": 1.0, "agent_suggestion_uid": suggestion_id}
+    stop = {"uid": "s", "run_start": uid, "exit_status": exit_status, "reason": reason}
+    return Run((("start", start), ("stop", stop)))
+
+
+async def submitted(agent, *, run_uid=None, by="loop"):
+    [one] = await agent.suggest(1, by=by)
+    await agent.advance(one.id, State.APPROVED)
+    await agent.advance(one.id, State.SUBMITTED)
+    if run_uid:
+        await agent.advance(one.id, State.RUNNING, run_uid=run_uid)
+    return one
+
+
+def states(agent):
+    return [(one.state, one.retry_of) for one in agent.record.suggestions.values()]
+
+
+VERDICTS = {
+    "complete": ("success", "", State.RUNNING, False),
+    "killed": ("abort", INTERRUPTED, State.ABANDONED, True),
+    "stopped": ("abort", SERVICE_STOPS, State.ABANDONED, True),
+    "aborted": ("abort", "by a person", State.FAILED, False),
+    "raised": ("fail", "the shutter is closed", State.FAILED, False),
+}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["running", "submitted"])
+@pytest.mark.parametrize("case", VERDICTS)
+async def test_the_run_that_was_kept_decides(rooms, case, known):
+    status, reason, state, again = VERDICTS[case]
+    agent = await rooms.create("walker")
+    await agent.build()
+    one = await submitted(agent, run_uid="r" if known else None)
+    run = a_run(one.id, status, reason)
+    await recovery.reconcile(agent, {one.id: run}, retry=True)
+    assert states(agent) == [(state, None)] + [(State.PROPOSED, one.id)] * again
+    assert agent.suggestion(one.id).run_uid == "r"
+    assert agent.unevaluated == ({one.id: run} if status == "success" else {})
+    assert agent.record.failures_in_row == (status == "fail")
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+async def test_without_it_the_catalogue_is_asked(rooms, case):
+    status, reason, state, again = VERDICTS[case]
+    agent = await rooms.create("walker")
+    await agent.build()
+    one = await submitted(agent, run_uid="r")
+    rooms.runs["r"] = a_run(one.id, status, reason)
+    await recovery.look_up(agent, rooms.documents)
+    assert states(agent) == [(state, None)] + [(State.PROPOSED, one.id)] * again
+    assert list(agent.unevaluated) == ([one.id] if status == "success" else [])
+
+
+async def test_what_nobody_has_is_abandoned_and_comes_back(rooms):
+    agent = await rooms.create("walker")
+    await agent.build()
+    one = await submitted(agent, run_uid="r")
+    await recovery.look_up(agent, rooms.documents)
+    assert states(agent) == [(State.ABANDONED, None), (State.PROPOSED, one.id)]
+    assert "there is no run r" in agent.suggestion(one.id).reason
+
+
+async def test_what_a_person_asked_for_does_not_come_back(rooms):
+    agent = await rooms.create("walker")
+    await agent.build()
+    await submitted(agent, by="person")
+    await recovery.reconcile(agent, {}, retry=True)
+    assert states(agent) == [(State.ABANDONED, None)]
+
+
+async def test_a_point_does_not_come_back_for_ever(rooms):
+    agent = await rooms.create("walker")
+    await agent.build()
+    await submitted(agent)
+    lives = 0
+    while open_ones := agent.record.open_in(State.SUBMITTED):
+        await recovery.reconcile(agent, {}, retry=True)
+        for again in agent.record.open_in(State.PROPOSED):
+            assert again.point == open_ones[0].point
+            await agent.advance(again.id, State.APPROVED)
+            await agent.advance(again.id, State.SUBMITTED)
+        lives += 1
+    assert lives == recovery.MAX_RETRIES + 1
+    assert {one.state for one in agent.record.suggestions.values()} == {State.ABANDONED}
+
+
+async def test_a_crash_between_the_retry_and_the_end_of_the_first_gives_no_second_retry(rooms):
+    agent = await rooms.create("walker")
+    await agent.build()
+    one = await submitted(agent)
+    await agent.propose_again(agent.suggestion(one.id))
+    await recovery.reconcile(agent, {}, retry=True)
+    assert states(agent) == [(State.ABANDONED, None), (State.PROPOSED, one.id)]
+
+
+@pytest.mark.parametrize("brain", ["brainbox:Walker", "sobol"])
+async def test_for_the_brain_it_is_the_suggestion_it_made(rooms, brain):
+    config = {"bounds": {"x": [0, 1], "y": [0, 1]}, "objective": "signal"} if brain == "sobol" else {}
+    agent = await rooms.create("walker", type=brain, config=config)
+    await agent.build()
+    one = await submitted(agent)
+    await recovery.reconcile(agent, {}, retry=True)
+    await agent.build()  # by replay
+    [again] = agent.record.open_in(State.PROPOSED)
+    await agent.ingest([{**again.point, "signal": 3.0, "_id": again.id}])
+    [following] = await agent.suggest(1, by="loop")
+    assert following.point != one.point
+    said = (await agent.report()).report
+    if brain == "sobol":
+        assert (said["n_measured"], said["n_pending"], said["n_failed"]) == (1, 1, 0)
+    else:
+        assert said == {"n": 1, "ids": [0], "failed": 0}
+    assert agent.record.best[0].id == again.id
