@@ -148,15 +148,21 @@ class Supervisor:
             raise AlreadyExists(f"there is an agent {spec.name!r} already; choose another name, or remove that one")
         self._being_made.add(spec.name)
         try:
-            await self._check(spec)
+            await self.check(spec)
             data = {"state": AgentState.CREATED, "reason": None, "spec": spec.model_dump(mode="json")}
             await self._journal.append(EventKind.AGENT_STATE, spec.name, data)
         finally:
             self._being_made.discard(spec.name)
         return self.agent(spec.name)
 
-    async def _check(self, spec: AgentSpec) -> None:
-        """Check what takes the user's imports to check: in a thread of its own, which nobody waits for for ever."""
+    async def check(self, spec: AgentSpec) -> None:
+        """Check what takes the user's imports to check: in a thread of its own, which nobody waits for for ever.
+
+        Raises
+        ------
+        InvalidInput
+            As `create`.
+        """
         checking = await self._executor.start(
             lambda: self._check_now(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
         )
@@ -183,7 +189,7 @@ class Supervisor:
         life = self.life(name)
         if patch.name is not None or patch.type is not None:
             raise Conflict("name and type of an agent cannot change; create another agent")
-        await life.patch(patch, check=self._check)
+        await life.patch(patch, check=self.check)
         return life.agent
 
     async def delete(self, name: str) -> None:

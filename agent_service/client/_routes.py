@@ -42,6 +42,11 @@ def _nothing(_: object) -> None:
     return None
 
 
+def _fields(spec: AgentSpec | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    given = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, AgentSpec) else spec
+    return {**(given or {}), **fields}
+
+
 class Routes:
     """What one can ask of a service. Each method raises the class of error that the service answers."""
 
@@ -94,8 +99,18 @@ class Routes:
         AgentFault
             When the agent's constructor raised; it exists all the same, ``failed``, if the type could be loaded.
         """
-        given = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, AgentSpec) else spec
-        return one("POST", f"{API}/agents", AgentStatus, {**(given or {}), **fields})
+        return one("POST", f"{API}/agents", AgentStatus, _fields(spec, fields))
+
+    @route
+    def check(self, spec: AgentSpec | Mapping[str, Any] | None = None, /, **fields: Any) -> Call[None]:
+        """Return when `create` would make such an agent, whether or not its name is taken; nothing is made.
+
+        Raises
+        ------
+        InvalidInput
+            As `create`.
+        """
+        return Call("POST", f"{API}/agents", _nothing, params={"dry_run": "true"}, body=_fields(spec, fields))
 
     @route
     def agent(self, name: str) -> Call[AgentStatus]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from agent_service import agent_types, live, outcomes
+from agent_service import live
 from agent_service.config import sentence, validation_errors
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.lifecycle import AgentState, Command, legal_commands
@@ -89,9 +89,7 @@ class Host:
         references: list[str] = []
         try:
             spec = _spec(name, _fields(thing, fields), references)
-            agent_types.resolve(spec.type).validate(spec)
-            if spec.evaluate:
-                outcomes.load_function(spec.evaluate)
+            self._client.check(spec)
             points = self._retire(spec, fresh=fresh)
             status = self._client.create(spec)
         except BaseException:

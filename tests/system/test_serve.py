@@ -160,6 +160,9 @@ def test_what_is_wrong_leaves_the_present_agent_alone(serve):
         (5, {}, "has no suggest and no ingest"),
         (brainbox.Walker, {"config": {"stride": 1}}, "config.stride: is unknown"),
         (brainbox.Walker, {"outcome": None}, "outcome or evaluate is needed"),
+        (brainbox.Walker, {"actuators": ["x", "z"]}, "there is no device 'z'"),
+        (brainbox.Walker, {"plan": "sweep"}, "there is no plan 'sweep'"),
+        (brainbox.Walker, {"outcome": None, "evaluate": "brainbox:nothing"}, "nothing"),
         (brainbox.Walker, {"lop": {}}, "lop: is not a known key here"),
         ("no_such_type", {}, "there is no agent type"),
         ({"config": {}}, {}, "has no type"),
@@ -167,6 +170,7 @@ def test_what_is_wrong_leaves_the_present_agent_alone(serve):
         with pytest.raises(InvalidInput, match=re.escape(said)):
             service.host("walker", thing, **_fields(**fields))
     assert service.client.agent("walker").state == "running"
+    assert [one.name for one in service.client.agents()] == ["walker"]
 
 
 def test_the_next_kernel_goes_on_where_the_last_one_ended(serve):

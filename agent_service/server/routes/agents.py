@@ -31,9 +31,23 @@ async def agents(
     return AgentList(items=items, next=names[limit - 1] if len(names) > limit else None)
 
 
-@router.post("", status_code=201, responses={201: {"model": AgentStatus, "description": "Created"}})
-async def create(service: ServiceDep, spec: AgentSpec) -> Response:
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        201: {"model": AgentStatus, "description": "Created"},
+        204: {"description": "Nothing is wrong with it; nothing was created"},
+    },
+)
+async def create(
+    service: ServiceDep,
+    spec: AgentSpec,
+    dry_run: Annotated[bool, Query(description="check it only, but for its name: 204")] = False,  # noqa: FBT002 - a query
+) -> Response:
     """Create an agent; it does nothing until it is started."""
+    if dry_run:
+        await service.supervisor.check(spec)
+        return Response(status_code=204)
     agent = await service.supervisor.create(spec)
     return as_json(agent.status_json(), status=201, headers={"Location": f"/api/v1/agents/{agent.name}"})
 
