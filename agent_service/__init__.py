@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent_service.config import ServiceConfig
     from agent_service.errors import ServiceError
     from agent_service.models import AgentSpec
+    from agent_service.notices import progress
     from agent_service.plans import run_agent
     from agent_service.server.app import create_app
     from agent_service.server.serving import serve
@@ -27,9 +28,9 @@ __all__ = [
     "Client",
     "ServiceConfig",
     "ServiceError",
-    "__version__",
     "create_app",
     "open_catalog",
+    "progress",
     "run_agent",
     "serve",
     "variable",
@@ -43,6 +44,7 @@ _HOMES = {
     "ServiceError": "errors",
     "create_app": "server.app",
     "open_catalog": "catalog",
+    "progress": "notices",
     "run_agent": "plans",
     "serve": "server.serving",
     "variable": "variables",

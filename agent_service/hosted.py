@@ -20,7 +20,8 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.lifecycle import OPEN, AgentState, SuggestionState, check_agent, check_suggestion
-from agent_service.models import ID_KEY, Busy, EventKind, Report, Suggestion, Variable
+from agent_service.models import ID_KEY, Busy, CallProgress, EventKind, Report, Suggestion, Variable, utcnow
+from agent_service.notices import LogNotice
 from agent_service.points import TAKES_OUTCOME
 from agent_service.replay import facts_of
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from agent_service.agent_record import AgentRecord
     from agent_service.models import AgentSpec, AgentStatus
+    from agent_service.notices import Notice
     from agent_service.protocols import AgentHandle, Executor, Journal
     from agent_service.runs import Run
 
@@ -57,6 +59,7 @@ class HostedAgent:
         self._journal = journal
         self._executor = executor
         self._handle: AgentHandle | None = None
+        self._progress: CallProgress | None = None
         self._turn = asyncio.Lock()
         self._states = asyncio.Lock()
         self._fates = asyncio.Lock()
@@ -79,7 +82,11 @@ class HostedAgent:
     def busy(self) -> Busy | None:
         """The call its brain is in, if any."""
         present = self._handle.busy if self._handle else None
-        return Busy(call=present[0], since=present[1]) if present else None
+        if present is None:
+            return None
+        call, since = present
+        said = self._progress
+        return Busy(call=call, since=since, progress=said if said and said.at >= since else None)
 
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
@@ -201,7 +208,7 @@ class HostedAgent:
                 evaluate = outcomes.load_function(spec.evaluate) if spec.evaluate else None
                 return OptimizerAdapter(brain, spec=spec, evaluate=evaluate)
 
-            handle = await self._executor.start(make, name=self.name, timeout_s=deadline)
+            handle = await self._executor.start(make, name=self.name, timeout_s=deadline, tell=self._hear)
             try:
                 facts = facts_of(self.record, config=config)
                 view: View = await handle.call("replay", facts, timeout_s=deadline)
@@ -351,6 +358,18 @@ class HostedAgent:
             await self.configured(variable=name, value=value)
         self._remember(view)
         return self.variables[name]
+
+    def _hear(self, notice: Notice) -> None:
+        """Pass on what the brain's code tells from inside a call. It is transient: no fact, and gone with the call."""
+        if isinstance(notice, LogNotice):
+            told = {"level": notice.level, "message": notice.message, "logger": notice.logger}
+            self._journal.publish(EventKind.LOG, self.name, told)
+            return
+        self._progress = CallProgress(done=notice.done, total=notice.total, message=notice.message, at=utcnow())
+        self._status = None
+        busy = self.busy
+        told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
+        self._journal.publish(EventKind.PROGRESS, self.name, told)
 
     def _alive(self) -> AgentHandle:
         if self._handle is None:

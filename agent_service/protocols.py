@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus
+    from agent_service.notices import Notice
 
 Document = dict[str, Any]
 """A Bluesky document; the event-model project defines them."""
@@ -75,8 +76,27 @@ class Executor(Protocol):
 
     kind: str
 
-    async def start(self, build: Callable[[], object], *, name: str, timeout_s: float) -> AgentHandle:
+    async def start(
+        self,
+        build: Callable[[], object],
+        *,
+        name: str,
+        timeout_s: float,
+        tell: Callable[[Notice], None] | None = None,
+    ) -> AgentHandle:
         """Build the object where it will live, and return a handle on it.
+
+        Parameters
+        ----------
+        build
+            Makes the object.
+        name
+            The agent's name, for messages.
+        timeout_s
+            How long that may take, in seconds.
+        tell
+            Called on the event loop with what the object's code reports and logs from inside a call, ``build``
+            included: about ten times a second, the last of a call before its result.
 
         Raises
         ------

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import AgentFault, DeadlineExceeded, ServiceError
 from agent_service.models import utcnow, utf8
+from agent_service.notices import Delivery, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    from agent_service.notices import Notice
 
 _Job = tuple["Callable[[object], Any]", "asyncio.Future[Any]"]
 
@@ -28,9 +31,16 @@ class ThreadExecutor:
 
     kind = "thread"
 
-    async def start(self, build: Callable[[], object], *, name: str, timeout_s: float) -> ThreadHandle:
+    async def start(
+        self,
+        build: Callable[[], object],
+        *,
+        name: str,
+        timeout_s: float,
+        tell: Callable[[Notice], None] | None = None,
+    ) -> ThreadHandle:
         """Build the object in a new thread and return a handle on it. See `protocols.Executor`."""
-        handle = ThreadHandle(name)
+        handle = ThreadHandle(name, tell=tell)
         await handle.build(build, timeout_s=timeout_s)
         return handle
 
@@ -42,13 +52,16 @@ class ThreadHandle:
     ----------
     name
         The agent's name, for the thread's name and messages.
+    tell
+        Called on the event loop with what the object's code reports and logs.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, tell: Callable[[Notice], None] | None = None) -> None:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turn = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
+        self._notices = None if tell is None else Delivery(tell, loop=self._loop)
         self._busy: tuple[str, datetime] | None = None
         self._object: object | None = None
         self._dead: str | None = None
@@ -107,6 +120,8 @@ class ThreadHandle:
         if self._dead is None:
             self._dead = why
             self._jobs.put(None)
+            if self._notices is not None:
+                self._notices.close()
         if self._present is not None and not self._present.done():
             self._present.set_exception(AgentFault(self._dead))
             self._present.exception()  # nobody may be waiting any more
@@ -115,7 +130,8 @@ class ThreadHandle:
         while (job := self._jobs.get()) is not None and self._dead is None:
             work, future = job
             try:
-                result = work(self._object)
+                with reporting(self._notices and self._notices.put):
+                    result = work(self._object)
             except ServiceError as error:
                 self._deliver(future, error=error)
             except BaseException as error:  # noqa: BLE001 - the agent boundary: SystemExit is the agent's fault too
@@ -128,6 +144,8 @@ class ThreadHandle:
         def settle() -> None:
             if future.done():  # abandoned meanwhile: a late result is ignored
                 return
+            if self._notices is not None:
+                self._notices.flush()
             if error is None:
                 future.set_result(result)
             else:

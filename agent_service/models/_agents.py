@@ -156,11 +156,21 @@ class LastError(Answer):
     at: datetime
 
 
+class CallProgress(Answer):
+    """How far a call is, as the agent's code reports it, in whatever it counts."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+    at: datetime
+
+
 class Busy(Answer):
     """The call an agent is in."""
 
     call: str
     since: datetime
+    progress: CallProgress | None = Field(default=None, description="null: the agent's code did not say")
 
 
 class AgentStatus(Answer):

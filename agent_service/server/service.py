@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import agent_service
 from agent_service.errors import BackendUnavailable, NotFound
 from agent_service.models import EventKind, Readiness, ReadyPart, ServiceStatus, utcnow
+from agent_service.notices import listening_to_logs
 from agent_service.runs import Run
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Service:
         self._ready = False
         self._spool_fault: str | None = None
         self._forgetting: asyncio.Task[None] | None = None
+        self._agents_logs = contextlib.ExitStack()
 
     async def start(self) -> None:
         """Start the parts, the memory first and what moves last; on a failure, end those that were started.
@@ -99,6 +102,7 @@ class Service:
             self.supervisor.apply(event)
         kept = await asyncio.to_thread(self._kept_runs, self.supervisor.undecided())
         loop = asyncio.get_running_loop()
+        self._agents_logs.enter_context(listening_to_logs())
         self.source.start(lambda name, doc: self._on_loop(loop, name, doc))
         await self.supervisor.queue.start()
         await self.archive.start()
@@ -136,6 +140,7 @@ class Service:
                 _log.warning("the end of the service could not be written: %s", error.detail)
             await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
         finally:
+            self._agents_logs.close()
             self.state_dir.service_file.unlink(missing_ok=True)  # nobody shall send a key to who takes the port next
             await self.journal.close()
             self.state_dir.release()

@@ -33,12 +33,14 @@ async def stream(service: Service, *, after: int | None, agent: str | None) -> A
     if after is not None and after > newest:  # the cursor is of another journal
         yield _encode(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.RESET, data={"last_seq": newest}))
         after = None
-    # a beat at once, with an id: a client that loses the connection before the first fact resumes without a gap
-    yield _encode(_beat(), id_=newest if after is None else after)
-    events = service.journal.follow(after=newest if after is None else after)
+    since = newest if after is None else after
+    events = service.journal.follow(after=since)
     stopping = asyncio.ensure_future(service.stopping.wait())
     following = asyncio.ensure_future(anext(events, None))
     try:
+        await asyncio.sleep(0)  # it follows from here on: who has seen the beat misses nothing, transient or not
+        # a beat at once, with an id: a client that loses the connection before the first fact resumes without a gap
+        yield _encode(_beat(), id_=since)
         while True:
             done, _ = await asyncio.wait(
                 {following, stopping}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED

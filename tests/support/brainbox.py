@@ -1,10 +1,13 @@
 """Brains for tests: small, honest ones, and ones that misbehave on purpose."""
 
+import logging
 import threading
 import time
 from pathlib import Path
 
-from agent_service import variable
+from agent_service import progress, variable
+
+log = logging.getLogger("brainbox.chatty")
 
 
 class Walker:
@@ -171,3 +174,21 @@ def held(run, suggestions):
     while Path("hold").exists():
         time.sleep(0.01)
     return [{"signal": float(run.data("signal")[-1])} for _ in suggestions]
+
+
+class Chatty(Walker):
+    """Says how far it is, and logs, from inside its calls; waits where a test asks it to."""
+
+    def __init__(self, steps: int = 3, hold: bool = False) -> None:
+        super().__init__()
+        self.steps = steps
+        self.hold = hold
+
+    def suggest(self, num_points=None):
+        for n in range(self.steps):
+            progress(n + 1, self.steps, "fitting")
+            log.warning("step %d of %d", n + 1, self.steps)
+        if self.hold:
+            thinking.set()
+            done_thinking.wait(60)
+        return super().suggest(num_points)
