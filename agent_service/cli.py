@@ -95,10 +95,11 @@ def serve(
     from agent_service.config import load
 
     loaded = load(config, flags={"host": host, "port": port, "state": state})
-    from agent_service.narrator import Narrator
     from agent_service.server.serve import run
 
     def on_ready(url: str, key: str, key_is_new: bool) -> None:
+        from agent_service.narrator import Narrator
+
         print(f"Serving at {url}", flush=True)
         _introduce(loaded, url, key, key_is_new=key_is_new)
         _speak_when_stopped()

@@ -9,15 +9,14 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.errors import ServiceError
-from agent_service.server.app import create_app
-from agent_service.server.serve import Server, announce, bind
+from agent_service.server.serve import announce, bind, listening, opened
 
 if TYPE_CHECKING:
     import socket
     from types import TracebackType
 
     from agent_service.config import ServiceConfig
-    from agent_service.server.service import Service
+    from agent_service.server.serve import Server
 
 START_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
@@ -84,7 +83,7 @@ class BackgroundServer:
             return
         if self._loop is not None and self._server is not None:
             with contextlib.suppress(RuntimeError):  # the loop ended by itself
-                self._loop.call_soon_threadsafe(self._server.stop)
+                self._loop.call_soon_threadsafe(self._server.end)
         thread.join(STOP_WITHIN_S)
         if self._socket is not None:
             self._socket.close()
@@ -107,14 +106,13 @@ class BackgroundServer:
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._socket is not None  # noqa: S101 - start() bound it
-        app = create_app(self._config, engine=self._engine)
-        async with app.router.lifespan_context(app):
-            service: Service = app.state.service
-            self._loop, self.api_key = loop, service.api_key
-            self._server = Server(app, service)
-            self.url = announce(service, self._socket)
-            self._server.on_started = self._up.set
-            await self._server.serve(sockets=[self._socket])
+        async with listening(self._socket) as server:
+            self._loop, self._server = loop, server
+            async with opened(server, self._config, engine=self._engine) as service:
+                self.api_key = service.api_key
+                self.url = announce(service, self._socket)
+                self._up.set()
+                await server.serving
 
     def __enter__(self) -> Self:
         return self.start()

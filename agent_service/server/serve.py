@@ -9,16 +9,16 @@ import json
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from agent_service.errors import UsageError
-from agent_service.server.app import create_app
+from agent_service.server.door import Door
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from fastapi import FastAPI
 
@@ -46,30 +46,78 @@ def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) ->
 
 
 async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[str, str, bool], None]) -> None:
-    app = create_app(config)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with app.router.lifespan_context(app):
-        service: Service = app.state.service
-        server = Server(app, service)
-        server.on_started = lambda: on_ready(announce(service, bound), service.api_key, service.key_is_new)
-        serving = asyncio.ensure_future(server.serve(sockets=[bound]))
+    async with listening(bound) as server, opened(server, config) as service:
+        on_ready(announce(service, bound), service.api_key, service.key_is_new)
         waiting = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({server.serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        server.stop()
-        await serving
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def listening(bound: socket.socket) -> AsyncGenerator[Server]:
+    """Listen, with the door closed: /healthz answers, and everybody else is told to come again."""
+    server = Server()
+    server.serving = asyncio.ensure_future(server.serve(sockets=[bound]))
+    up = asyncio.ensure_future(server.up.wait())
+    try:
+        await asyncio.wait({server.serving, up}, return_when=asyncio.FIRST_COMPLETED)
+        yield server
+    finally:
+        up.cancel()
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def opened(server: Server, config: ServiceConfig, *, engine: Any = None) -> AsyncGenerator[Service]:
+    """Start the service, and open the door to it until it ends.
+
+    Raises
+    ------
+    UsageError
+        The state directory or the configuration is wrong.
+    """
+    app = await asyncio.to_thread(_made, config, engine)
+    async with app.router.lifespan_context(app):
+        server.service = app.state.service
+        server.door.open(app)
+        yield app.state.service
+
+
+def _made(config: ServiceConfig, engine: Any) -> FastAPI:
+    from agent_service.server.app import create_app  # noqa: PLC0415 - a second of imports, while we listen already
+
+    return create_app(config, engine=engine)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told by us when to stop: signals are the caller's, and open event streams end first."""
+    """uvicorn, told by us when to stop: signals are the caller's, and open event streams end first.
 
-    def __init__(self, app: FastAPI, service: Service) -> None:
+    Attributes
+    ----------
+    door
+        Its application.
+    service
+        The service behind the door, when it is open.
+    serving
+        The task in which it serves.
+    up
+        Set when it listens.
+    """
+
+    serving: asyncio.Future[None]
+
+    def __init__(self) -> None:
+        self.door = Door()
+        self.service: Service | None = None
+        self.up = asyncio.Event()
         super().__init__(
             uvicorn.Config(
-                app,
+                self.door,
                 lifespan="off",
                 log_config=None,
                 log_level="warning",
@@ -78,8 +126,6 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=1,
             )
         )
-        self._service = service
-        self.on_started: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -89,11 +135,17 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then tell."""
         await super().startup(sockets=sockets)
-        self.on_started()
+        self.up.set()
 
-    def stop(self) -> None:
-        """Ask the server to end; its event streams end at once."""
-        self._service.stopping.set()
+    async def stop(self) -> None:
+        """End the server; its event streams end at once."""
+        self.end()
+        await self.serving
+
+    def end(self) -> None:
+        """Ask the server to end, and return at once."""
+        if self.service is not None:
+            self.service.stopping.set()
         self.should_exit = True
 
 

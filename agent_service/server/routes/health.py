@@ -5,16 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from agent_service.models import Readiness
+from agent_service.server.door import ALIVE
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
 router = APIRouter(tags=["health"])
-_ALIVE = b'{"status":"ok"}'
 
 
 @router.get("/healthz")
 async def healthz() -> Response:
     """Answer as long as the process lives."""
-    return as_json(_ALIVE)
+    return as_json(ALIVE)
 
 
 @router.get("/readyz", responses={**ready_made(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
