@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.errors import ServiceError
-from agent_service.server.serve import announce, bind, listening, opened
+from agent_service.server.serve import address, announce, bind, listening, opened
 
 if TYPE_CHECKING:
     import socket
@@ -65,6 +65,7 @@ class BackgroundServer:
             The port is taken, or the state directory or configuration is wrong.
         """
         self._socket = bind(self._config)
+        self.url = address(self._socket)
         self._thread = threading.Thread(target=self._main, name="agent-service", daemon=True)
         self._thread.start()
         if not self._up.wait(START_WITHIN_S):
@@ -110,7 +111,7 @@ class BackgroundServer:
             self._loop, self._server = loop, server
             async with opened(server, self._config, engine=self._engine) as service:
                 self.api_key = service.api_key
-                self.url = announce(service, self._socket)
+                announce(service, self._socket)
                 self._up.set()
                 await server.serving
 

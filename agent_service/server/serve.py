@@ -196,11 +196,16 @@ def _refuse_in_use(config: ServiceConfig) -> None:
             pass
 
 
-def announce(service: Service, bound: socket.socket) -> str:
-    """Write where the service listens into its state directory, for the command line; return its URL."""
+def address(bound: socket.socket) -> str:
+    """Return the URL of a bound socket."""
     host, port = bound.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}"
+    return f"http://{shown}:{port}"
+
+
+def announce(service: Service, bound: socket.socket) -> str:
+    """Write where the service listens into its state directory, for the command line; return its URL."""
+    url = address(bound)
     told = {"url": url, "pid": os.getpid(), "session": service.session}
     service.state_dir.service_file.write_text(json.dumps(told) + "\n", encoding="utf-8")
     return url

@@ -12,10 +12,10 @@ from agent_service.config import ServiceConfig
 from agent_service.errors import UsageError
 from agent_service.models import Problem, Readiness
 from agent_service.server.background import BackgroundServer
-from agent_service.server.serve import bind
 
 STARTUP = """
 import time
+from pathlib import Path
 here = Path(__file__).parent
 (here / "loading").touch()
 while not (here / "go").exists():
@@ -33,9 +33,6 @@ def slow(tmp_path):
         (tmp_path / "lab.py").write_text(STARTUP.format(then=then))
         section = {"port": 0, "catalog": "none", "state": tmp_path / "state"}
         config = ServiceConfig(service=section, run_engine={"startup": str(tmp_path / "lab.py")})
-        with bind(config) as found:
-            port = found.getsockname()[1]
-        config = ServiceConfig(service={**section, "port": port}, run_engine={"startup": str(tmp_path / "lab.py")})
         server, errors = BackgroundServer(config), []
 
         def run():
@@ -46,8 +43,9 @@ def slow(tmp_path):
 
         threads.append((threading.Thread(target=run), server))
         threads[-1][0].start()
-        wait_until((tmp_path / "loading").exists)
-        return f"http://127.0.0.1:{port}", lambda: finish(threads[-1][0]), errors
+        wait_until(lambda: (tmp_path / "loading").exists() or errors)
+        assert errors == []
+        return server.url, lambda: finish(threads[-1][0]), errors
 
     def finish(thread):
         (tmp_path / "go").touch()
