@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.errors import ServiceError
-from agent_service.server.serve import address, announce, bind, listening, opened
+from agent_service.server.serve import address, announce, bind, listening, new_event_loop, opened
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from types import TracebackType
 
@@ -92,7 +92,7 @@ class BackgroundServer:
             _log.error("the service did not stop within %g s", STOP_WITHIN_S)
 
     def _main(self) -> None:
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
         try:
             loop.run_until_complete(self._serve(loop))
         except BaseException as error:  # noqa: BLE001 - handed to the caller of start(), or logged

@@ -41,8 +41,17 @@ def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) ->
     UsageError
         The port is taken, or the state directory or configuration is wrong.
     """
-    with bind(config) as bound:
-        asyncio.run(_run(config, bound, on_ready))
+    with bind(config) as bound, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(config, bound, on_ready))
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop as uvicorn alone would take it: uvloop's, or asyncio's where there is none of those."""
+    try:
+        import uvloop  # noqa: PLC0415 - not made for every platform
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[str, str, bool], None]) -> None:

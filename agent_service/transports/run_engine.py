@@ -182,7 +182,7 @@ class RunEngineSink:
         Plans under way and waiting end as ``abort``; later ones too, at once.
         """
         self._driver.close(SERVICE_STOPS)
-        if not await asyncio.to_thread(self._driver.join, timeout_s):
+        if not await asyncio.to_thread(self._driver.join, timeout_s) and self._driver.busy:
             _log.error("the plan under way did not end within %.1f s; its devices may still be busy", timeout_s)
 
     def latch(self, reason: str) -> None:

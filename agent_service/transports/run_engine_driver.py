@@ -71,6 +71,11 @@ class RunEngineDriver:
         """What runs and what waits, from memory."""
         return self._queue.status
 
+    @property
+    def busy(self) -> bool:
+        """Whether a plan runs; not while the RunEngine is still being made, for example."""
+        return self._queue.current is not None
+
     def listen(
         self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
     ) -> None:

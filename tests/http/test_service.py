@@ -112,7 +112,8 @@ from agent_service.config import ServiceConfig
 from agent_service.server.background import BackgroundServer
 section = {"port": 0, "state": sys.argv[1]}
 with BackgroundServer(ServiceConfig(service=section)) as server:
-    with httpx.Client(base_url=server.url + "/api/v1", headers={"Authorization": "Apikey " + server.api_key}) as http:
+    auth = {"Authorization": "Apikey " + server.api_key}
+    with httpx.Client(base_url=server.url + "/api/v1", headers=auth, timeout=60) as http:
         spec = {"name": "s", "type": "sobol", "config": {"bounds": {"mirror_x": [-1, 1], "mirror_y": [-1, 1]}},
                 "actuators": ["mirror_x", "mirror_y"], "sensors": ["flux"], "outcome": "flux", "loop": {"max_runs": 2}}
         http.post("/agents", json=spec).raise_for_status()

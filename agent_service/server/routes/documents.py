@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+import functools
+from typing import Any, cast
 
-import event_model
 from fastapi import APIRouter
-from jsonschema import ValidationError
 
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import DocumentBatch, DocumentsAnswer
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(tags=["documents"])
-_VALIDATORS: Final[dict[str, Any]] = {
-    name.name: cast("dict[Any, Any]", event_model.schema_validators)[name] for name in event_model.DocumentNames
-}
+
+
+@functools.cache
+def _validators() -> dict[str, Any]:
+    """Return a validator for each kind of document."""
+    import event_model  # noqa: PLC0415 - with jsonschema it takes up to two seconds, and few send documents
+
+    known = cast("dict[Any, Any]", event_model.schema_validators)
+    return {name.name: known[name] for name in event_model.DocumentNames}
 
 
 @router.post("/documents", status_code=202)
@@ -34,9 +39,12 @@ def documents(service: ServiceDep, batch: DocumentBatch) -> DocumentsAnswer:
 
 
 def _check(where: str, name: str, document: dict[str, Any]) -> None:
-    validator = _VALIDATORS.get(name)
+    from jsonschema import ValidationError  # noqa: PLC0415 - see `_validators`
+
+    validators = _validators()
+    validator = validators.get(name)
     if validator is None:
-        said = f"is no kind of document; the kinds are {', '.join(_VALIDATORS)}"
+        said = f"is no kind of document; the kinds are {', '.join(validators)}"
         raise InvalidInput(f"{where}.0 {said}", errors=[FieldError(f"{where}.0", said)])
     try:
         validator.validate(document)
