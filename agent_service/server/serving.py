@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import html
 import os
 import re
@@ -79,7 +80,7 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     state
         State directory; by default that of ``config``, else one per notebook or script: ``.agent-service/NAME`` in the
         working directory, or in the system's temporary directory where the former is on a network file system. A
-        session without a name gets a new one.
+        session without a name gets one of its own.
     md
         Metadata for every start document.
     start
@@ -405,4 +406,10 @@ def _session() -> str:
     if not named and "ipykernel" not in sys.modules:
         named = getattr(main, "__file__", None)
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(named)).stem).strip("-.") if named else ""
-    return stem or f"session-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{os.getpid()}"
+    return stem or _unnamed()
+
+
+@functools.cache
+def _unnamed() -> str:
+    """Return a name for a process that has none: the same when it serves again."""
+    return f"session-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{os.getpid()}"

@@ -102,7 +102,7 @@ class AgentMagics(Magics):
             asked = read("agent_status", line)
             service = self.session.require()
             title = f"agent service at {service.url}"
-            found = [service.client.agent(asked.target)] if asked.target else service.client.agents()
+            found = [self.session.status(asked.target)] if asked.target else service.client.agents()
             show(StatusTable(title, found, traceback=bool(asked.target)))
 
     @line_magic
@@ -121,9 +121,8 @@ class AgentMagics(Magics):
             if "url" not in asked and "key-from" in asked:
                 raise UsageError("--key-from is for another service; say which: --url URL")
             if "url" not in asked:
-                service = self.session.require()
                 if asked.target:
-                    service.client.agent(asked.target)
+                    self.session.status(asked.target)
                 self.session.show(asked.target)
                 return
             self._show_remote(asked.target, **{key: words[0] for key, words in asked.given.items()})
@@ -152,7 +151,7 @@ class AgentMagics(Magics):
         if not name:
             names = [one.name for one in service.client.agents()]
             raise UsageError(f"say which: %agent_stop {' | '.join(names) or 'NAME'}, or end the service: --all")
-        status = service.client.agent(name)
+        status = self.session.status(name)
         if Command.STOP not in legal_commands(status.state):
             said = "being stopped" if status.state is AgentState.STOPPING else status.state.value
             return f"{name} is {said} already" if said != "created" else f"{name} was not started; nothing to stop"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import difflib
 import inspect
 import re
 import sys
@@ -71,9 +69,10 @@ class Names:
 
     def undefined(self, name: str, also: Iterable[str] = ()) -> str:
         """Return what to say of a name that is not there."""
-        known = [*also, *(one for one in self.names if not one.startswith("_")), *dir(builtins)]
-        near = difflib.get_close_matches(name, known, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "run the cell that defines it first"
+        known = [*also, *(one for one in self.names if not one.startswith("_"))]
+        from agent_service.near import near  # noqa: PLC0415 - for messages
+
+        hint = near(name, dict.fromkeys(known)).rstrip() or "run the cell that defines it first"
         return f"the name {name!r} is not defined; {hint}"
 
     def text(self, word: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from agent_service.errors import AgentFault, NotFound, ServiceError, UsageError
+from agent_service.errors import AgentFault, InvalidConfig, NotFound, ServiceError, UsageError
 from notebook_widgets.magics._namespace import Names
 from notebook_widgets.magics._options import SERVE
 from notebook_widgets.magics._status import say, show
@@ -15,7 +15,7 @@ from notebook_widgets.magics._target import is_file, number, target
 
 if TYPE_CHECKING:
     from agent_service.config import ServiceConfig
-    from agent_service.models import AgentSpec
+    from agent_service.models import AgentSpec, AgentStatus
     from agent_service.server.hosting import Hosted
     from agent_service.server.serving import LocalService
     from notebook_widgets.magics._options import Line
@@ -74,6 +74,21 @@ class Session:
             raise UsageError("no service runs in this kernel; %agent_serve starts one")
         return self.service
 
+    def status(self, name: str) -> AgentStatus:
+        """Return how an agent of this kernel's service is.
+
+        Raises
+        ------
+        UsageError
+            No service runs here, or it has no such agent: names those it has.
+        """
+        client = self.require().client
+        try:
+            return client.agent(name)
+        except NotFound:
+            there = ", ".join(one.name for one in client.agents()) or "none"
+            raise UsageError(f"there is no agent {name!r} here; there is {there}") from None
+
     # serving ------------------------------------------------------------------------------------------------------
 
     def serve(self, line: Line) -> None:
@@ -101,10 +116,10 @@ class Session:
                 self.show(shown)
             where = "its panel and in " if "no-panel" not in line else ""
             raise UsageError(f"{error.detail}; the traceback is in {where}%agent_status {shown}") from None
-        except ServiceError:
+        except ServiceError as error:
             if before is None:
                 self.close()
-            raise
+            raise UsageError(f"{error.detail}{_hint(error)}") from None
         if "no-panel" not in line:
             self.show(shown)
 
@@ -120,7 +135,7 @@ class Session:
             if status is not None and status.spec == spec and "fresh" not in line:
                 say(f"{spec.name} is there as the file has it, {status.state.value}")
             else:
-                say(self._said(spec.name, service.host(spec.name, spec, fresh="fresh" in line), line))
+                say(self._said(spec.name, service.host(spec.name, spec.model_dump(), fresh="fresh" in line), line))
 
     def _said(self, name: str, hosted: Hosted, line: Line) -> str:
         """Return the line that tells what became of an agent, and what it waits for."""
@@ -245,6 +260,15 @@ class Session:
     def _close_panels(self) -> None:
         for key in tuple(self._panels):
             self._close_panel(key)
+
+
+def _hint(error: ServiceError) -> str:
+    """Return which option would have helped, if one would."""
+    if isinstance(error, InvalidConfig):
+        return "; --config MAPPING gives the configuration"
+    if any(one.message.startswith("outcome or evaluate is needed") for one in error.errors):
+        return ": --outcome FIELD or --evaluate FUNCTION"
+    return ""
 
 
 def _parts(config: ServiceConfig) -> tuple[Any, ...]:
