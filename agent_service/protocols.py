@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from agent_service.errors import AgentFault
     from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus
     from agent_service.notices import Notice
 
@@ -47,7 +48,10 @@ class Agent(Protocol):
 
 @runtime_checkable
 class AgentHandle(Protocol):
-    """A hosted brain that lives somewhere else: in a thread, later in a process. One call at a time, in order."""
+    """A hosted brain that lives somewhere else: in a thread or a process. One call at a time, in order."""
+
+    died: asyncio.Future[AgentFault]
+    """Done when what hosts the brain ended by itself, during a call or not; says how. Not done by `close`."""
 
     @property
     def busy(self) -> tuple[str, datetime] | None:
@@ -82,6 +86,7 @@ class Executor(Protocol):
         *,
         name: str,
         timeout_s: float,
+        memory_limit_mb: int | None = None,
         tell: Callable[[Notice], None] | None = None,
     ) -> AgentHandle:
         """Build the object where it will live, and return a handle on it.
@@ -89,11 +94,13 @@ class Executor(Protocol):
         Parameters
         ----------
         build
-            Makes the object.
+            Makes the object, there. For a process it must pickle (cloudpickle).
         name
-            The agent's name, for messages.
+            The agent's name, for messages and for who looks at processes and threads.
         timeout_s
             How long that may take, in seconds.
+        memory_limit_mb
+            Most memory for the object's data, libraries included, in MB (2**20 bytes); a thread cannot be limited.
         tell
             Called on the event loop with what the object's code reports and logs from inside a call, ``build``
             included: about ten times a second, the last of a call before its result.
@@ -105,6 +112,10 @@ class Executor(Protocol):
         DeadlineExceeded
             When it did not end in time.
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what hosts brains; those still there end."""
         ...
 
 

@@ -1,56 +1,41 @@
 """One suite for executors: what a brain may do to its host, and what the host promises."""
 
 import asyncio
-import sys
-import threading
+import math
 
 import pytest
+from guests import Gate, Guest, unborn
 
-from agent_service.errors import AgentFault, DeadlineExceeded, NotFound
+from agent_service.errors import AgentFault, DeadlineExceeded, FieldError, InvalidConfig, NotFound
+from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 
 
-class Guest:
-    def __init__(self):
-        self.calls = []
-        self.thread = threading.current_thread()
-
-    def add(self, number):
-        assert threading.current_thread() is self.thread, "called in another thread than it was built in"
-        self.calls.append(number)
-        return sum(self.calls)
-
-    def wait(self, event):
-        event.wait(30)
-        self.calls.append("late")
-        return "late"
-
-    def fail(self):
-        msg = "first line\nsecond line"
-        raise ValueError(msg)
-
-    def leave(self):
-        sys.exit(3)
-
-    def not_found(self):
-        raise NotFound("there is no such variable")
-
-
-def unborn():
-    msg = "no licence"
-    raise OSError(msg)
-
-
-@pytest.fixture(params=[ThreadExecutor])
-def executor(request):
-    return request.param()
+@pytest.fixture(params=[ThreadExecutor, ProcessExecutor])
+async def executor(request):
+    one = request.param()
+    yield one
+    await one.close()
 
 
 @pytest.fixture
 async def handle(executor):
-    one = await executor.start(Guest, name="guest", timeout_s=10)
+    one = await executor.start(Guest, name="guest", timeout_s=30)
     yield one
     await one.close()
+
+
+@pytest.fixture
+def gate(tmp_path):
+    one = Gate(tmp_path / "gate")
+    yield one
+    one.open()
+
+
+async def in_call(handle, call):
+    while handle.busy is None or handle.busy[0] == "start":
+        assert not call.done()
+        await asyncio.sleep(0)
 
 
 async def test_calls_come_one_at_a_time_and_in_order(handle):
@@ -62,74 +47,127 @@ async def test_what_it_raises_is_its_fault_with_its_traceback(handle):
     with pytest.raises(AgentFault) as caught:
         await handle.call("fail", timeout_s=10)
     assert caught.value.detail == "ValueError: first line second line"
-    assert "def fail" not in caught.value.traceback
     assert "raise ValueError(msg)" in caught.value.traceback
     assert "agent_service" not in caught.value.traceback
     assert await handle.call("add", 1, timeout_s=10) == 1
+    assert not handle.died.done()
 
 
 async def test_exit_is_a_fault_too(handle):
     with pytest.raises(AgentFault, match="SystemExit: 3"):
         await handle.call("leave", timeout_s=10)
+    assert await handle.call("add", 1, timeout_s=10) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("nameless", "message could not be made"), ("undecodable", r"model-\\udc80")]
+)
+async def test_an_exception_that_is_hard_to_tell_is_told(handle, method, said):
+    with pytest.raises(AgentFault, match=said) as caught:
+        await handle.call(method, timeout_s=10)
+    (caught.value.detail + caught.value.traceback).encode("utf-8")
 
 
 async def test_our_own_errors_pass_through(handle):
     with pytest.raises(NotFound, match="no such variable"):
         await handle.call("not_found", timeout_s=10)
+    with pytest.raises(InvalidConfig) as caught:
+        await handle.call("invalid", timeout_s=10)
+    assert caught.value.errors == (FieldError("config.gain", "is missing"),)
+    assert caught.value.legal == ("stop",)
+
+
+async def test_values_come_back_as_they_were(handle):
+    nan, *rest = await handle.call("echo", math.nan, math.inf, None, {"a": [1, 2.5]}, b"\0", "\u00e4", timeout_s=10)
+    assert math.isnan(nan)
+    assert tuple(rest) == (math.inf, None, {"a": [1, 2.5]}, b"\0", "\u00e4")
+
+
+async def test_large_values_travel_both_ways(handle):
+    large = {"numbers": list(range(300_000)), "bytes": bytes(3_000_000)}
+    assert await handle.call("echo", large, timeout_s=30) == (large,)
+
+
+async def test_a_missing_method_is_a_fault(handle):
+    with pytest.raises(AgentFault, match=r"AttributeError.*nothing"):
+        await handle.call("nothing", timeout_s=10)
 
 
 async def test_a_constructor_that_raises(executor):
-    with pytest.raises(AgentFault, match="no licence"):
-        await executor.start(unborn, name="unborn", timeout_s=10)
+    with pytest.raises(AgentFault, match="OSError: no licence") as caught:
+        await executor.start(unborn, name="unborn", timeout_s=30)
+    assert "raise OSError(msg)" in caught.value.traceback
 
 
-async def test_the_event_loop_is_free_during_a_call_and_busy_says_which(handle):
-    event = threading.Event()
-    call = asyncio.ensure_future(handle.call("wait", event, timeout_s=30))
-    while handle.busy is None:
-        await asyncio.sleep(0)
+async def test_the_event_loop_is_free_during_a_call_and_busy_says_which(handle, gate):
+    call = asyncio.ensure_future(handle.call("wait", gate, timeout_s=30))
+    await in_call(handle, call)
     assert handle.busy[0] == "wait"
     assert not call.done()
-    event.set()
+    gate.open()
     assert await call == "late"
     assert handle.busy is None
 
 
-async def test_a_call_past_its_deadline_is_abandoned_and_so_is_the_object(handle):
-    event = threading.Event()
+async def test_a_call_past_its_deadline_is_abandoned_and_so_is_the_object(handle, gate):
     with pytest.raises(DeadlineExceeded, match=r"within 0.05 s"):
-        await handle.call("wait", event, timeout_s=0.05)
+        await handle.call("wait", gate, timeout_s=0.05)
     with pytest.raises(AgentFault, match="abandoned in wait"):
         await handle.call("add", 1, timeout_s=10)
-    event.set()
+    assert not handle.died.done()
 
 
-async def test_a_slow_constructor_meets_the_deadline(executor):
-    event = threading.Event()
+async def test_a_slow_constructor_meets_the_deadline(executor, gate):
+    first = await executor.start(Guest, name="first", timeout_s=30)
+    await first.close()
     with pytest.raises(DeadlineExceeded):
-        await executor.start(lambda: event.wait(30), name="slow", timeout_s=0.05)
-    event.set()
+        await executor.start(gate.wait, name="slow", timeout_s=0.3)
 
 
-async def test_closing_ends_the_call_under_way(handle):
-    event = threading.Event()
-    call = asyncio.ensure_future(handle.call("wait", event, timeout_s=30))
-    while handle.busy is None:
-        await asyncio.sleep(0)
+async def test_closing_ends_the_call_under_way(handle, gate):
+    call = asyncio.ensure_future(handle.call("wait", gate, timeout_s=30))
+    await in_call(handle, call)
     await handle.close()
     with pytest.raises(AgentFault, match="stopped during the call"):
         await call
-    event.set()
 
 
-async def test_a_cancelled_caller_abandons_the_call(handle):
-    event = threading.Event()
-    call = asyncio.ensure_future(handle.call("wait", event, timeout_s=30))
-    while handle.busy is None:
-        await asyncio.sleep(0)
+async def test_a_cancelled_caller_abandons_the_call(handle, gate):
+    call = asyncio.ensure_future(handle.call("wait", gate, timeout_s=30))
+    await in_call(handle, call)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    with pytest.raises(AgentFault):
+    with pytest.raises(AgentFault, match="abandoned in wait"):
         await handle.call("add", 1, timeout_s=10)
-    event.set()
+
+
+async def test_a_caller_that_waits_for_its_turn_may_be_cancelled(handle, gate):
+    first = asyncio.ensure_future(handle.call("wait", gate, timeout_s=30))
+    await in_call(handle, first)
+    second = asyncio.ensure_future(handle.call("add", 1, timeout_s=30))
+    await asyncio.sleep(0)
+    second.cancel()
+    gate.open()
+    assert await first == "late"
+    assert await handle.call("echo", timeout_s=10) == ()
+
+
+async def test_objects_have_a_home_each(executor):
+    one = await executor.start(Guest, name="one", timeout_s=30)
+    other = await executor.start(Guest, name="other", timeout_s=30)
+    assert await one.call("add", 1, timeout_s=10) == 1
+    assert await other.call("add", 2, timeout_s=10) == 2
+    await one.close()
+    assert await other.call("add", 2, timeout_s=10) == 4
+    await other.close()
+
+
+async def test_closing_twice_does_no_harm(executor):
+    one = await executor.start(Guest, name="one", timeout_s=30)
+    await one.close()
+    await one.close()
+    with pytest.raises(AgentFault):
+        await one.call("add", 1, timeout_s=10)
+    await executor.close()
+    await executor.close()

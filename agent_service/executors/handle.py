@@ -1,0 +1,84 @@
+"""What handles on hosted objects share: one call at a time, in order, each with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from agent_service.errors import AgentFault, DeadlineExceeded
+from agent_service.models import utcnow
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+
+class Handle:
+    """A handle on an object that lives somewhere else; belongs to one event loop. See `protocols.AgentHandle`.
+
+    Parameters
+    ----------
+    name
+        The agent's name, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
+        self._busy: tuple[str, datetime] | None = None
+        self._present: asyncio.Future[Any] | None = None
+        self._dead: AgentFault | None = None
+        self.died: asyncio.Future[AgentFault] = self._loop.create_future()
+
+    @property
+    def busy(self) -> tuple[str, datetime] | None:
+        """The call it is in and since when, or None."""
+        return self._busy
+
+    async def close(self) -> None:
+        """Discard the object; a call under way raises `AgentFault` at its caller. Returns at once."""
+        self._end(AgentFault(f"agent {self._name!r} was stopped during the call"))
+
+    async def _do(
+        self, method: str, begin: Callable[[asyncio.Future[Any]], Awaitable[None] | None], timeout_s: float
+    ) -> Any:
+        """Begin a call when its turn comes, and return what its future gets."""
+        async with self._turn:
+            if self._dead is not None:
+                raise AgentFault(self._dead.detail, traceback=self._dead.traceback)
+            self._busy = (method, utcnow())
+            self._present = self._loop.create_future()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    if (beginning := begin(self._present)) is not None:
+                        await beginning
+                    return await self._present
+            except TimeoutError:
+                self._abandon(method)
+                raise DeadlineExceeded(
+                    f"agent {self._name!r} did not end {method} within {timeout_s:g} s; it was abandoned: restart it, "
+                    "or allow more in timeouts"
+                ) from None
+            except asyncio.CancelledError:
+                self._abandon(method)
+                raise
+            finally:
+                self._busy = None
+                self._present = None
+
+    def _abandon(self, method: str) -> None:
+        self._end(AgentFault(f"agent {self._name!r} was abandoned in {method}; restart it"))
+
+    def _end(self, why: AgentFault) -> None:
+        """Be dead from here on: the call under way, if any, and all later ones raise ``why``."""
+        if self._dead is None:
+            self._dead = why
+            self._discard()
+        if self._present is not None and not self._present.done():
+            self._present.set_exception(self._dead)
+            self._present.exception()  # nobody may be waiting any more
+
+    def _discard(self) -> None:
+        """Let go of the object, whatever it is doing; called once."""
+        raise NotImplementedError

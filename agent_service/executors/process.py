@@ -1,0 +1,422 @@
+"""The process executor: each brain in a process of its own, which can be killed, limited, and die alone.
+
+The processes are forked by a fork server that belongs to the service (see `forkserver`). The object to host is made in
+the child by a function that travels by cloudpickle, so that it may come from a notebook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
+from agent_service.executors.child import Settings
+from agent_service.executors.faults import one_line
+from agent_service.executors.handle import Handle
+from agent_service.executors.nursery import Nursery, import_path
+from agent_service.executors.wire import FrameReader, Kind, frame, unpacked_error
+from agent_service.models import utf8
+from agent_service.notices import MAX_LINES, MAX_MESSAGE, Delivery, LogNotice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent_service.notices import Notice
+
+PRELOAD: Final = (
+    "numpy",
+    "numpy.random",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn.gaussian_process",
+    "bayes_opt.acquisition",
+    "bayes_opt.target_space",
+)
+"""What most agents import, the quick ones first."""
+
+MEMORY_HINT: Final = "kill -9, or the system ran out of memory"
+
+_QUICK: Final = 1 << 18
+"""Bytes of pickle that the event loop deals with itself; more is dealt with in a thread."""
+
+_LAST_WORDS: Final = 8192
+_LAST_WORDS_WITHIN_S: Final = 0.5
+_BREATH_S: Final = 0.02
+"""Pause after each piece of what an agent prints: one that prints in a tight loop is slowed, the service is not."""
+
+
+class ProcessExecutor:
+    """Hosts brains in processes; belongs to one event loop.
+
+    Parameters
+    ----------
+    base
+        Modules that every child needs, imported before the first fork.
+    preload
+        Heavy modules that many agents need, imported by the fork server while there is nothing else to do.
+    """
+
+    kind = "process"
+
+    def __init__(self, *, base: Sequence[str] = (), preload: Sequence[str] = PRELOAD) -> None:
+        self._nursery: Nursery | None = None
+        self._base = ("cloudpickle", *base)
+        self._preload = preload
+        self._handles: set[ProcessHandle] = set()
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Return why there can be no processes on this system, None where there can."""
+        return None if sys.platform == "linux" else f"processes need Linux, and this is {sys.platform}"
+
+    async def start(
+        self,
+        build: Callable[[], object],
+        *,
+        name: str,
+        timeout_s: float,
+        memory_limit_mb: int | None = None,
+        tell: Callable[[Notice], None] | None = None,
+    ) -> ProcessHandle:
+        """Build the object in a new process and return a handle on it. See `protocols.Executor`.
+
+        Raises
+        ------
+        BackendUnavailable
+            No process can be started.
+        """
+        if (why := self.why_not()) is not None:
+            raise BackendUnavailable(f'{why}; set executor = "thread"')
+        if self._nursery is None:
+            self._nursery = Nursery(base=self._base, preload=self._preload)
+        handle = ProcessHandle(name, self._nursery, tell=tell)
+        self._handles.add(handle)
+        handle.on_end = lambda: self._handles.discard(handle)
+        await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
+        return handle
+
+    async def close(self) -> None:
+        """End all processes, the fork server's too. Harmless the second time."""
+        for handle in list(self._handles):
+            await handle.close()
+        nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            await nursery.close()
+
+
+class ProcessHandle(Handle):
+    """A handle on an object in a process of its own; belongs to one event loop.
+
+    Parameters
+    ----------
+    name
+        The agent's name, for messages.
+    nursery
+        Where processes come from.
+    tell
+        Called on the event loop with what the object's code reports, logs and prints.
+    """
+
+    def __init__(self, name: str, nursery: Nursery, *, tell: Callable[[Notice], None] | None = None) -> None:
+        super().__init__(name)
+        self._tell = tell
+        self._printed = None if tell is None else Delivery(tell, loop=self._loop)
+        self.on_end: Callable[[], object] = lambda: None
+        self.pid: int | None = None
+        self._nursery = nursery
+        self._exit: asyncio.Future[int | None] | None = None
+        self._hello: asyncio.Future[None] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._hung_up = False
+        self._words = _Words(self._hear_line)
+        self._inquest: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    async def build(self, build: Callable[[], object], *, memory_limit_mb: int | None = None, timeout_s: float) -> None:
+        """Fork the process and make the object in it; a failure or a passed deadline ends the process."""
+        settings = Settings(
+            name=self._name,
+            import_path=tuple(import_path()),
+            folder=os.getcwd(),  # noqa: PTH109 - as text
+            memory_limit_mb=memory_limit_mb,
+        )
+
+        async def begin(_: object) -> None:
+            made = await asyncio.to_thread(pickled, build)
+            await self._fork()
+            self._send(Kind.SETTINGS, pickle.dumps(settings))
+            self._send(Kind.BUILD, made)
+
+        try:
+            await self._do("start", begin, timeout_s)
+        except ServiceError:
+            await self.close()
+            raise
+
+    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        """Call a method of the object, when its turn comes. See `protocols.AgentHandle`."""
+
+        def begin(_: object) -> asyncio.Future[None] | None:
+            payload = _quickly_pickled((method, args))
+            if payload is not None:
+                self._send(Kind.CALL, payload)
+                return None
+            return asyncio.ensure_future(self._send_slowly((method, args)))
+
+        return await self._do(method, begin, timeout_s)
+
+    async def _send_slowly(self, call: object) -> None:
+        self._send(Kind.CALL, await asyncio.to_thread(pickled, call))
+
+    def _send(self, kind: Kind, payload: bytes) -> None:
+        if self._transport is not None:  # a child that has just died is noticed by its connection
+            self._transport.write(frame(kind, payload))
+
+    async def _fork(self) -> None:
+        ours, theirs = socket.socketpair()
+        listening, speaking = os.pipe()
+        try:
+            await self._nursery.fork(theirs, speaking)
+        except BaseException:
+            ours.close()
+            os.close(listening)
+            raise
+        finally:
+            theirs.close()
+            os.close(speaking)
+        pipe = open(listening, "rb", buffering=0)  # noqa: SIM115, PTH123, ASYNC230 - a descriptor; the transport closes it
+        try:
+            self._transport, _ = await self._loop.connect_accepted_socket(lambda: _Connection(self), ours)
+            await self._loop.connect_read_pipe(lambda: self._words, pipe)
+        except BaseException:
+            pipe.close()
+            raise
+        await self._hello
+
+    # what the child says ------------------------------------------------------------------------------------------
+
+    def heard(self, kind: Kind, payload: bytes) -> None:
+        """Take a frame of the child."""
+        if kind is Kind.HELLO:
+            self.pid = int(payload)
+            self._exit = self._nursery.ended(self.pid)
+            if not self._hello.done():
+                self._hello.set_result(None)
+        elif kind is Kind.NOTICES:
+            if self._tell is not None and self._dead is None:
+                for notice in pickle.loads(payload):  # noqa: S301 - of a child of ours
+                    self._tell(notice)
+        elif self._present is None or self._present.done():
+            return
+        elif kind is Kind.ERROR:
+            self._present.set_exception(unpacked_error(payload))
+        elif len(payload) <= _QUICK:
+            try:
+                self._present.set_result(pickle.loads(payload))  # noqa: S301 - from a child of ours
+            except Exception as error:  # noqa: BLE001 - whatever its own __setstate__ raises
+                self._present.set_exception(_cannot_load(error))
+        else:
+            self._loading = self._loop.create_task(self._load_slowly(self._present, payload))
+
+    def _hear_line(self, line: str) -> None:
+        if self._printed is not None:
+            self._printed.put(LogNotice("info", line, "output"))
+
+    @staticmethod
+    async def _load_slowly(present: asyncio.Future[Any], payload: bytes) -> None:
+        result, failure = None, None
+        try:
+            result = await asyncio.to_thread(pickle.loads, payload)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = _cannot_load(error)
+        if present.done():
+            return
+        if failure is None:
+            present.set_result(result)
+        else:
+            present.set_exception(failure)
+
+    def hung_up(self) -> None:
+        """Notice that the connection is gone: the child has ended, or was told to."""
+        self._hung_up = True
+        if self._dead is None:
+            self._inquest = self._loop.create_task(self._find_why())
+
+    async def _find_why(self) -> None:
+        """Find out how the child ended, and say so to who waits."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_WITHIN_S):
+                status = None if self._exit is None else await asyncio.shield(self._exit)
+                await asyncio.shield(self._words.over)
+        status = self._exit.result() if self._exit is not None and self._exit.done() else None
+        last_words = self._words.text()
+        told = AgentFault(f"the process of agent {self._name!r} {how_it_ended(status)}", traceback=last_words or None)
+        if self._dead is None:
+            self._end(told)
+            if not self.died.done():
+                self.died.set_result(told)
+
+    def _discard(self) -> None:
+        if self.pid is not None:
+            self._nursery.kill(self.pid, alive=not self._hung_up)
+        if self._transport is not None:
+            self._transport.abort()
+        self._words.close()
+        if self._printed is not None:
+            self._printed.close()
+        if not self._hello.done() and self._dead is not None:
+            self._hello.set_exception(self._dead)
+            self._hello.exception()  # nobody may be waiting any more
+        if self._inquest is not None and self._inquest is not asyncio.current_task():
+            self._inquest.cancel()
+        self.on_end()
+
+
+class _Connection(asyncio.Protocol):
+    """Puts the child's frames together."""
+
+    def __init__(self, handle: ProcessHandle) -> None:
+        self._handle = handle
+        self._frames = FrameReader()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a socket
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            found = self._frames.feed(data)
+        except ValueError:  # somebody wrote nonsense to a descriptor that is not theirs
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        for kind, payload in found:
+            self._handle.heard(kind, payload)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handle.hung_up()
+
+
+class _Words(asyncio.Protocol):
+    """Hears what a child prints, line by line, and keeps the end of it."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._begun = b""
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._transport: Any = None
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        while self._size - len(self._pieces[0]) > _LAST_WORDS:
+            self._size -= len(self._pieces.popleft())
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        for line in lines[-MAX_LINES:]:
+            self._on_line(_text(line[:MAX_MESSAGE]))
+        self._begun = self._begun[:MAX_MESSAGE]
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_later(_BREATH_S, self._go_on)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def text(self) -> str:
+        """Return the last of what it printed."""
+        return _text(b"".join(self._pieces)[-_LAST_WORDS:]).strip()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _go_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
+def _text(said: bytes) -> str:
+    return utf8(said.decode("utf-8", "replace"))
+
+
+def how_it_ended(status: int | None) -> str:
+    """Say how a process ended: by its exit code, or minus the signal that killed it."""
+    if status is None:
+        return "ended; how is not known"
+    if status >= 0:
+        return f"ended with exit code {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"was killed by {name}" + (f" ({MEMORY_HINT})" if -status == signal.SIGKILL else "")
+
+
+def pickled(thing: object) -> bytes:
+    """Return something pickled by cloudpickle. Runs its own ``__reduce__``, so never call it on the event loop.
+
+    Raises
+    ------
+    AgentFault
+        It does not pickle; says why.
+    """
+    import cloudpickle  # noqa: PLC0415 - only those who have processes need it
+
+    try:
+        return cloudpickle.dumps(thing)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    except ServiceError:
+        raise
+    except Exception as error:
+        raise AgentFault(
+            f"it cannot travel to a process of its own, for it does not pickle: {one_line(error)}"
+        ) from error
+
+
+class _TooMuch(Exception):
+    """More than the event loop should deal with."""
+
+
+class _Short(io.RawIOBase):
+    """Takes a short pickle, and no longer one."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self._left = _QUICK
+
+    def write(self, data: Any) -> int:
+        """Keep a piece."""
+        piece = bytes(data)
+        self._left -= len(piece)
+        if self._left < 0:
+            raise _TooMuch
+        self.pieces.append(piece)
+        return len(piece)
+
+
+def _quickly_pickled(thing: object) -> bytes | None:
+    """Return something pickled, None when that takes long or more than plain pickle."""
+    file = _Short()
+    try:
+        pickle.dump(thing, file, protocol=pickle.HIGHEST_PROTOCOL)  # pyright: ignore[reportArgumentType]
+    except Exception:  # noqa: BLE001 - cloudpickle will find out, in a thread
+        return None
+    return b"".join(file.pieces)
+
+
+def _cannot_load(error: Exception) -> AgentFault:
+    return AgentFault(f"what it returned cannot be loaded by the service: {one_line(error)}; return plain values")
