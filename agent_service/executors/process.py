@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import pickle
-import signal
 import socket
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
 from agent_service.executors.child import Settings
-from agent_service.executors.faults import one_line
 from agent_service.executors.handle import Handle
+from agent_service.executors.last_words import Words, how_it_ended
 from agent_service.executors.nursery import Nursery, import_path
+from agent_service.executors.travel import QUICK, cannot_load, pickled, quickly_pickled
 from agent_service.executors.wire import FrameReader, Kind, frame, unpacked_error
-from agent_service.models import utf8
-from agent_service.notices import MAX_LINES, MAX_MESSAGE, Delivery, LogNotice
+from agent_service.notices import Delivery, LogNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,15 +39,7 @@ PRELOAD: Final = (
 )
 """What most agents import, the quick ones first."""
 
-MEMORY_HINT: Final = "kill -9, or the system ran out of memory"
-
-_QUICK: Final = 1 << 18
-"""Bytes of pickle that the event loop deals with itself; more is dealt with in a thread."""
-
-_LAST_WORDS: Final = 8192
 _LAST_WORDS_WITHIN_S: Final = 0.5
-_BREATH_S: Final = 0.02
-"""Pause after each piece of what an agent prints: one that prints in a tight loop is slowed, the service is not."""
 
 
 class ProcessExecutor:
@@ -136,7 +125,7 @@ class ProcessHandle(Handle):
         self._hello: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._hung_up = False
-        self._words = _Words(self._hear_line)
+        self._words = Words(self._hear_line)
         self._inquest: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
 
@@ -165,7 +154,7 @@ class ProcessHandle(Handle):
         """Call a method of the object, when its turn comes. See `protocols.AgentHandle`."""
 
         def begin(_: object) -> asyncio.Future[None] | None:
-            payload = _quickly_pickled((method, args))
+            payload = quickly_pickled((method, args))
             if payload is not None:
                 self._send(Kind.CALL, payload)
                 return None
@@ -218,11 +207,11 @@ class ProcessHandle(Handle):
             return
         elif kind is Kind.ERROR:
             self._present.set_exception(unpacked_error(payload))
-        elif len(payload) <= _QUICK:
+        elif len(payload) <= QUICK:
             try:
                 self._present.set_result(pickle.loads(payload))  # noqa: S301 - from a child of ours
             except Exception as error:  # noqa: BLE001 - whatever its own __setstate__ raises
-                self._present.set_exception(_cannot_load(error))
+                self._present.set_exception(cannot_load(error))
         else:
             self._loading = self._loop.create_task(self._load_slowly(self._present, payload))
 
@@ -236,7 +225,7 @@ class ProcessHandle(Handle):
         try:
             result = await asyncio.to_thread(pickle.loads, payload)
         except Exception as error:  # noqa: BLE001 - as above
-            failure = _cannot_load(error)
+            failure = cannot_load(error)
         if present.done():
             return
         if failure is None:
@@ -304,119 +293,3 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handle.hung_up()
-
-
-class _Words(asyncio.Protocol):
-    """Hears what a child prints, line by line, and keeps the end of it."""
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self._on_line = on_line
-        self._begun = b""
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._transport: Any = None
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
-        while self._size - len(self._pieces[0]) > _LAST_WORDS:
-            self._size -= len(self._pieces.popleft())
-        *lines, self._begun = (self._begun + data).split(b"\n")
-        for line in lines[-MAX_LINES:]:
-            self._on_line(_text(line[:MAX_MESSAGE]))
-        self._begun = self._begun[:MAX_MESSAGE]
-        self._transport.pause_reading()
-        asyncio.get_running_loop().call_later(_BREATH_S, self._go_on)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.over.done():
-            self.over.set_result(None)
-
-    def text(self) -> str:
-        """Return the last of what it printed."""
-        return _text(b"".join(self._pieces)[-_LAST_WORDS:]).strip()
-
-    def close(self) -> None:
-        """Listen no longer."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def _go_on(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-
-def _text(said: bytes) -> str:
-    return utf8(said.decode("utf-8", "replace"))
-
-
-def how_it_ended(status: int | None) -> str:
-    """Say how a process ended: by its exit code, or minus the signal that killed it."""
-    if status is None:
-        return "ended; how is not known"
-    if status >= 0:
-        return f"ended with exit code {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    return f"was killed by {name}" + (f" ({MEMORY_HINT})" if -status == signal.SIGKILL else "")
-
-
-def pickled(thing: object) -> bytes:
-    """Return something pickled by cloudpickle. Runs its own ``__reduce__``, so never call it on the event loop.
-
-    Raises
-    ------
-    AgentFault
-        It does not pickle; says why.
-    """
-    import cloudpickle  # noqa: PLC0415 - only those who have processes need it
-
-    try:
-        return cloudpickle.dumps(thing)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    except ServiceError:
-        raise
-    except Exception as error:
-        raise AgentFault(
-            f"it cannot travel to a process of its own, for it does not pickle: {one_line(error)}"
-        ) from error
-
-
-class _TooMuch(Exception):
-    """More than the event loop should deal with."""
-
-
-class _Short(io.RawIOBase):
-    """Takes a short pickle, and no longer one."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self._left = _QUICK
-
-    def write(self, data: Any) -> int:
-        """Keep a piece."""
-        piece = bytes(data)
-        self._left -= len(piece)
-        if self._left < 0:
-            raise _TooMuch
-        self.pieces.append(piece)
-        return len(piece)
-
-
-def _quickly_pickled(thing: object) -> bytes | None:
-    """Return something pickled, None when that takes long or more than plain pickle."""
-    file = _Short()
-    try:
-        pickle.dump(thing, file, protocol=pickle.HIGHEST_PROTOCOL)  # pyright: ignore[reportArgumentType]
-    except Exception:  # noqa: BLE001 - cloudpickle will find out, in a thread
-        return None
-    return b"".join(file.pieces)
-
-
-def _cannot_load(error: Exception) -> AgentFault:
-    return AgentFault(f"what it returned cannot be loaded by the service: {one_line(error)}; return plain values")

@@ -9,6 +9,7 @@ from guests import Gate, Guest, unborn
 from agent_service.errors import AgentFault, DeadlineExceeded, FieldError, InvalidConfig, NotFound
 from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
+from agent_service.notices import LogNotice, ProgressNotice, listening_to_logs
 
 
 @pytest.fixture(params=[ThreadExecutor, ProcessExecutor])
@@ -151,6 +152,39 @@ async def test_a_caller_that_waits_for_its_turn_may_be_cancelled(handle, gate):
     gate.open()
     assert await first == "late"
     assert await handle.call("echo", timeout_s=10) == ()
+
+
+@pytest.fixture
+def _info(caplog):
+    caplog.set_level("INFO", logger="guest")
+    with listening_to_logs():
+        yield
+
+
+@pytest.mark.usefixtures("_info")
+async def test_what_it_reports_is_told_before_the_result(executor):
+    told = []
+    one = await executor.start(Guest, name="one", timeout_s=30, tell=told.append)
+    assert await one.call("tell", 1000, 2, timeout_s=30) == 1000
+    assert told[-1] == ProgressNotice(1000, 1000, "fitting")
+    assert [each for each in told if isinstance(each, LogNotice)] == [
+        LogNotice("info", "line 0", "guest"),
+        LogNotice("info", "line 1", "guest"),
+    ]
+    assert len(told) < 100, "told each time"
+    await one.close()
+
+
+@pytest.mark.usefixtures("_info")
+async def test_one_that_logs_in_a_tight_loop_does_not_flood(executor):
+    told = []
+    one = await executor.start(Guest, name="one", timeout_s=30, tell=told.append)
+    assert await one.call("tell", 1, 20_000, timeout_s=60) == 1
+    lines = [each for each in told if isinstance(each, LogNotice)]
+    assert len(lines) < 10_000
+    assert lines[-1] == LogNotice("info", "line 19999", "guest")
+    assert any("were left out" in each.message for each in lines)
+    await one.close()
 
 
 async def test_objects_have_a_home_each(executor):

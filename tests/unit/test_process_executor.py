@@ -133,6 +133,14 @@ async def test_printing_without_end_neither_blocks_nor_is_lost(executor):
     assert len(caught.value.traceback) < 10_000
 
 
+async def test_what_it_prints_is_told(executor):
+    told = []
+    handle = await executor.start(Mortal, name="guest", timeout_s=30, tell=told.append)
+    await handle.call("shout", 2, timeout_s=60)
+    await until(lambda: len(told) == 2)
+    assert [(one.logger, one.message[:6]) for one in told] == [("output", "line 0"), ("output", "line 1")]
+
+
 async def test_nothing_is_left_behind(executor):
     first = await executor.start(Mortal, name="first", timeout_s=30)
     await first.close()
