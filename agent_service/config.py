@@ -90,6 +90,28 @@ class SinkSection(_Section):
     )
 
 
+class SecuritySection(_Section):
+    """``[security]``: who may speak to it, beside those who have a key."""
+
+    allowed_hosts: list[str] = Field(
+        default_factory=list[str],
+        description="names under which it is reached, as behind a proxy, beside localhost, this machine's name and any "
+        "address; *.example.org for all below one, * for any",
+    )
+    cors_origins: list[str] = Field(
+        default_factory=list[str],
+        description="origins of web pages elsewhere that may use it, for example https://portal.example.org",
+    )
+    modules: list[str] | None = Field(
+        default=None,
+        description="modules that an agent's type, evaluate and plan may be imported from, with all inside them; "
+        "default: any",
+    )
+    metrics: Literal["read", "open"] = Field(
+        default="read", description="read: /metrics needs a key with that scope; open: it needs none"
+    )
+
+
 class ServiceConfig(BaseSettings):
     """Everything a service needs to know before it starts.
 
@@ -107,6 +129,7 @@ class ServiceConfig(BaseSettings):
     run_engine: RunEngineSection = RunEngineSection()
     source: SourceSection = SourceSection()
     sink: SinkSection = SinkSection()
+    security: SecuritySection = SecuritySection()
     agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])
     import_from: list[Path] = Field(
         default_factory=list[Path],

@@ -18,6 +18,7 @@
      |   +- QueueHeld               queue_held          somebody pressed abort; resume the queue first
      +- Unauthenticated         401 unauthenticated
      +- Forbidden               403 forbidden
+     +- TooMany                 429 too_many            as many event streams are open as there may be
      +- AgentFault              502 agent_fault         the agent's own code raised; with its traceback
      +- BackendUnavailable      503 backend_unavailable journal, sink or catalogue cannot be used now
      +- DeadlineExceeded        504 deadline_exceeded
@@ -161,6 +162,12 @@ class Forbidden(ServiceError):
     """The key's scopes do not include this."""
 
     code, status, title = "forbidden", 403, "This key may not do that"
+
+
+class TooMany(ServiceError):
+    """As many are open as there may be."""
+
+    code, status, title = "too_many", 429, "Too many at once"
 
 
 class AgentFault(ServiceError):

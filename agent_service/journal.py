@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from agent_service import actor
 from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
 from agent_service.models import Event, EventKind, utcnow
 
@@ -147,11 +148,15 @@ class SqlJournal:
     def post(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> asyncio.Future[Event]:
         """Queue a fact without waiting; facts posted one after the other keep their order and share a commit.
 
+        A fact that a request causes says by whose key, in ``by``.
+
         Returns
         -------
         asyncio.Future
             Done when the fact is committed and applied, or with `BackendUnavailable`.
         """
+        if (name := actor.acting()) is not None and data.get("by", "person") == "person":
+            data = {**data, "by": name}
         text = _encoded(data)
         if self._thread is None or self._loop is None:
             raise BackendUnavailable("the journal is closed; the service is stopping")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from agent_service import live, recovery
+from agent_service import actor, live, recovery
 from agent_service.config import sentence, validation_errors
 from agent_service.errors import (
     BackendUnavailable,
@@ -73,7 +73,7 @@ class AgentLife:
         self._beginning: asyncio.Task[None] | None = None
         self._patching = asyncio.Lock()
         self._removed = False
-        self._called_off = False
+        self._called_off = ""
 
     @property
     def state(self) -> AgentState:
@@ -105,7 +105,7 @@ class AgentLife:
     async def pause(self) -> None:
         """Let the current run finish, and submit nothing more."""
         async with self._command(Command.PAUSE):
-            await self.agent.become(_A.PAUSED, "paused by a person")
+            await self.agent.become(_A.PAUSED, f"paused by {actor.person()}")
 
     async def resume(self) -> None:
         """Go on after a pause."""
@@ -113,10 +113,10 @@ class AgentLife:
             self._queue.refuse_held()
             await self.agent.become(_A.RUNNING)
 
-    async def stop(self, reason: str = "stopped by a person") -> None:
+    async def stop(self, reason: str = "") -> None:
         """Let the current run finish, abandon a call of the brain under way, and stop."""
         async with self._command(Command.STOP):
-            await self._end(reason)
+            await self._end(reason or f"stopped by {actor.person()}")
         await self._answer()
 
     async def restart(self) -> None:
@@ -243,7 +243,7 @@ class AgentLife:
 
     def _begin_when_free(self, *, paused: bool = False) -> None:
         """Start when the task of the life before has ended: its run may be under way still."""
-        self._called_off = False
+        self._called_off = ""
         self._beginning = asyncio.create_task(self._begin(self._task, paused=paused), name=f"begin:{self.agent.name}")
 
     async def _begin(self, earlier: asyncio.Task[None] | None, *, paused: bool) -> None:
@@ -254,7 +254,7 @@ class AgentLife:
                 return
             self._spawn(_A.PAUSED, "started paused; resume it to go on") if paused else self._spawn(_A.RUNNING)
             if self._called_off:
-                await self._end("stopped by a person")
+                await self._end(self._called_off)
         except BackendUnavailable as error:
             self.agent.fault = error
         finally:
@@ -272,6 +272,7 @@ class AgentLife:
         self, loop: AgentLoop, building: asyncio.Task[None], then: AgentState, reason: str | None, *, held: bool
     ) -> None:
         """Live from starting to stopped or failed; lets no exception out."""
+        actor.nobody()  # whoever started it does not do what it does from here on
         why: str | None = None
         try:
             await asyncio.wait({building})
@@ -315,7 +316,7 @@ class AgentLife:
 
     async def _end(self, reason: str) -> None:
         if self._beginning is not None and self.state not in ALIVE:
-            self._called_off = True
+            self._called_off = reason
             return
         await self.agent.become(_A.STOPPING, reason)
         if self._building is not None:

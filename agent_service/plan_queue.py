@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from agent_service import actor
 from agent_service.errors import BackendUnavailable, Conflict, QueueHeld
 from agent_service.models import EventKind, QueueState
 
@@ -81,7 +82,8 @@ class PlanQueue:
 
     async def abort(self, reason: str) -> None:
         """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait."""
-        said = reason or "aborted by a person"
+        who = actor.person()
+        said = f"{reason} (aborted by {who})" if reason and who != actor.A_PERSON else reason or f"aborted by {who}"
         await self.sink.abort(said)
         await self._fact("abort", said)
 

@@ -105,6 +105,11 @@ class StateDir:
         return self.path / "api_key"
 
     @property
+    def keys_file(self) -> Path:
+        """The keys made by `agent-service keys`, hashed."""
+        return self.path / "keys.jsonl"
+
+    @property
     def service_file(self) -> Path:
         """URL of the service that runs on this directory, for the command line on the same machine."""
         return self.path / "service.json"

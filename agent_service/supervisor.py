@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from agent_service import agent_types, guardrails, outcomes, points
+from agent_service import actor, agent_types, guardrails, outcomes, points
 from agent_service.agent_record import AgentRecord
 from agent_service.errors import AlreadyExists, Conflict, NotFound
 from agent_service.hosted import HostedAgent
@@ -208,7 +208,7 @@ class Supervisor:
         points.check_position(point, agent.spec)
         guardrails.check(dict(point), agent.spec.guardrails)
         approved = await agent.advance(
-            suggestion_id, SuggestionState.APPROVED, point=dict(point), reason="edited by a person"
+            suggestion_id, SuggestionState.APPROVED, point=dict(point), reason=f"edited by {actor.person()}"
         )
         await agent.edit(suggestion, point)
         return approved
@@ -216,7 +216,7 @@ class Supervisor:
     async def reject(self, suggestion_id: str, reason: str) -> Suggestion:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
         agent = self.owner(suggestion_id)
-        said = f"rejected by a person: {reason}" if reason else "rejected by a person"
+        said = f"rejected by {actor.person()}{f': {reason}' if reason else ''}"
         await agent.fail_suggestion(agent.suggestion(suggestion_id), SuggestionState.REJECTED, said, fault=False)
         return agent.suggestion(suggestion_id)
 

@@ -53,7 +53,8 @@ class ServiceStatus(Answer):
     agents: dict[str, int] = Field(description="number of agents by state")
     queue: QueueStatus
     archive: ArchiveStatus
-    scopes: list[str]
+    key: str = Field(default="", description="name of the key that asks")
+    scopes: list[str] = Field(description="what that key may do: read, control, approve, admin")
 
 
 class ReadyPart(Answer):

@@ -7,7 +7,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 import agent_service
 from agent_service import beamline, startup
@@ -17,8 +18,8 @@ from agent_service.errors import UsageError
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
 from agent_service.server import gate, problems
-from agent_service.server.auth import authenticated
 from agent_service.server.claims import ClaimDesk
+from agent_service.server.hosts import Hosts
 from agent_service.server.routes import agents, api_page, brain, claims, documents, events, health, queue, suggestions
 from agent_service.server.routes import service as service_routes
 from agent_service.server.service import Service
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from agent_service.protocols import PlanOrder
 
 DESCRIPTION = """Agents that steer adaptive experiments on Bluesky: they *suggest* points, *ingest* outcomes, and
-*report* what they think. Every route but `/healthz` and `/readyz` asks for a key: `Authorization: Apikey KEY`."""
+*report* what they think. Every route but `/healthz` and `/readyz` asks for a key, `Authorization: Apikey KEY`,
+and names the scope that it must have."""
 
 
 def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> FastAPI:
@@ -90,12 +92,21 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> Fa
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(gate.Gate)
+    security = settled.security
+    app.add_middleware(gate.Gate, hosts=Hosts(security.allowed_hosts, security.cors_origins))
+    if security.cors_origins:  # outside the gate, so that a page can read its refusals too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=security.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Prefer", "X-Request-ID"],
+            expose_headers=["Location", "X-Request-ID"],
+        )
     problems.install(app)
     app.include_router(health.router)
     app.include_router(api_page.router)
     for routes in (service_routes, agents, brain, suggestions, claims, events, queue, documents):
-        app.include_router(routes.router, prefix="/api/v1", dependencies=[Depends(authenticated)])
+        app.include_router(routes.router, prefix="/api/v1")
     return app
 
 

@@ -1,30 +1,134 @@
-"""Who may do what: one key now; every route but the health checks and the API page asks for it."""
+"""Who may do what: each route names the one scope it needs, as ``dependencies=[READ]``; `Needs` enforces it.
+
+The gate finds out who asks, before anything of the body is read, and turns strangers away from ``/api/``.
+"""
 
 from __future__ import annotations
 
-import hmac
-from typing import Annotated
+import logging
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-from fastapi import Request, Security
-from fastapi.security import APIKeyHeader
+from fastapi import Depends, Request, Security
+from fastapi.openapi.models import APIKey, APIKeyIn
+from fastapi.security.base import SecurityBase
 
-from agent_service.errors import Unauthenticated
+from agent_service import live
+from agent_service.errors import FieldError, Forbidden, InvalidInput, Unauthenticated
+from agent_service.keys import Key, Scope
 
-_header = APIKeyHeader(
-    name="Authorization", scheme_name="ApiKey", description="`Apikey KEY` or `Bearer KEY`", auto_error=False
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agent_service.models import AgentSpec
+
+KEY: Final = "agent_service.key"
+"""Where the gate leaves the `Key` of a request in its ASGI scope."""
+
+_SCHEMES: Final = ("apikey", "bearer")
+
+_log = logging.getLogger(__name__)
 
 
-async def authenticated(request: Request, header: Annotated[str | None, Security(_header)]) -> None:
-    """Let a request with the service's key through.
+def secret_in(header: bytes) -> str | None:
+    """Return the key in an ``Authorization`` header, or None when it is of another kind."""
+    scheme, _, secret = header.decode("latin-1").partition(" ")
+    return secret.strip() if scheme.lower() in _SCHEMES else None
 
-    Raises
-    ------
-    Unauthenticated
-        No key, or another one.
+
+def stranger(*, showed_key: bool) -> Unauthenticated:
+    """Return the error for who shows no key, or one that the service does not know."""
+    if showed_key:
+        return Unauthenticated(
+            "the service does not know this key: it is wrong, or was revoked; the owner's is in STATE/api_key on the "
+            "service's machine, and `agent-service keys create` makes others"
+        )
+    return Unauthenticated("this needs a key: send the header 'Authorization: Apikey KEY'")
+
+
+class Needs(SecurityBase):
+    """A dependency that lets a request through if its key has a scope.
+
+    Parameters
+    ----------
+    scope
+        The scope.
     """
-    scheme, _, key = (header or "").partition(" ")
-    if scheme.lower() not in ("apikey", "bearer"):
-        raise Unauthenticated("this needs a key: send the header 'Authorization: Apikey KEY'")
-    if not hmac.compare_digest(key.strip().encode(), request.app.state.service.api_key.encode()):
-        raise Unauthenticated("the service does not know this key; it is in STATE/api_key on the service's machine")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.scheme_name = "ApiKey"
+        self.model = APIKey(
+            **cast("dict[str, Any]", {"in": APIKeyIn.header}),
+            name="Authorization",
+            description="`Apikey KEY` or `Bearer KEY`; what a key may do are its scopes: read, control, approve, admin",
+        )
+
+    async def __call__(self, request: Request) -> None:
+        """Let the request through.
+
+        Raises
+        ------
+        Unauthenticated, Forbidden
+            There is no valid key, or it lacks the scope.
+        """
+        key = cast("Mapping[str, Any]", request.scope).get(KEY)
+        if key is None:
+            raise stranger(showed_key="authorization" in request.headers)
+        refuse_without(key, self.scope)
+
+
+READ: Final[Any] = Security(Needs(Scope.READ), scopes=[str(Scope.READ)])
+CONTROL: Final[Any] = Security(Needs(Scope.CONTROL), scopes=[str(Scope.CONTROL)])
+APPROVE: Final[Any] = Security(Needs(Scope.APPROVE), scopes=[str(Scope.APPROVE)])
+
+
+async def _key(request: Request) -> Key:
+    return request.scope[KEY]
+
+
+KeyDep = Annotated[Key, Depends(_key)]
+"""The key of a request, in a route that needs a scope."""
+
+
+def refuse_without(key: Key, scope: Scope, *, why: str = "this") -> None:
+    """Raise `Forbidden` unless a key has a scope."""
+    if scope not in key.scopes:
+        has = ", ".join(sorted(key.scopes))
+        _log.info("refused: %s needs the scope %s, and the key %s has %s", why, scope, key.name, has)
+        raise Forbidden(
+            f"{why} needs the scope {scope!r}, and the key {key.name!r} has {has}; ask for a key that may: "
+            f"agent-service keys create NAME --scopes {has.replace(' ', '')},{scope}"
+        )
+
+
+def refuse_code(key: Key, spec: AgentSpec) -> None:
+    """Raise `Forbidden` when ``spec`` names code, and the key may not let the service run code."""
+    if named := [field for field, _ in _code_in(spec)]:
+        refuse_without(key, Scope.ADMIN, why=f"an agent whose {' and '.join(named)} is code of your own")
+
+
+def refuse_modules(spec: AgentSpec, allowed: Sequence[str] | None) -> None:
+    """Raise `InvalidInput` when ``spec`` names a module that is not on the list; None means any.
+
+    A module on the list brings those inside it along. Live objects are in this process already, and pass.
+    """
+    if allowed is None:
+        return
+    found = [
+        FieldError(field, "names a module that [security] modules of the service does not list")
+        for field, reference in _code_in(spec)
+        if not live.is_live(reference) and not _listed(reference.partition(":")[0], allowed)
+    ]
+    if found:
+        said = "; ".join(f"{one.field} {one.message}" for one in found)
+        raise InvalidInput(f"{said}; it lists {', '.join(allowed) or 'none'}", errors=found)
+
+
+def _code_in(spec: AgentSpec) -> list[tuple[str, str]]:
+    """Return field and reference of what makes this agent code of somebody's own: imported, or a live object."""
+    named = (("type", spec.type), ("evaluate", spec.evaluate), ("plan", spec.plan))
+    return [(field, reference) for field, reference in named if reference is not None and ":" in reference]
+
+
+def _listed(module: str, allowed: Iterable[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in allowed)

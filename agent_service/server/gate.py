@@ -1,66 +1,219 @@
-"""What each request passes first: it gets an id, which the answer echoes, and its body is limited."""
+"""What each request passes first: an id, the names of the service, the limits on headers and body, and its key.
+
+All of it happens before a byte of the body is read: who has no key costs the service next to nothing.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
+import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
-from agent_service.errors import TooLarge
+from agent_service import actor
+from agent_service.errors import Forbidden, InvalidInput, ServiceError, TooLarge
+from agent_service.server import auth
 from agent_service.server.problems import problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from agent_service.keys import Key
+    from agent_service.server.hosts import Hosts
+    from agent_service.server.service import Service
+
 MAX_BODY: Final = 10_000_000
 """Largest request body, in bytes."""
 
+MAX_BODY_OF_STRANGER: Final = 65_536
+"""Largest request body without a key, in bytes: there is nothing to say without one."""
+
+MAX_HEADERS: Final = 32_768
+"""Largest headers, in bytes."""
+
+BODY_PAUSE_S: Final = 30.0
+"""How long a body may pause on its way."""
+
 _ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+_HEADERS_SAID: Final = f"the headers are over {MAX_HEADERS // 1024} KB; send fewer"
+_SLOW_SAID: Final = f"the body did not go on for {BODY_PAUSE_S:g} s; send it again"
+_HOST_SAID: Final = (
+    "this service is not known by the name in the Host header; if that is a name of yours for it, as behind a proxy, "
+    "add it to allowed_hosts in [security] of its service.toml"
+)
+_ORIGIN_SAID: Final = (
+    "this service does not answer pages of that Origin; if it is yours, add it to cors_origins, or its host to "
+    "allowed_hosts, in [security] of its service.toml"
+)
 _SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
+
+_log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Plain ASGI middleware: request ids and the body limit."""
+    """Plain ASGI middleware around the whole application.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Parameters
+    ----------
+    app
+        The application.
+    hosts
+        The names of the service.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = length = b""
-        for name, value in scope["headers"]:  # on the path of every request: one look at each header, no objects
-            if name == b"x-request-id":
-                given = value
-            elif name == b"content-length":
-                length = value
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        seen = _Headers(scope["headers"])
+        request_id = seen.request_id if _ID.fullmatch(seen.request_id) else uuid.uuid4().hex.encode()
         scope["request_id"] = request_id.decode("ascii")
+        status, began = 0, time.monotonic()
 
         async def answer(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
-        if length.isdigit() and int(length) > MAX_BODY:
-            refusal = problem(TooLarge(_SAID), request_id=scope["request_id"])
-            await refusal(scope, receive, answer)
+        secret = auth.secret_in(seen.authorization) if seen.authorization else None
+        key = None if secret is None else _service(scope).keyring.find(secret)
+        scope[auth.KEY] = key
+        token = None if key is None else actor.enter(key.name)
+        try:
+            await self._pass(scope, receive, answer, seen, key)
+        finally:
+            if token is not None:
+                actor.leave(token)
+            if _log.isEnabledFor(logging.INFO):  # the path without its query: what is in that is the client's
+                told = (scope["method"], scope["path"], status, (time.monotonic() - began) * 1000)
+                who = {"request_id": scope["request_id"], "key": key.name if key else None}
+                _log.info("%s %s %s in %.1f ms", *told, extra=who)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, seen: _Headers, key: Key | None) -> None:
+        refusal = self._refusal(scope, seen, key)
+        if refusal is None and seen.has_parts:
+            # a body of unknown length is read here: a route that reads none would let any amount of it pass
+            try:
+                receive = await _whole(receive, limit=_limit(key))
+            except TooLarge as error:
+                refusal = error, error.status
+            except TimeoutError:
+                refusal = InvalidInput(_SLOW_SAID), HTTPStatus.REQUEST_TIMEOUT
+        if refusal is not None:
+            answer = problem(refusal[0], request_id=scope["request_id"], status=refusal[1])
+            await answer(scope, receive, send)
             return
-        await self._app(scope, _limited(receive), answer)
+        await self._app(scope, _limited(receive) if seen.has_body else receive, send)
+
+    def _refusal(self, scope: Scope, seen: _Headers, key: Key | None) -> tuple[ServiceError, int] | None:
+        if seen.size > MAX_HEADERS:
+            return TooLarge(_HEADERS_SAID), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        server = (scope.get("server") or ("",))[0]
+        error: ServiceError | None = None
+        if not all(self._hosts.admits(host, server=server) for host in seen.hosts):
+            error = Forbidden(_HOST_SAID)
+        elif seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):
+            error = Forbidden(_ORIGIN_SAID)
+        elif key is None and "/api/" in scope["path"]:
+            error = auth.stranger(showed_key=bool(seen.authorization))
+        elif seen.length > _limit(key):
+            error = TooLarge(_SAID)
+        return None if error is None else (error, error.status)
+
+
+class _Headers:
+    """One look at each header: this is on the path of every request."""
+
+    __slots__ = ("authorization", "has_body", "has_parts", "hosts", "length", "origin", "request_id", "size")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.request_id = self.authorization = self.origin = b""
+        self.hosts: list[bytes] = []
+        self.length = self.size = 0
+        self.has_parts = self.has_body = False
+        for name, value in headers:
+            self.size += len(name) + len(value)
+            if name == b"host":
+                self.hosts.append(value)
+            elif name == b"authorization":
+                self.authorization = value
+            elif name == b"x-request-id":
+                self.request_id = value
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"content-length" and value.isdigit():
+                self.length = int(value[:20])
+                self.has_body = True
+            elif name == b"transfer-encoding":
+                self.has_parts = self.has_body = True
+
+
+def _service(scope: Scope) -> Service:
+    return scope["app"].state.service
+
+
+def _limit(key: Key | None) -> int:
+    return MAX_BODY_OF_STRANGER if key is None else MAX_BODY
+
+
+async def _whole(receive: Receive, *, limit: int) -> Receive:
+    """Read a body, and return what gives it out again as one part.
+
+    Raises
+    ------
+    TooLarge
+        It is longer than ``limit`` bytes.
+    TimeoutError
+        It paused too long.
+    """
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await asyncio.wait_for(receive(), BODY_PAUSE_S)
+        if message["type"] != "http.request":  # the client went away
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise TooLarge(_SAID)
+        more = message.get("more_body", False)
+    given = False
+
+    async def give() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": b"".join(parts), "more_body": False}
+
+    return give
 
 
 def _limited(receive: Receive) -> Receive:
-    taken = 0
+    """Limit a body whose length was announced: the announcement may be wrong, or the body never come."""
+    taken, more = 0, True
 
     async def take() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, more
+        try:
+            message = await (asyncio.wait_for(receive(), BODY_PAUSE_S) if more else receive())
+        except TimeoutError:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, _SLOW_SAID) from None
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if taken > MAX_BODY:
                 raise HTTPException(TooLarge.status, _SAID)
         return message

@@ -26,6 +26,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": title, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, title in (
         (401, "No key, or an unknown one"),
+        (403, "The key lacks the scope, or Host or Origin is none of the service's"),
         (404, "No such resource"),
         (409, "Not possible in the present state; says what is legal"),
         (413, "The body is over 10 MB"),

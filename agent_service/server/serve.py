@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from agent_service.errors import UsageError
+from agent_service.keys import KeyFile
 from agent_service.server.door import Door
 from agent_service.state_dir import StateDir
 
@@ -168,10 +169,13 @@ def bind(config: ServiceConfig) -> socket.socket:
     """
     host, port = config.service.host, config.service.port
     if config.api_key is None and not _is_loopback(host):
-        raise UsageError(
-            f"{host} can be reached from other machines, and there is no key but one made here; set "
-            "AGENT_SERVICE_API_KEY to a key of your own, or listen on 127.0.0.1"
-        )
+        state = StateDir(config.service.state)
+        if not KeyFile(state.keys_file).read().keys:
+            raise UsageError(
+                f"{host} can be reached from other machines, and there is no key but one made here; make one with "
+                f"`agent-service keys create NAME --scopes read --state {state.path}`, set AGENT_SERVICE_API_KEY to "
+                "one of your own, or listen on 127.0.0.1"
+            )
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # with IPPROTO_TCP asyncio sets TCP_NODELAY; without it each answer waits 40 ms

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Final
 
 import agent_service
 from agent_service.errors import BackendUnavailable, NotFound
+from agent_service.keys import KeyFile, Keyring, Scope
 from agent_service.models import EventKind, Readiness, ReadyPart, ServiceStatus, utcnow
 from agent_service.notices import listening_to_logs
 from agent_service.runs import Run
+from agent_service.server.auth import refuse_modules
+from agent_service.server.sse import StreamSlots
 
 if TYPE_CHECKING:
     from agent_service.archive import Archive
     from agent_service.config import ServiceConfig
+    from agent_service.hosted import HostedAgent
     from agent_service.journal import SqlJournal
-    from agent_service.models import Event
+    from agent_service.keys import Key
+    from agent_service.models import AgentSpec, Event
     from agent_service.protocols import Document, DocumentSource
     from agent_service.server.claims import ClaimDesk
     from agent_service.spool import Spool
@@ -70,6 +75,8 @@ class Service:
         self.stopping = asyncio.Event()
         self.api_key = ""
         self.key_is_new = False
+        self.keyring: Keyring
+        self.streams = StreamSlots()
         self._spool = spool
         self._ready = False
         self._spool_fault: str | None = None
@@ -96,6 +103,8 @@ class Service:
             self.api_key = self.config.api_key.get_secret_value()
         else:
             self.api_key, self.key_is_new = self.state_dir.api_key()
+        self.keyring = Keyring(KeyFile(self.state_dir.keys_file), self.api_key)
+        self.keyring.load()
         self.journal.open()
         self.journal.on_commit(self._apply)
         for event in await asyncio.to_thread(self.journal.read):
@@ -109,7 +118,7 @@ class Service:
         await self.journal.append(EventKind.SERVICE_STATE, None, {"state": "started", "session": self.session})
         for spec in self.config.agents:
             if (life := self.supervisor.lives.get(spec.name)) is None:
-                await self.supervisor.create(spec)
+                await self.create(spec)
             elif life.agent.spec != spec:
                 _log.warning(
                     "agent %s exists already and is left as it is, though the configuration differs by now in %s; "
@@ -212,8 +221,18 @@ class Service:
             raise NotFound(f"there is no run {uid} in the catalogue")
         return Run.from_documents(documents)
 
-    def status(self) -> ServiceStatus:
-        """Return the service as the API shows it, from memory."""
+    async def create(self, spec: AgentSpec) -> HostedAgent:
+        """Create an agent, if its code may be imported here. See `Supervisor.create`."""
+        refuse_modules(spec, self.config.security.modules)
+        return await self.supervisor.create(spec)
+
+    async def check(self, spec: AgentSpec) -> None:
+        """Raise what `create` would raise, but for the name, and create nothing."""
+        refuse_modules(spec, self.config.security.modules)
+        await self.supervisor.check(spec)
+
+    def status(self, key: Key) -> ServiceStatus:
+        """Return the service as the API shows it to the holder of a key, from memory."""
         agents: dict[str, int] = {}
         for life in self.supervisor.lives.values():
             agents[life.state] = agents.get(life.state, 0) + 1
@@ -226,7 +245,8 @@ class Service:
             agents=agents,
             queue=self.supervisor.queue.status,
             archive=self.archive.status,
-            scopes=["read", "control", "approve", "admin"],
+            key=key.name,
+            scopes=[str(one) for one in Scope if one in key.scopes],
         )
 
     def readiness(self) -> Readiness:

@@ -3,27 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from fastapi.sse import ServerSentEvent
 
+from agent_service.errors import TooMany
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator
 
+    from agent_service.keys import Key
     from agent_service.server.service import Service
 
 HEARTBEAT_S: Final = 10.0
+LOOKS_EVERY_S: Final = 0.5
+"""How often a stream looks whether its key is still valid."""
+
+MAX_STREAMS: Final = 256
+MAX_STREAMS_OF_KEY: Final = 64
 
 
-async def stream(service: Service, *, after: int | None, agent: str | None) -> AsyncIterator[ServerSentEvent]:
-    """Yield events until the client goes, is too slow, or the service stops.
+class StreamSlots:
+    """How many event streams are open, all and by key: each costs memory and a share of every event."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def one(self, key: Key) -> Generator[None]:
+        """Hold a place for a stream.
+
+        Raises
+        ------
+        TooMany
+            There is none left.
+        """
+        if self._open[key.name] >= MAX_STREAMS_OF_KEY or self._open.total() >= MAX_STREAMS:
+            raise TooMany(
+                f"{self._open[key.name]} event streams of the key {key.name!r} are open, and {self._open.total()} of "
+                f"all; {MAX_STREAMS_OF_KEY} of a key and {MAX_STREAMS} of all may be: close some, or share one"
+            )
+        self._open[key.name] += 1
+        try:
+            yield
+        finally:
+            self._open[key.name] -= 1
+
+
+async def stream(service: Service, *, key: Key, after: int | None, agent: str | None) -> AsyncIterator[ServerSentEvent]:
+    """Yield events until the client goes, is too slow, its key is revoked, or the service stops.
 
     Parameters
     ----------
     service
         The service.
+    key
+        Whose stream it is.
     after
         Number of the last event the client knows; None: from now on.
     agent
@@ -37,24 +75,29 @@ async def stream(service: Service, *, after: int | None, agent: str | None) -> A
     events = service.journal.follow(after=since)
     stopping = asyncio.ensure_future(service.stopping.wait())
     following = asyncio.ensure_future(anext(events, None))
+    clock = asyncio.get_running_loop()
+    spoke = clock.time()
     try:
         await asyncio.sleep(0)  # it follows from here on: who has seen the beat misses nothing, transient or not
         # a beat at once, with an id: a client that loses the connection before the first fact resumes without a gap
         yield _encode(_beat(), id_=since)
         while True:
             done, _ = await asyncio.wait(
-                {following, stopping}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED
+                {following, stopping}, timeout=LOOKS_EVERY_S, return_when=asyncio.FIRST_COMPLETED
             )
-            if stopping in done:
+            if stopping in done or not service.keyring.holds(key):
                 return
             if not done:
-                yield _encode(_beat())
+                if clock.time() - spoke >= HEARTBEAT_S:
+                    spoke = clock.time()
+                    yield _encode(_beat())
                 continue
             event = following.result()
             if event is None:  # too slow: the client resumes by its cursor
                 return
             following = asyncio.ensure_future(anext(events, None))
             if agent is None or event.agent in (None, agent):
+                spoke = clock.time()
                 yield _encode(event)
     finally:
         stopping.cancel()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from agent_service.lifecycle import AgentState, Command
 from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
+from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code
 from agent_service.server.pages import Cursor, Limit
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/agents", tags=["agents"])
 
 
-@router.get("")
+@router.get("", dependencies=[READ])
 async def agents(
     service: ServiceDep,
     state: Annotated[AgentState | None, Query(description="only agents in this state")] = None,
@@ -38,33 +39,41 @@ async def agents(
         201: {"model": AgentStatus, "description": "Created"},
         204: {"description": "Nothing is wrong with it; nothing was created"},
     },
+    dependencies=[CONTROL],
 )
 async def create(
     service: ServiceDep,
+    key: KeyDep,
     spec: AgentSpec,
     dry_run: Annotated[bool, Query(description="check it only, but for its name: 204")] = False,  # noqa: FBT002 - a query
 ) -> Response:
-    """Create an agent; it does nothing until it is started."""
+    """Create an agent; it does nothing until it is started. One that names code needs the scope `admin` too."""
+    refuse_code(key, spec)
     if dry_run:
-        await service.supervisor.check(spec)
+        await service.check(spec)
         return Response(status_code=204)
-    agent = await service.supervisor.create(spec)
+    agent = await service.create(spec)
     return as_json(agent.status_json(), status=201, headers={"Location": f"/api/v1/agents/{agent.name}"})
 
 
-@router.get("/{name}", responses=ready_made(AgentStatus))
+@router.get("/{name}", responses=ready_made(AgentStatus), dependencies=[READ])
 async def status(service: ServiceDep, name: str) -> Response:
     """Return an agent's status as of its last finished call; never waits for the agent."""
     return as_json(service.supervisor.agent(name).status_json())
 
 
-@router.patch("/{name}", responses=ready_made(AgentStatus))
-async def patch(service: ServiceDep, name: str, change: AgentPatch) -> Response:
-    """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once."""
+@router.patch("/{name}", responses=ready_made(AgentStatus), dependencies=[CONTROL])
+async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch) -> Response:
+    """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once.
+
+    The config of an agent that names code needs the scope `admin` too: it is what that code is called with.
+    """
+    if change.config is not None:
+        refuse_code(key, service.supervisor.agent(name).spec)
     return _answer(await service.supervisor.patch(name, change))
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", status_code=204, dependencies=[CONTROL])
 async def remove(service: ServiceDep, name: str) -> Response:
     """Remove an agent that is at rest; its history stays."""
     await service.supervisor.delete(name)
@@ -78,6 +87,7 @@ def _answer(agent: HostedAgent, *, passing: bool = False) -> Response:
 @router.post(
     "/{name}/start",
     responses={**ready_made(AgentStatus), 202: {"model": AgentStatus, "description": "Still under way"}},
+    dependencies=[CONTROL],
 )
 async def start(
     service: ServiceDep,
@@ -105,6 +115,7 @@ def _command(command: Command, said: str) -> None:
         name=command.value,
         description=said,
         responses={**ready_made(AgentStatus), 202: {"model": AgentStatus, "description": "Still under way"}},
+        dependencies=[CONTROL],
     )
 
 

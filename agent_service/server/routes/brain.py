@@ -23,13 +23,14 @@ from agent_service.models import (
     VariableList,
     VariableValue,
 )
+from agent_service.server.auth import CONTROL, READ
 from agent_service.server.pages import Cursor, Limit, page, position
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])
 
 
-@router.post("/suggest")
+@router.post("/suggest", dependencies=[CONTROL])
 async def suggest(service: ServiceDep, name: str, request: SuggestRequest) -> SuggestAnswer:
     """Ask the brain for points now; they stay proposed until somebody approves them."""
     agent = service.supervisor.agent(name)
@@ -37,7 +38,7 @@ async def suggest(service: ServiceDep, name: str, request: SuggestRequest) -> Su
     return SuggestAnswer(suggestions=await agent.suggest(request.n_points, by="person"))
 
 
-@router.post("/ingest")
+@router.post("/ingest", dependencies=[CONTROL])
 async def ingest(service: ServiceDep, name: str, request: IngestRequest) -> IngestAnswer:
     """Tell the brain outcomes: points by hand, or runs in the catalogue."""
     agent = service.supervisor.agent(name)
@@ -48,7 +49,7 @@ async def ingest(service: ServiceDep, name: str, request: IngestRequest) -> Inge
     return IngestAnswer(ingested=await agent.ingest(checked))
 
 
-@router.post("/report")
+@router.post("/report", dependencies=[CONTROL])
 async def report(service: ServiceDep, name: str) -> Report:
     """Ask the brain what it thinks, and keep it."""
     agent = service.supervisor.agent(name)
@@ -56,19 +57,19 @@ async def report(service: ServiceDep, name: str) -> Report:
     return await agent.report()
 
 
-@router.post("/go-to-best")
+@router.post("/go-to-best", dependencies=[CONTROL])
 async def go_to_best(service: ServiceDep, name: str) -> BestPoint:
     """Move the actuators to the best point so far."""
     return await service.supervisor.go_to_best(name)
 
 
-@router.get("/best")
+@router.get("/best", dependencies=[READ])
 async def best(service: ServiceDep, name: str) -> BestList:
     """Return the best points as of the last ingest."""
     return BestList(items=service.supervisor.agent(name).record.best)
 
 
-@router.get("/history")
+@router.get("/history", dependencies=[READ])
 def history(
     service: ServiceDep,
     name: str,
@@ -84,20 +85,20 @@ def history(
     return EventList(items=found[:limit], next=last)
 
 
-@router.get("/reports")
+@router.get("/reports", dependencies=[READ])
 async def reports(service: ServiceDep, name: str, limit: Limit = 100, cursor: Cursor = None) -> ReportList:
     """Return the brain's reports, oldest first."""
     items, following = page(service.supervisor.agent(name).record.reports, limit=limit, cursor=cursor)
     return ReportList(items=items, next=following)
 
 
-@router.get("/variables")
+@router.get("/variables", dependencies=[READ])
 async def variables(service: ServiceDep, name: str) -> VariableList:
     """Return what the brain declares to show, as of its last finished call."""
     return VariableList(items=list(service.supervisor.agent(name).variables.values()))
 
 
-@router.get("/variables/{variable}")
+@router.get("/variables/{variable}", dependencies=[READ])
 async def variable(service: ServiceDep, name: str, variable: str) -> Variable:
     """Return one variable, as of the brain's last finished call."""
     agent = service.supervisor.agent(name)
@@ -107,7 +108,7 @@ async def variable(service: ServiceDep, name: str, variable: str) -> Variable:
     return agent.variables[variable]
 
 
-@router.put("/variables/{variable}")
+@router.put("/variables/{variable}", dependencies=[CONTROL])
 async def set_variable(service: ServiceDep, name: str, variable: str, request: VariableValue) -> Variable:
     """Set a variable when the brain's turn comes."""
     agent = service.supervisor.agent(name)

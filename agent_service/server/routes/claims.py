@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from agent_service.errors import Conflict
 from agent_service.models import Claim, ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
+from agent_service.server.auth import CONTROL, KeyDep, stranger
 from agent_service.server.claims import ClaimDesk
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
@@ -27,26 +28,33 @@ Desk = Annotated[ClaimDesk, Depends(_desk)]
 
 
 @router.post(
-    "/claim", responses={**ready_made(Claim), 204: {"description": "There is none to claim now", "model": None}}
+    "/claim",
+    responses={**ready_made(Claim), 204: {"description": "There is none to claim now", "model": None}},
+    dependencies=[CONTROL],
 )
-async def claim(desk: Desk, http: Request, request: ClaimRequest | None = None) -> Response:
+async def claim(
+    service: ServiceDep, key: KeyDep, desk: Desk, http: Request, request: ClaimRequest | None = None
+) -> Response:
     """Claim the approved suggestion that has waited longest, or wait up to ``wait_s`` for one."""
     found = await desk.claim(request or ClaimRequest())
     if found is None:
         return Response(status_code=204)
-    if await http.is_disconnected():  # nobody is there to measure it
+    revoked = not service.keyring.holds(key)  # while it waited
+    if revoked or await http.is_disconnected():  # nobody is there to measure it
         await desk.release(found.id, ReleaseRequest(how="unused"))
+        if revoked:
+            raise stranger(showed_key=True)
         return Response(status_code=204)
     return as_json(found.model_dump_json().encode())
 
 
-@router.post("/{suggestion_id}/renew")
+@router.post("/{suggestion_id}/renew", dependencies=[CONTROL])
 async def renew(desk: Desk, suggestion_id: str, request: RenewRequest | None = None) -> Claim:
     """Begin the lease of a claim anew; documents of its run do that by themselves."""
     return desk.renew(suggestion_id, request or RenewRequest())
 
 
-@router.post("/{suggestion_id}/release")
+@router.post("/{suggestion_id}/release", dependencies=[CONTROL])
 async def release(desk: Desk, suggestion_id: str, request: ReleaseRequest | None = None) -> Suggestion:
     """End a claim without an outcome: the suggestion is failed, or, ``unused``, can be claimed again."""
     return await desk.release(suggestion_id, request or ReleaseRequest())

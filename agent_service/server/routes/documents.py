@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import DocumentBatch, DocumentsAnswer
+from agent_service.server.auth import CONTROL
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(tags=["documents"])
@@ -25,7 +26,7 @@ def _validators() -> dict[str, Any]:
     return {name.name: known[name] for name in event_model.DocumentNames}
 
 
-@router.post("/documents", status_code=202)
+@router.post("/documents", status_code=202, dependencies=[CONTROL])
 def documents(service: ServiceDep, batch: DocumentBatch) -> DocumentsAnswer:
     """Take Bluesky documents, in the order of their emission; a run sent twice is taken once.
 

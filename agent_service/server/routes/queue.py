@@ -5,32 +5,33 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from agent_service.models import QueueStatus, RejectRequest
+from agent_service.server.auth import CONTROL, READ
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(prefix="/queue", tags=["queue"])
 
 
-@router.get("")
+@router.get("", dependencies=[READ])
 async def queue(service: ServiceDep) -> QueueStatus:
     """Return what runs and what waits."""
     return service.supervisor.queue.status
 
 
-@router.post("/pause")
+@router.post("/pause", dependencies=[CONTROL])
 async def pause(service: ServiceDep) -> QueueStatus:
     """Pause the plan under way at its next checkpoint, and hold back the next ones."""
     await service.supervisor.queue.pause()
     return service.supervisor.queue.status
 
 
-@router.post("/resume")
+@router.post("/resume", dependencies=[CONTROL])
 async def resume(service: ServiceDep) -> QueueStatus:
     """Go on, and release the latch of an abort."""
     await service.supervisor.queue.resume()
     return service.supervisor.queue.status
 
 
-@router.post("/abort")
+@router.post("/abort", dependencies=[CONTROL])
 async def abort(service: ServiceDep, request: RejectRequest | None = None) -> QueueStatus:
     """Stop everything: abort the plan under way and hold the queue until somebody resumes it."""
     await service.supervisor.queue.abort(request.reason if request else "")

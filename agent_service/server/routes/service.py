@@ -6,18 +6,19 @@ from fastapi import APIRouter
 
 from agent_service import agent_types
 from agent_service.models import AgentTypeInfo, AgentTypeList, ServiceStatus
+from agent_service.server.auth import READ, KeyDep
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(tags=["service"])
 
 
-@router.get("/service")
-async def service_status(service: ServiceDep) -> ServiceStatus:
-    """Return version, uptime, counts, plan queue, catalogue and outbox lag."""
-    return service.status()
+@router.get("/service", dependencies=[READ])
+async def service_status(service: ServiceDep, key: KeyDep) -> ServiceStatus:
+    """Return version, uptime, counts, plan queue, catalogue and outbox lag, and what the key that asks may do."""
+    return service.status(key)
 
 
-@router.get("/agent-types")
+@router.get("/agent-types", dependencies=[READ])
 def types() -> AgentTypeList:
     """Return the installed brains, with the JSON Schema of their configuration."""
     found = agent_types.installed()
