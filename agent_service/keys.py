@@ -7,7 +7,6 @@ size tells whether it changed, and a service notices by one look at the file, at
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import hashlib
 import hmac
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.actor import OWNER
 from agent_service.errors import UsageError
+from agent_service.near import near
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -83,9 +83,7 @@ def scopes_of(text: str) -> frozenset[Scope]:
     known = [str(one) for one in Scope]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
-            raise UsageError(f"there is no scope {name!r}{hint}; the scopes are {', '.join(known)}")
+            raise UsageError(f"there is no scope {name!r}; {near(name, known)}the scopes are {', '.join(known)}")
     if not names:
         raise UsageError(f"a key without a scope may do nothing; give some of {','.join(known)}")
     return frozenset(Scope(name) for name in names)
@@ -179,9 +177,7 @@ class KeyFile:
         with self._writing() as handle:
             known = {one.name: one for one in self.read().keys}
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
-                raise UsageError(f"there is no key {name!r}; {hint}")
+                raise UsageError(f"there is no key {name!r}; {near(name, known)}there are {', '.join(known) or 'none'}")
             self._revoked(handle, known[name])
         return known[name]
 

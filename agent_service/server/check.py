@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_service import agent_types, beamline, outcomes, startup
-from agent_service.errors import FieldError, ServiceError
+from agent_service.errors import FieldError, InvalidInput, ServiceError
 from agent_service.server.app import import_from
+from agent_service.server.auth import refuse_modules
 
 if TYPE_CHECKING:
     from agent_service.config import ServiceConfig
@@ -53,6 +54,11 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
         if spec.name in names:
             found.append(FieldError(f"agents.{number}.name", f"there are two agents {spec.name!r}; rename one"))
         names.add(spec.name)
+        try:
+            refuse_modules(spec, config.security.modules)
+        except InvalidInput as error:
+            found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in error.errors]
+            continue
         found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace)]
     return found
 

@@ -1,0 +1,143 @@
+"""The command line: ``agent-service demo | serve | check | schema | status | keys | catalog``.
+
+What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
+stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
+demo was ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from agent_service.cli._keys import keys
+from agent_service.cli._options import StateOption
+from agent_service.cli._serving import serve
+from agent_service.cli._status import status
+from agent_service.errors import ServiceError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+app = typer.Typer(
+    name="agent-service",
+    help="Adaptive-experiment agents as a service, for beamlines that run on Bluesky.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        # taken out here, so that it may stand before or after the command
+        app([one for one in arguments if one != "--debug"])
+    except ServiceError as error:
+        _fail(error, code=2 if isinstance(error, UsageError) else 1, debug=debug)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads one line, not a traceback
+        _fail(error, code=1, debug=debug)
+    sys.exit(0)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
+) -> None:
+    """Adaptive-experiment agents as a service, for beamlines that run on Bluesky."""
+
+
+@app.command()
+def demo(
+    state: StateOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the beamline and of the agent.")] = 0,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs to measure.")] = 30,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards, until Ctrl-C.")] = False,
+) -> None:
+    """Watch an agent align a simulated beamline; ends by itself."""
+    from rich.console import Console
+
+    from agent_service.demo import Demo, new_state
+
+    signal.signal(signal.SIGTERM, _terminated)
+    shown = state or new_state()
+    try:
+        Demo(console=Console(), state=shown, seed=seed, runs=runs, keep=keep).run()
+    except KeyboardInterrupt:
+        echoed = "\n" if sys.stderr.isatty() else ""  # a terminal's line begins with ^C
+        print(f"{echoed}stopped by Ctrl-C; what was measured is in the state directory {shown}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+app.command()(serve)
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A service.toml.")],
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Load the startup module too, and look for devices and plans in it.")
+    ] = False,
+) -> None:
+    """Say what is wrong with a configuration, without starting anything."""
+    from agent_service.config import load, sentence
+    from agent_service.server.check import check as look
+
+    loaded = load(config)
+    found = look(loaded, devices=devices)
+    if found:
+        raise UsageError(f"{config} is not valid: {sentence(found)}", errors=found)
+    unseen = loaded.run_engine.startup if loaded.sink.kind == "run_engine" and not devices else None
+    print(f"{config} is valid: {len(loaded.agents)} agents, state in {loaded.service.state}")
+    if unseen is not None:
+        print(f"devices and plans in {unseen} were not looked for; --devices does that", file=sys.stderr)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a service.toml."""
+    import json
+
+    from agent_service.config import ServiceConfig
+
+    print(json.dumps(ServiceConfig.file_schema(), indent=2))
+
+
+app.command()(status)
+app.add_typer(keys)
+
+
+@app.command()
+def catalog(
+    state: Annotated[Path, typer.Argument(metavar="STATE", help="State directory of a service, past or present.")],
+) -> None:
+    """Serve the runs in a state directory to databroker, until Ctrl-C."""
+    from agent_service.archive import serve_catalog
+
+    def on_start() -> None:
+        print("starting the catalogue (about 5 s) ...", file=sys.stderr, flush=True)
+
+    def on_ready(uri: str) -> None:
+        print(f"Serving the catalogue at {uri}", flush=True)
+        print(f'Read it in Python with agent_service.open_catalog("{state}"). Ctrl-C ends it.', file=sys.stderr)
+
+    serve_catalog(state, on_start=on_start, on_ready=on_ready)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _fail(error: Exception, *, code: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    said = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
+    print(f"error: {' '.join(said.split())}", file=sys.stderr)
+    sys.exit(code)

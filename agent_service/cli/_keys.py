@@ -1,0 +1,112 @@
+"""``agent-service keys``: make, list and revoke keys; a running service follows at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_service.cli._options import DEFAULT_STATE
+from agent_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent_service.keys import Key
+    from agent_service.state_dir import StateDir
+
+keys = typer.Typer(
+    name="keys", help="Make, list and revoke keys; a running service follows at once.", no_args_is_help=True
+)
+
+StateOfKeys = Annotated[
+    Path, typer.Option("--state", help="State directory of the service, or the service.toml that names it.")
+]
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who will hold it; stands in the journal beside what is done with it.")],
+    scopes: Annotated[str, typer.Option(help="Some of read,control,approve,admin, with commas.")],
+    state: StateOfKeys = Path(DEFAULT_STATE),
+) -> None:
+    """Make a key and print it, this once: only its hash is kept."""
+    from agent_service.keys import KeyFile, scopes_of
+
+    wanted, found = scopes_of(scopes), _state(state)
+    try:
+        found.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the state directory {found.path} cannot be used: {error.strerror}") from None
+    key, secret = KeyFile(found.keys_file).create(name, wanted)
+    print(secret)
+    print(
+        f"the key of {name}, which may {_said(key)}; it is shown this once. Use it as the header "
+        "'Authorization: Apikey KEY', or in AGENT_SERVICE_API_KEY",
+        file=sys.stderr,
+    )
+
+
+@keys.command(name="list")
+def list_(state: StateOfKeys = Path(DEFAULT_STATE)) -> None:
+    """Show who holds a key, and what it may do."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from agent_service.keys import KeyFile
+
+    table = Table("key", "scopes", "made")
+    found = _there(state)
+    if found.key_file.exists():
+        table.add_row("owner", "read, control, approve, admin", "at the first start")
+    for one in KeyFile(found.keys_file).read().keys:
+        made = "" if one.created_at is None else f"{one.created_at.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(Text(one.name), _said(one), made)
+    Console().print(table)
+
+
+@keys.command()
+def revoke(
+    name: Annotated[str, typer.Argument(help="Whose key; owner: the one made at the first start.")],
+    state: StateOfKeys = Path(DEFAULT_STATE),
+) -> None:
+    """Revoke a key: its next request is refused, and its open streams end."""
+    from agent_service.actor import OWNER
+    from agent_service.keys import KeyFile
+
+    found = _there(state)
+    file = KeyFile(found.keys_file)
+    if name != OWNER:
+        file.revoke(name)
+    else:
+        try:
+            file.revoke_secret(OWNER, found.key_file.read_text(encoding="ascii").strip())
+            found.key_file.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"the owner's key is not in {found.key_file} ({error.strerror}); one in AGENT_SERVICE_API_KEY ends "
+                "when the service is started with another"
+            ) from None
+        print("the next start of the service makes a new one", file=sys.stderr)
+    print(f"revoked the key of {name}")
+
+
+def _said(key: Key) -> str:
+    from agent_service.keys import Scope
+
+    return ", ".join(one for one in Scope if one in key.scopes)
+
+
+def _state(named: Path) -> StateDir:
+    from agent_service.config import load
+    from agent_service.state_dir import StateDir
+
+    return StateDir(load(named).service.state if named.suffix == ".toml" else named)
+
+
+def _there(named: Path) -> StateDir:
+    found = _state(named)
+    if not found.path.is_dir():
+        raise UsageError(f"there is no state directory {found.path}; name one, or a service.toml, with --state")
+    return found

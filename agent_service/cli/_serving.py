@@ -1,0 +1,84 @@
+"""``agent-service serve``: in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_service.cli._options import StateOption
+from agent_service.errors import InvalidInput, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from agent_service.config import ServiceConfig
+
+
+def serve(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A service.toml.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = None,
+    state: StateOption = None,
+) -> None:
+    """Serve agents until Ctrl-C or SIGTERM."""
+    from agent_service.config import load
+
+    loaded = load(config, flags={"host": host, "port": port, "state": state})
+    from agent_service.server.serve import run
+
+    def on_ready(url: str, key: str, key_is_new: bool) -> None:
+        from agent_service.narrator import Narrator
+
+        print(f"Serving at {url}", flush=True)
+        _introduce(loaded, url, key, key_is_new=key_is_new)
+        _speak_when_stopped()
+        Narrator(url, key, say=lambda line: print(line, file=sys.stderr, flush=True)).start()
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_aborts)
+    try:
+        run(loaded, on_ready=on_ready)
+    except InvalidInput as error:
+        # an agent in the file that cannot be created: the file is wrong, as with any other value in it
+        raise UsageError(f"{config or 'the configuration'}: {error.detail}") from error
+    print("stopped", file=sys.stderr)
+
+
+def _speak_when_stopped() -> None:
+    """Say that a signal was heard: what moves is brought to an end first, which may take seconds.
+
+    The service's event loop hears of signals through a file descriptor and leaves Python's own handler idle.
+    """
+    echoed = b"\n" if sys.stderr.isatty() else b""  # a terminal's line begins with ^C
+
+    def speak(number: int, frame: FrameType | None) -> None:
+        os.write(2, echoed + b"stopping ...\n")  # print is not safe here: it may have been interrupted itself
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, speak)
+        signal.siginterrupt(number, False)
+
+
+def _without_aborts(record: logging.LogRecord) -> bool:
+    """Leave out Bluesky's traceback of a run that a person or the end of the service aborted: it is no error."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ not in ("RequestAbort", "RequestStop")
+
+
+def _introduce(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:
+    """Say where the API page is and where the key; the key itself only to a person's eyes."""
+    kept = config.service.state / "api_key"
+    if config.api_key is not None:
+        where = "API key: that in AGENT_SERVICE_API_KEY"
+    elif sys.stdout.isatty():
+        where = f"API key: {key} ({'made now, ' if key_is_new else ''}kept in {kept})"
+    else:
+        where = f"API key: kept in {kept}"
+    print(f"API page:   {url}/docs\n{where}\nCtrl-C ends it.", file=sys.stdout if sys.stdout.isatty() else sys.stderr)
