@@ -18,7 +18,7 @@ export PATH := $(VENV_BIN):$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test lint hooks bench pins clean
+.PHONY: help demo venv test lint hooks bench chaos pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ hooks: $(DEV)  ## run the pre-commit hooks over every file
 
 bench: $(DEV)  ## measure against bare FastAPI and a bare RunEngine
 	$(VENV_BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(DEV)  ## kill a service N times in the middle of its work and look what is left (N=100 SEED=7)
+	$(VENV_BIN)/python -m tests.chaos --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
 
 pins:  ## write constraints.txt anew from the newest versions, in an environment of its own
 	PYTHON="$(PYTHON)" .ci/pins

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from agent_service.catalog import write_private
 from agent_service.errors import UsageError
 from agent_service.keys import KeyFile
 from agent_service.server.door import Door
@@ -220,5 +221,5 @@ def announce(service: Service, bound: socket.socket) -> str:
     """Write where the service listens into its state directory, for the command line; return its URL."""
     url = address(bound)
     told = {"url": url, "pid": os.getpid(), "session": service.session}
-    service.state_dir.service_file.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    write_private(service.state_dir.service_file, json.dumps(told) + "\n")
     return url
