@@ -10,7 +10,6 @@ import re
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +19,9 @@ from agent_service import live
 from agent_service.catalog import open_catalog
 from agent_service.client import Client
 from agent_service.config import RunEngineSection, ServiceConfig, ServiceSection, SinkSection, SourceSection, load
-from agent_service.errors import Conflict, DeadlineExceeded, ServiceError, UsageError
+from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.models import AgentSpec
+from agent_service.server.archived import wait_until_archived
 from agent_service.server.background import BackgroundServer
 from agent_service.server.hosting import Host, Hosted
 from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 _open: Final[list[LocalService]] = []
 
 _hooked = False
-
-_LOOK_EVERY_S: Final = 0.2
 
 FOLDER: Final = ".agent-service"
 """Folder, in the working directory, that holds the state directories of notebooks and scripts."""
@@ -273,13 +271,8 @@ class LocalService:
         DeadlineExceeded
             It was not there in time.
         """
-        deadline = time.monotonic() + within_s
-        while waits_for := self._catalog_waits(facts=path is not None):
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(
-                    f"the catalogue {waits_for} after {within_s:g} s; nothing is lost, try again later"
-                )
-            time.sleep(_LOOK_EVERY_S)
+        self._require_open()
+        wait_until_archived(self.client, self.state, decisions=path is not None, within_s=within_s)
         return open_catalog(self.state, path=path)
 
     def close(self) -> None:
@@ -306,17 +299,6 @@ class LocalService:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._html()}
-
-    def _catalog_waits(self, *, facts: bool) -> str:
-        """Return what there is to wait for before the catalogue is complete; empty when there is nothing."""
-        self._require_open()
-        archive = self.client.service().archive
-        if archive.state == "none":
-            raise UsageError('this service has no catalogue (catalog = "none"); serve with one: catalog="embedded"')
-        if archive.state != "ready":
-            return f"is {archive.state}{f' ({archive.reason})' if archive.reason else ''}"
-        behind = archive.runs_behind + (archive.facts_behind if facts else 0)
-        return f"is {behind} runs and decisions behind" if behind else ""
 
     def _said(self) -> str:
         try:

@@ -97,3 +97,9 @@ def test_start_becomes_what_it_is_told_to_run():
     with subprocess.Popen([BINDER / "start", sys.executable, "-c", code], stdout=subprocess.PIPE) as started:
         answer, _ = started.communicate(timeout=30)
     assert json.loads(answer) == [started.pid, "1"]  # the same process: signals of the hub reach it
+
+
+def test_the_link_that_the_documentation_forms_opens_a_notebook_that_is_there():
+    told = (ROOT / "notebooks" / "README.md").read_text()
+    assert f"urlpath=lab/tree/{FIRST}" in told
+    assert (ROOT / FIRST).is_file()

@@ -58,7 +58,13 @@ def test_the_table_of_an_agents_keys_is_complete_and_its_defaults_true():
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{one.name}" for one in sorted(DOCS.glob("docs/*.md")))],
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "notebooks/README.md",
+        *(f"docs/{one.name}" for one in sorted(DOCS.glob("docs/*.md"))),
+    ],
 )
 def test_links_within_the_repository_lead_somewhere(page):
     path = DOCS / page
