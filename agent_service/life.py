@@ -196,7 +196,7 @@ class AgentLife:
         await recovery.reconcile(agent, runs, retry=retry)
         was, was_held = self.state, agent.record.held
         if was in ALIVE:
-            await agent.become(_A.STOPPING, "the service was restarted")
+            await agent.become(_A.STOPPING, "the service was restarted", was=was)
         if self.state is _A.STOPPING:
             await agent.become(_A.STOPPED, agent.record.reason)
         if was not in ALIVE:

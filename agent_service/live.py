@@ -123,6 +123,15 @@ def forget(reference: str) -> None:
         _things.pop(reference.removeprefix(PREFIX), None)
 
 
+def take_over(reference: str, earlier: str) -> None:
+    """Let an object stand for an earlier reference from now on, instead of its own. From any thread.
+
+    What a journal calls by that reference is found again after the process that wrote it has ended.
+    """
+    with _lock:
+        _things[earlier.removeprefix(PREFIX)] = _things.pop(reference.removeprefix(PREFIX))
+
+
 def is_live(reference: str | None) -> bool:
     """Return whether a reference names a live object, wherever it lives."""
     return reference is not None and reference.startswith(PREFIX)

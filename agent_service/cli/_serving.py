@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,38 +18,101 @@ from agent_service.errors import InvalidInput, UsageError
 if TYPE_CHECKING:
     from types import FrameType
 
+    import watchfiles
+
     from agent_service.config import ServiceConfig
+    from agent_service.server.service import Service
 
 
 def serve(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A service.toml.")] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute, or several of them.",
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = None,
     state: StateOption = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="For development: start anew when a file beside the targets changes.")
+    ] = False,
 ) -> None:
     """Serve agents until Ctrl-C or SIGTERM."""
-    from agent_service.config import load
-
-    loaded = load(config, flags={"host": host, "port": port, "state": state})
-    from agent_service.server.serve import run
-
-    def on_ready(url: str, key: str, key_is_new: bool) -> None:
-        from agent_service.narrator import Narrator
-
-        print(f"Serving at {url}", flush=True)
-        _introduce(loaded, url, key, key_is_new=key_is_new)
-        _speak_when_stopped()
-        Narrator(url, key, say=lambda line: print(line, file=sys.stderr, flush=True)).start()
-
+    if reload:
+        _serve_again_and_again(targets or [])
+        return
+    flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_without_aborts)
+    if targets and [one for one in targets if not one.endswith(".toml")]:
+        _serve_headless(targets, flags)
+    elif targets and len(targets) > 1:
+        raise UsageError(f"{' and '.join(targets)} are two services; serve each in a process of its own")
+    else:
+        _serve_file(Path(targets[0]) if targets else None, flags)
+    print("stopped", file=sys.stderr)
+
+
+def _serve_file(config: Path | None, flags: dict[str, Any]) -> None:
+    from agent_service.config import load
+
+    loaded = load(config, flags=flags)
+    from agent_service.server.serve import run
+
+    def on_ready(url: str, key: str, key_is_new: bool) -> None:
+        _tell_ready(loaded, url, key, key_is_new=key_is_new)
+        _speak_when_stopped()
+
     try:
         run(loaded, on_ready=on_ready)
     except InvalidInput as error:
         # an agent in the file that cannot be created: the file is wrong, as with any other value in it
         raise UsageError(f"{config or 'the configuration'}: {error.detail}") from error
-    print("stopped", file=sys.stderr)
+
+
+def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
+    from agent_service.promote import headless
+
+    def on_ready(url: str, service: Service) -> None:
+        _tell_ready(service.config, url, service.api_key, key_is_new=service.key_is_new)
+
+    try:
+        headless.run([headless.Target(one) for one in targets], flags=flags, on_ready=on_ready)
+    except KeyboardInterrupt:  # before everything was served
+        raise typer.Exit(130) from None
+
+
+def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:
+    from agent_service.narrator import Narrator
+
+    print(f"Serving at {url}", flush=True)
+    _introduce(config, url, key, key_is_new=key_is_new)
+    Narrator(url, key, say=lambda line: print(line, file=sys.stderr, flush=True)).start()
+
+
+def _serve_again_and_again(targets: list[str]) -> None:
+    """Serve in a child process, and start that anew whenever a file changes."""
+    import watchfiles
+
+    folders = {Path(one).absolute().parent for one in targets if Path(one).suffix} or {Path.cwd()}
+    command = [sys.executable, "-m", "agent_service", *(one for one in sys.argv[1:] if one != "--reload")]
+    sources = watchfiles.DefaultFilter(
+        ignore_paths=[], ignore_dirs=(*watchfiles.DefaultFilter.ignore_dirs, ".agent-service")
+    )
+
+    def watched(change: watchfiles.Change, path: str) -> bool:
+        return sources(change, path) and Path(path).suffix in (".py", ".ipynb", ".toml")
+
+    watchfiles.run_process(
+        *folders,
+        target=shlex.join(command),
+        target_type="command",
+        watch_filter=watched,
+        callback=lambda changes: print(f"changed: {', '.join(sorted({Path(one).name for _, one in changes}))}"),
+    )
 
 
 def _speak_when_stopped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -11,12 +12,12 @@ from agent_service.errors import ServiceError
 from agent_service.server.serve import address, announce, bind, listening, new_event_loop, opened
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from types import TracebackType
 
     from agent_service.config import ServiceConfig
     from agent_service.server.serve import Server
+    from agent_service.server.service import Service
 
 START_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
@@ -49,12 +50,19 @@ class BackgroundServer:
         self._engine = engine
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        self._listens = threading.Event()
         self._up = threading.Event()
+        self._ordered = asyncio.Event()
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self.url = ""
         self.api_key = ""
+
+    @property
+    def service(self) -> Service | None:
+        """The running service, once it is open."""
+        return None if self._server is None else self._server.service
 
     def start(self) -> Self:
         """Bind the port, start the thread and return when the service answers.
@@ -64,18 +72,54 @@ class BackgroundServer:
         UsageError
             The port is taken, or the state directory or configuration is wrong.
         """
+        self.listen()
+        self.open(self._config, engine=self._engine)
+        return self
+
+    def listen(self) -> Self:
+        """Bind the port, start the thread and listen, with the door closed until `open`.
+
+        Raises
+        ------
+        UsageError
+            The port is taken.
+        """
         self._socket = bind(self._config)
         self.url = address(self._socket)
         self._thread = threading.Thread(target=self._main, name="agent-service", daemon=True)
         self._thread.start()
-        if not self._up.wait(START_WITHIN_S):
+        self._wait(self._listens)
+        return self
+
+    def open(self, config: ServiceConfig, *, engine: Any = None) -> None:
+        """Start the service and let requests through to it; returns when it answers.
+
+        Raises
+        ------
+        UsageError
+            The state directory or configuration is wrong; it listens no longer then.
+        """
+        self._config, self._engine = config, engine
+        assert self._loop is not None  # noqa: S101 - listen() was called
+        self._loop.call_soon_threadsafe(self._ordered.set)
+        self._wait(self._up)
+
+    def tell(self, doing: str | None) -> None:
+        """Say what keeps it from being ready, open or not; None when nothing does any more. From any thread."""
+        if self._server is not None:
+            self._server.door.reason = doing or "starting"
+            self._server.door.holds = doing is not None
+
+    def _wait(self, event: threading.Event) -> None:
+        if not event.wait(START_WITHIN_S):
             self.close()
             raise ServiceError(f"the service did not start within {START_WITHIN_S:g} s; its log says more")
         if self._error is not None:
-            self._thread.join(STOP_WITHIN_S)
-            self._socket.close()
+            if self._thread is not None:
+                self._thread.join(STOP_WITHIN_S)
+            if self._socket is not None:
+                self._socket.close()
             raise self._error
-        return self
 
     def close(self) -> None:
         """Stop the service and wait for its thread; does nothing the second time."""
@@ -103,12 +147,18 @@ class BackgroundServer:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
+            self._listens.set()
             self._up.set()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._socket is not None  # noqa: S101 - start() bound it
         async with listening(self._socket) as server:
             self._loop, self._server = loop, server
+            self._listens.set()
+            ordered = asyncio.ensure_future(self._ordered.wait())
+            await asyncio.wait({ordered, server.serving}, return_when=asyncio.FIRST_COMPLETED)
+            if ordered.cancel():  # closed before it was opened
+                return
             async with opened(server, self._config, engine=self._engine) as service:
                 self.api_key = service.api_key
                 announce(service, self._socket)

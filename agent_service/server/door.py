@@ -28,10 +28,13 @@ class Door:
     ----------
     reason
         What is being waited for, in words; /readyz and the refusals say it. May be set from any thread.
+    holds
+        Whether /readyz says so even when the door is open: a notebook that is served has cells left to run.
     """
 
     def __init__(self) -> None:
         self.reason = "starting"
+        self.holds = False
         self._app: ASGIApp | None = None
 
     def open(self, app: ASGIApp) -> None:
@@ -40,7 +43,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request through, or answer it here."""
-        if self._app is not None:
+        if self._app is not None and not (self.holds and scope.get("path") == "/readyz"):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await self._answer(scope, send)

@@ -27,6 +27,7 @@ RETIRES_WITHIN_S: Final = 60.0
 
 _POLL_S: Final = 0.05
 _LIVE_FIELDS: Final = ("type", "evaluate", "plan")
+_CHANGED_BY_PATCH: Final = ("config", "loop", "guardrails")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,17 @@ class Hosted:
         Whether there was an agent of that name, which it replaces.
     ingested
         How many outcomes of that one it was told.
+    stayed
+        Whether the agent of that name stayed, with all it knows.
+    differs
+        Fields in which it differs from what was asked for, when it stayed.
     """
 
     status: AgentStatus
     replaced: bool = False
     ingested: int = 0
+    stayed: bool = False
+    differs: tuple[str, ...] = ()
 
 
 class Host:
@@ -61,7 +68,9 @@ class Host:
         self._client = client
         self._references: dict[str, list[str]] = {}
 
-    def host(self, name: str, thing: object, *, start: bool, fresh: bool, fields: Mapping[str, Any]) -> Hosted:
+    def host(  # noqa: PLR0913 - each is a choice of the user's
+        self, name: str, thing: object, *, start: bool, fresh: bool, fields: Mapping[str, Any], stays: bool = False
+    ) -> Hosted:
         """Create an agent, in the place of one of that name if there is one.
 
         Parameters
@@ -74,6 +83,9 @@ class Host:
             Whether to start it. One that was told outcomes and is not to be started is ``paused``.
         fresh
             Whether it begins from nothing, rather than with the outcomes that the agent it replaces had measured.
+        stays
+            Whether an agent of that name that is the same but for its live objects stays, with all it knows, and goes
+            on as it was when the service ended: for a process that serves a notebook for weeks.
         fields
             Fields of `AgentSpec`. ``evaluate`` and ``plan`` may be functions; ``actuators`` and ``sensors`` devices.
 
@@ -88,7 +100,10 @@ class Host:
         """
         references: list[str] = []
         try:
-            spec = _spec(name, _fields(thing, fields), references)
+            spec = _spec(name, _fields(thing, fields, recover="resume" if stays else "paused"), references)
+            if stays and not fresh and (there := self._same(spec)):
+                self._references[name] = _take_over(spec, there.spec)
+                return self._go_on(spec, there, start=start)
             self._client.check(spec)
             points = self._retire(spec, fresh=fresh)
             status = self._client.create(spec)
@@ -105,6 +120,39 @@ class Host:
         for name in names or tuple(self._references):
             for one in self._references.pop(name, ()):
                 live.forget(one)
+
+    def _same(self, spec: AgentSpec) -> AgentStatus | None:
+        """Return the agent of that name if only its live objects, or what a PATCH changes, are not the same."""
+        try:
+            there = self._client.agent(spec.name)
+        except NotFound:
+            return None
+        masked: dict[str, Any] = dict.fromkeys(_CHANGED_BY_PATCH)
+        for key in _LIVE_FIELDS:
+            ours, theirs = getattr(spec, key), getattr(there.spec, key)
+            if live.is_live(ours) and live.is_live(theirs):
+                masked[key] = None
+        return there if spec.model_copy(update=masked) == there.spec.model_copy(update=masked) else None
+
+    def _go_on(self, spec: AgentSpec, there: AgentStatus, *, start: bool) -> Hosted:
+        """Let an agent go on as it was when the service ended; its live objects are here again."""
+        was = self._was(spec.name) if there.state is AgentState.FAILED else None
+        if was is not None:
+            self._client.start(spec.name, paused=was is AgentState.PAUSED)
+        elif start and there.state is AgentState.CREATED:
+            self._client.start(spec.name)
+        differs = tuple(key for key in _CHANGED_BY_PATCH if getattr(spec, key) != getattr(there.spec, key))
+        return Hosted(self._client.agent(spec.name), stayed=True, differs=differs)
+
+    def _was(self, name: str) -> AgentState | None:
+        """Return what an agent was when the service ended, if it has not been alive since."""
+        for event in self._client.history(name, newest_first=True):
+            if event.kind is EventKind.AGENT_STATE:
+                if "was" in event.data:
+                    return AgentState(event.data["was"])
+                if event.data["state"] in (AgentState.RUNNING, AgentState.PAUSED, AgentState.CREATED):
+                    return None
+        return None
 
     def _begin(self, status: AgentStatus, points: list[dict[str, float]] | None, *, start: bool) -> Hosted:
         replaced, told, name = points is not None, points or [], status.name
@@ -154,7 +202,17 @@ class Host:
         return kept
 
 
-def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _take_over(spec: AgentSpec, earlier: AgentSpec) -> list[str]:
+    """Let the live objects of a specification stand for those of an earlier one; return their references."""
+    references: list[str] = []
+    for key in _LIVE_FIELDS:
+        if live.is_live(reference := getattr(spec, key)):
+            references.append(getattr(earlier, key))
+            live.take_over(reference, references[-1])
+    return references
+
+
+def _fields(thing: object, fields: Mapping[str, Any], *, recover: str) -> dict[str, Any]:
     """Return the fields of a specification: what is given, what the object says of itself, and what follows."""
     if isinstance(thing, AgentSpec):
         found = {**thing.model_dump(exclude_unset=True), **fields}
@@ -175,7 +233,7 @@ def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("actuators", "sensors"):
         if key in found:
             found[key] = [getattr(one, "name", one) for one in _as_list(found[key])]
-    found.setdefault("recover", "paused")  # nothing moves unasked when a notebook comes back
+    found.setdefault("recover", recover)
     return found
 
 

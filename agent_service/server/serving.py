@@ -23,6 +23,7 @@ from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.models import AgentSpec
 from agent_service.server.archived import wait_until_archived
 from agent_service.server.background import BackgroundServer
+from agent_service.server.home import current
 from agent_service.server.hosting import Host, Hosted
 from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
 from agent_service.transports.subscribed import ReplaceableEngine
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agent_service.models import AgentStatus
+    from agent_service.server.home import Home
 
 _open: Final[list[LocalService]] = []
 
@@ -112,7 +114,7 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     'created'
     """
     made = settled(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
-    service = LocalService(made, engine=RE)
+    service = open_service(made, engine=RE)
     try:
         for name, thing in (agents or {}).items():
             service.host(name, thing, start=start, fresh=fresh, **fields)
@@ -120,6 +122,31 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
         service.close()
         raise
     return service
+
+
+def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
+    """Start a service of this process, or return the one of a headless process, which runs already.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    engine
+        A RunEngine to listen to.
+
+    Raises
+    ------
+    UsageError
+        The service cannot be started, or it is another than the one that runs headless in this process.
+    """
+    home = current()
+    if home is None:
+        return LocalService(config, engine=engine)
+    if home.local is None:
+        home.local = LocalService(config, engine=engine, home=home)
+    else:
+        home.open(config, engine=engine)
+    return home.local
 
 
 def settled(
@@ -152,7 +179,8 @@ def settled(
         told = base.service.model_fields_set
         defaults = {"port": 0, "state": None if "state" in told else _state()}
         base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
-        base = base.model_copy(update={"agents": [_careful(one) for one in base.agents]})
+        if current() is None:
+            base = base.model_copy(update={"agents": [_careful(one) for one in base.agents]})
     engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
     base = _with(base, "run_engine", engine)
     if RE is None:
@@ -174,6 +202,8 @@ class LocalService:
         The configuration.
     engine
         A RunEngine to listen to.
+    home
+        The home of a headless process: this is the service that runs there, and it ends with its process only.
 
     Attributes
     ----------
@@ -185,22 +215,28 @@ class LocalService:
         The state directory.
     config
         The configuration.
+    headless
+        Whether it is the service of a headless process, which notebooks and scripts do not close.
 
     Notes
     -----
     It ends with `close`, with the ``with`` block, or with the interpreter.
     """
 
-    def __init__(self, config: ServiceConfig, *, engine: Any = None) -> None:
-        self.config = config
-        self.state = config.service.state.absolute()
+    def __init__(self, config: ServiceConfig, *, engine: Any = None, home: Home | None = None) -> None:
+        self.headless = home is not None
+        self.config = config if home is None else home.open(config, engine=engine)
+        self.state = self.config.service.state.absolute()
         if any(one.state == self.state for one in live.services()):
             raise UsageError(
                 f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
                 "another folder as state"
             )
-        self._engine = None if engine is None else ReplaceableEngine(engine)
-        self._server = BackgroundServer(config, engine=self._engine).start()
+        if home is None:
+            self._engine = None if engine is None else ReplaceableEngine(engine)
+            self._server = BackgroundServer(config, engine=self._engine).start()
+        else:
+            self._engine, self._server = home.engine, home.server
         self.url = self._server.url
         self.client = Client(self.url, api_key=self._server.api_key)
         self._host = Host(self.client)
@@ -248,7 +284,12 @@ class LocalService:
         """
         own = _own_fields(thing)
         return self._host.host(
-            name, thing, start=start, fresh=fresh, fields={key: one for key, one in fields.items() if key not in own}
+            name,
+            thing,
+            start=start,
+            fresh=fresh,
+            stays=self.headless,
+            fields={key: one for key, one in fields.items() if key not in own},
         )
 
     def catalog(self, *, path: str | None = None, within_s: float = 60.0) -> Any:
@@ -276,8 +317,8 @@ class LocalService:
         return open_catalog(self.state, path=path)
 
     def close(self) -> None:
-        """Stop the service and wait for it; does nothing the second time."""
-        if self._closed:
+        """Stop the service and wait for it; does nothing the second time, nor in a headless process."""
+        if self._closed or self.headless:
             return
         self._closed = True
         _open.remove(self)
@@ -382,6 +423,8 @@ def _state() -> Path:
 
 def _session() -> str:
     """Return a name for the notebook or script that this process runs."""
+    if (home := current()) is not None:
+        return home.name
     main = sys.modules.get("__main__")
     # Jupyter's servers name the notebook in the environment, VS Code in the namespace
     named = os.environ.get("JPY_SESSION_NAME") or getattr(main, "__vsc_ipynb_file__", None)

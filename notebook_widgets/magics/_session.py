@@ -140,6 +140,8 @@ class Session:
     def _said(self, name: str, hosted: Hosted, line: Line) -> str:
         """Return the line that tells what became of an agent, and what it waits for."""
         service, count = self.require(), hosted.ingested
+        if hosted.stayed:
+            return _stayed(name, hosted)
         if not hosted.replaced:
             head = f"serving {name} at {service.url} ({self.variable}.client speaks to it)"
         elif "fresh" in line:
@@ -151,7 +153,7 @@ class Session:
         if moves and service.config.sink.kind == "claim":
             return f'{head}; nothing moves until RE(run_agent("{name}", devices=[{self._devices(hosted)}]))'
         call = f'{self.variable}.client.{command}("{name}")'
-        how = call if "no-panel" in line else f"you press {command.capitalize()}"
+        how = call if "no-panel" in line or service.headless else f"you press {command.capitalize()}"
         return f"{head}; {'nothing moves' if moves else 'it does not listen'} until {how}"
 
     def _devices(self, hosted: Hosted) -> str:
@@ -173,13 +175,13 @@ class Session:
         engine, running = self.names.run_engine(), self.service
         if engine is not None and given.get("startup") is not None:
             raise UsageError("--startup is for a service that moves the devices itself, and here RE does; leave it out")
-        from agent_service.server.serving import LocalService, settled  # noqa: PLC0415 - a second of imports
+        from agent_service.server.serving import open_service, settled  # noqa: PLC0415 - a second of imports
 
         path = Path(self.names.text(line.target)).expanduser() if line.target and is_file(line.target) else None
         if running is None:
             self._close_panels()
             config = settled(path, RE=engine, **given)
-            self._made = LocalService(config.model_copy(update={"agents": []}), engine=engine)
+            self._made = open_service(config.model_copy(update={"agents": []}), engine=engine)
             self._keep(self._made)
             return self._made, config.agents
         agents: list[AgentSpec] = []
@@ -226,7 +228,7 @@ class Session:
         """Close the panels and the service; return whether there was one."""
         self._close_panels()
         service, self._made = self.service, None
-        if service is None:
+        if service is None or service.headless:
             return False
         for name in VARIABLES:
             if self.names.names.get(name) is service:
@@ -247,6 +249,8 @@ class Session:
         from notebook_widgets import AgentPanel, ServicePanel  # noqa: PLC0415 - widgets are for those who look
 
         where = self.require() if service is None else service
+        if service is None and self.require().headless:
+            return  # nobody looks
         key = name if service is None else f"{service.url} {name}"
         self._close_panel(key)
         self._panels[key] = AgentPanel(where, name) if name else ServicePanel(where)
@@ -276,8 +280,20 @@ def _parts(config: ServiceConfig) -> tuple[Any, ...]:
     return config.service.state.absolute(), config.service.catalog, config.run_engine, config.source, config.sink
 
 
+def _stayed(name: str, hosted: Hosted) -> str:
+    """Return the line that tells of an agent that goes on in a headless process."""
+    said = f"{name} is there already, {hosted.status.state.value}, and goes on with what it knows"
+    if not hosted.differs:
+        return said
+    return (
+        f"{said}; its {' and '.join(hosted.differs)} is not as the notebook has it: PATCH it, or serve it with --fresh"
+    )
+
+
 def _refuse_other(service: LocalService, given: dict[str, Any]) -> None:
     """Raise when an option asks for another service than the one that runs."""
+    if service.headless:  # the command line said where it is, before any cell
+        return
     same = {
         "port": given.get("port") in (None, 0, urlsplit(service.url).port),
         "state": "state" not in given or given["state"].absolute() == service.state,
