@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import anywidget
-import httpx
 import traitlets
 
 from agent_service.errors import AgentFault, InvalidInput, ServiceError
 from agent_service.models import utcnow
+from agent_service.server import api_link
 from notebook_widgets.live import Address, LiveThread
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
     from concurrent.futures import Future
 
     from agent_service.client import AsyncClient
@@ -24,16 +23,18 @@ if TYPE_CHECKING:
 
     Handler = Callable[..., Awaitable[str | None]]
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 
 
 def page(modules: Iterable[str]) -> str:
     """Return modules of static/ as one: a notebook loads a widget's module from memory, where it can import no other.
 
-    Each name is declared once in all of static/, so that taking the import lines out is all there is to it.
+    Each name is declared once in all of static/, so that taking the import lines out is all there is to it. What finds
+    the API page is the service's own, for its rich display needs it too.
     """
-    return "\n".join(_IMPORT.sub("", _static(f"{name}.js")) for name in modules)
+    return "\n".join(
+        _IMPORT.sub("", text) for text in (api_link.javascript(), *(_static(f"{name}.js") for name in modules))
+    )
 
 
 def _static(name: str) -> str:
@@ -70,7 +71,7 @@ class Panel(anywidget.AnyWidget):
             "stop-everything": self._stop_everything,
             "resume-queue": self._resume_queue,
         }
-        self.link = {"state": "connecting", "message": "", **_links(address.url)}
+        self.link = {"state": "connecting", "message": "", "url": address.url}
         self._changed = False
         self._subscription = LiveThread.subscribe(address, self)
         cast("Any", self).on_msg(self._on_message)
@@ -160,12 +161,3 @@ class Panel(anywidget.AnyWidget):
 def _notice(kind: str, text: str, *, traceback: str | None = None) -> dict[str, Any]:
     one_line = " ".join(text.split())
     return {"kind": kind, "text": one_line, "traceback": traceback, "at": utcnow().timestamp()}
-
-
-def _links(url: str) -> Mapping[str, Any]:
-    """Where a browser finds the API page: beside the service, or through the notebook server when that is elsewhere."""
-    where = httpx.URL(url)
-    local = where.host in _LOOPBACK
-    proxied = local and importlib.util.find_spec("jupyter_server_proxy") is not None
-    port = where.port or (443 if where.scheme == "https" else 80)
-    return {"url": url, "local": local, "proxied": f"proxy/{port}/docs" if proxied else None}

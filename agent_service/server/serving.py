@@ -21,6 +21,7 @@ from agent_service.client import Client
 from agent_service.config import RunEngineSection, ServiceConfig, ServiceSection, SinkSection, SourceSection, load
 from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.models import AgentSpec
+from agent_service.server import api_link
 from agent_service.server.archived import wait_until_archived
 from agent_service.server.background import BackgroundServer
 from agent_service.server.home import current
@@ -369,8 +370,8 @@ class LocalService:
         head = "<tr><th>agent</th><th>state</th><th>runs</th><th></th></tr>"
         table = f"<table>{head}{rows}</table>" if rows else "<div>no agents yet</div>"
         return (
-            f'<div><b>Agent service</b> at <code>{self.url}</code> (<a href="{self.url}/docs" target="_blank" '
-            f'rel="noopener">API page</a>), state in <code>{html.escape(str(self.state))}</code></div>{table}'
+            f"<div><b>Agent service</b> at <code>{self.url}</code>, state in "
+            f"<code>{html.escape(str(self.state))}</code> {api_link.anchor(self.url)}</div>{table}"
         )
 
 

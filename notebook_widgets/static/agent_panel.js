@@ -30,7 +30,7 @@ function header(model, panel, stop) {
   const busy = h("span", {});
   const reason = h("span", {});
   const commands = COMMANDS.map((label) => [label.toLowerCase(), button(label, () => model.send({ action: label.toLowerCase() }))]);
-  panel.on(["agent", "link"], () => {
+  panel.on(["agent", "link", "service"], () => {
     const agent = model.get("agent");
     say(name, agent.name ?? "");
     state.replaceChildren(badge(agent.state ?? "unknown"));
@@ -83,7 +83,7 @@ function bestLine(model, panel) {
   const what = h("b", {});
   const where = h("span", { class: "as-muted" });
   const go = button("Go to best", () => model.send({ action: "go-to-best" }));
-  panel.on(["best", "agent", "link"], () => {
+  panel.on(["best", "agent", "link", "service"], () => {
     const best = model.get("best");
     say(what, best ? Object.entries(best.outcome).map(([name, value]) => `${name} ${number(value)}`).join(", ") : "nothing yet");
     say(where, best ? `at ${pointText(best.point)}` : "");

@@ -128,7 +128,7 @@ export function reports(model, panel) {
   const ask = button("Ask for a report", () => model.send({ action: "report" }));
   const nothing = h("p", { class: "as-quiet" }, "No report yet.");
   let shown = null;
-  panel.on(["agent"], () => allow(ask, model, "report"));
+  panel.on(["agent", "link"], () => allow(ask, model, "report"));
   panel.on(["reports"], () => {
     const items = model.get("reports");
     nothing.hidden = Boolean(items.length);
@@ -172,7 +172,7 @@ export function byHand(model, panel) {
   const row = h("div", { class: "as-row" });
   let inputs = [];
   let names = "";
-  panel.on(["agent"], () => {
+  panel.on(["agent", "link"], () => {
     const agent = model.get("agent");
     allow(suggest, model, "suggest");
     allow(ingest, model, "ingest");
@@ -190,9 +190,10 @@ export function byHand(model, panel) {
 /** Enable a button by what is legal now, and say why when it is not. */
 export function allow(one, model, command) {
   const agent = model.get("agent");
-  const legal = (agent.legal ?? []).includes(command) && model.get("link").state === "live";
+  const held = model.get("service").queue?.state === "held" && ["start", "resume", "restart", "go-to-best"].includes(command);
+  const legal = (agent.legal ?? []).includes(command) && !held && model.get("link").state === "live";
   one.disabled = !legal;
-  one.title = legal ? "" : `Not while the agent is ${agent.state ?? "unknown"}`;
+  one.title = legal ? "" : held ? "Not before somebody resumes the queue" : `Not while the agent is ${agent.state ?? "unknown"}`;
 }
 
 function text(value, inner = false) {

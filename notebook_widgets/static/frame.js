@@ -1,5 +1,6 @@
 // What all panels have: a line for what went wrong, Stop everything, and a foot with the connection.
 
+import { apiPage } from "./api_link.js";
 import { button, h, say, tick, watch } from "./dom.js";
 
 const DONE_STAYS_MS = 6000;
@@ -69,31 +70,23 @@ export function notices(model, panel) {
 export function foot(model, panel) {
   const state = h("span", { class: "as-link" });
   const where = h("span", {});
-  const page = h("a", { target: "_blank", rel: "noopener" }, "API page");
+  const page = h("a", { target: "_blank", rel: "noopener", hidden: true }, "API page");
   const lag = h("span", { class: "as-right" });
-  panel.on(["link"], () => {
+  let looked = null;
+  panel.on(["link"], async () => {
     const link = model.get("link");
     state.replaceChildren(badge(link.state));
-    say(where, link.url ?? "");
-    const href = apiPage(link);
-    page.hidden = !href;
-    if (href) page.href = href;
+    say(where, link.url);
+    if (link.state !== "live") looked = null;
+    else if (!looked) {
+      looked = apiPage(link.url);
+      const href = await looked;
+      page.hidden = !href;
+      if (href) page.href = href;
+    }
   });
   panel.on(["service"], () => say(lag, lagText(model.get("service").archive)));
   return h("footer", { class: "as-foot" }, state, where, page, lag);
-}
-
-// A service on the notebook server's own loopback is reached through its proxy when the browser is elsewhere.
-function apiPage(link) {
-  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-  if (!link.local || here) return `${link.url}/docs`;
-  return link.proxied ? `${location.origin}${baseUrl()}${link.proxied}` : null;
-}
-
-function baseUrl() {
-  const told = document.getElementById("jupyter-config-data")?.textContent;
-  const found = (told ? JSON.parse(told).baseUrl : document.body.dataset.baseUrl) ?? "/";
-  return found.endsWith("/") ? found : `${found}/`;
 }
 
 function lagText(archive) {

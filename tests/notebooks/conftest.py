@@ -4,11 +4,12 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def jupyter(tmp_path_factory):
-    """A Jupyter server; it shows a notebook in JupyterLab, Notebook 7 and Voila."""
+def jupyter(request, tmp_path_factory):
+    """A Jupyter server; it shows a notebook in JupyterLab, Notebook 7 and Voila. A module may have a ``BASE_URL``."""
     import lab
 
-    with lab.jupyter(tmp_path_factory.mktemp("jupyter")) as server:
+    base_url = getattr(request.module, "BASE_URL", "/")
+    with lab.jupyter(tmp_path_factory.mktemp("jupyter"), base_url) as server:
         yield server
 
 

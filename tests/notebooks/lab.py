@@ -19,6 +19,9 @@ nbformat = wanted.module("nbformat")
 wanted.module("jupyterlab")
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+ELSEWHERE = "jupyter.test"
+"""A name of this machine by which a browser does not know that it is this machine."""
+
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +30,7 @@ QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]
 STARTS_WITHIN_S = 60
 SHOWS_WITHIN_MS = 60_000
@@ -51,6 +55,10 @@ class Jupyter:
     def __init__(self, url, root):
         self.url = url
         self.root = root
+
+    def elsewhere(self):
+        """Return the same server by a name that does not tell a browser that it is this machine."""
+        return Jupyter(self.url.replace("127.0.0.1", ELSEWHERE), self.root)
 
     def write(self, name, *cells, kernel="python3"):
         """Write a notebook of code cells into the served directory."""
@@ -88,6 +96,11 @@ class Page:
         """Give a command of JupyterLab or Notebook 7, without waiting for its end."""
         self.page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
 
+    def run_cell(self, index):
+        """Start one cell, counted from 0, and return at once."""
+        self.page.evaluate("i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i }", index)
+        self.command("notebook:run-cell")
+
     def kernel_status(self):
         """Return the kernel's state as the front end knows it."""
         return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
@@ -101,15 +114,15 @@ class Page:
 
 
 @contextlib.contextmanager
-def jupyter(directory):
-    """Run a Jupyter server on loopback, all its files in ``directory``.
+def jupyter(directory, base_url="/"):
+    """Run a Jupyter server on loopback, all its files in ``directory``, below the path that a hub would give it.
 
     Besides the installed ipykernel, the others of `kernels.VERSIONS` that there are have a kernelspec of their own,
     named ``ipykernel-VERSION``.
     """
     root = directory / "root"
     root.mkdir()
-    _write_settings(directory)
+    _write_settings(directory, base_url)
     env = {
         **os.environ,
         "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -121,7 +134,7 @@ def jupyter(directory):
         "IPYTHONDIR": str(directory / "ipython"),
     }
     port = _free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}{base_url.rstrip('/')}"
     with (directory / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"],
@@ -154,10 +167,15 @@ def chromium():
 
 
 @contextlib.contextmanager
-def opened(browser, server, name, front_end="lab", **context):
-    """Open a notebook in a browser context of its own: ``lab``, ``notebook`` or ``voila``."""
-    with contextlib.closing(browser.new_context(viewport={"width": 1280, "height": 900}, **context)) as own:
+def opened(browser, server, name, front_end="lab", missing=None, **context):
+    """Open a notebook in a browser context of its own: ``lab``, ``notebook`` or ``voila``.
+
+    The server answers 404 to what matches ``missing``.
+    """
+    with contextlib.closing(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})) as own:
         page = own.new_page()
+        if missing is not None:
+            page.route(missing, lambda route: route.fulfill(status=404))
         page.goto(server.url + PAGES[front_end].format(name))
         if front_end != "voila":
             page.wait_for_function(_READY, timeout=SHOWS_WITHIN_MS)
@@ -170,18 +188,23 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _write_settings(directory):
+def _write_settings(directory, base_url):
     config = {
         "ServerApp": {
             "ip": "127.0.0.1",
             "port_retries": 0,
             "root_dir": str(directory / "root"),
+            "base_url": base_url,
+            "allow_remote_access": True,  # also by another name than localhost
             "disable_check_xsrf": True,
         },
         "IdentityProvider": {"token": ""},
         "LabApp": {"expose_app_in_browser": True, "news_url": None, "extension_manager": "readonly"},
         "JupyterNotebookApp": {"expose_app_in_browser": True},
     }
+    no_news = directory / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    no_news.parent.mkdir(parents=True)
+    no_news.write_text('{"fetchNews": "false"}')
     (directory / "config").mkdir()
     (directory / "config" / "jupyter_server_config.json").write_text(json.dumps(config))
     for version in (None, *kernels.VERSIONS):

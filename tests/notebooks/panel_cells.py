@@ -1,0 +1,90 @@
+"""What the notebooks of the panel tests hold, and what a person would look at: the screen of a panel."""
+
+import json
+import pathlib
+
+import wanted
+
+from agent_service.client import Client
+
+CELLS = (pathlib.Path(__file__).parent / "busy_cells.py").read_text()
+WALKER = """
+import json
+import agent_service
+from agent_service import Client
+from notebook_widgets import AgentPanel, ServicePanel
+
+def walker(**changes):
+    told = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
+    return {**told, "guardrails": {"bounds": {"x": [-5, 50]}}, **changes}
+
+asks = walker(config={"step": 1.0}, loop={"approval": "required", "n_points": 2})
+service = agent_service.serve({"asked": asks}, startup="rig", catalog="none", state=HERE / "state")
+address = {"url": service.url, "api_key": (HERE / "state" / "api_key").read_text().strip()}
+(HERE / "address.tmp").write_text(json.dumps(address))
+(HERE / "address.tmp").replace(HERE / "address.json")
+service
+"""
+
+
+class Notebook:
+    """A notebook in a directory of its own, whose cells know that as ``HERE`` and write lines into a file."""
+
+    def __init__(self, jupyter, name, *cells):
+        self.directory = jupyter.root / name
+        self.name = f"{name}/{name}.ipynb"
+        self.log, self.go = self.directory / "log.txt", self.directory / "go"
+        here = f"import pathlib, time\nHERE = pathlib.Path({str(self.directory)!r})\n"
+        files = "LOG, GO = HERE / 'log.txt', HERE / 'go'\n"
+        jupyter.write(self.name, here + files + CELLS, "%load_ext agent_service", *cells)
+        self.log.write_text("")
+
+    def lines(self):
+        """Return what its cells wrote."""
+        return self.log.read_text().split()
+
+    def client(self):
+        """Return a client of the service that it serves, None as long as there is none."""
+        address = self.directory / "address.json"
+        return Client(**json.loads(address.read_text())) if address.exists() else None
+
+
+class Screen:
+    """A panel as it is on the screen."""
+
+    def __init__(self, page, title):
+        self.page = page
+        heads = page.page.locator("h3", has_text=title)
+        self.root = page.page.locator("section.as-panel", has=heads)
+        self._expect = wanted.module("playwright.sync_api").expect
+
+    def button(self, name):
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def press(self, name):
+        self.button(name).click()
+
+    def tab(self, name):
+        self.root.get_by_role("tab", name=name).click()
+
+    def pane(self, name):
+        return self.root.get_by_role("tabpanel", name=name)
+
+    def field(self, label):
+        return self.root.get_by_label(label, exact=True)
+
+    def rows(self):
+        return self.pane("Inbox").locator("tbody tr")
+
+    def state(self, state):
+        """Wait until the badge in the head says so."""
+        self._expect(self.root.locator(".as-title .as-badge")).to_have_text(state, timeout=20_000)
+
+    def says(self, text, where=None):
+        """Wait until the panel, or a part of it, holds this text."""
+        self._expect(self.root if where is None else where).to_contain_text(text, timeout=20_000)
+
+    def enabled(self):
+        """Return the names of the commands that can be pressed."""
+        names = ("Start", "Pause", "Resume", "Stop", "Restart", "Stop everything", "Go to best")
+        return [name for name in names if self.button(name).is_enabled()]
