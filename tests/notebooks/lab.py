@@ -115,7 +115,7 @@ class Page:
 
 @contextlib.contextmanager
 def jupyter(directory, base_url="/"):
-    """Run a Jupyter server on loopback, all its files in ``directory``, below the path that a hub would give it.
+    """Run a Jupyter server on loopback, all its files in ``directory``; with a ``base_url`` as a hub would run it.
 
     Besides the installed ipykernel, the others of `kernels.VERSIONS` that there are have a kernelspec of their own,
     named ``ipykernel-VERSION``.
@@ -133,6 +133,8 @@ def jupyter(directory, base_url="/"):
         "JUPYTERLAB_WORKSPACES_DIR": str(directory / "workspaces"),
         "IPYTHONDIR": str(directory / "ipython"),
     }
+    if base_url != "/":
+        env["JUPYTERHUB_SERVICE_PREFIX"] = base_url
     port = _free_port()
     url = f"http://127.0.0.1:{port}{base_url.rstrip('/')}"
     with (directory / "server.log").open("wb") as log:
