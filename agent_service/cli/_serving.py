@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,22 @@ if TYPE_CHECKING:
     from agent_service.server.service import Service
 
 
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The lowest level of log lines."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def serve(
     targets: Annotated[
         list[str] | None,
@@ -38,15 +54,19 @@ def serve(
     reload: Annotated[
         bool, typer.Option("--reload", help="For development: start anew when a file beside the targets changes.")
     ] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="json: one object a line, for a log collector.")] = (
+        LogFormat.TEXT
+    ),
+    log_level: Annotated[LogLevel, typer.Option(help="info: a line for each request, too.")] = LogLevel.WARNING,
 ) -> None:
     """Serve agents until Ctrl-C or SIGTERM."""
     if reload:
         _serve_again_and_again(targets or [])
         return
+    from agent_service.server import logs
+
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_without_aborts)
+    logs.configure(format=log_format.value, level=log_level.value)
     if targets and [one for one in targets if not one.endswith(".toml")]:
         _serve_headless(targets, flags)
     elif targets and len(targets) > 1:
@@ -128,12 +148,6 @@ def _speak_when_stopped() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, speak)
         signal.siginterrupt(number, False)
-
-
-def _without_aborts(record: logging.LogRecord) -> bool:
-    """Leave out Bluesky's traceback of a run that a person or the end of the service aborted: it is no error."""
-    kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or kind.__name__ not in ("RequestAbort", "RequestStop")
 
 
 def _introduce(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -20,6 +20,7 @@ from agent_service.journal import SqlJournal
 from agent_service.server import gate, problems
 from agent_service.server.claims import ClaimDesk
 from agent_service.server.hosts import Hosts
+from agent_service.server.metrics import TimedExecutor
 from agent_service.server.routes import agents, api_page, brain, claims, documents, events, health, queue, suggestions
 from agent_service.server.routes import service as service_routes
 from agent_service.server.service import Service
@@ -34,7 +35,7 @@ from agent_service.transports.subscribed import NoEmitter, SubscribedEngine
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from agent_service.protocols import PlanOrder
+    from agent_service.protocols import Executor, PlanOrder
 
 DESCRIPTION = """Agents that steer adaptive experiments on Bluesky: they *suggest* points, *ingest* outcomes, and
 *report* what they think. Every route but `/healthz` and `/readyz` asks for a key, `Authorization: Apikey KEY`,
@@ -129,7 +130,7 @@ async def _compose(config: ServiceConfig, engine: Any) -> Service:
     service.supervisor = Supervisor(
         journal=journal,
         sink=sink,
-        executor=ThreadExecutor(),
+        executor=cast("Executor", TimedExecutor(ThreadExecutor(), service.metrics.called)),
         archived=service.archive.wait_for,
         documents=service.past_run,
     )

@@ -77,9 +77,19 @@ class Needs(SecurityBase):
         refuse_without(key, self.scope)
 
 
+class NeedsForMetrics(Needs):
+    """A dependency that asks for ``read``, unless the configuration opens the metrics to everybody."""
+
+    async def __call__(self, request: Request) -> None:
+        """Let the request through."""
+        if request.app.state.service.config.security.metrics != "open":
+            await super().__call__(request)
+
+
 READ: Final[Any] = Security(Needs(Scope.READ), scopes=[str(Scope.READ)])
 CONTROL: Final[Any] = Security(Needs(Scope.CONTROL), scopes=[str(Scope.CONTROL)])
 APPROVE: Final[Any] = Security(Needs(Scope.APPROVE), scopes=[str(Scope.APPROVE)])
+METRICS: Final[Any] = Security(NeedsForMetrics(Scope.READ), scopes=[str(Scope.READ)])
 
 
 async def _key(request: Request) -> Key:

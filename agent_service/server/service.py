@@ -15,6 +15,7 @@ from agent_service.models import EventKind, Readiness, ReadyPart, ServiceStatus,
 from agent_service.notices import listening_to_logs
 from agent_service.runs import Run
 from agent_service.server.auth import refuse_modules
+from agent_service.server.metrics import Metrics
 from agent_service.server.sse import StreamSlots
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Service:
         self.key_is_new = False
         self.keyring: Keyring
         self.streams = StreamSlots()
+        self.metrics = Metrics(self)
         self._spool = spool
         self._ready = False
         self._spool_fault: str | None = None
@@ -130,11 +132,13 @@ class Service:
                 )
         await self.supervisor.recover(kept)
         self._forgetting = asyncio.create_task(self._forget_kept_runs(), name="forget-runs")
+        self.metrics.start()
         self._ready = True
 
     async def stop(self) -> None:
         """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock."""
         self.stopping.set()
+        self.metrics.stop()
         self._ready = False
         if self._forgetting is not None:
             self._forgetting.cancel()

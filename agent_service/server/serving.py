@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from agent_service import live
 from agent_service.catalog import open_catalog
 from agent_service.client import Client
-from agent_service.config import RunEngineSection, ServiceConfig, ServiceSection, SinkSection, SourceSection, load
+from agent_service.config import (
+    RunEngineSection,
+    SecuritySection,
+    ServiceConfig,
+    ServiceSection,
+    SinkSection,
+    SourceSection,
+    load,
+)
 from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.models import AgentSpec
 from agent_service.server import api_link
@@ -184,6 +192,9 @@ def settled(
             base = base.model_copy(update={"agents": [_careful(one) for one in base.agents]})
     engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
     base = _with(base, "run_engine", engine)
+    if "JUPYTERHUB_SERVICE_PREFIX" in os.environ and "allowed_hosts" not in base.security.model_fields_set:
+        # only the hub's proxy reaches the loopback of a hub's machine, and under names that nobody here knows
+        base = _with(base, "security", {"allowed_hosts": ["*"]})
     if RE is None:
         return base
     return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
@@ -404,7 +415,7 @@ def _own_fields(thing: object) -> set[str]:
 def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> ServiceConfig:
     if not given:
         return config
-    model = {"service": ServiceSection, "run_engine": RunEngineSection}[section]
+    model = {"service": ServiceSection, "run_engine": RunEngineSection, "security": SecuritySection}[section]
     changed = {**getattr(config, section).model_dump(exclude_unset=True), **given}
     return config.model_copy(update={section: model.model_validate(changed)})
 

@@ -32,6 +32,11 @@ class StreamSlots:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return self._open.total()
+
     @contextlib.contextmanager
     def one(self, key: Key) -> Generator[None]:
         """Hold a place for a stream.
@@ -41,9 +46,9 @@ class StreamSlots:
         TooMany
             There is none left.
         """
-        if self._open[key.name] >= MAX_STREAMS_OF_KEY or self._open.total() >= MAX_STREAMS:
+        if self._open[key.name] >= MAX_STREAMS_OF_KEY or self.open >= MAX_STREAMS:
             raise TooMany(
-                f"{self._open[key.name]} event streams of the key {key.name!r} are open, and {self._open.total()} of "
+                f"{self._open[key.name]} event streams of the key {key.name!r} are open, and {self.open} of "
                 f"all; {MAX_STREAMS_OF_KEY} of a key and {MAX_STREAMS} of all may be: close some, or share one"
             )
         self._open[key.name] += 1

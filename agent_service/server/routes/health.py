@@ -1,10 +1,13 @@
-"""Health, for everybody: is it alive, does it take work."""
+"""Health, for everybody: is it alive, does it take work. And metrics, for those who may read."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent_service.models import Readiness
+from agent_service.server.auth import METRICS
 from agent_service.server.door import ALIVE
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
@@ -22,3 +25,14 @@ async def readyz(service: ServiceDep) -> Response:
     """Say whether the service takes work, part by part, and if not, why."""
     found = service.readiness()
     return as_json(found.model_dump_json().encode(), status=200 if found.ready else 503)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "Successful Response", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    dependencies=[METRICS],
+)
+async def metrics(service: ServiceDep) -> Response:
+    """Return what Prometheus collects: agents, suggestions, calls, the queue, the outbox, and the event loop's lag."""
+    return Response(service.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
