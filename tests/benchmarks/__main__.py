@@ -1,4 +1,4 @@
-"""Print all ratios; ``python -m tests.benchmarks [status_reads closed_loop start_up]``."""
+"""Print all ratios, or some: ``python -m tests.benchmarks closed_loop reads``."""
 
 import importlib
 import platform
@@ -6,10 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+ALL = ["reads", "latency", "calls", "closed_loop", "events", "many_agents", "recovery", "start_up"]
+
 
 def main():
     """Measure what was asked for, or everything."""
-    names = sys.argv[1:] or ["status_reads", "closed_loop", "start_up"]
+    names = sys.argv[1:] or ALL
     print(
         f"Python {platform.python_version()}, {platform.machine()}, {len(__import__('os').sched_getaffinity(0))} cores"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 app = FastAPI()
 _answer = json.loads(os.environ.get("BARE_ANSWER", "{}"))
@@ -19,6 +20,16 @@ async def healthz():
 
 @app.get("/status")
 async def status():
+    return _answer
+
+
+class Body(BaseModel):
+    n_points: int = 1
+    points: list[dict[str, float]] = []
+
+
+@app.post("/call")
+async def call(body: Body):
     return _answer
 
 

@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
+
 ROOT = Path(__file__).resolve().parents[2]
-ENV = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "support")}
+ENV = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "support"), str(ROOT)])}
 
 
 @contextlib.contextmanager
@@ -72,26 +74,63 @@ def service(folder, *, catalog="none", startup="rig"):
         yield port, (folder / "service.state" / "api_key").read_text().strip(), child
 
 
-async def requests_per_second(port, path, *, headers=(), seconds=3.0, connections=8):
-    """Return requests/s of keep-alive GETs on several connections; every answer must be a 200."""
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode()
-    counts = [0] * connections
-    end = time.perf_counter() + seconds
+def client(port, key):
+    """Return a blocking client of a service."""
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Apikey {key}"}, timeout=120
+    )
 
-    async def one(n):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
+
+class Requests:
+    """The same request again and again over kept connections, at the least cost to the machine that is measured."""
+
+    def __init__(self, port, path, *, headers=(), method="GET", body=b""):
+        self._port = port
+        told = [("Host", "localhost"), ("Content-Length", len(body)), ("Content-Type", "application/json"), *headers]
+        head = "".join(f"{name}: {value}\r\n" for name, value in told)
+        self._bytes = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+    async def _ask(self, reader, writer):
+        writer.write(self._bytes)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")), answer
+        at = answer.lower().index(b"content-length:") + 15
+        await reader.readexactly(int(answer[at : answer.index(b"\r\n", at)]))
+
+    async def per_second(self, *, seconds=2.0, connections=8):
+        """Return how many are answered in a second, by as many connections as wait for an answer each."""
+        counts, end = [0] * connections, time.perf_counter() + seconds
+
+        async def one(n):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             while time.perf_counter() < end:
-                writer.write(request)
-                answer = await reader.readuntil(b"\r\n\r\n")
-                assert answer.startswith(b"HTTP/1.1 200"), answer
-                at = answer.lower().index(b"content-length:") + 15
-                await reader.readexactly(int(answer[at : answer.index(b"\r\n", at)]))
+                await self._ask(reader, writer)
                 counts[n] += 1
-        finally:
             writer.close()
 
-    began = time.perf_counter()
-    await asyncio.gather(*(one(n) for n in range(connections)))
-    return sum(counts) / (time.perf_counter() - began)
+        began = time.perf_counter()
+        await asyncio.gather(*(one(n) for n in range(connections)))
+        return sum(counts) / (time.perf_counter() - began)
+
+    async def latencies(self, *, rate=100, seconds=5.0, connections=16):
+        """Return each answer's delay in s, from when its request was due: a request that had to wait counts too."""
+        idle = [await asyncio.open_connection("127.0.0.1", self._port) for _ in range(connections)]
+        free, found, began = asyncio.Queue(), [], time.perf_counter()
+        for one in idle:
+            free.put_nowait(one)
+
+        async def ask(due):
+            connection = await free.get()
+            await self._ask(*connection)
+            found.append(time.perf_counter() - due)
+            free.put_nowait(connection)
+
+        tasks = []
+        for n in range(int(rate * seconds)):
+            due = began + n / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(asyncio.ensure_future(ask(due)))
+        await asyncio.gather(*tasks)
+        for _, writer in idle:
+            writer.close()
+        return sorted(found)

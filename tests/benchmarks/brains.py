@@ -1,0 +1,22 @@
+"""Brains for the benchmarks."""
+
+import time
+
+
+class Spinner:
+    """Burns a core for ``seconds`` in each suggest."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def suggest(self, num_points=None):
+        end = time.perf_counter() + self._seconds
+        while time.perf_counter() < end:
+            sum(range(1000))
+        return [{"x": 0.0, "y": 0.0}] * (num_points or 1)
+
+    def ingest(self, points):
+        pass
+
+    def get_best_points(self):
+        return []
