@@ -64,6 +64,7 @@ class HostedAgent:
         self._states = asyncio.Lock()
         self._fates = asyncio.Lock()
         self._status: bytes | None = None
+        self._variable_bytes: dict[str, bytes] = {}
         self._changed: asyncio.Future[None] | None = None
 
     # what it is ---------------------------------------------------------------------------------------------------
@@ -97,6 +98,12 @@ class HostedAgent:
         if self._status is None:
             self._status = self.status().model_dump_json().encode()
         return self._status
+
+    def variable_json(self, name: str) -> bytes:
+        """Return a variable as JSON bytes, kept until the brain's next call ends; `KeyError` if there is none."""
+        if name not in self._variable_bytes:
+            self._variable_bytes[name] = self.variables[name].model_dump_json().encode()
+        return self._variable_bytes[name]
 
     def touched(self) -> None:
         """Something changed: the status is made anew, and the agent's loop looks again."""
@@ -393,6 +400,7 @@ class HostedAgent:
     def _remember(self, view: View) -> None:
         self.stop_reason = view.stop
         self.variables = {one.name: one for one in view.variables}
+        self._variable_bytes.clear()
         self.touched()
 
 

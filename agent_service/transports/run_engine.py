@@ -164,6 +164,7 @@ class RunEngineSink:
         self._namespace = namespace
         self._md = dict(md)
         self._jobs: set[Job] = set()
+        self._telling = False
         driver.scan_id = int(self._md.pop("scan_id", 0))
 
     @property
@@ -174,7 +175,18 @@ class RunEngineSink:
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin; returns at once, the RunEngine is made meanwhile. ``on_change`` is called on this event loop."""
         loop = asyncio.get_running_loop()
-        self._driver.start(lambda: _call_on(loop, on_change))
+
+        def tell() -> None:
+            # a plan changes the status half a dozen times; one wake-up of the loop may tell of several
+            if not self._telling:
+                self._telling = True
+                _call_on(loop, told)
+
+        def told() -> None:
+            self._telling = False
+            on_change()
+
+        self._driver.start(tell)
 
     async def stop(self, timeout_s: float) -> None:
         """End: a plan under way is aborted so that its stop document is written, and its thread ends.

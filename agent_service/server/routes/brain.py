@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from agent_service import points
 from agent_service.errors import NotFound
@@ -25,7 +25,7 @@ from agent_service.models import (
 )
 from agent_service.server.auth import CONTROL, READ
 from agent_service.server.pages import Cursor, Limit, page, position
-from agent_service.server.routes import ServiceDep
+from agent_service.server.routes import ServiceDep, as_json, ready_made
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])
 
@@ -98,14 +98,14 @@ async def variables(service: ServiceDep, name: str) -> VariableList:
     return VariableList(items=list(service.supervisor.agent(name).variables.values()))
 
 
-@router.get("/variables/{variable}", dependencies=[READ])
-async def variable(service: ServiceDep, name: str, variable: str) -> Variable:
+@router.get("/variables/{variable}", dependencies=[READ], responses=ready_made(Variable))
+async def variable(service: ServiceDep, name: str, variable: str) -> Response:
     """Return one variable, as of the brain's last finished call."""
     agent = service.supervisor.agent(name)
     if variable not in agent.variables:
         known = ", ".join(agent.variables) or "none: is it started?"
         raise NotFound(f"agent {name!r} has no variable {variable!r}; it has {known}")
-    return agent.variables[variable]
+    return as_json(agent.variable_json(variable))
 
 
 @router.put("/variables/{variable}", dependencies=[CONTROL])
