@@ -183,27 +183,29 @@ class AgentLife:
         elif self.agent.record.held:
             await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
 
-    async def recover(self, runs: Mapping[str, Run]) -> None:
+    async def recover(self, runs: Mapping[str, Run], *, paused: bool = False) -> None:
         """Come back after the service ended, if the agent was alive then.
 
         Parameters
         ----------
         runs
             Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
+        paused
+            Whether it comes back paused in any case.
         """
         agent = self.agent
         retry = self.state in ALIVE and agent.spec.recover == "resume"
         await recovery.reconcile(agent, runs, retry=retry)
         was, was_held = self.state, agent.record.held
         if was in ALIVE:
-            await agent.become(_A.STOPPING, "the service was restarted", was=was)
+            await agent.become(_A.STOPPING, "the service was restarted", was=_A.PAUSED if paused else was)
         if self.state is _A.STOPPING:
             await agent.become(_A.STOPPED, agent.record.reason)
         if was not in ALIVE:
             return
         await agent.become(_A.STARTING, "recovering after a restart of the service")
         by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
-        if by_hold or was is _A.PAUSED or agent.spec.recover == "paused":
+        if by_hold or was is _A.PAUSED or agent.spec.recover == "paused" or paused:
             self._spawn(_A.PAUSED, "recovered after a restart of the service; resume it to go on", held=by_hold)
         else:
             self._spawn(_A.RUNNING)

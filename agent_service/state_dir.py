@@ -114,6 +114,11 @@ class StateDir:
         """URL of the service that runs on this directory, for the command line on the same machine."""
         return self.path / "service.json"
 
+    @property
+    def arrival(self) -> Path:
+        """Mark of a state that was exported from another service: its agents come back paused, once."""
+        return self.path / "arrived"
+
     def lock(self) -> None:
         """Take the directory for this process; a kill -9 releases it.
 

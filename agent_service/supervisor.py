@@ -293,16 +293,18 @@ class Supervisor:
         records = [life.agent.record for life in self.lives.values()]
         return {one.id: one.run_uid for record in records for one in record.open_in(*under_way)}
 
-    async def recover(self, runs: Mapping[str, Run]) -> None:
+    async def recover(self, runs: Mapping[str, Run], *, paused: bool = False) -> None:
         """Bring the agents back that were alive when the service ended; call it once, after the fold.
 
         Parameters
         ----------
         runs
             Complete runs of `undecided` suggestions, as far as they were kept.
+        paused
+            Whether they all come back paused, whatever they say themselves.
         """
         for life in list(self.lives.values()):
-            await life.recover(runs)
+            await life.recover(runs, paused=paused)
 
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""

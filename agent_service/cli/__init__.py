@@ -1,4 +1,4 @@
-"""The command line: ``agent-service demo | serve | check | schema | status | keys | catalog``.
+"""The command line: ``agent-service demo | serve | check | schema | export | status | keys | catalog``.
 
 What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
 stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from agent_service.cli._export import export
 from agent_service.cli._keys import keys
 from agent_service.cli._options import StateOption
 from agent_service.cli._serving import serve
@@ -110,6 +111,7 @@ def schema() -> None:
     print(json.dumps(ServiceConfig.file_schema(), indent=2))
 
 
+app.command("export")(export)
 app.command()(status)
 app.add_typer(keys)
 

@@ -18,6 +18,7 @@ class Command:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.command = COMMAND
         self._mark = f"AGENT_SERVICE_TEST_MARK={uuid.uuid4()}"
         name, value = self._mark.split("=")
         # the archive takes seconds to start; what is tested here does not need it
@@ -41,7 +42,7 @@ class Command:
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command, ended with the test."""
         process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*self.command, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -59,6 +60,16 @@ class Command:
         found = re.fullmatch(r"Serving at (http://127\.0\.0\.1:\d+)\n", line)
         assert found, (line, process.stderr.read())
         return process, found[1]
+
+    def serve(self, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+        """Start serving on a free port and return the process when it says so, with what was printed before."""
+        process = self.popen("serve", "--port", "0", *arguments)
+        said: list[str] = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("Serving at "):
+                return process, "".join(said)
+        raise AssertionError("".join(said) + process.stderr.read())
 
     def stop(self, process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
         process.send_signal(number)

@@ -8,21 +8,11 @@ import signal
 import httpx
 import pytest
 from commands import Command
+from prototype import SERVE, WALK, notebook
 from services import wait_until
 
 from agent_service.client import Client
 
-WALK = """
-class Walk:
-    def __init__(self):
-        self.n = 0
-    def suggest(self, num_points=None):
-        self.n += 1
-        return [{"mirror_x": (self.n % 40) * 0.1}]
-    def ingest(self, points):
-        pass
-"""
-SERVE = "%agent_serve Walk --name walk --actuators mirror_x --outcome flux --max-runs 500"
 SCRIPT = f"""
 import agent_service
 {WALK}
@@ -38,28 +28,6 @@ def command(tmp_path):
     made.close()
 
 
-def notebook(path, *cells):
-    """Write a notebook of code cells; a cell that is a pair has tags."""
-    pairs = [one if isinstance(one, tuple) else (one, []) for one in cells]
-    found = [
-        {"cell_type": "code", "id": f"c{n}", "metadata": {"tags": tags}, "source": source, "outputs": []}
-        for n, (source, tags) in enumerate(pairs)
-    ]
-    text = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": "# A prototype"}
-    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [text, *found]}))
-
-
-def started(command, *arguments):
-    """Start serving and return the process when it says that it serves; what cells print comes before."""
-    process = command.popen("serve", "--port", "0", *arguments)
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("Serving at "):
-            return process, "".join(said)
-    pytest.fail(f"{''.join(said)}{process.stderr.read()}")
-
-
 def test_a_notebook_is_served_as_it_stands(command):
     notebook(
         command.folder / "proto.ipynb",
@@ -72,7 +40,7 @@ def test_a_notebook_is_served_as_it_stands(command):
         "from notebook_widgets import AgentPanel\npanel = AgentPanel(service, 'walk')",
         "print(service.client.agent('walk').state)\nservice.close()\n%agent_stop --all",
     )
-    process, said = started(command, "proto.ipynb")
+    process, said = command.serve("proto.ipynb")
     assert "shell" in said
     assert "serving walk at" in said
     assert "paused\n" in said
@@ -106,14 +74,14 @@ def test_it_is_not_ready_before_the_last_cell(command):
 
 def test_after_a_kill_the_agent_goes_on_with_what_it_knew(command):
     notebook(command.folder / "proto.ipynb", "%load_ext agent_service", WALK, SERVE)
-    process, _ = started(command, "proto.ipynb")
+    process, _ = command.serve("proto.ipynb")
     state = command.folder / ".agent-service" / "proto"
     with Client.from_state(state) as client:
         client.start("walk")
         wait_until(lambda: client.agent("walk").progress.done >= 3)
     process.kill()
     process.communicate()
-    process, said = started(command, "proto.ipynb")
+    process, said = command.serve("proto.ipynb")
     assert "walk is there already, running, and goes on with what it knows" in said
     with Client.from_state(state) as client:
         back = client.agent("walk")
@@ -121,7 +89,7 @@ def test_after_a_kill_the_agent_goes_on_with_what_it_knew(command):
         wait_until(lambda: client.agent("walk").progress.done >= back.progress.done + 3)
         client.update("walk", loop={"max_runs": 600})
     command.stop(process)
-    _, said = started(command, "proto.ipynb")
+    _, said = command.serve("proto.ipynb")
     assert "its loop is not as the notebook has it" in said
     with Client.from_state(state) as client:
         assert client.agent("walk").progress.total == 600
@@ -137,7 +105,7 @@ def test_a_mix_is_one_service(command):
         '[[agents]]\nname = "filed"\ntype = "sobol"\nconfig = { bounds = { mirror_x = [-1, 1] } }\n'
         'actuators = ["mirror_x"]\nsensors = ["flux"]\noutcome = "flux"\n'
     )
-    process, said = started(command, "script.py", "proto.ipynb", "lab_agents:spec", "service.toml")
+    process, said = command.serve("script.py", "proto.ipynb", "lab_agents:spec", "service.toml")
     assert "created\n" in said
     with Client.from_state(command.folder / "service.state") as client:
         assert sorted(one.name for one in client.agents()) == ["filed", "scripted", "spec", "walk"]
@@ -149,7 +117,11 @@ def test_a_mix_is_one_service(command):
     [
         (["x = 1", "y = 2\n\nz = 1 / 0"], 1, "proto.ipynb: code cell 2, line 3: ZeroDivisionError: division by zero"),
         (["def f(:"], 1, "proto.ipynb: code cell 1, line 1: SyntaxError"),
-        (["%load_ext agent_service", "%agent_serve nobody"], 1, "proto.ipynb: code cell 2, line 1: the name 'nobody' is not defined"),
+        (
+            ["%load_ext agent_service", "%agent_serve nobody"],
+            1,
+            "proto.ipynb: code cell 2, line 1: the name 'nobody' is not defined",
+        ),
         (["x = 1"], 2, "proto.ipynb serves nothing"),
     ],
 )

@@ -1,0 +1,31 @@
+"""``agent-service export``: a prototype as a folder for another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent_service.cli._options import StateOption
+from agent_service.errors import UsageError
+
+
+def export(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="NOTEBOOK.ipynb or SCRIPT.py.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; new, or empty.")],
+    with_state: Annotated[
+        bool, typer.Option("--with-state", help="Take its memory along, without keys; its agents arrive paused.")
+    ] = False,
+    state: StateOption = None,
+    catalog: Annotated[str, typer.Option(help="embedded, none, or the URI of a Tiled catalogue.")] = "embedded",
+) -> None:
+    """Write a folder that serves a notebook or script on another machine."""
+    from agent_service.promote.export import export as write
+    from agent_service.server.serving import FOLDER
+
+    if state is not None and not with_state:
+        raise UsageError("--state says whose memory to take along; say --with-state too")
+    kept = state or target.absolute().parent / FOLDER / target.stem
+    written = write(target, output, state=kept if with_state else None, catalog=catalog)
+    print(f"{output} holds {', '.join(written)}; its README.md says how to serve it")

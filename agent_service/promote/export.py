@@ -1,0 +1,258 @@
+"""A prototype as a folder that runs on another machine, without Jupyter and without this one's paths and keys."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from importlib import metadata
+from string import Template
+from typing import TYPE_CHECKING, Any, Final
+
+import agent_service
+from agent_service.errors import UsageError
+from agent_service.promote.notebook import code_cells
+from agent_service.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PACKAGE: Final = "bluesky-agent-service"
+
+_SERVICE: Final = Template("""# exported from $source; `agent-service check service.toml` says what is wrong with it
+[service]
+host = "127.0.0.1"
+port = 8000
+state = "state"
+catalog = "$catalog"
+""")
+
+_UNIT: Final = Template("""# systemd unit: copy it to /etc/systemd/system, where the folder is /opt/agents/$name
+[Unit]
+Description=agent service $name
+After=network-online.target
+
+[Service]
+User=agents
+WorkingDirectory=/opt/agents/$name
+ExecStart=/opt/agents/$name/.venv/bin/agent-service serve $target service.toml
+Restart=on-failure
+TimeoutStopSec=60
+NoNewPrivileges=true
+ProtectSystem=strict
+ReadWritePaths=/opt/agents/$name
+
+[Install]
+WantedBy=multi-user.target
+""")
+
+_README: Final = Template("""Install: `python3.11 -m venv .venv && .venv/bin/python -m pip install -r requirements.txt`
+Serve: `.venv/bin/agent-service serve $target service.toml`; agent-service.service does it, in /opt/agents/$name.
+$last
+""")
+
+_MAGIC: Final = re.compile(r"^\s*%agent_serve\b(.*)$", re.MULTILINE)
+_STARTUP: Final = re.compile(r"--startup[ =](\S+)")
+
+
+def export(target: Path, folder: Path, *, state: Path | None = None, catalog: str | None = None) -> list[str]:
+    """Write a notebook or script, and what it needs, into a new folder.
+
+    Parameters
+    ----------
+    target
+        The notebook or script.
+    folder
+        Where to; it must not exist, or be empty.
+    state
+        State directory to take along: a consistent copy of its journal, without keys, whose agents come back paused, so
+        that two services never steer one motor.
+    catalog
+        What goes into service.toml; default ``embedded``.
+
+    Returns
+    -------
+    list of str
+        The files that were written, relative to ``folder``.
+
+    Raises
+    ------
+    UsageError
+        The target cannot be read, the folder is not empty, or there is no journal in ``state``; nothing is written.
+    """
+    target, folder = target.absolute(), folder.absolute()
+    if target.suffix not in (".ipynb", ".py") or not target.is_file():
+        raise UsageError(f"{target} is no notebook or script; give NOTEBOOK.ipynb or SCRIPT.py")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already and not empty; give another folder")
+    journal = None if state is None else StateDir(state).journal
+    if journal is not None and not journal.is_file():
+        raise UsageError(f"there is no journal in {state}; name the state directory of the service with --state")
+    code = _code(target)
+    modules = dict(_local_modules(code, target.parent, seen={target.stem}))
+    requirements = _requirements(_imported(code, *modules.values()))
+    making = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    try:
+        _write_target(target, making / target.name)
+        for path in modules:
+            _copy(path, target.parent, making)
+        wheel = _wheel(making / "wheels")
+        _write(making, target, [wheel, *requirements], catalog=catalog or "embedded", with_state=journal is not None)
+        if journal is not None:
+            _copy_state(journal, making / "state")
+        if folder.exists():
+            folder.rmdir()
+        making.rename(folder)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+
+
+def _code(target: Path) -> str:
+    """Return the Python of a notebook or script, with the lines that are not Python left out."""
+    if target.suffix == ".py":
+        return target.read_text(encoding="utf-8")
+    kept: list[str] = []
+    for cell in code_cells(target):
+        if cell.runs_headless:
+            kept += [cell.source]
+    return "\n".join(kept)
+
+
+def _trees(code: str) -> Iterator[ast.AST]:
+    """Yield what can be parsed: the whole, or else each block of lines between magics and shell commands."""
+    python = "\n".join("" if line.lstrip().startswith(("%", "!", "?")) else line for line in code.splitlines())
+    try:
+        yield ast.parse(python)
+    except SyntaxError:
+        for block in python.split("\n\n"):
+            try:
+                yield ast.parse(block)
+            except SyntaxError:
+                continue
+
+
+def _imported(*codes: str) -> set[str]:
+    """Return the names of the modules that code imports, and that magics name as startup."""
+    found: set[str] = set()
+    for code in codes:
+        for node in (node for tree in _trees(code) for node in ast.walk(tree)):
+            if isinstance(node, ast.Import):
+                found |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module)
+        for line in _MAGIC.findall(code):
+            found |= {one.strip("\"'").removesuffix(".py") for one in _STARTUP.findall(line)}
+    return found
+
+
+def _local_modules(code: str, folder: Path, *, seen: set[str]) -> Iterator[tuple[Path, str]]:
+    """Yield the modules beside the prototype that it imports, and those that these import, with their code."""
+    for name in sorted({one.partition(".")[0] for one in _imported(code)} - seen):
+        seen.add(name)
+        file, package = folder / f"{name}.py", folder / name
+        found = [file] if file.is_file() else sorted(package.rglob("*.py")) if package.is_dir() else []
+        for path in found:
+            text = path.read_text(encoding="utf-8")
+            yield path, text
+            yield from _local_modules(text, folder, seen=seen)
+
+
+def _requirements(modules: set[str]) -> list[str]:
+    """Return pinned requirements of this package and of what the prototype imports, with all that they need."""
+    providers = metadata.packages_distributions()
+    roots = {_normal(one) for name in modules for one in providers.get(name.partition(".")[0], ())}
+    pins: dict[str, str] = {}
+    waiting = [_normal(PACKAGE), *sorted(roots)]
+    while waiting:
+        name = waiting.pop()
+        if name in pins:
+            continue
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        pins[name] = f"{found.metadata['Name']}=={found.version}"
+        waiting += [_normal(one) for one in _needed(found)]
+    pins.pop(_normal(PACKAGE), None)
+    return [pins[name] for name in sorted(pins)]
+
+
+def _needed(found: metadata.Distribution) -> Iterator[str]:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - only an export needs it
+
+    for text in found.requires or ():
+        requirement = Requirement(text)
+        extras = {"", "standard", "client", "server"}  # those of uvicorn and tiled that we ask for
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": one}) for one in extras):
+            yield requirement.name
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _wheel(folder: Path) -> str:
+    """Put this package as a wheel into ``folder`` if it was installed from a folder; return its requirement."""
+    found = metadata.distribution(PACKAGE)
+    origin: dict[str, Any] = json.loads(found.read_text("direct_url.json") or "{}")
+    if "dir_info" not in origin:
+        return f"{PACKAGE}=={agent_service.__version__}"
+    source = str(origin["url"]).removeprefix("file://")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UsageError(f"a wheel of {PACKAGE} could not be built: {done.stderr.strip().splitlines()[-1]}")
+    return f"./wheels/{next(folder.glob('*.whl')).name}"
+
+
+def _write_target(target: Path, path: Path) -> None:
+    """Copy a notebook without its outputs, or a script as it is."""
+    if target.suffix == ".py":
+        shutil.copyfile(target, path)
+        return
+    notebook: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell.get("cell_type") == "code":
+            cell.update(outputs=[], execution_count=None)
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _copy(path: Path, base: Path, folder: Path) -> None:
+    copied = folder / path.relative_to(base)
+    copied.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copied)
+
+
+def _write(folder: Path, target: Path, requirements: list[str], *, catalog: str, with_state: bool) -> None:
+    told = {"name": re.sub(r"[^A-Za-z0-9_-]+", "-", target.stem), "target": target.name, "source": target.name}
+    last = (
+        "Agents that ran arrive paused; stop the other service, then resume them."
+        if with_state
+        else "It begins without memory; what it measures is kept in state/."
+    )
+    (folder / "service.toml").write_text(_SERVICE.substitute(told, catalog=catalog), encoding="utf-8")
+    (folder / "agent-service.service").write_text(_UNIT.substitute(told), encoding="utf-8")
+    (folder / "README.md").write_text(_README.substitute(told, last=last), encoding="utf-8")
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+
+
+def _copy_state(journal: Path, state: Path) -> None:
+    """Copy a journal that a service may be writing, and mark that its agents arrive."""
+    arriving = StateDir(state)
+    state.mkdir(mode=0o700)
+    source, copy = sqlite3.connect(journal), sqlite3.connect(arriving.journal)
+    try:
+        source.backup(copy)
+    finally:
+        source.close()
+        copy.close()
+    arriving.arrival.touch()

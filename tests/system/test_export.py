@@ -1,0 +1,113 @@
+"""``agent-service export``: the folder serves the prototype in a new environment, somewhere else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from commands import Command
+from prototype import SERVE, WALK, notebook
+from services import wait_until
+
+from agent_service.client import Client
+
+LAB = "import numpy as np\n\nSTEP = float(np.float64(0.1))\n"
+
+
+@pytest.fixture
+def command(tmp_path):
+    made = Command(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def exported(command):
+    """A prototype with a module of its own, served, measured a while, and exported with its memory as it runs."""
+    (command.folder / "lab.py").write_text(LAB)
+    (command.folder / "unrelated.py").write_text("raise RuntimeError\n")
+    notebook(command.folder / "proto.ipynb", "%load_ext agent_service\nimport lab", WALK, SERVE)
+    process, _ = command.serve("proto.ipynb")
+    state = command.folder / ".agent-service" / "proto"
+    with Client.from_state(state) as client:
+        client.start("walk")
+        wait_until(lambda: client.agent("walk").progress.done >= 3)
+        done = command.run("export", "proto.ipynb", "-o", "out", "--with-state", "--catalog", "none")
+        assert done.returncode == 0, done.stderr
+        api = httpx.get(f"{client.url}/openapi.json").json()
+        measured = client.agent("walk").progress.done
+    command.stop(process)
+    return command.folder / "out", api, measured, (state / "api_key").read_text()
+
+
+def test_what_is_in_the_folder(exported):
+    folder, _, _, key = exported
+    names = {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}
+    kept = {one for one in names if not one.startswith("wheels/")}
+    assert kept == {
+        "README.md",
+        "agent-service.service",
+        "lab.py",
+        "proto.ipynb",
+        "requirements.txt",
+        "service.toml",
+        "state/arrived",
+        "state/journal.db",
+    }
+    pins = (folder / "requirements.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"\./wheels/\S+\.whl|[A-Za-z0-9_.-]+==\S+", one) for one in pins)
+    assert {"numpy", "fastapi", "bluesky"} <= {one.partition("==")[0].lower() for one in pins}
+    for name in names:
+        assert key.strip().encode() not in (folder / name).read_bytes(), name
+        assert str(folder.parent).encode() not in (folder / name).read_bytes(), name
+
+
+@pytest.mark.timeout(900)
+def test_it_serves_in_a_new_environment_elsewhere(exported, command, tmp_path):
+    folder, api, measured, _ = exported
+    elsewhere = tmp_path / "another machine" / "proto"
+    elsewhere.parent.mkdir()
+    shutil.move(folder, elsewhere)
+    subprocess.run([sys.executable, "-m", "venv", elsewhere / ".venv"], check=True)
+    python = elsewhere / ".venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]
+    subprocess.run(install, check=True, cwd=elsewhere, stdout=subprocess.DEVNULL)
+    command.environment.pop("PYTHONPATH", None)
+    command.folder, command.command = elsewhere, (str(python), "-m", "agent_service")
+    process, said = command.serve("proto.ipynb", "service.toml")
+    assert "walk is there already, paused, and goes on with what it knows" in said
+    with Client.from_state(elsewhere / "state") as client:
+        assert Path(client.service().state_dir) == elsewhere / "state"
+        arrived = client.agent("walk")
+        assert arrived.state == "paused"
+        assert 3 <= arrived.progress.done <= measured
+        assert httpx.get(f"{client.url}/openapi.json").json() == api
+        client.resume("walk")
+        wait_until(lambda: client.agent("walk").progress.done >= arrived.progress.done + 2)
+    assert not (elsewhere / "state" / "arrived").exists()
+    assert command.stop(process)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["proto.ipynb", "-o", "full"], "full is there already and not empty"),
+        (["nothing.ipynb", "-o", "new"], "is no notebook or script"),
+        (["proto.ipynb", "-o", "new", "--with-state"], "there is no journal in"),
+        (["proto.ipynb", "-o", "new", "--state", "s"], "say --with-state too"),
+    ],
+)
+def test_what_cannot_be_exported_leaves_nothing_behind(command, arguments, said):
+    notebook(command.folder / "proto.ipynb", WALK)
+    (command.folder / "full").mkdir()
+    (command.folder / "full" / "mine.txt").write_text("keep")
+    before = sorted(command.folder.rglob("*"))
+    done = command.run("export", *arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert said in done.stderr
+    assert sorted(command.folder.rglob("*")) == before
