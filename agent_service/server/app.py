@@ -106,7 +106,8 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> Fa
     problems.install(app)
     app.include_router(health.router)
     app.include_router(api_page.router)
-    for routes in (service_routes, agents, brain, suggestions, claims, events, queue, documents):
+    # in the order in which they are tried: variables and status are read most
+    for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents):
         app.include_router(routes.router, prefix="/api/v1")
     return app
 

@@ -30,6 +30,16 @@ from agent_service.server.routes import ServiceDep, as_json, ready_made
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])
 
 
+@router.get("/variables/{variable}", dependencies=[READ], responses=ready_made(Variable))
+async def variable(service: ServiceDep, name: str, variable: str) -> Response:
+    """Return one variable, as of the brain's last finished call."""
+    agent = service.supervisor.agent(name)
+    if variable not in agent.variables:
+        known = ", ".join(agent.variables) or "none: is it started?"
+        raise NotFound(f"agent {name!r} has no variable {variable!r}; it has {known}")
+    return as_json(agent.variable_json(variable))
+
+
 @router.post("/suggest", dependencies=[CONTROL])
 async def suggest(service: ServiceDep, name: str, request: SuggestRequest) -> SuggestAnswer:
     """Ask the brain for points now; they stay proposed until somebody approves them."""
@@ -96,16 +106,6 @@ async def reports(service: ServiceDep, name: str, limit: Limit = 100, cursor: Cu
 async def variables(service: ServiceDep, name: str) -> VariableList:
     """Return what the brain declares to show, as of its last finished call."""
     return VariableList(items=list(service.supervisor.agent(name).variables.values()))
-
-
-@router.get("/variables/{variable}", dependencies=[READ], responses=ready_made(Variable))
-async def variable(service: ServiceDep, name: str, variable: str) -> Response:
-    """Return one variable, as of the brain's last finished call."""
-    agent = service.supervisor.agent(name)
-    if variable not in agent.variables:
-        known = ", ".join(agent.variables) or "none: is it started?"
-        raise NotFound(f"agent {name!r} has no variable {variable!r}; it has {known}")
-    return as_json(agent.variable_json(variable))
 
 
 @router.put("/variables/{variable}", dependencies=[CONTROL])
