@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import html
-import os
-import re
-import sys
-import tempfile
 import threading
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from agent_service import live
 from agent_service.catalog import open_catalog
 from agent_service.client import Client
-from agent_service.config import (
-    RunEngineSection,
-    SecuritySection,
-    ServiceConfig,
-    ServiceSection,
-    SinkSection,
-    SourceSection,
-    load,
-)
 from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.models import AgentSpec
 from agent_service.server import api_link
@@ -34,21 +18,20 @@ from agent_service.server.archived import wait_until_archived
 from agent_service.server.background import BackgroundServer
 from agent_service.server.home import current
 from agent_service.server.hosting import Host, Hosted
-from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
+from agent_service.server.settled import settled
 from agent_service.transports.subscribed import ReplaceableEngine
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
+    from agent_service.config import ServiceConfig
     from agent_service.models import AgentStatus
     from agent_service.server.home import Home
 
 _open: Final[list[LocalService]] = []
 
 _hooked = False
-
-FOLDER: Final = ".agent-service"
-"""Folder, in the working directory, that holds the state directories of notebooks and scripts."""
 
 
 def serve(  # noqa: PLR0913 - a person's one call; each has a default
@@ -156,53 +139,6 @@ def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
     else:
         home.open(config, engine=engine)
     return home.local
-
-
-def settled(
-    config: ServiceConfig | str | Path | None = None,
-    *,
-    RE: Any = None,  # noqa: N803 - as in `serve`
-    startup: str | None = None,
-    md: Mapping[str, Any] | None = None,
-    **service: Any,
-) -> ServiceConfig:
-    """Return the configuration that `serve` makes of its arguments.
-
-    Parameters
-    ----------
-    config, RE, startup, md
-        As in `serve`.
-    **service
-        Keys of ``[service]``; those that are None are left out.
-
-    Raises
-    ------
-    UsageError
-        The configuration is wrong.
-    """
-    given = {key: one for key, one in service.items() if one is not None}
-    base = config if isinstance(config, ServiceConfig) else load(config, flags=given)
-    if isinstance(config, ServiceConfig):
-        base = _with(base, "service", given)
-    else:
-        told = base.service.model_fields_set
-        defaults = {"port": 0, "state": None if "state" in told else _state()}
-        base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
-        if current() is None:
-            base = base.model_copy(update={"agents": [_careful(one) for one in base.agents]})
-    engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
-    base = _with(base, "run_engine", engine)
-    if "JUPYTERHUB_SERVICE_PREFIX" in os.environ and "allowed_hosts" not in base.security.model_fields_set:
-        # only the hub's proxy reaches the loopback of a hub's machine, and under names that nobody here knows
-        base = _with(base, "security", {"allowed_hosts": ["*"]})
-    if RE is None:
-        return base
-    return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
-
-
-def _careful(spec: AgentSpec) -> AgentSpec:
-    """Return an agent that comes back paused, unless it says otherwise: nothing moves when a notebook comes back."""
-    return spec if "recover" in spec.model_fields_set else spec.model_copy(update={"recover": "paused"})
 
 
 class LocalService:
@@ -410,43 +346,3 @@ def _own_fields(thing: object) -> set[str]:
     if isinstance(thing, AgentSpec):
         return set(thing.model_fields_set)
     return {str(key) for key in cast("Mapping[Any, Any]", thing)} if isinstance(thing, Mapping) else set()
-
-
-def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> ServiceConfig:
-    if not given:
-        return config
-    model = {"service": ServiceSection, "run_engine": RunEngineSection, "security": SecuritySection}[section]
-    changed = {**getattr(config, section).model_dump(exclude_unset=True), **given}
-    return config.model_copy(update={section: model.model_validate(changed)})
-
-
-def _state() -> Path:
-    """Return the state directory of this notebook or script: beside it, or on a local disk when that is not one."""
-    name, here = _session(), Path.cwd()
-    if file_system(here) not in NETWORK_FILE_SYSTEMS:
-        return here / FOLDER / name
-    folder = Path(tempfile.gettempdir()) / f"agent-service-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.getuid():
-        raise UsageError(f"{folder} belongs to somebody else; give a folder on a local disk as state")
-    where = re.sub(r"[^A-Za-z0-9]+", "-", str(here)).strip("-")
-    return folder / where / name
-
-
-def _session() -> str:
-    """Return a name for the notebook or script that this process runs."""
-    if (home := current()) is not None:
-        return home.name
-    main = sys.modules.get("__main__")
-    # Jupyter's servers name the notebook in the environment, VS Code in the namespace
-    named = os.environ.get("JPY_SESSION_NAME") or getattr(main, "__vsc_ipynb_file__", None)
-    if not named and "ipykernel" not in sys.modules:
-        named = getattr(main, "__file__", None)
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(named)).stem).strip("-.") if named else ""
-    return stem or _unnamed()
-
-
-@functools.cache
-def _unnamed() -> str:
-    """Return a name for a process that has none: the same when it serves again."""
-    return f"session-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{os.getpid()}"

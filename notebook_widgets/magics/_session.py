@@ -175,7 +175,8 @@ class Session:
         engine, running = self.names.run_engine(), self.service
         if engine is not None and given.get("startup") is not None:
             raise UsageError("--startup is for a service that moves the devices itself, and here RE does; leave it out")
-        from agent_service.server.serving import open_service, settled  # noqa: PLC0415 - a second of imports
+        from agent_service.server.serving import open_service  # noqa: PLC0415 - a second of imports
+        from agent_service.server.settled import settled  # noqa: PLC0415 - as above
 
         path = Path(self.names.text(line.target)).expanduser() if line.target and is_file(line.target) else None
         if running is None:
