@@ -12,7 +12,7 @@ import os
 import pickle
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
 from agent_service.executors.child import Settings
@@ -278,8 +278,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a socket
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's only looks like one
 
     def data_received(self, data: bytes) -> None:
         try:

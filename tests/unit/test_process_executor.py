@@ -16,6 +16,7 @@ from guests import Mortal
 from agent_service.errors import AgentFault, DeadlineExceeded
 from agent_service.executors.nursery import import_path
 from agent_service.executors.process import ProcessExecutor
+from agent_service.server.serve import new_event_loop
 
 
 @pytest.fixture
@@ -172,6 +173,25 @@ async def test_the_fork_server_may_die(executor, handle):
     await until(lambda: not alive(other.pid))
     os.kill(handle.pid, signal.SIGKILL)
     assert "ended" in (await asyncio.wait_for(handle.died, 10)).detail
+
+
+def test_the_event_loop_of_the_service_will_do():
+    async def live():
+        executor, told = ProcessExecutor(preload=[]), []
+        handle = await executor.start(Mortal, name="guest", timeout_s=30, tell=told.append)
+        other = await executor.start(Mortal, name="other", timeout_s=30)
+        assert await handle.call("shout", 1, timeout_s=10) == 1
+        await until(lambda: told)
+        assert await handle.call("eat", 1, timeout_s=10) == 1 << 20
+        with pytest.raises(DeadlineExceeded):
+            await other.call("spin", timeout_s=0.1)
+        await until(lambda: not alive(other.pid))
+        os.kill(handle.pid, signal.SIGKILL)
+        assert "SIGKILL" in (await asyncio.wait_for(handle.died, 10)).detail
+        await executor.close()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(live())
 
 
 SERVICE = """
