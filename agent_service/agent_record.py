@@ -155,7 +155,7 @@ class AgentRecord:
             pending=len(self.open),
         )
 
-    def status(self, *, executor: str, busy: Busy | None) -> AgentStatus:
+    def status(self, *, executor: str, executor_reason: str | None, busy: Busy | None) -> AgentStatus:
         """Return the agent as the API shows it."""
         return AgentStatus(
             name=self.spec.name,
@@ -163,6 +163,7 @@ class AgentRecord:
             reason=self.reason,
             type=self.spec.type,
             executor=executor,
+            executor_reason=executor_reason,
             config=self.spec.config,
             created_at=self.created_at,
             started_at=self.started_at,

@@ -7,13 +7,15 @@ itself after the call (best points, variables, whether to stop) is kept, so that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from agent_service import agent_types, guardrails, outcomes
-from agent_service.adapters.optimizer import OptimizerAdapter, Traits, View
+from agent_service import actor, guardrails
+from agent_service.adapters.optimizer import Traits, View
 from agent_service.errors import (
     AgentFault,
+    BackendUnavailable,
     Conflict,
     DeadlineExceeded,
     NotFound,
@@ -23,6 +25,7 @@ from agent_service.lifecycle import OPEN, AgentState, SuggestionState, check_age
 from agent_service.models import ID_KEY, Busy, CallProgress, EventKind, Report, Suggestion, Variable, utcnow
 from agent_service.notices import LogNotice
 from agent_service.points import TAKES_OUTCOME
+from agent_service.recipe import Recipe
 from agent_service.replay import facts_of
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     from agent_service.agent_record import AgentRecord
     from agent_service.models import AgentSpec, AgentStatus
     from agent_service.notices import Notice
-    from agent_service.protocols import AgentHandle, Executor, Journal
+    from agent_service.placement import Place, Placement
+    from agent_service.protocols import AgentHandle, Journal
     from agent_service.runs import Run
 
 
@@ -44,11 +48,11 @@ class HostedAgent:
         What the journal says of it.
     journal
         Where its facts go.
-    executor
-        Where its brain lives.
+    placement
+        Where its brain may live.
     """
 
-    def __init__(self, record: AgentRecord, *, journal: Journal, executor: Executor) -> None:
+    def __init__(self, record: AgentRecord, *, journal: Journal, placement: Placement) -> None:
         self.record = record
         self.wake = asyncio.Event()
         self.unevaluated: dict[str, Run] = {}
@@ -57,7 +61,9 @@ class HostedAgent:
         self.traits = Traits()
         self.variables: dict[str, Variable] = {}
         self._journal = journal
-        self._executor = executor
+        self._placement = placement
+        self._place: Place | None = None
+        self._mourning: asyncio.Task[None] | None = None
         self._handle: AgentHandle | None = None
         self._progress: CallProgress | None = None
         self._turn = asyncio.Lock()
@@ -91,7 +97,8 @@ class HostedAgent:
 
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
-        return self.record.status(executor=self._executor.kind, busy=self.busy)
+        place = self._place or self._placement.expected(self.spec)
+        return self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.busy)
 
     def status_json(self) -> bytes:
         """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent."""
@@ -147,14 +154,19 @@ class HostedAgent:
             check_agent(self.record.state, state)
         await self._journal.append(EventKind.AGENT_STATE, self.name, {"state": state, "reason": reason, **more})
 
-    async def failed(self, error: ServiceError, *, during: str) -> None:
+    async def failed(self, error: ServiceError, *, during: str | None = None) -> None:
         """Write the fact that the agent failed, and discard its brain; does nothing when it is ending anyway."""
+        where = "" if during is None else f"{during} failed: "
         await self.discard()
         self.fault = error
         trace = error.traceback if isinstance(error, AgentFault) else None
-        told = {"code": error.code, "message": f"{during}: {error.detail}", "traceback": trace}
+        told = {
+            "code": error.code,
+            "message": f"{during}: {error.detail}" if during else error.detail,
+            "traceback": trace,
+        }
         alive = (AgentState.STARTING, AgentState.RUNNING, AgentState.PAUSED)
-        await self.become_from(alive, AgentState.FAILED, f"{during} failed: {error.detail}", error=told)
+        await self.become_from(alive, AgentState.FAILED, f"{where}{error.detail}", error=told)
 
     async def advance(self, suggestion_id: str, state: SuggestionState, **data: Any) -> Suggestion:
         """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
@@ -208,14 +220,12 @@ class HostedAgent:
         """
         async with self._turn:
             spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
-            deadline = spec.timeouts.suggest
-
-            def make() -> object:
-                brain = agent_types.resolve(spec.type).build(spec)
-                evaluate = outcomes.load_function(spec.evaluate) if spec.evaluate else None
-                return OptimizerAdapter(brain, spec=spec, evaluate=evaluate)
-
-            handle = await self._executor.start(make, name=self.name, timeout_s=deadline, tell=self._hear)
+            deadline = spec.timeouts.start
+            recipe = Recipe.of(spec)
+            place = await self._placement.choose(recipe)
+            handle = await place.executor.start(
+                recipe, name=self.name, timeout_s=deadline, memory_limit_mb=spec.memory_limit_mb, tell=self._hear
+            )
             try:
                 facts = facts_of(self.record, config=config)
                 view: View = await handle.call("replay", facts, timeout_s=deadline)
@@ -226,7 +236,8 @@ class HostedAgent:
                 await handle.close()
                 raise
             await self.discard()
-            self._handle, self.traits, self.fault = handle, traits, None
+            self._handle, self._place, self.traits, self.fault = handle, place, traits, None
+            handle.died.add_done_callback(lambda died: self._mourn(handle, died.result()))
             self._remember(view)
 
     async def discard(self) -> None:
@@ -331,12 +342,17 @@ class HostedAgent:
         Raises
         ------
         AgentFault, DeadlineExceeded
-            When the function raises or takes too long; that fails the suggestion, not the agent.
+            When the function raises: that fails the suggestion, not the agent. When it takes too long: that fails the
+            agent too, whose brain is abandoned with it.
         """
         async with self._turn:
             handle = self._alive()
             try:
                 return await handle.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
+            except DeadlineExceeded as error:  # the brain went with the call
+                if self._handle is handle:
+                    await self.failed(error, during="evaluate")
+                raise
             except AgentFault as error:
                 if self._handle is not handle:
                     raise Conflict(f"agent {self.name!r} was stopped during evaluate") from error
@@ -377,6 +393,19 @@ class HostedAgent:
         busy = self.busy
         told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
         self._journal.publish(EventKind.PROGRESS, self.name, told)
+
+    def _mourn(self, handle: AgentHandle, error: AgentFault) -> None:
+        """Let the agent fail when its process ended between calls; a call under way tells of it itself."""
+
+        async def mourn() -> None:
+            actor.nobody()
+            async with self._turn:
+                if self._handle is handle:
+                    with contextlib.suppress(BackendUnavailable):  # logged by the journal
+                        await self.failed(error)
+
+        if self._handle is handle:
+            self._mourning = asyncio.ensure_future(mourn())
 
     def _alive(self) -> AgentHandle:
         if self._handle is None:

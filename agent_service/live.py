@@ -82,6 +82,12 @@ class LiveBrain:
 
         return pickle.loads(cast("bytes", self._birth))  # noqa: S301 - pickled in this process, never stored
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the object was when it was registered."""
+        if self._birth is None:
+            raise TypeError(self._why_not)
+        return _reborn, (self._name, self.__name__, self.__doc__, self._birth)
+
     def require(self) -> None:
         """Raise `Conflict` when the object was used and there is no pickle to begin again from."""
         if self._used and self._birth is None:
@@ -89,6 +95,13 @@ class LiveBrain:
                 f"the live {self.__name__} {self._name!r} cannot begin again: it has seen data, and it does not pickle "
                 f"({self._why_not}); serve a new object, or its class"
             )
+
+
+def _reborn(name: str, kind: str, doc: str | None, birth: bytes) -> LiveBrain:
+    brain = LiveBrain(name, None)
+    brain.__name__, brain.__doc__ = kind, doc
+    brain._birth, brain._used = birth, True  # noqa: SLF001 - a copy of it, in another process  # pyright: ignore[reportPrivateUsage]
+    return brain
 
 
 def register(thing: object, *, name: str | None = None) -> str:

@@ -114,6 +114,10 @@ class Executor(Protocol):
         """
         ...
 
+    def why_not(self) -> str | None:
+        """Return why it cannot be used on this system, None where it can."""
+        ...
+
     async def close(self) -> None:
         """Let go of what hosts brains; those still there end."""
         ...

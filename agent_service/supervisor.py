@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from agent_service import actor, agent_types, guardrails, outcomes, points
+from agent_service import actor, guardrails, points
 from agent_service.agent_record import AgentRecord
 from agent_service.errors import AlreadyExists, Conflict, NotFound
 from agent_service.hosted import HostedAgent
@@ -20,12 +20,14 @@ from agent_service.loop import TAKES_LATE_RUN, AgentLoop
 from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Suggestion
 from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
+from agent_service.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from agent_service.models import Event
-    from agent_service.protocols import Executor, Journal, PlanOrder, PlanSink
+    from agent_service.placement import Placement
+    from agent_service.protocols import Journal, PlanOrder, PlanSink
     from agent_service.runs import Run
 
 
@@ -42,8 +44,8 @@ class Supervisor:
         Where every fact goes; `apply` is its applier.
     sink
         Where plans go.
-    executor
-        Where brains live.
+    placement
+        Where brains may live.
     archived
         ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
     documents
@@ -55,7 +57,7 @@ class Supervisor:
         *,
         journal: Journal,
         sink: PlanSink,
-        executor: Executor,
+        placement: Placement,
         archived: Callable[[str, float], Awaitable[None]],
         documents: Callable[[str], Awaitable[Run]],
     ) -> None:
@@ -65,7 +67,7 @@ class Supervisor:
         self._owners: dict[str, HostedAgent] = {}
         self._being_made: set[str] = set()
         self._journal = journal
-        self._executor = executor
+        self._placement = placement
         self._archived = archived
         self._documents = documents
 
@@ -93,7 +95,7 @@ class Supervisor:
             life.agent.touched()
 
     def _add(self, record: AgentRecord) -> None:
-        agent = HostedAgent(record, journal=self._journal, executor=self._executor)
+        agent = HostedAgent(record, journal=self._journal, placement=self._placement)
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
         )
@@ -156,23 +158,23 @@ class Supervisor:
         return self.agent(spec.name)
 
     async def check(self, spec: AgentSpec) -> None:
-        """Check what takes the user's imports to check: in a thread of its own, which nobody waits for for ever.
+        """Check what takes the user's imports to check: where the agent is to live, and within a deadline.
 
         Raises
         ------
         InvalidInput
             As `create`.
+        AgentFault, DeadlineExceeded
+            Its module does not let itself be imported.
         """
-        checking = await self._executor.start(
-            lambda: self._check_now(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
-        )
-        await checking.close()
+        recipe = Recipe.of(spec)
+        place = await self._placement.choose(recipe)
+        for executor, check in ((place.executor, recipe.check), (self._placement.thread, self._sink_check(spec))):
+            checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
+            await checking.close()
 
-    def _check_now(self, spec: AgentSpec) -> None:
-        agent_types.resolve(spec.type).validate(spec)
-        if spec.evaluate:
-            outcomes.load_function(spec.evaluate)
-        self.queue.sink.check(spec)
+    def _sink_check(self, spec: AgentSpec) -> Callable[[], None]:
+        return lambda: self.queue.sink.check(spec)
 
     async def patch(self, name: str, patch: AgentPatch) -> HostedAgent:
         """Change an agent: configuration by rebuilding the brain, loop and guardrails at once.
@@ -309,6 +311,7 @@ class Supervisor:
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""
         await asyncio.gather(*(life.close() for life in self.lives.values()))
+        await self._placement.close()
 
     async def _follow_hold(self, held: bool, reason: str) -> None:  # noqa: FBT001 - a callback
         await asyncio.gather(*(life.follow_hold(held=held, reason=reason) for life in self.lives.values()))

@@ -61,8 +61,7 @@ class ProcessExecutor:
         self._preload = preload
         self._handles: set[ProcessHandle] = set()
 
-    @staticmethod
-    def why_not() -> str | None:
+    def why_not(self) -> str | None:
         """Return why there can be no processes on this system, None where there can."""
         return None if sys.platform == "linux" else f"processes need Linux, and this is {sys.platform}"
 

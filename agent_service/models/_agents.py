@@ -14,6 +14,7 @@ from agent_service.models._base import MAX_POINTS, AgentName, Answer, Finite, Po
 class Timeouts(Request):
     """Deadlines of an agent's calls, in seconds; a call past its deadline is abandoned and the agent `failed`."""
 
+    start: Finite = Field(default=600, gt=0, description="building the brain, and telling it what it knew")
     suggest: Finite = Field(default=600, gt=0)
     ingest: Finite = Field(default=600, gt=0)
     report: Finite = Field(default=600, gt=0)
@@ -68,7 +69,17 @@ class AgentSpec(Request):
     plan: str = Field(
         default="acquire", min_length=1, description="a plan of the startup namespace, or module:callable"
     )
-    executor: Literal["auto", "thread"] = "auto"
+    executor: Literal["auto", "thread", "process"] = Field(
+        default="auto",
+        description="where its code runs; auto: a process of its own when the service is headless and it can travel "
+        "there, else a thread of the service",
+    )
+    memory_limit_mb: int | None = Field(
+        default=None,
+        ge=128,
+        le=1 << 24,
+        description="most memory for its data, libraries included, in MB; only a process can be limited",
+    )
     listen: Literal["own", "all"] = Field(
         default="own", description="all: ingest every run, not only its own suggestions'"
     )
@@ -94,6 +105,9 @@ class AgentSpec(Request):
             raise ValueError(msg)
         if self.outcome is None and self.evaluate is None:
             msg = "outcome or evaluate is needed: which field of a run is the outcome, or which function finds it"
+            raise ValueError(msg)
+        if self.executor == "thread" and self.memory_limit_mb is not None:
+            msg = 'memory_limit_mb needs executor = "process": a thread cannot be limited'
             raise ValueError(msg)
         if len(set(self.actuators)) != len(self.actuators):
             msg = "an actuator is named twice"
@@ -181,6 +195,7 @@ class AgentStatus(Answer):
     reason: str | None = None
     type: str
     executor: str
+    executor_reason: str | None = Field(default=None, description="why it is that one, when it was left to auto")
     config: dict[str, JsonValue]
     created_at: datetime
     started_at: datetime | None = None

@@ -15,8 +15,10 @@ from agent_service import beamline, startup
 from agent_service.archive import Archive
 from agent_service.config import ServiceConfig, config_from_environment
 from agent_service.errors import UsageError
+from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
+from agent_service.placement import Placement
 from agent_service.server import gate, problems
 from agent_service.server.claims import ClaimDesk
 from agent_service.server.hosts import Hosts
@@ -42,7 +44,7 @@ DESCRIPTION = """Agents that steer adaptive experiments on Bluesky: they *sugges
 and names the scope that it must have."""
 
 
-def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> FastAPI:
+def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headless: bool = True) -> FastAPI:
     """Return the ASGI application for one service.
 
     Parameters
@@ -52,6 +54,9 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> Fa
     engine
         A RunEngine of this process, to be subscribed as the source of documents and never called; its plans are then
         to be claimed (``[sink] kind = "claim"``).
+    headless
+        Whether the service has its process to itself. Agents with ``executor = "auto"`` live in processes of their own
+        then, else in threads of this one.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None) -> Fa
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        service = await _compose(settled, engine)
+        service = await _compose(settled, engine, headless=headless)
         app.state.service = service
         await service.start()
         try:
@@ -119,7 +124,7 @@ def import_from(config: ServiceConfig) -> None:
             sys.path.insert(0, str(folder))
 
 
-async def _compose(config: ServiceConfig, engine: Any) -> Service:
+async def _compose(config: ServiceConfig, engine: Any, *, headless: bool) -> Service:
     import_from(config)
     state_dir = StateDir(config.service.state)
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
@@ -131,13 +136,21 @@ async def _compose(config: ServiceConfig, engine: Any) -> Service:
     service.supervisor = Supervisor(
         journal=journal,
         sink=sink,
-        executor=cast("Executor", TimedExecutor(ThreadExecutor(), service.metrics.called)),
+        placement=Placement(
+            thread=_timed(ThreadExecutor(), service),
+            process=_timed(ProcessExecutor(base=("agent_service.recipe",)), service),
+            headless=headless,
+        ),
         archived=service.archive.wait_for,
         documents=service.past_run,
     )
     if isinstance(sink, ClaimSink):
         service.claims = ClaimDesk(sink, service.supervisor, service.stopping)
     return service
+
+
+def _timed(executor: Executor, service: Service) -> Executor:
+    return cast("Executor", TimedExecutor(executor, service.metrics.called))
 
 
 async def _own_run_engine(config: ServiceConfig) -> tuple[RunEngineSink, Emitter]:

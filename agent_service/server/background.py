@@ -34,6 +34,8 @@ class BackgroundServer:
         The configuration; ``service.port = 0`` picks a free port.
     engine
         A RunEngine of this process as the source of documents. See `create_app`.
+    headless
+        Whether this process is the service's alone, and no notebook or script whose objects its agents may share.
 
     Examples
     --------
@@ -45,8 +47,9 @@ class BackgroundServer:
     True
     """
 
-    def __init__(self, config: ServiceConfig, *, engine: Any = None) -> None:
+    def __init__(self, config: ServiceConfig, *, engine: Any = None, headless: bool = False) -> None:
         self._config = config
+        self._headless = headless
         self._engine = engine
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -159,7 +162,7 @@ class BackgroundServer:
             await asyncio.wait({ordered, server.serving}, return_when=asyncio.FIRST_COMPLETED)
             if ordered.cancel():  # closed before it was opened
                 return
-            async with opened(server, self._config, engine=self._engine) as service:
+            async with opened(server, self._config, engine=self._engine, headless=self._headless) as service:
                 self.api_key = service.api_key
                 announce(service, self._socket)
                 self._up.set()

@@ -84,25 +84,27 @@ async def listening(bound: socket.socket) -> AsyncGenerator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def opened(server: Server, config: ServiceConfig, *, engine: Any = None) -> AsyncGenerator[Service]:
-    """Start the service, and open the door to it until it ends.
+async def opened(
+    server: Server, config: ServiceConfig, *, engine: Any = None, headless: bool = True
+) -> AsyncGenerator[Service]:
+    """Start the service, and open the door to it until it ends. See `create_app`.
 
     Raises
     ------
     UsageError
         The state directory or the configuration is wrong.
     """
-    app = await asyncio.to_thread(_made, config, engine)
+    app = await asyncio.to_thread(_made, config, engine, headless=headless)
     async with app.router.lifespan_context(app):
         server.service = app.state.service
         server.door.open(app)
         yield app.state.service
 
 
-def _made(config: ServiceConfig, engine: Any) -> FastAPI:
+def _made(config: ServiceConfig, engine: Any, *, headless: bool) -> FastAPI:
     from agent_service.server.app import create_app  # noqa: PLC0415 - a second of imports, while we listen already
 
-    return create_app(config, engine=engine)
+    return create_app(config, engine=engine, headless=headless)
 
 
 class Server(uvicorn.Server):

@@ -105,25 +105,25 @@ def test_agents_of_the_configuration_are_made_once(tmp_path):
 
 
 def test_the_service_s_own_process_imports_neither_tiled_nor_pandas(tmp_path):
-    """The loop of an agent, from start to stop, with the catalogue on; seen in a process of its own."""
+    """The loop of a Gaussian-process agent, from start to stop, with the catalogue on; seen in a process of its own."""
     script = """
 import sys, time, httpx
 from agent_service.config import ServiceConfig
 from agent_service.server.background import BackgroundServer
 section = {"port": 0, "state": sys.argv[1]}
-with BackgroundServer(ServiceConfig(service=section)) as server:
+with BackgroundServer(ServiceConfig(service=section), headless=True) as server:
     auth = {"Authorization": "Apikey " + server.api_key}
     with httpx.Client(base_url=server.url + "/api/v1", headers=auth, timeout=60) as http:
-        spec = {"name": "s", "type": "sobol", "config": {"bounds": {"mirror_x": [-1, 1], "mirror_y": [-1, 1]}},
-                "actuators": ["mirror_x", "mirror_y"], "sensors": ["flux"], "outcome": "flux", "loop": {"max_runs": 2}}
+        spec = {"name": "s", "type": "bayes", "config": {"bounds": {"mirror_x": [-1, 1]}, "objective": "flux", "n_initial": 2},
+                "actuators": ["mirror_x"], "sensors": ["flux"], "outcome": "flux", "loop": {"max_runs": 4}}
         http.post("/agents", json=spec).raise_for_status()
         http.post("/agents/s/start").raise_for_status()
         deadline = time.monotonic() + 60
         while http.get("/agents/s").json()["state"] != "stopped":
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert http.get("/agents/s").json()["progress"]["done"] == 2
-heavy = {"tiled", "pandas", "databroker", "sklearn", "matplotlib"} & set(sys.modules)
+        assert http.get("/agents/s").json()["progress"]["done"] == 4
+heavy = {"tiled", "pandas", "databroker", "scipy.stats", "sklearn", "bayes_opt", "matplotlib"} & set(sys.modules)
 print("heavy:", sorted(heavy))
 """
     done = subprocess.run(
