@@ -218,7 +218,6 @@ def begin(connection: socket.socket, errors: int) -> NoReturn:
     """
     try:
         os.setsid()
-        signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         os.dup2(errors, 1)

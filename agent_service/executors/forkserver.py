@@ -56,24 +56,17 @@ class ForkServer:
         self._control = control
         self._preload = list(preload)
         self._alive: set[int] = set()
-        self._wake, self._waker = os.pipe()
 
     def serve(self) -> NoReturn:
         """Serve until the service hangs up; never returns."""
-        os.set_blocking(self._waker, False)
-        os.set_blocking(self._wake, False)
-        signal.set_wakeup_fd(self._waker)
-        signal.signal(signal.SIGCHLD, _do_nothing)  # the wakeup descriptor tells of it
+        # a handler runs between any two steps of an import, too, so nobody waits for news while one goes on
+        signal.signal(signal.SIGCHLD, lambda number, frame: self._tell_ended())
         while True:
-            ready, _, _ = select.select([self._control, self._wake], [], [], 0 if self._preload else None)
-            if not ready:
-                _import(self._preload.pop(0))
-            if self._wake in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake, 4096)
-                self._tell_ended()
-            if self._control in ready:
+            ready, _, _ = select.select([self._control], [], [], 0 if self._preload else None)
+            if ready:
                 self._obey()
+            else:
+                _import(self._preload.pop(0))
 
     def _obey(self) -> None:
         record, descriptors, _, _ = socket.recv_fds(self._control, RECORD.size, 2)
@@ -97,14 +90,13 @@ class ForkServer:
         except OSError:  # no more processes: the service sees its end of the socket close
             pid = -1
         if pid == 0:
-            for one in (self._control.fileno(), self._wake, self._waker):
-                os.close(one)
-            self._control.detach()
+            self._control.close()
             child.begin(socket.socket(fileno=connection), errors)
         os.close(connection)
         os.close(errors)
         if pid > 0:
             self._alive.add(pid)
+            self._tell_ended()  # it may have ended before it was known
 
     def _tell_ended(self) -> None:
         """Tell of children that ended. They stay zombies until released, so that their ids name nobody else."""
@@ -144,10 +136,6 @@ def main(control: int, base: Sequence[str], preload: Sequence[str]) -> NoReturn:
     for name in base:
         _import(name)
     ForkServer(socket.socket(fileno=control), preload).serve()
-
-
-def _do_nothing(number: int, frame: object) -> None:
-    """Be a handler: a signal without one does not write to the wakeup descriptor."""
 
 
 def _import(name: str) -> None:

@@ -39,7 +39,7 @@ PRELOAD: Final = (
 )
 """What most agents import, the quick ones first."""
 
-_LAST_WORDS_WITHIN_S: Final = 0.5
+_LAST_WORDS_WITHIN_S: Final = 0.8
 
 
 class ProcessExecutor:
