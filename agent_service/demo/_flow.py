@@ -80,7 +80,7 @@ class Demo:
 
         with ExitStack() as stack:
             stack.enter_context(_log_in(config.service.state / "service.log"))
-            server = stack.enter_context(BackgroundServer(config))
+            server = stack.enter_context(BackgroundServer(config, headless=True))
             client = stack.enter_context(Client(server.url, api_key=server.api_key))
             self._say(f"serving at {server.url}, its API page is {server.url}/docs")
             trace = Trace(actuators=ACTUATORS, outcome=OUTCOME, total=self.runs)

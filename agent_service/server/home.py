@@ -56,7 +56,7 @@ class Home:
         self.engine: ReplaceableEngine | None = None
         self.config: ServiceConfig | None = None
         self._given = config
-        self.server = BackgroundServer(config).listen()
+        self.server = BackgroundServer(config, headless=True).listen()
         _home = self
 
     @property
