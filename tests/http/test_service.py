@@ -114,7 +114,8 @@ section = {"port": 0, "state": sys.argv[1]}
 with BackgroundServer(ServiceConfig(service=section), headless=True) as server:
     auth = {"Authorization": "Apikey " + server.api_key}
     with httpx.Client(base_url=server.url + "/api/v1", headers=auth, timeout=60) as http:
-        spec = {"name": "s", "type": "bayes", "config": {"bounds": {"mirror_x": [-1, 1]}, "objective": "flux", "n_initial": 2},
+        spec = {"name": "s", "type": "bayes",
+                "config": {"bounds": {"mirror_x": [-1, 1]}, "objective": "flux", "n_initial": 2},
                 "actuators": ["mirror_x"], "sensors": ["flux"], "outcome": "flux", "loop": {"max_runs": 4}}
         http.post("/agents", json=spec).raise_for_status()
         http.post("/agents/s/start").raise_for_status()
