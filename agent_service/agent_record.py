@@ -6,7 +6,7 @@ with all of them when the service starts, so what is in memory is what the journ
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +29,9 @@ from agent_service.models import (
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+_HANDED_OVER_KEPT = 1000
+"""Times of plans that are remembered: as many as `Guardrails.max_runs_per_minute` can allow."""
 
 _REMEMBERED = frozenset({EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind.CONFIG})
 
@@ -65,6 +68,9 @@ class AgentRecord:
     rejections_in_row: int = 0
     last_failure: str = ""
     ingests: int = 0
+    handed_over: int = 0
+    handed_over_at: deque[datetime] = field(default_factory=lambda: deque(maxlen=_HANDED_OVER_KEPT))
+    run_time_s: float = 0.0
 
     @classmethod
     def created(cls, event: Event) -> Self:
@@ -118,6 +124,7 @@ class AgentRecord:
             self.fates[old.state] -= 1
             changed = {key: data[key] for key in ("run_uid", "outcome", "reason", "point") if key in data}
             new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
+            self._count(old, new)
         self.fates[state] += 1
         self.suggestions[new.id] = new
         if state in OPEN:
@@ -131,6 +138,18 @@ class AgentRecord:
             self.failures_in_row += state is SuggestionState.FAILED
             self.rejections_in_row += state is SuggestionState.REJECTED
             self.last_failure = new.reason or ""
+
+    def _count(self, old: Suggestion, new: Suggestion) -> None:
+        """Count what the guardrails limit: plans handed over, and not taken back, and the time that runs took."""
+        if new.state is SuggestionState.SUBMITTED:
+            self.handed_over += 1
+            self.handed_over_at.append(new.updated_at)
+        elif old.state is SuggestionState.SUBMITTED and new.state is SuggestionState.APPROVED:
+            self.handed_over -= 1
+            if self.handed_over_at:
+                self.handed_over_at.pop()
+        elif old.state is SuggestionState.RUNNING and new.state is not SuggestionState.ABANDONED:
+            self.run_time_s += (new.updated_at - old.updated_at).total_seconds()
 
     def _apply_config(self, data: dict[str, Any]) -> None:
         if "config" in data:

@@ -159,7 +159,7 @@ class Ahead:
         flight = self._flight
         if flight is None:
             await self._hand_over(under_way)
-        elif not self._may_begin(under_way) or self._forbids(flight.suggestion) or not flight.open:
+        elif not self._may_begin(under_way) or self._out_of_bounds(flight.suggestion) or not flight.open:
             if flight.take_back("taken back before it began"):
                 await flight.plan
             await self._let_go(flight)
@@ -192,6 +192,10 @@ class Ahead:
             self._flight = await self._begin(approved[0])
 
     def _forbids(self, suggestion: Suggestion) -> bool:
+        return bool(guardrails.why_not(suggestion.point, self._agent.spec.guardrails, self._agent.standing))
+
+    def _out_of_bounds(self, suggestion: Suggestion) -> bool:
+        """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
         return bool(guardrails.why_not(suggestion.point, self._agent.spec.guardrails))
 
     async def _let_go(self, flight: Flight) -> None:

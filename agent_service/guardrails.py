@@ -1,21 +1,54 @@
-"""Limits outside the agent, which no agent can bypass: checked before anything can move."""
+"""Limits outside the agent, which no agent can bypass: checked before anything can move. Pure functions.
+
+``bounds`` are checked when a point is suggested, when a person approves it, and when its plan is handed over; the other
+rules when it is handed over, for they look at what went before. What breaks one is rejected, and the reason names the
+rule. ``max_runs_per_minute`` alone rejects nothing: it delays.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent_service.errors import FieldError, OutOfBounds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     from agent_service.models import Guardrails, Point
 
 
-def why_not(point: Point, guardrails: Guardrails) -> str:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an agent stands when it asks to measure a point.
+
+    Parameters
+    ----------
+    plan
+        The plan that would measure it.
+    positions
+        Where the plans of this service sent each actuator last, in its units; nothing of one that none has moved.
+    runs
+        Plans of the agent that were handed over so far.
+    run_time_s
+        How long its runs took so far, in seconds.
+    """
+
+    plan: str
+    positions: Mapping[str, float] = field(default_factory=dict[str, float])
+    runs: int = 0
+    run_time_s: float = 0.0
+
+
+def why_not(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> str:
     """Return each rule that forbids to measure ``point``, in one line; an empty text when none does."""
-    return "; ".join(f"{one.field}: {one.message}" for one in _violated(point, guardrails))
+    return "; ".join(f"{one.field}: {one.message}" for one in _violated(point, guardrails, standing))
 
 
-def check(point: Point, guardrails: Guardrails) -> None:
+def check(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> None:
     """Raise `OutOfBounds`, naming each rule that is violated, unless ``point`` may be measured.
 
     Parameters
@@ -24,14 +57,72 @@ def check(point: Point, guardrails: Guardrails) -> None:
         Actuator name to position, in the actuator's units.
     guardrails
         The limits; an actuator without bounds is free.
+    standing
+        What went before; None checks ``bounds`` alone.
     """
-    if violated := _violated(point, guardrails):
-        raise OutOfBounds(why_not(point, guardrails), errors=violated)
+    if violated := _violated(point, guardrails, standing):
+        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in violated), errors=violated)
 
 
-def _violated(point: Point, guardrails: Guardrails) -> list[FieldError]:
-    return [
+def spent(guardrails: Guardrails, standing: Standing) -> str:
+    """Return which budget is spent, so that no point at all may be measured; an empty text when none is."""
+    return "; ".join(f"{one.field}: {one.message}" for one in _spent(guardrails, standing))
+
+
+def wait_s(guardrails: Guardrails, handed_over: Sequence[datetime], now: datetime) -> float:
+    """Return for how many seconds nothing may be handed over, 0 when something may.
+
+    Parameters
+    ----------
+    guardrails
+        ``max_runs_per_minute`` of it counts: as many as that in any minute; below 1, one in a longer time.
+    handed_over
+        When the agent's plans were handed over, oldest first.
+    now
+        The present time.
+    """
+    rate = guardrails.max_runs_per_minute
+    if rate is None:
+        return 0.0
+    n_runs = max(1, math.floor(rate))
+    if len(handed_over) < n_runs:
+        return 0.0
+    free_at = handed_over[-n_runs] + timedelta(seconds=max(60.0, 60.0 / rate))
+    return max(0.0, (free_at - now).total_seconds())
+
+
+def one_by_one(guardrails: Guardrails) -> bool:
+    """Return whether a rule looks at the run before: then no plan is handed over while another one is under way."""
+    looking_back = (guardrails.max_step or None, guardrails.budget_time_s, guardrails.max_runs_per_minute)
+    return any(one is not None for one in looking_back)
+
+
+def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
+    found = [
         FieldError(f"guardrails.bounds.{name}", f"{name} = {point[name]:g} is outside [{low:g}, {high:g}]")
         for name, (low, high) in guardrails.bounds.items()
         if name in point and not low <= point[name] <= high
     ]
+    if standing is None:
+        return found
+    if guardrails.plans is not None and standing.plan not in guardrails.plans:
+        listed = ", ".join(guardrails.plans) or "none"
+        found.append(FieldError("guardrails.plans", f"the plan {standing.plan} is not on the list: {listed}"))
+    for name, step in guardrails.max_step.items():
+        if name in point and name in standing.positions:
+            taken = abs(point[name] - standing.positions[name])
+            if not taken <= step:
+                said = f"{name} = {point[name]:g} is {taken:g} from {standing.positions[name]:g}, more than {step:g}"
+                found.append(FieldError(f"guardrails.max_step.{name}", said))
+    return found + _spent(guardrails, standing)
+
+
+def _spent(guardrails: Guardrails, standing: Standing) -> list[FieldError]:
+    found: list[FieldError] = []
+    if guardrails.budget_runs is not None and standing.runs >= guardrails.budget_runs:
+        said = f"{standing.runs} runs were begun, and the budget is {guardrails.budget_runs}"
+        found.append(FieldError("guardrails.budget_runs", said))
+    if guardrails.budget_time_s is not None and standing.run_time_s >= guardrails.budget_time_s:
+        said = f"the runs took {standing.run_time_s:.0f} s, and the budget is {guardrails.budget_time_s:g} s"
+        found.append(FieldError("guardrails.budget_time_s", said))
+    return found

@@ -50,10 +50,15 @@ class HostedAgent:
         Where its facts go.
     placement
         Where its brain may live.
+    positions
+        Where plans of the service sent each actuator last; kept up to date by its owner.
     """
 
-    def __init__(self, record: AgentRecord, *, journal: Journal, placement: Placement) -> None:
+    def __init__(
+        self, record: AgentRecord, *, journal: Journal, placement: Placement, positions: Mapping[str, float]
+    ) -> None:
         self.record = record
+        self._positions = positions
         self.wake = asyncio.Event()
         self.unevaluated: dict[str, Run] = {}
         self.stop_reason: str | None = None
@@ -84,6 +89,16 @@ class HostedAgent:
     def spec(self) -> AgentSpec:
         """Its present specification."""
         return self.record.spec
+
+    @property
+    def standing(self) -> guardrails.Standing:
+        """What the guardrails want to know of it beside a point."""
+        return guardrails.Standing(
+            plan=self.spec.plan,
+            positions=self._positions,
+            runs=self.record.handed_over,
+            run_time_s=self.record.run_time_s,
+        )
 
     @property
     def busy(self) -> Busy | None:

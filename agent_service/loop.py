@@ -29,7 +29,7 @@ from agent_service.errors import (
 )
 from agent_service.flight import Ahead, Flight
 from agent_service.lifecycle import AgentState, SuggestionState
-from agent_service.models import ID_KEY, EventKind, QueueState
+from agent_service.models import ID_KEY, EventKind, QueueState, utcnow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,6 +84,7 @@ class AgentLoop:
         self._archived = archived
         self._inbox: deque[Run] = deque()
         self._silent_at: int | None = None
+        self._delayed = ""
         self._pending_outcomes: set[asyncio.Task[None]] = set()
         self._hand_over = partial(Flight.begin, agent, sink=sink, listener=listener)
         self._ahead = Ahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
@@ -134,11 +135,16 @@ class AgentLoop:
         elif limit and not self._pending_outcomes:
             return limit
         elif not limit and (approved := self._agent.record.open_in(_S.APPROVED)):
-            await self._measure(approved[0])
+            if wait_s := self._rate_wait_s(approved[0]):
+                await self._wait(wait_s)
+            else:
+                await self._measure(approved[0])
         elif self._pending_outcomes:
             await self._settle_outcomes()
         elif self._agent.stop_reason:
             return self._agent.stop_reason
+        elif spent := guardrails.spent(self._agent.spec.guardrails, self._agent.standing):
+            return spent
         elif left := self._unapproved():
             await self._approve(left)
         elif self._awaits_approval() or self._has_nothing_new() or not await self._propose():
@@ -203,13 +209,24 @@ class AgentLoop:
         self._silent_at = None if batch else agent.record.ingests
         return bool(batch)
 
-    async def _wait(self) -> None:
+    def _rate_wait_s(self, suggestion: Suggestion) -> float:
+        rails = self._agent.spec.guardrails
+        wait_s = guardrails.wait_s(rails, self._agent.record.handed_over_at, utcnow())
+        if wait_s and self._delayed != suggestion.id:
+            self._delayed = suggestion.id
+            self._log(
+                f"the next plan waits {wait_s:.1f} s: guardrails.max_runs_per_minute = {rails.max_runs_per_minute}"
+            )
+        return wait_s
+
+    async def _wait(self, at_most_s: float | None = None) -> None:
         if not self._inbox and not self.stopping:
-            await self._agent.wake.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._agent.wake.wait(), at_most_s)
 
     async def _allowed(self, suggestion: Suggestion) -> bool:
         try:
-            guardrails.check(suggestion.point, self._agent.spec.guardrails)
+            guardrails.check(suggestion.point, self._agent.spec.guardrails, self._agent.standing)
         except OutOfBounds as error:
             await self._agent.fail_suggestion(suggestion, _S.REJECTED, error.detail, fault=True)
             return False
@@ -267,7 +284,11 @@ class AgentLoop:
     def _may_hand_ahead(self, under_way: int) -> bool:
         """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
         record, limits = self._agent.record, self._agent.spec.loop
-        if self.stopping or record.state is not AgentState.RUNNING:
+        if (
+            self.stopping
+            or record.state is not AgentState.RUNNING
+            or guardrails.one_by_one(self._agent.spec.guardrails)
+        ):
             return False
         done = record.done + len(self._pending_outcomes) + under_way
         failures = record.failures_in_row + under_way

@@ -7,7 +7,7 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from agent_service import actor, guardrails, points
 from agent_service.agent_record import AgentRecord
@@ -65,6 +65,7 @@ class Supervisor:
         self.listener = Listener(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
         self._owners: dict[str, HostedAgent] = {}
+        self._positions: dict[str, float] = {}
         self._being_made: set[str] = set()
         self._journal = journal
         self._placement = placement
@@ -90,12 +91,16 @@ class Supervisor:
                 self._owners.pop(suggestion_id, None)
         else:
             life.agent.record.apply(event)
+            if event.kind is EventKind.QUEUE_STATE and data.get("command") == "move":
+                self._positions.update(cast("Mapping[str, float]", data["point"]))
             if event.kind is EventKind.SUGGESTION_STATE:
+                if data["state"] == SuggestionState.RUNNING:
+                    self._positions.update(life.agent.record.suggestions[str(data["id"])].point)
                 self._owners[str(data["id"])] = life.agent
             life.agent.touched()
 
     def _add(self, record: AgentRecord) -> None:
-        agent = HostedAgent(record, journal=self._journal, placement=self._placement)
+        agent = HostedAgent(record, journal=self._journal, placement=self._placement, positions=self._positions)
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
         )

@@ -22,7 +22,7 @@ def export(
 ) -> None:
     """Write a folder that serves a notebook or script on another machine."""
     from agent_service.promote.export import export as write
-    from agent_service.server.serving import FOLDER
+    from agent_service.server.settled import FOLDER
 
     if state is not None and not with_state:
         raise UsageError("--state says whose memory to take along; say --with-state too")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -42,6 +42,18 @@ class Guardrails(Request):
         default_factory=dict[str, tuple[float, float]],
         description="lowest and highest position allowed, by actuator, in the actuator's units",
     )
+    max_step: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict[str, float],
+        description="largest move from where a plan of this service sent the actuator last, by actuator, in its units",
+    )
+    max_runs_per_minute: float | None = Field(
+        default=None, gt=0, le=1000, allow_inf_nan=False, description="the next plan waits until this allows it"
+    )
+    budget_runs: int | None = Field(default=None, ge=0, description="plans it may begin, failed ones included")
+    budget_time_s: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="time its runs may take, all in all, in seconds"
+    )
+    plans: list[str] | None = Field(default=None, description="plans it may use; null: any")
 
     @model_validator(mode="after")
     def _ordered(self) -> Guardrails:
@@ -112,9 +124,10 @@ class AgentSpec(Request):
         if len(set(self.actuators)) != len(self.actuators):
             msg = "an actuator is named twice"
             raise ValueError(msg)
-        if foreign := sorted(set(self.guardrails.bounds) - set(self.actuators)):
-            msg = f"guardrails.bounds names {', '.join(foreign)}, which is no actuator of this agent"
-            raise ValueError(msg)
+        for rule in ("bounds", "max_step"):
+            if foreign := sorted(set(getattr(self.guardrails, rule)) - set(self.actuators)):
+                msg = f"guardrails.{rule} names {', '.join(foreign)}, which is no actuator of this agent"
+                raise ValueError(msg)
         return self
 
 

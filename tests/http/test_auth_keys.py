@@ -97,6 +97,25 @@ def test_facts_say_who(start, tmp_path):
     assert ("suggestion.state", "ingested", None) in facts, "what the loop does is nobody's request"
 
 
+def test_a_stop_latches_says_who_and_survives_a_restart(start, tmp_path):
+    service = start()
+    file = KeyFile(tmp_path / "state" / "keys.jsonl")
+    _, key = file.create("carol", scopes_of("control"))
+    _, other = file.create("dave", scopes_of("read,approve"))
+    with holder(service, key) as carol:
+        carol.post("/queue/abort").raise_for_status()
+    service.close()
+    service = start()
+    queue = service.get("queue")
+    assert (queue["state"], queue["reason"]) == ("held", "aborted by carol")
+    service.create("held")
+    service.problem("POST", "agents/held/start", 409, "queue_held")
+    with holder(service, other) as dave:
+        assert dave.post("/queue/resume").status_code == 403
+    with holder(service, key) as carol:
+        assert carol.post("/queue/resume").json()["state"] == "idle"
+
+
 def test_code_needs_admin(start, tmp_path):
     service = start()
     file = KeyFile(tmp_path / "state" / "keys.jsonl")

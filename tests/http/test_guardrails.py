@@ -1,0 +1,110 @@
+"""Guardrails at work: what breaks a rule is rejected and says which, the rate delays, and a PATCH counts at once."""
+
+from datetime import datetime
+
+from services import wait_until
+
+
+def rejected(service, name):
+    return [(one["point"]["x"], one["reason"]) for one in service.suggestions(name, state="rejected")]
+
+
+def test_a_step_that_is_too_large_is_rejected_and_the_brain_told(start):
+    service = start()
+    service.create("steps", config={"step": 3, "limit": 4}, guardrails={"max_step": {"x": 4}})
+    service.post("agents/steps/start")
+    service.until("steps", "stopped")
+    assert rejected(service, "steps") == []
+    assert len(service.suggestions("steps", state="ingested")) == 4
+    service.create("leaps", config={"step": 3, "limit": 4}, guardrails={"max_step": {"x": 2.5}})
+    service.post("agents/leaps/start")
+    service.until("leaps", "stopped")
+    # the one before left x at 9, whoever that was
+    found = dict(rejected(service, "leaps"))
+    assert found[0.0] == "guardrails.max_step.x: x = 0 is 9 from 9, more than 2.5"
+    assert service.suggestions("leaps", state="ingested")[0]["point"]["x"] == 9.0
+    service.post("agents/leaps/start?paused=true")
+    assert service.post("agents/leaps/report")["report"]["failed"] == 3
+
+
+def test_a_batch_is_held_to_the_step_between_its_points(start):
+    service = start()
+    service.create("batch", config={"step": 3, "limit": 3}, loop={"n_points": 3}, guardrails={"max_step": {"x": 1}})
+    service.post("agents/batch/start")
+    service.until("batch", "stopped")
+    assert [at for at, _ in rejected(service, "batch")] == [3.0, 6.0]
+
+
+def test_a_budget_of_runs_ends_the_agent_and_a_greater_one_lets_it_go_on(start, tmp_path):
+    service = start()
+    service.create("spender", loop={"n_points": 3}, guardrails={"budget_runs": 2}, plan="rig:every_other")
+    service.post("agents/spender/start")
+    status = service.until("spender", "stopped")
+    assert status["reason"] == "guardrails.budget_runs: 2 runs were begun, and the budget is 2"
+    assert (status["counts"]["ingested"], status["counts"]["failed"]) == (1, 1), "a failed run is one, too"
+    assert [reason.partition(":")[0] for _, reason in rejected(service, "spender")] == ["guardrails.budget_runs"]
+    service.close()
+    service = start()  # the journal remembers
+    service.http.patch("/api/v1/agents/spender", json={"guardrails": {"budget_runs": 3}}).raise_for_status()
+    service.post("agents/spender/start")
+    assert "3 runs were begun" in service.until("spender", "stopped")["reason"]
+
+
+def test_a_budget_of_time(start):
+    service = start()
+    service.create("slow", plan="leisurely", guardrails={"budget_time_s": 0.4})
+    service.post("agents/slow/start")
+    status = service.until("slow", "stopped")
+    assert status["reason"].startswith("guardrails.budget_time_s: ")
+    assert status["counts"]["ingested"] in (1, 2), "each run takes a quarter of a second at least"
+
+
+def test_a_plan_that_is_not_listed_and_then_is(start):
+    service = start()
+    service.create("planner", guardrails={"plans": ["other"]}, loop={"max_runs": 1, "n_points": 2})
+    service.post("agents/planner/start")
+    wait_until(lambda: rejected(service, "planner"))
+    assert rejected(service, "planner")[0][1] == "guardrails.plans: the plan acquire is not on the list: other"
+    service.http.patch("/api/v1/agents/planner", json={"guardrails": {"plans": None}}).raise_for_status()
+    if service.status("planner")["state"] == "stopped":  # a hundred rejections were quicker
+        service.post("agents/planner/start")
+    assert service.until("planner", "stopped")["reason"].startswith("max_runs reached")
+
+
+def test_the_rate_delays_and_rejects_nothing(start):
+    service = start()
+    rate = {"max_runs_per_minute": 2}
+    service.create("hasty", loop={"max_runs": 4}, guardrails=rate)
+    service.post("agents/hasty/start")
+    wait_until(lambda: service.suggestions("hasty", state="approved"))
+    wait_until(lambda: len(service.suggestions("hasty", state="ingested")) == 2)
+    assert service.suggestions("hasty", state="approved"), "the third waits"
+    assert service.status("hasty")["state"] == "running"
+    # whoever lets it go sees it go at once
+    service.http.patch("/api/v1/agents/hasty", json={"guardrails": {"max_runs_per_minute": 1000}}).raise_for_status()
+    service.until("hasty", "stopped")
+    assert rejected(service, "hasty") == []
+    handed_over = [
+        datetime.fromisoformat(one["time"])
+        for one in service.get("agents/hasty/history", limit=1000)["items"]
+        if one["data"].get("state") == "submitted"
+    ]
+    assert len(handed_over) == 4
+
+
+def test_what_is_no_guardrail(start):
+    service = start()
+    for rails in (
+        {"max_step": {"z": 1}},
+        {"max_step": {"x": 0}},
+        {"max_step": {"x": -1}},
+        {"max_runs_per_minute": 0},
+        {"budget_runs": -1},
+        {"budget_time_s": -0.1},
+        {"plans": "acquire"},
+        {"speed": 1},
+    ):
+        spec = {"name": "a", "type": "brainbox:Walker", "actuators": ["x", "y"], "outcome": "signal"}
+        service.problem("POST", "agents", 422, "invalid_input", json={**spec, "guardrails": rails})
+    service.create("a")
+    service.problem("PATCH", "agents/a", 422, "invalid_config", json={"guardrails": {"max_step": {"z": 1}}})

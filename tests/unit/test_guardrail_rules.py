@@ -1,0 +1,87 @@
+"""The rules themselves: pure functions of a point and of what went before."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_service import guardrails
+from agent_service.errors import OutOfBounds
+from agent_service.guardrails import Standing
+from agent_service.models import Guardrails
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def ago(*seconds):
+    return [NOW - timedelta(seconds=one) for one in seconds]
+
+
+@pytest.mark.parametrize(
+    ("rails", "standing", "rule"),
+    [
+        ({"bounds": {"x": (0, 1)}}, None, "guardrails.bounds.x: x = 2 is outside [0, 1]"),
+        (
+            {"max_step": {"x": 0.5}},
+            {"positions": {"x": 1.0}},
+            "guardrails.max_step.x: x = 2 is 1 from 1, more than 0.5",
+        ),
+        ({"max_step": {"x": 0.5}}, {"positions": {"x": float("nan")}}, "guardrails.max_step.x"),
+        ({"plans": ["scan"]}, {}, "guardrails.plans: the plan acquire is not on the list: scan"),
+        ({"plans": []}, {}, "not on the list: none"),
+        ({"budget_runs": 3}, {"runs": 3}, "guardrails.budget_runs: 3 runs were begun, and the budget is 3"),
+        ({"budget_time_s": 60}, {"run_time_s": 61.0}, "guardrails.budget_time_s: the runs took 61 s"),
+    ],
+)
+def test_each_rule_forbids_and_is_named(rails, standing, rule):
+    known = None if standing is None else Standing(plan="acquire", **standing)
+    assert rule in guardrails.why_not({"x": 2.0}, Guardrails(**rails), known)
+    with pytest.raises(OutOfBounds) as refusal:
+        guardrails.check({"x": 2.0}, Guardrails(**rails), known)
+    assert refusal.value.errors[0].field == rule.partition(":")[0] or rule.startswith("not on")
+
+
+@pytest.mark.parametrize(
+    ("rails", "standing"),
+    [
+        ({}, {}),
+        ({"bounds": {"x": (0, 2), "y": (0, 1)}}, {}),
+        ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}}),
+        ({"max_step": {"x": 0.1}}, {"positions": {"y": 1.0}}),  # nobody knows where it is
+        ({"plans": ["acquire"]}, {}),
+        ({"budget_runs": 3, "budget_time_s": 60}, {"runs": 2, "run_time_s": 59.0}),
+    ],
+)
+def test_what_keeps_the_rules_may_be_measured(rails, standing):
+    assert guardrails.why_not({"x": 2.0}, Guardrails(**rails), Standing(plan="acquire", **standing)) == ""
+
+
+@pytest.mark.parametrize(
+    ("rate", "handed_over", "wait_s"),
+    [
+        (None, ago(0.1, 0), 0),
+        (2, ago(), 0),
+        (2, ago(10), 0),
+        (2, ago(40, 10), 20),
+        (2, ago(70, 10), 0),
+        (0.5, ago(30), 90),
+        (0.5, ago(130), 0),
+        (2.5, ago(40, 10), 20),
+    ],
+)
+def test_how_long_the_next_plan_waits(rate, handed_over, wait_s):
+    assert guardrails.wait_s(Guardrails(max_runs_per_minute=rate), handed_over, NOW) == pytest.approx(wait_s)
+
+
+@given(rate=st.floats(0.01, 30), steps=st.lists(st.floats(0, 100), max_size=60))
+def test_never_more_in_a_minute_than_allowed(rate, steps):
+    """Whoever waits as long as told never hands over more than the rate in any minute."""
+    rails, now, handed_over = Guardrails(max_runs_per_minute=rate), NOW, []
+    for step in steps:
+        now += timedelta(seconds=step)
+        now += timedelta(seconds=guardrails.wait_s(rails, handed_over, now) + 1e-5)
+        handed_over.append(now)
+    window = timedelta(seconds=max(60, 60 / rate))
+    for one in handed_over:
+        assert sum(one <= other < one + window for other in handed_over) <= max(1, rate)
