@@ -54,6 +54,11 @@ class ServiceSection(_Section):
         default="process",
         description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
     )
+    recover: Literal["resume", "paused"] = Field(
+        default="resume",
+        description="what agents that were alive do at a restart, if they do not say it themselves; in a notebook the "
+        "default is paused, for nothing moves unasked there",
+    )
     catalog: str = Field(
         default="embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ValidationError
 
@@ -183,18 +183,23 @@ class AgentLife:
         elif self.agent.record.held:
             await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
 
-    async def recover(self, runs: Mapping[str, Run], *, paused: bool = False) -> None:
+    async def recover(
+        self, runs: Mapping[str, Run], *, default: Literal["resume", "paused"] = "resume", paused: bool = False
+    ) -> None:
         """Come back after the service ended, if the agent was alive then.
 
         Parameters
         ----------
         runs
             Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
+        default
+            What it does if its specification does not say.
         paused
             Whether it comes back paused in any case.
         """
         agent = self.agent
-        retry = self.state in ALIVE and agent.spec.recover == "resume"
+        resumes = (agent.spec.recover or default) == "resume"
+        retry = self.state in ALIVE and resumes
         await recovery.reconcile(agent, runs, retry=retry)
         was, was_held = self.state, agent.record.held
         if was in ALIVE:
@@ -205,7 +210,7 @@ class AgentLife:
             return
         await agent.become(_A.STARTING, "recovering after a restart of the service")
         by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
-        if by_hold or was is _A.PAUSED or agent.spec.recover == "paused" or paused:
+        if by_hold or was is _A.PAUSED or paused or not resumes:
             self._spawn(_A.PAUSED, "recovered after a restart of the service; resume it to go on", held=by_hold)
         else:
             self._spawn(_A.RUNNING)

@@ -7,7 +7,7 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from agent_service import actor, guardrails, points
 from agent_service.agent_record import AgentRecord
@@ -300,18 +300,22 @@ class Supervisor:
         records = [life.agent.record for life in self.lives.values()]
         return {one.id: one.run_uid for record in records for one in record.open_in(*under_way)}
 
-    async def recover(self, runs: Mapping[str, Run], *, paused: bool = False) -> None:
+    async def recover(
+        self, runs: Mapping[str, Run], *, default: Literal["resume", "paused"] = "resume", paused: bool = False
+    ) -> None:
         """Bring the agents back that were alive when the service ended; call it once, after the fold.
 
         Parameters
         ----------
         runs
             Complete runs of `undecided` suggestions, as far as they were kept.
+        default
+            What those do that do not say it themselves.
         paused
             Whether they all come back paused, whatever they say themselves.
         """
         for life in list(self.lives.values()):
-            await life.recover(runs, paused=paused)
+            await life.recover(runs, default=default, paused=paused)
 
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""

@@ -97,8 +97,9 @@ class AgentSpec(Request):
     )
     warm_start: list[str] = Field(default_factory=list[str], description="uids of runs to ingest before the start")
     timeouts: Timeouts = Timeouts()
-    recover: Literal["resume", "paused"] = Field(
-        default="resume", description="what an agent that was alive does at a restart"
+    recover: Literal["resume", "paused"] | None = Field(
+        default=None,
+        description="what an agent that was alive does at a restart of the service; null: what [service] recover says",
     )
     loop: LoopSpec = LoopSpec()
     guardrails: Guardrails = Guardrails()

@@ -100,7 +100,7 @@ class Host:
         """
         references: list[str] = []
         try:
-            spec = _spec(name, _fields(thing, fields, recover="resume" if stays else "paused"), references)
+            spec = _spec(name, _fields(thing, fields), references)
             if stays and not fresh and (there := self._same(spec)):
                 self._references[name] = _take_over(spec, there.spec)
                 return self._go_on(spec, there, start=start)
@@ -212,7 +212,7 @@ def _take_over(spec: AgentSpec, earlier: AgentSpec) -> list[str]:
     return references
 
 
-def _fields(thing: object, fields: Mapping[str, Any], *, recover: str) -> dict[str, Any]:
+def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a specification: what is given, what the object says of itself, and what follows."""
     if isinstance(thing, AgentSpec):
         found = {**thing.model_dump(exclude_unset=True), **fields}
@@ -233,7 +233,6 @@ def _fields(thing: object, fields: Mapping[str, Any], *, recover: str) -> dict[s
     for key in ("actuators", "sensors"):
         if key in found:
             found[key] = [getattr(one, "name", one) for one in _as_list(found[key])]
-    found.setdefault("recover", recover)
     return found
 
 

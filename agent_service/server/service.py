@@ -130,7 +130,7 @@ class Service:
                         key for key in type(spec).model_fields if getattr(spec, key) != getattr(life.agent.spec, key)
                     ),
                 )
-        await self.supervisor.recover(kept, paused=self.state_dir.arrival.exists())
+        await self.supervisor.recover(kept, default=self.config.service.recover, paused=self.state_dir.arrival.exists())
         self.state_dir.arrival.unlink(missing_ok=True)
         self._forgetting = asyncio.create_task(self._forget_kept_runs(), name="forget-runs")
         self.metrics.start()

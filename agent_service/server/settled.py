@@ -27,7 +27,6 @@ from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent_service.models import AgentSpec
 
 FOLDER: Final = ".agent-service"
 """Folder, in the working directory, that holds the state directories of notebooks and scripts."""
@@ -63,8 +62,8 @@ def settled(
         told = base.service.model_fields_set
         defaults = {"port": 0, "state": None if "state" in told else _state()}
         base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
-        if current() is None:
-            base = base.model_copy(update={"agents": [_careful(one) for one in base.agents]})
+    if current() is None and "recover" not in base.service.model_fields_set:
+        base = _with(base, "service", {"recover": "paused"})  # nothing moves unasked when a notebook comes back
     engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
     base = _with(base, "run_engine", engine)
     if "JUPYTERHUB_SERVICE_PREFIX" in os.environ and "allowed_hosts" not in base.security.model_fields_set:
@@ -73,11 +72,6 @@ def settled(
     if RE is None:
         return base
     return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
-
-
-def _careful(spec: AgentSpec) -> AgentSpec:
-    """Return an agent that comes back paused, unless it says otherwise: nothing moves when a notebook comes back."""
-    return spec if "recover" in spec.model_fields_set else spec.model_copy(update={"recover": "paused"})
 
 
 def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> ServiceConfig:

@@ -205,6 +205,22 @@ def test_a_service_elsewhere_is_steered_and_ended(lab):
     assert sum(shown(one) for one in lab.outputs.values()) == 3
 
 
+def test_the_notebook_itself_is_deployed_and_its_agent_goes_on(lab):
+    tell = """{
+        "status": remote.agent("spiral").model_dump(mode="json"),
+        "runs": len({one.run_uid for one in remote.suggestions("spiral") if one.run_uid}),
+        "server": server.poll(),
+    }"""
+    (told,) = lab.run("05-deploy.ipynb", tell)
+    status = told["status"]
+    assert (status["state"], status["reason"]) == ("stopped", "max_runs reached (30 of 30)")
+    assert told["runs"] == 30, "those of the notebook among them"
+    assert status["best"]["outcome"]["flux"] > 5
+    assert told["server"] is None
+    assert "spiral is there already, paused, and goes on with what it knows" in text(lab.outputs["deploy"])
+    assert shown(lab.outputs["watch"]) == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_in_git_there_is_no_output_and_little_metadata(name):
     path = NOTEBOOKS / name
@@ -221,7 +237,7 @@ def test_in_git_there_is_no_output_and_little_metadata(name):
     assert notebook.metadata == {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     }
-    assert all(not one.metadata for one in notebook.cells)
+    assert all(one.metadata in ({}, {"tags": ["notebook-only"]}) for one in notebook.cells)
     assert all(re.fullmatch(r"[a-z-]+", one.id) for one in notebook.cells), "ids that say what the cell is, and stay"
 
 
@@ -239,4 +255,5 @@ def test_all_of_them_are_run_here():
         "02-your-own-agent.ipynb",
         "03-your-own-runengine.ipynb",
         "04-remote-control.ipynb",
+        "05-deploy.ipynb",
     ]

@@ -46,7 +46,6 @@ def test_a_notebook_is_served_as_it_stands(command):
     assert "paused\n" in said
     with Client.from_state(command.folder / ".agent-service" / "proto") as client:
         assert client.agent("walk").state == "paused"
-        assert client.agent("walk").spec.recover == "resume"
     assert command.stop(process)[0] == 0
     assert command.left() == []
 

@@ -62,7 +62,7 @@ def test_an_object_a_class_a_name_a_spec_and_fields(serve):
     made = {one.name: one for one in service.client.agents()}
     assert {one.state.value for one in made.values()} == {"created"}
     assert made["object"].type.startswith("live:")
-    assert made["object"].spec.recover == "paused"
+    assert service.config.service.recover == "paused"
     assert made["reference"].type == "brainbox:Walker"
     assert made["spec"].spec.actuators == ["x", "y"]
     for name in made:

@@ -340,7 +340,7 @@ def test_a_file_is_served(shell, tmp_path):
     url = shell.names["service"].url
     assert said.splitlines()[0].startswith(f"serving filed at {url} ")
     assert said.splitlines()[1].startswith("<ServicePanel")
-    assert shell.client.agent("filed").spec.recover == "paused"
+    assert shell.names["service"].config.service.recover == "paused"
     measured(shell, "filed")
     assert shell.run("%agent_serve service.toml --no-panel") == "filed is there as the file has it, stopped\n"
     path.write_text(FILE.replace("max_runs = 2", "max_runs = 7"))
