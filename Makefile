@@ -18,10 +18,10 @@ export PATH := $(VENV_BIN):$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test lint hooks bench chaos pins clean
+.PHONY: help demo venv test screenshots lint hooks bench chaos pins clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUNTIME)  ## watch an agent align a simulated beamline, about a minute (ARGS="--seed 3 --keep")
 	$(VENV_BIN)/agent-service demo $(ARGS)
@@ -31,6 +31,10 @@ venv: $(DEV)  ## make .venv with the package, its dependencies and the developer
 test: $(DEV)  ## run the whole test suite (ARGS="-k client" for a part), in a browser too where there is Chromium
 	@.ci/chromium
 	$(VENV_BIN)/python -m pytest $(ARGS)
+
+screenshots: $(DEV)  ## write the pictures in docs/images anew, in a browser
+	@.ci/chromium
+	SCREENSHOTS=docs/images $(VENV_BIN)/python -m pytest tests/notebooks/test_panel_screens.py
 
 lint: $(DEV)  ## check format, style, types, layers and spelling
 	ruff format --check .

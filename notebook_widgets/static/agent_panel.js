@@ -28,7 +28,7 @@ function header(model, panel, stop) {
   const state = h("span", {});
   const kind = h("span", {});
   const busy = h("span", {});
-  const reason = h("span", {});
+  const reason = h("div", { class: "as-reason" });
   const commands = COMMANDS.map((label) => [label.toLowerCase(), button(label, () => model.send({ action: label.toLowerCase() }))]);
   panel.on(["agent", "link", "service"], () => {
     const agent = model.get("agent");
@@ -43,9 +43,9 @@ function header(model, panel, stop) {
     commands.forEach(([command, one]) => allow(one, model, command));
   });
   return h("header", { class: "as-head" },
-    h("div", { class: "as-title" }, name, state),
+    h("div", { class: "as-title" }, name, state, h("span", { class: "as-about" }, kind, busy)),
     h("div", { class: "as-commands" }, commands.map(([, one]) => one), stop),
-    h("div", { class: "as-about" }, kind, reason, busy));
+    reason);
 }
 
 function progressBar(model, panel) {
