@@ -76,9 +76,7 @@ class AgentPanel(Panel):
         self._variables: list[Variable] = []
         self._reports: list[Report] = []
         self._schemas: dict[str, Mapping[str, Any]] = {}
-        super().__init__(target)
-        if not self.agent:
-            self.agent = {"name": name, "legal": []}
+        super().__init__(target, agent={"name": name, "legal": []})
         self.actions |= {
             **{command: self._lifecycle(command) for command in _LIFECYCLE},
             "go-to-best": self._go_to_best,

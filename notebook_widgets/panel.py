@@ -48,6 +48,8 @@ class Panel(anywidget.AnyWidget):
     ----------
     target
         URL of a service, a client of it, or anything with a ``client``.
+    **traits
+        What the page shows until the service answers.
 
     Notes
     -----
@@ -63,9 +65,9 @@ class Panel(anywidget.AnyWidget):
     service: Any = traitlets.Dict().tag(sync=True)
     notice: Any = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, target: object) -> None:
+    def __init__(self, target: object, **traits: Any) -> None:
         address = Address.of(target)
-        super().__init__(_esm=page(self.modules), _css=_static("panel.css"))
+        super().__init__(_esm=page(self.modules), _css=_static("panel.css"), **traits)
         self.url = address.url
         self.actions: dict[str, Handler] = {
             "stop-everything": self._stop_everything,

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import lab
 import wanted
 
 from agent_service.client import Client
@@ -78,11 +79,11 @@ class Screen:
 
     def state(self, state):
         """Wait until the badge in the head says so."""
-        self._expect(self.root.locator(".as-title .as-badge")).to_have_text(state, timeout=20_000)
+        self._expect(self.root.locator(".as-title .as-badge")).to_have_text(state, timeout=lab.SHOWS_WITHIN_MS)
 
     def says(self, text, where=None):
         """Wait until the panel, or a part of it, holds this text."""
-        self._expect(self.root if where is None else where).to_contain_text(text, timeout=20_000)
+        self._expect(self.root if where is None else where).to_contain_text(text, timeout=lab.SHOWS_WITHIN_MS)
 
     def enabled(self):
         """Return the names of the commands that can be pressed."""

@@ -1,9 +1,15 @@
 """The panel in JupyterLab, its buttons pressed in a real browser: what the service does, and what the screen shows."""
 
+import shutil
+
+import kernels
 import lab
 import pytest
 from panel_cells import WALKER, Notebook, Screen
 from services import wait_until
+
+from agent_service.client import Client
+from agent_service.errors import BackendUnavailable
 
 BASE_URL = "/user/ada/"
 """As a hub would have it."""
@@ -192,3 +198,40 @@ def test_the_api_page_is_reached_through_the_notebook_server(jupyter, client, pa
         links.last.click()
     opened.value.locator('[data-path="/api/v1/agents/{name}"]').first.wait_for()
     opened.value.close()
+
+
+def test_the_quickstart(jupyter, browser):
+    """As its text says: press Start, and the buttons work while the cell waits for the agent."""
+    serves, waits, goes_to_best, ends = 1, 3, 5, 8
+    shutil.copy(kernels.ROOT / "notebooks" / "01-quickstart.ipynb", jupyter.root)
+    with lab.opened(browser, jupyter, "01-quickstart.ipynb") as page:
+        page.run_cell(serves)
+        panel = Screen(page, "aligner")
+        panel.state("created")
+        with Client.from_state(jupyter.root / ".agent-service" / "01-quickstart") as client:
+
+            def until(state):
+                wait_until(lambda: client.agent("aligner").state == state, what=f"the agent {state}")
+                panel.state(state)
+
+            page.button("Start").click()
+            until("running")
+            wait_until(lambda: client.agent("aligner").progress.done >= 2, what="two runs")
+            page.run_cell(waits)
+            wait_until(lambda: page.kernel_status() == "busy", what="the cell that waits")
+            for command, state in [("Pause", "paused"), ("Resume", "running"), ("Stop", "stopped")]:
+                panel.press(command)
+                until(state)
+            wait_until(lambda: page.kernel_status() == "idle", what="the end of the cell")
+            page.run_cell(goes_to_best)
+            page.page.get_by_text("best measured:").last.wait_for()
+            page.run_cell(ends)
+            wait_until(lambda: is_gone(client), what="the end of the service")
+
+
+def is_gone(client):
+    try:
+        client.health()
+    except BackendUnavailable:
+        return True
+    return False

@@ -132,7 +132,7 @@ def test_a_service_that_dies_comes_back_with_another_key_and_then_as_it_was(clie
     panel.state("paused")
 
 
-@pytest.mark.parametrize("proxy", [False], ids=["no-proxy"])
+@pytest.mark.parametrize("proxy", [True, False], ids=["proxied", "no-proxy"])
 def test_a_browser_elsewhere_gets_a_link_that_works_or_none(jupyter, browser, proxy):
     notebook = Notebook(jupyter, f"elsewhere-{proxy}", WALKER, "ServicePanel(service)")
     missing = None if proxy else "**/proxy/**"
