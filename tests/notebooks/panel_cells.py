@@ -74,8 +74,9 @@ class Screen:
     def field(self, label):
         return self.root.get_by_label(label, exact=True)
 
-    def rows(self):
-        return self.pane("Inbox").locator("tbody tr")
+    def row(self, suggestion):
+        """Return the line of a suggestion in the inbox."""
+        return self.pane("Inbox").locator(f'tr[data-key="{suggestion.id}"]')
 
     def state(self, state):
         """Wait until the badge in the head says so."""

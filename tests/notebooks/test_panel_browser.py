@@ -92,9 +92,9 @@ def test_approve_edit_reject_and_go_to_best(client, notebook, page, panel):
     panel.tab("Inbox")
     first, second = sorted(open_suggestions(client), key=lambda one: one.created_at)
     panel.says("2", panel.root.get_by_role("tab", name="Inbox"))
-    panel.rows().nth(0).get_by_role("button", name="Approve", exact=True).click()
+    panel.row(first).get_by_role("button", name="Approve", exact=True).click()
     wait_until(lambda: client.suggestion(first.id).state == "ingested", what="the first one ingested")
-    row = panel.rows().nth(0)
+    row = panel.row(second)
     row.get_by_role("button", name="Edit", exact=True).click()
     row.get_by_label("x", exact=True).fill("0.5")
     row.get_by_role("button", name="Approve", exact=True).click()
@@ -104,7 +104,7 @@ def test_approve_edit_reject_and_go_to_best(client, notebook, page, panel):
 
     wait_until(lambda: len(open_suggestions(client)) == 2, what="two more")
     rejected, left = sorted(open_suggestions(client), key=lambda one: one.created_at)
-    panel.rows().nth(0).get_by_role("button", name="Reject", exact=True).click()
+    panel.row(rejected).get_by_role("button", name="Reject", exact=True).click()
     wait_until(lambda: client.suggestion(rejected.id).state == "rejected", what="the third one rejected")
     assert client.suggestion(left.id).state == "proposed"
 

@@ -99,8 +99,8 @@ def test_voila_shows_the_panel_and_its_buttons_work(client, page):
     panel.press("Start")
     wait_until(lambda: client.agent("far").state == "running", what="the agent running")
     panel.state("running")
-    wait_until(lambda: client.suggestions("far", state="proposed"), what="a suggestion")
-    panel.rows().nth(0).get_by_role("button", name="Approve", exact=True).click()
+    (first,) = wait_until(lambda: client.suggestions("far", state="proposed"), what="a suggestion")
+    panel.row(first).get_by_role("button", name="Approve", exact=True).click()
     wait_until(lambda: client.suggestions("far", state="ingested"), what="an outcome")
 
 
