@@ -24,6 +24,7 @@ from agent_service.models import (
     LoopSpec,
     Progress,
     Report,
+    RestartAs,
     Suggestion,
 )
 
@@ -53,6 +54,7 @@ class AgentRecord:
     state: AgentState = AgentState.CREATED
     reason: str | None = None
     held: bool = False
+    restart_as: RestartAs | None = None
     started_at: datetime | None = None
     suggestions: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
     open: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
@@ -99,7 +101,9 @@ class AgentRecord:
         self.state = AgentState(data["state"])
         self.reason = data.get("reason")
         self.held = bool(data.get("held"))
-        if self.state is AgentState.STARTING:
+        again = data.get("restart_as")
+        self.restart_as = RestartAs.model_validate(again) if again else None
+        if self.state is AgentState.STARTING and not again:
             self.started_at = event.time
             self.failures_in_row = self.rejections_in_row = 0
         if error := data.get("error"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import actor, guardrails
 from agent_service.adapters.optimizer import Traits, View
@@ -21,15 +21,16 @@ from agent_service.errors import (
     NotFound,
     ServiceError,
 )
-from agent_service.lifecycle import OPEN, AgentState, SuggestionState, check_agent, check_suggestion
-from agent_service.models import ID_KEY, Busy, CallProgress, EventKind, Report, Suggestion, Variable, utcnow
+from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion
+from agent_service.models import ID_KEY, Busy, CallProgress, EventKind, Report, RestartAs, Suggestion, Variable, utcnow
 from agent_service.notices import LogNotice
 from agent_service.points import TAKES_OUTCOME
 from agent_service.recipe import Recipe
 from agent_service.replay import facts_of
+from agent_service.restarts import Restarts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from agent_service.agent_record import AgentRecord
     from agent_service.models import AgentSpec, AgentStatus
@@ -66,6 +67,9 @@ class HostedAgent:
         self.traits = Traits()
         self.variables: dict[str, Variable] = {}
         self._journal = journal
+        self.restarts = Restarts()
+        self.on_restart: Callable[[float], None] = lambda pause_s: None
+        self.brains = 0
         self._placement = placement
         self._place: Place | None = None
         self._mourning: asyncio.Task[None] | None = None
@@ -170,7 +174,10 @@ class HostedAgent:
         await self._journal.append(EventKind.AGENT_STATE, self.name, {"state": state, "reason": reason, **more})
 
     async def failed(self, error: ServiceError, *, during: str | None = None) -> None:
-        """Write the fact that the agent failed, and discard its brain; does nothing when it is ending anyway."""
+        """Write the fact that the agent failed, and discard its brain; does nothing when it is ending anyway.
+
+        With ``on_fault = "restart"`` it is ``starting`` instead, as long as its limit allows, and comes back as it was.
+        """
         where = "" if during is None else f"{during} failed: "
         await self.discard()
         self.fault = error
@@ -180,8 +187,20 @@ class HostedAgent:
             "message": f"{during}: {error.detail}" if during else error.detail,
             "traceback": trace,
         }
-        alive = (AgentState.STARTING, AgentState.RUNNING, AgentState.PAUSED)
-        await self.become_from(alive, AgentState.FAILED, f"{where}{error.detail}", error=told)
+        async with self._states:
+            record = self.record
+            if record.state not in ALIVE:
+                return
+            before = record.restart_as or RestartAs(state=record.state, reason=record.reason, held=record.held)
+            restart = self.restarts.next(record, error)
+            if restart is None:
+                said = f"{where}{error.detail}{self.restarts.in_vain()}"
+                await self._become(AgentState.FAILED, said, error=told)
+                return
+            self.restarts.survive(error)
+            said = f"restarting after {where}{error.detail} {restart.sentence}"
+            await self._become(AgentState.STARTING, said, error=told, restart_as=before.model_dump(mode="json"))
+        self.on_restart(restart.pause_s)
 
     async def advance(self, suggestion_id: str, state: SuggestionState, **data: Any) -> Suggestion:
         """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
@@ -252,6 +271,7 @@ class HostedAgent:
                 raise
             await self.discard()
             self._handle, self._place, self.traits, self.fault = handle, place, traits, None
+            self.brains += 1
             handle.died.add_done_callback(lambda died: self._mourn(handle, died.result()))
             self._remember(view)
 
@@ -424,6 +444,10 @@ class HostedAgent:
 
     def _alive(self) -> AgentHandle:
         if self._handle is None:
+            if self.record.restart_as is not None:
+                error = Conflict(f"agent {self.name!r} is {self.record.reason}; wait, or stop it", legal=["stop"])
+                self.restarts.survive(error)
+                raise error
             raise Conflict(f"agent {self.name!r} is {self.record.state}: its brain is not there; start it")
         return self._handle
 
@@ -432,12 +456,16 @@ class HostedAgent:
         handle = self._alive()
         self._status = None
         try:
-            return await handle.call(method, *args, timeout_s=timeout_s)
+            result = await handle.call(method, *args, timeout_s=timeout_s)
         except (AgentFault, DeadlineExceeded) as error:
             if self._handle is not handle:
                 raise Conflict(f"agent {self.name!r} was stopped during {method}") from error
             await self.failed(error, during=method)
             raise
+        else:
+            if method in _PROVES_HEALTH:
+                self.restarts.succeeded()
+            return result
         finally:
             self._status = None
 
@@ -446,6 +474,9 @@ class HostedAgent:
         self.variables = {one.name: one for one in view.variables}
         self._variable_bytes.clear()
         self.touched()
+
+
+_PROVES_HEALTH: Final = ("suggest", "ingest")
 
 
 def _flagged(suggestion: Suggestion, run_uids: Sequence[str]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.lifecycle import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
-from agent_service.models import AgentSpec
+from agent_service.models import AgentSpec, RestartAs
+from agent_service.revival import Revival
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -72,6 +73,7 @@ class AgentLife:
         self._building: asyncio.Task[None] | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._patching = asyncio.Lock()
+        self._revival = Revival(agent, self._go_on)
         self._removed = False
         self._called_off = ""
 
@@ -201,7 +203,8 @@ class AgentLife:
         resumes = (agent.spec.recover or default) == "resume"
         retry = self.state in ALIVE and resumes
         await recovery.reconcile(agent, runs, retry=retry)
-        was, was_held = self.state, agent.record.held
+        before = agent.record.restart_as  # it was about to come back by itself
+        was, was_held = (self.state, agent.record.held) if before is None else (before.state, before.held)
         if was in ALIVE:
             await agent.become(_A.STOPPING, "the service was restarted", was=_A.PAUSED if paused else was)
         if self.state is _A.STOPPING:
@@ -220,6 +223,7 @@ class AgentLife:
         if self.loop is not None:
             self.loop.stopping = True
             self.loop.hurry()
+        await self._revival.cancel()
         await self.agent.discard()
         tasks = {one for one in (self._beginning, self._building, self._task) if one is not None}
         for task in tasks:
@@ -270,6 +274,7 @@ class AgentLife:
 
     def _spawn(self, then: AgentState, reason: str | None = None, *, held: bool = False) -> None:
         self.loop = self._make_loop(self.agent)
+        self.agent.restarts.succeeded()  # somebody, or a restart of the service, begins anew
         self._building = asyncio.ensure_future(self.agent.build())
         self._task = asyncio.create_task(
             self._live(self.loop, self._building, then, reason, held=held), name=f"agent:{self.agent.name}"
@@ -287,9 +292,7 @@ class AgentLife:
                 building.result()
                 await recovery.look_up(self.agent, self._documents)
                 await self._warm_start(loop)
-                if self._queue.held and then is _A.RUNNING:
-                    then, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
-                await self.agent.become_from({_A.STARTING}, then, reason, held=held)
+                await self._go_on(RestartAs(state=then, reason=reason, held=held))
                 why = await loop.run()
         except ServiceError as error:
             await self._note_failure(error)
@@ -305,6 +308,15 @@ class AgentLife:
             await self._sweep()
         except BackendUnavailable as error:
             _log.error("the end of agent %s could not be written: %s", self.agent.name, error.detail)
+
+    async def _go_on(self, then: RestartAs) -> None:
+        """Be running or paused, now that the brain is there; what the queue is by now counts."""
+        state, reason, held = then.state, then.reason, then.held
+        if self._queue.held and state is _A.RUNNING:
+            state, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
+        elif held and not self._queue.held:
+            state, reason, held = _A.RUNNING, None, False
+        await self.agent.become_from({_A.STARTING}, state, reason, held=held)
 
     async def _sweep(self) -> None:
         """End a stopping: whoever comes last, the loop or the command, writes it."""
@@ -326,6 +338,7 @@ class AgentLife:
             self._called_off = reason
             return
         await self.agent.become(_A.STOPPING, reason)
+        await self._revival.cancel()
         if self._building is not None:
             self._building.cancel()
         if self.loop is not None:

@@ -5,6 +5,7 @@
     agent       created -> starting -> running <-> paused
                 starting | running | paused -> stopping -> stopped
                 created | stopped | failed -> starting          any -> failed
+                starting | running | paused -> starting, by itself, after a fault with on_fault = "restart"
 
     suggestion  proposed -> approved -> submitted -> running -> measured -> ingested
                 and, from any of the open states: rejected, expired, failed, abandoned, ingested (by hand)
@@ -65,9 +66,9 @@ _S = SuggestionState
 
 AGENT_TRANSITIONS: Final[dict[AgentState, frozenset[AgentState]]] = {
     _A.CREATED: frozenset({_A.STARTING, _A.FAILED}),
-    _A.STARTING: frozenset({_A.RUNNING, _A.PAUSED, _A.STOPPING, _A.FAILED}),
-    _A.RUNNING: frozenset({_A.PAUSED, _A.STOPPING, _A.FAILED}),
-    _A.PAUSED: frozenset({_A.RUNNING, _A.STOPPING, _A.FAILED}),
+    _A.STARTING: frozenset({_A.STARTING, _A.RUNNING, _A.PAUSED, _A.STOPPING, _A.FAILED}),
+    _A.RUNNING: frozenset({_A.STARTING, _A.PAUSED, _A.STOPPING, _A.FAILED}),
+    _A.PAUSED: frozenset({_A.STARTING, _A.RUNNING, _A.STOPPING, _A.FAILED}),
     _A.STOPPING: frozenset({_A.STOPPED, _A.FAILED}),
     _A.STOPPED: frozenset({_A.STARTING, _A.FAILED}),
     _A.FAILED: frozenset({_A.STARTING, _A.FAILED}),

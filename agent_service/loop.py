@@ -28,7 +28,7 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.flight import Ahead, Flight
-from agent_service.lifecycle import AgentState, SuggestionState
+from agent_service.lifecycle import ALIVE, AgentState, SuggestionState
 from agent_service.models import ID_KEY, EventKind, QueueState, utcnow
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class AgentLoop:
         self._inbox: deque[Run] = deque()
         self._silent_at: int | None = None
         self._delayed = ""
+        self._brain = 0
         self._pending_outcomes: set[asyncio.Task[None]] = set()
         self._hand_over = partial(Flight.begin, agent, sink=sink, listener=listener)
         self._ahead = Ahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
@@ -111,21 +112,36 @@ class AgentLoop:
     # the cycle ----------------------------------------------------------------------------------------------------
 
     async def _drive(self) -> str | None:
-        agent, record = self._agent, self._agent.record
-        await self._take_leftovers()
+        record = self._agent.record
         while True:
-            if (next_one := await self._ahead.take()) is not None:
-                await self._see_through(next_one)  # whatever the state is by now: it may have begun
-                continue
-            if self.stopping or record.state not in (AgentState.RUNNING, AgentState.PAUSED):
-                return None
-            agent.wake.clear()
-            if record.state is AgentState.PAUSED:
-                await agent.wake.wait()
-            elif self._sink.status.state is QueueState.HELD:
-                await agent.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
-            elif ending := await self._step():
-                return ending
+            try:
+                if (next_one := await self._ahead.take()) is not None:
+                    await self._see_through(next_one)  # whatever the state is by now: it may have begun
+                elif self.stopping or record.state not in ALIVE:
+                    return None
+                elif ending := await self._go():
+                    return ending
+            except ServiceError as error:
+                if not self._agent.restarts.survived(error):
+                    raise
+
+    async def _go(self) -> str | None:
+        """Do what the agent's state allows; return why it is to stop, if it is."""
+        agent, state = self._agent, self._agent.record.state
+        agent.wake.clear()
+        if state is AgentState.STARTING:  # its brain is built again after a fault
+            await agent.wake.wait()
+        elif (brain := agent.brains) != self._brain:
+            await self._settle_outcomes()
+            await self._take_leftovers()
+            self._brain = brain
+        elif state is AgentState.PAUSED:
+            await agent.wake.wait()
+        elif self._sink.status.state is QueueState.HELD:
+            await agent.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
+        else:
+            return await self._step()
+        return None
 
     async def _step(self) -> str | None:
         """Do what is next; return why the agent is to stop, if it is."""
@@ -152,7 +168,7 @@ class AgentLoop:
         return None
 
     async def _take_leftovers(self) -> None:
-        """Ingest what was measured before a stop or a crash."""
+        """Ingest what was measured before a stop, a crash or a fault."""
         agent = self._agent
         for left in agent.record.open_in(_S.MEASURED):
             await self._ingest(left.id, {**left.point, **(left.outcome or {})}, run_uid=left.run_uid)
@@ -383,8 +399,12 @@ class AgentLoop:
         """Take a run that came by itself; one that has no outcome for this agent is passed over and logged."""
         try:
             await self.take_past_run(run)
-        except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
-            if self._agent.record.state is AgentState.FAILED:
+        except ServiceError as error:
+            if self._agent.restarts.survived(error):
+                self._inbox.appendleft(run)  # for the next brain
+                return
+            passed_over = isinstance(error, InvalidInput | AgentFault | DeadlineExceeded | BackendUnavailable)
+            if not passed_over or self._agent.record.state is AgentState.FAILED:
                 raise
             self._log(f"run {run.uid} was not ingested: {error.detail}")
 

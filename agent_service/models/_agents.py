@@ -21,6 +21,15 @@ class Timeouts(Request):
     evaluate: Finite = Field(default=600, gt=0)
 
 
+class RestartSpec(Request):
+    """How an agent comes back after a fault, with ``on_fault = "restart"``."""
+
+    limit: int = Field(default=5, ge=1, description="restarts in a row after which the agent is failed")
+    pause: Finite = Field(
+        default=1, gt=0, le=60, description="seconds before the first; twice as long before each one after it, up to 60"
+    )
+
+
 class LoopSpec(Request):
     """How an agent's loop runs."""
 
@@ -97,6 +106,10 @@ class AgentSpec(Request):
     )
     warm_start: list[str] = Field(default_factory=list[str], description="uids of runs to ingest before the start")
     timeouts: Timeouts = Timeouts()
+    on_fault: Literal["fail", "restart"] = Field(
+        default="fail", description="restart: after a fault its brain is built again by itself, with what it knew"
+    )
+    restarts: RestartSpec = RestartSpec()
     recover: Literal["resume", "paused"] | None = Field(
         default=None,
         description="what an agent that was alive does at a restart of the service; null: what [service] recover says",
@@ -173,6 +186,14 @@ class BestPoint(Answer):
     id: str | None = None
     point: Point
     outcome: dict[str, float]
+
+
+class RestartAs(Answer):
+    """What an agent is to be again after a restart that it makes by itself."""
+
+    state: AgentState
+    reason: str | None = None
+    held: bool = False
 
 
 class LastError(Answer):

@@ -4,6 +4,8 @@ import ctypes
 import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 from agent_service import variable
 
@@ -65,3 +67,46 @@ class Perilous:
 
     def _unpicklable(self):
         return threading.Lock()
+
+
+class Frail:
+    """Suggests x = 0, 1, 2, ...; as often as the file ``faults`` says, it fails in the call ``where``, by ``how``."""
+
+    def __init__(self, faults: str, where: str = "suggest", how: str = "raise") -> None:
+        self.n = 0
+        self.points = []
+        self._faults = Path(faults)
+        self._where = where
+        self._how = how
+        self._perhaps("constructor")
+
+    @variable
+    def pid(self):
+        """Where it lives."""
+        return os.getpid()
+
+    def suggest(self, num_points=None):
+        self._perhaps("suggest")
+        found = [{"x": float(self.n + i), "y": 0.0, "_id": self.n + i} for i in range(num_points or 1)]
+        self.n += len(found)
+        return found
+
+    def ingest(self, points):
+        self._perhaps("ingest")
+        self.points.extend(points)
+
+    def report(self):
+        return {"n": len(self.points), "ids": [one.get("_id") for one in self.points]}
+
+    def _perhaps(self, where):
+        left = int(self._faults.read_text())
+        if where != self._where or left == 0:
+            return
+        self._faults.write_text(str(left - 1))
+        if self._how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while self._how == "hang" and int(self._faults.read_text()) >= 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        msg = f"no luck in {where}"
+        raise RuntimeError(msg)

@@ -1,0 +1,77 @@
+"""Restarts of an agent's brain after a fault: whether, when, and how often in a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakSet
+
+from agent_service.errors import AgentFault, DeadlineExceeded, ServiceError
+from agent_service.lifecycle import AgentState
+
+if TYPE_CHECKING:
+    from agent_service.agent_record import AgentRecord
+
+LONGEST_PAUSE_S: Final = 60.0
+"""Longest wait before a restart; each wait in a row is twice as long as the one before."""
+
+_HEALED_BY_A_RESTART: Final = (AgentFault, DeadlineExceeded)
+
+
+class Restart(NamedTuple):
+    """A restart that is due.
+
+    Parameters
+    ----------
+    pause_s
+        How long to wait before it.
+    sentence
+        What to say of it: the how manieth it is, and when it comes.
+    """
+
+    pause_s: float
+    sentence: str
+
+
+class Restarts:
+    """Counts the restarts of one agent; belongs to the event loop.
+
+    Examples
+    --------
+    >>> Restarts().in_row
+    0
+    """
+
+    def __init__(self) -> None:
+        self.in_row = 0
+        self._survived: WeakSet[ServiceError] = WeakSet()
+
+    def next(self, record: AgentRecord, error: ServiceError) -> Restart | None:
+        """Return the restart that follows a fault, None when the agent is to fail.
+
+        One whose brain could not be built when a person started it fails at once: the person is there.
+        """
+        spec = record.spec
+        lived = record.state in (AgentState.RUNNING, AgentState.PAUSED) or record.restart_as is not None
+        if spec.on_fault == "fail" or not lived or not isinstance(error, _HEALED_BY_A_RESTART):
+            return None
+        if self.in_row >= spec.restarts.limit:
+            return None
+        pause_s = min(spec.restarts.pause * 2**self.in_row, LONGEST_PAUSE_S)
+        self.in_row += 1
+        return Restart(pause_s, f"({self.in_row} of {spec.restarts.limit}), in {pause_s:g} s")
+
+    def in_vain(self) -> str:
+        """Return what to add to the reason of an agent that fails in spite of its restarts; nothing without any."""
+        return "" if not self.in_row else f"; restarted {self.in_row} times in a row, and not again"
+
+    def succeeded(self) -> None:
+        """Begin to count anew: the brain works."""
+        self.in_row = 0
+
+    def survive(self, error: ServiceError) -> None:
+        """Note that a restart follows this error, so that it is nobody's end."""
+        self._survived.add(error)
+
+    def survived(self, error: BaseException) -> bool:
+        """Return whether a restart follows this error."""
+        return isinstance(error, ServiceError) and error in self._survived
