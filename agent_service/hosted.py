@@ -21,6 +21,7 @@ from agent_service.errors import (
     NotFound,
     ServiceError,
 )
+from agent_service.journal import be_patient
 from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion
 from agent_service.models import ID_KEY, Busy, CallProgress, EventKind, Report, RestartAs, Suggestion, Variable, utcnow
 from agent_service.notices import LogNotice
@@ -74,6 +75,7 @@ class HostedAgent:
         self._place: Place | None = None
         self._mourning: asyncio.Task[None] | None = None
         self._handle: AgentHandle | None = None
+        self.rebuilding: asyncio.Task[None] | None = None
         self._progress: CallProgress | None = None
         self._turn = asyncio.Lock()
         self._states = asyncio.Lock()
@@ -220,9 +222,8 @@ class HostedAgent:
     async def propose_again(self, suggestion: Suggestion) -> None:
         """Write that the point of a suggestion that was interrupted is to be measured as another suggestion."""
         again = {"id": str(uuid.uuid4()), "state": SuggestionState.PROPOSED, "point": suggestion.point, "by": "loop"}
-        await self._journal.append(
-            EventKind.SUGGESTION_STATE, self.name, {**again, "plan": suggestion.plan, "retry_of": suggestion.id}
-        )
+        told = {**again, "plan": suggestion.plan, "retry_of": suggestion.id}
+        await self._journal.append(EventKind.SUGGESTION_STATE, self.name, told)
 
     async def configured(self, **data: Any) -> None:
         """Write a change of its configuration."""
@@ -313,7 +314,7 @@ class HostedAgent:
                     told.append({"id": one.id, "state": SuggestionState.REJECTED, **why})
                 elif approve:
                     told.append({"id": one.id, "state": SuggestionState.APPROVED})
-            await asyncio.gather(*(self._journal.post(EventKind.SUGGESTION_STATE, self.name, one) for one in told))
+            await self._write([(EventKind.SUGGESTION_STATE, one) for one in told])
             if forbidden:
                 points = [{**one.point, ID_KEY: one.id} for one in proposals if one.id in forbidden]
                 view = await self._call("fail", points, timeout_s=self.spec.timeouts.ingest)
@@ -341,17 +342,12 @@ class HostedAgent:
             best = [one.model_dump(mode="json") for one in view.best]
             fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
             async with self._fates:
-                posted = [self._journal.post(EventKind.INGEST, self.name, fact)]
-                posted += [
-                    self._journal.post(
-                        EventKind.SUGGESTION_STATE,
-                        self.name,
-                        {"id": one, "state": SuggestionState.INGESTED, **_flagged(self.suggestion(one), run_uids)},
-                    )
+                fates = [
+                    {"id": one, "state": SuggestionState.INGESTED, **_flagged(self.suggestion(one), run_uids)}
                     for one in told
                     if self.suggestion(one).state in TAKES_OUTCOME
                 ]
-                await asyncio.gather(*posted)
+                await self._write([(EventKind.INGEST, fact), *((EventKind.SUGGESTION_STATE, one) for one in fates)])
         self._remember(view)
         return len(points)
 
@@ -413,7 +409,7 @@ class HostedAgent:
         """Set a variable of the brain when its turn comes."""
         async with self._turn:
             view: View = await self._call("set_variable", name, value, timeout_s=self.spec.timeouts.ingest)
-            await self.configured(variable=name, value=value)
+            await self._write([(EventKind.CONFIG, {"variable": name, "value": value})])
         self._remember(view)
         return self.variables[name]
 
@@ -434,6 +430,7 @@ class HostedAgent:
 
         async def mourn() -> None:
             actor.nobody()
+            be_patient()
             async with self._turn:
                 if self._handle is handle:
                     with contextlib.suppress(BackendUnavailable):  # logged by the journal
@@ -441,6 +438,24 @@ class HostedAgent:
 
         if self._handle is handle:
             self._mourning = asyncio.ensure_future(mourn())
+
+    async def _write(self, facts: Sequence[tuple[EventKind, dict[str, Any]]]) -> None:
+        """Write what a call of the brain became, all or nothing.
+
+        When that cannot be, the brain knows more than the journal, and it is built anew.
+        """
+        try:
+            await asyncio.gather(*self._journal.post_together(self.name, facts))
+        except BackendUnavailable:
+            self.rebuilding = asyncio.create_task(self._rebuild(), name=f"rebuild:{self.name}")
+            raise
+
+    async def _rebuild(self) -> None:
+        try:
+            await self.build()
+        except ServiceError as error:
+            with contextlib.suppress(BackendUnavailable):
+                await self.failed(error, during="rebuild")
 
     def _alive(self) -> AgentHandle:
         if self._handle is None:

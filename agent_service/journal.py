@@ -1,8 +1,11 @@
-"""The journal: every fact in order, in SQLite; one writer thread, group commit, followers told after the commit.
+"""The journal: every fact in order, in SQLite; followers are told after the commit.
 
 State is a fold over the journal: `Journal.append` writes a fact, and when its commit is done calls the applier (the
 supervisor) and then the followers (the event streams), on the event loop and in the order of the facts. So nothing in
 memory, and nobody outside, ever knows a fact that a kill -9 could take back.
+
+When the disk is full a request is refused (503), and what the service does by itself waits (`be_patient`): its facts
+are tried again until they are written, in their order. It forgets no measurement, and does not go on without memory.
 """
 
 from __future__ import annotations
@@ -11,58 +14,33 @@ import asyncio
 import contextlib
 import json
 import logging
-import queue
-import threading
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event as sa_event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from agent_service import actor
-from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
+from agent_service import actor, journal_file
+from agent_service.errors import BackendUnavailable, InvalidInput
+from agent_service.journal_writer import Compaction, JournalWriter, Pending
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
 FOLLOWER_CAPACITY: Final = 10_000
 """Events a follower may lag behind; beyond, it is dropped and resumes from the journal by its cursor."""
 
+CLOSES_WITHIN_S: Final = 10.0
+
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_metadata = sa.MetaData()
-_facts = sa.Table(
-    "facts",
-    _metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("agent", sa.String),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-    sa.Index("facts_by_agent", "agent", "seq"),
-)
-_meta = sa.Table(
-    "meta", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False)
-)
-
-# made once: SQLAlchemy keeps a statement's compiled form with the statement
-_INSERT = _facts.insert()
+_patience: Final[ContextVar[bool]] = ContextVar("agent_service_patience", default=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A fact on its way to the disk; the writer thread numbers it."""
-
-    time: datetime
-    agent: str | None
-    kind: EventKind
-    data: dict[str, Any]
-    text: str
-    done: asyncio.Future[Event]
+def be_patient() -> None:
+    """Let the facts of this task, and of those it starts, wait for a journal that cannot be written now."""
+    _patience.set(True)
 
 
 class Follower:
@@ -98,18 +76,28 @@ class SqlJournal:
     def __init__(self, path: Path, *, power_safe: bool = False) -> None:
         self._path = path
         self._power_safe = power_safe
-        self._engine = _engine(path, synchronous="FULL" if power_safe else "NORMAL")
-        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._engine = journal_file.open_engine(path, synchronous="FULL" if power_safe else "NORMAL")
         self._followers: set[Follower] = set()
         self._apply: Callable[[Event], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._last_seq = 0
+        self._writer: JournalWriter | None = None
+        self._seqs = (0, 0)
+        self._on_fault: Callable[[], None] = lambda: None
 
     @property
     def last_seq(self) -> int:
         """Number of the newest committed fact, 0 when there is none."""
-        return self._last_seq
+        return self._writer.last_seq if self._writer else self._seqs[0]
+
+    @property
+    def snapshot_seq(self) -> int:
+        """Number of the last fact that is in the snapshot and no longer by itself, 0 when there is no snapshot."""
+        return self._writer.snapshot_seq if self._writer else self._seqs[1]
+
+    @property
+    def fault(self) -> str | None:
+        """Why it cannot be written now, in one line, or None; looked at again every second."""
+        return self._writer.fault if self._writer else None
 
     def open(self) -> None:
         """Open or make the file and begin to write; call it once, with the event loop running.
@@ -119,27 +107,28 @@ class SqlJournal:
         UsageError
             When the file is no journal, cannot be written, or was written by a newer version of this program.
         """
-        try:
-            with self._engine.begin() as connection:
-                _metadata.create_all(connection)
-                version = connection.scalar(sa.select(_meta.c.value).where(_meta.c.key == "schema_version"))
-                if version is None:
-                    connection.execute(_meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
-                elif int(version) > SCHEMA_VERSION:
-                    raise UsageError(
-                        f"the journal {self._path} has version {version}, written by a newer agent-service; this one "
-                        f"reads up to {SCHEMA_VERSION}: upgrade it, or give another folder with --state"
-                    )
-                self._last_seq = connection.scalar(sa.select(sa.func.max(_facts.c.seq))) or 0
-        except SQLAlchemyError as error:
-            raise UsageError(f"the journal {self._path} cannot be used: {_why(error)}") from error
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
-        self._thread.start()
+        loop = self._loop = asyncio.get_running_loop()
+        self._seqs = journal_file.prepare(self._path, self._engine)
+
+        def on_loop(function: Callable[..., None], *args: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                loop.call_soon_threadsafe(function, *args)
+
+        self._writer = JournalWriter(
+            self._engine,
+            self._seqs,
+            on_loop=on_loop,
+            committed=self._committed,
+            fault_changed=lambda: self._on_fault(),  # noqa: PLW0108 - it may be set later
+        )
 
     def on_commit(self, apply: Callable[[Event], None]) -> None:
         """Let ``apply`` be called with each fact, in order, as soon as it is committed."""
         self._apply = apply
+
+    def on_fault(self, tell: Callable[[], None]) -> None:
+        """Let ``tell`` be called, on the event loop, whenever `fault` changed."""
+        self._on_fault = tell
 
     async def append(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> Event:
         """Write a fact; returns when it would survive a kill -9 and is applied. See `protocols.Journal`."""
@@ -153,16 +142,29 @@ class SqlJournal:
         Returns
         -------
         asyncio.Future
-            Done when the fact is committed and applied, or with `BackendUnavailable`.
+            Done when the fact is committed and applied, or with `BackendUnavailable`; that of a task that is patient
+            (`be_patient`) not before the journal can be written, or is closed.
         """
-        if (name := actor.acting()) is not None and data.get("by", "person") == "person":
-            data = {**data, "by": name}
-        text = _encoded(data)
-        if self._thread is None or self._loop is None:
+        return self.post_together(agent, [(kind, data)])[0]
+
+    def post_together(
+        self, agent: str | None, facts: Sequence[tuple[EventKind, dict[str, Any]]]
+    ) -> list[asyncio.Future[Event]]:
+        """Queue facts that are written all or none, and return a future for each, as `post` does."""
+        writer, loop = self._opened()
+        name, patient = actor.acting(), _patience.get()
+        pending: list[Pending] = []
+        for kind, told in facts:
+            by = {"by": name} if name is not None and told.get("by", "person") == "person" else {}
+            data = {**told, **by}
+            pending.append(Pending(utcnow(), agent, kind, data, _encoded(data), patient, loop.create_future()))
+        writer.put(tuple(pending))
+        return [one.done for one in pending]
+
+    def _opened(self) -> tuple[JournalWriter, asyncio.AbstractEventLoop]:
+        if self._writer is None or self._loop is None:
             raise BackendUnavailable("the journal is closed; the service is stopping")
-        pending = _Pending(utcnow(), agent, kind, data, text, self._loop.create_future())
-        self._queue.put(pending)
-        return pending.done
+        return self._writer, self._loop
 
     def publish(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> None:
         """Tell the followers something transient, which is not written."""
@@ -178,16 +180,46 @@ class SqlJournal:
         newest_first: bool = False,
     ) -> list[Event]:
         """Return facts numbered above ``after`` (below it, if ``newest_first`` and not 0), in that order."""
-        query = _query(after=after, agent=agent, kinds=kinds, limit=limit, newest_first=newest_first)
-        return _select(self._engine, query)
+        asked = journal_file.query(after=after, agent=agent, kinds=kinds, limit=limit, newest_first=newest_first)
+        return journal_file.select(self._engine, asked)
+
+    def snapshot(self) -> tuple[int, dict[str, Any]] | None:
+        """Return the snapshot and the number of the last fact in it, or None. Blocks on the disk, as `read` does."""
+        return journal_file.read_snapshot(self._engine)
+
+    async def compact(self, snapshot: dict[str, Any], *, seq: int) -> None:
+        """Put a snapshot in the place of the facts up to ``seq``; the numbers go on as if they were there.
+
+        Parameters
+        ----------
+        snapshot
+            Everything that these facts say, as JSON.
+        seq
+            Number of the last of them.
+
+        Raises
+        ------
+        BackendUnavailable
+            When it cannot be written; the facts are still there then.
+        """
+        text = await asyncio.to_thread(_encoded, snapshot)
+        writer, loop = self._opened()
+        done: asyncio.Future[None] = loop.create_future()
+        writer.put(Compaction(seq, text, done))
+        await done
 
     async def follow(self, *, after: int) -> AsyncGenerator[Event]:
-        """Yield events newer than ``after``, each once and in order; ends when the reader is too slow."""
+        """Yield events newer than ``after``, each once and in order.
+
+        Ends when the reader is too slow, and where facts are missing that went into a snapshot.
+        """
         follower = Follower()
         self._followers.add(follower)
         try:
             told = after
             while past := await asyncio.to_thread(self.read, after=told, limit=1000):
+                if past[0].seq != told + 1:
+                    return
                 for event in past:
                     told = event.seq or told
                     yield event
@@ -201,45 +233,13 @@ class SqlJournal:
 
     async def close(self) -> None:
         """Write what is queued and end; does nothing the second time."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(thread.join, 10)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await asyncio.to_thread(writer.close, CLOSES_WITHIN_S)
+            self._seqs = (writer.last_seq, writer.snapshot_seq)
         self._engine.dispose()
 
-    def _write_forever(self) -> None:
-        with contextlib.closing(_Writer(self._engine)) as writer:
-            while True:
-                batch = [self._queue.get()]
-                while not self._queue.empty() and len(batch) < 1000:  # noqa: PLR2004 - keeps a commit short
-                    batch.append(self._queue.get())
-                facts = [one for one in batch if one is not None]
-                if facts:
-                    self._write(writer, facts)
-                if len(facts) < len(batch):
-                    return
-
-    def _write(self, writer: _Writer, facts: list[_Pending]) -> None:
-        first = self._last_seq + 1
-        try:
-            writer.insert(first, facts)
-        except SQLAlchemyError as error:
-            refusal = BackendUnavailable(f"the journal cannot be written: {_why(error)}; nothing was acknowledged")
-            self._call(self._refused, facts, refusal)
-            return
-        self._last_seq += len(facts)
-        events = [
-            Event.model_construct(seq=first + i, time=one.time, agent=one.agent, kind=one.kind, data=one.data)
-            for i, one in enumerate(facts)
-        ]
-        self._call(self._committed, facts, events)
-
-    def _call(self, function: Callable[..., None], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-            assert self._loop is not None  # noqa: S101 - open() set it before this thread began
-            self._loop.call_soon_threadsafe(function, *args)
-
-    def _committed(self, facts: list[_Pending], events: list[Event]) -> None:
+    def _committed(self, facts: Sequence[Pending], events: Sequence[Event]) -> None:
         for pending, event in zip(facts, events, strict=True):
             if self._apply is not None:
                 try:
@@ -250,52 +250,9 @@ class SqlJournal:
             if not pending.done.done():
                 pending.done.set_result(event)
 
-    def _refused(self, facts: list[_Pending], refusal: BackendUnavailable) -> None:
-        _log.error("%s", refusal)
-        for pending in facts:
-            if not pending.done.done():
-                pending.done.set_exception(refusal)
-                pending.done.exception()  # a post nobody awaits was logged above
-
     def _tell(self, event: Event) -> None:
         for follower in self._followers:
             follower.put(event)
-
-
-class _Writer:
-    """The writer thread's connection, opened again after an error."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._connection: sa.Connection | None = None
-
-    def insert(self, first: int, facts: list[_Pending]) -> None:
-        """Write facts numbered from ``first`` in one transaction."""
-        rows = [
-            {
-                "seq": first + i,
-                "time": one.time.isoformat(),
-                "agent": one.agent,
-                "kind": str(one.kind),
-                "data": one.text,
-            }
-            for i, one in enumerate(facts)
-        ]
-        try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin():
-                self._connection.execute(_INSERT, rows)
-        except SQLAlchemyError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Give the connection back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(SQLAlchemyError):
-                connection.close()
 
 
 def _encoded(data: dict[str, Any]) -> str:
@@ -327,69 +284,29 @@ def read_facts(path: Path, *, after: int = 0, limit: int = 1000) -> list[Event]:
     """
     if not path.exists():
         return []
+    return _elsewhere(
+        path, lambda engine: journal_file.select(engine, journal_file.query(after=after, limit=limit)), []
+    )
+
+
+def read_snapshot(path: Path) -> tuple[int, dict[str, Any]] | None:
+    """Return the snapshot of another process's journal and the number of the last fact in it, or None.
+
+    Raises
+    ------
+    BackendUnavailable
+        When the file is there and cannot be read.
+    """
+    return _elsewhere(path, journal_file.read_snapshot, None) if path.exists() else None
+
+
+def _elsewhere(path: Path, read: Callable[[sa.Engine], T], default: T) -> T:
     engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=sa.NullPool)
     try:
-        return _select(engine, _query(after=after, limit=limit))
+        return read(engine)
     except BackendUnavailable as error:
         if "no such table" in error.detail:
-            return []
+            return default
         raise
     finally:
         engine.dispose()
-
-
-def _query(
-    *,
-    after: int = 0,
-    agent: str | None = None,
-    kinds: Sequence[EventKind] = (),
-    limit: int | None = None,
-    newest_first: bool = False,
-) -> sa.Select[Any]:
-    query = sa.select(_facts)
-    if newest_first:
-        query = query.order_by(_facts.c.seq.desc())
-        query = query.where(_facts.c.seq < after) if after else query
-    else:
-        query = query.order_by(_facts.c.seq).where(_facts.c.seq > after)
-    if agent is not None:
-        query = query.where(_facts.c.agent == agent)
-    if kinds:
-        query = query.where(_facts.c.kind.in_([str(kind) for kind in kinds]))
-    return query if limit is None else query.limit(limit)
-
-
-def _select(engine: sa.Engine, query: sa.Select[Any]) -> list[Event]:
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(query).all()
-    except SQLAlchemyError as error:
-        raise BackendUnavailable(f"the journal cannot be read: {_why(error)}") from error
-    return [
-        Event.model_construct(
-            seq=row.seq,
-            time=datetime.fromisoformat(row.time),
-            agent=row.agent,
-            kind=EventKind(row.kind),
-            data=json.loads(row.data),
-        )
-        for row in rows
-    ]
-
-
-def _engine(path: Path, *, synchronous: str) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
-
-    def tune(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA synchronous={synchronous}")
-        cursor.execute("PRAGMA busy_timeout=5000")
-        cursor.close()
-
-    sa_event.listen(engine, "connect", tune)
-    return engine
-
-
-def _why(error: SQLAlchemyError) -> str:
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

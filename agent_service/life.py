@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ValidationError
 
-from agent_service import actor, live, recovery
+from agent_service import actor, journal, live, recovery
 from agent_service.config import sentence, validation_errors
 from agent_service.errors import (
     BackendUnavailable,
@@ -225,7 +225,7 @@ class AgentLife:
             self.loop.hurry()
         await self._revival.cancel()
         await self.agent.discard()
-        tasks = {one for one in (self._beginning, self._building, self._task) if one is not None}
+        tasks = {one for one in (self._beginning, self._building, self._task, self.agent.rebuilding) if one is not None}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -285,6 +285,7 @@ class AgentLife:
     ) -> None:
         """Live from starting to stopped or failed; lets no exception out."""
         actor.nobody()  # whoever started it does not do what it does from here on
+        journal.be_patient()
         why: str | None = None
         try:
             await asyncio.wait({building})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent_service import actor
 from agent_service.errors import BackendUnavailable, Conflict, QueueHeld
+from agent_service.journal import be_patient
 from agent_service.models import EventKind, QueueState
 
 if TYPE_CHECKING:
@@ -126,4 +127,5 @@ class PlanQueue:
             self._told = asyncio.ensure_future(self._tell(f"the queue is held: {status.reason or 'aborted'}"))
 
     async def _tell(self, reason: str) -> None:
+        be_patient()
         await self._on_hold(self._held, reason)

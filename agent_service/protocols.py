@@ -145,6 +145,12 @@ class Journal(Protocol):
         """Queue a fact without waiting; facts posted one after the other keep their order and share a commit."""
         ...
 
+    def post_together(
+        self, agent: str | None, facts: Sequence[tuple[EventKind, dict[str, Any]]]
+    ) -> list[asyncio.Future[Event]]:
+        """Queue facts of one agent that are written all or none."""
+        ...
+
     def publish(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> None:
         """Tell the followers something transient, which is not written."""
         ...

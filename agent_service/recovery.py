@@ -41,6 +41,9 @@ async def reconcile(agent: HostedAgent, runs: Mapping[str, Run], *, retry: bool)
     retry
         Whether the point of an abandoned suggestion comes back, as a new one with ``retry_of``.
     """
+    for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
+        if left.run_uid in agent.record.ingested_runs:  # a journal of an earlier version, cut between the two facts
+            await agent.advance(left.id, _S.INGESTED)
     for left in agent.record.open_in(*_UNDER_WAY):
         run = runs.get(left.id)
         if run is not None:

@@ -76,29 +76,45 @@ class Spool:
         self._completed = _number(found[-1]) if found else 0
         self._known = dict.fromkeys(path.name.partition("-")[2] for path in found)
         self._strays: set[str] = set()
+        self._ended: set[Path] = set()
 
     def write(self, name: str, doc: Document) -> None:
         """Write a document to its run's file; at the stop document the run becomes complete.
 
         Never raises for what a document is: one that belongs to no open run, or starts a run that is already there, is
-        logged and left out. An error of the disk is logged too; the outbox will refuse that run, and keep its file.
+        logged and left out.
+
+        Raises
+        ------
+        OSError
+            When the disk does not take it. Nothing of it is there then; write it again, before any other.
         """
         try:
-            if name == "start":
-                run = self._begin(doc)
-            else:
-                run = self._routes.run_of(name, doc)
-                if run is None:
-                    self._stray(name, doc)
+            run = self._begin(doc) if name == "start" else self._routes.run_of(name, doc)
             if run is None:
+                if name != "start":
+                    self._stray(name, doc)
                 return
-            path = self._path(run)
-            _append(path, encode(name, doc))
-            if name == "stop":
-                self._routes.close(run)
-                self._finish(path)
-        except (OSError, TypeError, ValueError, RecursionError):
+            self._write(run, name, doc)
+        except (TypeError, ValueError, RecursionError):
             _log.exception("a %s document could not be written to the spool; its run will be incomplete", name)
+
+    def _write(self, run: str, name: str, doc: Document) -> None:
+        path = self._path(run)
+        try:
+            if path not in self._ended:
+                _append(path, encode(name, doc))
+        except OSError:
+            if name == "start":
+                self._routes.close(run)
+                self._known.pop(path.name, None)
+                path.unlink(missing_ok=True)
+            raise
+        if name == "stop":
+            self._ended.add(path)  # a second attempt, after the move failed, writes it no second time
+            self._finish(path)
+            self._ended.discard(path)
+            self._routes.close(run)
 
     def complete(self) -> list[Path]:
         """Return the files of complete runs, in the order of completion."""
@@ -231,8 +247,8 @@ class Spool:
         return self._open / f"{stem}.jsonl"
 
     def _finish(self, path: Path) -> None:
+        path.replace(self._complete / f"{self._completed + 1:012d}-{path.name}")
         self._completed += 1
-        path.replace(self._complete / f"{self._completed:012d}-{path.name}")
 
     def _stray(self, name: str, doc: Document) -> None:
         owner = str(doc.get("run_start") or doc.get("descriptor") or doc.get("resource") or "")
@@ -366,9 +382,14 @@ def _time_of(start: Document) -> float:
 def _append(path: Path, line: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        size = os.fstat(handle).st_size
         rest = memoryview(f"{line}\n".encode())
-        while rest:
-            rest = rest[os.write(handle, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+        except OSError:
+            os.ftruncate(handle, size)  # half a line would spoil the next one
+            raise
     finally:
         os.close(handle)
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from service_process import Process
 from services import running
 
 
@@ -13,6 +14,16 @@ def start(tmp_path):
     """Start services that end with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda state=None, **sections: stack.enter_context(running(state or tmp_path / "state", **sections))
+
+
+@pytest.fixture
+def process(tmp_path):
+    """A service in a process of its own that ends with the test, however that ends."""
+    one = Process(tmp_path)
+    yield one
+    if one.child is not None and one.child.poll() is None:
+        one.child.kill()
+        one.child.communicate()
 
 
 @pytest.fixture(scope="module")

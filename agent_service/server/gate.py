@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 
 from agent_service import actor
-from agent_service.errors import Forbidden, InvalidInput, ServiceError, TooLarge
+from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge
 from agent_service.server import auth
 from agent_service.server.problems import problem
 
@@ -51,6 +51,11 @@ _ORIGIN_SAID: Final = (
     "allowed_hosts, in [security] of its service.toml"
 )
 _SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
+
+_FORGETFUL_SAID: Final = "the journal cannot be written, so nothing can be acknowledged now"
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_NEED_NO_JOURNAL: Final = ("/queue/abort", "/queue/pause", "/documents", "/renew", "/release")
+"""Ends of the paths that are answered while the journal cannot be written: what stops, and what somebody measured."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +135,10 @@ class Gate:
             error = auth.stranger(showed_key=bool(seen.authorization))
         elif seen.length > _limit(key):
             error = TooLarge(_SAID)
+        elif key and scope["method"] not in _READS and not scope["path"].endswith(_NEED_NO_JOURNAL):
+            fault = _service(scope).journal.fault
+            if fault:
+                error = BackendUnavailable(f"{_FORGETFUL_SAID} ({fault}); free some space, or look at its disk")
         return None if error is None else (error, error.status)
 
 

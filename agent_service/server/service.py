@@ -109,6 +109,7 @@ class Service:
         self.keyring.load()
         self.journal.open()
         self.journal.on_commit(self._apply)
+        self.journal.on_fault(self._journal_changed)
         for event in await asyncio.to_thread(self.journal.read):
             self.supervisor.apply(event)
         kept = await asyncio.to_thread(self._kept_runs, self.supervisor.undecided())
@@ -178,9 +179,13 @@ class Service:
         if self.claims is not None:
             self.claims.apply(event)
 
-    def spool_failed(self, error: Exception) -> None:
-        """Remember that documents could not be kept; from any thread. Readiness says so until a restart."""
-        self._spool_fault = f"documents could not be written to {self.state_dir.spool}: {error}"
+    def spool_failed(self, error: Exception | None) -> None:
+        """Remember that documents cannot be kept, or can be again; from any thread."""
+        said = None if error is None else f"documents cannot be written to {self.state_dir.spool}: {error}"
+        self._spool_fault = said
+
+    def _journal_changed(self) -> None:
+        self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})
 
     def _kept_runs(self, undecided: dict[str, str | None]) -> dict[str, Run]:
         """Close the runs that a crash left open, and return those of suggestions that are not decided yet."""
@@ -257,10 +262,12 @@ class Service:
     def readiness(self) -> Readiness:
         """Return whether the service takes work; the catalogue may lag, so it does not hold readiness back."""
         archive = self.archive.status
+        journal = self.journal.fault and f"it cannot be written: {self.journal.fault}"
         parts = {
             "service": ReadyPart(ready=self._ready, reason=None if self._ready else "starting or stopping"),
+            "journal": ReadyPart(ready=journal is None, reason=journal),
             "queue": ReadyPart(ready=not self.supervisor.queue.held, reason=self.supervisor.queue.status.reason),
             "spool": ReadyPart(ready=self._spool_fault is None, reason=self._spool_fault),
             "catalogue": ReadyPart(ready=archive.state in ("ready", "none"), reason=archive.reason),
         }
-        return Readiness(ready=self._ready, parts=parts)
+        return Readiness(ready=all(parts[one].ready for one in ("service", "journal", "spool")), parts=parts)

@@ -31,6 +31,9 @@ MOVE: Final = "agent_service.plans:move_to"
 _PUMP_END_S: Final = 10.0
 """How long `RunEngineSource.stop` waits for the documents received to be delivered."""
 
+_SPOOL_AGAIN_S: Final = 0.5
+"""How often the spool is tried again."""
+
 _ABORT_S: Final = 5.0
 """How long `RunEngineSink.abort` waits for the plan to end; it is held and being aborted in any case."""
 
@@ -60,9 +63,11 @@ class RunEngineSource:
     emitter
         The RunEngine: the driver of the service's own, or somebody else's.
     spool
-        ``write(name, document)``, called before anybody else sees the document; None to keep nothing.
+        ``write(name, document)``, called before anybody else sees the document; None to keep nothing. When it raises
+        `OSError`, the disk is full for example, it is called again until it does not, and the documents wait: nobody
+        learns of a run that could be lost. At the end of the service they are given up.
     on_error
-        Told, in the source's thread, what ``spool`` raised; the documents go on.
+        Told, in the source's thread, what ``spool`` raised, and None when it went on.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class RunEngineSource:
         emitter: Emitter,
         spool: Callable[[str, Document], None] | None,
         *,
-        on_error: Callable[[Exception], None] | None = None,
+        on_error: Callable[[Exception | None], None] = lambda _: None,
     ) -> None:
         self._emitter = emitter
         self._spool = spool
@@ -79,6 +84,7 @@ class RunEngineSource:
         self._thread: threading.Thread | None = None
         self._ending = threading.Lock()
         self._ended = False
+        self._closing = threading.Event()
 
     @property
     def backlog(self) -> int:
@@ -106,6 +112,7 @@ class RunEngineSource:
         with self._ending:
             self._ended = True
             self._queue.put(None)
+        self._closing.set()
         if self._thread is None:
             return
         self._thread.join(_PUMP_END_S)
@@ -126,21 +133,36 @@ class RunEngineSource:
                 item()
                 continue
             name, document = item
-            self._keep(name, document)
+            if not self._keep(name, document):
+                continue
             try:
                 on_document(name, document)
             except Exception:  # noqa: BLE001 - one bad document must not end the source
                 _log.exception("a %s document was not delivered", name)
 
-    def _keep(self, name: str, document: Document) -> None:
+    def _keep(self, name: str, document: Document) -> bool:
+        """Put a document into the spool, however long that takes; return False when the service ended before."""
         if self._spool is None:
-            return
-        try:
-            self._spool(name, document)
-        except Exception as error:  # noqa: BLE001 - a full disk must not end the source
-            _log.exception("a %s document was not spooled", name)
-            if self._on_error is not None:
+            return True
+        failed = False
+        while True:
+            try:
+                self._spool(name, document)
+            except OSError as error:
+                if not failed:
+                    _log.error("documents cannot be spooled: %s; they wait until they can be", error)
+                    self._on_error(error)
+                failed = True
+                if self._closing.wait(_SPOOL_AGAIN_S):
+                    return False
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the source
+                _log.exception("a %s document was not spooled", name)
                 self._on_error(error)
+                return True
+            else:
+                if failed:
+                    self._on_error(None)
+                return True
 
 
 class RunEngineSink:

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 
 from agent_service.errors import NotFound
+from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
 from agent_service.models import AgentSpec
+from agent_service.placement import Placement
 from agent_service.supervisor import Supervisor
 from agent_service.transports.claim import ClaimSink
 
@@ -23,7 +25,7 @@ class House:
         self.supervisor = Supervisor(
             journal=self.journal,
             sink=self.sink,
-            executor=ThreadExecutor(),
+            placement=Placement(thread=ThreadExecutor(), process=ProcessExecutor(base=()), headless=False),
             archived=self.archived,
             documents=self.documents,
         )

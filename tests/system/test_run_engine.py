@@ -63,17 +63,47 @@ async def test_each_document_is_spooled_before_it_is_delivered() -> None:
     assert {thread for _, _, thread in seen} == {"run-engine-documents"}
 
 
-async def test_a_spool_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_documents_wait_for_a_full_disk_and_the_run_does_not() -> None:
+    seen: list[tuple[str, str]] = []
+    errors: list[object] = []
+    full = threading.Event()
+    full.set()
+
+    def disk(name: str, document: Document) -> None:
+        if full.is_set() and name != "start":
+            raise OSError(28, "No space left on device")
+        seen.append(("spool", name))
+
+    driver = RunEngineDriver()
+    source = RunEngineSource(driver, disk, on_error=errors.append)
+    measuring = asyncio.create_task(measure(source, driver, lambda name, _: seen.append(("loop", name))))
+    await until(lambda: source.backlog == 2 + 1)  # event and stop, and the end of the plan: the run is over
+    assert seen == [("spool", "start"), ("loop", "start")]
+    full.clear()
+    assert await measuring == ["success"]
+    assert seen == [
+        pair for name in ("start", "descriptor", "event", "stop") for pair in (("spool", name), ("loop", name))
+    ]
+    assert [error and error.errno for error in errors] == [28, None]
+
+
+async def test_documents_that_were_never_spooled_are_not_told_at_the_end() -> None:
+    seen: list[str] = []
+
     def full_disk(name: str, document: Document) -> None:
         raise OSError(28, "No space left on device")
 
-    documents, errors = [], []
     driver = RunEngineDriver()
-    source = RunEngineSource(driver, full_disk, on_error=errors.append)
-    assert await measure(source, driver, lambda name, document: documents.append(name)) == ["success"]
-    assert documents == ["start", "descriptor", "event", "stop"]
-    assert [error.errno for error in errors] == [28] * 4
-    assert "was not spooled" in caplog.text
+    source = RunEngineSource(driver, full_disk)
+    source.start(lambda name, _: seen.append(name))
+    sink = RunEngineSink(driver, namespace(), {})
+    sink.start(ignore)
+    running = asyncio.create_task(sink.run(order("s")))
+    await until(lambda: source.backlog == 3 + 1)
+    await sink.stop(5)
+    await asyncio.to_thread(source.stop)
+    assert (await running).exit_status == "success"
+    assert seen == []
 
 
 async def test_a_listener_that_raises_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,11 +6,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from disks import largest_file
+from house import house
+from sqlalchemy.exc import OperationalError
 
+from agent_service import journal_file
 from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
-from agent_service.journal import SCHEMA_VERSION, SqlJournal, read_facts
+from agent_service.journal import SqlJournal, be_patient, read_facts
+from agent_service.journal_file import SCHEMA_VERSION
 from agent_service.models import EventKind
 
 LOG = EventKind.CONFIG
@@ -174,3 +180,156 @@ asyncio.run(main())
     facts = read_facts(tmp_path / "journal.db", limit=100_000)
     assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
     assert len(facts) >= acknowledged >= 200
+
+
+# a full disk --------------------------------------------------------------------------------------------------------
+
+
+async def patiently(journal, data):
+    be_patient()
+    return await journal.append(LOG, None, data)
+
+
+async def fault(journal, there):
+    async with asyncio.timeout(10):
+        while bool(journal.fault) != there:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_full_disk_refuses_requests_and_the_service_itself_waits(journal, tmp_path):
+    await journal.append(LOG, None, {"n": 0})
+    faults = []
+    journal.on_fault(lambda: faults.append(journal.fault))
+    with largest_file((tmp_path / "journal.db-wal").stat().st_size):
+        waiting = [asyncio.create_task(patiently(journal, {"n": n})) for n in (1, 2)]
+        await fault(journal, there=True)
+        with pytest.raises(BackendUnavailable, match="cannot be written: disk I/O error; nothing was acknowledged"):
+            await journal.append(LOG, None, {"n": "refused"})
+        assert [one.done() for one in waiting] == [False, False]
+        assert len(read_facts(tmp_path / "journal.db")) == journal.last_seq == 1
+    assert [event.seq for event in await asyncio.gather(*waiting)] == [2, 3]
+    assert (await journal.append(LOG, None, {"n": 3})).seq == 4
+    assert [one.data["n"] for one in journal.read()] == [0, 1, 2, 3]
+    assert journal.fault is None
+    assert faults == ["disk I/O error", None]
+
+
+async def test_it_finds_out_by_itself_that_there_is_space_again(journal, tmp_path):
+    await journal.append(LOG, None, {})
+    with largest_file((tmp_path / "journal.db-wal").stat().st_size):
+        with pytest.raises(BackendUnavailable):
+            await journal.append(LOG, None, {})
+        assert journal.fault
+    await fault(journal, there=False)
+    assert (await journal.append(LOG, None, {})).seq == 2
+
+
+async def test_closing_gives_up_what_waits(tmp_path):
+    journal = SqlJournal(tmp_path / "journal.db")
+    journal.open()
+    await journal.append(LOG, None, {})
+    with largest_file((tmp_path / "journal.db-wal").stat().st_size):
+        waiting = asyncio.create_task(patiently(journal, {}))
+        await fault(journal, there=True)
+        await journal.close()
+        with pytest.raises(BackendUnavailable):
+            await waiting
+    assert len(read_facts(tmp_path / "journal.db")) == 1
+
+
+async def test_a_commit_that_failed_and_came_to_pass_is_a_fact_once(journal, monkeypatch):
+    applied = []
+    journal.on_commit(lambda event: applied.append(event.data["n"]))
+    insert, times = journal._writer._insert, []
+
+    def lost_answer(first, facts):
+        insert(first, facts)
+        times.append(first)
+        if len(times) == 1:
+            raise OperationalError("commit", None, OSError("the disk did not answer"))
+
+    monkeypatch.setattr(journal._writer, "_insert", lost_answer)
+    patient = asyncio.create_task(patiently(journal, {"n": "patient"}))
+    async with asyncio.timeout(10):
+        assert (await patient).seq == 1
+    assert (await journal.append(LOG, None, {"n": "later"})).seq == 2
+    assert applied == [one.data["n"] for one in journal.read()] == ["patient", "later"]
+
+
+async def test_facts_that_belong_together_are_written_all_or_none(journal):
+    posted = journal.post_together("a", [(LOG, {"n": n}) for n in range(3)])
+    assert [one.seq for one in await asyncio.gather(*posted)] == [1, 2, 3]
+    with pytest.raises(InvalidInput):
+        journal.post_together("a", [(LOG, {"n": 3}), (LOG, {"n": float("nan")})])
+    assert (await journal.append(LOG, None, {})).seq == 4
+
+
+# versions -----------------------------------------------------------------------------------------------------------
+
+VERSION_1 = Path(__file__).with_name("journal_v1.sql").read_text()
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A journal of version 1, as the program of that time wrote it."""
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        file.executescript(VERSION_1)
+    file.close()
+    return tmp_path / "journal.db"
+
+
+def dump(path):
+    file = sqlite3.connect(path)
+    try:
+        return "\n".join(file.iterdump()) + "\n"
+    finally:
+        file.close()
+
+
+async def test_a_journal_of_version_1_is_brought_up_to_date_and_says_the_same(old):
+    async with house(old) as rooms:
+        assert rooms.journal.last_seq == 18
+        walker = rooms.supervisor.agent("walker")
+        assert list(rooms.supervisor.lives) == ["walker"]  # the other one was removed
+        assert [one.state for one in walker.record.suggestions.values()] == ["ingested", "proposed"]
+        assert rooms.supervisor.queue.held
+        await rooms.supervisor.recover({})
+        async with asyncio.timeout(10):
+            while walker.record.state != "paused":
+                await walker.changed()
+        assert (walker.variables["gain"].value, walker.variables["seen"].value) == (2.5, 2)
+        assert rooms.journal.read(limit=1)[0].seq == 1
+    assert dump(old.with_name("journal.db.v1")) == VERSION_1
+    assert f"('schema_version','{SCHEMA_VERSION}')" in dump(old)
+    assert old.with_name("journal.db.v1").stat().st_mode & 0o077 == 0
+    async with house(old):  # the second time there is nothing to do
+        pass
+
+
+async def test_a_migrated_journal_has_the_tables_of_a_new_one(old, tmp_path):
+    def tables(path):
+        with sqlite3.connect(path) as file:
+            names = [name for (name,) in file.execute("select name from sqlite_master where type = 'table' order by 1")]
+            found = {name: file.execute(f"pragma table_info({name})").fetchall() for name in names}
+        file.close()
+        return found
+
+    async with house(old), house(tmp_path / "new.db"):
+        assert tables(old) == tables(tmp_path / "new.db")
+
+
+async def test_a_migration_that_fails_leaves_the_journal_as_it_was(old, monkeypatch):
+    broken = ("CREATE TABLE half (x)", "this is no SQL")
+    monkeypatch.setattr(journal_file, "MIGRATIONS", {**journal_file.MIGRATIONS, 1: broken})
+    journal = SqlJournal(old)
+    with pytest.raises(UsageError, match="cannot be used"):
+        journal.open()
+    await journal.close()
+    assert dump(old) == VERSION_1
+    monkeypatch.undo()
+    async with house(old) as rooms:
+        assert rooms.journal.last_seq == 18
+
+
+async def test_every_version_has_a_way_to_the_next():
+    assert sorted(journal_file.MIGRATIONS) == list(range(1, SCHEMA_VERSION))

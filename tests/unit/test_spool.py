@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from archive_rig import descriptors, measure
+from disks import largest_file
 
 from agent_service.spool import INTERRUPTED, Spool, encode
 
@@ -137,14 +138,16 @@ def test_what_belongs_nowhere_is_left_out_and_raises_nothing(spool, stray):
     assert [list(spool.read(path)) for path in spool.complete()] == [run("done"), run("open")]
 
 
-def test_a_full_disk_raises_nothing_into_the_pump(tmp_path):
-    spool = Spool(tmp_path)
-    write(spool, run("a", stop=False))
-    (tmp_path / "open" / "a.jsonl").unlink()
-    (tmp_path / "open" / "a.jsonl").mkdir()  # the nearest thing to a full disk that root cannot write through
-    write(spool, run("a")[-1:])
-    write(spool, run("b"))
-    assert uids(spool) == ["b"]
+@pytest.mark.parametrize("at", range(5))
+def test_what_a_full_disk_did_not_take_is_written_again_and_leaves_nothing_torn(spool, at):
+    docs = run("a", events=2)
+    write(spool, docs[:at])
+    before = sum(len(encode(*one)) + 1 for one in docs[:at])
+    with largest_file(before + 10), pytest.raises(OSError, match="File too large"):
+        spool.write(*docs[at])
+    write(spool, docs[at:])
+    (path,) = spool.complete()
+    assert list(spool.read(path)) == [tuple(one) for one in docs]
 
 
 def test_a_uid_from_outside_is_never_a_path(tmp_path):

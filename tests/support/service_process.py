@@ -1,0 +1,50 @@
+"""A service in a process of its own, as ``agent-service serve`` makes it, to be ended in any way."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from agent_service import Client
+
+SUPPORT = Path(__file__).parent
+NOBODY = "http://127.0.0.1:9/api/v1"  # a catalogue that is never there: what is spooled stays
+TOML = """
+[service]
+port = 0
+catalog = "{catalog}"
+[run_engine]
+startup = "rig"
+"""
+
+
+class Process:
+    """A service in a process of its own, on one state directory across its lives."""
+
+    def __init__(self, folder: Path, catalog: str = "none") -> None:
+        self.folder = folder
+        self.state = folder / "service.state"
+        self.child = None
+        self.configure(catalog)
+
+    def configure(self, catalog: str) -> None:
+        (self.folder / "service.toml").write_text(TOML.format(catalog=catalog))
+
+    def start(self) -> Client:
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "agent_service", "serve", "service.toml"],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self.child.stdout.readline()
+        assert re.match("Serving at ", line), self.child.stderr.read()
+        return Client.from_state(self.state)
+
+    def end(self, number: int) -> tuple[int, str]:
+        self.child.send_signal(number)
+        _, err = self.child.communicate(timeout=15)
+        return self.child.returncode, err
