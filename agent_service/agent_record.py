@@ -55,6 +55,7 @@ class AgentRecord:
     reason: str | None = None
     held: bool = False
     restart_as: RestartAs | None = None
+    starts_paused: bool = False
     started_at: datetime | None = None
     suggestions: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
     open: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
@@ -101,6 +102,7 @@ class AgentRecord:
         self.state = AgentState(data["state"])
         self.reason = data.get("reason")
         self.held = bool(data.get("held"))
+        self.starts_paused = bool(data.get("starts_paused"))
         again = data.get("restart_as")
         self.restart_as = RestartAs.model_validate(again) if again else None
         if self.state is AgentState.STARTING and not again:

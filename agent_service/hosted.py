@@ -160,6 +160,16 @@ class HostedAgent:
         async with self._states:
             await self._become(state, reason, **more)
 
+    async def become_in_turn(self, *steps: tuple[AgentState, dict[str, Any]]) -> None:
+        """Write that the agent went through several states, all or none; each with its ``reason`` and whatever more."""
+        async with self._states:
+            state = self.record.state
+            for following, _ in steps:
+                check_agent(state, following)
+                state = following
+            facts = [(EventKind.AGENT_STATE, {"state": following, **more}) for following, more in steps]
+            await asyncio.gather(*self._journal.post_together(self.name, facts))
+
     async def become_from(
         self, states: Collection[AgentState], state: AgentState, reason: str | None = None, **more: Any
     ) -> bool:

@@ -76,6 +76,7 @@ class AgentLife:
         self._revival = Revival(agent, self._go_on)
         self._removed = False
         self._called_off = ""
+        self._retries = True
 
     @property
     def state(self) -> AgentState:
@@ -200,23 +201,26 @@ class AgentLife:
             Whether it comes back paused in any case.
         """
         agent = self.agent
-        resumes = (agent.spec.recover or default) == "resume"
-        retry = self.state in ALIVE and resumes
-        await recovery.reconcile(agent, runs, retry=retry)
+        resumes = self._retries = (agent.spec.recover or default) == "resume"
+        await recovery.reconcile(agent, runs, retry=self.state in ALIVE and resumes)
         before = agent.record.restart_as  # it was about to come back by itself
         was, was_held = (self.state, agent.record.held) if before is None else (before.state, before.held)
-        if was in ALIVE:
-            await agent.become(_A.STOPPING, "the service was restarted", was=_A.PAUSED if paused else was)
+        if agent.record.starts_paused:
+            was = _A.PAUSED
+        by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
+        to_pause = by_hold or was is _A.PAUSED or paused or not resumes
         if self.state is _A.STOPPING:
             await agent.become(_A.STOPPED, agent.record.reason)
-        if was not in ALIVE:
-            return
-        await agent.become(_A.STARTING, "recovering after a restart of the service")
-        by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
-        if by_hold or was is _A.PAUSED or paused or not resumes:
-            self._spawn(_A.PAUSED, "recovered after a restart of the service; resume it to go on", held=by_hold)
-        else:
-            self._spawn(_A.RUNNING)
+        elif self.state in ALIVE:
+            # in one commit: between two of them it would be an agent that nobody brings back
+            restarted = "the service was restarted"
+            await agent.become_in_turn(
+                (_A.STOPPING, {"reason": restarted, "was": _A.PAUSED if paused else was}),
+                (_A.STOPPED, {"reason": restarted}),
+                (_A.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
+            )
+            said = "recovered after a restart of the service; resume it to go on"
+            self._spawn(_A.PAUSED, said, held=by_hold) if to_pause else self._spawn(_A.RUNNING)
 
     async def close(self) -> None:
         """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
@@ -261,7 +265,7 @@ class AgentLife:
         try:
             if earlier is not None:
                 await asyncio.wait({earlier})
-            if self._called_off or not await self.agent.become_from(_REST, _A.STARTING):
+            if self._called_off or not await self.agent.become_from(_REST, _A.STARTING, starts_paused=paused):
                 return
             self._spawn(_A.PAUSED, "started paused; resume it to go on") if paused else self._spawn(_A.RUNNING)
             if self._called_off:
@@ -291,7 +295,7 @@ class AgentLife:
             await asyncio.wait({building})
             if not building.cancelled():
                 building.result()
-                await recovery.look_up(self.agent, self._documents)
+                await recovery.look_up(self.agent, self._documents, retry=self._retries)
                 await self._warm_start(loop)
                 await self._go_on(RestartAs(state=then, reason=reason, held=held))
                 why = await loop.run()

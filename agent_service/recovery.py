@@ -56,7 +56,7 @@ async def reconcile(agent: HostedAgent, runs: Mapping[str, Run], *, retry: bool)
             continue
 
 
-async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]]) -> None:
+async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]], *, retry: bool) -> None:
     """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue.
 
     Parameters
@@ -65,8 +65,9 @@ async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]]
         The agent, before its loop begins.
     documents
         ``await documents(uid)`` returns a run, or raises a `ServiceError`.
+    retry
+        As for `reconcile`.
     """
-    retry = agent.spec.recover == "resume"
     for left in agent.record.open_in(_S.RUNNING):
         if left.run_uid is None or left.id in agent.unevaluated:
             continue

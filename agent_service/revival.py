@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent_service import actor
 from agent_service.errors import BackendUnavailable, ServiceError
+from agent_service.journal import be_patient
 from agent_service.lifecycle import AgentState
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Revival:
     async def _revive(self, pause_s: float) -> None:
         """Wait, build, and let it go on; lets no exception out."""
         actor.nobody()
+        be_patient()
         await asyncio.sleep(pause_s)
         as_before = self._agent.record.restart_as
         if self._agent.record.state is not AgentState.STARTING or as_before is None:

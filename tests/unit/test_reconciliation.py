@@ -66,7 +66,7 @@ async def test_without_it_the_catalogue_is_asked(rooms, case):
     await agent.build()
     one = await submitted(agent, run_uid="r")
     rooms.runs["r"] = a_run(one.id, status, reason)
-    await recovery.look_up(agent, rooms.documents)
+    await recovery.look_up(agent, rooms.documents, retry=True)
     assert states(agent) == [(state, None)] + [(State.PROPOSED, one.id)] * again
     assert list(agent.unevaluated) == ([one.id] if status == "success" else [])
 
@@ -75,7 +75,7 @@ async def test_what_nobody_has_is_abandoned_and_comes_back(rooms):
     agent = await rooms.create("walker")
     await agent.build()
     one = await submitted(agent, run_uid="r")
-    await recovery.look_up(agent, rooms.documents)
+    await recovery.look_up(agent, rooms.documents, retry=True)
     assert states(agent) == [(State.ABANDONED, None), (State.PROPOSED, one.id)]
     assert "there is no run r" in agent.suggestion(one.id).reason
 
