@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agent_service.client import AsyncClient, Client
     from agent_service.config import ServiceConfig
     from agent_service.errors import ServiceError
+    from agent_service.methods import method
     from agent_service.models import AgentSpec
     from agent_service.notices import progress
     from agent_service.plans import run_agent
@@ -29,6 +30,7 @@ __all__ = [
     "ServiceConfig",
     "ServiceError",
     "create_app",
+    "method",
     "open_catalog",
     "progress",
     "run_agent",
@@ -43,6 +45,7 @@ _HOMES = {
     "ServiceConfig": "config",
     "ServiceError": "errors",
     "create_app": "server.app",
+    "method": "methods",
     "open_catalog": "catalog",
     "progress": "notices",
     "run_agent": "plans",

@@ -83,7 +83,7 @@ class AgentRecord:
     def apply(self, event: Event) -> None:
         """Take a fact in."""
         data: dict[str, Any] = event.data
-        if event.kind in _REMEMBERED:
+        if event.kind in _REMEMBERED or (event.kind is EventKind.METHOD and data["replay"]):
             self.facts.append(event)
         if event.kind is EventKind.AGENT_STATE:
             self._apply_state(event, data)

@@ -16,6 +16,7 @@
      |   +- AlreadyExists           already_exists
      |   +- IllegalTransition       illegal_transition  with what is legal now
      |   +- QueueHeld               queue_held          somebody pressed abort; resume the queue first
+     |   +- CallCancelled           cancelled           somebody cancelled the call
      +- Unauthenticated         401 unauthenticated
      +- Forbidden               403 forbidden
      +- TooMany                 429 too_many            as many event streams are open as there may be
@@ -150,6 +151,12 @@ class QueueHeld(Conflict):
     """The plan queue is held since somebody aborted; nothing moves until it is resumed."""
 
     code, title = "queue_held", "The plan queue is held"
+
+
+class CallCancelled(Conflict):
+    """Somebody cancelled the call, through its job."""
+
+    code, title = "cancelled", "The call was cancelled"
 
 
 class Unauthenticated(ServiceError):

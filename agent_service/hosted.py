@@ -16,6 +16,7 @@ from agent_service.adapters.optimizer import Traits, View
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
+    CallCancelled,
     Conflict,
     DeadlineExceeded,
     NotFound,
@@ -29,10 +30,14 @@ from agent_service.points import TAKES_OUTCOME
 from agent_service.recipe import Recipe
 from agent_service.replay import facts_of
 from agent_service.restarts import Restarts
+from agent_service.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from pydantic import JsonValue
+
+    from agent_service.adapters.facts import Called
     from agent_service.agent_record import AgentRecord
     from agent_service.models import AgentSpec, AgentStatus
     from agent_service.notices import Notice
@@ -77,7 +82,8 @@ class HostedAgent:
         self._handle: AgentHandle | None = None
         self.rebuilding: asyncio.Task[None] | None = None
         self._progress: CallProgress | None = None
-        self._turn = asyncio.Lock()
+        self.turn = Turn()
+        self._given_up: tuple[AgentHandle, str] | None = None
         self._states = asyncio.Lock()
         self._fates = asyncio.Lock()
         self._status: bytes | None = None
@@ -113,8 +119,9 @@ class HostedAgent:
         if present is None:
             return None
         call, since = present
-        said = self._progress
-        return Busy(call=call, since=since, progress=said if said and said.at >= since else None)
+        said = self._progress if self._progress and self._progress.at >= since else None
+        watcher = self.turn.watcher
+        return Busy(call=call, since=since, progress=said, job=watcher.id if watcher else None)
 
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
@@ -263,7 +270,7 @@ class HostedAgent:
         AgentFault, DeadlineExceeded
             When the brain cannot be built or replayed; the present one, if any, stays then.
         """
-        async with self._turn:
+        async with self.turn:
             spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
             deadline = spec.timeouts.start
             recipe = Recipe.of(spec)
@@ -298,6 +305,12 @@ class HostedAgent:
         if self.busy is not None:
             await self.discard()
 
+    async def give_up_call(self) -> None:
+        """Abandon the call under way, if there is one, because a person said so: the agent fails with it."""
+        if self._handle is not None and self.busy is not None:
+            self._given_up = (self._handle, actor.person())
+            await self._handle.close()
+
     async def suggest(self, n_points: int, *, by: str, approve: bool = False) -> list[Suggestion]:
         """Ask the brain for points; they are ``proposed`` facts when this returns.
 
@@ -311,7 +324,7 @@ class HostedAgent:
             Whether those that the guardrails allow are ``approved`` at once; the others are ``rejected`` in any case.
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
-        async with self._turn:
+        async with self.turn:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
@@ -342,7 +355,7 @@ class HostedAgent:
             The runs that measured them.
         """
         told = [one[ID_KEY] for one in points if one.get(ID_KEY)]
-        async with self._turn:
+        async with self.turn:
             # looked at again, for this may have waited: an outcome is told once
             if run_uids and self.record.ingested_runs.issuperset(run_uids):
                 return 0
@@ -367,13 +380,13 @@ class HostedAgent:
         """Close a suggestion without an outcome, and tell the brain where it can be told."""
         await self.advance(suggestion.id, state, reason=reason, fault=fault)
         point = {**suggestion.point, ID_KEY: suggestion.id}
-        async with self._turn:
+        async with self.turn:
             if self._handle is not None:
                 self._remember(await self._call("fail", [point], timeout_s=self.spec.timeouts.ingest))
 
     async def edit(self, suggestion: Suggestion, point: Mapping[str, float]) -> None:
         """Tell the brain that a person approved another point than it suggested."""
-        async with self._turn:
+        async with self.turn:
             if self._handle is not None:
                 await self._call("edit", suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest)
 
@@ -386,7 +399,7 @@ class HostedAgent:
             When the function raises: that fails the suggestion, not the agent. When it takes too long: that fails the
             agent too, whose brain is abandoned with it.
         """
-        async with self._turn:
+        async with self.turn:
             handle = self._alive()
             try:
                 return await handle.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
@@ -397,6 +410,8 @@ class HostedAgent:
             except AgentFault as error:
                 if self._handle is not handle:
                     raise Conflict(f"agent {self.name!r} was stopped during evaluate") from error
+                if self._given_up is not None and self._given_up[0] is handle:
+                    raise await self._cancelled("evaluate") from error
                 raise
 
     async def report(self) -> Report:
@@ -407,7 +422,7 @@ class HostedAgent:
         NotFound
             When the brain has no ``report``.
         """
-        async with self._turn:
+        async with self.turn:
             said, view = await self._call("report", timeout_s=self.spec.timeouts.report)
         self._remember(view)
         if said is None:
@@ -417,11 +432,38 @@ class HostedAgent:
 
     async def set_variable(self, name: str, value: Any) -> Variable:
         """Set a variable of the brain when its turn comes."""
-        async with self._turn:
+        async with self.turn:
             view: View = await self._call("set_variable", name, value, timeout_s=self.spec.timeouts.ingest)
             await self._write([(EventKind.CONFIG, {"variable": name, "value": value})])
         self._remember(view)
         return self.variables[name]
+
+    async def look(self) -> View:
+        """Ask the brain to show itself now: variables, best points."""
+        async with self.turn:
+            view: View = await self._call("look", timeout_s=self.spec.timeouts.report)
+        self._remember(view)
+        return view
+
+    async def call_method(self, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> JsonValue:
+        """Call a method that the brain declares, when its turn comes; returns what it returned.
+
+        Raises
+        ------
+        NotFound, InvalidInput
+            It declares none of that name, or the arguments do not fit.
+        AgentFault
+            The method raised, or returned what JSON cannot hold; the agent goes on.
+        """
+        async with self.turn:
+            called: Called = await self._call("call_method", name, args, kwargs, timeout_s=self.spec.timeouts.method)
+            if not called.raised:
+                fact = {"method": name, "args": list(args), "kwargs": dict(kwargs), "replay": called.replay}
+                await self._journal.append(EventKind.METHOD, self.name, fact)
+        self._remember(called.view)
+        if called.fault is not None:
+            raise AgentFault(called.fault, traceback=called.traceback)
+        return called.result
 
     def _hear(self, notice: Notice) -> None:
         """Pass on what the brain's code tells from inside a call. It is transient: no fact, and gone with the call."""
@@ -430,6 +472,8 @@ class HostedAgent:
             self._journal.publish(EventKind.LOG, self.name, told)
             return
         self._progress = CallProgress(done=notice.done, total=notice.total, message=notice.message, at=utcnow())
+        if self.turn.watcher is not None:
+            self.turn.watcher.progressed(self._progress)
         self._status = None
         busy = self.busy
         told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
@@ -441,7 +485,7 @@ class HostedAgent:
         async def mourn() -> None:
             actor.nobody()
             be_patient()
-            async with self._turn:
+            async with self.turn:
                 if self._handle is handle:
                     with contextlib.suppress(BackendUnavailable):  # logged by the journal
                         await self.failed(error)
@@ -485,6 +529,8 @@ class HostedAgent:
         except (AgentFault, DeadlineExceeded) as error:
             if self._handle is not handle:
                 raise Conflict(f"agent {self.name!r} was stopped during {method}") from error
+            if self._given_up is not None and self._given_up[0] is handle:
+                raise await self._cancelled(method) from error
             await self.failed(error, during=method)
             raise
         else:
@@ -493,6 +539,14 @@ class HostedAgent:
             return result
         finally:
             self._status = None
+
+    async def _cancelled(self, method: str) -> CallCancelled:
+        """Let the agent fail, for its brain went with the call, and return what to raise."""
+        who = actor.A_PERSON if self._given_up is None else self._given_up[1]
+        self._given_up = None
+        error = CallCancelled(f"cancelled by {who}")
+        await self.failed(error, during=method)
+        return error
 
     def _remember(self, view: View) -> None:
         self.stop_reason = view.stop

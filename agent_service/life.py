@@ -22,6 +22,7 @@ from agent_service.errors import (
 from agent_service.lifecycle import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models import AgentSpec, RestartAs
 from agent_service.revival import Revival
+from agent_service.turns import watched_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from agent_service.models import AgentPatch
     from agent_service.plan_queue import PlanQueue
     from agent_service.runs import Run
-
-ANSWER_WITHIN_S: Final = 10.0
-"""How long a lifecycle request waits for its transition; past it the answer shows the state as it is by then."""
 
 _log = logging.getLogger(__name__)
 _A = AgentState
@@ -98,7 +96,7 @@ class AgentLife:
         IllegalTransition, QueueHeld, Conflict
             Not now; says what is legal, or what to do first.
         AgentFault, DeadlineExceeded
-            The brain could not be built within the time of an answer.
+            The brain could not be built.
         """
         async with self._command(Command.START):
             self._check_start()
@@ -118,9 +116,13 @@ class AgentLife:
 
     async def stop(self, reason: str = "") -> None:
         """Let the current run finish, abandon a call of the brain under way, and stop."""
+        await self.call_off(reason)
+        await self._answer()
+
+    async def call_off(self, reason: str) -> None:
+        """Begin to stop, as `stop` does, and do not wait for it."""
         async with self._command(Command.STOP):
             await self._end(reason or f"stopped by {actor.person()}")
-        await self._answer()
 
     async def restart(self) -> None:
         """Stop if need be, rebuild the brain by replay, and run again."""
@@ -174,7 +176,12 @@ class AgentLife:
                 await agent.configured(**told)
                 return
             self._building = asyncio.ensure_future(agent.build(config=spec.config, fact=told))
-            await asyncio.wait({self._building})
+            try:
+                await asyncio.wait({self._building})
+            except asyncio.CancelledError:  # the request is called off: the present brain stays
+                self._building.cancel()
+                await asyncio.wait({self._building})
+                raise
             if self._building.cancelled():
                 raise Conflict(f"agent {agent.name!r} was stopped while its config changed; nothing is changed")
             self._building.result()
@@ -280,9 +287,10 @@ class AgentLife:
         self.loop = self._make_loop(self.agent)
         self.agent.restarts.succeeded()  # somebody, or a restart of the service, begins anew
         self._building = asyncio.ensure_future(self.agent.build())
-        self._task = asyncio.create_task(
-            self._live(self.loop, self._building, then, reason, held=held), name=f"agent:{self.agent.name}"
-        )
+        with watched_by(None):  # who asked for the start follows the building, not the life after it
+            self._task = asyncio.create_task(
+                self._live(self.loop, self._building, then, reason, held=held), name=f"agent:{self.agent.name}"
+            )
 
     async def _live(
         self, loop: AgentLoop, building: asyncio.Task[None], then: AgentState, reason: str | None, *, held: bool
@@ -356,11 +364,12 @@ class AgentLife:
             await self._sweep()
 
     async def _answer(self) -> None:
-        """Wait a while for a transition to be done; raise the agent's fault if that was the end of it."""
-        clock = asyncio.get_running_loop()
-        deadline = clock.time() + ANSWER_WITHIN_S
-        while self.passing and (left := deadline - clock.time()) > 0:
-            await asyncio.wait({self.agent.changed()}, timeout=left)
+        """Wait for a transition to be done; raise the agent's fault if that was the end of it."""
+        while self.passing:
+            doing = {one for one in (self._beginning, self._task) if one is not None and not one.done()}
+            if not doing:
+                raise BackendUnavailable(f"the end of agent {self.agent.name!r} could not be written to the journal")
+            await asyncio.wait({self.agent.changed(), *doing}, return_when=asyncio.FIRST_COMPLETED)
         if self.state is _A.FAILED and self.agent.fault is not None:
             raise self.agent.fault
 

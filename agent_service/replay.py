@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.adapters.facts import EditFact, Fact, FailFact, IngestFact, RetryFact, SuggestFact, VariableFact
+from agent_service.adapters.facts import (
+    EditFact,
+    Fact,
+    FailFact,
+    IngestFact,
+    MethodFact,
+    RetryFact,
+    SuggestFact,
+    VariableFact,
+)
 from agent_service.lifecycle import SuggestionState
 from agent_service.models import ID_KEY, EventKind
 
@@ -45,6 +54,8 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
             facts.append(RetryFact(id=data["id"], retry_of=data["retry_of"]))
         elif event.kind is EventKind.INGEST:
             facts.append(IngestFact(points=tuple(data["points"])))
+        elif event.kind is EventKind.METHOD:
+            facts.append(MethodFact(name=data["method"], args=tuple(data["args"]), kwargs=data["kwargs"]))
         elif event.kind is EventKind.CONFIG and "variable" in data:
             facts.append(VariableFact(name=data["variable"], value=data["value"]))
         elif event.kind is EventKind.CONFIG and "config" in data:

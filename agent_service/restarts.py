@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakSet
 
-from agent_service.errors import AgentFault, DeadlineExceeded, ServiceError
+from agent_service.errors import AgentFault, CallCancelled, DeadlineExceeded, ServiceError
 from agent_service.lifecycle import AgentState
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LONGEST_PAUSE_S: Final = 60.0
 """Longest wait before a restart; each wait in a row is twice as long as the one before."""
 
-_HEALED_BY_A_RESTART: Final = (AgentFault, DeadlineExceeded)
+_HEALED_BY_A_RESTART: Final = (AgentFault, DeadlineExceeded, CallCancelled)
 
 
 class Restart(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent_service.client import AsyncClient
-    from agent_service.models import AgentStatus, Event, Report, ServiceStatus, Variable
+    from agent_service.models import AgentStatus, Busy, Event, Report, ServiceStatus, Variable
     from notebook_widgets.live import Link, Update
 
 LOOKS_BACK: Final = 3000
@@ -185,7 +185,7 @@ class AgentPanel(Panel):
             "guardrails": status.spec.guardrails.model_dump(mode="json"),
         }
         self.form_errors = {}
-        changes = {
+        changes: dict[str, Any] = {
             group["name"]: new
             for group in groups
             if (new := forms.assemble(group, values, present[group["name"]])) != present[group["name"]]
@@ -234,7 +234,7 @@ def _header(status: AgentStatus) -> dict[str, Any]:
         "type": status.type,
         "executor": status.executor,
         "legal": status.legal,
-        "busy": {"call": status.busy.call, "since": status.busy.since.timestamp()} if status.busy else None,
+        "busy": _busy(status.busy) if status.busy else None,
         "actuators": status.spec.actuators,
         "outcomes": status.spec.outcomes,
         "approval": status.spec.loop.approval,
@@ -251,6 +251,14 @@ def _missing(name: str, why: str) -> dict[str, Any]:
 def _best(status: AgentStatus) -> dict[str, Any] | None:
     best = status.best
     return {"point": rounded(best.point), "outcome": rounded(best.outcome)} if best else None
+
+
+def _busy(busy: Busy) -> dict[str, Any]:
+    """Return the call an agent is in, and how far it says that it is."""
+    said = busy.progress
+    share = "" if said is None else f"{said.done:g} of {said.total:g}" if said.total else f"{said.done:g}"
+    text = ", ".join(part for part in (share, said.message if said else "") if part)
+    return {"call": busy.call, "since": busy.since.timestamp(), "progress": text}
 
 
 def _variable(one: Variable) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def tells(event: Event) -> str | None:
         EventKind.AGENT_STATE: lambda: f"{'removed' if data.get('removed') else data['state']}{because}",
         EventKind.INGEST: lambda: "; ".join(_values(one) for one in data["points"]),
         EventKind.REPORT: lambda: "reported",
+        EventKind.METHOD: lambda: f"{data['method']} was called",
         EventKind.CONFIG: lambda: _change(data),
         EventKind.QUEUE_STATE: lambda: f"{data['command']}{because}",
     }

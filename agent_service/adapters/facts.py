@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from agent_service.models import BestPoint, Point, Variable
+    from agent_service.models import BestPoint, Method, Point, Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,39 @@ class Traits:
         Whether the brain has ``suggest``; one that has not only listens.
     wants_uid
         Whether the evaluate function takes a run's uid, so that the run must be in the catalogue first.
+    methods
+        What the brain lets people call.
     """
 
     suggests: bool = True
     wants_uid: bool = False
+    methods: tuple[Method, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """How the call of a method went; one that raised is no end of the agent.
+
+    Parameters
+    ----------
+    view
+        What the brain shows now.
+    result
+        What it returned, fit for JSON.
+    replay
+        Whether it is to be called again when the brain is built anew.
+    raised
+        Whether it did not return.
+    fault, traceback
+        What is wrong, in one line, and where; None when nothing is.
+    """
+
+    view: View
+    result: JsonValue = None
+    replay: bool = False
+    raised: bool = False
+    fault: str | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +143,14 @@ class VariableFact:
     value: JsonValue
 
 
-Fact = SuggestFact | IngestFact | FailFact | EditFact | RetryFact | VariableFact
+@dataclass(frozen=True, slots=True)
+class MethodFact:
+    """The method ``name`` was called."""
+
+    name: str
+    args: tuple[JsonValue, ...]
+    kwargs: Mapping[str, JsonValue]
+
+
+Fact = SuggestFact | IngestFact | FailFact | EditFact | RetryFact | VariableFact | MethodFact
 """One thing that happened to a brain; the facts of its life, in order, rebuild it."""

@@ -7,16 +7,21 @@ none; the service knows them by theirs. The translation lives here and nowhere e
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent_service import methods
 from agent_service.adapters.facts import (
+    Called,
     EditFact,
     Fact,
     FailFact,
     IngestFact,
+    MethodFact,
     Proposal,
     RetryFact,
     SuggestFact,
@@ -26,7 +31,7 @@ from agent_service.adapters.facts import (
 )
 from agent_service.adapters.values import best_parts, best_point, evaluated, json_safe, suggested
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
-from agent_service.models import ID_KEY, Variable, utcnow
+from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.outcomes import takes_uid
 from agent_service.variables import declared
 
@@ -50,6 +55,7 @@ __all__ = [
     "View",
 ]
 
+_OURS: Final = frozenset({"agent_service", "pydantic"})
 _AGREE: Final = 1e-9
 """Relative tolerance within which a point suggested again in a replay is the same point."""
 
@@ -80,7 +86,7 @@ class OptimizerAdapter:
 
     def traits(self) -> Traits:
         """Return what the brain and the evaluate function can do."""
-        return Traits(suggests=self._can("suggest"), wants_uid=self.wants_uid)
+        return Traits(suggests=self._can("suggest"), wants_uid=self.wants_uid, methods=methods.described(self._brain))
 
     @property
     def wants_uid(self) -> bool:
@@ -201,6 +207,36 @@ class OptimizerAdapter:
         self._best = None
         return self.view()
 
+    def call_method(self, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> Called:
+        """Call a method that the brain declares.
+
+        Raises
+        ------
+        NotFound, InvalidInput
+            It declares none of that name, or the arguments do not fit. What the method itself raises is returned: it is
+            the answer to who called, and no end of the agent.
+        """
+        try:
+            result: object = methods.call(self._brain, name, args, kwargs)
+        except (NotFound, InvalidInput):
+            raise
+        except Exception as error:  # noqa: BLE001 - the agent boundary; told to who called
+            self._best = None
+            said = f"{name} raised {type(error).__name__}: {_first_line(error)}"
+            return Called(self.view(), raised=True, fault=utf8(said), traceback=_trace(error))
+        self._best = None
+        called = Called(self.view(), replay=methods.replayed(self._brain, name))
+        try:
+            return replace(called, result=json_safe(result, _refuse))
+        except TypeError as error:
+            said = f"{name} returned what JSON cannot hold ({error}); let it return numbers, texts, lists and mappings"
+            return replace(called, fault=utf8(said))
+
+    def look(self) -> View:
+        """Return what the brain shows now, the best points asked for anew."""
+        self._best = None
+        return self.view()
+
     def view(self) -> View:
         """Return what the brain shows now. The best points are asked for only when they can have changed."""
         if self._best is None and self._has_data:
@@ -223,25 +259,35 @@ class OptimizerAdapter:
         without.
         """
         for fact in facts:
-            match fact:
-                case SuggestFact():
-                    self._suggest_again(fact)
-                case IngestFact():
-                    self._ingest(fact.points)
-                case FailFact():
-                    self._fail(fact.points)
-                case EditFact():
-                    self.edit(fact.id, fact.point)
-                case RetryFact():
-                    if fact.retry_of in self._brain_ids:
-                        self._keep(fact.id, self._brain_ids.pop(fact.retry_of))
-                case VariableFact():
-                    # the type may have lost a variable since
-                    if declared(self._brain).get(fact.name):
-                        setattr(self._brain, fact.name, self._checked(fact.name, fact.value))
+            self._replay(fact)
         return self.view()
 
     # the brain's side ---------------------------------------------------------------------------------------------
+
+    def _replay(self, fact: Fact) -> None:
+        match fact:
+            case SuggestFact():
+                self._suggest_again(fact)
+            case IngestFact():
+                self._ingest(fact.points)
+            case FailFact():
+                self._fail(fact.points)
+            case EditFact():
+                self.edit(fact.id, fact.point)
+            case RetryFact():
+                if fact.retry_of in self._brain_ids:
+                    self._keep(fact.id, self._brain_ids.pop(fact.retry_of))
+            case VariableFact() | MethodFact():
+                self._turn_again(fact)
+
+    def _turn_again(self, fact: VariableFact | MethodFact) -> None:
+        # the type may have lost the variable or the method since
+        if isinstance(fact, MethodFact):
+            if methods.replayed(self._brain, fact.name):
+                methods.call(self._brain, fact.name, fact.args, fact.kwargs)
+        elif declared(self._brain).get(fact.name):
+            setattr(self._brain, fact.name, self._checked(fact.name, fact.value))
+        self._best = None
 
     def _can(self, method: str) -> bool:
         return callable(getattr(self._brain, method, None))
@@ -347,6 +393,18 @@ def _key(brain_id: object) -> object:
     except TypeError:
         return repr(brain_id)
     return brain_id
+
+
+def _refuse(value: object) -> str:
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _trace(error: Exception) -> str:
+    """Return a traceback that begins in the brain's own code."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frames = frames.tb_next
+    return utf8("".join(traceback.format_exception(type(error), error, frames)))
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from agent_service.models import ID_KEY, BestPoint, utf8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import JsonValue
 
     from agent_service.models import Point
@@ -23,11 +25,11 @@ _MISSING = object()
 _TRIPLE = 3
 
 
-def json_safe(value: object) -> JsonValue:
+def json_safe(value: object, otherwise: Callable[[object], str] = repr) -> JsonValue:
     """Return ``value`` as JSON can hold it.
 
     Arrays become lists, numpy's scalars Python's, NaN and the infinities null, keys text; what has no counterpart
-    becomes its ``repr``.
+    becomes what ``otherwise`` makes of it.
     """
     result: JsonValue
     match value:
@@ -38,15 +40,17 @@ def json_safe(value: object) -> JsonValue:
         case float():
             result = float(value) if math.isfinite(value) else None
         case BaseModel():
-            result = json_safe(value.model_dump())
+            result = json_safe(value.model_dump(), otherwise)
         case Mapping():
-            result = {utf8(str(key)): json_safe(one) for key, one in cast("Mapping[object, object]", value).items()}
+            result = {
+                utf8(str(key)): json_safe(one, otherwise) for key, one in cast("Mapping[object, object]", value).items()
+            }
         case list() | tuple() | set() | frozenset():
-            result = [json_safe(one) for one in cast("list[object]", value)]
+            result = [json_safe(one, otherwise) for one in cast("list[object]", value)]
         case _ if callable(tolist := getattr(value, "tolist", None)):
-            result = json_safe(tolist())
+            result = json_safe(tolist(), otherwise)
         case _:
-            result = utf8(repr(value))
+            result = utf8(otherwise(value))
     return result
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 import httpx
@@ -25,7 +26,7 @@ from agent_service.errors import (
     ServiceError,
     by_code,
 )
-from agent_service.models import Problem
+from agent_service.models import Job, Problem
 
 if TYPE_CHECKING:
     from agent_service.client._clients import AsyncClient, Client
@@ -37,6 +38,12 @@ M = TypeVar("M", bound=BaseModel)
 API = "/api/v1"
 MAX_PAGE = 1000
 """Most items that the service puts on one page."""
+
+ASK_EVERY_S = 10.0
+"""How long the service is asked to wait for the end of a call before it is asked again."""
+
+_ACCEPTED = 202
+NO_HEADERS: Mapping[str, str] = {}
 
 Params = Mapping[str, str | int | None]
 
@@ -59,6 +66,12 @@ class Call(Generic[T]):
         Whether to follow the ``next`` cursor; ``limit`` is then the number of items wanted, None for all.
     good
         Statuses beside 2xx that hold an answer rather than a problem.
+    long
+        Whether the service may answer with a job, which is then waited for.
+    wait_s
+        For how long, in seconds; None until it ends.
+    answers_within_s
+        Time in which the service answers, where that is more than a client waits by default.
     """
 
     method: str
@@ -69,11 +82,19 @@ class Call(Generic[T]):
     paged: bool = False
     limit: int | None = None
     good: frozenset[int] = frozenset()
+    long: bool = False
+    wait_s: float | None = None
+    answers_within_s: float = 0.0
 
 
 def one(method: str, path: str, model: type[M], body: Any = None) -> Call[M]:
     """Return a call that is answered by one ``model``."""
     return Call(method, path, model.model_validate, body=body)
+
+
+def long(call: Call[T], wait_s: float | None) -> Call[T]:
+    """Return ``call`` as one that may take long: see `Call`."""
+    return replace(call, long=True, wait_s=wait_s)
 
 
 def listed(path: str, model: type[M], *, limit: int | None = None, **params: str | int | None) -> Call[list[M]]:
@@ -127,6 +148,8 @@ def exchange(call: Call[T], http: httpx.Client | httpx.AsyncClient) -> Generator
     while True:
         if call.limit is not None:
             params["limit"] = min(call.limit - len(items), MAX_PAGE)
+        if call.long:
+            return _read(call, (yield from _long_answer(call, params, http)))
         answer = _answer(call, (yield _request(call, params, http)))
         if not call.paged:
             return _read(call, answer)
@@ -151,11 +174,16 @@ def raise_problem(response: httpx.Response) -> None:
             f"{where} answered {response.status_code} {response.reason_phrase}, and not as an agent service does; "
             "check the address"
         ) from None
+    raise error_of(problem)
+
+
+def error_of(problem: Problem) -> ServiceError:
+    """Return the error that a problem tells of."""
     cls = by_code(problem.code, problem.status)
     errors = [FieldError(one.field, one.message) for one in problem.errors]
     if issubclass(cls, AgentFault):
-        raise cls(problem.detail, traceback=problem.traceback, errors=errors, legal=problem.legal)
-    raise cls(problem.detail, errors=errors, legal=problem.legal)
+        return cls(problem.detail, traceback=problem.traceback, errors=errors, legal=problem.legal)
+    return cls(problem.detail, errors=errors, legal=problem.legal)
 
 
 def transport_error(error: httpx.TransportError, *, url: str, timeout_s: float) -> ServiceError:
@@ -187,13 +215,53 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be sent as JSON; give numbers, text, lists and mappings")
 
 
-def _request(call: Call[Any], params: Params, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+def _long_answer(
+    call: Call[Any], params: Params, http: httpx.Client | httpx.AsyncClient
+) -> Generator[httpx.Request, httpx.Response, Any]:
+    """Ask, and if the answer is a job, wait for it."""
+    deadline = None if call.wait_s is None else time.monotonic() + call.wait_s
+    longest = min(ASK_EVERY_S, (http.timeout.read or ASK_EVERY_S) / 2)
+
+    def patience() -> dict[str, str]:
+        left = longest if deadline is None else min(longest, max(0.0, deadline - time.monotonic()))
+        return {"Prefer": f"wait={left:.3f}"}
+
+    response = yield _request(call, params, http, headers=patience())
+    answer = _answer(call, response)
+    if response.status_code != _ACCEPTED:
+        return answer
+    job = Job.model_validate(answer)
+    path = f"{API}/jobs/{job.id}"
+    while not job.state.finished:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise DeadlineExceeded(
+                f"{job.call} of agent {job.agent!r} is not done after {call.wait_s:g} s and goes on as job {job.id}: "
+                "client.job(id) shows how far it is, client.cancel(id) ends it"
+            )
+        response = yield http.build_request("GET", path, headers=patience())
+        job = Job.model_validate(_answer(call, response))
+    if job.problem is not None:
+        raise error_of(job.problem)
+    return job.result
+
+
+def _request(
+    call: Call[Any], params: Params, http: httpx.Client | httpx.AsyncClient, *, headers: Mapping[str, str] = NO_HEADERS
+) -> httpx.Request:
+    usual = http.timeout
+    read_s = None if usual.read is None else max(usual.read, call.answers_within_s)
+    timeout = httpx.Timeout(connect=usual.connect, read=read_s, write=usual.write, pool=usual.pool)
     if call.body is None:
-        return http.build_request(call.method, call.path, params=params)
+        return http.build_request(call.method, call.path, params=params, headers=headers, timeout=timeout)
     # NaN is written as NaN: the service refuses it and says in which field, where httpx would raise a ValueError
     content = json.dumps(plain(call.body))
     return http.build_request(
-        call.method, call.path, params=params, content=content, headers={"Content-Type": "application/json"}
+        call.method,
+        call.path,
+        params=params,
+        content=content,
+        headers={"Content-Type": "application/json", **headers},
+        timeout=timeout,
     )
 
 

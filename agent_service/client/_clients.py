@@ -109,7 +109,8 @@ class Client(_Address):
     api_key
         Key; by default that in AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
     timeout_s
-        How long to wait for an answer, in seconds. A slow agent's ``suggest`` or ``ingest`` may need more.
+        How long to wait for an answer of the service, in seconds. A call of an agent that takes longer is waited for
+        all the same, until it ends or its ``wait_s`` is over.
     transport
         An httpx transport, to reach a service otherwise than over a socket.
     """
@@ -219,7 +220,8 @@ class AsyncClient(_Address):
     api_key
         Key; by default that in AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
     timeout_s
-        How long to wait for an answer, in seconds. A slow agent's ``suggest`` or ``ingest`` may need more.
+        How long to wait for an answer of the service, in seconds. A call of an agent that takes longer is waited for
+        all the same, until it ends or its ``wait_s`` is over.
     transport
         An httpx transport, to reach a service otherwise than over a socket, for example an app in this process.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from agent_service.client._calls import API, Call, listed, one, route
+from agent_service.client._brain_routes import BrainRoutes, agent_path
+from agent_service.client._calls import API, Call, listed, long, one, route
 from agent_service.models import (
     AgentSpec,
     AgentStatus,
@@ -14,24 +15,17 @@ from agent_service.models import (
     Claim,
     DocumentsAnswer,
     Event,
-    IngestAnswer,
     QueueStatus,
     Readiness,
     Report,
     ServiceStatus,
-    SuggestAnswer,
     Suggestion,
-    Variable,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent_service.lifecycle import AgentState, SuggestionState
-
-
-def _agent(name: str, *rest: str) -> str:
-    return "/".join((f"{API}/agents", quote(name, safe=""), *rest))
 
 
 def _suggestion(suggestion_id: str, *rest: str) -> str:
@@ -47,7 +41,7 @@ def _fields(spec: AgentSpec | Mapping[str, Any] | None, fields: Mapping[str, Any
     return {**(given or {}), **fields}
 
 
-class Routes:
+class Routes(BrainRoutes):
     """What one can ask of a service. Each method raises the class of error that the service answers."""
 
     # --- the service
@@ -115,7 +109,7 @@ class Routes:
     @route
     def agent(self, name: str) -> Call[AgentStatus]:
         """Return what an agent is doing, as of its last finished call."""
-        return one("GET", _agent(name), AgentStatus)
+        return one("GET", agent_path(name), AgentStatus)
 
     @route
     def update(
@@ -125,123 +119,60 @@ class Routes:
         config: Mapping[str, Any] | None = None,
         loop: Mapping[str, Any] | None = None,
         guardrails: Mapping[str, Any] | None = None,
+        wait_s: float | None = None,
     ) -> Call[AgentStatus]:
         """Change an agent: a new ``config`` rebuilds its brain by replay; ``loop`` and ``guardrails`` count at once."""
         changes = {"config": config, "loop": loop, "guardrails": guardrails}
-        return one("PATCH", _agent(name), AgentStatus, {key: one for key, one in changes.items() if one is not None})
+        body = {key: one for key, one in changes.items() if one is not None}
+        return long(one("PATCH", agent_path(name), AgentStatus, body), wait_s)
 
     @route
     def delete(self, name: str) -> Call[None]:
         """Remove an agent that is at rest; its runs and its facts stay in catalogue and journal."""
-        return Call("DELETE", _agent(name), _nothing)
+        return Call("DELETE", agent_path(name), _nothing)
 
     @route
-    def start(self, name: str, *, paused: bool = False) -> Call[AgentStatus]:
+    def start(self, name: str, *, paused: bool = False, wait_s: float | None = None) -> Call[AgentStatus]:
         """Start an agent's loop, and return its status when it runs; ``paused``: it suggests nothing until `resume`."""
         params = {"paused": "true" if paused else None}
-        return Call("POST", _agent(name, "start"), AgentStatus.model_validate, params=params)
+        return long(Call("POST", agent_path(name, "start"), AgentStatus.model_validate, params=params), wait_s)
 
     @route
     def pause(self, name: str) -> Call[AgentStatus]:
         """Pause an agent: the run under way ends, nothing more is submitted."""
-        return one("POST", _agent(name, "pause"), AgentStatus)
+        return one("POST", agent_path(name, "pause"), AgentStatus)
 
     @route
     def resume(self, name: str) -> Call[AgentStatus]:
         """Resume a paused agent."""
-        return one("POST", _agent(name, "resume"), AgentStatus)
+        return one("POST", agent_path(name, "resume"), AgentStatus)
 
     @route
-    def stop(self, name: str) -> Call[AgentStatus]:
-        """Stop an agent, and return its status when it has stopped."""
-        return one("POST", _agent(name, "stop"), AgentStatus)
+    def stop(self, name: str, *, wait_s: float | None = None) -> Call[AgentStatus]:
+        """Stop an agent, and return its status when it has stopped; a run under way ends first."""
+        return long(one("POST", agent_path(name, "stop"), AgentStatus), wait_s)
 
     @route
-    def restart(self, name: str) -> Call[AgentStatus]:
+    def restart(self, name: str, *, wait_s: float | None = None) -> Call[AgentStatus]:
         """Build an agent's brain anew from what the journal knows of it, and start it."""
-        return one("POST", _agent(name, "restart"), AgentStatus)
+        return long(one("POST", agent_path(name, "restart"), AgentStatus), wait_s)
 
-    # --- what a brain does, by hand
-
-    @route
-    def suggest(self, name: str, n_points: int = 1) -> Call[list[Suggestion]]:
-        """Ask an agent for points; they stay ``proposed``, and nothing moves, until somebody approves them."""
-
-        def read(answer: Any) -> list[Suggestion]:
-            return SuggestAnswer.model_validate(answer).suggestions
-
-        return Call("POST", _agent(name, "suggest"), read, body={"n_points": n_points})
-
-    @route
-    def ingest(
-        self,
-        name: str,
-        points: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        run_uids: Sequence[str] | None = None,
-    ) -> Call[int]:
-        """Tell an agent outcomes, and return how many points it took in.
-
-        Parameters
-        ----------
-        name
-            The agent.
-        points
-            Each holds every actuator and every outcome by name (floats, numpy's too), and under ``_id`` the id of its
-            suggestion if it has one.
-        run_uids
-            Uids of runs in the catalogue, instead of ``points``.
-        """
-
-        def read(answer: Any) -> int:
-            return IngestAnswer.model_validate(answer).ingested
-
-        body = {"points": points, "run_uids": run_uids}
-        return Call(
-            "POST", _agent(name, "ingest"), read, body={key: one for key, one in body.items() if one is not None}
-        )
-
-    @route
-    def report(self, name: str) -> Call[Report]:
-        """Ask an agent for a report now."""
-        return one("POST", _agent(name, "report"), Report)
-
-    @route
-    def best(self, name: str) -> Call[list[BestPoint]]:
-        """Return the best points: one for a single objective, the Pareto set for several."""
-        return listed(_agent(name, "best"), BestPoint)
+    # --- what is known of it
 
     @route
     def go_to_best(self, name: str) -> Call[BestPoint]:
         """Move the actuators to the best point, without a run, and return it when they are there."""
-        return one("POST", _agent(name, "go-to-best"), BestPoint)
+        return one("POST", agent_path(name, "go-to-best"), BestPoint)
 
     @route
     def history(self, name: str, *, limit: int | None = None, newest_first: bool = False) -> Call[list[Event]]:
         """Return what happened to an agent; ``limit`` None means all of it."""
-        return listed(_agent(name, "history"), Event, limit=limit, newest_first="true" if newest_first else None)
+        return listed(agent_path(name, "history"), Event, limit=limit, newest_first="true" if newest_first else None)
 
     @route
     def reports(self, name: str, *, limit: int | None = None) -> Call[list[Report]]:
         """Return an agent's reports."""
-        return listed(_agent(name, "reports"), Report, limit=limit)
-
-    # --- variables
-
-    @route
-    def variables(self, name: str) -> Call[list[Variable]]:
-        """Return what an agent's brain shows of itself, as of its last finished call."""
-        return listed(_agent(name, "variables"), Variable)
-
-    @route
-    def variable(self, name: str, variable: str) -> Call[Variable]:
-        """Return one variable of an agent."""
-        return one("GET", _agent(name, "variables", quote(variable, safe="")), Variable)
-
-    @route
-    def set_variable(self, name: str, variable: str, value: Any) -> Call[Variable]:
-        """Set a variable of an agent, and return it as it is then; waits its turn while the agent is busy."""
-        return one("PUT", _agent(name, "variables", quote(variable, safe="")), Variable, {"value": value})
+        return listed(agent_path(name, "reports"), Report, limit=limit)
 
     # --- suggestions
 
@@ -250,7 +181,7 @@ class Routes:
         self, name: str | None = None, *, state: SuggestionState | str | None = None, limit: int | None = None
     ) -> Call[list[Suggestion]]:
         """Return suggestions: an agent's, or everybody's when ``name`` is None; of one state if given."""
-        path = f"{API}/suggestions" if name is None else _agent(name, "suggestions")
+        path = f"{API}/suggestions" if name is None else agent_path(name, "suggestions")
         return listed(path, Suggestion, state=state, limit=limit)
 
     @route

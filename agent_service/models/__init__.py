@@ -19,6 +19,10 @@ from agent_service.models._agents import (
     Guardrails,
     LastError,
     LoopSpec,
+    Method,
+    MethodAnswer,
+    MethodCall,
+    MethodList,
     Progress,
     Report,
     ReportList,
@@ -31,6 +35,7 @@ from agent_service.models._agents import (
 )
 from agent_service.models._base import ID_KEY, MAX_POINTS, AgentName, Answer, Finite, Point, Request, utcnow, utf8
 from agent_service.models._events import DocumentBatch, DocumentsAnswer, Event, EventKind, EventList
+from agent_service.models._jobs import Job, JobList, JobState
 from agent_service.models._service import (
     ArchiveStatus,
     Problem,
@@ -85,8 +90,15 @@ __all__ = [
     "Guardrails",
     "IngestAnswer",
     "IngestRequest",
+    "Job",
+    "JobList",
+    "JobState",
     "LastError",
     "LoopSpec",
+    "Method",
+    "MethodAnswer",
+    "MethodCall",
+    "MethodList",
     "Point",
     "Problem",
     "ProblemField",

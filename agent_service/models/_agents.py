@@ -19,6 +19,7 @@ class Timeouts(Request):
     ingest: Finite = Field(default=600, gt=0)
     report: Finite = Field(default=600, gt=0)
     evaluate: Finite = Field(default=600, gt=0)
+    method: Finite = Field(default=600, gt=0)
 
 
 class RestartSpec(Request):
@@ -220,6 +221,7 @@ class Busy(Answer):
     call: str
     since: datetime
     progress: CallProgress | None = Field(default=None, description="null: the agent's code did not say")
+    job: str | None = Field(default=None, description="id of the job that it is the call of, if somebody waits for one")
 
 
 class AgentStatus(Answer):
@@ -264,6 +266,35 @@ class VariableValue(Request):
     """A new value of a variable."""
 
     value: JsonValue
+
+
+class Method(Answer):
+    """A method that a brain lets people call."""
+
+    name: str
+    doc: str = Field(default="", description="its docstring")
+    parameters: dict[str, JsonValue] = Field(description="JSON Schema of its keyword arguments")
+    replay: bool = Field(default=False, description="whether it is called again when the brain is built anew")
+
+
+class MethodList(Answer):
+    """The methods that a brain declares; none before it is started."""
+
+    items: list[Method]
+    next: str | None = None
+
+
+class MethodCall(Request):
+    """Arguments of a method."""
+
+    args: list[JsonValue] = Field(default_factory=list[JsonValue], max_length=MAX_POINTS)
+    kwargs: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+
+
+class MethodAnswer(Answer):
+    """What a method returned."""
+
+    result: JsonValue
 
 
 class Report(Answer):

@@ -21,6 +21,8 @@ class EventKind(StrEnum):
     REPORT = "report"
     CONFIG = "config"
     QUEUE_STATE = "queue.state"
+    METHOD = "method"
+    JOB = "job"
     PROGRESS = "progress"
     LOG = "log"
     HEARTBEAT = "heartbeat"

@@ -23,7 +23,18 @@ from agent_service.server import gate, problems
 from agent_service.server.claims import ClaimDesk
 from agent_service.server.hosts import Hosts
 from agent_service.server.metrics import TimedExecutor
-from agent_service.server.routes import agents, api_page, brain, claims, documents, events, health, queue, suggestions
+from agent_service.server.routes import (
+    agents,
+    api_page,
+    brain,
+    claims,
+    documents,
+    events,
+    health,
+    jobs,
+    queue,
+    suggestions,
+)
 from agent_service.server.routes import service as service_routes
 from agent_service.server.service import Service
 from agent_service.spool import Spool
@@ -112,7 +123,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     app.include_router(health.router)
     app.include_router(api_page.router)
     # in the order in which they are tried: variables and status are read most
-    for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents):
+    for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs):
         app.include_router(routes.router, prefix="/api/v1")
     return app
 

@@ -106,7 +106,7 @@ def refuse_without(key: Key, scope: Scope, *, why: str = "this") -> None:
         has = ", ".join(sorted(key.scopes))
         _log.info("refused: %s needs the scope %s, and the key %s has %s", why, scope, key.name, has)
         raise Forbidden(
-            f"{why} needs the scope {scope!r}, and the key {key.name!r} has {has}; ask for a key that may: "
+            f"{why} needs the scope '{scope}', and the key {key.name!r} has {has}; ask for a key that may: "
             f"agent-service keys create NAME --scopes {has.replace(' ', '')},{scope}"
         )
 

@@ -42,9 +42,9 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 """What any route may answer beside its own, for the OpenAPI document."""
 
 
-def problem(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Response:
-    """Return an error as a problem response."""
-    body = Problem(
+def described(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Problem:
+    """Return an error as a problem."""
+    return Problem(
         type=f"urn:agent-service:problem:{error.code}",
         title=error.title,
         status=status or error.status,
@@ -55,6 +55,11 @@ def problem(error: errors.ServiceError, *, request_id: str | None, status: int |
         legal=list(error.legal),
         traceback=error.traceback if isinstance(error, errors.AgentFault) else None,
     )
+
+
+def problem(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Response:
+    """Return an error as a problem response."""
+    body = described(error, request_id=request_id, status=status)
     headers = {"WWW-Authenticate": "Apikey"} if isinstance(error, errors.Unauthenticated) else None
     return Response(body.model_dump_json(), status_code=body.status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -88,8 +93,7 @@ def install(app: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> Response:
         _log.error("request %s failed", request_id_of(request), exc_info=error)
-        said = "the service failed unexpectedly; its log has the details under this request id"
-        return problem(errors.ServiceError(said), request_id=request_id_of(request))
+        return problem(unforeseen(request_id_of(request)), request_id=request_id_of(request))
 
     document = app.openapi
 
@@ -107,6 +111,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def unforeseen(request_id: str | None) -> errors.ServiceError:
+    """Return what a client may know of a bug of ours, which is in the log."""
+    said = "the service failed unexpectedly; its log has the details under this request id"
+    return errors.ServiceError(said if request_id else "the service failed unexpectedly; its log has the details")
 
 
 def request_id_of(request: Request) -> str | None:

@@ -15,6 +15,7 @@ from agent_service.models import EventKind, Readiness, ReadyPart, ServiceStatus,
 from agent_service.notices import listening_to_logs
 from agent_service.runs import Run
 from agent_service.server.auth import refuse_modules
+from agent_service.server.jobs import JobDesk
 from agent_service.server.metrics import Metrics
 from agent_service.server.sse import StreamSlots
 
@@ -74,6 +75,7 @@ class Service:
         self.session = str(uuid.uuid4())
         self.started_at = utcnow()
         self.stopping = asyncio.Event()
+        self.jobs = JobDesk(journal, stopping=self.stopping, touch=self._touch)
         self.api_key = ""
         self.key_is_new = False
         self.keyring: Keyring
@@ -145,6 +147,7 @@ class Service:
         if self._forgetting is not None:
             self._forgetting.cancel()
         try:
+            await self.jobs.close()
             await self.supervisor.close()
             await self.supervisor.queue.sink.stop(SINK_STOPS_WITHIN_S)
             await asyncio.to_thread(self.source.stop)
@@ -173,6 +176,10 @@ class Service:
         self.supervisor.listener.take(name, doc)
         if self.claims is not None:
             self.claims.take(name, doc)
+
+    def _touch(self, agent: str) -> None:
+        if (life := self.supervisor.lives.get(agent)) is not None:
+            life.agent.touched()
 
     def _apply(self, event: Event) -> None:
         self.supervisor.apply(event)

@@ -37,7 +37,7 @@ function header(model, panel, stop) {
     say(kind, agent.type ? `${agent.type} · ${agent.executor}` : "");
     say(reason, agent.reason ?? "");
     busy.dataset.since = agent.busy?.since ?? Infinity;
-    say(busy, agent.busy ? `busy in ${agent.busy.call}` : "");
+    say(busy, agent.busy ? `busy in ${agent.busy.call}${agent.busy.progress ? `: ${agent.busy.progress}` : ""}` : "");
     tick(panel.root);
     reason.classList.toggle("as-bad", agent.state === "failed" || agent.state === "missing");
     commands.forEach(([command, one]) => allow(one, model, command));

@@ -79,6 +79,16 @@ def test_each_scope_opens_its_routes_and_no_other(guarded, scope):
     guarded.http.post("/api/v1/queue/resume")  # one of them aborted
 
 
+@pytest.mark.parametrize("path", ["best", "variables", "variables/gain"])
+def test_a_read_that_asks_the_agent_needs_control(guarded, path):
+    if guarded.http.get("/api/v1/agents/asked").status_code == 404:
+        guarded.create("asked")
+    key = {"Authorization": f"Apikey {guarded.keys['read']}"}
+    assert guarded.http.get(f"/api/v1/agents/asked/{path}?fresh=false", headers=key).status_code in (200, 404)
+    found = guarded.problem("GET", f"agents/asked/{path}?fresh=true", 403, "forbidden", headers=key)
+    assert "fresh needs the scope 'control'" in found["detail"]
+
+
 @pytest.mark.parametrize("header", ["Basic YTpi", "Apikey", "Bearer x y", "\xff"])
 def test_headers_that_are_no_key(guarded, header):
     found = guarded.problem(

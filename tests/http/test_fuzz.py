@@ -104,6 +104,6 @@ def test_no_answer_is_outside_the_document(served, document, method, path, mode)
 
     fuzz()
     assert seen.total() >= 1
-    if mode is GenerationMode.POSITIVE and method == "get" and "variable" not in path:
+    if mode is GenerationMode.POSITIVE and method == "get" and "variable" not in path and "job_id" not in path:
         assert seen[200], f"nothing was reached: {seen}"
     assert served.http.get("/healthz").status_code == 200

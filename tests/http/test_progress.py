@@ -67,7 +67,7 @@ def test_progress_and_log_reach_the_event_stream(start):
 
 def test_the_status_shows_the_progress_of_the_present_call(start, thinking):
     service = start()
-    service.create("chatty", type="brainbox:Chatty", config={"hold": True, "steps": 7})
+    service.create("chatty", type="brainbox:Chatty", config={"hold": True, "steps": 7}, executor="thread")
     service.post("agents/chatty/start")
     wait_until(thinking.thinking.is_set)
     wait_until(lambda: (service.status("chatty")["busy"] or {}).get("progress"))

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from agent_service import progress, variable
+from agent_service import method, progress, variable
 
 log = logging.getLogger("brainbox.chatty")
 
@@ -192,3 +192,92 @@ class Chatty(Walker):
             thinking.set()
             done_thinking.wait(60)
         return super().suggest(num_points)
+
+
+class Patient(Walker):
+    """Waits in suggest, or in being built, as long as the file ``gate`` is missing; says so in the file ``gate``.waits.
+
+    Files, so that it can be steered in another process too.
+    """
+
+    def __init__(self, gate: str = "", where: str = "suggest", gain: float = 1.0) -> None:
+        super().__init__(gain=gain)
+        self._gate = gate
+        self._where = where
+        self.offset = 0
+        self._wait("start")
+
+    def suggest(self, num_points=None):
+        self._wait("suggest")
+        return super().suggest(num_points)
+
+    def report(self):
+        return {**super().report(), "offset": self.offset}
+
+    @variable
+    def clock(self):
+        """How often it was looked at."""
+        self.looked = getattr(self, "looked", 0) + 1
+        return self.looked
+
+    @method
+    def add(self, a: float, b: float = 1.0) -> float:
+        """Add two numbers."""
+        return a + b
+
+    @method(replay=True)
+    def shift(self, by: int) -> int:
+        """Shift what it reports."""
+        self.offset += by
+        return self.offset
+
+    @method
+    def nudge(self) -> None:
+        """Shift what it reports, until it is built anew."""
+        self.offset += 1000
+
+    @method
+    def draw(self):
+        """Return what JSON cannot hold."""
+        return {"figure": object()}
+
+    @method
+    def burst(self):
+        """Raise."""
+        msg = "out of film"
+        raise RuntimeError(msg)
+
+    @method
+    def ponder(self):
+        """Wait."""
+        self._wait("ponder")
+        return [float("nan"), (1, 2)]
+
+    def secret(self):
+        """Not declared, so nobody may call it."""
+
+    def _wait(self, where):
+        if where != self._where:
+            return
+        Path(self._gate + ".waits").touch()
+        while not Path(self._gate).exists():
+            progress(1, 2, "waiting")
+            time.sleep(0.01)
+
+
+class SlowToShow(Walker):
+    """Waits for the file ``gate`` whenever it shows itself but the first time."""
+
+    def __init__(self, gate: str) -> None:
+        super().__init__()
+        self._gate = gate
+        self._shown = 0
+
+    @variable
+    def shown(self):
+        """How often it was shown."""
+        self._shown += 1
+        while self._shown > 1 and not Path(self._gate).exists():
+            Path(self._gate + ".waits").touch()
+            time.sleep(0.01)
+        return self._shown

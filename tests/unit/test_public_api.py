@@ -16,6 +16,7 @@ PUBLIC = [
     "ServiceConfig",
     "ServiceError",
     "create_app",
+    "method",
     "open_catalog",
     "progress",
     "run_agent",

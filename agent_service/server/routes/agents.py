@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from agent_service.lifecycle import AgentState, Command
+from agent_service.lifecycle import AgentState
 from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
 from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code
 from agent_service.server.pages import Cursor, Limit
+from agent_service.server.patience import PatienceDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, ready_made
-
-if TYPE_CHECKING:
-    from agent_service.hosted import HostedAgent
 
 router = APIRouter(prefix="/agents", tags=["agents"])
 
@@ -62,15 +60,16 @@ async def status(service: ServiceDep, name: str) -> Response:
     return as_json(service.supervisor.agent(name).status_json())
 
 
-@router.patch("/{name}", responses=ready_made(AgentStatus), dependencies=[CONTROL])
-async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch) -> Response:
+@router.patch("/{name}", responses=takes_long(AgentStatus), dependencies=[CONTROL])
+async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch, patience: PatienceDep) -> Response:
     """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once.
 
     The config of an agent that names code needs the scope `admin` too: it is what that code is called with.
     """
     if change.config is not None:
         refuse_code(key, service.supervisor.agent(name).spec)
-    return _answer(await service.supervisor.patch(name, change))
+    life = service.supervisor.life(name)
+    return await patience.life(service.jobs, life, "patch", lambda: service.supervisor.patch(name, change))
 
 
 @router.delete("/{name}", status_code=204, dependencies=[CONTROL])
@@ -80,46 +79,43 @@ async def remove(service: ServiceDep, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _answer(agent: HostedAgent, *, passing: bool = False) -> Response:
-    return as_json(agent.status_json(), status=202 if passing else 200)
-
-
-@router.post(
-    "/{name}/start",
-    responses={**ready_made(AgentStatus), 202: {"model": AgentStatus, "description": "Still under way"}},
-    dependencies=[CONTROL],
-)
+@router.post("/{name}/start", responses=takes_long(AgentStatus), dependencies=[CONTROL])
 async def start(
     service: ServiceDep,
     name: str,
+    patience: PatienceDep,
     paused: Annotated[bool, Query(description="be paused first: it knows what it knew, and submits nothing")] = False,  # noqa: FBT002 - a query
 ) -> Response:
     """Build the brain, replay what it knew, and run its loop."""
     life = service.supervisor.life(name)
-    await life.start(paused=paused)
-    return _answer(life.agent)
+    return await patience.life(service.jobs, life, "start", lambda: life.start(paused=paused))
 
 
-def _command(command: Command, said: str) -> None:
-    """Add the route of a lifecycle command: 200 when the transition is done, 202 when it takes longer."""
-
-    async def run(service: ServiceDep, name: str) -> Response:
-        life = service.supervisor.life(name)
-        await getattr(life, command.value)()
-        return _answer(life.agent, passing=life.passing)
-
-    router.add_api_route(
-        f"/{{name}}/{command.value}",
-        run,
-        methods=["POST"],
-        name=command.value,
-        description=said,
-        responses={**ready_made(AgentStatus), 202: {"model": AgentStatus, "description": "Still under way"}},
-        dependencies=[CONTROL],
-    )
+@router.post("/{name}/pause", responses=ready_made(AgentStatus), dependencies=[CONTROL])
+async def pause(service: ServiceDep, name: str) -> Response:
+    """Let the current run finish, and submit nothing more."""
+    life = service.supervisor.life(name)
+    await life.pause()
+    return as_json(life.agent.status_json())
 
 
-_command(Command.PAUSE, "Let the current run finish, and submit nothing more.")
-_command(Command.RESUME, "Go on after a pause.")
-_command(Command.STOP, "Let the current run finish, abandon a call of the brain under way, and stop.")
-_command(Command.RESTART, "Stop if need be, rebuild the brain by replay, and run again.")
+@router.post("/{name}/resume", responses=ready_made(AgentStatus), dependencies=[CONTROL])
+async def resume(service: ServiceDep, name: str) -> Response:
+    """Go on after a pause."""
+    life = service.supervisor.life(name)
+    await life.resume()
+    return as_json(life.agent.status_json())
+
+
+@router.post("/{name}/stop", responses=takes_long(AgentStatus), dependencies=[CONTROL])
+async def stop(service: ServiceDep, name: str, patience: PatienceDep) -> Response:
+    """Let the current run finish, abandon a call of the brain under way, and stop."""
+    life = service.supervisor.life(name)
+    return await patience.life(service.jobs, life, "stop", life.stop)
+
+
+@router.post("/{name}/restart", responses=takes_long(AgentStatus), dependencies=[CONTROL])
+async def restart(service: ServiceDep, name: str, patience: PatienceDep) -> Response:
+    """Stop if need be, rebuild the brain by replay, and run again."""
+    life = service.supervisor.life(name)
+    return await patience.life(service.jobs, life, "restart", life.restart)

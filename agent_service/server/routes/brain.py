@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from agent_service import points
 from agent_service.errors import NotFound
@@ -15,6 +15,9 @@ from agent_service.models import (
     EventList,
     IngestAnswer,
     IngestRequest,
+    MethodAnswer,
+    MethodCall,
+    MethodList,
     Report,
     ReportList,
     SuggestAnswer,
@@ -23,48 +26,62 @@ from agent_service.models import (
     VariableList,
     VariableValue,
 )
+from agent_service.near import near
+from agent_service.server import fresh
 from agent_service.server.auth import CONTROL, READ
 from agent_service.server.pages import Cursor, Limit, page, position
+from agent_service.server.patience import PatienceDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])
 
 
-@router.get("/variables/{variable}", dependencies=[READ], responses=ready_made(Variable))
-async def variable(service: ServiceDep, name: str, variable: str) -> Response:
-    """Return one variable, as of the brain's last finished call."""
+@router.get(
+    "/variables/{variable}", dependencies=[READ], responses=ready_made(Variable), openapi_extra=fresh.PARAMETERS
+)
+async def variable(service: ServiceDep, http: Request, name: str, variable: str) -> Response:
+    """Return one variable, as of the brain's last finished call, or now."""
     agent = service.supervisor.agent(name)
+    await fresh.look(http, service.jobs, agent)
     if variable not in agent.variables:
         known = ", ".join(agent.variables) or "none: is it started?"
         raise NotFound(f"agent {name!r} has no variable {variable!r}; it has {known}")
     return as_json(agent.variable_json(variable))
 
 
-@router.post("/suggest", dependencies=[CONTROL])
-async def suggest(service: ServiceDep, name: str, request: SuggestRequest) -> SuggestAnswer:
+@router.post("/suggest", responses=takes_long(SuggestAnswer), dependencies=[CONTROL])
+async def suggest(service: ServiceDep, name: str, request: SuggestRequest, patience: PatienceDep) -> Response:
     """Ask the brain for points now; they stay proposed until somebody approves them."""
     agent = service.supervisor.agent(name)
     require(Command.SUGGEST, agent.record.state, name=name)
-    return SuggestAnswer(suggestions=await agent.suggest(request.n_points, by="person"))
+
+    async def doing() -> SuggestAnswer:
+        return SuggestAnswer(suggestions=await agent.suggest(request.n_points, by="person"))
+
+    return await patience.brain(service.jobs, agent, "suggest", doing())
 
 
-@router.post("/ingest", dependencies=[CONTROL])
-async def ingest(service: ServiceDep, name: str, request: IngestRequest) -> IngestAnswer:
+@router.post("/ingest", responses=takes_long(IngestAnswer), dependencies=[CONTROL])
+async def ingest(service: ServiceDep, name: str, request: IngestRequest, patience: PatienceDep) -> Response:
     """Tell the brain outcomes: points by hand, or runs in the catalogue."""
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
-    if request.run_uids:
-        return IngestAnswer(ingested=await service.supervisor.ingest_runs(name, request.run_uids))
-    checked = points.complete(request.points, agent.spec, agent.record.suggestions)
-    return IngestAnswer(ingested=await agent.ingest(checked))
+    checked = points.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
+
+    async def doing() -> IngestAnswer:
+        if request.run_uids:
+            return IngestAnswer(ingested=await service.supervisor.ingest_runs(name, request.run_uids))
+        return IngestAnswer(ingested=await agent.ingest(checked))
+
+    return await patience.brain(service.jobs, agent, "ingest", doing())
 
 
-@router.post("/report", dependencies=[CONTROL])
-async def report(service: ServiceDep, name: str) -> Report:
+@router.post("/report", responses=takes_long(Report), dependencies=[CONTROL])
+async def report(service: ServiceDep, name: str, patience: PatienceDep) -> Response:
     """Ask the brain what it thinks, and keep it."""
     agent = service.supervisor.agent(name)
     require(Command.REPORT, agent.record.state, name=name)
-    return await agent.report()
+    return await patience.brain(service.jobs, agent, "report", agent.report())
 
 
 @router.post("/go-to-best", dependencies=[CONTROL])
@@ -73,10 +90,12 @@ async def go_to_best(service: ServiceDep, name: str) -> BestPoint:
     return await service.supervisor.go_to_best(name)
 
 
-@router.get("/best", dependencies=[READ])
-async def best(service: ServiceDep, name: str) -> BestList:
-    """Return the best points as of the last ingest."""
-    return BestList(items=service.supervisor.agent(name).record.best)
+@router.get("/best", dependencies=[READ], openapi_extra=fresh.PARAMETERS)
+async def best(service: ServiceDep, http: Request, name: str) -> BestList:
+    """Return the best points as of the last ingest, or as the brain sees them now."""
+    agent = service.supervisor.agent(name)
+    seen = await fresh.look(http, service.jobs, agent)
+    return BestList(items=agent.record.best if seen is None else list(seen.best))
 
 
 @router.get("/history", dependencies=[READ])
@@ -102,15 +121,45 @@ async def reports(service: ServiceDep, name: str, limit: Limit = 100, cursor: Cu
     return ReportList(items=items, next=following)
 
 
-@router.get("/variables", dependencies=[READ])
-async def variables(service: ServiceDep, name: str) -> VariableList:
-    """Return what the brain declares to show, as of its last finished call."""
-    return VariableList(items=list(service.supervisor.agent(name).variables.values()))
+@router.get("/variables", dependencies=[READ], openapi_extra=fresh.PARAMETERS)
+async def variables(service: ServiceDep, http: Request, name: str) -> VariableList:
+    """Return what the brain declares to show, as of its last finished call, or now."""
+    agent = service.supervisor.agent(name)
+    await fresh.look(http, service.jobs, agent)
+    return VariableList(items=list(agent.variables.values()))
 
 
-@router.put("/variables/{variable}", dependencies=[CONTROL])
-async def set_variable(service: ServiceDep, name: str, variable: str, request: VariableValue) -> Variable:
+@router.put("/variables/{variable}", responses=takes_long(Variable), dependencies=[CONTROL])
+async def set_variable(
+    service: ServiceDep, name: str, variable: str, request: VariableValue, patience: PatienceDep
+) -> Response:
     """Set a variable when the brain's turn comes."""
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
-    return await agent.set_variable(variable, request.value)
+    doing = agent.set_variable(variable, request.value)
+    return await patience.brain(service.jobs, agent, f"variables/{variable}", doing)
+
+
+@router.get("/methods", dependencies=[READ])
+async def methods(service: ServiceDep, name: str) -> MethodList:
+    """Return what the brain lets people call, with the JSON Schema of the arguments."""
+    return MethodList(items=list(service.supervisor.agent(name).traits.methods))
+
+
+@router.post("/methods/{method}", responses=takes_long(MethodAnswer), dependencies=[CONTROL])
+async def method(
+    service: ServiceDep, name: str, method: str, patience: PatienceDep, request: MethodCall | None = None
+) -> Response:
+    """Call a method when the brain's turn comes, and return what it returned."""
+    agent = service.supervisor.agent(name)
+    require(Command.INGEST, agent.record.state, name=name)
+    if method not in (there := [one.name for one in agent.traits.methods]):
+        raise NotFound(
+            f"agent {name!r} has no method {method!r}; {near(method, there)}it has {', '.join(there) or 'none'}"
+        )
+    given = request or MethodCall()
+
+    async def doing() -> MethodAnswer:
+        return MethodAnswer(result=await agent.call_method(method, given.args, given.kwargs))
+
+    return await patience.brain(service.jobs, agent, f"methods/{method}", doing())
