@@ -27,6 +27,10 @@ class variable(property):  # noqa: N801 - used as a decorator, like the property
     {'gain': True}
     """
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel with a class that is defined in a notebook; a property does not pickle by itself."""
+        return type(self), (self.fget, self.fset, self.fdel, self.__doc__)
+
 
 def declared(brain: object) -> dict[str, bool]:
     """Return the names of the variables that ``brain``'s class declares, each with whether it can be set.

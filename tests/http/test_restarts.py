@@ -184,6 +184,19 @@ def test_a_run_that_ends_while_the_brain_is_away_is_told_to_the_next_one(service
     assert each_was_measured_once(service) == 1
 
 
+def test_runs_of_others_that_come_meanwhile_are_told_to_the_next_brain(service, faults):
+    frail(service, faults, where="ingest", how="kill", executor="process", listen="all", loop={"approval": "required"})
+    service.create("walker", loop={"max_runs": 3})
+    service.post("agents/frail/start")
+    service.until("frail", "running")
+    faults.write_text("2")
+    service.post("agents/walker/start")
+    service.until("walker", "stopped")
+    wait_until(lambda: len([1 for one in service.get("agents/frail/history")["items"] if one["kind"] == "ingest"]) == 3)
+    assert service.post("agents/frail/report")["report"]["n"] == 3
+    assert len([state for state, _ in states(service) if state == "starting"]) == 3
+
+
 class Locked:
     """A brain that does not pickle, and fails."""
 
