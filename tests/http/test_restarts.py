@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import rig
+from archive_rig import alive
 from services import wait_until
 
 import agent_service
@@ -124,6 +125,18 @@ def test_it_can_be_stopped_while_it_waits(service, faults):
     assert service.post("agents/frail/stop")["state"] == "stopped"
     service.post("agents/frail/start")
     assert service.until("frail", "stopped")["counts"]["ingested"] == 6
+
+
+def test_it_can_be_stopped_while_it_is_built_again(service, faults):
+    frail(service, faults, executor="process", where="constructor", how="hang", loop={"approval": "required"})
+    service.post("agents/frail/start")
+    wait_until(lambda: service.suggestions("frail"))
+    faults.write_text("1")
+    os.kill(service.get("agents/frail/variables/pid")["value"], signal.SIGKILL)
+    being_built = faults.with_suffix(".pid")
+    wait_until(being_built.exists)
+    assert service.post("agents/frail/stop")["state"] == "stopped"
+    wait_until(lambda: not alive(int(being_built.read_text())))
 
 
 def test_what_was_paused_stays_paused(service, faults):

@@ -105,6 +105,7 @@ class Frail:
         self._faults.write_text(str(left - 1))
         if self._how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        self._faults.with_suffix(".pid").write_text(str(os.getpid()))
         deadline = time.monotonic() + 30
         while self._how == "hang" and int(self._faults.read_text()) >= 0 and time.monotonic() < deadline:
             time.sleep(0.01)
