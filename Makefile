@@ -18,7 +18,7 @@ export PATH := $(VENV_BIN):$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test screenshots lint hooks bench chaos pins clean
+.PHONY: help demo venv test screenshots lint hooks bench chaos schemas pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,11 @@ bench: $(DEV)  ## measure against bare FastAPI and a bare RunEngine
 
 chaos: $(DEV)  ## kill a service N times in the middle of its work and look what is left (N=100 SEED=7)
 	$(VENV_BIN)/python -m tests.chaos --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
+
+schemas: $(DEV)  ## write docs/openapi.json and docs/service.schema.json anew
+	$(VENV_BIN)/agent-service schema > docs/service.schema.json
+	$(VENV_BIN)/python -c 'import json, agent_service; print(json.dumps(agent_service.create_app().openapi(), indent=1))' \
+		> docs/openapi.json
 
 pins:  ## write constraints.txt anew from the newest versions, in an environment of its own
 	PYTHON="$(PYTHON)" .ci/pins
