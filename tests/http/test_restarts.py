@@ -210,6 +210,23 @@ def test_runs_of_others_that_come_meanwhile_are_told_to_the_next_brain(service, 
     assert len([state for state, _ in states(service) if state == "starting"]) == 3
 
 
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_job_that_is_cancelled_costs_the_call_only(service, faults, executor):
+    frail(service, faults, executor=executor, how="hang", loop={"approval": "required"})
+    service.post("agents/frail/start")
+    wait_until(lambda: service.suggestions("frail"))
+    faults.write_text("1")
+    answer = service.http.post("/api/v1/agents/frail/suggest", json={"n_points": 1}, headers={"Prefer": "wait=0"})
+    assert answer.status_code == 202
+    hung = faults.with_suffix(".pid")
+    wait_until(hung.exists)
+    assert service.http.delete(answer.headers["location"]).json()["state"] == "cancelled"
+    wait_until(lambda: [state for state, _ in states(service)].count("running") == 2)
+    if executor == "process":
+        wait_until(lambda: not alive(int(hung.read_text())))
+    assert service.post("agents/frail/suggest", {"n_points": 1})["suggestions"]
+
+
 class Locked:
     """A brain that does not pickle, and fails."""
 
