@@ -223,7 +223,8 @@ class Keyring:
 
     Notes
     -----
-    `find` costs one ``stat``, one hash, and a comparison in constant time with every key there is.
+    `find` costs one ``stat`` and one hash for a key that was verified before; for another, a comparison in constant
+    time with every key there is. What is remembered goes by hashes, whose place in a table tells nothing of the key.
     """
 
     def __init__(self, file: KeyFile, own: str) -> None:
@@ -231,6 +232,7 @@ class Keyring:
         self._own = Key(OWNER, frozenset(Scope), digest_of(own))
         self._seen: tuple[int, int, int] | None = None
         self._keys: tuple[Key, ...] = (self._own,)
+        self._verified: dict[bytes, Key] = {}
 
     def load(self) -> None:
         """Read the file now.
@@ -244,14 +246,18 @@ class Keyring:
         read = self._file.read()
         own = () if self._own.digest in read.revoked else (self._own,)
         self._keys, self._seen = (*own, *read.keys), seen
+        self._verified.clear()
 
     def find(self, secret: str) -> Key | None:
         """Return the key, or None when it is unknown or revoked by now."""
         self._refresh()
-        digest, found = digest_of(secret), None
+        digest = digest_of(secret)
+        found = self._verified.get(digest)
+        if found is not None:
+            return found
         for key in self._keys:  # all of them, so that the time tells nothing
             if hmac.compare_digest(key.digest, digest):
-                found = key
+                found = self._verified[digest] = key
         return found
 
     def holds(self, key: Key) -> bool:
@@ -267,6 +273,7 @@ class Keyring:
         except UsageError as error:
             # nobody can say any more which of the others are revoked
             self._keys, self._seen = tuple(one for one in self._keys if one is self._own), self._look()
+            self._verified.clear()
             _log.error("%s; until then only the owner's key is taken", error)
 
     def _look(self) -> tuple[int, int, int] | None:

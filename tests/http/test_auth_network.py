@@ -5,8 +5,10 @@ import socket
 import pytest
 from services import running
 
+from agent_service.config import ServiceConfig
 from agent_service.server import gate
 from agent_service.server.hosts import Hosts
+from agent_service.server.settled import settled
 
 
 def ask(service, method="GET", path="/api/v1/agents", **headers):
@@ -73,6 +75,15 @@ def test_listed_names_and_origins(tmp_path):
         assert preflight.status_code == 200
         refused = ask(service, Origin="https://portal.example.org", Authorization="")
         assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (401, True)
+
+
+def test_behind_a_hub_any_name_reaches_a_notebook_s_service(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert settled().security.allowed_hosts == []
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/alice/")
+    assert settled().security.allowed_hosts == ["*"]
+    told = ServiceConfig(security={"allowed_hosts": ["hub.example.org"]})
+    assert settled(told).security.allowed_hosts == ["hub.example.org"]
 
 
 def test_an_in_process_transport_is_its_own_name():
