@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import rig
 from services import wait_until
 
 
@@ -108,3 +109,38 @@ def test_what_is_no_guardrail(start):
         service.problem("POST", "agents", 422, "invalid_input", json={**spec, "guardrails": rails})
     service.create("a")
     service.problem("PATCH", "agents/a", 422, "invalid_config", json={"guardrails": {"max_step": {"z": 1}}})
+
+
+def test_a_plan_that_is_taken_back_counts_as_none(start):
+    rig.gate.clear()
+    service = start()
+    service.create("taken", plan="gated", loop={"n_points": 2}, guardrails={"budget_runs": 2})
+    service.post("agents/taken/start")
+
+    def fates():
+        return [one["state"] for one in service.suggestions("taken")]
+
+    wait_until(lambda: fates() == ["running", "submitted"], what="the second plan, handed ahead")
+    service.post("agents/taken/pause")
+    wait_until(lambda: fates() == ["running", "approved"])
+    rig.gate.set()
+    service.post("agents/taken/resume")
+    service.until("taken", "stopped")
+    assert fates() == ["ingested", "ingested"]
+
+
+def test_a_step_is_counted_from_where_a_person_sent_the_actuator_too(start):
+    service = start()
+    service.create("mover", config={"step": 3, "limit": 2}, loop={"max_runs": 1})
+    service.post("agents/mover/start")
+    service.until("mover", "stopped")
+    service.http.patch("/api/v1/agents/mover", json={"loop": {"max_runs": 2}}).raise_for_status()
+    service.post("agents/mover/start")
+    service.until("mover", "stopped")  # x is at 3 now, and was best at 0
+    service.post("agents/mover/go-to-best")
+    best = service.get("agents/mover/best")["items"][0]["point"]["x"]
+    service.create("next", config={"limit": 1}, guardrails={"max_step": {"x": 0.5}})
+    service.post("agents/next/start")
+    service.until("next", "stopped")
+    assert best == 0.0
+    assert [one["state"] for one in service.suggestions("next")] == ["ingested"]
