@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
+from typing import Any, Self
 
 from agent_service.lifecycle import OPEN, AgentState, SuggestionState, legal_commands
 from agent_service.models import (
@@ -28,10 +29,7 @@ from agent_service.models import (
     Suggestion,
 )
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-_HANDED_OVER_KEPT = 1000
+HANDED_OVER_KEPT = 1000
 """Times of plans that are remembered: as many as `Guardrails.max_runs_per_minute` can allow."""
 
 _REMEMBERED = frozenset({EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind.CONFIG})
@@ -72,7 +70,7 @@ class AgentRecord:
     last_failure: str = ""
     ingests: int = 0
     handed_over: int = 0
-    handed_over_at: deque[datetime] = field(default_factory=lambda: deque(maxlen=_HANDED_OVER_KEPT))
+    handed_over_at: deque[datetime] = field(default_factory=lambda: deque(maxlen=HANDED_OVER_KEPT))
     run_time_s: float = 0.0
 
     @classmethod
@@ -174,7 +172,7 @@ class AgentRecord:
     def counts(self) -> Counts:
         """Return how many suggestions met which fate."""
         return Counts(
-            suggested=len(self.suggestions),
+            suggested=self.fates.total(),
             ingested=self.fates[SuggestionState.INGESTED],
             failed=self.fates[SuggestionState.FAILED],
             pending=len(self.open),

@@ -54,6 +54,12 @@ class ServiceSection(_Section):
         default="process",
         description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
     )
+    keep_days: float = Field(
+        default=90, gt=0, description="facts of the journal that are older, in days, are compacted into a snapshot"
+    )
+    keep_facts: int = Field(
+        default=100_000, ge=1000, description="most facts that the journal keeps; older ones are compacted"
+    )
     recover: Literal["resume", "paused"] = Field(
         default="resume",
         description="what agents that were alive do at a restart, if they do not say it themselves; in a notebook the "

@@ -26,6 +26,7 @@ from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
 FOLLOWER_CAPACITY: Final = 10_000
@@ -182,6 +183,10 @@ class SqlJournal:
         """Return facts numbered above ``after`` (below it, if ``newest_first`` and not 0), in that order."""
         asked = journal_file.query(after=after, agent=agent, kinds=kinds, limit=limit, newest_first=newest_first)
         return journal_file.select(self._engine, asked)
+
+    def last_before(self, time: datetime) -> int:
+        """Return the number of the last fact older than ``time``, 0 when there is none. Blocks, as `read` does."""
+        return journal_file.last_before(self._engine, time)
 
     def snapshot(self) -> tuple[int, dict[str, Any]] | None:
         """Return the snapshot and the number of the last fact in it, or None. Blocks on the disk, as `read` does."""

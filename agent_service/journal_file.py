@@ -192,6 +192,22 @@ def select(engine: sa.Engine, asked: sa.Select[Any]) -> list[Event]:
     ]
 
 
+def last_before(engine: sa.Engine, time: datetime) -> int:
+    """Return the number of the last fact older than ``time``, 0 when there is none.
+
+    Raises
+    ------
+    BackendUnavailable
+        When it cannot be read.
+    """
+    asked = sa.select(sa.func.max(facts.c.seq)).where(facts.c.time < time.isoformat())
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(asked) or 0
+    except SQLAlchemyError as error:
+        raise BackendUnavailable(f"the journal cannot be read: {why(error)}") from error
+
+
 def read_snapshot(engine: sa.Engine) -> tuple[int, dict[str, Any]] | None:
     """Return the snapshot and the number of the last fact that is in it, or None.
 

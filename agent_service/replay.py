@@ -40,7 +40,7 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
     """
     facts: list[Fact] = []
     batch: list[Event] = []
-    retried = {one.retry_of for one in record.suggestions.values() if one.retry_of}
+    retried = {str(one.data.get("retry_of")) for one in record.facts}
     for event in record.facts:
         data: dict[str, Any] = event.data
         state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
@@ -51,7 +51,7 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
         facts.extend(_suggested(batch))
         batch = [event] if proposed else []
         if data.get("retry_of"):
-            facts.append(RetryFact(id=data["id"], retry_of=data["retry_of"]))
+            facts.append(RetryFact(id=data["id"], retry_of=str(data["retry_of"])))
         elif event.kind is EventKind.INGEST:
             facts.append(IngestFact(points=tuple(data["points"])))
         elif event.kind is EventKind.METHOD:
@@ -61,12 +61,37 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
         elif event.kind is EventKind.CONFIG and "config" in data:
             facts = _without_variables(facts, data["config"])
         elif state in _WITHOUT_OUTCOME and data["id"] not in retried:
-            point = {**record.suggestions[data["id"]].point, ID_KEY: data["id"]}
-            facts.append(FailFact(points=(point,)))
+            point = data.get("point") or record.suggestions[data["id"]].point
+            facts.append(FailFact(points=({**point, ID_KEY: data["id"]},)))
         elif state == SuggestionState.APPROVED and "point" in data:
             facts.append(EditFact(id=data["id"], point=data["point"]))
     facts.extend(_suggested(batch))
     return _without_variables(facts, config or {})
+
+
+def essence(record: AgentRecord) -> list[Event]:
+    """Return the facts that `facts_of` needs, with no more in them than it needs; it makes the same of them."""
+    found = ((event, _essence(event, record)) for event in record.facts)
+    return [event.model_copy(update={"data": data}) for event, data in found if data is not None]
+
+
+def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
+    data: dict[str, Any] = event.data
+    if event.kind is EventKind.INGEST:
+        return {"points": data["points"]}
+    if event.kind is not EventKind.SUGGESTION_STATE:
+        return data
+    state = data["state"]
+    if state in _WITHOUT_OUTCOME:
+        suggestion_id = data["id"]
+        return {
+            "id": suggestion_id,
+            "state": state,
+            "point": data.get("point") or record.suggestions[suggestion_id].point,
+        }
+    if state == SuggestionState.PROPOSED or (state == SuggestionState.APPROVED and "point" in data):
+        return {key: data[key] for key in ("id", "state", "point", "brain_id", "retry_of") if key in data}
+    return None
 
 
 def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:

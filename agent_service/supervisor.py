@@ -7,10 +7,9 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service import actor, guardrails, points
-from agent_service.agent_record import AgentRecord
 from agent_service.errors import AlreadyExists, Conflict, NotFound
 from agent_service.hosted import HostedAgent
 from agent_service.life import AgentLife
@@ -21,10 +20,12 @@ from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Su
 from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
 from agent_service.recipe import Recipe
+from agent_service.service_record import ServiceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from agent_service.agent_record import AgentRecord
     from agent_service.models import Event
     from agent_service.placement import Placement
     from agent_service.protocols import Journal, PlanOrder, PlanSink
@@ -65,7 +66,7 @@ class Supervisor:
         self.listener = Listener(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
         self._owners: dict[str, HostedAgent] = {}
-        self._positions: dict[str, float] = {}
+        self.record = ServiceRecord()
         self._being_made: set[str] = set()
         self._journal = journal
         self._placement = placement
@@ -76,34 +77,44 @@ class Supervisor:
 
     def apply(self, event: Event) -> None:
         """Take a committed fact in."""
-        data = event.data
+        self.record.apply(event)
         if event.kind is EventKind.QUEUE_STATE:
             self.queue.apply(event)
         if event.agent is None:
             return
-        if event.kind is EventKind.AGENT_STATE and "spec" in data:
-            self._add(AgentRecord.created(event))
-        elif (life := self.lives.get(event.agent)) is None:
-            return
-        elif event.kind is EventKind.AGENT_STATE and data.get("removed"):
+        record, life = self.record.agents.get(event.agent), self.lives.get(event.agent)
+        if life is not None and record is None:
             del self.lives[event.agent]
             for suggestion_id in life.agent.record.suggestions:
                 self._owners.pop(suggestion_id, None)
-        else:
-            life.agent.record.apply(event)
-            if event.kind is EventKind.QUEUE_STATE and data.get("command") == "move":
-                self._positions.update(cast("Mapping[str, float]", data["point"]))
+        elif record is not None and (life is None or life.agent.record is not record):
+            self._add(record)
+        elif life is not None:
             if event.kind is EventKind.SUGGESTION_STATE:
-                if data["state"] == SuggestionState.RUNNING:
-                    self._positions.update(life.agent.record.suggestions[str(data["id"])].point)
-                self._owners[str(data["id"])] = life.agent
+                self._owners[str(event.data["id"])] = life.agent
             life.agent.touched()
 
-    def _add(self, record: AgentRecord) -> None:
-        agent = HostedAgent(record, journal=self._journal, placement=self._placement, positions=self._positions)
+    def restore(self, record: ServiceRecord) -> None:
+        """Begin with what a snapshot says; call it before the first `apply`."""
+        self.record = record
+        if record.queue is not None:
+            self.queue.apply(record.queue)
+        for one in record.agents.values():
+            agent = self._add(one)
+            self._owners.update(dict.fromkeys(one.suggestions, agent))
+
+    def follow(self, compacted: ServiceRecord, *, seq: int) -> None:
+        """Forget what a snapshot of the facts up to ``seq`` has forgotten."""
+        for gone in self.record.follow(compacted, seq=seq).values():
+            for suggestion_id in gone:
+                self._owners.pop(suggestion_id, None)
+
+    def _add(self, record: AgentRecord) -> HostedAgent:
+        agent = HostedAgent(record, journal=self._journal, placement=self._placement, positions=self.record.positions)
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
         )
+        return agent
 
     def _make_loop(self, agent: HostedAgent) -> AgentLoop:
         return AgentLoop(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from tiled.structures.core import Spec
 
-from agent_service.archive.decisions import SEQ, AgentRun, Fold, Row, RunEnd, StreamName
+from agent_service.archive.decisions import SEQ, AgentRun, Row, RunEnd, StreamName, load_fold
 from agent_service.archive.nodes import child, child_or_new, run_uid_part
 from agent_service.catalog import AGENTS, write_private
-from agent_service.journal import read_facts
+from agent_service.journal import read_facts, read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ class AgentStreams:
         self._agents = agents
         self._journal = journal
         self._cursor = cursor
-        self._fold = load_fold(cursor)
+        self._fold = load_fold(cursor, snapshot=read_snapshot(journal))
         self._tables: dict[tuple[str, StreamName], _Table] = {}
         self._runs: dict[str, Any] = {}
 
@@ -171,14 +171,6 @@ class AgentStreams:
             rows, last_seq = len(written), int(written[SEQ].max()) if len(written) else 0
         self._tables[key] = _Table(client, schema, rows, last_seq)
         return self._tables[key]
-
-
-def load_fold(cursor: Path) -> Fold:
-    """Read the cursor; from the beginning when there is none, or none that can be read: rows are recognised anyway."""
-    try:
-        return Fold.model_validate_json(cursor.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return Fold()
 
 
 def _streams_of(run: Any) -> list[StreamName]:

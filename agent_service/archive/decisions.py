@@ -19,6 +19,7 @@ from agent_service.models import ID_KEY, EventKind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from agent_service.models import Event
 
@@ -204,6 +205,26 @@ class Fold(BaseModel):
 
     def _row(self, run: AgentRun, stream: StreamName, fact: Event, values: dict[str, str | float | int]) -> Row:
         return Row(run, stream, fact.time.timestamp(), {**values, SEQ: fact.seq or 0})
+
+
+def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = None) -> Fold:
+    """Return the fold as the outbox last left it.
+
+    Parameters
+    ----------
+    cursor
+        The file it is kept in. Without one, or with one that cannot be read, it begins anew: rows that are in the
+        catalogue already are recognised.
+    snapshot
+        The journal's, if it has one: the facts that are in it cannot be read any more, so this is where to begin then.
+    """
+    try:
+        found = Fold.model_validate_json(cursor.read_bytes())
+    except (FileNotFoundError, ValueError):
+        found = Fold()
+    if snapshot is not None and found.seq < snapshot[0]:
+        return Fold.model_validate(snapshot[1]["outbox"])
+    return found
 
 
 def column_names(names: Sequence[str]) -> dict[str, str]:

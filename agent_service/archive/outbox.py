@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from agent_service.archive.agent_streams import AgentStreams, ensure_agents, load_fold
+from agent_service.archive.agent_streams import AgentStreams, ensure_agents
+from agent_service.archive.decisions import load_fold
 from agent_service.archive.nodes import is_server_fault, is_transient
 from agent_service.archive.runs import documents_of, is_written, withdraw, write_run
 from agent_service.archive.wire import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
 from agent_service.errors import ServiceError
-from agent_service.journal import read_facts
+from agent_service.journal import read_facts, read_snapshot
 from agent_service.spool import Spool, encode
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Outbox:
         self._inbox = inbox
         self._root: Any = None
         self._streams: AgentStreams | None = None
-        self._newest_fact = load_fold(state.outbox).seq
+        self._newest_fact = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
+        self._written_before = self._newest_fact
         self._facts_due = 0.0
         self._look_due = 0.0
         self._attempts: dict[str, int] = {}
@@ -107,7 +109,7 @@ class Outbox:
 
     def report_lag(self) -> None:
         """Tell how much is still to be written, if that changed."""
-        written = self._streams.seq if self._streams else load_fold(self._cursor).seq
+        written = self._streams.seq if self._streams else self._written_before
         try:
             while facts := read_facts(self._journal, after=self._newest_fact, limit=1000):
                 self._newest_fact = facts[-1].seq or self._newest_fact

@@ -17,7 +17,9 @@ from agent_service.runs import Run
 from agent_service.server.auth import refuse_modules
 from agent_service.server.jobs import JobDesk
 from agent_service.server.metrics import Metrics
+from agent_service.server.retention import Retention
 from agent_service.server.sse import StreamSlots
+from agent_service.service_record import ServiceRecord
 
 if TYPE_CHECKING:
     from agent_service.archive import Archive
@@ -85,6 +87,7 @@ class Service:
         self._ready = False
         self._spool_fault: str | None = None
         self._forgetting: asyncio.Task[None] | None = None
+        self._retention: Retention | None = None
         self._agents_logs = contextlib.ExitStack()
 
     async def start(self) -> None:
@@ -112,8 +115,7 @@ class Service:
         self.journal.open()
         self.journal.on_commit(self._apply)
         self.journal.on_fault(self._journal_changed)
-        for event in await asyncio.to_thread(self.journal.read):
-            self.supervisor.apply(event)
+        await self._remember()
         kept = await asyncio.to_thread(self._kept_runs, self.supervisor.undecided())
         loop = asyncio.get_running_loop()
         self._agents_logs.enter_context(listening_to_logs())
@@ -137,7 +139,20 @@ class Service:
         self.state_dir.arrival.unlink(missing_ok=True)
         self._forgetting = asyncio.create_task(self._forget_kept_runs(), name="forget-runs")
         self.metrics.start()
+        cursor = None if self.config.service.catalog == "none" else self.state_dir.outbox
+        self._retention = Retention(self.journal, self.supervisor, self.config.service, cursor=cursor)
+        self._retention.start()
         self._ready = True
+
+    async def _remember(self) -> None:
+        """Fold what the journal says."""
+        snapshot = await asyncio.to_thread(self.journal.snapshot)
+        seq = 0
+        if snapshot is not None:
+            seq, told = snapshot
+            self.supervisor.restore(ServiceRecord.from_json(told))
+        for event in await asyncio.to_thread(lambda: self.journal.read(after=seq)):
+            self.supervisor.apply(event)
 
     async def stop(self) -> None:
         """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock."""
@@ -146,6 +161,8 @@ class Service:
         self._ready = False
         if self._forgetting is not None:
             self._forgetting.cancel()
+        if self._retention is not None:
+            self._retention.stop()
         try:
             await self.jobs.close()
             await self.supervisor.close()

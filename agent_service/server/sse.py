@@ -73,7 +73,8 @@ async def stream(service: Service, *, key: Key, after: int | None, agent: str | 
         Only this agent's events, and the service's own.
     """
     newest = service.journal.last_seq
-    if after is not None and after > newest:  # the cursor is of another journal
+    if after is not None and not service.journal.snapshot_seq <= after <= newest:
+        # what came after it is in a snapshot by now, or it is the cursor of another journal
         yield _encode(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.RESET, data={"last_seq": newest}))
         after = None
     since = newest if after is None else after

@@ -9,6 +9,7 @@ from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
 from agent_service.models import AgentSpec
 from agent_service.placement import Placement
+from agent_service.service_record import ServiceRecord
 from agent_service.supervisor import Supervisor
 from agent_service.transports.claim import ClaimSink
 
@@ -41,7 +42,10 @@ class House:
     async def open(self):
         self.journal.open()
         self.journal.on_commit(self.apply)
-        for event in await asyncio.to_thread(self.journal.read):
+        seq, told = await asyncio.to_thread(self.journal.snapshot) or (0, None)
+        if told is not None:
+            self.supervisor.restore(ServiceRecord.from_json(told))
+        for event in await asyncio.to_thread(lambda: self.journal.read(after=seq)):
             self.supervisor.apply(event)
         await self.supervisor.queue.start()
 

@@ -108,7 +108,7 @@ def history(
 ) -> EventList:
     """Return the agent's facts from the journal; an agent that was removed has a history too."""
     found = service.journal.read(after=position(cursor), agent=name, limit=limit + 1, newest_first=newest_first)
-    if not found and cursor is None:
+    if not found and cursor is None and name not in service.supervisor.lives:
         raise NotFound(f"there is no agent {name!r}, and there never was")
     last = str(found[limit - 1].seq) if len(found) > limit else None
     return EventList(items=found[:limit], next=last)

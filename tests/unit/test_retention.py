@@ -1,0 +1,206 @@
+"""Old facts go into a snapshot, and nobody can tell but by what was promised to be forgotten."""
+
+import asyncio
+import json
+
+import pytest
+from house import house
+
+from agent_service.archive.decisions import Fold, load_fold
+from agent_service.config import ServiceSection
+from agent_service.errors import NotFound, UsageError
+from agent_service.lifecycle import SuggestionState as State
+from agent_service.models import EventKind
+from agent_service.replay import facts_of
+from agent_service.server.retention import Retention
+from agent_service.service_record import REPORTS_KEPT, ServiceRecord
+
+FATES = [State.INGESTED, State.FAILED, State.REJECTED, State.ABANDONED, "edited", "retried", State.PROPOSED]
+
+
+async def live(rooms, name="walker", rounds=4):
+    """Let an agent meet every fate, some times."""
+    agent = await rooms.create(name)
+    await rooms.supervisor.life(name).start(paused=True)
+    for number in range(rounds):
+        for fate in FATES:
+            await meet(agent, fate)
+        await agent.suggest(3, by="person")  # points that belong together
+        await agent.set_variable("gain", float(number))
+        await agent.report()
+    await rooms.journal.append(EventKind.QUEUE_STATE, None, {"command": "pause", "state": "paused", "reason": "tea"})
+    return agent
+
+
+async def meet(agent, fate):
+    [one] = await agent.suggest(1, by="loop")
+    if fate is State.PROPOSED:
+        return
+    if fate is State.REJECTED:
+        await agent.fail_suggestion(one, State.REJECTED, "no", fault=False)
+        return
+    point = {**one.point, "x": 99.5} if fate == "edited" else one.point
+    await agent.advance(one.id, State.APPROVED, **({"point": point} if fate == "edited" else {}))
+    await agent.advance(one.id, State.SUBMITTED)
+    if fate == "retried":
+        await agent.propose_again(agent.suggestion(one.id))
+    await agent.advance(one.id, State.RUNNING, run_uid=f"run-{one.id}")
+    if fate in (State.ABANDONED, "retried"):
+        await agent.advance(one.id, State.ABANDONED, reason="interrupted")
+    elif fate is State.FAILED:
+        await agent.fail_suggestion(one, State.FAILED, "no beam", fault=True)
+    else:
+        await agent.advance(one.id, State.MEASURED, outcome={"signal": point["x"]})
+        await agent.ingest([{**point, "signal": point["x"], "_id": one.id}], run_uids=[f"run-{one.id}"])
+
+
+def retention(rooms, *, keep_facts=20, keep_days=90.0, cursor=None):
+    config = ServiceSection.model_construct(keep_facts=keep_facts, keep_days=keep_days)
+    return Retention(rooms.journal, rooms.supervisor, config, cursor=cursor)
+
+
+def told(rooms):
+    """What a person and the brain see of everything."""
+    return {
+        name: (life.agent.status().model_dump(), facts_of(life.agent.record), life.agent.record.best)
+        for name, life in rooms.supervisor.lives.items()
+    }
+
+
+async def test_nothing_that_counts_is_forgotten(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        agent = await live(rooms)
+        await agent.build()  # by replay of everything
+        said = (await agent.report()).report
+        late = next(one for one in agent.record.suggestions.values() if one.state is State.ABANDONED)
+        before, last = told(rooms), rooms.journal.last_seq
+        known = dict(agent.record.suggestions)
+        assert await retention(rooms).compact()
+        assert told(rooms) == before
+        left = [one.seq for one in rooms.journal.read()]
+        assert left[0] == rooms.journal.snapshot_seq + 1
+        assert left == list(range(left[0], last + 1))
+        assert len(left) in (20, 21, 22)  # the three that were suggested together stay together
+        gone = known.keys() - agent.record.suggestions.keys()
+        assert gone
+        assert {known[one].state for one in gone} <= {State.INGESTED, State.FAILED, State.REJECTED}
+        with pytest.raises(NotFound):
+            rooms.supervisor.owner(next(iter(gone)))
+        await agent.build()  # by replay of what is left
+        assert (await agent.report()).report == said
+        # a run that was abandoned may come late all the same
+        await agent.ingest([{**late.point, "signal": 7.0, "_id": late.id}], run_uids=[f"run-{late.id}"])
+        assert agent.suggestion(late.id).state is State.INGESTED
+        assert (
+            await rooms.journal.append(EventKind.CONFIG, "walker", {"variable": "gain", "value": 9.0})
+        ).seq == last + 4
+        said, before = (await agent.report()).report, told(rooms)
+    async with house(tmp_path / "journal.db") as rooms:
+        agent = rooms.supervisor.agent("walker")
+        after = told(rooms)
+        assert rooms.supervisor.queue.status.reason == "paused by request"
+        for found in (before, after):  # where it lives is not in the journal
+            found["walker"][0].pop("executor_reason"), found["walker"][0].pop("executor")
+        assert after == before
+        await agent.build()
+        assert (await agent.report()).report == said
+        assert agent.variables["gain"].value == 9.0
+
+
+async def test_it_is_the_same_wherever_it_is_cut(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        await live(rooms, "one", rounds=1)
+        await live(rooms, "two", rounds=1)
+        await rooms.supervisor.life("two").stop()
+        await rooms.supervisor.delete("two")
+        facts = rooms.journal.read()
+    whole = folded(ServiceRecord(), facts)
+    for cut in range(1, len(facts)):
+        if facts[cut - 1].data.get("state") == facts[cut].data.get("state") == State.PROPOSED:
+            continue
+        part = folded(ServiceRecord(), facts[:cut])
+        part.compact()
+        again = ServiceRecord.from_json(json.loads(json.dumps(part.as_json())))
+        assert again == part
+        live_one = folded(ServiceRecord(), facts)
+        live_one.follow(part, seq=cut)
+        later = folded(again, facts[cut:])
+        assert later == live_one
+        assert facts_of(later.agents["one"]) == facts_of(whole.agents["one"])
+        assert later.agents["one"].counts() == whole.agents["one"].counts()
+        assert (later.positions, later.queue) == (whole.positions, whole.queue)
+
+
+def folded(record, facts):
+    for event in facts:
+        record.apply(event)
+    return record
+
+
+async def test_a_second_snapshot_stands_for_the_first_too(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        await live(rooms, rounds=2)
+        assert await retention(rooms).compact()
+        await live(rooms, "other", rounds=2)
+        before = told(rooms)
+        assert await retention(rooms, keep_facts=5).compact()
+        assert not await retention(rooms, keep_facts=5).compact()
+        assert told(rooms) == before
+        assert len(rooms.journal.read()) <= 8
+
+
+async def test_what_is_not_in_the_catalogue_yet_is_kept(tmp_path):
+    cursor = tmp_path / "outbox.json"
+    async with house(tmp_path / "journal.db") as rooms:
+        await live(rooms)
+        assert not await retention(rooms, cursor=cursor).compact()  # nothing is
+        fold = folded_outbox(rooms.journal.read(limit=60))
+        cursor.write_text(fold.model_dump_json())
+        assert await retention(rooms, cursor=cursor).compact()
+        assert 58 <= rooms.journal.snapshot_seq <= 60
+        seq, snapshot = rooms.journal.snapshot()
+        # an outbox that lost its cursor begins where the facts begin
+        assert load_fold(cursor, snapshot=(seq, snapshot)) == fold
+        cursor.unlink()
+        assert load_fold(cursor, snapshot=(seq, snapshot)).seq == seq
+        assert load_fold(cursor) == Fold()
+
+
+def folded_outbox(facts):
+    fold = Fold()
+    for event in facts:
+        fold.take(event)
+    return fold
+
+
+async def test_age_is_a_limit_too(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        await live(rooms)
+        assert not await retention(rooms, keep_facts=10**6).compact()
+        await asyncio.sleep(0.01)
+        assert await retention(rooms, keep_facts=10, keep_days=1e-8).compact()
+        assert rooms.journal.snapshot_seq == rooms.journal.last_seq
+        assert (await rooms.journal.append(EventKind.CONFIG, None, {})).seq == rooms.journal.snapshot_seq + 1
+
+
+async def test_a_follower_that_is_behind_a_snapshot_ends_instead_of_leaving_a_gap(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        await live(rooms, rounds=1)
+        events = rooms.journal.follow(after=3)
+        assert await retention(rooms).compact()
+        assert [one async for one in events] == []
+
+
+async def test_reports_are_kept_as_far_as_promised(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        agent = await rooms.create("walker")
+        for n in range(REPORTS_KEPT + 50):
+            rooms.journal.post(EventKind.REPORT, "walker", {"report": {"n": n}})
+        await rooms.journal.append(EventKind.CONFIG, "walker", {})
+        assert await retention(rooms, keep_facts=1).compact()
+        assert [one.report["n"] for one in agent.record.reports] == list(range(50, REPORTS_KEPT + 50))
+
+
+async def test_a_snapshot_of_a_newer_program_is_refused():
+    with pytest.raises(UsageError, match="upgrade it"):
+        ServiceRecord.from_json({**ServiceRecord().as_json(), "version": 99})
