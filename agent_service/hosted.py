@@ -459,7 +459,7 @@ class HostedAgent:
             called: Called = await self._call("call_method", name, args, kwargs, timeout_s=self.spec.timeouts.method)
             if not called.raised:
                 fact = {"method": name, "args": list(args), "kwargs": dict(kwargs), "replay": called.replay}
-                await self._journal.append(EventKind.METHOD, self.name, fact)
+                await self._write([(EventKind.METHOD, fact)])
         self._remember(called.view)
         if called.fault is not None:
             raise AgentFault(called.fault, traceback=called.traceback)

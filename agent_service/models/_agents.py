@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from agent_service.lifecycle import AgentState
 from agent_service.models._base import MAX_POINTS, AgentName, Answer, Finite, Point, Request
@@ -286,6 +286,8 @@ class MethodList(Answer):
 
 class MethodCall(Request):
     """Arguments of a method."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kwargs": {"keep": 5}}, {"args": [5]}]})
 
     args: list[JsonValue] = Field(default_factory=list[JsonValue], max_length=MAX_POINTS)
     kwargs: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])

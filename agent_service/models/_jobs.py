@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from agent_service.models._agents import CallProgress
 from agent_service.models._base import Answer
@@ -29,6 +29,24 @@ class JobState(StrEnum):
 
 class Job(Answer):
     """A call that goes on behind the answer 202; kept for a while after its end, and not across a restart."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "6f1c2f0e-6a51-4b0b-9c0e-0d8f3c1f3f55",
+                    "agent": "aligner",
+                    "call": "suggest",
+                    "state": "running",
+                    "progress": {"done": 3, "total": 10, "message": "fitting", "at": "2026-11-23T02:00:07Z"},
+                    "result": None,
+                    "problem": None,
+                    "created_at": "2026-11-23T02:00:00Z",
+                    "finished_at": None,
+                }
+            ]
+        }
+    )
 
     id: str
     agent: str

@@ -314,8 +314,8 @@ def test_cancelling_a_change_leaves_the_agent_as_it_was(service, patient, gate, 
     assert service.http.delete(f"/api/v1/jobs/{job['id']}").json()["state"] == "cancelled"
     Path(config["gate"]).touch()
     gate.open()
+    assert len(service.post("agents/patient/suggest", {})["suggestions"]) == 1  # its turn comes after any building
     assert service.status("patient")["config"] == before
-    assert len(service.post("agents/patient/suggest", {})["suggestions"]) == 1
 
 
 def test_a_stop_waits_for_its_run_and_cannot_be_cancelled(service, executor):
