@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -143,7 +144,8 @@ def _speak_when_stopped() -> None:
     echoed = b"\n" if sys.stderr.isatty() else b""  # a terminal's line begins with ^C
 
     def speak(number: int, frame: FrameType | None) -> None:
-        os.write(2, echoed + b"stopping ...\n")  # print is not safe here: it may have been interrupted itself
+        with contextlib.suppress(OSError):  # an error here would keep the event loop from hearing of the signal
+            os.write(2, echoed + b"stopping ...\n")  # print is not safe here: it may have been interrupted itself
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, speak)

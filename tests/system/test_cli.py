@@ -46,6 +46,22 @@ def test_a_signal_ends_serving_cleanly(command, number, catalog):
     assert command.left() == []
 
 
+def test_a_signal_ends_serving_when_nobody_reads_any_more(command):
+    command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = "none"
+    process, url = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(command.folder / "s") as client:
+        spec = {"name": "a", "type": "sobol", "config": {"bounds": {"mirror_x": [-1, 1]}}}
+        client.create(**spec, actuators=["mirror_x"], sensors=["flux"], outcome="flux")
+        client.start("a")
+        wait_until(lambda: client.agent("a").progress.done >= 1)
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5)
+
+
 def test_an_open_event_stream_does_not_hold_the_end_up(command):
     process, _ = command.start("serve", "--port", "0", "--state", "s")
     with Client.from_state(command.folder / "s") as client:
