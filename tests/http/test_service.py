@@ -20,7 +20,7 @@ def test_service_status(served):
 def test_readyz_says_which_part(served):
     parts = served.http.get("/readyz").json()["parts"]
     assert parts["service"] == {"ready": True, "reason": None}
-    assert set(parts) == {"service", "queue", "spool", "catalogue"}
+    assert set(parts) == {"service", "journal", "queue", "spool", "catalogue"}
 
 
 def test_shipped_types_with_their_schema(served):
