@@ -157,7 +157,7 @@ def test_the_form_changes_the_agent(served, panels):
     press(panel, "configure", values={"loop.max_runs": "7", "config.step": "2.5", "guardrails.bounds.x": ["-3", "3"]})
     spec = served.status("form")["spec"]
     assert (spec["loop"]["max_runs"], spec["config"]) == (7, {"step": 2.5})
-    assert spec["guardrails"] == {"bounds": {"x": [-3, 3]}}
+    assert spec["guardrails"]["bounds"] == {"x": [-3, 3]}
     fields = lambda: {field["path"]: field["value"] for group in panel.form for field in group["fields"]}  # noqa: E731
     until(lambda: fields()["loop.max_runs"] == 7 and fields()["guardrails.bounds.x"] == [-3, 3])
     press(panel, "configure", values={"loop.max_runs": "7"})

@@ -69,7 +69,8 @@ def test_an_object_is_served_and_waits_for_start(shell):
         f"<AgentPanel 'walker' of {url}: connecting>",
     ]
     status = shell.client.agent("walker")
-    assert (status.state, status.progress.total, status.spec.recover) == ("created", 3, "paused")
+    assert (status.state, status.progress.total, status.spec.recover) == ("created", 3, None)
+    assert shell.names["service"].config.service.recover == "paused", "nothing moves unasked after a restart"
     assert (status.spec.actuators, status.spec.sensors, status.spec.outcomes) == (["x", "y"], ["signal"], ["signal"])
     assert list(shell.panels) == ["walker"]
     assert measured(shell).progress.done == 3
