@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ SOURCES = ("agent_service", "notebook_widgets", "binder", "pyproject.toml", "REA
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     """The Dockerfile that repo2docker writes for the project; nothing is built and no container engine is asked."""
-    wanted.module("repo2docker")
+    with warnings.catch_warnings(action="ignore"):  # an old name of a module that it uses
+        wanted.module("repo2docker")
     copy = copied(tmp_path_factory.mktemp("binder") / "project")
     told = subprocess.run(
         [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "."],
