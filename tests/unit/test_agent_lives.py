@@ -68,7 +68,7 @@ class AgentLives(RuleBasedStateMachine):
         self.runs = {}
 
     def teardown(self):
-        self.do(self.house.close())
+        self.loop.run_until_complete(self.house.close())
         self.loop.run_until_complete(self.give_up())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
