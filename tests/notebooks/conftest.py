@@ -1,5 +1,8 @@
 """One Jupyter server and one browser for the tests of a module."""
 
+import os
+import pathlib
+
 import pytest
 
 
@@ -20,3 +23,8 @@ def browser():
 
     with lab.chromium() as one:
         yield one
+
+
+# kernels import the tests' own modules, as `rig`, by name
+_SUPPORT = str(pathlib.Path(__file__).parents[1] / "support")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_SUPPORT, os.environ.get("PYTHONPATH")]))
