@@ -30,8 +30,8 @@ catalog = "embedded"
 [run_engine]
 startup = "rig"
 """
-RUNS_PER_KILL = 3
-MAX_APPROVED = 12  # the catalogue takes seconds for as many runs
+RUNS_PER_KILL = 2
+MAX_APPROVED = 8  # the catalogue takes seconds for as many runs
 LONGEST_LIFE_S = 0.8
 SPEC: dict[str, Any] = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal", "executor": "thread"}
 BOX = {"bounds": {"x": [-5, 5], "y": [-5, 5]}}
@@ -146,6 +146,7 @@ def storm(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
             client.close()
             (state / "service.json").unlink()
             client = _start(zygote, state)
+        say(f"chaos: {kills} kills, and it goes on")
         wait_until(lambda: client.agent("steady").state == "stopped", within_s=60, what="the end of the loop")
         stack.close()
         client.stop("asking")
@@ -159,7 +160,7 @@ def storm(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
 
 def _live(client: Client, chance: random.Random, number: int) -> None:
     """Let the service live for a while; now and then until the archive writes, which takes it seconds to begin."""
-    if number % 5 == 4:
+    if number % 10 == 7:
         wait_until(lambda: client.service().archive.state == "ready", within_s=60, what="the archive")
     time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # the length of its life, not a wait for anything
 
