@@ -51,6 +51,8 @@ class Target:
         elif ":" in text and all(part.isidentifier() for part in text.replace(":", ".").split(".")):
             self.path = Path.cwd()
             self.name = text.partition(":")[2]
+        elif Path(text).is_dir():
+            raise UsageError(f"{text} is a folder; give the path of a notebook, a script or a service.toml in it")
         else:
             raise UsageError(
                 f"{text} cannot be served; give NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute"
