@@ -23,6 +23,7 @@ from agent_service.server import gate, problems
 from agent_service.server.claims import ClaimDesk
 from agent_service.server.hosts import Hosts
 from agent_service.server.metrics import TimedExecutor
+from agent_service.server.ready import ReadyReads
 from agent_service.server.routes import (
     agents,
     api_page,
@@ -120,9 +121,9 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
             expose_headers=["Location", "X-Request-ID"],
         )
     problems.install(app)
+    app.router.routes.insert(0, ReadyReads())
     app.include_router(health.router)
     app.include_router(api_page.router)
-    # in the order in which they are tried: variables and status are read most
     for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs):
         app.include_router(routes.router, prefix="/api/v1")
     return app
