@@ -161,9 +161,9 @@ class Demo:
             self._say(f"    {line}")
 
     def _serve_on(self, url: str) -> None:
-        self._say("")
-        self._say(f"still serving at {url} (API page {url}/docs, key in {self.state}/api_key); Ctrl-C ends it")
         try:
+            self._say("")
+            self._say(f"still serving at {url} (API page {url}/docs, key in {self.state}/api_key); Ctrl-C ends it")
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
