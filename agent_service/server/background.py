@@ -155,7 +155,7 @@ class BackgroundServer:
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._socket is not None  # noqa: S101 - start() bound it
-        async with listening(self._socket) as server:
+        async with listening(self._socket, self._config) as server:
             self._loop, self._server = loop, server
             self._listens.set()
             ordered = asyncio.ensure_future(self._ordered.wait())

@@ -7,22 +7,43 @@ imported here.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import BackendUnavailable
+from agent_service.errors import BackendUnavailable, Forbidden, ServiceError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from agent_service.server.hosts import Hosts
 
 ALIVE: Final = b'{"status":"ok"}'
 """What /healthz answers."""
 
 RETRY_AFTER_S: Final = 1
 
+HOST_SAID: Final = (
+    "this service is not known by the name in the Host header; if that is a name of yours for it, as behind a proxy, "
+    "add it to allowed_hosts in [security] of its service.toml"
+)
+"""What is said to who calls the service by a foreign name."""
+
+_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+
+
+def request_id(given: bytes) -> bytes:
+    """Return the id of a request: the client's own (``X-Request-ID``), or a new one if that is none."""
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+
 
 class Door:
     """An ASGI application that stands in for another until that is there.
+
+    Parameters
+    ----------
+    hosts
+        The names of the service.
 
     Attributes
     ----------
@@ -32,7 +53,8 @@ class Door:
         Whether /readyz says so even when the door is open: a notebook that is served has cells left to run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
         self.reason = "starting"
         self.holds = False
         self._app: ASGIApp | None = None
@@ -49,29 +71,41 @@ class Door:
             await self._answer(scope, send)
 
     async def _answer(self, scope: Scope, send: Send) -> None:
-        request_id = uuid.uuid4().hex
-        kind, status, path = b"application/json", 503, scope["path"]
-        if path == "/healthz":
-            status, body = 200, ALIVE
-        elif path == "/readyz":
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        called = request_id(headers.get(b"x-request-id", b""))
+        server = (scope.get("server") or ("",))[0]
+        names = [value for name, value in scope["headers"] if name == b"host"]
+        if not all(self._hosts.admits(one, server=server) for one in names):
+            await _send(send, 403, _PROBLEM, _problem(Forbidden(HOST_SAID), called), called)
+        elif scope["path"] == "/healthz":
+            await _send(send, 200, _JSON, ALIVE, called)
+        elif scope["path"] == "/readyz":
             parts = {"service": {"ready": False, "reason": self.reason}}
-            body = json.dumps({"ready": False, "parts": parts}).encode()
+            await _send(send, 503, _JSON, json.dumps({"ready": False, "parts": parts}).encode(), called)
         else:
-            kind, body = b"application/problem+json", json.dumps(self._problem(request_id)).encode()
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        headers.append((b"x-request-id", request_id.encode()))
-        if status != 200:  # noqa: PLR2004 - HTTP's OK
-            headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            said = f"the service is {self.reason}; try again in {RETRY_AFTER_S} s, or watch /readyz"
+            await _send(send, 503, _PROBLEM, _problem(BackendUnavailable(said), called), called)
 
-    def _problem(self, request_id: str) -> dict[str, Any]:
-        kind = BackendUnavailable
-        return {
-            "type": f"urn:agent-service:problem:{kind.code}",
-            "title": kind.title,
-            "status": kind.status,
-            "detail": f"the service is {self.reason}; try again in {RETRY_AFTER_S} s, or watch /readyz",
-            "code": kind.code,
-            "request_id": request_id,
-        }
+
+_JSON: Final = b"application/json"
+_PROBLEM: Final = b"application/problem+json"
+
+
+async def _send(send: Send, status: int, kind: bytes, body: bytes, called: bytes) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"x-request-id", called)]
+    if status == BackendUnavailable.status:
+        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _problem(error: ServiceError, called: bytes) -> bytes:
+    told: dict[str, Any] = {
+        "type": f"urn:agent-service:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": called.decode(),
+    }
+    return json.dumps(told).encode()

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from agent_service import actor
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge
-from agent_service.server import auth
+from agent_service.server import auth, door
 from agent_service.server.problems import problem
 
 if TYPE_CHECKING:
@@ -39,13 +37,9 @@ MAX_HEADERS: Final = 32_768
 BODY_PAUSE_S: Final = 30.0
 """How long a body may pause on its way."""
 
-_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 _HEADERS_SAID: Final = f"the headers are over {MAX_HEADERS // 1024} KB; send fewer"
+_PARTS_SAID: Final = "without a key, a body of unknown length is not taken; send its Content-Length, or a key"
 _SLOW_SAID: Final = f"the body did not go on for {BODY_PAUSE_S:g} s; send it again"
-_HOST_SAID: Final = (
-    "this service is not known by the name in the Host header; if that is a name of yours for it, as behind a proxy, "
-    "add it to allowed_hosts in [security] of its service.toml"
-)
 _ORIGIN_SAID: Final = (
     "this service does not answer pages of that Origin; if it is yours, add it to cors_origins, or its host to "
     "allowed_hosts, in [security] of its service.toml"
@@ -81,7 +75,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         seen = _Headers(scope["headers"])
-        request_id = seen.request_id if _ID.fullmatch(seen.request_id) else uuid.uuid4().hex.encode()
+        request_id = door.request_id(seen.request_id)
         scope["request_id"] = request_id.decode("ascii")
         status, began = 0, time.monotonic()
 
@@ -108,10 +102,12 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, seen: _Headers, key: Key | None) -> None:
         refusal = self._refusal(scope, seen, key)
+        if refusal is None and seen.has_parts and key is None:  # what takes a body takes a key; and it may never end
+            refusal = TooLarge(_PARTS_SAID), TooLarge.status
         if refusal is None and seen.has_parts:
             # a body of unknown length is read here: a route that reads none would let any amount of it pass
             try:
-                receive = await _whole(receive, limit=_limit(key))
+                receive = await _whole(receive)
             except TooLarge as error:
                 refusal = error, error.status
             except TimeoutError:
@@ -128,7 +124,7 @@ class Gate:
         server = (scope.get("server") or ("",))[0]
         error: ServiceError | None = None
         if not all(self._hosts.admits(host, server=server) for host in seen.hosts):
-            error = Forbidden(_HOST_SAID)
+            error = Forbidden(door.HOST_SAID)
         elif seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):
             error = Forbidden(_ORIGIN_SAID)
         elif key is None and "/api/" in scope["path"]:
@@ -177,13 +173,13 @@ def _limit(key: Key | None) -> int:
     return MAX_BODY_OF_STRANGER if key is None else MAX_BODY
 
 
-async def _whole(receive: Receive, *, limit: int) -> Receive:
+async def _whole(receive: Receive) -> Receive:
     """Read a body, and return what gives it out again as one part.
 
     Raises
     ------
     TooLarge
-        It is longer than ``limit`` bytes.
+        It is longer than `MAX_BODY`.
     TimeoutError
         It paused too long.
     """
@@ -195,7 +191,7 @@ async def _whole(receive: Receive, *, limit: int) -> Receive:
             break
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > limit:
+        if size > MAX_BODY:
             raise TooLarge(_SAID)
         more = message.get("more_body", False)
     given = False

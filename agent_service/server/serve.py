@@ -16,7 +16,9 @@ import uvicorn
 from agent_service.catalog import write_private
 from agent_service.errors import UsageError
 from agent_service.keys import KeyFile
+from agent_service.server.connection import BoundedConnection
 from agent_service.server.door import Door
+from agent_service.server.hosts import Hosts
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with listening(bound) as server, opened(server, config) as service:
+    async with listening(bound, config) as server, opened(server, config) as service:
         on_ready(announce(service, bound), service.api_key, service.key_is_new)
         waiting = asyncio.ensure_future(stopped.wait())
         await asyncio.wait({server.serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -70,9 +72,9 @@ async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[
 
 
 @contextlib.asynccontextmanager
-async def listening(bound: socket.socket) -> AsyncGenerator[Server]:
+async def listening(bound: socket.socket, config: ServiceConfig) -> AsyncGenerator[Server]:
     """Listen, with the door closed: /healthz answers, and everybody else is told to come again."""
-    server = Server()
+    server = Server(Hosts(config.security.allowed_hosts, config.security.cors_origins))
     server.serving = asyncio.ensure_future(server.serve(sockets=[bound]))
     up = asyncio.ensure_future(server.up.wait())
     try:
@@ -110,6 +112,11 @@ def _made(config: ServiceConfig, engine: Any, *, headless: bool) -> FastAPI:
 class Server(uvicorn.Server):
     """uvicorn, told by us when to stop: signals are the caller's, and open event streams end first.
 
+    Parameters
+    ----------
+    hosts
+        The names of the service, which the door asks for before the application is there.
+
     Attributes
     ----------
     door
@@ -124,8 +131,8 @@ class Server(uvicorn.Server):
 
     serving: asyncio.Future[None]
 
-    def __init__(self) -> None:
-        self.door = Door()
+    def __init__(self, hosts: Hosts) -> None:
+        self.door = Door(hosts)
         self.service: Service | None = None
         self.up = asyncio.Event()
         super().__init__(
@@ -135,6 +142,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,
+                http=BoundedConnection,
                 ws="none",
                 timeout_graceful_shutdown=1,
             )

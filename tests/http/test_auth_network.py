@@ -106,7 +106,8 @@ def test_a_body_of_unknown_length_is_limited_everywhere(served):
 def test_a_stranger_may_say_little(served):
     body = b"x" * (gate.MAX_BODY_OF_STRANGER + 1)
     served.problem("POST", "/healthz", 413, "too_large", content=body, headers={"Authorization": ""})
-    served.problem("POST", "/healthz", 413, "too_large", content=iter([body]), headers={"Authorization": ""})
+    # and nothing of unknown length: it may never end
+    served.problem("POST", "/healthz", 413, "too_large", content=iter([b"x"]), headers={"Authorization": ""})
 
 
 def test_headers_are_limited(served):

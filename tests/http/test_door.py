@@ -72,6 +72,11 @@ def test_health_is_answered_and_work_is_put_off_until_the_startup_script_ends(sl
             assert problem.code == "backend_unavailable"
             assert problem.request_id == refused.headers["x-request-id"]
             assert "starting" in problem.detail
+        assert http.get("/readyz", headers={"X-Request-ID": "mine-1"}).headers["x-request-id"] == "mine-1"
+        assert http.get("/readyz", headers={"X-Request-ID": "mine 1"}).headers["x-request-id"] != "mine 1"
+        for path in ("/healthz", "/readyz", "/api/v1/agents"):
+            rebound = http.get(path, headers={"Host": "evil.example"})
+            assert (rebound.status_code, rebound.json()["code"]) == (403, "forbidden"), path
         finish()
         assert errors == []
         assert http.get("/readyz").status_code == 200
