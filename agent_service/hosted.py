@@ -1,4 +1,4 @@
-"""One hosted agent: its record, the handle on its brain, and the facts that calls of the brain become.
+"""One hosted agent: its record, its brain, and the facts that calls of the brain become.
 
 Each call follows one pattern: check, call the brain in its executor, write the facts, answer. What the brain showed of
 itself after the call (best points, variables, whether to stop) is kept, so that reads never ask it.
@@ -12,7 +12,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import actor, guardrails
-from agent_service.adapters.optimizer import Traits, View
+from agent_service.brain import Brain
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
@@ -24,13 +24,10 @@ from agent_service.errors import (
 )
 from agent_service.journal import be_patient
 from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion
-from agent_service.models import ID_KEY, Busy, CallProgress, EventKind, Report, RestartAs, Suggestion, Variable, utcnow
-from agent_service.notices import LogNotice
+from agent_service.models import ID_KEY, EventKind, Report, RestartAs, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
-from agent_service.recipe import Recipe
 from agent_service.replay import facts_of
 from agent_service.restarts import Restarts
-from agent_service.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,11 +35,11 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from agent_service.adapters.facts import Called
+    from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
     from agent_service.models import AgentSpec, AgentStatus
-    from agent_service.notices import Notice
-    from agent_service.placement import Place, Placement
-    from agent_service.protocols import AgentHandle, Journal
+    from agent_service.placement import Placement
+    from agent_service.protocols import Journal
     from agent_service.runs import Run
 
 
@@ -68,27 +65,24 @@ class HostedAgent:
         self._positions = positions
         self.wake = asyncio.Event()
         self.unevaluated: dict[str, Run] = {}
-        self.stop_reason: str | None = None
         self.fault: ServiceError | None = None
-        self.traits = Traits()
-        self.variables: dict[str, Variable] = {}
-        self._journal = journal
         self.restarts = Restarts()
         self.on_restart: Callable[[float], None] = lambda pause_s: None
-        self.brains = 0
-        self._placement = placement
-        self._place: Place | None = None
-        self._mourning: asyncio.Task[None] | None = None
-        self._handle: AgentHandle | None = None
         self.rebuilding: asyncio.Task[None] | None = None
-        self._progress: CallProgress | None = None
-        self.turn = Turn()
-        self._given_up: tuple[AgentHandle, str] | None = None
+        self._journal = journal
+        self._mourning: asyncio.Task[None] | None = None
         self._states = asyncio.Lock()
         self._fates = asyncio.Lock()
         self._status: bytes | None = None
-        self._variable_bytes: dict[str, bytes] = {}
         self._changed: asyncio.Future[None] | None = None
+        self.brain = Brain(
+            record.spec.name,
+            placement,
+            publish=lambda kind, told: journal.publish(kind, self.name, told),
+            stirred=self._forget_status,
+            changed=self.touched,
+            died=self._mourn,
+        )
 
     # what it is ---------------------------------------------------------------------------------------------------
 
@@ -112,33 +106,16 @@ class HostedAgent:
             run_time_s=self.record.run_time_s,
         )
 
-    @property
-    def busy(self) -> Busy | None:
-        """The call its brain is in, if any."""
-        present = self._handle.busy if self._handle else None
-        if present is None:
-            return None
-        call, since = present
-        said = self._progress if self._progress and self._progress.at >= since else None
-        watcher = self.turn.watcher
-        return Busy(call=call, since=since, progress=said, job=watcher.id if watcher else None)
-
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
-        place = self._place or self._placement.expected(self.spec)
-        return self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.busy)
+        place = self.brain.place(self.spec)
+        return self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.brain.busy)
 
     def status_json(self) -> bytes:
         """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent."""
         if self._status is None:
             self._status = self.status().model_dump_json().encode()
         return self._status
-
-    def variable_json(self, name: str) -> bytes:
-        """Return a variable as JSON bytes, kept until the brain's next call ends; `KeyError` if there is none."""
-        if name not in self._variable_bytes:
-            self._variable_bytes[name] = self.variables[name].model_dump_json().encode()
-        return self._variable_bytes[name]
 
     def touched(self) -> None:
         """Something changed: the status is made anew, and the agent's loop looks again."""
@@ -147,6 +124,9 @@ class HostedAgent:
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None
+
+    def _forget_status(self) -> None:
+        self._status = None
 
     def changed(self) -> asyncio.Future[None]:
         """Return a future that is done at the next change of the agent; share it, never cancel it."""
@@ -198,7 +178,7 @@ class HostedAgent:
         With ``on_fault = "restart"`` it is ``starting`` instead, as long as its limit allows, and comes back as it was.
         """
         where = "" if during is None else f"{during} failed: "
-        await self.discard()
+        await self.brain.discard()
         self.fault = error
         trace = error.traceback if isinstance(error, AgentFault) else None
         told = {
@@ -270,46 +250,14 @@ class HostedAgent:
         AgentFault, DeadlineExceeded
             When the brain cannot be built or replayed; the present one, if any, stays then.
         """
-        async with self.turn:
+        async with self.brain.turn:
             spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
-            deadline = spec.timeouts.start
-            recipe = Recipe.of(spec)
-            place = await self._placement.choose(recipe)
-            handle = await place.executor.start(
-                recipe, name=self.name, timeout_s=deadline, memory_limit_mb=spec.memory_limit_mb, tell=self._hear
+            await self.brain.build(
+                spec,
+                facts=lambda: facts_of(self.record, config=config),
+                take=None if fact is None else lambda: self.configured(**fact),
             )
-            try:
-                facts = facts_of(self.record, config=config)
-                view: View = await handle.call("replay", facts, timeout_s=deadline)
-                traits: Traits = await handle.call("traits", timeout_s=deadline)
-                if fact is not None:
-                    await self.configured(**fact)
-            except BaseException:
-                await handle.close()
-                raise
-            await self.discard()
-            self._handle, self._place, self.traits, self.fault = handle, place, traits, None
-            self.brains += 1
-            handle.died.add_done_callback(lambda died: self._mourn(handle, died.result()))
-            self._remember(view)
-
-    async def discard(self) -> None:
-        """Discard the brain; a call under way is abandoned."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            await handle.close()
-        self.touched()
-
-    async def abandon_call(self) -> None:
-        """Abandon the call under way, if there is one; the brain is gone with it."""
-        if self.busy is not None:
-            await self.discard()
-
-    async def give_up_call(self) -> None:
-        """Abandon the call under way, if there is one, because a person said so: the agent fails with it."""
-        if self._handle is not None and self.busy is not None:
-            self._given_up = (self._handle, actor.person())
-            await self._handle.close()
+            self.fault = None
 
     async def suggest(self, n_points: int, *, by: str, approve: bool = False) -> list[Suggestion]:
         """Ask the brain for points; they are ``proposed`` facts when this returns.
@@ -324,7 +272,7 @@ class HostedAgent:
             Whether those that the guardrails allow are ``approved`` at once; the others are ``rejected`` in any case.
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
-        async with self.turn:
+        async with self.brain.turn:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
@@ -341,7 +289,7 @@ class HostedAgent:
             if forbidden:
                 points = [{**one.point, ID_KEY: one.id} for one in proposals if one.id in forbidden]
                 view = await self._call("fail", points, timeout_s=self.spec.timeouts.ingest)
-        self._remember(view)
+        self.brain.remember(view)
         return [self.record.suggestions[one.id] for one in proposals]
 
     async def ingest(self, points: Sequence[Mapping[str, Any]], *, run_uids: Sequence[str] = ()) -> int:
@@ -355,7 +303,7 @@ class HostedAgent:
             The runs that measured them.
         """
         told = [one[ID_KEY] for one in points if one.get(ID_KEY)]
-        async with self.turn:
+        async with self.brain.turn:
             # looked at again, for this may have waited: an outcome is told once
             if run_uids and self.record.ingested_runs.issuperset(run_uids):
                 return 0
@@ -371,7 +319,7 @@ class HostedAgent:
                     if self.suggestion(one).state in TAKES_OUTCOME
                 ]
                 await self._write([(EventKind.INGEST, fact), *((EventKind.SUGGESTION_STATE, one) for one in fates)])
-        self._remember(view)
+        self.brain.remember(view)
         return len(points)
 
     async def fail_suggestion(
@@ -380,14 +328,14 @@ class HostedAgent:
         """Close a suggestion without an outcome, and tell the brain where it can be told."""
         await self.advance(suggestion.id, state, reason=reason, fault=fault)
         point = {**suggestion.point, ID_KEY: suggestion.id}
-        async with self.turn:
-            if self._handle is not None:
-                self._remember(await self._call("fail", [point], timeout_s=self.spec.timeouts.ingest))
+        async with self.brain.turn:
+            if self.brain.is_there:
+                self.brain.remember(await self._call("fail", [point], timeout_s=self.spec.timeouts.ingest))
 
     async def edit(self, suggestion: Suggestion, point: Mapping[str, float]) -> None:
         """Tell the brain that a person approved another point than it suggested."""
-        async with self.turn:
-            if self._handle is not None:
+        async with self.brain.turn:
+            if self.brain.is_there:
                 await self._call("edit", suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest)
 
     async def evaluate(self, run_or_uid: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
@@ -399,19 +347,12 @@ class HostedAgent:
             When the function raises: that fails the suggestion, not the agent. When it takes too long: that fails the
             agent too, whose brain is abandoned with it.
         """
-        async with self.turn:
-            handle = self._alive()
+        async with self.brain.turn:
+            self._require_brain()
             try:
-                return await handle.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
-            except DeadlineExceeded as error:  # the brain went with the call
-                if self._handle is handle:
-                    await self.failed(error, during="evaluate")
-                raise
-            except AgentFault as error:
-                if self._handle is not handle:
-                    raise Conflict(f"agent {self.name!r} was stopped during evaluate") from error
-                if self._given_up is not None and self._given_up[0] is handle:
-                    raise await self._cancelled("evaluate") from error
+                return await self.brain.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
+            except (DeadlineExceeded, CallCancelled) as error:  # the brain went with the call
+                await self.failed(error, during="evaluate")
                 raise
 
     async def report(self) -> Report:
@@ -422,9 +363,9 @@ class HostedAgent:
         NotFound
             When the brain has no ``report``.
         """
-        async with self.turn:
+        async with self.brain.turn:
             said, view = await self._call("report", timeout_s=self.spec.timeouts.report)
-        self._remember(view)
+        self.brain.remember(view)
         if said is None:
             raise NotFound(f"agent type {self.spec.type!r} has no report method; give it one to see what it thinks")
         event = await self._journal.append(EventKind.REPORT, self.name, {"report": said})
@@ -432,17 +373,17 @@ class HostedAgent:
 
     async def set_variable(self, name: str, value: Any) -> Variable:
         """Set a variable of the brain when its turn comes."""
-        async with self.turn:
+        async with self.brain.turn:
             view: View = await self._call("set_variable", name, value, timeout_s=self.spec.timeouts.ingest)
             await self._write([(EventKind.CONFIG, {"variable": name, "value": value})])
-        self._remember(view)
-        return self.variables[name]
+        self.brain.remember(view)
+        return self.brain.variables[name]
 
     async def look(self) -> View:
         """Ask the brain to show itself now: variables, best points."""
-        async with self.turn:
+        async with self.brain.turn:
             view: View = await self._call("look", timeout_s=self.spec.timeouts.report)
-        self._remember(view)
+        self.brain.remember(view)
         return view
 
     async def call_method(self, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> JsonValue:
@@ -455,43 +396,28 @@ class HostedAgent:
         AgentFault
             The method raised, or returned what JSON cannot hold; the agent goes on.
         """
-        async with self.turn:
+        async with self.brain.turn:
             called: Called = await self._call("call_method", name, args, kwargs, timeout_s=self.spec.timeouts.method)
             if not called.raised:
                 fact = {"method": name, "args": list(args), "kwargs": dict(kwargs), "replay": called.replay}
                 await self._write([(EventKind.METHOD, fact)])
-        self._remember(called.view)
+        self.brain.remember(called.view)
         if called.fault is not None:
             raise AgentFault(called.fault, traceback=called.traceback)
         return called.result
 
-    def _hear(self, notice: Notice) -> None:
-        """Pass on what the brain's code tells from inside a call. It is transient: no fact, and gone with the call."""
-        if isinstance(notice, LogNotice):
-            told = {"level": notice.level, "message": notice.message, "logger": notice.logger}
-            self._journal.publish(EventKind.LOG, self.name, told)
-            return
-        self._progress = CallProgress(done=notice.done, total=notice.total, message=notice.message, at=utcnow())
-        if self.turn.watcher is not None:
-            self.turn.watcher.progressed(self._progress)
-        self._status = None
-        busy = self.busy
-        told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
-        self._journal.publish(EventKind.PROGRESS, self.name, told)
-
-    def _mourn(self, handle: AgentHandle, error: AgentFault) -> None:
-        """Let the agent fail when its process ended between calls; a call under way tells of it itself."""
+    def _mourn(self, error: AgentFault) -> None:
+        """Let the agent fail: its process ended between calls."""
 
         async def mourn() -> None:
             actor.nobody()
             be_patient()
-            async with self.turn:
-                if self._handle is handle:
+            async with self.brain.turn:
+                if self.brain.is_dead:
                     with contextlib.suppress(BackendUnavailable):  # logged by the journal
                         await self.failed(error)
 
-        if self._handle is handle:
-            self._mourning = asyncio.ensure_future(mourn())
+        self._mourning = asyncio.ensure_future(mourn())
 
     async def _write(self, facts: Sequence[tuple[EventKind, dict[str, Any]]]) -> None:
         """Write what a call of the brain became, all or nothing.
@@ -499,7 +425,8 @@ class HostedAgent:
         When that cannot be, the brain knows more than the journal, and it is built anew.
         """
         try:
-            await asyncio.gather(*self._journal.post_together(self.name, facts))
+            for written in self._journal.post_together(self.name, facts):  # one commit: all fail, or none
+                await written
         except BackendUnavailable:
             self.rebuilding = asyncio.create_task(self._rebuild(), name=f"rebuild:{self.name}")
             raise
@@ -511,48 +438,26 @@ class HostedAgent:
             with contextlib.suppress(BackendUnavailable):
                 await self.failed(error, during="rebuild")
 
-    def _alive(self) -> AgentHandle:
-        if self._handle is None:
-            if self.record.restart_as is not None:
-                error = Conflict(f"agent {self.name!r} is {self.record.reason}; wait, or stop it", legal=["stop"])
-                self.restarts.survive(error)
-                raise error
-            raise Conflict(f"agent {self.name!r} is {self.record.state}: its brain is not there; start it")
-        return self._handle
+    def _require_brain(self) -> None:
+        if self.brain.is_there:
+            return
+        if self.record.restart_as is not None:
+            error = Conflict(f"agent {self.name!r} is {self.record.reason}; wait, or stop it", legal=["stop"])
+            self.restarts.survive(error)
+            raise error
+        raise Conflict(f"agent {self.name!r} is {self.record.state}: its brain is not there; start it")
 
     async def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
         """Call the brain; its fault is the agent's end, unless the service itself took the brain away meanwhile."""
-        handle = self._alive()
-        self._status = None
+        self._require_brain()
         try:
-            result = await handle.call(method, *args, timeout_s=timeout_s)
-        except (AgentFault, DeadlineExceeded) as error:
-            if self._handle is not handle:
-                raise Conflict(f"agent {self.name!r} was stopped during {method}") from error
-            if self._given_up is not None and self._given_up[0] is handle:
-                raise await self._cancelled(method) from error
+            result = await self.brain.call(method, *args, timeout_s=timeout_s)
+        except (AgentFault, DeadlineExceeded, CallCancelled) as error:
             await self.failed(error, during=method)
             raise
-        else:
-            if method in _PROVES_HEALTH:
-                self.restarts.succeeded()
-            return result
-        finally:
-            self._status = None
-
-    async def _cancelled(self, method: str) -> CallCancelled:
-        """Let the agent fail, for its brain went with the call, and return what to raise."""
-        who = actor.A_PERSON if self._given_up is None else self._given_up[1]
-        self._given_up = None
-        error = CallCancelled(f"cancelled by {who}")
-        await self.failed(error, during=method)
-        return error
-
-    def _remember(self, view: View) -> None:
-        self.stop_reason = view.stop
-        self.variables = {one.name: one for one in view.variables}
-        self._variable_bytes.clear()
-        self.touched()
+        if method in _PROVES_HEALTH:
+            self.restarts.succeeded()
+        return result
 
 
 _PROVES_HEALTH: Final = ("suggest", "ingest")

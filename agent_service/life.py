@@ -141,7 +141,7 @@ class AgentLife:
             for left in list(agent.record.open.values()):
                 with contextlib.suppress(IllegalTransition):  # its run ended meanwhile
                     await agent.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
-            await agent.discard()
+            await agent.brain.discard()
             self._removed = True
             await agent.become_from({self.state}, self.state, removed=True)
 
@@ -235,7 +235,7 @@ class AgentLife:
             self.loop.stopping = True
             self.loop.hurry()
         await self._revival.cancel()
-        await self.agent.discard()
+        await self.agent.brain.discard()
         tasks = {one for one in (self._beginning, self._building, self._task, self.agent.rebuilding) if one is not None}
         for task in tasks:
             task.cancel()
@@ -334,7 +334,7 @@ class AgentLife:
     async def _sweep(self) -> None:
         """End a stopping: whoever comes last, the loop or the command, writes it."""
         if self.state is _A.STOPPING:
-            await self.agent.discard()
+            await self.agent.brain.discard()
             await self.agent.become_from({_A.STOPPING}, _A.STOPPED, self.agent.record.reason)
 
     async def _note_failure(self, error: ServiceError) -> None:
@@ -358,7 +358,7 @@ class AgentLife:
             self.loop.stopping = True
             self.loop.hurry()
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
-        await self.agent.abandon_call()
+        await self.agent.brain.abandon_call()
         self.agent.touched()
         if self._task is None or self._task.done():
             await self._sweep()

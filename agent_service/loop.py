@@ -131,7 +131,7 @@ class AgentLoop:
         agent.wake.clear()
         if state is AgentState.STARTING:  # its brain is built again after a fault
             await agent.wake.wait()
-        elif (brain := agent.brains) != self._brain:
+        elif (brain := agent.brain.builds) != self._brain:
             await self._settle_outcomes()
             await self._take_leftovers()
             self._brain = brain
@@ -157,8 +157,8 @@ class AgentLoop:
                 await self._measure(approved[0])
         elif self._pending_outcomes:
             await self._settle_outcomes()
-        elif self._agent.stop_reason:
-            return self._agent.stop_reason
+        elif self._agent.brain.stop_reason:
+            return self._agent.brain.stop_reason
         elif spent := guardrails.spent(self._agent.spec.guardrails, self._agent.standing):
             return spent
         elif left := self._unapproved():
@@ -213,14 +213,14 @@ class AgentLoop:
     async def _propose(self) -> bool:
         """Ask the brain for the next batch; False when it has nothing to say now."""
         agent, spec = self._agent, self._agent.spec
-        if not agent.traits.suggests:
+        if not agent.brain.traits.suggests:
             return False
         n_points = spec.loop.n_points
         if spec.loop.max_runs is not None:
             n_points = min(n_points, spec.loop.max_runs - agent.record.done)
         batch = await agent.suggest(n_points, by="loop", approve=spec.loop.approval == "auto")
         if not batch and spec.listen == "own":
-            agent.stop_reason = "the agent has nothing more to suggest"
+            agent.brain.stop_reason = "the agent has nothing more to suggest"
             return True
         self._silent_at = None if batch else agent.record.ingests
         return bool(batch)
@@ -362,7 +362,7 @@ class AgentLoop:
         if not spec.evaluate:
             return outcomes.by_field(run, spec.outcomes)
         subject: object = run
-        if self._agent.traits.wants_uid:
+        if self._agent.brain.traits.wants_uid:
             await self._archived(run.uid, spec.timeouts.evaluate)
             subject = run.uid
         return (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]

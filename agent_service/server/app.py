@@ -122,10 +122,11 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         )
     problems.install(app)
     app.router.routes.insert(0, ReadyReads())
-    app.include_router(health.router)
-    app.include_router(api_page.router)
+    # in the order in which they are tried: what a brain is asked is asked most
     for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs):
         app.include_router(routes.router, prefix="/api/v1")
+    app.include_router(health.router)
+    app.include_router(api_page.router)
     return app
 
 

@@ -105,10 +105,10 @@ def brain_work(agent: HostedAgent, call: str, request_id: str | None = None) -> 
     """Return a call of a brain: it is withdrawn without harm while it waits, and abandoned when it is under way."""
 
     async def cancel(work: Work) -> None:
-        if not work.begun or agent.turn.awaited_by(work):
+        if not work.begun or agent.brain.turn.awaited_by(work):
             work.task.cancel()
-        elif agent.turn.watcher is work:
-            await agent.give_up_call()
+        elif agent.brain.turn.watcher is work:
+            await agent.brain.give_up_call()
         # else it is over, and only being written down
 
     return Work(agent.name, call, cancel=cancel, request_id=request_id)

@@ -57,7 +57,7 @@ def _ready(service: Service, rest: str) -> bytes | None:
     match more:
         case []:
             return life.agent.status_json()
-        case ["variables", variable] if variable in life.agent.variables:
-            return life.agent.variable_json(variable)
+        case ["variables", variable] if variable in life.agent.brain.variables:
+            return life.agent.brain.variable_json(variable)
         case _:
             return None

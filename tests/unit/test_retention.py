@@ -104,7 +104,7 @@ async def test_nothing_that_counts_is_forgotten(tmp_path):
         assert after == before
         await agent.build()
         assert (await agent.report()).report == said
-        assert agent.variables["gain"].value == 9.0
+        assert agent.brain.variables["gain"].value == 9.0
 
 
 async def test_it_is_the_same_wherever_it_is_cut(tmp_path):

@@ -43,10 +43,10 @@ async def variable(service: ServiceDep, http: Request, name: str, variable: str)
     """Return one variable, as of the brain's last finished call, or now."""
     agent = service.supervisor.agent(name)
     await fresh.look(http, service.jobs, agent)
-    if variable not in agent.variables:
-        known = ", ".join(agent.variables) or "none: is it started?"
+    if variable not in agent.brain.variables:
+        known = ", ".join(agent.brain.variables) or "none: is it started?"
         raise NotFound(f"agent {name!r} has no variable {variable!r}; it has {known}")
-    return as_json(agent.variable_json(variable))
+    return as_json(agent.brain.variable_json(variable))
 
 
 @router.post("/suggest", responses=takes_long(SuggestAnswer), dependencies=[CONTROL])
@@ -126,7 +126,7 @@ async def variables(service: ServiceDep, http: Request, name: str) -> VariableLi
     """Return what the brain declares to show, as of its last finished call, or now."""
     agent = service.supervisor.agent(name)
     await fresh.look(http, service.jobs, agent)
-    return VariableList(items=list(agent.variables.values()))
+    return VariableList(items=list(agent.brain.variables.values()))
 
 
 @router.put("/variables/{variable}", responses=takes_long(Variable), dependencies=[CONTROL])
@@ -143,7 +143,7 @@ async def set_variable(
 @router.get("/methods", dependencies=[READ])
 async def methods(service: ServiceDep, name: str) -> MethodList:
     """Return what the brain lets people call, with the JSON Schema of the arguments."""
-    return MethodList(items=list(service.supervisor.agent(name).traits.methods))
+    return MethodList(items=list(service.supervisor.agent(name).brain.traits.methods))
 
 
 @router.post("/methods/{method}", responses=takes_long(MethodAnswer), dependencies=[CONTROL])
@@ -153,7 +153,7 @@ async def method(
     """Call a method when the brain's turn comes, and return what it returned."""
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
-    if method not in (there := [one.name for one in agent.traits.methods]):
+    if method not in (there := [one.name for one in agent.brain.traits.methods]):
         raise NotFound(
             f"agent {name!r} has no method {method!r}; {near(method, there)}it has {', '.join(there) or 'none'}"
         )
