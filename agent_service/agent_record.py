@@ -144,11 +144,14 @@ class AgentRecord:
             self.last_failure = new.reason or ""
 
     def _count(self, old: Suggestion, new: Suggestion) -> None:
-        """Count what the guardrails limit: plans handed over, and not taken back, and the time that runs took."""
+        """Count what the guardrails limit: plans handed over, and begun or waiting, and the time that runs took."""
         if new.state is SuggestionState.SUBMITTED:
             self.handed_over += 1
             self.handed_over_at.append(new.updated_at)
-        elif old.state is SuggestionState.SUBMITTED and new.state is SuggestionState.APPROVED:
+        elif old.state is SuggestionState.SUBMITTED and new.state in (
+            SuggestionState.APPROVED,
+            SuggestionState.REJECTED,
+        ):
             self.handed_over -= 1
             if self.handed_over_at:
                 self.handed_over_at.pop()

@@ -1,8 +1,8 @@
 """Limits outside the agent, which no agent can bypass: checked before anything can move. Pure functions.
 
-``bounds`` are checked when a point is suggested, when a person approves it, and when its plan is handed over; the other
-rules when it is handed over, for they look at what went before. What breaks one is rejected, and the reason names the
-rule. ``max_runs_per_minute`` alone rejects nothing: it delays.
+``bounds`` are checked when a point is suggested and when a person approves it; all rules when its plan is handed over,
+and again when its turn has come, for they look at what went before, and may have changed meanwhile. What breaks one is
+rejected, and the reason names the rule. ``max_runs_per_minute`` alone rejects nothing: it delays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import FieldError, OutOfBounds
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.models import Guardrails, Point
+
+AS_GOOD_AS_THERE: Final = 0.05
+"""A part of the largest step: an actuator that is no farther from where it was sent counts as being there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,9 @@ class Standing:
     plan
         The plan that would measure it.
     positions
-        Where the plans of this service sent each actuator last, in its units; nothing of one that none has moved.
+        Where each actuator was sent or measured last, in its units; nothing of one that was neither.
+    found
+        Where the actuators say that they are now, as far as they do.
     runs
         Plans of the agent that were handed over so far.
     run_time_s
@@ -39,6 +44,7 @@ class Standing:
 
     plan: str
     positions: Mapping[str, float] = field(default_factory=dict[str, float])
+    found: Mapping[str, float] = field(default_factory=dict[str, float])
     runs: int = 0
     run_time_s: float = 0.0
 
@@ -62,6 +68,13 @@ def check(point: Point, guardrails: Guardrails, standing: Standing | None = None
     """
     if violated := _violated(point, guardrails, standing):
         raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in violated), errors=violated)
+
+
+def check_move(point: Point, guardrails: Guardrails, positions: Mapping[str, float]) -> None:
+    """Raise `OutOfBounds` unless the actuators may be moved from ``positions`` to ``point``, without a run."""
+    found = _violated(point, guardrails, None) + _too_far(point, guardrails, Standing("", positions))
+    if found:
+        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
 
 
 def spent(guardrails: Guardrails, standing: Standing) -> str:
@@ -108,13 +121,27 @@ def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -
     if guardrails.plans is not None and standing.plan not in guardrails.plans:
         listed = ", ".join(guardrails.plans) or "none"
         found.append(FieldError("guardrails.plans", f"the plan {standing.plan} is not on the list: {listed}"))
+    return found + _too_far(point, guardrails, standing) + _spent(guardrails, standing)
+
+
+def _too_far(point: Point, guardrails: Guardrails, standing: Standing) -> list[FieldError]:
+    found: list[FieldError] = []
     for name, step in guardrails.max_step.items():
-        if name in point and name in standing.positions:
-            taken = abs(point[name] - standing.positions[name])
+        origin = _origin(name, step, standing)
+        if name in point and origin is not None:
+            taken = abs(point[name] - origin)
             if not taken <= step:
-                said = f"{name} = {point[name]:g} is {taken:g} from {standing.positions[name]:g}, more than {step:g}"
+                said = f"{name} = {point[name]:g} is {taken:g} from {origin:g}, more than {step:g}"
                 found.append(FieldError(f"guardrails.max_step.{name}", said))
-    return found + _spent(guardrails, standing)
+    return found
+
+
+def _origin(name: str, step: float, standing: Standing) -> float | None:
+    """Return where a step begins: where the actuator is, or where it was sent if it is all but there."""
+    sent, found = standing.positions.get(name), standing.found.get(name)
+    if found is None or (sent is not None and abs(found - sent) <= AS_GOOD_AS_THERE * step):
+        return sent
+    return found
 
 
 def _spent(guardrails: Guardrails, standing: Standing) -> list[FieldError]:

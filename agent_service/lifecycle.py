@@ -103,7 +103,8 @@ _CLOSED_BY: Final = frozenset({_S.EXPIRED, _S.FAILED, _S.ABANDONED, _S.INGESTED}
 SUGGESTION_TRANSITIONS: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
     _S.PROPOSED: frozenset({_S.APPROVED, _S.REJECTED, *_CLOSED_BY}),
     _S.APPROVED: frozenset({_S.SUBMITTED, _S.REJECTED, *_CLOSED_BY}),
-    _S.SUBMITTED: frozenset({_S.RUNNING, _S.APPROVED, *_CLOSED_BY}),  # approved again: withdrawn before it began
+    # approved again: withdrawn before it began; rejected: by a guardrail, when its turn had come
+    _S.SUBMITTED: frozenset({_S.RUNNING, _S.APPROVED, _S.REJECTED, *_CLOSED_BY}),
     _S.RUNNING: frozenset({_S.MEASURED, *_CLOSED_BY}),
     _S.MEASURED: frozenset({_S.INGESTED, _S.FAILED, _S.ABANDONED}),
     _S.INGESTED: frozenset(),

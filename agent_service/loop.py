@@ -48,6 +48,7 @@ TAKES_LATE_RUN: Final = frozenset({SuggestionState.EXPIRED, SuggestionState.ABAN
 
 _log = logging.getLogger(__name__)
 _S = SuggestionState
+_FATES: Final = {"expired": _S.EXPIRED, "rejected": _S.REJECTED}
 
 
 class AgentLoop:
@@ -312,13 +313,13 @@ class AgentLoop:
 
     async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
-        expired = result.exit_status == "expired"
+        fate = _FATES.get(result.exit_status, _S.FAILED)
         asked = result.exit_status == "abort" and result.asked
         await self._fail(
             suggestion,
             result.reason or result.exit_status,
-            fault=not (expired or asked),
-            fate=_S.EXPIRED if expired else _S.FAILED,
+            fault=not (fate is _S.EXPIRED or asked),
+            fate=fate,
         )
 
     async def _fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:

@@ -222,8 +222,8 @@ class PlanResult:
     Parameters
     ----------
     exit_status
-        ``success``, ``fail`` (the plan raised, a device is unknown), ``abort`` (a person stopped it) or ``expired``
-        (nothing was heard any more of who measures).
+        ``success``, ``fail`` (the plan raised, a device is unknown), ``abort`` (a person stopped it), ``expired``
+        (nothing was heard any more of who measures) or ``rejected`` (a guardrail forbade it when its turn had come).
     reason
         One line that says why, empty after a success.
     run_uids

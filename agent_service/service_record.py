@@ -37,26 +37,32 @@ class ServiceRecord:
     positions: dict[str, float] = field(default_factory=dict[str, float])
     queue: Event | None = None
 
-    def apply(self, event: Event) -> None:
-        """Take the next fact in."""
+    def apply(self, event: Event) -> Mapping[str, float]:
+        """Take the next fact in; return where it says that actuators were sent."""
+        sent = self._apply(event)
+        self.positions.update(sent)
+        return sent
+
+    def _apply(self, event: Event) -> Mapping[str, float]:
         data = event.data
         if event.kind is EventKind.QUEUE_STATE:
             if data.get("command") in ("pause", "resume", "abort"):
                 self.queue = event
             elif data.get("command") == "move":
-                self.positions.update(cast("Mapping[str, float]", data["point"]))
+                return cast("Mapping[str, float]", data["point"])
         if event.agent is None:
-            return
+            return {}
         if event.kind is EventKind.AGENT_STATE and "spec" in data:
             self.agents[event.agent] = AgentRecord.created(event)
         elif (record := self.agents.get(event.agent)) is None:
-            return
+            return {}
         elif event.kind is EventKind.AGENT_STATE and data.get("removed"):
             del self.agents[event.agent]
         else:
             record.apply(event)
             if event.kind is EventKind.SUGGESTION_STATE and data["state"] == SuggestionState.RUNNING:
-                self.positions.update(record.suggestions[str(data["id"])].point)
+                return record.suggestions[str(data["id"])].point
+        return {}
 
     def compact(self) -> None:
         """Forget what nobody needs to go on."""

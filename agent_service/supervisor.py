@@ -7,6 +7,7 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service import actor, guardrails, points
@@ -16,11 +17,12 @@ from agent_service.life import AgentLife
 from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.listener import Listener
 from agent_service.loop import TAKES_LATE_RUN, AgentLoop
-from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Suggestion
+from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Suggestion, utcnow
 from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
 from agent_service.recipe import Recipe
 from agent_service.service_record import ServiceRecord
+from agent_service.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -67,6 +69,8 @@ class Supervisor:
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
         self._owners: dict[str, HostedAgent] = {}
         self.record = ServiceRecord()
+        self.whereabouts = Whereabouts(lambda name: name in self._actuators)
+        self._actuators: set[str] = set()
         self._being_made: set[str] = set()
         self._journal = journal
         self._placement = placement
@@ -77,7 +81,8 @@ class Supervisor:
 
     def apply(self, event: Event) -> None:
         """Take a committed fact in."""
-        self.record.apply(event)
+        if sent := self.record.apply(event):
+            self.whereabouts.sent(sent, at=event.time.timestamp())
         if event.kind is EventKind.QUEUE_STATE:
             self.queue.apply(event)
         if event.agent is None:
@@ -97,6 +102,7 @@ class Supervisor:
     def restore(self, record: ServiceRecord) -> None:
         """Begin with what a snapshot says; call it before the first `apply`."""
         self.record = record
+        self.whereabouts.sent(record.positions, at=utcnow().timestamp())
         if record.queue is not None:
             self.queue.apply(record.queue)
         for one in record.agents.values():
@@ -110,7 +116,10 @@ class Supervisor:
                 self._owners.pop(suggestion_id, None)
 
     def _add(self, record: AgentRecord) -> HostedAgent:
-        agent = HostedAgent(record, journal=self._journal, placement=self._placement, positions=self.record.positions)
+        self._actuators.update(record.spec.actuators)
+        agent = HostedAgent(
+            record, journal=self._journal, placement=self._placement, positions=self.whereabouts.positions
+        )
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
         )
@@ -259,7 +268,7 @@ class Supervisor:
             )
         best = agent.record.best[0]
         points.check_position(best.point, agent.spec)
-        guardrails.check(best.point, agent.spec.guardrails)
+        guardrails.check_move(best.point, agent.spec.guardrails, self.whereabouts.positions)
         await self.queue.move(name, best.point)
         return best
 
@@ -268,8 +277,36 @@ class Supervisor:
         life = self.lives.get(order.agent)
         if life is None or life.state is not AgentState.RUNNING:
             return False
-        guardrails.check(order.point, life.agent.spec.guardrails)
+        self.permit(order, {})
         return True
+
+    def permit(self, order: PlanOrder, found: Mapping[str, float]) -> None:
+        """Look at the guardrails again when a plan's turn has come; from any thread, for it reads only.
+
+        Parameters
+        ----------
+        order
+            The plan.
+        found
+            Where its actuators say that they are, as far as they do.
+
+        Raises
+        ------
+        OutOfBounds
+            A guardrail forbids it by now.
+        """
+        life = self.lives.get(order.agent)
+        if life is None:
+            return
+        before = life.agent.standing
+        standing = replace(
+            before,
+            plan=order.plan,
+            positions=dict(before.positions),
+            found=found,
+            runs=before.runs - 1,  # it is counted already
+        )
+        guardrails.check(order.point, life.agent.spec.guardrails, standing)
 
     # documents ----------------------------------------------------------------------------------------------------
 

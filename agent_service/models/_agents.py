@@ -54,7 +54,7 @@ class Guardrails(Request):
     )
     max_step: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default_factory=dict[str, float],
-        description="largest move from where a plan of this service sent the actuator last, by actuator, in its units",
+        description="largest move from where the actuator is, or was sent or measured last, by actuator, in its units",
     )
     max_runs_per_minute: float | None = Field(
         default=None, gt=0, le=1000, allow_inf_nan=False, description="the next plan waits until this allows it"

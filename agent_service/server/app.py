@@ -47,7 +47,7 @@ from agent_service.transports.run_engine_driver import RunEngineDriver
 from agent_service.transports.subscribed import NoEmitter, SubscribedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from agent_service.protocols import Executor, PlanOrder
 
@@ -144,7 +144,7 @@ async def _compose(config: ServiceConfig, engine: Any, *, headless: bool) -> Ser
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
     service = Service(config, state_dir=state_dir, journal=journal, spool=spool)
     service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
-    sink, emitter = await _own_run_engine(config) if config.sink.kind == "run_engine" else _claimed(service, engine)
+    sink, emitter = await _own_run_engine(service) if config.sink.kind == "run_engine" else _claimed(service, engine)
     service.source = RunEngineSource(emitter, spool.write if spool else None, on_error=service.spool_failed)
     service.supervisor = Supervisor(
         journal=journal,
@@ -166,13 +166,17 @@ def _timed(executor: Executor, service: Service) -> Executor:
     return cast("Executor", TimedExecutor(executor, service.metrics.called))
 
 
-async def _own_run_engine(config: ServiceConfig) -> tuple[RunEngineSink, Emitter]:
-    section = config.run_engine
+async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
+    section = service.config.run_engine
+
+    def permit(order: PlanOrder, found: Mapping[str, float]) -> None:
+        service.supervisor.permit(order, found)  # made after the sink
+
     namespace = await asyncio.to_thread(
         startup.load, section.startup, default=lambda: beamline.simulated(seed=section.seed)
     )
     driver = RunEngineDriver()
-    return RunEngineSink(driver, namespace, section.md), driver
+    return RunEngineSink(driver, namespace, section.md, permit=permit), driver
 
 
 def _claimed(service: Service, engine: Any) -> tuple[ClaimSink, Emitter]:

@@ -191,6 +191,7 @@ class Service:
 
     def _take(self, name: str, doc: Document) -> None:
         self.supervisor.listener.take(name, doc)
+        self.supervisor.whereabouts.take(name, doc)
         if self.claims is not None:
             self.claims.take(name, doc)
 

@@ -274,7 +274,7 @@ class ClaimSink:
                 if self._may_begin(item.order):
                     return item
             except OutOfBounds as error:
-                self._settle(item, PlanResult("fail", error.detail))
+                self._settle(item, PlanResult("rejected", error.detail))
         return None
 
     def _claimed(self, suggestion_id: str) -> _Item:

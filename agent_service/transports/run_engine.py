@@ -176,13 +176,24 @@ class RunEngineSink:
         Where devices and plans are found by name, anew for each plan.
     md
         Metadata for every start document. It wins over a plan's own; a ``scan_id`` in it is where numbers go on from.
+    permit
+        ``permit(order, found)``: called when a plan's turn has come, in the driver's thread, with where its actuators
+        are as far as they say it. Raises `OutOfBounds` when a guardrail forbids it by now.
     """
 
     kind = "run_engine"
     takes_ahead = True
 
-    def __init__(self, driver: RunEngineDriver, namespace: Namespace, md: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        driver: RunEngineDriver,
+        namespace: Namespace,
+        md: Mapping[str, Any],
+        *,
+        permit: Callable[[PlanOrder, Mapping[str, float]], None] = lambda order, found: None,
+    ) -> None:
         self._driver = driver
+        self._permit = permit
         self._namespace = namespace
         self._md = dict(md)
         self._jobs: set[Job] = set()
@@ -303,6 +314,7 @@ class RunEngineSink:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
+        self._permit(order, _found(actuators))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
         messages = plan(suggestions, actuators, sensors, md=dict(order.md))
         if not isinstance(messages, Iterable):
@@ -314,6 +326,19 @@ class RunEngineSink:
         _check_finite(point)
         devices = [self._namespace.actuator(name) for name in point]
         return self._namespace.plan(MOVE)(point, devices)
+
+
+def _found(devices: Iterable[Any]) -> dict[str, float]:
+    """Return where devices are, of those that say it as ophyd's positioners do: what they heard last, at no cost."""
+    found: dict[str, float] = {}
+    for device in devices:
+        try:
+            position = float(device.position)
+        except Exception:  # noqa: BLE001, S112 - it has none, or not one number; whatever else a device raises
+            continue
+        if math.isfinite(position):
+            found[str(device.name)] = position
+    return found
 
 
 def _check_finite(point: Point) -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import ServiceError
+from agent_service.errors import OutOfBounds, ServiceError
 from agent_service.protocols import PlanResult
 from agent_service.transports.run_engine_queue import Job, PlanQueue
 
@@ -228,6 +228,8 @@ class RunEngineDriver:
             return PlanResult("fail", self._broken)
         try:
             return job.result(self._execute(job), "")
+        except OutOfBounds as error:
+            return PlanResult("rejected", error.detail)
         except ServiceError as error:
             return job.result("fail", error.detail)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plan raises is its result

@@ -24,9 +24,8 @@ def claim(service, status=200, **body):
     return answer.json() if status == 200 else answer
 
 
-def documents(found, *, uid="r1", signal=0.5, exit_status="success"):
+def documents(found, *, uid="r1", signal=0.5, exit_status="success", now=1.7e9):
     """A run of one event for a claim, as a RunEngine would emit it."""
-    now = 1.7e9
     data = {**found["point"], "signal": signal}
     keys = {key: {"source": "sim", "dtype": "number", "shape": []} for key in data}
     return [
@@ -200,11 +199,31 @@ def test_what_its_agent_does_not_want_now_is_not_handed_out(service):
 
 
 def test_guardrails_are_looked_at_again_when_it_is_claimed(service):
-    begin(service, loop={"max_failures": 1})
+    begin(service)
     [waits] = wait_until(lambda: service.suggestions("walker", state="submitted"))
     service.http.patch("/api/v1/agents/walker", json={"guardrails": {"bounds": {"x": [5, 6]}}})
-    claim(service, 204, agent="walker")
-    assert "guardrail" in fate(service, waits)["reason"] or "bounds" in fate(service, waits)["reason"]
+    assert claim(service, agent="walker")["point"]["x"] == 5.0
+    rejected = fate(service, waits)
+    assert rejected["state"] == "rejected"
+    assert rejected["reason"].startswith("guardrails.bounds.x: ")
+    assert service.status("walker")["counts"]["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"), [({"plans": ["other"]}, "plans"), ({"budget_runs": 0}, "budget_runs"), (None, "max_step.x")]
+)
+def test_so_are_the_rules_that_look_at_what_went_before(service, change, rule):
+    begin(service, config={"limit": 1}, guardrails={"max_step": {"x": 1}, "budget_runs": 1})
+    [waits] = wait_until(lambda: service.suggestions("walker", state="submitted"))
+    if change:
+        service.http.patch("/api/v1/agents/walker", json={"guardrails": change}).raise_for_status()
+    else:  # somebody's own run
+        emit(service, documents({"point": {"x": 9.0, "y": 0.0}, "md": {}}, now=time.time()))
+        # and one of yesterday, which says nothing of where x is now
+        emit(service, documents({"point": {"x": 0.5, "y": 0.0}, "md": {}}, uid="old", now=time.time() - 86_400))
+    claim(service, 204, agent="walker", wait_s=0.5)
+    wait_until(lambda: fate(service, waits)["state"] == "rejected")
+    assert fate(service, waits)["reason"].startswith(f"guardrails.{rule}: ")
 
 
 def test_an_outcome_given_by_hand_ends_the_claim(service):

@@ -2,8 +2,16 @@
 
 from datetime import datetime
 
+import pytest
 import rig
 from services import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _at_zero():
+    """The devices are those of all services of this process: a step counts from where they are."""
+    for device in (rig.x, rig.y):
+        device.set(0.0).wait(5)
 
 
 def rejected(service, name):
@@ -144,3 +152,55 @@ def test_a_step_is_counted_from_where_a_person_sent_the_actuator_too(start):
     service.until("next", "stopped")
     assert best == 0.0
     assert [one["state"] for one in service.suggestions("next")] == ["ingested"]
+
+
+def test_a_step_begins_where_the_actuator_is(start):
+    rig.x.set(7.0).wait(5)  # before anything of this service moved it
+    service = start()
+    service.create("first", config={"limit": 1}, guardrails={"max_step": {"x": 2}})
+    service.post("agents/first/start")
+    service.until("first", "stopped")
+    assert rejected(service, "first") == [(0.0, "guardrails.max_step.x: x = 0 is 7 from 7, more than 2")]
+    assert service.suggestions("first", state="submitted") == []
+    assert rig.x.position == 7.0
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"bounds": {"x": [5, 6]}}, "bounds.x"),
+        ({"plans": ["other"]}, "plans"),
+        ({"budget_runs": 0}, "budget_runs"),
+        (None, "max_step.x"),
+    ],
+)
+def test_a_plan_that_waits_is_looked_at_again_when_its_turn_has_come(start, change, rule):
+    service = start()
+    service.post("queue/pause")
+    service.create("waits", config={"limit": 1}, guardrails={"max_step": {"x": 2}, "budget_runs": 1})
+    service.post("agents/waits/start")
+    wait_until(lambda: service.suggestions("waits", state="submitted"))
+    if change:
+        service.http.patch("/api/v1/agents/waits", json={"guardrails": change}).raise_for_status()
+    else:
+        rig.x.set(9.0).wait(5)  # somebody else moved it
+    before = rig.x.position
+    service.post("queue/resume")
+    service.until("waits", "stopped")
+    [(_, reason)] = rejected(service, "waits")
+    assert reason.startswith(f"guardrails.{rule}: ")
+    assert rig.x.position == before, "nothing moved"
+
+
+def test_nobody_goes_to_the_best_point_in_a_leap(start):
+    service = start()
+    service.create("leaper", config={"step": 3}, loop={"max_runs": 2})  # best at 0, then to 3
+    service.post("agents/leaper/start")
+    service.until("leaper", "stopped")
+    service.http.patch("/api/v1/agents/leaper", json={"guardrails": {"max_step": {"x": 2}}}).raise_for_status()
+    found = service.problem("POST", "agents/leaper/go-to-best", 422, "out_of_bounds")
+    assert found["errors"][0]["field"] == "guardrails.max_step.x"
+    assert rig.x.position == 3.0
+    service.http.patch("/api/v1/agents/leaper", json={"guardrails": {"max_step": {"x": 3}}}).raise_for_status()
+    service.post("agents/leaper/go-to-best")
+    assert rig.x.position == 0.0

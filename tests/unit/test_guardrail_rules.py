@@ -28,6 +28,12 @@ def ago(*seconds):
             "guardrails.max_step.x: x = 2 is 1 from 1, more than 0.5",
         ),
         ({"max_step": {"x": 0.5}}, {"positions": {"x": float("nan")}}, "guardrails.max_step.x"),
+        ({"max_step": {"x": 0.5}}, {"found": {"x": 1.0}}, "guardrails.max_step.x: x = 2 is 1 from 1"),
+        (
+            {"max_step": {"x": 0.5}},
+            {"positions": {"x": 1.9}, "found": {"x": 1.0}},
+            "guardrails.max_step.x: x = 2 is 1 from 1",
+        ),
         ({"plans": ["scan"]}, {}, "guardrails.plans: the plan acquire is not on the list: scan"),
         ({"plans": []}, {}, "not on the list: none"),
         ({"budget_runs": 3}, {"runs": 3}, "guardrails.budget_runs: 3 runs were begun, and the budget is 3"),
@@ -49,6 +55,8 @@ def test_each_rule_forbids_and_is_named(rails, standing, rule):
         ({"bounds": {"x": (0, 2), "y": (0, 1)}}, {}),
         ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}}),
         ({"max_step": {"x": 0.1}}, {"positions": {"y": 1.0}}),  # nobody knows where it is
+        ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}, "found": {"x": 0.99}}),  # it is where it was sent, or nearly
+        ({"max_step": {"x": 1}}, {"positions": {"x": 9.0}, "found": {"x": 1.5}}),  # it never got there
         ({"plans": ["acquire"]}, {}),
         ({"budget_runs": 3, "budget_time_s": 60}, {"runs": 2, "run_time_s": 59.0}),
     ],
