@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agent_service import actor
 from agent_service.errors import BackendUnavailable, Conflict, QueueHeld
@@ -114,6 +114,13 @@ class PlanQueue:
         result = await self.sink.move(point)
         if result.exit_status != "success":
             raise BackendUnavailable(f"the move failed: {result.reason}")
+
+    async def note(
+        self, command: Literal["claim", "release"], suggestion_id: str, *, agent: str, reason: str = ""
+    ) -> None:
+        """Write who claimed a suggestion, or gave a claim back: the fact's ``by`` is the key of the request."""
+        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": reason or None}
+        await self._journal.append(EventKind.QUEUE_STATE, agent, data)
 
     async def _fact(self, command: str, reason: str | None) -> None:
         data = {"command": command, "state": self.status.state, "reason": reason or self.status.reason}

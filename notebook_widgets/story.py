@@ -29,7 +29,7 @@ def tells(event: Event) -> str | None:
         EventKind.REPORT: lambda: "reported",
         EventKind.METHOD: lambda: f"{data['method']} was called",
         EventKind.CONFIG: lambda: _change(data),
-        EventKind.QUEUE_STATE: lambda: f"{data['command']}{because}",
+        EventKind.QUEUE_STATE: lambda: None if data["command"] == "claim" else f"{data['command']}{because}",
     }
     line = lines.get(event.kind)
     return line() if line else None
@@ -42,4 +42,4 @@ def _values(point: dict[str, Any]) -> str:
 def _change(data: dict[str, Any]) -> str:
     if "variable" in data:
         return f"{data['variable']} set to {brief(data['value'])}"
-    return f"{' and '.join(sorted(data))} changed"
+    return f"{' and '.join(sorted(data.keys() - {'by'}))} changed"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
+from agent_service import actor
+from agent_service.errors import BackendUnavailable, Conflict
 from agent_service.lifecycle import AgentState, SuggestionState
 from agent_service.models import Claim
 
@@ -46,6 +49,8 @@ class ClaimDesk:
         ------
         NotFound
             There is no such agent.
+        BackendUnavailable
+            It could not be written who claims; nothing is claimed then.
         """
         name = request.agent
         if name is not None:
@@ -65,7 +70,18 @@ class ClaimDesk:
         finally:
             claiming.cancel()
             stopping.cancel()
-        return None if order is None else self._answer(order)
+        if order is None:
+            return None
+        try:
+            await self._supervisor.queue.note("claim", order.suggestion_id, agent=order.agent)
+            order = self._sink.renew(order.suggestion_id)
+        except Conflict:  # its fate was decided otherwise meanwhile
+            return None
+        except BaseException:
+            with contextlib.suppress(Conflict):
+                self._sink.release(order.suggestion_id, how="unused", reason="")
+            raise
+        return self._answer(order)
 
     def renew(self, suggestion_id: str, request: RenewRequest) -> Claim:
         """Begin a lease anew.
@@ -87,8 +103,11 @@ class ClaimDesk:
             There is no such suggestion, or nobody holds a claim on it.
         """
         owner = self._supervisor.owner(suggestion_id)
-        said = request.reason or f"released by who claimed it ({request.how})"
+        who = actor.person()
+        said = request.reason or f"released by {'who claimed it' if who == actor.A_PERSON else who} ({request.how})"
         self._sink.release(suggestion_id, how=request.how, reason=said)
+        with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
+            await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said)
         clock = asyncio.get_running_loop()
         deadline = clock.time() + SETTLES_WITHIN_S
         while request.how != "unused" and owner.suggestion(suggestion_id).state in _UNDER_WAY:

@@ -97,6 +97,24 @@ def test_facts_say_who(start, tmp_path):
     assert ("suggestion.state", "ingested", None) in facts, "what the loop does is nobody's request"
 
 
+def test_facts_say_who_claimed(start, tmp_path):
+    service = start(sink={"kind": "claim"}, source={"kind": "none"})
+    _, key = KeyFile(tmp_path / "state" / "keys.jsonl").create("bob", scopes_of("read,control"))
+    service.create("walker", loop={"max_failures": 1})
+    service.post("agents/walker/start")
+    with holder(service, key) as bob:
+        found = bob.post("/suggestions/claim", json={"wait_s": 10}).json()
+        bob.post(f"/suggestions/{found['id']}/release", json={"how": "fail"}).raise_for_status()
+    service.until("walker", "stopped")
+    history = service.get("agents/walker/history")["items"]
+    facts = [one["data"] for one in history if one["kind"] == "queue.state"]
+    assert [(one["command"], one["suggestion"], one["by"]) for one in facts] == [
+        ("claim", found["id"], "bob"),
+        ("release", found["id"], "bob"),
+    ]
+    assert service.suggestions("walker", state="failed")[0]["reason"] == "released by bob (fail)"
+
+
 def test_a_stop_latches_says_who_and_survives_a_restart(start, tmp_path):
     service = start()
     file = KeyFile(tmp_path / "state" / "keys.jsonl")

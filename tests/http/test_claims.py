@@ -256,9 +256,8 @@ def test_refusals(service, start, tmp_path):
     assert [one["field"] for one in found["errors"]] == ["lease_s", "wait_s"]
     begin(service)
     emit(service, documents(claim(service)))
-    service.until("walker", "running")
-    service.post("agents/walker/stop")
     wait_until(lambda: service.status("walker")["best"])
+    service.post("agents/walker/stop")
     found = service.problem("POST", "agents/walker/go-to-best", 409, "conflict")
     assert "RE(bps.mv(x, 0, y, 0))" in found["detail"]
     other = start(tmp_path / "other")

@@ -151,7 +151,8 @@ def test_history_leaves_the_usual_steps_out():
         "stopped: max_runs reached"
     )
     assert tells(event(1, EventKind.CONFIG, variable="xi", value=0.12345678)) == "xi set to 0.1235"
-    assert tells(event(1, EventKind.CONFIG, loop={}, config={})) == "config and loop changed"
+    assert tells(event(1, EventKind.CONFIG, loop={}, config={}, by="bob")) == "config and loop changed"
+    assert tells(event(1, EventKind.QUEUE_STATE, command="claim", suggestion="s", state="idle", by="bob")) is None
     assert tells(event(None, EventKind.HEARTBEAT)) is None
 
 
