@@ -82,6 +82,24 @@ def spent(guardrails: Guardrails, standing: Standing) -> str:
     return "; ".join(f"{one.field}: {one.message}" for one in _spent(guardrails, standing))
 
 
+def loosened(before: Guardrails, after: Guardrails) -> list[str]:
+    """Return the rules, by name, that allow in ``after`` what they forbade in ``before``."""
+    found = [f"bounds.{name}" for name, limits in before.bounds.items() if not _within(after.bounds.get(name), limits)]
+    steps = after.max_step
+    found += [f"max_step.{name}" for name, step in before.max_step.items() if steps.get(name, math.inf) > step]
+    for rule in ("max_runs_per_minute", "budget_runs", "budget_time_s"):
+        limit, new = getattr(before, rule), getattr(after, rule)
+        if limit is not None and (new is None or new > limit):
+            found.append(rule)
+    if before.plans is not None and (after.plans is None or not set(after.plans) <= set(before.plans)):
+        found.append("plans")
+    return found
+
+
+def _within(inner: tuple[float, float] | None, outer: tuple[float, float]) -> bool:
+    return inner is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
 def wait_s(guardrails: Guardrails, handed_over: Sequence[datetime], now: datetime) -> float:
     """Return for how many seconds nothing may be handed over, 0 when something may.
 

@@ -145,7 +145,13 @@ class AgentLife:
             self._removed = True
             await agent.become_from({self.state}, self.state, removed=True)
 
-    async def patch(self, change: AgentPatch, *, check: Callable[[AgentSpec], Awaitable[None]]) -> None:
+    async def patch(
+        self,
+        change: AgentPatch,
+        *,
+        check: Callable[[AgentSpec], Awaitable[None]],
+        may: Callable[[AgentSpec, AgentSpec], None],
+    ) -> None:
         """Change the agent: configuration by rebuilding the brain, loop and guardrails at once.
 
         Parameters
@@ -154,6 +160,8 @@ class AgentLife:
             What to change.
         check
             Awaited with the new specification when its configuration changed; raises `InvalidInput`.
+        may
+            Called with the present specification and the new one; raises when whoever asks may not change that.
 
         Raises
         ------
@@ -167,6 +175,7 @@ class AgentLife:
         agent = self.agent
         async with self._patching:
             spec = patched(agent.spec, change)
+            may(agent.spec, spec)
             if change.config is not None:
                 await check(spec)
                 if self.state in (_A.STARTING, _A.STOPPING):

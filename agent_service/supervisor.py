@@ -201,8 +201,10 @@ class Supervisor:
     def _sink_check(self, spec: AgentSpec) -> Callable[[], None]:
         return lambda: self.queue.sink.check(spec)
 
-    async def patch(self, name: str, patch: AgentPatch) -> HostedAgent:
-        """Change an agent: configuration by rebuilding the brain, loop and guardrails at once.
+    async def patch(
+        self, name: str, patch: AgentPatch, *, may: Callable[[AgentSpec, AgentSpec], None] = lambda before, after: None
+    ) -> HostedAgent:
+        """Change an agent: configuration by rebuilding the brain, loop and guardrails at once. See `AgentLife.patch`.
 
         Raises
         ------
@@ -216,7 +218,7 @@ class Supervisor:
         life = self.life(name)
         if patch.name is not None or patch.type is not None:
             raise Conflict("name and type of an agent cannot change; create another agent")
-        await life.patch(patch, check=self.check)
+        await life.patch(patch, check=self.check, may=may)
         return life.agent
 
     async def delete(self, name: str) -> None:

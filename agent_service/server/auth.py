@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 
-from agent_service import live
+from agent_service import guardrails, live
 from agent_service.errors import FieldError, Forbidden, InvalidInput, Unauthenticated
 from agent_service.keys import Key, Scope
 
@@ -115,6 +115,18 @@ def refuse_code(key: Key, spec: AgentSpec) -> None:
     """Raise `Forbidden` when ``spec`` names code, and the key may not let the service run code."""
     if named := [field for field, _ in _code_in(spec)]:
         refuse_without(key, Scope.ADMIN, why=f"an agent whose {' and '.join(named)} is code of your own")
+
+
+def refuse_loosening(key: Key, before: AgentSpec, after: AgentSpec) -> None:
+    """Raise `Forbidden` when a change allows what guardrails or a person's approval stopped, without ``approve``.
+
+    Whoever may only ``control`` an agent, a program for example, can narrow its limits and not widen them.
+    """
+    loose = [f"guardrails.{one}" for one in guardrails.loosened(before.guardrails, after.guardrails)]
+    if (before.loop.approval, after.loop.approval) == ("required", "auto"):
+        loose.append("loop.approval")
+    if loose:
+        refuse_without(key, Scope.APPROVE, why=f"to loosen {' and '.join(loose)}")
 
 
 def refuse_modules(spec: AgentSpec, allowed: Sequence[str] | None) -> None:

@@ -157,6 +157,40 @@ def test_code_needs_admin(start, tmp_path):
         assert one.post("/agents", json={"name": "fine", **sobol, "outcome": "signal"}).status_code == 201
 
 
+def test_to_tighten_needs_control_and_to_loosen_approval(start, tmp_path):
+    service = start()
+    file = KeyFile(tmp_path / "state" / "keys.jsonl")
+    _, control = file.create("program", scopes_of("read,control"))
+    _, both = file.create("somebody", scopes_of("read,control,approve"))
+    bounds = {"x": [-1, 1], "y": [-1, 1]}
+    service.create("a", guardrails={"bounds": bounds, "budget_runs": 3}, loop={"approval": "required"})
+    with holder(service, control) as program, holder(service, both) as person:
+        for tighter in (
+            {"guardrails": {"bounds": {**bounds, "x": [-1, 0]}}},
+            {"guardrails": {"budget_runs": 2, "max_step": {"x": 1}, "plans": ["acquire"], "max_runs_per_minute": 9}},
+            {"guardrails": {"budget_runs": 2}, "loop": {"approval": "required", "max_runs": 5}},
+        ):
+            answer = program.patch("/agents/a", json=tighter)
+            assert answer.status_code == 200, answer.text
+        kept = service.status("a")["spec"]
+        for looser, rule in (
+            ({"guardrails": {"bounds": {**bounds, "x": [-1, 0.5]}}}, "guardrails.bounds.x"),
+            ({"guardrails": {"bounds": {"x": [-1, 0]}}}, "guardrails.bounds.y"),
+            ({"guardrails": {"budget_runs": None}}, "guardrails.budget_runs"),
+            ({"guardrails": {"budget_runs": 1, "max_step": {"x": 2}}}, "guardrails.max_step.x"),
+            ({"guardrails": {"max_step": {}}}, "guardrails.max_step.x"),
+            ({"guardrails": {"plans": ["acquire", "other"]}}, "guardrails.plans"),
+            ({"guardrails": {"max_runs_per_minute": 10}}, "guardrails.max_runs_per_minute"),
+            ({"loop": {"approval": "auto"}}, "loop.approval"),
+        ):
+            answer = program.patch("/agents/a", json=looser)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), looser
+            assert f"to loosen {rule} needs the scope 'approve'" in answer.json()["detail"]
+            assert service.status("a")["spec"] == kept, "nothing is half-done"
+            assert person.patch("/agents/a", json=looser).status_code == 200
+            person.patch("/agents/a", json={key: kept[key] for key in looser}).raise_for_status()
+
+
 def test_modules_can_be_limited(start):
     service = start(security={"modules": ["other", "brainbox"]})
     service.create("listed")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from agent_service.lifecycle import AgentState
 from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
-from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code
+from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code, refuse_loosening
 from agent_service.server.pages import Cursor, Limit
 from agent_service.server.patience import PatienceDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, ready_made
@@ -64,12 +64,17 @@ async def status(service: ServiceDep, name: str) -> Response:
 async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch, patience: PatienceDep) -> Response:
     """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once.
 
-    The config of an agent that names code needs the scope `admin` too: it is what that code is called with.
+    The config of an agent that names code needs the scope `admin` too: it is what that code is called with. To loosen
+    a guardrail, or `loop.approval`, needs `approve` too; to tighten it does not.
     """
     if change.config is not None:
         refuse_code(key, service.supervisor.agent(name).spec)
     life = service.supervisor.life(name)
-    return await patience.life(service.jobs, life, "patch", lambda: service.supervisor.patch(name, change))
+
+    def may(before: AgentSpec, after: AgentSpec) -> None:
+        refuse_loosening(key, before, after)
+
+    return await patience.life(service.jobs, life, "patch", lambda: service.supervisor.patch(name, change, may=may))
 
 
 @router.delete("/{name}", status_code=204, dependencies=[CONTROL])
