@@ -305,6 +305,21 @@ def read_snapshot(path: Path) -> tuple[int, dict[str, Any]] | None:
     return _elsewhere(path, journal_file.read_snapshot, None) if path.exists() else None
 
 
+def last_seq(path: Path) -> int:
+    """Return the number of the newest fact in another process's journal, 0 when there is none.
+
+    Raises
+    ------
+    BackendUnavailable
+        When the file is there and cannot be read.
+    """
+    if not path.exists():
+        return 0
+    newest = journal_file.query(limit=1, newest_first=True)
+    found = _elsewhere(path, lambda engine: journal_file.select(engine, newest), [])
+    return found[0].seq or 0 if found else 0
+
+
 def _elsewhere(path: Path, read: Callable[[sa.Engine], T], default: T) -> T:
     engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=sa.NullPool)
     try:

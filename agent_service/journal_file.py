@@ -92,7 +92,12 @@ def _upgrade(path: Path) -> None:
         found = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
         if found is None:
             return
-        version = int(found[0])
+        version = int(found[0]) if found[0].isascii() and found[0].isdigit() else 0
+        if version < min(MIGRATIONS):
+            raise UsageError(
+                f"the journal {path} says that its version is {found[0]!r}, which there never was: it is damaged; put "
+                "a copy in its place, or give another folder with --state"
+            )
         if version > SCHEMA_VERSION:
             raise UsageError(
                 f"the journal {path} has version {version}, written by a newer agent-service; this one reads up to "

@@ -53,7 +53,7 @@ def main() -> None:
 
 def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
     spool = Spool(state.spool)
-    send(Lag(runs=len(spool.complete()), facts=0, refused=len(spool.refused())))
+    send(Lag(runs=len(spool.complete()), facts=_facts_to_write(state), refused=len(spool.refused())))
     from agent_service.archive.outbox import Outbox  # noqa: PLC0415 - imports Tiled: seconds
 
     server: TiledServer | None = None
@@ -67,6 +67,15 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
     Outbox(state, connect=connect, send=connect.send, inbox=inbox).run()
     if server is not None:
         server.close()
+
+
+def _facts_to_write(state: StateDir) -> int:
+    """Return how many facts are not in the catalogue yet; without Tiled, which takes seconds to import."""
+    from agent_service.archive.decisions import load_fold  # noqa: PLC0415
+    from agent_service.journal import last_seq, read_snapshot  # noqa: PLC0415
+
+    written = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
+    return max(0, last_seq(state.journal) - written)
 
 
 class _Connect:

@@ -88,6 +88,7 @@ class Service:
         self._spool_fault: str | None = None
         self._forgetting: asyncio.Task[None] | None = None
         self._retention: Retention | None = None
+        self._said_started = False
         self._agents_logs = contextlib.ExitStack()
 
     async def start(self) -> None:
@@ -123,6 +124,7 @@ class Service:
         await self.supervisor.queue.start()
         await self.archive.start()
         await self.journal.append(EventKind.SERVICE_STATE, None, {"state": "started", "session": self.session})
+        self._said_started = True
         for spec in self.config.agents:
             if (life := self.supervisor.lives.get(spec.name)) is None:
                 await self.create(spec)
@@ -168,17 +170,24 @@ class Service:
             await self.supervisor.close()
             await self.supervisor.queue.sink.stop(SINK_STOPS_WITHIN_S)
             await asyncio.to_thread(self.source.stop)
-            try:
-                told = {"state": "stopped", "session": self.session}
-                await self.journal.append(EventKind.SERVICE_STATE, None, told)
-            except BackendUnavailable as error:
-                _log.warning("the end of the service could not be written: %s", error.detail)
+            await self._say_stopped()
             await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
         finally:
             self._agents_logs.close()
             self.state_dir.service_file.unlink(missing_ok=True)  # nobody shall send a key to who takes the port next
             await self.journal.close()
             self.state_dir.release()
+
+    async def _say_stopped(self) -> None:
+        """Write that the service ends; one that did not come to its start wrote nothing, and does not now."""
+        if not self._said_started:
+            return
+        self._said_started = False
+        try:
+            told = {"state": "stopped", "session": self.session}
+            await self.journal.append(EventKind.SERVICE_STATE, None, told)
+        except BackendUnavailable as error:
+            _log.warning("the end of the service could not be written: %s", error.detail)
 
     def take_documents(self, documents: list[tuple[str, Document]]) -> None:
         """Take documents of somebody else: they go the way of the source's own, to the spool and the listener."""
@@ -287,12 +296,15 @@ class Service:
     def readiness(self) -> Readiness:
         """Return whether the service takes work; the catalogue may lag, so it does not hold readiness back."""
         archive = self.archive.status
+        catalogue = archive.state in ("ready", "none")
         journal = self.journal.fault and f"it cannot be written: {self.journal.fault}"
         parts = {
             "service": ReadyPart(ready=self._ready, reason=None if self._ready else "starting or stopping"),
             "journal": ReadyPart(ready=journal is None, reason=journal),
             "queue": ReadyPart(ready=not self.supervisor.queue.held, reason=self.supervisor.queue.status.reason),
             "spool": ReadyPart(ready=self._spool_fault is None, reason=self._spool_fault),
-            "catalogue": ReadyPart(ready=archive.state in ("ready", "none"), reason=archive.reason),
+            "catalogue": ReadyPart(
+                ready=catalogue, reason=archive.reason or (None if catalogue else f"it is {archive.state}")
+            ),
         }
         return Readiness(ready=all(parts[one].ready for one in ("service", "journal", "spool")), parts=parts)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """How ``module:callable`` looks."""
 
+_IPYTHON: Final = frozenset({"In", "Out", "exit", "get_ipython", "open", "quit"})
+"""What IPython puts into the namespace, which is never what was meant."""
+
 _SOURCE: Final = "<the magic's line>"
 
 
@@ -69,7 +72,7 @@ class Names:
 
     def undefined(self, name: str, also: Iterable[str] = ()) -> str:
         """Return what to say of a name that is not there."""
-        known = [*also, *(one for one in self.names if not one.startswith("_"))]
+        known = [*also, *(one for one in self.names if not one.startswith("_") and one not in _IPYTHON)]
         from agent_service.near import near  # noqa: PLC0415 - for messages
 
         hint = near(name, dict.fromkeys(known)).rstrip() or "run the cell that defines it first"

@@ -93,6 +93,13 @@ function lagText(archive) {
   if (!archive || archive.state === "none") return "no archive";
   if (archive.state === "unavailable") return `archive unavailable: ${archive.reason ?? "it will be tried again"}`;
   const runs = archive.runs_behind;
-  const lag = runs ? `archive ${runs} ${runs === 1 ? "run" : "runs"} behind` : "archive up to date";
-  return archive.state === "starting" ? `archive starting, ${runs} to write` : lag;
+  if (archive.state === "starting") return `archive starting, ${runs} to write`;
+  if (archive.reason) return `archive: ${archive.reason}`;
+  const refused = archive.runs_refused ? `archive refused ${counted(archive.runs_refused)}, kept in the spool` : "";
+  const lag = runs ? `archive ${counted(runs)} behind` : "";
+  return [refused, lag].filter(Boolean).join("; ") || "archive up to date";
+}
+
+function counted(runs) {
+  return `${runs} ${runs === 1 ? "run" : "runs"}`;
 }

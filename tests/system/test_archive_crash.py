@@ -41,6 +41,8 @@ async def test_a_killed_child_is_started_again_and_nothing_is_there_twice(tmp_pa
         await one.decisions.session("s2")
         await one.decisions.step("walker", "later", "")
         async with started(one.archive()) as archive:
+            await until(lambda: archive.status.facts_behind == one.journal.last_seq)  # told while it starts already
+            assert archive.status.state == "starting"
             await archive.drained(one.journal.last_seq, WITHIN_S)
             ends = "[(run.metadata.get('stop') or {}).get('reason') for run in agents.values()]"
             numbers = [list(range(1, 4 * STEPS + 1)), [1, 2]]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from commands import COMMAND, Command
 from services import wait_until
@@ -38,6 +41,8 @@ def test_a_signal_ends_serving_cleanly(command, number, catalog):
     with Client.from_state(command.folder / "s") as client:
         assert client.url == url
         assert client.service().archive.catalog == catalog
+        part = httpx.get(f"{url}/readyz").json()["parts"]["catalogue"]
+        assert part in ({"ready": True, "reason": None}, {"ready": False, "reason": "it is starting"})
     code, out, err = command.stop(process, number)
     assert (code, out) == (0, "")
     key = (command.folder / "s" / "api_key").read_text().strip()
@@ -220,6 +225,18 @@ def _state_is_a_file(command: Command) -> list[str]:
     return ["--port", "0", "--state", "file"]
 
 
+def _changed_state(change: str):
+    """A state directory whose journal was changed by somebody else."""
+
+    def arrange(command: Command) -> list[str]:
+        command.stop(command.start("serve", "--port", "0", "--state", "s")[0])
+        with contextlib.closing(sqlite3.connect(command.folder / "s" / "journal.db")) as file, file:
+            file.execute(change)
+        return ["--port", "0", "--state", "s"]
+
+    return arrange
+
+
 MISBEHAVING = """
 class Bad:
     def __init__(self):
@@ -247,6 +264,11 @@ AGENT = '[[agents]]\nname = "a"\nactuators = ["motor"]\noutcome = "det"\n'
         (_toml(AGENT + 'type = "no_such_type"\n'), "no_such_type"),
         (_state_in_use, "in use by another service"),
         (_state_is_a_file, "cannot be used"),
+        (_changed_state("UPDATE meta SET value = '99'"), "written by a newer agent-service"),
+        (
+            _changed_state("INSERT INTO snapshots VALUES (1, '', '{\"version\": 99}')"),
+            "written by a newer agent-service",
+        ),
     ],
 )
 def test_a_wrong_command_line_or_file_is_one_line_and_exit_2(command, arrange, says):

@@ -114,6 +114,20 @@ async def test_a_journal_of_a_newer_program_is_refused(tmp_path):
     await newer.close()
 
 
+@pytest.mark.parametrize("version", ["0", "-1", "two", ""])
+async def test_a_version_there_never_was_is_refused(tmp_path, version):
+    journal = SqlJournal(tmp_path / "journal.db")
+    journal.open()
+    await journal.close()
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        file.execute("update meta set value = ? where key = 'schema_version'", (version,))
+    file.close()
+    damaged = SqlJournal(tmp_path / "journal.db")
+    with pytest.raises(UsageError, match="it is damaged"):
+        damaged.open()
+    await damaged.close()
+
+
 async def test_a_file_that_is_no_journal_is_refused(tmp_path):
     (tmp_path / "journal.db").write_text("this is no database, and it is long enough to tell" * 100)
     journal = SqlJournal(tmp_path / "journal.db")

@@ -375,6 +375,7 @@ def test_a_file_that_is_wrong(shell, tmp_path):
         ("wlker", "the name 'wlker' is not defined; did you mean 'walker' or 'Walker'?"),
         ("bayess", "the name 'bayess' is not defined; did you mean 'bayes'?"),
         ("q", "the name 'q' is not defined; run the cell that defines it first"),
+        ("nope", "the name 'nope' is not defined; run the cell that defines it first"),
         ("walker.q", "walker.q raised AttributeError: 'Walker' object has no attribute 'q'"),
         ("Walker(stp=1)", "Walker(stp=1) raised TypeError: Walker.__init__() got an unexpected keyword argument 'stp'"),
         ("brainbox.Unborn()", "brainbox.Unborn() raised OSError: no model file (brainbox.py, line "),

@@ -1,5 +1,6 @@
 """What panels show, without a service: the fold over events, the plots' numbers, lines of history, the pages."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -237,3 +238,30 @@ def test_a_page_is_sound_javascript(panel, tmp_path):
     found.write_text(page(panel.modules))
     checked = subprocess.run(["node", "--check", str(found)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        ({"state": "none"}, "no archive"),
+        ({"state": "ready"}, "archive up to date"),
+        ({"state": "ready", "runs_behind": 1}, "archive 1 run behind"),
+        (
+            {"state": "ready", "runs_behind": 2, "runs_refused": 1},
+            "archive refused 1 run, kept in the spool; archive 2 ",
+        ),
+        ({"state": "ready", "runs_refused": 3}, "archive refused 3 runs, kept in the spool"),
+        (
+            {"state": "ready", "reason": "the agents' decisions cannot be written: no"},
+            "archive: the agents' decisions ",
+        ),
+        ({"state": "starting", "runs_behind": 4}, "archive starting, 4 to write"),
+        ({"state": "unavailable", "reason": "it does not answer"}, "archive unavailable: it does not answer"),
+    ],
+)
+def test_the_foot_tells_how_far_the_archive_is(archive, said):
+    function = (STATIC / "frame.js").read_text().partition("function lagText")
+    whole = {"runs_behind": 0, "runs_refused": 0, "reason": None, **archive}
+    told = f"{function[1]}{function[2]}\nconsole.log(lagText({json.dumps(whole)}))"
+    assert subprocess.run(["node", "-e", told], capture_output=True, text=True, check=True).stdout.startswith(said)
