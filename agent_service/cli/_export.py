@@ -22,10 +22,9 @@ def export(
 ) -> None:
     """Write a folder that serves a notebook or script on another machine."""
     from agent_service.promote.export import export as write
-    from agent_service.server.settled import FOLDER
+    from agent_service.server.settled import state_of
 
     if state is not None and not with_state:
         raise UsageError("--state says whose memory to take along; say --with-state too")
-    kept = state or target.absolute().parent / FOLDER / target.stem
-    written = write(target, output, state=kept if with_state else None, catalog=catalog)
+    written = write(target, output, state=(state or state_of(target)) if with_state else None, catalog=catalog)
     print(f"{output} holds {', '.join(written)}; its README.md says how to serve it")

@@ -95,17 +95,30 @@ def _state() -> Path:
     return folder / where / name
 
 
-def _session() -> str:
-    """Return a name for the notebook or script that this process runs."""
-    if (home := current()) is not None:
-        return home.name
+def running_file() -> Path | None:
+    """Return the notebook or script that this process runs, None where nobody tells; it may not be saved yet."""
     main = sys.modules.get("__main__")
     # Jupyter's servers name the notebook in the environment, VS Code in the namespace
     named = os.environ.get("JPY_SESSION_NAME") or getattr(main, "__vsc_ipynb_file__", None)
     if not named and "ipykernel" not in sys.modules:
         named = getattr(main, "__file__", None)
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(named)).stem).strip("-.") if named else ""
-    return stem or _unnamed()
+    return Path(str(named)).absolute() if named else None
+
+
+def state_of(file: Path) -> Path:
+    """Return the state directory that a notebook or script has if it does not say another."""
+    return file.absolute().parent / FOLDER / _name(file.stem)
+
+
+def _session() -> str:
+    """Return a name for the notebook or script that this process runs."""
+    home, file = current(), running_file()
+    stem = home.name if home is not None else file.stem if file is not None else ""
+    return _name(stem) or _unnamed()
+
+
+def _name(stem: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")
 
 
 @functools.cache

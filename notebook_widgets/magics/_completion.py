@@ -126,15 +126,17 @@ class Completion:
 
                 fields = LoopSpec.model_fields if option and option.name == "approval" else AgentSpec.model_fields
                 return [str(one) for one in get_args(fields[option.name if option else ""].annotation)]
-            case "catalog":
-                return ["embedded", "none"]
+            case "catalog" | "notebook":
+                return ["embedded", "none"] if option and option.name == "catalog" else _files("", ".ipynb")
             case _:
                 return []
 
     def _targets(self, magic: str, fragment: str) -> list[str]:
+        if magic == "agent_export":
+            return _files(fragment, None)
         if magic != "agent_serve":
             return self._agents()
-        return [*self._names(_is_brain), *installed(), *_files(fragment)]
+        return [*self._names(_is_brain), *installed(), *_files(fragment, ".toml")]
 
     def _agents(self) -> list[str]:
         service = self._session.service
@@ -153,8 +155,8 @@ def _is_brain(one: Any) -> bool:
     return callable(getattr(kind, "ingest", None))
 
 
-def _files(fragment: str) -> list[str]:
-    """Return the .toml files and the folders that begin with a fragment."""
+def _files(fragment: str, suffix: str | None) -> list[str]:
+    """Return the files with a suffix, if one is asked for, and the folders that begin with a fragment."""
     folder, slash, start = fragment.rpartition("/")
     try:
         there = sorted(Path(f"{folder}{slash}" or ".").expanduser().iterdir())
@@ -163,7 +165,7 @@ def _files(fragment: str) -> list[str]:
     return [
         f"{folder}{slash}{one.name}{'/' if one.is_dir() else ''}"
         for one in there
-        if (one.suffix == ".toml" or (one.is_dir() and fragment)) and one.name.startswith(start)
+        if (one.suffix == suffix or (one.is_dir() and (fragment or suffix is None))) and one.name.startswith(start)
         if start or not one.name.startswith(".")
     ]
 

@@ -1,4 +1,4 @@
-"""The four magics, and their coming and going with the extension."""
+"""The five magics, and their coming and going with the extension."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agent_service.errors import ServiceError, UsageError
 from agent_service.lifecycle import AgentState, Command, legal_commands
 from notebook_widgets import kernel
 from notebook_widgets.magics._completion import Completion
+from notebook_widgets.magics._export import exported
 from notebook_widgets.magics._options import OF_MAGIC, read
 from notebook_widgets.magics._session import Session
 from notebook_widgets.magics._status import StatusTable, say, show
@@ -32,7 +33,7 @@ def _one_line() -> Generator[None]:
 
 @magics_class
 class AgentMagics(Magics):
-    """``%agent_serve``, ``%agent_status``, ``%agent_panel`` and ``%agent_stop``.
+    """``%agent_serve``, ``%agent_status``, ``%agent_panel``, ``%agent_stop`` and ``%agent_export``.
 
     Parameters
     ----------
@@ -145,6 +146,25 @@ class AgentMagics(Magics):
                 say("the service is closed" if ended else "no service runs in this kernel; nothing to stop")
                 return
             say(self._stopped(asked.target))
+
+    @line_magic
+    def agent_export(self, line: str) -> None:
+        """Write a folder that serves this notebook on another machine, without Jupyter.
+
+            %agent_export deploy/aligner
+            %agent_export deploy/aligner --with-state
+            %agent_export deploy/aligner --notebook prototype.ipynb --catalog http://tiled:8000/api/v1
+
+        It holds the notebook as it was last saved, without outputs, the modules beside it that it imports,
+        service.toml, pinned requirements, a systemd unit, and a README.md of three lines. The folder must be new, or
+        empty.
+
+            --with-state            take along what was measured, without keys; agents arrive paused
+            --notebook FILE         which notebook, where Jupyter does not tell
+            --catalog URI           for the service there; by default an embedded one
+        """
+        with _one_line():
+            say(exported(read("agent_export", line), self.session))
 
     def _stopped(self, name: str) -> str:
         service = self.session.require()

@@ -71,7 +71,19 @@ PANEL: Final = (
 
 STOP: Final = (Option("all", "nothing", "cell"),)
 
-OF_MAGIC: Final = {"agent_serve": SERVE, "agent_status": STATUS, "agent_panel": PANEL, "agent_stop": STOP}
+EXPORT: Final = (
+    Option("with-state", "nothing", "cell"),
+    Option("notebook", "text", "cell", "FILE"),
+    Option("catalog", "text", "service", "embedded|none|URI"),
+)
+
+OF_MAGIC: Final = {
+    "agent_serve": SERVE,
+    "agent_status": STATUS,
+    "agent_panel": PANEL,
+    "agent_stop": STOP,
+    "agent_export": EXPORT,
+}
 """The options of each magic, by the magic's name."""
 
 

@@ -218,6 +218,10 @@ def test_the_notebook_itself_is_deployed_and_its_agent_goes_on(lab):
     assert status["best"]["outcome"]["flux"] > 5
     assert told["server"] is None
     assert "spiral is there already, paused, and goes on with what it knows" in text(lab.outputs["deploy"])
+    assert "exported 05-deploy.ipynb, as it was saved at" in text(lab.outputs["export"])
+    (folder,) = lab.folder.glob("to-the-beamline-*")
+    assert (folder / "state" / "arrived").exists()
+    assert "api_key" not in {one.name for one in folder.rglob("*")}
     assert shown(lab.outputs["watch"]) == 1
 
 

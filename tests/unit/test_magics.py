@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from archive_rig import descriptors, run_engine
 from cells import Shell
+from prototype import notebook
 from services import running, wait_until
 
 import agent_service
@@ -598,8 +599,10 @@ def test_loading_imports_nothing_heavy():
     assert loaded & set(heavy.split()) == set()
 
 
-def test_the_page_about_notebooks_runs(shell, monkeypatch):
+def test_the_page_about_notebooks_runs(shell, monkeypatch, tmp_path):
     monkeypatch.setenv("AGENT_SERVICE_SERVICE__CATALOG", "none")
+    notebook(tmp_path / "page.ipynb", "%load_ext agent_service")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "page.ipynb"))
     page = (Path(__file__).parents[2] / "docs" / "notebook.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == page.count("\n```") / 2
@@ -611,8 +614,9 @@ def test_the_page_about_notebooks_runs(shell, monkeypatch):
         engine.loop.call_soon_threadsafe(engine.loop.stop)
         engine._th.join(5)
         engine.loop.close()
-    for option in _options.SERVE:
+    for option in (*_options.SERVE, *_options.EXPORT):
         assert f"`--{option.name}" in page
+    assert (tmp_path / "deploy" / "sweep" / "state" / "journal.db").exists()
 
 
 def test_twenty_cycles_leave_nothing_behind(shell):
