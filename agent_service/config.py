@@ -68,6 +68,13 @@ class ServiceSection(_Section):
     catalog: str = Field(
         default="embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs"
     )
+    grace_s: float = Field(
+        default=10,
+        ge=0,
+        le=3600,
+        description="how long a stop may take, in seconds: calls and the plan under way may end within the first half "
+        "of it; then the plan is aborted, and has the other half to clean up",
+    )
 
 
 class RunEngineSection(_Section):

@@ -21,6 +21,7 @@ from agent_service.errors import (
 )
 from agent_service.lifecycle import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models import AgentSpec, RestartAs
+from agent_service.protocols import SERVICE_STOPS
 from agent_service.revival import Revival
 from agent_service.turns import watched_by
 
@@ -237,6 +238,21 @@ class AgentLife:
             )
             said = "recovered after a restart of the service; resume it to go on"
             self._spawn(_A.PAUSED, said, held=by_hold) if to_pause else self._spawn(_A.RUNNING)
+
+    async def leave(self) -> None:
+        """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
+
+        Nothing is written of it: the facts say that the agent was alive, so `recover` brings it back. What was
+        submitted and did not begin is ``approved`` again.
+        """
+        loop, task = self.loop, self._task
+        if loop is None or task is None or self.state is _A.STARTING:
+            return
+        loop.leave()
+        self._queue.withdraw(self.agent.name, SERVICE_STOPS)
+        self.agent.touched()
+        while not task.done() and (self._queue.ends_by_itself or not loop.in_flight):
+            await asyncio.wait({task, self.agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""

@@ -30,6 +30,7 @@ from agent_service.errors import (
 from agent_service.flight import Ahead, Flight
 from agent_service.lifecycle import ALIVE, AgentState, SuggestionState
 from agent_service.models import ID_KEY, EventKind, QueueState, utcnow
+from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +67,13 @@ class AgentLoop:
         For log lines that the event stream shows.
     archived
         ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
+
+    Attributes
+    ----------
+    stopping
+        Whether it is to begin nothing more, and `run` to return.
+    in_flight
+        Whether it waits for a plan to end.
     """
 
     def __init__(
@@ -78,6 +86,8 @@ class AgentLoop:
         archived: Callable[[str, float], Awaitable[None]],
     ) -> None:
         self.stopping = False
+        self.in_flight = False
+        self._leaving = False
         self._agent = agent
         self._sink = sink
         self._listener = listener
@@ -104,6 +114,10 @@ class AgentLoop:
         finally:
             self._ahead.drop()
             await self._settle_outcomes(quietly=True)
+
+    def leave(self) -> None:
+        """Begin nothing more, and let `run` return when what is under way has ended: the service stops."""
+        self.stopping = self._leaving = True
 
     def hurry(self) -> None:
         """Give up waiting for outcomes that take long: their runs are kept for the next start."""
@@ -260,6 +274,7 @@ class AgentLoop:
     async def _see_through(self, flight: Flight) -> None:
         """Wait until a plan in the sink ended, and close its suggestion, or take its outcome in the background."""
         agent, suggestion = self._agent, flight.suggestion
+        self.in_flight = True
         try:
             if self.stopping:
                 flight.take_back("not measured: the agent was stopped")
@@ -278,6 +293,7 @@ class AgentLoop:
             await self._fail(suggestion, "the plan ended, but the stop document of its run did not come")
             return
         finally:
+            self.in_flight = False
             flight.close()
         task = asyncio.ensure_future(self._outcome(suggestion, run))
         self._pending_outcomes.add(task)
@@ -313,6 +329,10 @@ class AgentLoop:
 
     async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
+        taken_back = result.exit_status == "abort" and not result.begun
+        if self._leaving and taken_back and self._agent.suggestion(suggestion.id).state is _S.SUBMITTED:
+            await self._agent.advance(suggestion.id, _S.APPROVED, reason=SERVICE_STOPS)
+            return
         fate = _FATES.get(result.exit_status, _S.FAILED)
         asked = result.exit_status == "abort" and result.asked
         await self._fail(

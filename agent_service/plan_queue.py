@@ -49,6 +49,11 @@ class PlanQueue:
         """Whether somebody aborted and nobody resumed since."""
         return self.sink.status.state is QueueState.HELD
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether the plan under way is on its way to an end, here: it is not paused, nor in somebody else's hands."""
+        return self.sink.plans_end_here and self.status.state is not QueueState.PAUSED
+
     def refuse_held(self) -> None:
         """Raise `QueueHeld` while the queue is held."""
         if self.held:

@@ -249,6 +249,9 @@ class PlanSink(Protocol):
     takes_ahead: bool
     """Whether an agent may hand over its next plan while one is under way, so that it begins at once."""
 
+    plans_end_here: bool
+    """Whether plans run in this process, so that its end is theirs, and waits for them a while."""
+
     @property
     def status(self) -> QueueStatus:
         """What runs and what waits; answered from memory."""

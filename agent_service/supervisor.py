@@ -367,6 +367,10 @@ class Supervisor:
         for life in list(self.lives.values()):
             await life.recover(runs, default=default, paused=paused)
 
+    async def drain(self) -> None:
+        """Begin nothing more, and return when the plans and calls under way have ended; what the journal says stays."""
+        await asyncio.gather(*(life.leave() for life in list(self.lives.values())))
+
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""
         await asyncio.gather(*(life.close() for life in self.lives.values()))

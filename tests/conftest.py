@@ -1,12 +1,18 @@
 """What every test may use: real services on loopback, and a check that a test leaves no thread behind."""
 
 import contextlib
+import os
 import threading
 import time
 
 import pytest
 from service_process import Process
 from services import running
+
+
+def pytest_configure():
+    # many a test ends a service with a plan or a call under way that never ends
+    os.environ.setdefault("AGENT_SERVICE_SERVICE__GRACE_S", "1")
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ demo was ended by Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -24,6 +27,9 @@ from agent_service.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+EXITS_WITHIN_S: Final = 5.0
+"""How long threads that are not ours may hold up the exit, when all is done."""
 
 app = typer.Typer(
     name="agent-service",
@@ -45,7 +51,9 @@ def main() -> NoReturn:
         _fail(error, code=2 if isinstance(error, UsageError) else 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads one line, not a traceback
         _fail(error, code=1, debug=debug)
-    sys.exit(0)
+    except SystemExit as error:  # a command's own exit code
+        _exit(error.code if isinstance(error.code, int) else 0)
+    _exit(0)
 
 
 @app.callback()
@@ -142,4 +150,15 @@ def _fail(error: Exception, *, code: int, debug: bool) -> NoReturn:
         traceback.print_exception(error)
     said = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
     print(f"error: {' '.join(said.split())}", file=sys.stderr)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """Exit, and not only when threads that a notebook or startup script left behind have ended."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    leaving = threading.Timer(EXITS_WITHIN_S, os._exit, [code])
+    leaving.daemon = True
+    leaving.start()
     sys.exit(code)

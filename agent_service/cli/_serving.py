@@ -65,6 +65,7 @@ def serve(
         _serve_again_and_again(targets or [])
         return
     from agent_service.server import logs
+    from agent_service.server.aside import left_behind
 
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
     logs.configure(format=log_format.value, level=log_level.value)
@@ -74,7 +75,9 @@ def serve(
         raise UsageError(f"{' and '.join(targets)} are two services; serve each in a process of its own")
     else:
         _serve_file(Path(targets[0]) if targets else None, flags)
-    print("stopped", file=sys.stderr)
+    print("stopped", file=sys.stderr, flush=True)
+    if left_behind():  # an import under way does not bear the end of the interpreter
+        os._exit(0)
 
 
 def _serve_file(config: Path | None, flags: dict[str, Any]) -> None:
@@ -100,10 +103,7 @@ def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
     def on_ready(url: str, service: Service) -> None:
         _tell_ready(service.config, url, service.api_key, key_is_new=service.key_is_new)
 
-    try:
-        headless.run([headless.Target(one) for one in targets], flags=flags, on_ready=on_ready)
-    except KeyboardInterrupt:  # before everything was served
-        raise typer.Exit(130) from None
+    headless.run([headless.Target(one) for one in targets], flags=flags, on_ready=on_ready)
 
 
 def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:

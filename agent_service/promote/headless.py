@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import runpy
-import signal
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.config import ServiceConfig, load
 from agent_service.errors import ServiceError, UsageError
 from agent_service.promote import notebook
+from agent_service.promote.signals import StopSignals
 from agent_service.server.home import Home
 from agent_service.server.serving import open_service, serve, settled
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from agent_service.server.service import Service
 
 SUFFIXES: Final = (".ipynb", ".py", ".toml")
+
+CELLS_END_WITHIN_S: Final = 2.0
+"""How long code that is being run may take to heed an interrupt; then the process ends without it."""
 
 
 class Target:
@@ -96,7 +99,7 @@ class Target:
 
 
 def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[[str, Service], None]) -> None:
-    """Listen, run the targets in turn, and serve until Ctrl-C or SIGTERM. In the main thread.
+    """Listen, run the targets in turn, and serve until Ctrl-C or SIGTERM, which may come at any time. Main thread.
 
     Parameters
     ----------
@@ -113,34 +116,52 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
         A target failed, or nothing is served; the service is ended then.
     """
     ordered = sorted(targets, key=lambda one: one.suffix != ".toml")
-    stopped = threading.Event()
-
-    def stop(number: int, frame: object) -> None:
-        stopped.set()
-
-    signal.signal(signal.SIGTERM, _interrupt)
     first = ordered[0]
     home = Home(load(first.path if first.suffix == ".toml" else None, flags=flags), name=first.name)
-    try:
-        for target in ordered:
-            target.run(home, flags=flags)
-        if home.service is None:
-            names = ", ".join(one.text for one in targets)
-            raise UsageError(
-                f"{names} serves nothing; let a cell that runs headless say %agent_serve my_agent, or call "
-                "agent_service.serve({...})"
-            )
-        home.tell(None)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-        on_ready(home.server.url, home.service)
-        stopped.wait()
-    finally:
+    code_ended = threading.Event()
+
+    def heard(count: int) -> None:
+        if count > 1:
+            home.server.end()
+        else:
+            threading.Thread(target=_insist, args=(home, code_ended), name="insist", daemon=True).start()
+
+    with StopSignals(heard) as signals:
+        try:
+            with signals.interrupting():
+                for target in ordered:
+                    target.run(home, flags=flags)
+            code_ended.set()
+            if not signals.asked.is_set():
+                on_ready(home.server.url, _served(home, targets))
+                signals.asked.wait()
+        except KeyboardInterrupt:
+            if not signals.asked.is_set():  # the code raised it itself
+                raise
+        finally:
+            code_ended.set()
+            home.close()
+
+
+def _served(home: Home, targets: Sequence[Target]) -> Service:
+    """Return the service, ready from now on, if there is one."""
+    if home.service is None:
+        names = ", ".join(one.text for one in targets)
+        raise UsageError(
+            f"{names} serves nothing; let a cell that runs headless say %agent_serve my_agent, or call "
+            "agent_service.serve({...})"
+        )
+    home.tell(None)
+    return home.service
+
+
+def _insist(home: Home, code_ended: threading.Event) -> None:
+    """End the process in spite of code that does not heed an interrupt."""
+    if not code_ended.wait(CELLS_END_WITHIN_S):
         home.close()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+        said = "stopped; the code that was being run did not heed the interrupt"
+        print(said, file=sys.stderr, flush=True)  # noqa: T201 - the last word of the process
+        os._exit(0)
 
 
 def _run_script(path: Path) -> None:
@@ -170,7 +191,7 @@ def _where(path: Path, error: BaseException) -> str:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def _in_folder(folder: Path) -> Generator[None]:
     """Be in a notebook's folder while it runs, as in Jupyter."""
     before = Path.cwd()

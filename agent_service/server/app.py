@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +19,7 @@ from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
 from agent_service.placement import Placement
 from agent_service.server import gate, problems
+from agent_service.server.aside import aside
 from agent_service.server.claims import ClaimDesk
 from agent_service.server.hosts import Hosts
 from agent_service.server.metrics import TimedExecutor
@@ -172,8 +172,9 @@ async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
     def permit(order: PlanOrder, found: Mapping[str, float]) -> None:
         service.supervisor.permit(order, found)  # made after the sink
 
-    namespace = await asyncio.to_thread(
-        startup.load, section.startup, default=lambda: beamline.simulated(seed=section.seed)
+    namespace = await aside(
+        lambda: startup.load(section.startup, default=lambda: beamline.simulated(seed=section.seed)),
+        name="loading the startup",
     )
     driver = RunEngineDriver()
     return RunEngineSink(driver, namespace, section.md, permit=permit), driver

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.errors import ServiceError
-from agent_service.server.serve import address, announce, bind, listening, new_event_loop, opened
+from agent_service.server.serve import CalledOffError, address, announce, bind, listening, new_event_loop, opened
 
 if TYPE_CHECKING:
     import socket
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 START_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
+"""How long a stop may take beyond the configuration's grace."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class BackgroundServer:
         self._engine = engine
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        self._closing = threading.Lock()
         self._listens = threading.Event()
         self._up = threading.Event()
         self._ordered = asyncio.Event()
@@ -114,7 +116,12 @@ class BackgroundServer:
             self._server.door.holds = doing is not None
 
     def _wait(self, event: threading.Event) -> None:
-        if not event.wait(START_WITHIN_S):
+        try:
+            there = event.wait(START_WITHIN_S)
+        except BaseException:  # an interrupt
+            self.close()
+            raise
+        if not there:
             self.close()
             raise ServiceError(f"the service did not start within {START_WITHIN_S:g} s; its log says more")
         if self._error is not None:
@@ -122,21 +129,29 @@ class BackgroundServer:
                 self._thread.join(STOP_WITHIN_S)
             if self._socket is not None:
                 self._socket.close()
+            if isinstance(self._error, CalledOffError):
+                raise ServiceError("the service was closed while it started")
             raise self._error
 
     def close(self) -> None:
-        """Stop the service and wait for its thread; does nothing the second time."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
+        """Stop the service and wait for its thread; does nothing the second time, but to wait for the first."""
+        with self._closing:
+            thread, self._thread = self._thread, None
+            if thread is None:
+                return
+            self.end()
+            within_s = self._config.service.grace_s + STOP_WITHIN_S
+            thread.join(within_s)
+            if self._socket is not None:
+                self._socket.close()
+            if thread.is_alive():
+                _log.error("the service did not stop within %g s", within_s)
+
+    def end(self) -> None:
+        """Tell it to end, and return at once; the second time, not to wait for anything. From any thread."""
         if self._loop is not None and self._server is not None:
             with contextlib.suppress(RuntimeError):  # the loop ended by itself
                 self._loop.call_soon_threadsafe(self._server.end)
-        thread.join(STOP_WITHIN_S)
-        if self._socket is not None:
-            self._socket.close()
-        if thread.is_alive():
-            _log.error("the service did not stop within %g s", STOP_WITHIN_S)
 
     def _main(self) -> None:
         loop = new_event_loop()

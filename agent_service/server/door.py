@@ -6,6 +6,8 @@ imported here.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 import uuid
@@ -58,6 +60,12 @@ class Door:
         self.reason = "starting"
         self.holds = False
         self._app: ASGIApp | None = None
+        self._closing = False
+
+    def close(self) -> None:
+        """Turn away who comes now, and who is put out with the request half answered: the service ends."""
+        self._closing = True
+        self.reason, self.holds = "stopping", True
 
     def open(self, app: ASGIApp) -> None:
         """Let requests through to an application whose lifespan has begun."""
@@ -66,7 +74,13 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request through, or answer it here."""
         if self._app is not None and not (self.holds and scope.get("path") == "/readyz"):
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            except asyncio.CancelledError:
+                if not self._closing:
+                    raise
+                with contextlib.suppress(RuntimeError):  # the answer had begun
+                    await self._answer(scope, send)
         elif scope["type"] == "http":
             await self._answer(scope, send)
 

@@ -170,7 +170,9 @@ class JobDesk:
                 self._stopped = asyncio.create_task(self._stopping.wait(), name="jobs:stopping")
             await asyncio.wait({work.task, self._stopped}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set() and not work.task.done():
-                raise BackendUnavailable("the service is stopping; what was not finished is not done")
+                raise BackendUnavailable(
+                    "the service is stopping; the agent's history will say whether this was finished before"
+                )
         return work.task.done()
 
     async def within(self, work: Work, timeout_s: float) -> Any:
@@ -233,6 +235,11 @@ class JobDesk:
         await work.cancel(work)
         await asyncio.wait({work.task}, timeout=CANCELLED_WITHIN_S)
         return work.shown()
+
+    async def ended(self) -> None:
+        """Wait for the calls under way, those that wait for their turn too."""
+        if self._under_way:
+            await asyncio.wait({one.task for one in self._under_way})
 
     async def close(self) -> None:
         """End the calls. Nothing is written: what the journal says of each is true."""

@@ -9,25 +9,32 @@ import json
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 
 from agent_service.catalog import write_private
 from agent_service.errors import UsageError
 from agent_service.keys import KeyFile
+from agent_service.server.aside import aside
 from agent_service.server.connection import BoundedConnection
 from agent_service.server.door import Door
 from agent_service.server.hosts import Hosts
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 
     from fastapi import FastAPI
 
     from agent_service.config import ServiceConfig
     from agent_service.server.service import Service
+
+T = TypeVar("T")
+
+
+class CalledOffError(Exception):
+    """A start that was ended before the service was there."""
 
 
 def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) -> None:
@@ -45,7 +52,11 @@ def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) ->
     UsageError
         The port is taken, or the state directory or configuration is wrong.
     """
-    with bind(config) as bound, asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with (
+        bind(config) as bound,
+        contextlib.suppress(CalledOffError),
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
         runner.run(_run(config, bound, on_ready))
 
 
@@ -60,15 +71,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[str, str, bool], None]) -> None:
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with listening(bound, config) as server, opened(server, config) as service:
-        on_ready(announce(service, bound), service.api_key, service.key_is_new)
-        waiting = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait({server.serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        await server.stop()
+    async with listening(bound, config) as server:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.end)
+        async with opened(server, config) as service:
+            on_ready(announce(service, bound), service.api_key, service.key_is_new)
+            await server.serving
 
 
 @contextlib.asynccontextmanager
@@ -95,12 +103,31 @@ async def opened(
     ------
     UsageError
         The state directory or the configuration is wrong.
+    CalledOffError
+        The server was told to end meanwhile: what was started is ended.
     """
-    app = await asyncio.to_thread(_made, config, engine, headless=headless)
-    async with app.router.lifespan_context(app):
+    imported = aside(lambda: _made(config, engine, headless=headless), name="importing the service")
+    app = await _unless_told_to_end(server, imported)
+    async with contextlib.AsyncExitStack() as stack:
+        await _unless_told_to_end(server, stack.enter_async_context(app.router.lifespan_context(app)))
         server.service = app.state.service
         server.door.open(app)
         yield app.state.service
+
+
+async def _unless_told_to_end(server: Server, work: Coroutine[Any, Any, T]) -> T:
+    """Await a part of the start; call it off when the server is told to end."""
+    task, told = asyncio.ensure_future(work), asyncio.ensure_future(server.told.wait())
+    try:
+        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        told.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if task.cancelled():
+        raise CalledOffError
+    return task.result()
 
 
 def _made(config: ServiceConfig, engine: Any, *, headless: bool) -> FastAPI:
@@ -127,6 +154,8 @@ class Server(uvicorn.Server):
         The task in which it serves.
     up
         Set when it listens.
+    told
+        Set when it was told to end.
     """
 
     serving: asyncio.Future[None]
@@ -135,6 +164,7 @@ class Server(uvicorn.Server):
         self.door = Door(hosts)
         self.service: Service | None = None
         self.up = asyncio.Event()
+        self.told = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 self.door,
@@ -159,12 +189,17 @@ class Server(uvicorn.Server):
         self.up.set()
 
     async def stop(self) -> None:
-        """End the server; its event streams end at once."""
-        self.end()
+        """End the server, if nobody did; its event streams end at once."""
+        if not self.told.is_set():
+            self.end()
         await self.serving
 
     def end(self) -> None:
-        """Ask the server to end, and return at once."""
+        """Tell the server to end, and return at once; the second time, its service not to wait for anything."""
+        if self.told.is_set() and self.service is not None:
+            self.service.hurried.set()
+        self.told.set()
+        self.door.close()
         if self.service is not None:
             self.service.stopping.set()
         self.should_exit = True

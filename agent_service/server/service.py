@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from agent_service.state_dir import StateDir
     from agent_service.supervisor import Supervisor
 
-SINK_STOPS_WITHIN_S: Final = 2.0
+ABORTS_WITHIN_S: Final = 2.0
+"""How long the abort of a plan may take at least, even when nothing of the grace is left."""
+
 ARCHIVE_STOPS_WITHIN_S: Final = 1.0
 FORGETS_RUNS_AFTER_S: Final = 5.0
 """How long after the catalogue has a suggestion's run its documents are forgotten, if its outcome is known."""
@@ -77,6 +79,7 @@ class Service:
         self.session = str(uuid.uuid4())
         self.started_at = utcnow()
         self.stopping = asyncio.Event()
+        self.hurried = asyncio.Event()
         self.jobs = JobDesk(journal, stopping=self.stopping, touch=self._touch)
         self.api_key = ""
         self.key_is_new = False
@@ -157,18 +160,25 @@ class Service:
             self.supervisor.apply(event)
 
     async def stop(self) -> None:
-        """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock."""
+        """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock.
+
+        Calls and the plan under way may end by themselves in the first half of ``grace_s``, unless `hurried` is set.
+        """
+        ends_at = asyncio.get_running_loop().time() + self.config.service.grace_s
+        was_ready, self._ready = self._ready, False
         self.stopping.set()
         self.metrics.stop()
-        self._ready = False
         if self._forgetting is not None:
             self._forgetting.cancel()
         if self._retention is not None:
             self._retention.stop()
         try:
+            if was_ready:
+                await self._drain(self.config.service.grace_s / 2)
             await self.jobs.close()
             await self.supervisor.close()
-            await self.supervisor.queue.sink.stop(SINK_STOPS_WITHIN_S)
+            left_s = ends_at - asyncio.get_running_loop().time()
+            await self.supervisor.queue.sink.stop(max(ABORTS_WITHIN_S, left_s))
             await asyncio.to_thread(self.source.stop)
             await self._say_stopped()
             await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
@@ -177,6 +187,17 @@ class Service:
             self.state_dir.service_file.unlink(missing_ok=True)  # nobody shall send a key to who takes the port next
             await self.journal.close()
             self.state_dir.release()
+
+    async def _drain(self, within_s: float) -> None:
+        """Let what is under way come to its end, and begin nothing more."""
+        drained = asyncio.gather(self.jobs.ended(), self.supervisor.drain())
+        hurried = asyncio.ensure_future(self.hurried.wait())
+        try:
+            await asyncio.wait({drained, hurried}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            drained.cancel()
+            hurried.cancel()
+            await asyncio.gather(drained, hurried, return_exceptions=True)
 
     async def _say_stopped(self) -> None:
         """Write that the service ends; one that did not come to its start wrote nothing, and does not now."""

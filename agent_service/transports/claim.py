@@ -53,6 +53,7 @@ class ClaimSink:
 
     kind = "claim"
     takes_ahead = False  # whoever claims the next could begin it before the last is ingested
+    plans_end_here = False
 
     def __init__(self, md: Mapping[str, Any], *, may_begin: Callable[[PlanOrder], bool]) -> None:
         self._md = {key: value for key, value in md.items() if key != "scan_id"}

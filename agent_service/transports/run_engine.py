@@ -183,6 +183,7 @@ class RunEngineSink:
 
     kind = "run_engine"
     takes_ahead = True
+    plans_end_here = True
 
     def __init__(
         self,
@@ -224,9 +225,12 @@ class RunEngineSink:
     async def stop(self, timeout_s: float) -> None:
         """End: a plan under way is aborted so that its stop document is written, and its thread ends.
 
-        Plans under way and waiting end as ``abort``; later ones too, at once.
+        Plans under way and waiting end as ``abort``; later ones too, at once. A RunEngine that is still being made is
+        left to itself: its thread ends when it is there.
         """
         self._driver.close(SERVICE_STOPS)
+        if self._driver.being_made:
+            return
         if not await asyncio.to_thread(self._driver.join, timeout_s) and self._driver.busy:
             _log.error("the plan under way did not end within %.1f s; its devices may still be busy", timeout_s)
 

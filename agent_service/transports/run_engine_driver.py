@@ -76,6 +76,11 @@ class RunEngineDriver:
         """Whether a plan runs; not while the RunEngine is still being made, for example."""
         return self._queue.current is not None
 
+    @property
+    def being_made(self) -> bool:
+        """Whether the RunEngine is still being made: nothing has moved, and the imports cannot be called off."""
+        return self._engine is None and self._broken is None and self._thread.is_alive()
+
     def listen(
         self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
     ) -> None:

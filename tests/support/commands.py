@@ -10,6 +10,7 @@ import sys
 import uuid
 from pathlib import Path
 
+STOPS_WITHIN_S = 15
 COMMAND = (sys.executable, "-c", "from agent_service.cli import main; main()")
 
 
@@ -23,6 +24,7 @@ class Command:
         name, value = self._mark.split("=")
         # the archive takes seconds to start; what is tested here does not need it
         self.environment = {**os.environ, name: value, "AGENT_SERVICE_SERVICE__CATALOG": "none"}
+        self.environment["PYTHONFAULTHANDLER"] = "1"  # see `stop`
         for inherited in ("AGENT_SERVICE_API_KEY", "AGENT_SERVICE_URL"):
             self.environment.pop(inherited, None)
         self._started: list[subprocess.Popen[str]] = []
@@ -72,8 +74,15 @@ class Command:
         raise AssertionError("".join(said) + process.stderr.read())
 
     def stop(self, process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal and wait for the end; a process that stays is made to say what each thread is doing."""
         process.send_signal(number)
-        out, err = process.communicate(timeout=15)
+        try:
+            out, err = process.communicate(timeout=STOPS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            ended = process.poll()
+            process.send_signal(signal.SIGABRT)
+            out, err = process.communicate()
+            raise AssertionError(f"not ended {STOPS_WITHIN_S} s after signal {number} ({ended=})\n{out}{err}") from None
         return process.returncode, out, err
 
     def left(self) -> list[int]:

@@ -77,7 +77,7 @@ async def test_documents_wait_for_a_full_disk_and_the_run_does_not() -> None:
     driver = RunEngineDriver()
     source = RunEngineSource(driver, disk, on_error=errors.append)
     measuring = asyncio.create_task(measure(source, driver, lambda name, _: seen.append(("loop", name))))
-    await until(lambda: source.backlog == 2 + 1)  # event and stop, and the end of the plan: the run is over
+    await until(lambda: errors and source.backlog == 2 + 1)  # event and stop, and the end of the plan: the run is over
     assert seen == [("spool", "start"), ("loop", "start")]
     full.clear()
     assert await measuring == ["success"]
