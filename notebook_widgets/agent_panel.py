@@ -150,7 +150,9 @@ class AgentPanel(Panel):
         self.show(
             link,
             agent=_header(status),
-            service=self._service.model_dump(mode="json", include={"queue", "archive"}) if self._service else {},
+            service=self._service.model_dump(mode="json", include={"queue", "archive", "faults"})
+            if self._service
+            else {},
             progress=picture.progress(status),
             best=_best(status),
             plot=plotted(status, list(picture.measured.values()), picture.open.values()),

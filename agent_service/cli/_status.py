@@ -87,6 +87,7 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
         ("state", service.state_dir),
         ("queue", f"{queue.state}{f' ({queue.reason})' if queue.reason else ''}, {queue.pending} waiting"),
         ("catalogue", f"{archive.catalog}, {archive.state}{lag}{f' ({archive.reason})' if archive.reason else ''}"),
+        *(("fault", one) for one in service.faults),
     ):
         table.add_row(label, text)
     return table

@@ -53,6 +53,9 @@ class ServiceStatus(Answer):
     agents: dict[str, int] = Field(description="number of agents by state")
     queue: QueueStatus
     archive: ArchiveStatus
+    faults: list[str] = Field(
+        default=[], description="why nothing can be acknowledged, or no run kept, now; a full disk for example"
+    )
     key: str = Field(default="", description="name of the key that asks")
     scopes: list[str] = Field(description="what that key may do: read, control, approve, admin")
 

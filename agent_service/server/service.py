@@ -239,6 +239,11 @@ class Service:
         said = None if error is None else f"documents cannot be written to {self.state_dir.spool}: {error}"
         self._spool_fault = said
 
+    @property
+    def _journal_fault(self) -> str | None:
+        fault = self.journal.fault
+        return None if fault is None else f"the journal cannot be written, nothing can be acknowledged: {fault}"
+
     def _journal_changed(self) -> None:
         self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})
 
@@ -310,6 +315,7 @@ class Service:
             agents=agents,
             queue=self.supervisor.queue.status,
             archive=self.archive.status,
+            faults=[one for one in (self._journal_fault, self._spool_fault) if one is not None],
             key=key.name,
             scopes=[str(one) for one in Scope if one in key.scopes],
         )

@@ -37,13 +37,14 @@ export function stopper(model, panel) {
   return { stop, strip };
 }
 
-/** One line for the answer to a button, and one for the connection when it is not live. */
+/** One line for the answer to a button, one for the connection when it is not live, and one for what the service cannot do. */
 export function notices(model, panel) {
   const text = h("span", { class: "as-grow" });
   const trace = h("pre", {});
   const fold = h("details", {}, h("summary", {}, "Traceback"), trace);
   const said = h("div", { class: "as-strip", role: "status" }, text, button("Dismiss", () => { said.hidden = true; }, "as-plain"));
   const lost = h("div", { class: "as-strip as-warn", role: "alert" });
+  const faults = h("div", { class: "as-strip as-error", role: "alert", hidden: true });
   let timer = null;
   panel.ends.push(() => clearTimeout(timer));
   panel.on(["notice"], () => {
@@ -63,7 +64,12 @@ export function notices(model, panel) {
     say(lost, link.message ?? "");
     panel.root.classList.toggle("as-dim", link.state !== "live");
   });
-  return [lost, said, fold];
+  panel.on(["service"], () => {
+    const found = model.get("service").faults ?? [];
+    faults.hidden = !found.length;
+    say(faults, found.join("; "));
+  });
+  return [lost, faults, said, fold];
 }
 
 /** The foot: whether it is live, where the service is, how far the archive lags. */
