@@ -23,7 +23,7 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.journal import be_patient
-from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion
+from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion, check_word
 from agent_service.models import ID_KEY, EventKind, Report, RestartAs, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
 from agent_service.replay import facts_of
@@ -201,8 +201,19 @@ class HostedAgent:
             await self._become(AgentState.STARTING, said, error=told, restart_as=before.model_dump(mode="json"))
         self.on_restart(restart.pause_s)
 
-    async def advance(self, suggestion_id: str, state: SuggestionState, **data: Any) -> Suggestion:
+    async def advance(
+        self, suggestion_id: str, state: SuggestionState, *, word: bool = False, **data: Any
+    ) -> Suggestion:
         """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
+
+        Parameters
+        ----------
+        suggestion_id, state
+            Which one, and its next fate.
+        word
+            Whether that is a person's word: it decides only what is not in the queue yet.
+        **data
+            What else the fact says.
 
         Raises
         ------
@@ -210,7 +221,10 @@ class HostedAgent:
             When its fate does not allow that.
         """
         async with self._fates:
-            check_suggestion(self.suggestion(suggestion_id).state, state)
+            before = self.suggestion(suggestion_id).state
+            check_suggestion(before, state)
+            if word:
+                check_word(before, state)
             await self._journal.append(
                 EventKind.SUGGESTION_STATE, self.name, {"id": suggestion_id, "state": state, **data}
             )
@@ -323,10 +337,10 @@ class HostedAgent:
         return len(points)
 
     async def fail_suggestion(
-        self, suggestion: Suggestion, state: SuggestionState, reason: str, *, fault: bool
+        self, suggestion: Suggestion, state: SuggestionState, reason: str, *, fault: bool, word: bool = False
     ) -> None:
-        """Close a suggestion without an outcome, and tell the brain where it can be told."""
-        await self.advance(suggestion.id, state, reason=reason, fault=fault)
+        """Close a suggestion without an outcome, and tell the brain where it can be told. See `advance`."""
+        await self.advance(suggestion.id, state, word=word, reason=reason, fault=fault)
         point = {**suggestion.point, ID_KEY: suggestion.id}
         async with self.brain.turn:
             if self.brain.is_there:

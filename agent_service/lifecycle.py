@@ -137,6 +137,23 @@ def check_agent(old: AgentState, new: AgentState) -> None:
         raise IllegalTransition(f"an agent cannot go from {old} to {new}", legal=legal)
 
 
+A_PERSON_MAY: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
+    _S.APPROVED: frozenset({_S.PROPOSED}),
+    _S.REJECTED: frozenset({_S.PROPOSED, _S.APPROVED}),
+}
+"""From where a person may bring a suggestion there: not out of the queue, as the service may before its plan begins."""
+
+
+def check_word(old: SuggestionState, new: SuggestionState) -> None:
+    """Raise `IllegalTransition` unless a person may bring a suggestion from ``old`` to ``new``."""
+    if old not in A_PERSON_MAY[new]:
+        legal = sorted(one for one, origins in A_PERSON_MAY.items() if old in origins)
+        said = f"a person may make it {' or '.join(legal)}" if legal else "abort the queue to stop it"
+        raise IllegalTransition(
+            f"a suggestion that is {old} cannot become {new} by a person's word; {said}", legal=legal
+        )
+
+
 def check_suggestion(old: SuggestionState, new: SuggestionState) -> None:
     """Raise `IllegalTransition` unless a suggestion may go from ``old`` to ``new``."""
     if new not in SUGGESTION_TRANSITIONS[old]:

@@ -233,11 +233,15 @@ class Supervisor:
         suggestion = agent.suggestion(suggestion_id)
         if point is None:
             guardrails.check(suggestion.point, agent.spec.guardrails)
-            return await agent.advance(suggestion_id, SuggestionState.APPROVED)
+            return await agent.advance(suggestion_id, SuggestionState.APPROVED, word=True)
         points.check_position(point, agent.spec)
         guardrails.check(dict(point), agent.spec.guardrails)
         approved = await agent.advance(
-            suggestion_id, SuggestionState.APPROVED, point=dict(point), reason=f"edited by {actor.person()}"
+            suggestion_id,
+            SuggestionState.APPROVED,
+            word=True,
+            point=dict(point),
+            reason=f"edited by {actor.person()}",
         )
         await agent.edit(suggestion, point)
         return approved
@@ -246,7 +250,8 @@ class Supervisor:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
         agent = self.owner(suggestion_id)
         said = f"rejected by {actor.person()}{f': {reason}' if reason else ''}"
-        await agent.fail_suggestion(agent.suggestion(suggestion_id), SuggestionState.REJECTED, said, fault=False)
+        suggestion = agent.suggestion(suggestion_id)
+        await agent.fail_suggestion(suggestion, SuggestionState.REJECTED, said, fault=False, word=True)
         return agent.suggestion(suggestion_id)
 
     async def go_to_best(self, name: str) -> BestPoint:

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import (
@@ -18,6 +19,7 @@ from schemathesis.generation import GenerationMode
 from services import running, wait_until
 
 from agent_service.config import ServiceConfig
+from agent_service.models import EventKind
 from agent_service.server.app import create_app
 
 EXAMPLES = 15
@@ -28,7 +30,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-ENDLESS = ("/api/v1/events",)  # a stream; test_events has it
+ENDLESS = ("/api/v1/events",)  # it never ends, so it has a test of its own that reads the beginning
 NAMES = ("live", "rest", "nobody")
 
 
@@ -106,4 +108,40 @@ def test_no_answer_is_outside_the_document(served, document, method, path, mode)
     assert seen.total() >= 1
     if mode is GenerationMode.POSITIVE and method == "get" and "variable" not in path and "job_id" not in path:
         assert seen[200], f"nothing was reached: {seen}"
+    assert served.http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "unfitting"])
+def test_an_event_stream_begins_or_is_refused_as_the_document_says(served, document, mode):
+    [path] = ENDLESS
+    operation = document[path]["get"]
+    described = served.http.get("/openapi.json").json()["paths"][path]["get"]["responses"]
+    prepare(served)
+    seen = Counter()
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def fuzz(case):
+        headers = {**(case.headers or {}), "Authorization": f"Apikey {served.server.api_key}"}
+        asked = case.as_transport_kwargs(base_url=served.url, headers=headers)
+        with requests.request(**asked, stream=True, timeout=30) as answer:
+            seen[answer.status_code] += 1
+            assert str(answer.status_code) in described
+            kind = answer.headers["content-type"].partition(";")[0]
+            assert kind in described[str(answer.status_code)]["content"]
+            if answer.status_code == 200:
+                first = next(line for line in answer.iter_lines() if line.startswith(b"event: "))
+                assert first.removeprefix(b"event: ").decode() in [str(one) for one in EventKind]
+            else:
+                assert answer.json()["code"] in ("invalid_input", "unauthenticated")  # some cases send a key of theirs
+
+    fuzz()
+    assert seen[200 if mode is GenerationMode.POSITIVE else 422], seen
+    wait_until(lambda: "agent_service_event_streams 0.0" in served.http.get("/metrics").text, what="no stream open")
     assert served.http.get("/healthz").status_code == 200

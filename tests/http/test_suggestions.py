@@ -64,6 +64,23 @@ def test_a_fate_is_decided_once(served, paused):
     served.problem("POST", "suggestions/nobody/approve", 404, "not_found")
 
 
+def test_what_is_in_the_queue_takes_no_word_any_more(served):
+    served.create("queued", loop={"approval": "required", "max_runs": 1})
+    served.post("queue/pause")
+    served.post("agents/queued/start")
+    [one] = wait_until(lambda: served.suggestions("queued", state="proposed"))
+    served.post(f"suggestions/{one['id']}/approve")
+    wait_until(lambda: served.suggestions("queued", state="submitted"))
+    for word, body in (("approve", None), ("approve", {"point": {"x": 1.0, "y": 1.0}}), ("reject", None)):
+        found = served.problem("POST", f"suggestions/{one['id']}/{word}", 409, "illegal_transition", json=body)
+        assert "abort the queue" in found["detail"]
+    served.post("queue/resume")
+    served.until("queued", "stopped")
+    fates = [fact["data"]["state"] for fact in served.get("agents/queued/history")["items"] if "id" in fact["data"]]
+    assert fates.count("submitted") == 1
+    assert served.suggestions("queued", state="ingested")[0]["point"] == one["point"]
+
+
 def test_guardrails_reject_and_name_the_rule(served):
     served.create(
         "guarded",
