@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 ARGS ?=
+# How many test files run side by side; 0 is one after the other in one process.
+WORKERS ?= 2
 
 VENV_BIN := $(abspath $(VENV))/bin
 PIP := $(VENV_BIN)/python -m pip --disable-pip-version-check
@@ -16,6 +18,8 @@ KERNELS := 6.31.0 7.3.0
 # The tools find each other, and pre-commit its hooks, in the environment made here and nowhere else.
 export PATH := $(VENV_BIN):$(PATH)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Of whoever calls `make` with another environment active: IPython would warn of it.
+unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv test screenshots lint hooks bench chaos schemas pins clean
@@ -30,7 +34,7 @@ venv: $(DEV)  ## make .venv with the package, its dependencies and the developer
 
 test: $(DEV)  ## run the whole test suite (ARGS="-k client" for a part), in a browser too where there is Chromium
 	@.ci/chromium
-	$(VENV_BIN)/python -m pytest $(ARGS)
+	$(VENV_BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 screenshots: $(DEV)  ## write the pictures in docs/images anew, in a browser
 	@.ci/chromium

@@ -102,6 +102,8 @@ class Panel(anywidget.AnyWidget):
         if handler is None:
             raise InvalidInput(f"this panel has no action {action!r}; it has {', '.join(self.actions)}")
 
+        before = self.notice
+
         async def ask(client: AsyncClient) -> bool:
             try:
                 said = await handler(client, **arguments)
@@ -111,7 +113,10 @@ class Panel(anywidget.AnyWidget):
             except (TypeError, ValueError) as error:
                 self.refused(action, InvalidInput(f"{action}: {error}"))
                 return False
-            self.notice = _notice("done", said) if said else {}
+            if said:
+                self.notice = _notice("done", said)
+            elif self.notice == before:  # one that came meanwhile is of another press, and stays
+                self.notice = {}
             self._changed = True
             self._subscription.note()
             return True

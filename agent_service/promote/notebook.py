@@ -112,6 +112,7 @@ def _shell(path: Path) -> Any:
     config.HistoryManager.enabled = False
     config.HistoryAccessor.enabled = False
     config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.warn_venv = False  # some other environment is active in the terminal: no matter
     InteractiveShell.clear_instance()
     shell: Any = InteractiveShell.instance(config=config)
     shell.user_ns.update({"__name__": "__main__", "__file__": str(path)})

@@ -15,6 +15,15 @@ def client(served):
         yield one
 
 
+@pytest.fixture(autouse=True)
+def _still(served):
+    """Let no agent of an earlier test move what a later one looks at."""
+    yield
+    for one in served.get("agents")["items"]:
+        if "stop" in one["legal"]:
+            served.post(f"agents/{one['name']}/stop")
+
+
 @pytest.fixture
 def panels(client):
     made = []
