@@ -11,7 +11,9 @@ class Shell:
     """A shell with the extension loaded."""
 
     def __init__(self, capsys):
-        self.shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}, InteractiveShell={"warn_venv": False}))
+        self.shell = InteractiveShell(
+            config=Config(HistoryManager={"enabled": False}, InteractiveShell={"warn_venv": False})
+        )
         self.names = self.shell.user_ns
         self._capsys = capsys
         self.run("%load_ext agent_service")
