@@ -87,28 +87,40 @@ def _upgrade(path: Path) -> None:
     if not path.exists():
         return
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as file:
-        if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            return
-        found = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-        if found is None:
-            return
-        version = int(found[0]) if found[0].isascii() and found[0].isdigit() else 0
-        if version < min(MIGRATIONS):
-            raise UsageError(
-                f"the journal {path} says that its version is {found[0]!r}, which there never was: it is damaged; put "
-                "a copy in its place, or give another folder with --state"
-            )
-        if version > SCHEMA_VERSION:
-            raise UsageError(
-                f"the journal {path} has version {version}, written by a newer agent-service; this one reads up to "
-                f"{SCHEMA_VERSION}: upgrade it, or give another folder with --state"
-            )
-        if version == SCHEMA_VERSION:
+        version = version_of(file, path)
+        if version is None or version == SCHEMA_VERSION:
             return
         _copy(file, path.with_name(f"{path.name}.v{version}"))
         while version < SCHEMA_VERSION:
             _migrate(file, version)
             version += 1
+
+
+def version_of(file: sqlite3.Connection, path: Path) -> int | None:
+    """Return the version of a journal, None of a file that holds none yet; changes nothing.
+
+    Raises
+    ------
+    UsageError
+        When it was written by a newer version of this program, or says what cannot be.
+    """
+    if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return None
+    found = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    if found is None:
+        return None
+    version = int(found[0]) if found[0].isascii() and found[0].isdigit() else 0
+    if version < min(MIGRATIONS):
+        raise UsageError(
+            f"the journal {path} says that its version is {found[0]!r}, which there never was: it is damaged; put "
+            "a copy in its place, or give another folder with --state"
+        )
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"the journal {path} has version {version}, written by a newer agent-service; this one reads up to "
+            f"{SCHEMA_VERSION}: upgrade it, or give another folder with --state"
+        )
+    return version
 
 
 def _copy(file: sqlite3.Connection, backup: Path) -> None:

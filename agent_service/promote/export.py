@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 import agent_service
+from agent_service import journal_file
 from agent_service.errors import UsageError
 from agent_service.promote.notebook import code_cells
 from agent_service.state_dir import StateDir
@@ -93,6 +95,8 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
     journal = None if state is None else StateDir(state).journal
     if journal is not None and not journal.is_file():
         raise UsageError(f"there is no journal in {state}; name the state directory of the service with --state")
+    if journal is not None:
+        _check(journal)
     code = _code(target)
     modules = dict(_local_modules(code, target.parent, seen={target.stem}))
     requirements = _requirements(_imported(code, *modules.values()))
@@ -243,6 +247,17 @@ def _write(folder: Path, target: Path, requirements: list[str], *, catalog: str,
     (folder / "agent-service.service").write_text(_UNIT.substitute(told), encoding="utf-8")
     (folder / "README.md").write_text(_README.substitute(told, last=last), encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+
+
+def _check(journal: Path) -> None:
+    """Raise `UsageError` unless it is a journal that the service of this version would read."""
+    with contextlib.closing(sqlite3.connect(journal)) as file:
+        try:
+            known = journal_file.version_of(file, journal) is not None
+        except sqlite3.Error as error:
+            raise UsageError(f"the journal {journal} cannot be read: {error}; name another with --state") from None
+    if not known:
+        raise UsageError(f"{journal} holds no journal; name the state directory of the service with --state")
 
 
 def _copy_state(journal: Path, state: Path) -> None:

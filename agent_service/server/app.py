@@ -21,6 +21,7 @@ from agent_service.placement import Placement
 from agent_service.server import gate, problems
 from agent_service.server.aside import aside
 from agent_service.server.claims import ClaimDesk
+from agent_service.server.farewell import told_of_signals
 from agent_service.server.hosts import Hosts
 from agent_service.server.metrics import TimedExecutor
 from agent_service.server.ready import ReadyReads
@@ -96,7 +97,8 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         app.state.service = service
         await service.start()
         try:
-            yield
+            with told_of_signals(service.stopping.set):
+                yield
         finally:
             await service.stop()
 

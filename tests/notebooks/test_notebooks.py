@@ -222,6 +222,7 @@ def test_the_notebook_itself_is_deployed_and_its_agent_goes_on(lab):
     (folder,) = lab.folder.glob("to-the-beamline-*")
     assert (folder / "state" / "arrived").exists()
     assert "api_key" not in {one.name for one in folder.rglob("*")}
+    shutil.rmtree(folder)
     assert shown(lab.outputs["watch"]) == 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -100,12 +102,21 @@ def test_it_serves_in_a_new_environment_elsewhere(exported, command, tmp_path):
         (["nothing.ipynb", "-o", "new"], "is no notebook or script"),
         (["proto.ipynb", "-o", "new", "--with-state"], "there is no journal in"),
         (["proto.ipynb", "-o", "new", "--state", "s"], "say --with-state too"),
+        (["proto.ipynb", "-o", "new", "--with-state", "--state", "newer"], "written by a newer agent-service"),
+        (["proto.ipynb", "-o", "new", "--with-state", "--state", "rotten"], "file is not a database"),
+        (["proto.ipynb", "-o", "new", "--with-state", "--state", "empty"], "holds no journal"),
     ],
 )
 def test_what_cannot_be_exported_leaves_nothing_behind(command, arguments, said):
     notebook(command.folder / "proto.ipynb", WALK)
-    (command.folder / "full").mkdir()
+    for name in ("full", "newer", "rotten", "empty"):
+        (command.folder / name).mkdir()
     (command.folder / "full" / "mine.txt").write_text("keep")
+    (command.folder / "rotten" / "journal.db").write_text("no journal at all " * 100)
+    (command.folder / "empty" / "journal.db").touch()
+    with contextlib.closing(sqlite3.connect(command.folder / "newer" / "journal.db")) as file, file:
+        file.execute("create table meta (key text, value text)")
+        file.execute("insert into meta values ('schema_version', '99')")
     before = sorted(command.folder.rglob("*"))
     done = command.run("export", *arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 
 import httpx
@@ -132,6 +134,24 @@ def test_while_the_archive_starts(command):
     process, url = command.start("serve", "--port", "0", "--state", "s")
     assert httpx.get(f"{url}/readyz").json()["parts"]["catalogue"]["ready"] is False
     assert command.stop(process)[0] == 0
+    assert command.left() == []
+
+
+def test_an_event_stream_does_not_hold_up_a_server_of_somebody_else(command):
+    (command.folder / "service.toml").write_text('[service]\nstate = "state"\n')
+    command.environment["AGENT_SERVICE_CONFIG"] = "service.toml"
+    command.command = (sys.executable, "-m", "uvicorn")
+    process = command.popen("--factory", "agent_service:create_app", "--port", "0")
+    line = next(one for one in process.stderr if "Uvicorn running on" in one)
+    url = re.search(r"http://[\d.:]+", line)[0]
+    key = (command.folder / "state" / "api_key").read_text().strip()
+    with Client(url, api_key=key) as client:
+        events = client.events(last_event_id=0, patience_s=0)
+        next(events)
+        code, _, err = command.stop(process)
+        events.close()
+    assert code in (0, -signal.SIGTERM)
+    assert "Application shutdown complete" in err
     assert command.left() == []
 
 
