@@ -56,7 +56,7 @@ class Flight:
         expected = listener.expect(suggestion.id)
         expected.__enter__()  # before the plan can run, so that no document comes too early
         try:
-            forgotten = {"reason": None} if suggestion.reason else {}  # why it was taken back before
+            forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before
             await agent.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
             flight = cls(agent, suggestion, expected, sink)
             await asyncio.sleep(0)  # the plan is in the sink from here on
