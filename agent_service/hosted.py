@@ -288,7 +288,7 @@ class HostedAgent:
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
         async with self.brain.turn:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
-            fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by}
+            fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by, "batch": ids[0]}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
             forbidden = {
                 one.id: why for one in proposals if (why := guardrails.why_not(one.point, self.spec.guardrails))

@@ -45,7 +45,7 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
         data: dict[str, Any] = event.data
         state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
         proposed = state == SuggestionState.PROPOSED and not data.get("retry_of")
-        if proposed and (not batch or event.seq == (batch[-1].seq or 0) + 1):
+        if proposed and (not batch or _together(batch[-1], event)):
             batch.append(event)
             continue
         facts.extend(_suggested(batch))
@@ -90,12 +90,18 @@ def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
             "point": data.get("point") or record.suggestions[suggestion_id].point,
         }
     if state == SuggestionState.PROPOSED or (state == SuggestionState.APPROVED and "point" in data):
-        return {key: data[key] for key in ("id", "state", "point", "brain_id", "retry_of") if key in data}
+        return {key: data[key] for key in ("id", "state", "point", "brain_id", "batch", "retry_of") if key in data}
     return None
 
 
 def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:
     return [one for one in facts if not (isinstance(one, VariableFact) and one.name in names)]
+
+
+def _together(one: Event, following: Event) -> bool:
+    """Whether two proposals come from one call of the brain; older journals do not say, there neighbours do."""
+    batch = following.data.get("batch")
+    return one.data.get("batch") == batch and (batch is not None or following.seq == (one.seq or 0) + 1)
 
 
 def _suggested(batch: list[Event]) -> Iterable[SuggestFact]:

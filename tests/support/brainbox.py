@@ -61,6 +61,13 @@ class Walker:
         return {"n": len(self.points), "ids": [point.get("_id") for point in self.points], "failed": len(self.failures)}
 
 
+class OneAtATime(Walker):
+    """Has never more than one point to suggest, however many it is asked for."""
+
+    def suggest(self, num_points=None):
+        return super().suggest(1)
+
+
 class Listener:
     """Never suggests; takes every run in."""
 

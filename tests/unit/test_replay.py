@@ -1,0 +1,37 @@
+"""What is replayed is what was called: points that were suggested together, and apart."""
+
+import pytest
+from house import house
+
+from agent_service.adapters.facts import SuggestFact
+from agent_service.replay import essence, facts_of
+
+
+def calls(record):
+    return [len(fact.ids) for fact in facts_of(record) if isinstance(fact, SuggestFact)]
+
+
+@pytest.fixture
+async def agent(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        made = await rooms.create("walker", type="brainbox:OneAtATime")
+        await rooms.supervisor.life("walker").start(paused=True)
+        yield made
+
+
+async def test_calls_one_after_the_other_are_replayed_one_by_one(agent):
+    *_, last = [(await agent.suggest(1, by="person"))[0] for _ in range(3)]
+    assert calls(agent.record) == [1, 1, 1]
+    agent.record.facts = essence(agent.record)  # as a snapshot keeps them
+    assert calls(agent.record) == [1, 1, 1]
+    await agent.build()
+    await agent.ingest([{**last.point, "signal": 1.0, "_id": last.id}])
+    assert (await agent.report()).report["ids"] == [2]  # by the brain's own number of it
+
+
+async def test_an_older_journal_does_not_say_so_and_neighbours_are_taken_together(agent):
+    for _ in range(3):
+        await agent.suggest(1, by="person")
+    for event in agent.record.facts:
+        event.data.pop("batch")
+    assert calls(agent.record) == [3]
