@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service import guardrails
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
