@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,7 @@ outcome = "det"
 def test_reading_runs_and_decisions(tmp_path, environment, serving):
     del environment["AGENT_SERVICE_SERVICE__CATALOG"]
     (tmp_path / "service.toml").write_text(SERVICE_TOML)
-    serving("service.toml")
+    service = serving("service.toml")
     with Client.from_state(tmp_path / "service.state") as client:
         client.start("aligner")
         wait_until(lambda: client.agent("aligner").state == "stopped")
@@ -143,3 +144,14 @@ def test_reading_runs_and_decisions(tmp_path, environment, serving):
     assert last == "1 ['approved', 'ingested', 'measured', 'proposed', 'running', 'submitted'] 2"
     lengths = run(tmp_path, environment, "-c", found["profiles.py"] + "print(len(runs), len(decisions))")
     assert lengths.split() == ["3", "1"]
+    service.terminate()
+    service.communicate(timeout=30)
+    (line,) = re.findall(r"^```sh\nagent-service (.*)\n```", (DOCS / "reading.md").read_text("utf-8"), re.MULTILINE)
+    with subprocess.Popen(
+        [*COMMAND, *line.split()], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as catalog:
+        assert catalog.stdout.readline().startswith(b"Serving the catalogue at http://")
+        again = run(tmp_path, environment, "-c", found["read.py"] + more)
+        catalog.send_signal(signal.SIGINT)
+    assert catalog.returncode == 0
+    assert again.splitlines()[-1] == last

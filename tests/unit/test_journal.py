@@ -311,7 +311,7 @@ async def test_a_journal_of_version_1_is_brought_up_to_date_and_says_the_same(ol
         async with asyncio.timeout(10):
             while walker.record.state != "paused":
                 await walker.changed()
-        assert (walker.variables["gain"].value, walker.variables["seen"].value) == (2.5, 2)
+        assert (walker.brain.variables["gain"].value, walker.brain.variables["seen"].value) == (2.5, 2)
         assert rooms.journal.read(limit=1)[0].seq == 1
     assert dump(old.with_name("journal.db.v1")) == VERSION_1
     assert f"('schema_version','{SCHEMA_VERSION}')" in dump(old)
