@@ -192,11 +192,11 @@ class Ahead:
             self._flight = await self._begin(approved[0])
 
     def _forbids(self, suggestion: Suggestion) -> bool:
-        return bool(guardrails.why_not(suggestion.point, self._agent.spec.guardrails, self._agent.standing))
+        return bool(guardrails.why_not(suggestion.point, self._agent.rails, self._agent.standing))
 
     def _out_of_bounds(self, suggestion: Suggestion) -> bool:
         """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
-        return bool(guardrails.why_not(suggestion.point, self._agent.spec.guardrails))
+        return bool(guardrails.why_not(suggestion.point, self._agent.rails))
 
     async def _let_go(self, flight: Flight) -> None:
         """Let its suggestion be approved again if its plan ended and never began."""

@@ -96,6 +96,33 @@ def loosened(before: Guardrails, after: Guardrails) -> list[str]:
     return found
 
 
+def stricter(one: Guardrails, other: Guardrails) -> Guardrails:
+    """Return guardrails that forbid what either of two forbids."""
+    bounds = {**one.bounds, **other.bounds}
+    for name in one.bounds.keys() & other.bounds.keys():
+        (low, high), (other_low, other_high) = one.bounds[name], other.bounds[name]
+        bounds[name] = max(low, other_low), min(high, other_high)  # perhaps nothing is left between them
+    steps = {**one.max_step, **other.max_step}
+    for name in one.max_step.keys() & other.max_step.keys():
+        steps[name] = min(one.max_step[name], other.max_step[name])
+    plans = [one.plans, other.plans]
+    listed = [each for each in plans if each is not None]
+    return one.model_copy(
+        update={
+            "bounds": bounds,
+            "max_step": steps,
+            "max_runs_per_minute": _least(one.max_runs_per_minute, other.max_runs_per_minute),
+            "budget_runs": _least(one.budget_runs, other.budget_runs),
+            "budget_time_s": _least(one.budget_time_s, other.budget_time_s),
+            "plans": [plan for plan in listed[0] if all(plan in each for each in listed)] if listed else None,
+        }
+    )
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((one for one in limits if one is not None), default=None)
+
+
 def _within(inner: tuple[float, float] | None, outer: tuple[float, float]) -> bool:
     return inner is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent_service.adapters.facts import Called
     from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
-    from agent_service.models import AgentSpec, AgentStatus
+    from agent_service.models import AgentSpec, AgentStatus, Guardrails
     from agent_service.placement import Placement
     from agent_service.protocols import Journal
     from agent_service.runs import Run
@@ -55,13 +55,23 @@ class HostedAgent:
     placement
         Where its brain may live.
     positions
-        Where plans of the service sent each actuator last; kept up to date by its owner.
+        Where each actuator was last; kept up to date by its owner.
+    limits
+        Guardrails that hold beside its own.
     """
 
     def __init__(
-        self, record: AgentRecord, *, journal: Journal, placement: Placement, positions: Mapping[str, float]
+        self,
+        record: AgentRecord,
+        *,
+        journal: Journal,
+        placement: Placement,
+        positions: Mapping[str, float],
+        limits: Guardrails,
     ) -> None:
         self.record = record
+        self._limits = limits
+        self._rails: tuple[Guardrails, Guardrails] | None = None
         self._positions = positions
         self.wake = asyncio.Event()
         self.unevaluated: dict[str, Run] = {}
@@ -95,6 +105,14 @@ class HostedAgent:
     def spec(self) -> AgentSpec:
         """Its present specification."""
         return self.record.spec
+
+    @property
+    def rails(self) -> Guardrails:
+        """The guardrails that hold for it: its own, and those of the service."""
+        own = self.spec.guardrails
+        if self._rails is None or self._rails[0] is not own:
+            self._rails = own, guardrails.stricter(own, self._limits)
+        return self._rails[1]
 
     @property
     def standing(self) -> guardrails.Standing:
@@ -290,9 +308,7 @@ class HostedAgent:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by, "batch": ids[0]}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
-            forbidden = {
-                one.id: why for one in proposals if (why := guardrails.why_not(one.point, self.spec.guardrails))
-            }
+            forbidden = {one.id: why for one in proposals if (why := guardrails.why_not(one.point, self.rails))}
             for one in proposals:
                 if one.id in forbidden:
                     why = {"reason": forbidden[one.id], "fault": by == "loop"}

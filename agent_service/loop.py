@@ -174,7 +174,7 @@ class AgentLoop:
             await self._settle_outcomes()
         elif self._agent.brain.stop_reason:
             return self._agent.brain.stop_reason
-        elif spent := guardrails.spent(self._agent.spec.guardrails, self._agent.standing):
+        elif spent := guardrails.spent(self._agent.rails, self._agent.standing):
             return spent
         elif left := self._unapproved():
             await self._approve(left)
@@ -241,7 +241,7 @@ class AgentLoop:
         return bool(batch)
 
     def _rate_wait_s(self, suggestion: Suggestion) -> float:
-        rails = self._agent.spec.guardrails
+        rails = self._agent.rails
         wait_s = guardrails.wait_s(rails, self._agent.record.handed_over_at, utcnow())
         if wait_s and self._delayed != suggestion.id:
             self._delayed = suggestion.id
@@ -257,7 +257,7 @@ class AgentLoop:
 
     async def _allowed(self, suggestion: Suggestion) -> bool:
         try:
-            guardrails.check(suggestion.point, self._agent.spec.guardrails, self._agent.standing)
+            guardrails.check(suggestion.point, self._agent.rails, self._agent.standing)
         except OutOfBounds as error:
             await self._agent.fail_suggestion(suggestion, _S.REJECTED, error.detail, fault=True)
             return False
@@ -317,11 +317,7 @@ class AgentLoop:
     def _may_hand_ahead(self, under_way: int) -> bool:
         """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
         record, limits = self._agent.record, self._agent.spec.loop
-        if (
-            self.stopping
-            or record.state is not AgentState.RUNNING
-            or guardrails.one_by_one(self._agent.spec.guardrails)
-        ):
+        if self.stopping or record.state is not AgentState.RUNNING or guardrails.one_by_one(self._agent.rails):
             return False
         done = record.done + len(self._pending_outcomes) + under_way
         failures = record.failures_in_row + under_way

@@ -175,6 +175,11 @@ class Journal(Protocol):
 class DocumentSource(Protocol):
     """Where documents come from. It only ever enqueues in the thread that measures, and never raises there."""
 
+    @property
+    def backlog(self) -> int:
+        """How many documents were received and not yet delivered."""
+        ...
+
     def start(self, on_document: Callable[[str, Document], None]) -> None:
         """Begin: ``on_document(name, document)`` is called in order, from one thread of the source's own."""
         ...

@@ -17,7 +17,7 @@ from agent_service.life import AgentLife
 from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.listener import Listener
 from agent_service.loop import TAKES_LATE_RUN, AgentLoop
-from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Suggestion, utcnow
+from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Guardrails, Suggestion, utcnow
 from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
 from agent_service.recipe import Recipe
@@ -53,9 +53,11 @@ class Supervisor:
         ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
     documents
         ``await documents(uid)`` returns a past run, for warm starts and ingest by uid.
+    limits
+        Guardrails that hold for each agent, beside its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the composition root hands over, by name
         self,
         *,
         journal: Journal,
@@ -63,7 +65,9 @@ class Supervisor:
         placement: Placement,
         archived: Callable[[str, float], Awaitable[None]],
         documents: Callable[[str], Awaitable[Run]],
+        limits: Guardrails | None = None,
     ) -> None:
+        self._limits = limits or Guardrails()
         self.lives: dict[str, AgentLife] = {}
         self.listener = Listener(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
@@ -118,7 +122,11 @@ class Supervisor:
     def _add(self, record: AgentRecord) -> HostedAgent:
         self._actuators.update(record.spec.actuators)
         agent = HostedAgent(
-            record, journal=self._journal, placement=self._placement, positions=self.whereabouts.positions
+            record,
+            journal=self._journal,
+            placement=self._placement,
+            positions=self.whereabouts.positions,
+            limits=self._limits,
         )
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
@@ -232,10 +240,10 @@ class Supervisor:
         agent = self.owner(suggestion_id)
         suggestion = agent.suggestion(suggestion_id)
         if point is None:
-            guardrails.check(suggestion.point, agent.spec.guardrails)
+            guardrails.check(suggestion.point, agent.rails)
             return await agent.advance(suggestion_id, SuggestionState.APPROVED, word=True)
         points.check_position(point, agent.spec)
-        guardrails.check(dict(point), agent.spec.guardrails)
+        guardrails.check(dict(point), agent.rails)
         approved = await agent.advance(
             suggestion_id,
             SuggestionState.APPROVED,
@@ -275,7 +283,7 @@ class Supervisor:
             )
         best = agent.record.best[0]
         points.check_position(best.point, agent.spec)
-        guardrails.check_move(best.point, agent.spec.guardrails, self.whereabouts.positions)
+        guardrails.check_move(best.point, agent.rails, self.whereabouts.positions)
         await self.queue.move(name, best.point)
         return best
 
@@ -313,7 +321,7 @@ class Supervisor:
             found=found,
             runs=before.runs - 1,  # it is counted already
         )
-        guardrails.check(order.point, life.agent.spec.guardrails, standing)
+        guardrails.check(order.point, life.agent.rails, standing)
 
     # documents ----------------------------------------------------------------------------------------------------
 

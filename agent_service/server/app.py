@@ -158,6 +158,7 @@ async def _compose(config: ServiceConfig, engine: Any, *, headless: bool) -> Ser
         ),
         archived=service.archive.wait_for,
         documents=service.past_run,
+        limits=config.guardrails,
     )
     if isinstance(sink, ClaimSink):
         service.claims = ClaimDesk(sink, service.supervisor, service.stopping)

@@ -101,6 +101,9 @@ class _Memory:
         in_state = {str(one): one is queue.state for one in QueueState}
         yield _labelled("queue_state", "1 for the state that the plan queue is in", "state", in_state)
         yield GaugeMetricFamily("agent_service_queue_plans", "Plans that wait in the queue", value=queue.pending)
+        yield GaugeMetricFamily(
+            "agent_service_documents_waiting", "Documents on their way to the spool", value=service.source.backlog
+        )
         archive = service.archive.status
         behind = {"runs": archive.runs_behind, "facts": archive.facts_behind}
         yield _labelled("outbox_behind", "What is not in the catalogue yet", "what", behind)

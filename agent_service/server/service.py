@@ -318,6 +318,7 @@ class Service:
             faults=[one for one in (self._journal_fault, self._spool_fault) if one is not None],
             key=key.name,
             scopes=[str(one) for one in Scope if one in key.scopes],
+            guardrails=self.config.guardrails,
         )
 
     def readiness(self) -> Readiness:

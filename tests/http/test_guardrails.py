@@ -204,3 +204,30 @@ def test_nobody_goes_to_the_best_point_in_a_leap(start):
     service.http.patch("/api/v1/agents/leaper", json={"guardrails": {"max_step": {"x": 3}}}).raise_for_status()
     service.post("agents/leaper/go-to-best")
     assert rig.x.position == 0.0
+
+
+def test_limits_of_the_service_hold_beside_the_agent_s_own(start):
+    limits = {"bounds": {"x": [-1, 1.5]}, "max_step": {"x": 1}, "plans": ["acquire"], "budget_runs": 3}
+    service = start(guardrails=limits)
+    assert service.get("service")["guardrails"]["bounds"] == {"x": [-1, 1.5]}
+    service.create("free", config={"limit": 4}, guardrails={"bounds": {"x": [-9, 9], "y": [-9, 9]}, "budget_runs": 9})
+    service.http.patch("/api/v1/agents/free", json={"guardrails": {"bounds": {}, "plans": None}}).raise_for_status()
+    service.post("agents/free/start")
+    service.until("free", "stopped")
+    assert [at for at, _ in rejected(service, "free")] == [2.0, 3.0]
+    assert rejected(service, "free")[0][1] == "guardrails.bounds.x: x = 2 is outside [-1, 1.5]"
+    service.create("leaps", config={"step": 1.4, "limit": 2}, guardrails={"max_step": {"x": 3}})
+    rig.x.set(0.0).wait(5)
+    service.post("agents/leaps/start")
+    service.until("leaps", "stopped")
+    assert [reason.partition(":")[0] for _, reason in rejected(service, "leaps")] == ["guardrails.max_step.x"]
+    service.create("other", plan="leisurely", config={"limit": 1})
+    service.post("agents/other/start")
+    service.until("other", "stopped")
+    assert rejected(service, "other")[0][1] == "guardrails.plans: the plan leisurely is not on the list: acquire"
+    service.create("inbox", loop={"approval": "required"})
+    service.post("agents/inbox/start")
+    [one] = wait_until(lambda: service.suggestions("inbox", state="proposed"))
+    edit = {"json": {"point": {"x": 5.0, "y": 0.0}}}
+    service.problem("POST", f"suggestions/{one['id']}/approve", 422, "out_of_bounds", **edit)
+    service.post("agents/inbox/stop")

@@ -39,6 +39,7 @@ def test_what_is_measured(start):
     assert found["agent_service_facts_total",] >= len(service.get("agents/walker/history")["items"])
     assert found["agent_service_queue_state", "idle"] == 1
     assert found["agent_service_queue_plans",] == found["agent_service_outbox_behind", "runs"] == 0
+    assert found["agent_service_documents_waiting",] == 0
     assert found["agent_service_ready", "queue"] == 1
     assert found["process_open_fds",] > 0
     service.post("queue/abort")

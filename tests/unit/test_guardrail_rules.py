@@ -93,3 +93,16 @@ def test_never_more_in_a_minute_than_allowed(rate, steps):
     window = timedelta(seconds=max(60, 60 / rate))
     for one in handed_over:
         assert sum(one <= other < one + window for other in handed_over) <= max(1, rate)
+
+
+def test_the_stricter_of_two_counts():
+    one = Guardrails(bounds={"x": (0, 2), "y": (0, 1)}, max_step={"x": 2}, budget_runs=3, plans=["a", "b"])
+    other = Guardrails(bounds={"x": (1, 3), "z": (0, 1)}, max_step={"x": 1}, max_runs_per_minute=5, plans=["b", "c"])
+    for both in (guardrails.stricter(one, other), guardrails.stricter(other, one)):
+        assert both.bounds == {"x": (1, 2), "y": (0, 1), "z": (0, 1)}
+        assert (both.max_step, both.budget_runs, both.max_runs_per_minute) == ({"x": 1}, 3, 5)
+        assert (both.budget_time_s, both.plans) == (None, ["b"])
+        assert guardrails.loosened(one, both) == guardrails.loosened(other, both) == []
+    assert guardrails.stricter(one, Guardrails()) == one
+    apart = guardrails.stricter(Guardrails(bounds={"x": (0, 1)}), Guardrails(bounds={"x": (2, 3)}))
+    assert all(guardrails.why_not({"x": x}, apart) for x in (0.5, 1.5, 2.5))
