@@ -17,9 +17,10 @@ def main():
     )
     for name in names:
         module = importlib.import_module(f"tests.benchmarks.{name}")
+        print(f"{name}: wanted {module.WANTED}")
         with tempfile.TemporaryDirectory() as folder:
             for line in module.measure(Path(folder)):
-                print(line, flush=True)
+                print(f"    {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from tests.benchmarks.servers import ROOT, client, service
 
+WANTED = "ratio >= 0.95"
+
 STARTUPS = {"instant devices": ("rig", 100), "50 ms to move and to expose": ("tests.benchmarks.slow_devices", 20)}
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.benchmarks.reads import SPEC
 from tests.benchmarks.servers import Requests, client, service
 
+WANTED = "the cost of a request independent of their number: ratio about 1"
+
 N = 1000
 
 

@@ -5,6 +5,8 @@ import statistics
 
 from tests.benchmarks.servers import Requests, bare, client, service
 
+WANTED = "ratio >= 1.0"
+
 SPEC = {
     "name": "walker",
     "type": "brainbox:Walker",

@@ -6,6 +6,8 @@ import time
 from tests.benchmarks.reads import SPEC
 from tests.benchmarks.servers import client, service
 
+WANTED = "<= 2 s beyond the start, and in proportion to the facts"
+
 
 def _fill(folder, facts):
     """Make a journal of as many facts: half are proposals, half outcomes of them."""

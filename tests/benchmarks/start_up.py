@@ -8,6 +8,8 @@ import httpx
 
 from tests.benchmarks.servers import bare, process, write_config
 
+WANTED = "ratio <= 1.5"
+
 
 def _free_port():
     with socket.socket() as probe:
