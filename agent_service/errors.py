@@ -29,10 +29,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_OURS: Final = frozenset({"agent_service", "notebook_widgets"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,27 @@ class ServiceError(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.legal = tuple(legal)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in a cell: the way to it through the user's own code, and what is wrong.
+
+        The way from there on is ours, and says nothing to who asked for what cannot be.
+        """
+        import traceback  # noqa: PLC0415 - for cells that fail
+
+        way: list[str] = []
+        frames = [
+            (frame.f_globals.get("__name__", ""), frame, line) for frame, line in traceback.walk_tb(self.__traceback__)
+        ]
+        for name, frame, line in frames:
+            package = str(name).partition(".")[0]
+            if package in _OURS:
+                break
+            if package != "IPython":
+                [one] = traceback.StackSummary.extract(iter([(frame, line)]))
+                where = "" if name == "__main__" else f"{one.filename}, "
+                way.append(f"{where}line {line}: {one.line}")
+        return [*way, f"{type(self).__name__}: {self}"]
 
 
 class InvalidInput(ServiceError):

@@ -30,6 +30,11 @@ class Shell:
         assert not said, "nothing but the error"
         return one_line(wrong)
 
+    def failed(self, cell):
+        """Run a cell that raises; return what it shows of that."""
+        said, wrong = self._run(cell, works=False)
+        return f"{said}{wrong}".strip()
+
     def refused_with(self, cell):
         """Run a cell that does not work and shows something all the same; return that, and the line."""
         said, wrong = self._run(cell, works=False)

@@ -435,6 +435,32 @@ def test_mistakes_of_the_other_magics(walking):
 # --- look, and stop
 
 
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (
+            "service.client.stop('walker')",
+            "IllegalTransition: agent 'walker' is created, so it cannot stop; legal now: ",
+        ),
+        ("service.client.agent('wlker')", "NotFound: there is no agent 'wlker'; did you mean 'walker'?"),
+        ("wrong.agents()", "Unauthenticated: the service does not know this key"),
+        ("nowhere.agents()", "BackendUnavailable: no service answers at http://127"),
+        ("agent_service.serve(agents={'z': 5}, state='z')", "InvalidInput: an object of type int has no suggest"),
+    ],
+)
+def test_what_a_client_refuses_is_no_wall(walking, cell, said):
+    walking.run(
+        "import agent_service\nwrong = agent_service.Client(service.url, api_key='wrong')\n"
+        "nowhere = agent_service.Client('http://127.0.0.1:9', api_key='k')"
+    )
+    walking.run(f"def ask():\n    return {cell}")
+    shown = walking.failed("1 + 1\nask()").splitlines()
+    walking.run("wrong.close()\nnowhere.close()")
+    assert shown[:2] == ["line 2: ask()", f"line 2: return {cell}"]
+    assert shown[2].startswith(said)
+    assert len(shown) == 3
+
+
 def test_status(walking):
     measured(walking)
     url = walking.names["service"].url
