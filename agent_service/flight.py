@@ -163,6 +163,8 @@ class Ahead:
             if flight.take_back("taken back before it began"):
                 await flight.plan
             await self._let_go(flight)
+            if self._flight is None and not flight.open:  # decided by hand: another one takes its place
+                await self._hand_over(under_way)
         else:
             await self._let_go(flight)
 
