@@ -8,23 +8,18 @@ import json
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
-from importlib import metadata
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
-import agent_service
 from agent_service import journal_file
 from agent_service.errors import UsageError
+from agent_service.promote import requirements
 from agent_service.promote.notebook import code_cells
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-PACKAGE: Final = "bluesky-agent-service"
 
 _SERVICE: Final = Template("""# exported from $source; `agent-service check service.toml` says what is wrong with it
 [service]
@@ -60,6 +55,7 @@ $last
 
 _MAGIC: Final = re.compile(r"^\s*%agent_serve\b(.*)$", re.MULTILINE)
 _STARTUP: Final = re.compile(r"--startup[ =](\S+)")
+_REFERENCE: Final = re.compile(r"^(?:--\w+=)?([A-Za-z_][\w.]*):[A-Za-z_][\w.]*$")
 
 
 def export(target: Path, folder: Path, *, state: Path | None = None, catalog: str | None = None) -> list[str]:
@@ -99,7 +95,7 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
         _check(journal)
     code = _code(target)
     modules = dict(_local_modules(code, target.parent, seen={target.stem}))
-    requirements = _requirements(_imported(code, *modules.values()))
+    needed = requirements.distributions(_imported(code, *modules.values()))
     making = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
@@ -107,8 +103,8 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
         _write_target(target, making / target.name)
         for path in modules:
             _copy(path, target.parent, making)
-        wheel = _wheel(making / "wheels")
-        _write(making, target, [wheel, *requirements], catalog=catalog or "embedded", with_state=journal is not None)
+        pins = [requirements.pinned(one, making / "wheels") for one in needed]
+        _write(making, target, pins, catalog=catalog or "embedded", with_state=journal is not None)
         if journal is not None:
             _copy_state(journal, making / "state")
         if folder.exists():
@@ -145,16 +141,24 @@ def _trees(code: str) -> Iterator[ast.AST]:
 
 
 def _imported(*codes: str) -> set[str]:
-    """Return the names of the modules that code imports, and that magics name as startup."""
+    """Return the names of the modules that code imports, or names: as ``module:attribute``, or as startup."""
     found: set[str] = set()
     for code in codes:
         for node in (node for tree in _trees(code) for node in ast.walk(tree)):
-            if isinstance(node, ast.Import):
-                found |= {one.name for one in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module)
+            match node:
+                case ast.Import():
+                    found |= {one.name for one in node.names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    found.add(module)
+                case ast.keyword(arg="startup", value=ast.Constant(value=str(startup))):
+                    found.add(startup.removesuffix(".py"))
+                case ast.Constant(value=str(text)):
+                    found |= set(_REFERENCE.findall(text))
+                case _:
+                    pass
         for line in _MAGIC.findall(code):
             found |= {one.strip("\"'").removesuffix(".py") for one in _STARTUP.findall(line)}
+            found |= {name for word in line.split() for name in _REFERENCE.findall(word.strip("\"'"))}
     return found
 
 
@@ -168,54 +172,6 @@ def _local_modules(code: str, folder: Path, *, seen: set[str]) -> Iterator[tuple
             text = path.read_text(encoding="utf-8")
             yield path, text
             yield from _local_modules(text, folder, seen=seen)
-
-
-def _requirements(modules: set[str]) -> list[str]:
-    """Return pinned requirements of this package and of what the prototype imports, with all that they need."""
-    providers = metadata.packages_distributions()
-    roots = {_normal(one) for name in modules for one in providers.get(name.partition(".")[0], ())}
-    pins: dict[str, str] = {}
-    waiting = [_normal(PACKAGE), *sorted(roots)]
-    while waiting:
-        name = waiting.pop()
-        if name in pins:
-            continue
-        try:
-            found = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        pins[name] = f"{found.metadata['Name']}=={found.version}"
-        waiting += [_normal(one) for one in _needed(found)]
-    pins.pop(_normal(PACKAGE), None)
-    return [pins[name] for name in sorted(pins)]
-
-
-def _needed(found: metadata.Distribution) -> Iterator[str]:
-    from packaging.requirements import Requirement  # noqa: PLC0415 - only an export needs it
-
-    for text in found.requires or ():
-        requirement = Requirement(text)
-        extras = {"", "standard", "client", "server"}  # those of uvicorn and tiled that we ask for
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": one}) for one in extras):
-            yield requirement.name
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _wheel(folder: Path) -> str:
-    """Put this package as a wheel into ``folder`` if it was installed from a folder; return its requirement."""
-    found = metadata.distribution(PACKAGE)
-    origin: dict[str, Any] = json.loads(found.read_text("direct_url.json") or "{}")
-    if "dir_info" not in origin:
-        return f"{PACKAGE}=={agent_service.__version__}"
-    source = str(origin["url"]).removeprefix("file://")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), source]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise UsageError(f"a wheel of {PACKAGE} could not be built: {done.stderr.strip().splitlines()[-1]}")
-    return f"./wheels/{next(folder.glob('*.whl')).name}"
 
 
 def _write_target(target: Path, path: Path) -> None:
@@ -236,7 +192,7 @@ def _copy(path: Path, base: Path, folder: Path) -> None:
     shutil.copyfile(path, copied)
 
 
-def _write(folder: Path, target: Path, requirements: list[str], *, catalog: str, with_state: bool) -> None:
+def _write(folder: Path, target: Path, pins: list[str], *, catalog: str, with_state: bool) -> None:
     told = {"name": re.sub(r"[^A-Za-z0-9_-]+", "-", target.stem), "target": target.name, "source": target.name}
     last = (
         "Agents that ran arrive paused; stop the other service, then resume them."
@@ -246,7 +202,7 @@ def _write(folder: Path, target: Path, requirements: list[str], *, catalog: str,
     (folder / "service.toml").write_text(_SERVICE.substitute(told, catalog=catalog), encoding="utf-8")
     (folder / "agent-service.service").write_text(_UNIT.substitute(told), encoding="utf-8")
     (folder / "README.md").write_text(_README.substitute(told, last=last), encoding="utf-8")
-    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
 
 
 def _check(journal: Path) -> None:

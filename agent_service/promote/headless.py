@@ -104,7 +104,7 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
     Parameters
     ----------
     targets
-        What to serve. A service.toml among them comes first: it says what service it is.
+        What to serve. A service.toml among them says what service it is.
     flags
         Values of ``[service]`` from the command line; None values are left out.
     on_ready
@@ -129,8 +129,11 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
     with StopSignals(heard) as signals:
         try:
             with signals.interrupting():
-                for target in ordered:
+                # a service.toml says what service it is that the first of the others opens
+                for target in [one for one in ordered if one is not first or first.suffix != ".toml"]:
                     target.run(home, flags=flags)
+                if home.service is None and first.suffix == ".toml":
+                    first.run(home, flags=flags)
             code_ended.set()
             if not signals.asked.is_set():
                 on_ready(home.server.url, _served(home, targets))

@@ -6,7 +6,9 @@ by `current`: where there is one they start no service of their own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
 
 from agent_service.errors import UsageError
 from agent_service.server.background import BackgroundServer
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from agent_service.server.service import Service
     from agent_service.server.serving import LocalService
 
+Section = TypeVar("Section", bound=BaseModel)
+
 _home: Home | None = None
 
 
@@ -26,7 +30,8 @@ class Home:
     Parameters
     ----------
     config
-        What the command line said: its address and, where it was given, its state directory win over what is served.
+        What the command line and a service.toml said. It wins over what is served, but for the RunEngine and the
+        startup that a notebook brings where the file names none; its agents are created beside those served.
     name
         What is run, for the name of the state directory where none was given.
 
@@ -80,8 +85,9 @@ class Home:
             The configuration is wrong, or it is another than that of the service which runs here.
         """
         if self.config is None:
+            settled = self._settled(config, claimed=engine is not None)
             self.engine = None if engine is None else ReplaceableEngine(engine)
-            self.config = self._settled(config)
+            self.config = settled
             self.server.open(self.config, engine=self.engine)
             return self.config
         if engine is not None and self.engine is None:
@@ -90,11 +96,7 @@ class Home:
             )
         if self.engine is not None and engine is not None:
             self.engine.replace(engine)
-        if config.run_engine.startup not in (None, self.config.run_engine.startup):
-            raise UsageError(
-                f"the service that runs here has another startup than {config.run_engine.startup}; one process serves "
-                "one beamline: leave it out, or serve the two apart"
-            )
+        _refuse_another_startup(config, self.config)
         return self.config
 
     def tell(self, doing: str | None) -> None:
@@ -107,13 +109,38 @@ class Home:
         _home = None
         self.server.close()
 
-    def _settled(self, config: ServiceConfig) -> ServiceConfig:
-        told = self._given.service.model_dump(exclude_unset=True)
+    def _settled(self, config: ServiceConfig, *, claimed: bool) -> ServiceConfig:
+        given = self._given
+        if given.run_engine.startup is not None:
+            _refuse_another_startup(config, given)
         section = config.service.model_dump(exclude_unset=True)
         section.pop("port", None)  # it listens already
         section.pop("host", None)
-        merged = config.service.model_validate({**section, **told})
-        return config.model_copy(update={"service": merged, "api_key": config.api_key or self._given.api_key})
+        update: dict[str, Any] = {
+            "service": _over(config.service, given.service, below=section),
+            "run_engine": _over(config.run_engine, given.run_engine),
+            "security": _over(config.security, given.security),
+            "agents": [*given.agents, *(one for one in config.agents if one not in given.agents)],
+            "import_from": list(dict.fromkeys([*given.import_from, *config.import_from])),
+            "api_key": config.api_key or given.api_key,
+        }
+        if not claimed and "sink" in given.model_fields_set:
+            update |= {"sink": given.sink, "source": given.source}
+        return config.model_copy(update=update)
+
+
+def _over(section: Section, above: Section, *, below: dict[str, Any] | None = None) -> Section:
+    """Return a section with what another one says put over it."""
+    told = section.model_dump(exclude_unset=True) if below is None else below
+    return type(section).model_validate({**told, **above.model_dump(exclude_unset=True)})
+
+
+def _refuse_another_startup(config: ServiceConfig, there: ServiceConfig) -> None:
+    if config.run_engine.startup not in (None, there.run_engine.startup):
+        raise UsageError(
+            f"the service that runs here has another startup than {config.run_engine.startup}; one process serves "
+            "one beamline: leave it out, or serve the two apart"
+        )
 
 
 def current() -> Home | None:

@@ -18,6 +18,8 @@ from services import wait_until
 
 from agent_service.client import Client
 
+OUTCOMES = "def found(run, suggestions):\n    return [{'flux': 1.0} for _ in suggestions]\n"
+SITE = "from agent_service.beamline import simulated\n\nglobals().update(simulated())\n"
 LAB = "import numpy as np\n\nSTEP = float(np.float64(0.1))\n"
 
 
@@ -32,8 +34,13 @@ def command(tmp_path):
 def exported(command):
     """A prototype with a module of its own, served, measured a while, and exported with its memory as it runs."""
     (command.folder / "lab.py").write_text(LAB)
+    (command.folder / "site_startup.py").write_text(SITE)
+    (command.folder / "outcomes.py").write_text(OUTCOMES)
     (command.folder / "unrelated.py").write_text("raise RuntimeError\n")
-    notebook(command.folder / "proto.ipynb", "%load_ext agent_service\nimport lab", WALK, SERVE)
+    serve = SERVE.replace("--outcome flux", "--evaluate outcomes:found")
+    notebook(
+        command.folder / "proto.ipynb", "%load_ext agent_service\nimport lab", WALK, f"{serve} --startup site_startup"
+    )
     process, _ = command.serve("proto.ipynb")
     state = command.folder / ".agent-service" / "proto"
     with Client.from_state(state) as client:
@@ -55,9 +62,11 @@ def test_what_is_in_the_folder(exported):
         "README.md",
         "agent-service.service",
         "lab.py",
+        "outcomes.py",
         "proto.ipynb",
         "requirements.txt",
         "service.toml",
+        "site_startup.py",
         "state/arrived",
         "state/journal.db",
     }
