@@ -118,14 +118,14 @@ class Home:
         section.pop("host", None)
         update: dict[str, Any] = {
             "service": _over(config.service, given.service, below=section),
-            "run_engine": _over(config.run_engine, given.run_engine),
-            "security": _over(config.security, given.security),
             "agents": [*given.agents, *(one for one in config.agents if one not in given.agents)],
             "import_from": list(dict.fromkeys([*given.import_from, *config.import_from])),
             "api_key": config.api_key or given.api_key,
         }
-        if not claimed and "sink" in given.model_fields_set:
-            update |= {"sink": given.sink, "source": given.source}
+        others = given.model_fields_set - update.keys()
+        if claimed:  # its RunEngine is the source, and nobody else's plans run
+            others -= {"sink", "source"}
+        update |= {name: _over(getattr(config, name), getattr(given, name)) for name in others}
         return config.model_copy(update=update)
 
 

@@ -177,3 +177,24 @@ def test_reload_serves_the_edited_notebook(command):
     wait_until(edited, within_s=60)
     assert command.stop(process, signal.SIGINT)[0] == 0
     wait_until(lambda: command.left() == [])
+
+
+def test_a_file_beside_a_notebook_says_what_service_it_is(command):
+    """Its sections count, its agents are there too, and the notebook brings the startup."""
+    (command.folder / "site_startup.py").write_text(
+        "from agent_service.beamline import simulated\nglobals().update(simulated())\n"
+    )
+    (command.folder / "service.toml").write_text(
+        '[service]\nstate = "mine"\n[run_engine]\nmd = { proposal = "p" }\n[security]\nmetrics = "open"\n'
+        "[guardrails]\nbounds = { mirror_x = [0, 0.05] }\n"
+        '[[agents]]\nname = "filed"\ntype = "sobol"\nconfig = { bounds = { mirror_x = [0, 1] } }\n'
+        'actuators = ["mirror_x"]\noutcome = "flux"\n'
+    )
+    notebook(command.folder / "proto.ipynb", "%load_ext agent_service", WALK, f"{SERVE} --startup site_startup")
+    process, _ = command.serve("proto.ipynb", "service.toml")
+    with Client.from_state(command.folder / "mine") as client:
+        assert {one.name for one in client.agents()} == {"filed", "walk"}
+        assert httpx.get(f"{client.url}/metrics").status_code == 200
+        client.start("walk")
+        wait_until(lambda: client.suggestions("walk", state="rejected"))
+    assert command.stop(process)[0] == 0
