@@ -5,7 +5,8 @@ A brain knows nothing of facts. Its agent (`hosted`) rebuilds it from them, and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import actor
 from agent_service.adapters.optimizer import Traits, View
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from agent_service.notices import Notice
     from agent_service.placement import Place, Placement
     from agent_service.protocols import AgentHandle
+
+_LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 
 
 class Brain:
@@ -143,8 +146,15 @@ class Brain:
         recipe = Recipe.of(spec)
         deadline = spec.timeouts.start
         place = await self._placement.choose(recipe)
+
+        def hear(notice: Notice) -> None:
+            if isinstance(notice, LogNotice) and place.executor.kind == "process":
+                # what its code logs is in that process; a thread's is in this one's log already
+                logging.getLogger(notice.logger).log(_LEVELS.get(notice.level, logging.INFO), "%s", notice.message)
+            self._hear(notice)
+
         handle = await place.executor.start(
-            recipe, name=self._name, timeout_s=deadline, memory_limit_mb=spec.memory_limit_mb, tell=self._hear
+            recipe, name=self._name, timeout_s=deadline, memory_limit_mb=spec.memory_limit_mb, tell=hear
         )
         try:
             view: View = await handle.call("replay", facts(), timeout_s=deadline)

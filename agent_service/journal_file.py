@@ -238,7 +238,14 @@ def read_snapshot(engine: sa.Engine) -> tuple[int, dict[str, Any]] | None:
             row = connection.execute(sa.select(snapshots).order_by(snapshots.c.seq.desc()).limit(1)).first()
     except SQLAlchemyError as error:
         raise BackendUnavailable(f"the journal cannot be read: {why(error)}") from error
-    return None if row is None else (row.seq, json.loads(row.data))
+    if row is None:
+        return None
+    try:
+        return row.seq, json.loads(row.data)
+    except ValueError as error:
+        raise BackendUnavailable(
+            f"the snapshot in the journal is damaged ({error}); bring the state directory back from a backup"
+        ) from error
 
 
 def why(error: Exception) -> str:

@@ -88,6 +88,8 @@ class Narrator:
                 self._say(f"resuming {name} ({_runs(self._back.pop(name))})")
             case AgentState.PAUSED if name in self._back:
                 self._say(f"{name} is back, paused ({_runs(self._back.pop(name))}); resume it to go on")
+            case AgentState.STARTING if (reason or "").startswith("restarting after"):
+                self._say(f"agent {name} is {_one_line(reason)}")
             case AgentState.FAILED:
                 self._back.pop(name, None)
                 self._say(f"agent {name} failed: {_one_line(reason)}")

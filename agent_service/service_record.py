@@ -67,7 +67,9 @@ class ServiceRecord:
     def compact(self) -> None:
         """Forget what nobody needs to go on."""
         for record in self.agents.values():
-            _compact(record, final={one.id for one in record.suggestions.values() if _is_final(one.state)})
+            best = {one.id for one in record.best}  # people look up how these came to be
+            final = {one.id for one in record.suggestions.values() if _is_final(one.state)}
+            _compact(record, final=final - best)
 
     def follow(self, older: ServiceRecord, *, seq: int) -> dict[str, set[str]]:
         """Forget what a compacted record of the facts up to ``seq`` has forgotten; this one knows later facts too.

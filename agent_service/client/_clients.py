@@ -99,6 +99,10 @@ class _Address(Routes):
         return transport_error(error, url=self.url, timeout_s=self.timeout_s)
 
 
+def _closed(error: RuntimeError, http: httpx.Client | httpx.AsyncClient) -> Exception:
+    return UsageError("this client is closed, perhaps with its service; make another") if http.is_closed else error
+
+
 class Client(_Address):
     """A blocking client, for scripts, notebooks and plans. Several threads may share one.
 
@@ -137,6 +141,8 @@ class Client(_Address):
             return done.value
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
+        except RuntimeError as error:  # httpx's word for a client that was closed
+            raise _closed(error, self._http) from error
 
     def events(
         self, agent: str | None = None, *, last_event_id: int | None = None, patience_s: float = 30.0
@@ -248,6 +254,8 @@ class AsyncClient(_Address):
             return done.value
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
+        except RuntimeError as error:
+            raise _closed(error, self._http) from error
 
     async def events(
         self, agent: str | None = None, *, last_event_id: int | None = None, patience_s: float = 30.0

@@ -22,6 +22,9 @@ class Handle:
         The agent's name, for messages.
     """
 
+    _left_behind = ""
+    """What to say of what goes on after a call was abandoned."""
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._loop = asyncio.get_running_loop()
@@ -58,7 +61,7 @@ class Handle:
                 self._abandon(method)
                 raise DeadlineExceeded(
                     f"agent {self._name!r} did not end {method} within {timeout_s:g} s; it was abandoned: restart it, "
-                    "or allow more in timeouts"
+                    f"or allow more in timeouts{self._left_behind}"
                 ) from None
             except asyncio.CancelledError:
                 self._abandon(method)

@@ -63,6 +63,8 @@ class ThreadHandle(Handle):
         Called on the event loop with what the object's code reports and logs.
     """
 
+    _left_behind = '; its thread computes on until it ends by itself, which executor = "process" would not let it'
+
     def __init__(self, name: str, *, tell: Callable[[Notice], None] | None = None) -> None:
         super().__init__(name)
         self._notices = None if tell is None else Delivery(tell, loop=self._loop)

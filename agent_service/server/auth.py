@@ -42,7 +42,9 @@ def stranger(*, showed_key: bool) -> Unauthenticated:
             "the service does not know this key: it is wrong, or was revoked; the owner's is in STATE/api_key on the "
             "service's machine, and `agent-service keys create` makes others"
         )
-    return Unauthenticated("this needs a key: send the header 'Authorization: Apikey KEY'")
+    return Unauthenticated(
+        "this needs a key: send the header 'Authorization: Apikey KEY'; in Python, Client(url, api_key=KEY)"
+    )
 
 
 class Needs(SecurityBase):

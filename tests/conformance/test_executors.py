@@ -8,7 +8,7 @@ from guests import Gate, Guest, unborn
 
 from agent_service.errors import AgentFault, DeadlineExceeded, FieldError, InvalidConfig, NotFound
 from agent_service.executors.process import ProcessExecutor
-from agent_service.executors.thread import ThreadExecutor
+from agent_service.executors.thread import ThreadExecutor, ThreadHandle
 from agent_service.notices import LogNotice, ProgressNotice, listening_to_logs
 
 
@@ -111,8 +111,9 @@ async def test_the_event_loop_is_free_during_a_call_and_busy_says_which(handle, 
 
 
 async def test_a_call_past_its_deadline_is_abandoned_and_so_is_the_object(handle, gate):
-    with pytest.raises(DeadlineExceeded, match=r"within 0.05 s"):
+    with pytest.raises(DeadlineExceeded, match=r"within 0.05 s") as told:
         await handle.call("wait", gate, timeout_s=0.05)
+    assert ("its thread computes on" in told.value.detail) is isinstance(handle, ThreadHandle)
     with pytest.raises(AgentFault, match="abandoned in wait"):
         await handle.call("add", 1, timeout_s=10)
     assert not handle.died.done()

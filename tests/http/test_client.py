@@ -144,6 +144,13 @@ def test_errors_come_back_as_what_they_are(client, served):
         next(stranger.events())
 
 
+def test_a_client_that_was_closed_says_so(served):
+    gone = Client(served.url, api_key=served.server.api_key)
+    gone.close()
+    with pytest.raises(errors.UsageError, match="this client is closed"):
+        gone.agents()
+
+
 def test_the_client_of_a_state_directory_finds_the_service(start, tmp_path):
     served = start(tmp_path / "state")
     with Client.from_state(tmp_path / "state") as client:

@@ -65,6 +65,17 @@ def test_progress_and_log_reach_the_event_stream(start):
     assert not kinds & {"progress", "log"}
 
 
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_an_agent_logs_is_in_the_log_of_the_service_once(start, caplog, executor):
+    service = start()
+    service.create("chatty", type="brainbox:Chatty", executor=executor, loop={"approval": "required"})
+    service.post("agents/chatty/start?paused=true")
+    service.post("agents/chatty/suggest", {"n_points": 1})
+    steps = [f"step {n} of 3" for n in (1, 2, 3)]
+    found = [one for one in caplog.records if one.name == "brainbox.chatty" and one.getMessage() in steps]
+    assert [(one.levelname, one.getMessage()) for one in found] == [("WARNING", one) for one in steps]
+
+
 def test_the_status_shows_the_progress_of_the_present_call(start, thinking):
     service = start()
     service.create("chatty", type="brainbox:Chatty", config={"hold": True, "steps": 7}, executor="thread")

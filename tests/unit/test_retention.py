@@ -1,14 +1,17 @@
 """Old facts go into a snapshot, and nobody can tell but by what was promised to be forgotten."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 
 import pytest
 from house import house
 
 from agent_service.archive.decisions import Fold, load_fold
 from agent_service.config import ServiceSection
-from agent_service.errors import NotFound, UsageError
+from agent_service.errors import BackendUnavailable, NotFound, UsageError
+from agent_service.journal import read_snapshot
 from agent_service.lifecycle import SuggestionState as State
 from agent_service.models import EventKind
 from agent_service.replay import facts_of
@@ -83,6 +86,9 @@ async def test_nothing_that_counts_is_forgotten(tmp_path):
         assert len(left) in (20, 21, 22)  # the three that were suggested together stay together
         gone = known.keys() - agent.record.suggestions.keys()
         assert gone
+        best = {one.id for one in agent.record.best}
+        assert best
+        assert not best & gone  # how the best came to be can be looked up for ever
         assert {known[one].state for one in gone} <= {State.INGESTED, State.FAILED, State.REJECTED}
         with pytest.raises(NotFound):
             rooms.supervisor.owner(next(iter(gone)))
@@ -199,6 +205,16 @@ async def test_reports_are_kept_as_far_as_promised(tmp_path):
         await rooms.journal.append(EventKind.CONFIG, "walker", {})
         assert await retention(rooms, keep_facts=1).compact()
         assert [one.report["n"] for one in agent.record.reports] == list(range(50, REPORTS_KEPT + 50))
+
+
+async def test_a_damaged_snapshot_is_told_in_a_line(tmp_path):
+    async with house(tmp_path / "journal.db") as rooms:
+        await live(rooms)
+        assert await retention(rooms).compact()
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as file, file:
+        file.execute("UPDATE snapshots SET data = substr(data, 1, 10)")
+    with pytest.raises(BackendUnavailable, match="snapshot in the journal is damaged"):
+        read_snapshot(tmp_path / "journal.db")
 
 
 async def test_a_snapshot_of_a_newer_program_is_refused():
