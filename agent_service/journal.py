@@ -45,14 +45,17 @@ def be_patient() -> None:
 
 
 class Follower:
-    """Where events arrive for one reader; `dropped` when the reader was too slow."""
+    """Where events that are wanted arrive for one reader; `dropped` when the reader was too slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[Event], bool] | None) -> None:
         self.queue: asyncio.Queue[Event] = asyncio.Queue(FOLLOWER_CAPACITY)
         self.dropped = False
+        self.wanted = wanted
 
     def put(self, event: Event) -> None:
-        """Hand an event over, or mark the reader as dropped when it is full."""
+        """Hand an event over if it is wanted, or mark the reader as dropped when it is full."""
+        if self.wanted is not None and not self.wanted(event):
+            return
         try:
             self.queue.put_nowait(event)
         except asyncio.QueueFull:
@@ -213,12 +216,12 @@ class SqlJournal:
         writer.put(Compaction(seq, text, done))
         await done
 
-    async def follow(self, *, after: int) -> AsyncGenerator[Event]:
-        """Yield events newer than ``after``, each once and in order.
+    async def follow(self, *, after: int, wanted: Callable[[Event], bool] | None = None) -> AsyncGenerator[Event]:
+        """Yield events newer than ``after``, each once and in order; those that are ``wanted`` only, if given.
 
         Ends when the reader is too slow, and where facts are missing that went into a snapshot.
         """
-        follower = Follower()
+        follower = Follower(wanted)
         self._followers.add(follower)
         try:
             told = after
@@ -227,7 +230,8 @@ class SqlJournal:
                     return
                 for event in past:
                     told = event.seq or told
-                    yield event
+                    if wanted is None or wanted(event):
+                        yield event
             while not (follower.dropped and follower.queue.empty()):
                 event = await follower.queue.get()
                 if event.seq is None or event.seq > told:

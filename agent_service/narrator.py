@@ -45,7 +45,8 @@ class Narrator:
         # what cannot be told is no reason to trouble the service: the journal has it
         try:
             with self._client as client:
-                events = client.events(patience_s=0)
+                # nothing else: each fact of a loop would be told to this very process over HTTP
+                events = client.events(kinds=[EventKind.AGENT_STATE, EventKind.QUEUE_STATE], patience_s=0)
                 next(events)  # the first beat: from here on nothing is missed
                 self._tell_where_it_stands(client.service(), client.agents())
                 for event in events:

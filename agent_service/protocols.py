@@ -167,8 +167,11 @@ class Journal(Protocol):
         """Return facts in order. Blocks on the disk: call it from a worker thread, not from the event loop."""
         ...
 
-    def follow(self, *, after: int) -> AsyncGenerator[Event]:
-        """Yield facts newer than ``after`` for ever, each once and in order, transient events among them."""
+    def follow(self, *, after: int, wanted: Callable[[Event], bool] | None = None) -> AsyncGenerator[Event]:
+        """Yield facts newer than ``after`` for ever, each once and in order, transient ones among them.
+
+        Those that are ``wanted`` only, if given; the others wake nobody.
+        """
         ...
 
 

@@ -19,11 +19,11 @@ from agent_service.client._waiting import LOOK_EVERY_S, Wait
 from agent_service.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from types import TracebackType
 
     from agent_service.lifecycle import AgentState
-    from agent_service.models import AgentStatus, Event
+    from agent_service.models import AgentStatus, Event, EventKind
 
 T = TypeVar("T")
 
@@ -92,8 +92,10 @@ class _Address(Routes):
             "trust_env": self._host not in _LOOPBACK,
         }
 
-    def _cursor(self, agent: str | None, last_event_id: int | None, patience_s: float) -> EventCursor:
-        return EventCursor(self.url, agent=agent, last_event_id=last_event_id, patience_s=patience_s)
+    def _cursor(
+        self, agent: str | None, kinds: Sequence[str], last_event_id: int | None, patience_s: float
+    ) -> EventCursor:
+        return EventCursor(self.url, agent=agent, kinds=kinds, last_event_id=last_event_id, patience_s=patience_s)
 
     def _transport_error(self, error: httpx.TransportError) -> Exception:
         return transport_error(error, url=self.url, timeout_s=self.timeout_s)
@@ -145,7 +147,12 @@ class Client(_Address):
             raise _closed(error, self._http) from error
 
     def events(
-        self, agent: str | None = None, *, last_event_id: int | None = None, patience_s: float = 30.0
+        self,
+        agent: str | None = None,
+        *,
+        kinds: Sequence[EventKind | str] = (),
+        last_event_id: int | None = None,
+        patience_s: float = 30.0,
     ) -> Iterator[Event]:
         """Yield events as they happen, for ever; a lost connection is taken up again where it was lost.
 
@@ -153,12 +160,15 @@ class Client(_Address):
         ----------
         agent
             Only this agent's events.
+        kinds
+            Only events of these kinds, for example ``agent.state``, and heartbeats; all by default. The service leaves
+            the others out, so that they cost neither side anything.
         last_event_id
             Begin after the event with this ``seq``; 0 for the beginning. By default with what happens from now on.
         patience_s
             How long to go on trying when the service does not answer, in seconds.
         """
-        cursor = self._cursor(agent, last_event_id, patience_s)
+        cursor = self._cursor(agent, kinds, last_event_id, patience_s)
         while True:
             error = None
             try:
@@ -258,10 +268,15 @@ class AsyncClient(_Address):
             raise _closed(error, self._http) from error
 
     async def events(
-        self, agent: str | None = None, *, last_event_id: int | None = None, patience_s: float = 30.0
+        self,
+        agent: str | None = None,
+        *,
+        kinds: Sequence[EventKind | str] = (),
+        last_event_id: int | None = None,
+        patience_s: float = 30.0,
     ) -> AsyncIterator[Event]:
         """Yield events as they happen, for ever; as `Client.events` does."""
-        cursor = self._cursor(agent, last_event_id, patience_s)
+        cursor = self._cursor(agent, kinds, last_event_id, patience_s)
         while True:
             error = None
             try:

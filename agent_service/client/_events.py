@@ -11,6 +11,8 @@ from agent_service.client._calls import API, transport_error
 from agent_service.models import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import httpx
     from httpx_sse import ServerSentEvent
 
@@ -27,15 +29,20 @@ class EventCursor:
         The service, for messages.
     agent
         Only this agent's events.
+    kinds
+        Only events of these kinds; all when there are none.
     last_event_id
         Seq of the last event already seen.
     patience_s
         How long to go on trying when the service does not answer, in seconds.
     """
 
-    def __init__(self, url: str, *, agent: str | None, last_event_id: int | None, patience_s: float) -> None:
+    def __init__(
+        self, url: str, *, agent: str | None, kinds: Sequence[str], last_event_id: int | None, patience_s: float
+    ) -> None:
         self._url = url
         self._agent = agent
+        self._kinds = [str(one) for one in kinds]
         self._last = last_event_id
         self._patience_s = patience_s
         self._lost_at: float | None = None
@@ -44,9 +51,10 @@ class EventCursor:
     path = f"{API}/events"
 
     @property
-    def params(self) -> dict[str, str]:
+    def params(self) -> dict[str, str | list[str]]:
         """Query of the next request."""
-        return {} if self._agent is None else {"agent": self._agent}
+        agent: dict[str, str | list[str]] = {} if self._agent is None else {"agent": self._agent}
+        return {**agent, "kind": self._kinds} if self._kinds else agent
 
     @property
     def headers(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from agent_service.errors import TooMany
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Collection, Generator
 
     from agent_service.keys import Key
     from agent_service.server.service import Service
@@ -58,7 +58,9 @@ class StreamSlots:
             self._open[key.name] -= 1
 
 
-async def stream(service: Service, *, key: Key, after: int | None, agent: str | None) -> AsyncIterator[ServerSentEvent]:
+async def stream(
+    service: Service, *, key: Key, after: int | None, agent: str | None, kinds: Collection[EventKind]
+) -> AsyncIterator[ServerSentEvent]:
     """Yield events until the client goes, is too slow, its key is revoked, or the service stops.
 
     Parameters
@@ -71,6 +73,8 @@ async def stream(service: Service, *, key: Key, after: int | None, agent: str | 
         Number of the last event the client knows; None: from now on.
     agent
         Only this agent's events, and the service's own.
+    kinds
+        Only events of these kinds, and what is the stream's own: ``heartbeat`` and ``reset``; all when it is empty.
     """
     newest = service.journal.last_seq
     if after is not None and not service.journal.snapshot_seq <= after <= newest:
@@ -78,7 +82,13 @@ async def stream(service: Service, *, key: Key, after: int | None, agent: str | 
         yield _encode(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.RESET, data={"last_seq": newest}))
         after = None
     since = newest if after is None else after
-    events = service.journal.follow(after=since)
+    everything = agent is None and not kinds
+
+    def wanted(event: Event) -> bool:
+        return (agent is None or event.agent in (None, agent)) and (not kinds or event.kind in kinds)
+
+    # what is not wanted is left out at the source: it wakes nobody
+    events = service.journal.follow(after=since, wanted=None if everything else wanted)
     stopping = asyncio.ensure_future(service.stopping.wait())
     following = asyncio.ensure_future(anext(events, None))
     clock = asyncio.get_running_loop()
@@ -102,9 +112,8 @@ async def stream(service: Service, *, key: Key, after: int | None, agent: str | 
             if event is None:  # too slow: the client resumes by its cursor
                 return
             following = asyncio.ensure_future(anext(events, None))
-            if agent is None or event.agent in (None, agent):
-                spoke = clock.time()
-                yield _encode(event)
+            spoke = clock.time()
+            yield _encode(event)
     finally:
         stopping.cancel()
         following.cancel()

@@ -59,6 +59,26 @@ def test_a_reader_that_comes_back_misses_and_repeats_nothing(served):
     assert seen == everything
 
 
+@pytest.mark.parametrize("last", [None, 0])
+def test_only_the_kinds_that_are_asked_for_live_and_from_the_past(served, last):
+    name = f"kinds-{last}"
+    served.create(name, loop={"max_runs": 1})
+    with stream(served, agent=name, kind=["agent.state", "ingest"], last=last) as events:
+        served.post(f"agents/{name}/start")
+        found = [one for one in take(events, stopped) if one.event != "heartbeat"]
+    history = served.get(f"agents/{name}/history", limit=1000)["items"]
+    asked = [str(one["seq"]) for one in history if one["kind"] in ("agent.state", "ingest")]
+    seen = [one.id for one in found if json.loads(one.data)["agent"] == name]
+    assert {one["kind"] for one in history} > {"agent.state", "ingest"}
+    assert "ingest" in [one.event for one in found]
+    assert seen == [one for one in asked if one in seen]
+    assert asked[-3:] == seen[-3:]
+
+
+def test_a_kind_that_there_is_not(served):
+    assert "agent.state" in served.problem("GET", "events?kind=agent", 422, "invalid_input")["detail"]
+
+
 def test_a_cursor_of_another_journal_gets_reset(served):
     with stream(served, last=10**9) as events:
         event = next(events)
