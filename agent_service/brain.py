@@ -146,15 +146,13 @@ class Brain:
         recipe = Recipe.of(spec)
         deadline = spec.timeouts.start
         place = await self._placement.choose(recipe)
-
-        def hear(notice: Notice) -> None:
-            if isinstance(notice, LogNotice) and place.executor.kind == "process":
-                # what its code logs is in that process; a thread's is in this one's log already
-                logging.getLogger(notice.logger).log(_LEVELS.get(notice.level, logging.INFO), "%s", notice.message)
-            self._hear(notice)
-
+        elsewhere = place.executor.kind == "process"
         handle = await place.executor.start(
-            recipe, name=self._name, timeout_s=deadline, memory_limit_mb=spec.memory_limit_mb, tell=hear
+            recipe,
+            name=self._name,
+            timeout_s=deadline,
+            memory_limit_mb=spec.memory_limit_mb,
+            tell=lambda notice: self._hear(notice, elsewhere=elsewhere),
         )
         try:
             view: View = await handle.call("replay", facts(), timeout_s=deadline)
@@ -217,9 +215,11 @@ class Brain:
         finally:
             self._stirred()
 
-    def _hear(self, notice: Notice) -> None:
+    def _hear(self, notice: Notice, *, elsewhere: bool) -> None:
         """Pass on what its code tells from inside a call. It is transient: no fact, and gone with the call."""
         if isinstance(notice, LogNotice):
+            if elsewhere:  # what its code logs is in that process; a thread's is in this one's log already
+                logging.getLogger(notice.logger).log(_LEVELS.get(notice.level, logging.INFO), "%s", notice.message)
             told = {"level": notice.level, "message": notice.message, "logger": notice.logger}
             self._publish(EventKind.LOG, told)
             return

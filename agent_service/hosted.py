@@ -378,12 +378,13 @@ class HostedAgent:
             agent too, whose brain is abandoned with it.
         """
         async with self.brain.turn:
-            self._require_brain()
-            try:
-                return await self.brain.call("evaluate", run_or_uid, suggestions, timeout_s=self.spec.timeouts.evaluate)
-            except (DeadlineExceeded, CallCancelled) as error:  # the brain went with the call
-                await self.failed(error, during="evaluate")
-                raise
+            return await self._call(
+                "evaluate",
+                run_or_uid,
+                suggestions,
+                timeout_s=self.spec.timeouts.evaluate,
+                fatal=(DeadlineExceeded, CallCancelled),  # the brain went with the call
+            )
 
     async def report(self) -> Report:
         """Ask the brain what it thinks, and write it down.
@@ -477,12 +478,18 @@ class HostedAgent:
             raise error
         raise Conflict(f"agent {self.name!r} is {self.record.state}: its brain is not there; start it")
 
-    async def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call the brain; its fault is the agent's end, unless the service itself took the brain away meanwhile."""
+    async def _call(
+        self,
+        method: str,
+        *args: Any,
+        timeout_s: float,
+        fatal: tuple[type[ServiceError], ...] = (AgentFault, DeadlineExceeded, CallCancelled),
+    ) -> Any:
+        """Call the brain; a ``fatal`` error is the agent's end, unless the service itself took the brain away."""
         self._require_brain()
         try:
             result = await self.brain.call(method, *args, timeout_s=timeout_s)
-        except (AgentFault, DeadlineExceeded, CallCancelled) as error:
+        except fatal as error:
             await self.failed(error, during=method)
             raise
         if method in _PROVES_HEALTH:

@@ -82,13 +82,12 @@ async def stream(
         yield _encode(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.RESET, data={"last_seq": newest}))
         after = None
     since = newest if after is None else after
-    everything = agent is None and not kinds
 
     def wanted(event: Event) -> bool:
         return (agent is None or event.agent in (None, agent)) and (not kinds or event.kind in kinds)
 
     # what is not wanted is left out at the source: it wakes nobody
-    events = service.journal.follow(after=since, wanted=None if everything else wanted)
+    events = service.journal.follow(after=since, wanted=wanted)
     stopping = asyncio.ensure_future(service.stopping.wait())
     following = asyncio.ensure_future(anext(events, None))
     clock = asyncio.get_running_loop()

@@ -22,7 +22,13 @@ from agent_service.config import ServiceConfig
 from agent_service.models import EventKind
 from agent_service.server.app import create_app
 
-EXAMPLES = 15
+BOUNDED = settings(
+    max_examples=15,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -87,13 +93,7 @@ def test_no_answer_is_outside_the_document(served, document, method, path, mode)
     chosen = random.Random(f"{method} {path}")
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=EXAMPLES,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @BOUNDED
     def fuzz(case):
         known = {"name": next(names), "suggestion_id": chosen.choice(ids), "variable": "gain"}
         if chosen.random() < 0.8:  # mostly resources that are there
@@ -120,13 +120,7 @@ def test_an_event_stream_begins_or_is_refused_as_the_document_says(served, docum
     seen = Counter()
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=EXAMPLES,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @BOUNDED
     def fuzz(case):
         headers = {**(case.headers or {}), "Authorization": f"Apikey {served.server.api_key}"}
         asked = case.as_transport_kwargs(base_url=served.url, headers=headers)

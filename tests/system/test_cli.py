@@ -26,13 +26,6 @@ from agent_service.errors import AgentFault
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def command(tmp_path):
-    made = Command(tmp_path)
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("catalog", ["none", "embedded"])
 def test_a_signal_ends_serving_cleanly(command, number, catalog):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from commands import Command
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
@@ -21,13 +20,6 @@ from agent_service.client import Client
 OUTCOMES = "def found(run, suggestions):\n    return [{'flux': 1.0} for _ in suggestions]\n"
 SITE = "from agent_service.beamline import simulated\n\nglobals().update(simulated())\n"
 LAB = "import numpy as np\n\nSTEP = float(np.float64(0.1))\n"
-
-
-@pytest.fixture
-def command(tmp_path):
-    made = Command(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

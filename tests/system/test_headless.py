@@ -7,7 +7,6 @@ import signal
 
 import httpx
 import pytest
-from commands import Command
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
@@ -19,13 +18,6 @@ import agent_service
 with agent_service.serve({{"scripted": Walk}}, actuators=["mirror_x"], outcome="flux") as service:
     print(service.client.agent("scripted").state)
 """
-
-
-@pytest.fixture
-def command(tmp_path):
-    made = Command(tmp_path)
-    yield made
-    made.close()
 
 
 def test_a_notebook_is_served_as_it_stands(command):

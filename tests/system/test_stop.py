@@ -59,13 +59,6 @@ plan = "patient"
 """
 
 
-@pytest.fixture
-def command(tmp_path):
-    made = Command(tmp_path)
-    yield made
-    made.close()
-
-
 def wait_for(command: Command, name: str) -> None:
     wait_until((command.folder / name).exists, within_s=60)
 
@@ -155,6 +148,14 @@ def test_an_event_stream_does_not_hold_up_a_server_of_somebody_else(command):
     assert command.left() == []
 
 
+def measure(command: Command) -> str:
+    """Start the agent, and return the id of the suggestion whose plan runs."""
+    with Client.from_state(command.folder / "state") as client:
+        client.start("walk")
+        wait_for(command, "running")
+        return client.suggestions("walk", state="running")[0].id
+
+
 @pytest.fixture
 def patient(command):
     """A service whose plan ends when the file ``go`` is there."""
@@ -171,10 +172,7 @@ def patient(command):
 
 def test_what_is_under_way_may_end_within_the_grace(command, patient):
     process = patient(100)
-    with Client.from_state(command.folder / "state") as client:
-        client.start("walk")
-        wait_for(command, "running")
-        uid = client.suggestions("walk", state="running")[0].id
+    uid = measure(command)
     process.send_signal(signal.SIGTERM)
     assert "stopping ...\n" in iter(process.stderr.readline, "")
     (command.folder / "go").touch()
@@ -188,10 +186,7 @@ def test_what_is_under_way_may_end_within_the_grace(command, patient):
 
 def test_a_second_signal_ends_the_grace(command, patient):
     process = patient(3600)
-    with Client.from_state(command.folder / "state") as client:
-        client.start("walk")
-        wait_for(command, "running")
-        uid = client.suggestions("walk", state="running")[0].id
+    uid = measure(command)
     process.send_signal(signal.SIGINT)
     assert "stopping ...\n" in iter(process.stderr.readline, "")
     assert command.stop(process, signal.SIGINT)[0] == 0
