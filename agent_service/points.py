@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, FieldError, InvalidPoint, NotFound
 from agent_service.lifecycle import OPEN, SuggestionState
 from agent_service.models import ID_KEY
+from agent_service.number import as_before, at_home, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +22,11 @@ def check_position(point: Mapping[str, float], spec: AgentSpec) -> None:
     """Raise `InvalidPoint` unless ``point`` has each of the agent's actuators and nothing else."""
     known = set(spec.actuators)
     _raise_if_any(_wrong_names("point", point, known=known), spec.actuators)
+
+
+def edited(point: Mapping[str, Any], suggestion: Suggestion) -> dict[str, Any]:
+    """Return the point that a person made of a suggestion's: what was a whole number stays one where it is one."""
+    return {name: as_before(value, suggestion.point.get(name)) for name, value in point.items()}
 
 
 def complete(
@@ -56,6 +61,7 @@ def _complete(
     where: str, point: dict[str, Any], spec: AgentSpec, suggestions: Mapping[str, Suggestion]
 ) -> dict[str, Any]:
     suggestion_id = point.pop(ID_KEY, None)
+    before: Mapping[str, Any] = {}
     if suggestion_id is not None:
         suggestion = suggestions.get(str(suggestion_id))
         if suggestion is None:
@@ -64,7 +70,8 @@ def _complete(
             )
         if suggestion.state not in TAKES_OUTCOME:
             raise Conflict(f"suggestion {suggestion.id} is {suggestion.state}; it takes no outcome any more")
-        point = {**suggestion.point, **point}
+        before = suggestion.point
+        point = {**before, **point}
     known = {*spec.actuators, *spec.outcomes}
     found = _wrong_names(where, point, known=known, open_ended=not spec.outcomes)
     found += [
@@ -73,7 +80,10 @@ def _complete(
         if not _is_number(value)
     ]
     _raise_if_any(found, sorted(known))
-    numbers: dict[str, Any] = {name: float(value) for name, value in point.items()}
+    actuators = set(spec.actuators)
+    numbers: dict[str, Any] = {
+        name: as_before(value, before.get(name)) if name in actuators else float(value) for name, value in point.items()
+    }
     return numbers if suggestion_id is None else {**numbers, ID_KEY: str(suggestion_id)}
 
 
@@ -94,4 +104,4 @@ def _raise_if_any(found: list[FieldError], names: Iterable[str]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and (number := real(value)) is not None and at_home(number) is not None

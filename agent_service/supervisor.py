@@ -242,13 +242,14 @@ class Supervisor:
         if point is None:
             guardrails.check(suggestion.point, agent.rails)
             return await agent.advance(suggestion_id, SuggestionState.APPROVED, word=True)
+        point = points.edited(point, suggestion)
         points.check_position(point, agent.spec)
-        guardrails.check(dict(point), agent.rails)
+        guardrails.check(point, agent.rails)
         approved = await agent.advance(
             suggestion_id,
             SuggestionState.APPROVED,
             word=True,
-            point=dict(point),
+            point=point,
             reason=f"edited by {actor.person()}",
         )
         await agent.edit(suggestion, point)

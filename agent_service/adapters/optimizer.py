@@ -32,6 +32,7 @@ from agent_service.adapters.facts import (
 from agent_service.adapters.values import best_parts, best_point, evaluated, json_safe, suggested
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
+from agent_service.number import real
 from agent_service.outcomes import takes_uid
 from agent_service.variables import declared
 
@@ -380,7 +381,8 @@ class OptimizerAdapter:
         return TypeAdapter(cast("Any", Annotated[field.annotation, field])).validate_python(value)
 
     def _place(self, point: Mapping[str, Any]) -> tuple[float, ...]:
-        return tuple(float(point[name]) for name in self._spec.actuators if name in point)
+        places = (real(point[name]) for name in self._spec.actuators if name in point)
+        return tuple(float(place) for place in places if place is not None)
 
 
 def _same(a: Point, b: Point) -> bool:

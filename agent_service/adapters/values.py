@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
 from agent_service.models import ID_KEY, BestPoint, utf8
+from agent_service.number import at_home, real
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,16 +52,6 @@ def json_safe(value: object, otherwise: Callable[[object], str] = repr) -> JsonV
         case _:
             result = utf8(otherwise(value))
     return result
-
-
-def finite(value: object) -> float | None:
-    """Return ``value`` as a float, or None when it is no finite real number. A bool is no number here."""
-    if getattr(value, "shape", None) == ():  # a numpy scalar, or an array without dimensions
-        value = cast("Any", value).item()
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[tuple[Point, object]]:
@@ -114,14 +104,14 @@ def best_point(
     out.
     """
     wanted = [name for name in actuators if name in point] if actuators else [name for name in point if name != ID_KEY]
-    positions = {name: finite(point[name]) for name in wanted}
+    positions = {name: real(point[name]) for name in wanted}
     return BestPoint(
         id=suggestion_id,
         point={name: value for name, value in positions.items() if value is not None},
         outcome={
-            str(name): number
+            str(name): float(number)
             for name, value in outcome.items()
-            if name != ID_KEY and (number := finite(_without_error(value))) is not None
+            if name != ID_KEY and (number := real(_without_error(value))) is not None
         },
     )
 
@@ -172,10 +162,12 @@ def _position(mapping: Mapping[str, object], actuators: Sequence[str], where: st
         raise ValueError(f"{where} has {', '.join(foreign)}, which is no actuator of the agent")
     point: Point = {}
     for name in actuators:
-        number = finite(mapping[name])
+        number = real(mapping[name])
         if number is None:
             raise ValueError(f"{where} has no finite number for {name}, but {_kind(mapping[name])}")
-        point[name] = number
+        if (settable := at_home(number)) is None:
+            raise ValueError(f"{where} has a whole number beyond 64 bits for {name}, which no device takes")
+        point[name] = settable
     return point
 
 
@@ -184,10 +176,10 @@ def _outcome(mapping: Mapping[str, object], *, leave_out: set[str]) -> dict[str,
     for name, value in mapping.items():
         if name in leave_out:
             continue
-        number = finite(value)
+        number = real(value)
         if number is None:
             raise ValueError(f"evaluate returned no finite number for {name}, but {_kind(value)}")
-        outcome[str(name)] = number
+        outcome[str(name)] = float(number)
     if not outcome:
         raise ValueError("evaluate returned no outcome; return at least one, by name")
     return outcome

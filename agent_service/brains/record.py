@@ -131,7 +131,7 @@ class Record:
         """Return the actuators' part of a point."""
         if missing := [name for name in self.actuators if name not in point]:
             raise ValueError(f"a point lacks {', '.join(missing)}; the actuators are {', '.join(self.actuators)}")
-        return {name: float(point[name]) for name in self.actuators}
+        return {name: value if type(value := point[name]) is int else float(value) for name in self.actuators}
 
     def value(self, row: Row) -> float:
         """Return the objective of a row, turned around when less is better.

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from agent_service.brains.record import Goal, Record, check_goal, check_names
+from agent_service.models import Number  # noqa: TC001 - pydantic reads it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Sequence as SequenceOf
 
-_Position = Annotated[float, Field(allow_inf_nan=False)]
-
 
 class _Config(Goal):
     """Configuration of `Sequence`."""
 
-    points: list[dict[str, _Position]] = Field(
+    points: list[dict[str, Number]] = Field(
         description="points to measure, in order: actuator name to position, in the actuator's units",
         examples=[[{"motor": -1.0}, {"motor": 0.0}, {"motor": 1.0}]],
         min_length=1,
@@ -49,7 +48,7 @@ class Sequence:
     --------
     >>> brain = Sequence(points=[{"motor": 1}, {"motor": 2}])
     >>> brain.suggest(3)
-    [{'motor': 1.0, '_id': 0}, {'motor': 2.0, '_id': 1}]
+    [{'motor': 1, '_id': 0}, {'motor': 2, '_id': 1}]
     >>> brain.ingest([{"motor": 1, "det": 0.5, "_id": 0}, {"motor": 2, "det": 0.1, "_id": 1}])
     >>> brain.should_stop()
     (True, 'all 2 points are done')

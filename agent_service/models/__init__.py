@@ -33,7 +33,18 @@ from agent_service.models._agents import (
     VariableList,
     VariableValue,
 )
-from agent_service.models._base import ID_KEY, MAX_POINTS, AgentName, Answer, Finite, Point, Request, utcnow, utf8
+from agent_service.models._base import (
+    ID_KEY,
+    MAX_POINTS,
+    AgentName,
+    Answer,
+    Finite,
+    Number,
+    Point,
+    Request,
+    utcnow,
+    utf8,
+)
 from agent_service.models._events import DocumentBatch, DocumentsAnswer, Event, EventKind, EventList
 from agent_service.models._jobs import Job, JobList, JobState
 from agent_service.models._service import (
@@ -99,6 +110,7 @@ __all__ = [
     "MethodAnswer",
     "MethodCall",
     "MethodList",
+    "Number",
     "Point",
     "Problem",
     "ProblemField",

@@ -6,13 +6,46 @@ import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from agent_service.number import at_home
 
 AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Name of an agent: it stands in URLs, file names and start documents."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Point = dict[str, float]
+
+
+class _KeepsWhole:
+    """Lets a whole number stay one; anything else is what a float would be."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(
+            _whole_or, core_schema.float_schema(allow_inf_nan=False), serialization=core_schema.simple_ser_schema("any")
+        )
+
+
+def _whole_or(value: Any, otherwise: ValidatorFunctionWrapHandler) -> int | float:
+    if type(value) is not int:
+        return otherwise(value)
+    if (found := at_home(value)) is None:
+        raise ValueError("is a whole number beyond 64 bits")
+    return found
+
+
+Number = Annotated[int | float, _KeepsWhole()]
+"""A finite number: 3 stays 3, and 3.0 stays 3.0; in JSON Schema a number."""
+
+Point = dict[str, Number]
 """A point: actuator name to position, in the actuator's own units."""
 
 ID_KEY = "_id"

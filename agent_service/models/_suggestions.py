@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, model_validator
 
 from agent_service.lifecycle import SuggestionState
-from agent_service.models._base import MAX_POINTS, Answer, Finite, Point, Request
+from agent_service.models._base import MAX_POINTS, Answer, Finite, Number, Point, Request
 
 
 class SuggestRequest(Request):
@@ -20,7 +20,9 @@ class SuggestRequest(Request):
 class IngestRequest(Request):
     """Tell the brain outcomes: points by hand, or uids of runs in the catalogue; one of the two."""
 
-    points: list[dict[str, str | Finite]] = Field(default_factory=list[dict[str, str | float]], max_length=MAX_POINTS)
+    points: list[dict[str, str | Number]] = Field(
+        default_factory=list[dict[str, str | int | float]], max_length=MAX_POINTS
+    )
     run_uids: list[str] = Field(default_factory=list[str], max_length=MAX_POINTS)
 
     @model_validator(mode="after")
@@ -34,7 +36,7 @@ class IngestRequest(Request):
 class ApproveRequest(Request):
     """Approve a suggestion, with an edited point if one is given."""
 
-    point: dict[str, Finite] | None = None
+    point: Point | None = None
 
 
 class RejectRequest(Request):

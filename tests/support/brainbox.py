@@ -5,6 +5,8 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
+
 from agent_service import method, progress, variable
 
 log = logging.getLogger("brainbox.chatty")
@@ -149,6 +151,28 @@ class Foreign(Walker):
 
     def suggest(self, num_points=None):
         return [{"z": 0.0}]
+
+
+class Slots:
+    """Suggests whole numbers as numpy has them, for a slot, and floats for a height; says what it is told."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.points = []
+
+    def suggest(self, num_points=None):
+        self.n += 1
+        return [{"slot": np.arange(self.n, self.n + 1), "height": np.float32(self.n), "_id": self.n}]
+
+    def ingest(self, points):
+        self.points.extend(points)
+
+    def get_best_points(self):
+        best = max(self.points, key=lambda point: point["counts"])
+        return [(best.get("_id"), {"slot": best["slot"], "height": best["height"]}, {"counts": best["counts"]})]
+
+    def report(self):
+        return {"kinds": [[type(one["slot"]).__name__, type(one["height"]).__name__] for one in self.points]}
 
 
 def factory(start: int = 0):
