@@ -7,8 +7,11 @@ and a stop. Others (resource, datum, stream_resource, ...) are kept with their r
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.documents import own, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,10 +51,14 @@ class Run:
         ValueError
             When there is no start document among them.
         """
-        run = cls(tuple(documents))
+        run = cls(tuple(pair for name, document in documents for pair in plain(name, document)))
         if not any(name == "start" for name, _ in run.documents):
             raise ValueError("there is no start document among these documents, so they are no run")
         return run
+
+    def copy(self) -> Run:
+        """Return a copy that shares nothing that can change with this run, to be given away."""
+        return Run(tuple((name, own(document)) for name, document in self.documents))
 
     @property
     def start(self) -> Document:
@@ -89,14 +96,16 @@ class Run:
         """Return a stream's events, single ones and those of pages, in order.
 
         After a pause Bluesky repeats what came after the last checkpoint: the events measured again bear the numbers
-        of the first ones and replace them.
+        of the first ones and replace them, also when a device was configured meanwhile and the stream has another
+        descriptor since.
         """
         wanted = {str(descriptor.get("uid")) for descriptor in self._descriptors_of(stream)}
-        found: dict[tuple[str, str], Document] = {}
+        found: dict[object, Document] = {}
         for name, document in self.documents:
-            if name in {"event", "event_page"} and (of := str(document.get("descriptor"))) in wanted:
+            if name in {"event", "event_page"} and str(document.get("descriptor")) in wanted:
                 for event in [document] if name == "event" else _unpacked(document):
-                    found[of, str(event.get("seq_num"))] = event
+                    number = event.get("seq_num")
+                    found[len(found) if number is None else str(number)] = event
         return list(found.values())
 
     def data(self, field: str, stream: str = "primary") -> NDArray[np.generic]:
@@ -221,10 +230,11 @@ def _mapping(document: Document, key: str) -> dict[str, Any]:
 
 
 def _unpacked(page: Document) -> Iterator[Document]:
-    numbers = page.get("seq_num")
-    for index, number in enumerate(cast("list[Any]", numbers) if isinstance(numbers, list) else []):
-        event = {"descriptor": page.get("descriptor"), "seq_num": number}
-        for key in ("data", "timestamps", "filled"):
-            columns = _mapping(page, key).items()
-            event[key] = {field: column[index] for field, column in columns if index < len(column)}
+    columns = {key: _mapping(page, key) for key in ("data", "timestamps", "filled")}
+    singles = {key: page[key] for key in ("uid", "time", "seq_num") if isinstance(page.get(key), Collection)}
+    for index in range(len(singles.get("seq_num", ()))):
+        event: Document = {key: column[index] for key, column in singles.items() if index < len(column)}
+        event["descriptor"] = page.get("descriptor")
+        for key, fields in columns.items():
+            event[key] = {field: column[index] for field, column in fields.items() if index < len(column)}
         yield event

@@ -34,6 +34,7 @@ from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.number import real
 from agent_service.outcomes import takes_uid
+from agent_service.runs import Run
 from agent_service.variables import declared
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class OptimizerAdapter:
         """
         if self._evaluate is None:
             raise ValueError(f"agent {self._spec.name!r} has no evaluate function")
-        result = self._evaluate(run, [dict(one) for one in suggestions])
+        given = run.copy() if isinstance(run, Run) else run  # others hear of the same run
+        result = self._evaluate(given, [dict(one) for one in suggestions])
         return evaluated(result, suggestions=suggestions, actuators=self._spec.actuators)
 
     def set_variable(self, name: str, value: JsonValue) -> View:

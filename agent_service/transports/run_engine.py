@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from agent_service.documents import own, plain
 from agent_service.errors import InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.protocols import SERVICE_STOPS, PlanResult
@@ -55,8 +56,9 @@ class Emitter(Protocol):
 class RunEngineSource:
     """Documents of the service's own RunEngine, or of another emitter.
 
-    In the RunEngine's thread a document is only put into a queue without a bound: none is ever dropped, and the run
-    never waits. One thread of the source's own takes them out.
+    In the RunEngine's thread a document is copied (see `own`) and put into a queue without a bound: none is ever
+    dropped, the run never waits, and whoever emitted the document may change it afterwards. One thread of the source's
+    own takes them out.
 
     Parameters
     ----------
@@ -100,10 +102,13 @@ class RunEngineSource:
             target=self._pump, args=(on_document,), name="run-engine-documents", daemon=True
         )
         self._thread.start()
-        self._emitter.listen(lambda name, document: self._queue.put((name, document)), self._after)
+        self._emitter.listen(lambda name, document: self._queue.put((name, own(document))), self._after)
 
     def put(self, name: str, document: Document) -> None:
-        """Take a document that somebody else measured; it goes the way of the RunEngine's own. From any thread."""
+        """Take a document that somebody else measured; it goes the way of the RunEngine's own. From any thread.
+
+        It is not copied: nobody else has it.
+        """
         self._queue.put((name, document))
 
     def stop(self) -> None:
@@ -132,13 +137,12 @@ class RunEngineSource:
             if callable(item):
                 item()
                 continue
-            name, document = item
-            if not self._keep(name, document):
-                continue
             try:
-                on_document(name, document)
+                for name, document in plain(*item):
+                    if self._keep(name, document):
+                        on_document(name, document)
             except Exception:  # noqa: BLE001 - one bad document must not end the source
-                _log.exception("a %s document was not delivered", name)
+                _log.exception("a %s document was not delivered", item[0])
 
     def _keep(self, name: str, document: Document) -> bool:
         """Put a document into the spool, however long that takes; return False when the service ended before."""
@@ -257,7 +261,7 @@ class RunEngineSink:
             When the queue is held.
         """
         identity = {"agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
-        md = {**self._md, **order.md, **identity}
+        md = {**own(self._md), **own(order.md), **identity}  # a plan may change what it is given
         md.pop("scan_id", None)
         return await self._queued(lambda: self._plan(order), label=order.suggestion_id, md=md)
 
@@ -320,7 +324,7 @@ class RunEngineSink:
         _check_finite(order.point)
         self._permit(order, _found(actuators))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
-        messages = plan(suggestions, actuators, sensors, md=dict(order.md))
+        messages = plan(suggestions, actuators, sensors, md=own(order.md))
         if not isinstance(messages, Iterable):
             kind = type(messages).__name__
             raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")

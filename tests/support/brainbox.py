@@ -312,3 +312,23 @@ class SlowToShow(Walker):
             Path(self._gate + ".waits").touch()
             time.sleep(0.01)
         return self._shown
+
+
+def frames(run, suggestions):
+    """Evaluate: each event's frame, which is of one value, and nothing else."""
+    found = {}
+    for number, frame in enumerate(run.data("frame"), 1):
+        assert frame.min() == frame.max()
+        found[f"frame{number}"] = float(frame.mean())
+    return found
+
+
+def vandal(run, suggestions):
+    """Evaluate, and change the run as far as that is possible."""
+    measured = float(run.data("signal").mean())
+    for name, document in run.documents:
+        if name == "event":
+            document["data"]["signal"] = -1e6
+        elif name == "start":
+            document.pop("agent_suggestion_uid")
+    return {"signal": measured}
