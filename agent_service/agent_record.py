@@ -126,7 +126,7 @@ class AgentRecord:
         else:
             old = self.suggestions[data["id"]]
             self.fates[old.state] -= 1
-            changed = {key: data[key] for key in ("run_uid", "outcome", "reason", "point") if key in data}
+            changed = {key: data[key] for key in ("run_uid", "run_uids", "outcome", "reason", "point") if key in data}
             new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
             self._count(old, new)
         self.fates[state] += 1

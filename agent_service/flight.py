@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service import guardrails
+from agent_service.choice import Made
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
 from agent_service.lifecycle import SuggestionState
 from agent_service.models import EventKind
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from agent_service.listener import Expectation, Listener
     from agent_service.models import Suggestion
     from agent_service.protocols import Journal, PlanResult, PlanSink
-    from agent_service.runs import Run
 
 STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
 """How long the documents of a run may follow its plan."""
@@ -100,15 +100,16 @@ class Flight:
         await self.note_start()
         return ended
 
-    async def run(self) -> Run:
-        """Return its run, complete.
+    async def made(self, result: PlanResult) -> Made:
+        """Return the runs that its plan made, those that ``result`` tells of complete.
 
         Raises
         ------
         TimeoutError
-            Its stop document did not come.
+            A stop document did not come.
         """
-        return await asyncio.wait_for(self._expected.finished, STOP_DOCUMENT_TIMEOUT_S)
+        await asyncio.wait_for(self._expected.complete(result.run_uids), STOP_DOCUMENT_TIMEOUT_S)
+        return Made(tuple(self._expected.begun.values()))
 
     def take_back(self, reason: str) -> bool:
         """Take the plan out of the sink, if it has not begun; return whether that was so."""

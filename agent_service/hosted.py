@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from agent_service.adapters.facts import Called
     from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
+    from agent_service.choice import Made
     from agent_service.models import AgentSpec, AgentStatus, Guardrails
     from agent_service.placement import Placement
     from agent_service.protocols import Journal
-    from agent_service.runs import Run
 
 
 class HostedAgent:
@@ -74,7 +74,7 @@ class HostedAgent:
         self._rails: tuple[Guardrails, Guardrails] | None = None
         self._positions = positions
         self.wake = asyncio.Event()
-        self.unevaluated: dict[str, Run] = {}
+        self.unevaluated: dict[str, Made] = {}
         self.fault: ServiceError | None = None
         self.restarts = Restarts()
         self.on_restart: Callable[[float], None] = lambda pause_s: None
@@ -248,6 +248,13 @@ class HostedAgent:
             )
         return self.record.suggestions[suggestion_id]
 
+    async def note_runs(self, suggestion_id: str, run_uids: Sequence[str]) -> None:
+        """Write that the plan of a suggestion has ended, and which runs it made: after a crash that is known."""
+        async with self._fates:
+            if self.suggestion(suggestion_id).state is SuggestionState.RUNNING:
+                told = {"id": suggestion_id, "state": SuggestionState.RUNNING, "run_uid": run_uids[0]}
+                await self._journal.append(EventKind.SUGGESTION_STATE, self.name, {**told, "run_uids": list(run_uids)})
+
     async def propose_again(self, suggestion: Suggestion) -> None:
         """Write that the point of a suggestion that was interrupted is to be measured as another suggestion."""
         again = {"id": str(uuid.uuid4()), "state": SuggestionState.PROPOSED, "point": suggestion.point, "by": "loop"}
@@ -368,8 +375,8 @@ class HostedAgent:
             if self.brain.is_there:
                 await self._call("edit", suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest)
 
-    async def evaluate(self, run_or_uid: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Let the user's function find the outcomes of a run, in the agent's executor.
+    async def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Let the user's function find the outcomes of a run, in the agent's executor. See `OptimizerAdapter.evaluate`.
 
         Raises
         ------
@@ -380,7 +387,7 @@ class HostedAgent:
         async with self.brain.turn:
             return await self._call(
                 "evaluate",
-                run_or_uid,
+                subject,
                 suggestions,
                 timeout_s=self.spec.timeouts.evaluate,
                 fatal=(DeadlineExceeded, CallCancelled),  # the brain went with the call

@@ -26,7 +26,7 @@ from agent_service.revival import Revival
 from agent_service.turns import watched_by
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from agent_service.hosted import HostedAgent
     from agent_service.loop import AgentLoop
@@ -204,7 +204,11 @@ class AgentLife:
             await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
 
     async def recover(
-        self, runs: Mapping[str, Run], *, default: Literal["resume", "paused"] = "resume", paused: bool = False
+        self,
+        runs: Mapping[str, Sequence[Run]],
+        *,
+        default: Literal["resume", "paused"] = "resume",
+        paused: bool = False,
     ) -> None:
         """Come back after the service ended, if the agent was alive then.
 
@@ -310,6 +314,7 @@ class AgentLife:
 
     def _spawn(self, then: AgentState, reason: str | None = None, *, held: bool = False) -> None:
         self.loop = self._make_loop(self.agent)
+        self.loop.retries = self._retries
         self.agent.restarts.succeeded()  # somebody, or a restart of the service, begins anew
         self._building = asyncio.ensure_future(self.agent.build())
         with watched_by(None):  # who asked for the start follows the building, not the life after it

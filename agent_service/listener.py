@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 from agent_service.runs import Run, RunAssembler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from types import TracebackType
 
     from agent_service.protocols import Document
 
 
 class Expectation:
-    """A run that somebody waits for: its start, then all of it.
+    """The runs of a suggestion that somebody waits for: their starts, then all of each.
 
     Examples
     --------
@@ -23,19 +23,44 @@ class Expectation:
 
         with listener.expect(suggestion.id) as expected:
             result = await sink.run(order)
-            run = await expected.finished
+            await expected.complete(result.run_uids)
+
+    Attributes
+    ----------
+    started
+        Done with the uid of the first run when that begins.
+    begun
+        The runs by uid, in the order of their beginnings; of one that goes on only the start is there.
     """
 
     def __init__(self, listener: Listener, suggestion_id: str) -> None:
         loop = asyncio.get_running_loop()
         self.suggestion_id = suggestion_id
         self.started: asyncio.Future[str] = loop.create_future()
-        self.finished: asyncio.Future[Run] = loop.create_future()
+        self.begun: dict[str, Run] = {}
         self._listener = listener
+        self._news = asyncio.Event()
 
-    def is_its(self, uid: str) -> bool:
-        """Return whether a run is the first that began for the suggestion: only that one counts."""
-        return self.started.done() and not self.started.cancelled() and self.started.result() == uid
+    def begin(self, start: Document) -> None:
+        """Take the start document of one of its runs."""
+        uid = str(start.get("uid"))
+        self.begun.setdefault(uid, Run((("start", start),)))
+        if not self.started.done():
+            self.started.set_result(uid)
+
+    def take(self, run: Run) -> bool:
+        """Take a run that has ended, and return whether it is one of its own."""
+        if run.uid not in self.begun:
+            return False
+        self.begun[run.uid] = run
+        self._news.set()
+        return True
+
+    async def complete(self, uids: Collection[str]) -> None:
+        """Return when these runs, or where none is named all that began, have their stop documents; one at least."""
+        while not all(uid in self.begun and self.begun[uid].complete for uid in uids or self.begun or ("",)):
+            self._news.clear()
+            await self._news.wait()
 
     def __enter__(self) -> Self:
         self._listener.expected[self.suggestion_id] = self
@@ -46,7 +71,6 @@ class Expectation:
     ) -> None:
         self._listener.expected.pop(self.suggestion_id, None)
         self.started.cancel()
-        self.finished.cancel()
 
 
 class Listener:
@@ -72,15 +96,15 @@ class Listener:
         self._assembler = RunAssembler(wanted=self._wanted)
 
     def expect(self, suggestion_id: str) -> Expectation:
-        """Return an expectation of the run for a suggestion; enter it before the plan can run."""
+        """Return an expectation of the runs for a suggestion; enter it before the plan can run."""
         return Expectation(self, suggestion_id)
 
     def take(self, name: str, doc: Document) -> None:
         """Take a document: cheap, never raises for what is in it."""
         if name == "start":
             expected = self.expected.get(_suggestion_of(doc))
-            if expected is not None and not expected.started.done():
-                expected.started.set_result(str(doc.get("uid")))
+            if expected is not None:
+                expected.begin(doc)
         run = self._assembler.take(name, doc)
         if run is not None:
             self._deliver(run)
@@ -95,9 +119,8 @@ class Listener:
         suggestion_id = _suggestion_of(run.start)
         expected = self.expected.get(suggestion_id)
         owner: Callable[[Run], None] | None = None
-        if expected is not None and not expected.finished.done() and expected.is_its(run.uid):
-            expected.finished.set_result(run)
-        elif suggestion_id and (owner := self._late(suggestion_id)) is not None:
+        is_expected = expected is not None and expected.take(run)
+        if not is_expected and suggestion_id and (owner := self._late(suggestion_id)) is not None:
             owner(run)
         for inbox in self._everyone():
             if inbox != owner:

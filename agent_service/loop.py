@@ -14,7 +14,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import guardrails, outcomes
+from agent_service import guardrails, outcomes, recovery
+from agent_service.choice import Made, choose, matches, needs_end
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
@@ -22,6 +23,7 @@ from agent_service.errors import (
     DeadlineExceeded,
     IllegalTransition,
     InvalidInput,
+    InvalidPoint,
     NotFound,
     OutOfBounds,
     QueueHeld,
@@ -33,7 +35,7 @@ from agent_service.models import ID_KEY, EventKind, QueueState, utcnow
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from agent_service.hosted import HostedAgent
     from agent_service.listener import Listener
@@ -74,6 +76,8 @@ class AgentLoop:
         Whether it is to begin nothing more, and `run` to return.
     in_flight
         Whether it waits for a plan to end.
+    retries
+        Whether the point of a suggestion whose plan was interrupted comes back.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class AgentLoop:
         archived: Callable[[str, float], Awaitable[None]],
     ) -> None:
         self.stopping = False
+        self.retries = True
         self.in_flight = False
         self._leaving = False
         self._agent = agent
@@ -186,11 +191,12 @@ class AgentLoop:
         """Ingest what was measured before a stop, a crash or a fault."""
         agent = self._agent
         for left in agent.record.open_in(_S.MEASURED):
-            await self._ingest(left.id, {**left.point, **(left.outcome or {})}, run_uid=left.run_uid)
-        for left_id, run in list(agent.unevaluated.items()):
+            await self._ingest(left.id, {**left.point, **(left.outcome or {})}, [left.run_uid] if left.run_uid else [])
+        for left_id, made in list(agent.unevaluated.items()):
             del agent.unevaluated[left_id]
-            if (left := agent.record.open.get(left_id)) is not None:
-                await self._outcome(left, run)
+            left = agent.record.open.get(left_id)
+            if left is not None and (runs := await self._counting(left, made)):
+                await self._outcome(left, runs)
 
     def _limit(self) -> str | None:
         """Return which limit is reached, so that nothing more is submitted; outcomes under way count as runs."""
@@ -285,7 +291,9 @@ class AgentLoop:
             if result.exit_status != "success":
                 await self._close(suggestion, result)
                 return
-            run = await flight.run()
+            made = await flight.made(result)
+            if len(made.runs) > 1 or needs_end(agent.spec.run, every=self._takes_every):
+                await agent.note_runs(suggestion.id, [run.uid for run in made.runs])
         except QueueHeld:  # it fell between our look and the submission
             await agent.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
             return
@@ -295,7 +303,9 @@ class AgentLoop:
         finally:
             self.in_flight = False
             flight.close()
-        task = asyncio.ensure_future(self._outcome(suggestion, run))
+        if not (runs := await self._counting(suggestion, made)):
+            return
+        task = asyncio.ensure_future(self._outcome(suggestion, runs))
         self._pending_outcomes.add(task)
         task.add_done_callback(lambda _: agent.wake.set())
 
@@ -342,27 +352,44 @@ class AgentLoop:
         if self._agent.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
             await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
 
-    async def _outcome(self, suggestion: Suggestion, run: Run) -> None:
-        """Find the outcome of a suggestion's run, and ingest it once."""
+    @property
+    def _takes_every(self) -> bool:
+        """Whether the evaluate function takes all runs of a suggestion."""
+        return self._agent.brain.traits.takes in ("runs", "uids")
+
+    async def _counting(self, suggestion: Suggestion, made: Made) -> Sequence[Run]:
+        """Return the runs that count for a suggestion; when there are none, close it, saying why."""
+        chosen = choose(made, self._agent.spec.run, every=self._takes_every)
+        if chosen.exit_status == "unknown":
+            await recovery.abandon(self._agent, suggestion, chosen.reason, retry=self.retries)
+        elif chosen.exit_status != "success":
+            by_a_person = chosen.exit_status == "abort" and not self._sink.plans_end_here
+            await self._fail(suggestion, chosen.reason, fault=not by_a_person)
+        return chosen.runs
+
+    async def _outcome(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
+        """Find the outcome of a suggestion's runs, and ingest it once."""
         agent = self._agent
         try:
-            outcome = await self._evaluate(run, suggestion.point, id_=suggestion.id)
+            outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
         except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
             await self._fail(suggestion, error.detail)
             return
         except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start
-            agent.unevaluated[suggestion.id] = run
+            agent.unevaluated[suggestion.id] = Made(tuple(runs))
             raise
         if agent.suggestion(suggestion.id).state is not _S.RUNNING:
             return  # somebody ingested it by hand meanwhile
-        measured = asyncio.ensure_future(agent.advance(suggestion.id, _S.MEASURED, outcome=outcome))
+        measured = asyncio.ensure_future(
+            agent.advance(suggestion.id, _S.MEASURED, outcome=outcome, run_uid=runs[0].uid)
+        )
         try:  # the brain need not wait for the commit: `ingested` is written after it in any case
-            await self._ingest(suggestion.id, {**suggestion.point, **outcome}, run_uid=run.uid)
+            await self._ingest(suggestion.id, {**suggestion.point, **outcome}, [run.uid for run in runs])
         finally:
             await measured
 
-    async def _ingest(self, suggestion_id: str, point: dict[str, float], *, run_uid: str | None) -> None:
-        await self._agent.ingest([{**point, ID_KEY: suggestion_id}], run_uids=[run_uid] if run_uid else [])
+    async def _ingest(self, suggestion_id: str, point: dict[str, float], run_uids: Sequence[str]) -> None:
+        await self._agent.ingest([{**point, ID_KEY: suggestion_id}], run_uids=run_uids)
         await self._report_if_due()
 
     async def _report_if_due(self) -> None:
@@ -373,16 +400,22 @@ class AgentLoop:
             except NotFound as error:
                 self._log(error.detail)
 
-    async def _evaluate(self, run: Run, point: dict[str, float], *, id_: str) -> dict[str, float]:
-        """Find a run's outcome: by field, or by the user's function, which may want the run in the catalogue."""
-        spec = self._agent.spec
+    async def _evaluate(self, runs: Sequence[Run], point: dict[str, float], *, id_: str) -> dict[str, float]:
+        """Find the outcome of runs: by field, or by the user's function, which may want them in the catalogue."""
+        spec, takes = self._agent.spec, self._agent.brain.traits.takes
         if not spec.evaluate:
-            return outcomes.by_field(run, spec.outcomes)
-        subject: object = run
-        if self._agent.brain.traits.wants_uid:
-            await self._archived(run.uid, spec.timeouts.evaluate)
-            subject = run.uid
-        return (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]
+            outcome = outcomes.by_field(runs[0], spec.outcomes)
+        else:
+            subjects: list[Any] = list(runs)
+            if takes in ("uid", "uids"):
+                subjects = [run.uid for run in runs]
+                for uid in subjects:
+                    await self._archived(uid, spec.timeouts.evaluate)
+            subject = subjects if self._takes_every else subjects[0]
+            outcome = (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]
+        if shared := sorted(outcome.keys() & point.keys()):
+            raise InvalidPoint(f"the outcome {shared[0]!r} has the name of an actuator; give it another name")
+        return outcome
 
     async def _settle_outcomes(self, *, quietly: bool = False) -> None:
         tasks, self._pending_outcomes = self._pending_outcomes, set()
@@ -393,8 +426,16 @@ class AgentLoop:
 
     # other runs ---------------------------------------------------------------------------------------------------
 
-    async def take_past_run(self, run: Run) -> None:
+    async def take_past_run(self, run: Run, *, named: bool = True) -> None:
         """Ingest a complete run that this loop did not submit, once; a suggestion of this agent keeps its id.
+
+        Parameters
+        ----------
+        run
+            The run.
+        named
+            Whether somebody named it, by its uid. One that came by itself is passed over when the agent's ``run`` asks
+            for other metadata, and refused when it is not the one that counts for its suggestion.
 
         Raises
         ------
@@ -407,15 +448,25 @@ class AgentLoop:
         own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
         if own is not None and own.state not in TAKES_LATE_RUN:
             return
+        if not named and isinstance(spec.run, dict) and not matches(run.start, spec.run):
+            return
+        if not named and own is not None:
+            self._check_late(run, own)
         point = own.point if own else outcomes.actuators_of(run, spec.actuators)
-        outcome = await self._evaluate(run, point, id_=own.id if own else run.uid)
+        outcome = await self._evaluate([run], point, id_=own.id if own else run.uid)
         await agent.ingest([{**point, **outcome, **({ID_KEY: own.id} if own else {})}], run_uids=[run.uid])
         await self._report_if_due()
+
+    def _check_late(self, run: Run, own: Suggestion) -> None:
+        """Raise unless a run that comes late is known to be the one that counts for its suggestion."""
+        rule, first = self._agent.spec.run, own.run_uid in (None, run.uid)
+        if needs_end(rule, every=self._takes_every) or not (first or isinstance(rule, dict)):
+            raise InvalidInput(f"it came late, and may not be the one that counts for suggestion {own.id}")
 
     async def _take_foreign(self, run: Run) -> None:
         """Take a run that came by itself; one that has no outcome for this agent is passed over and logged."""
         try:
-            await self.take_past_run(run)
+            await self.take_past_run(run, named=False)
         except ServiceError as error:
             if self._agent.restarts.survived(error):
                 self._inbox.appendleft(run)  # for the next brain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from agent_service import live
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent_service.runs import Run
+
+
+Takes = Literal["run", "runs", "uid", "uids"]
+"""What an evaluate function takes."""
+
+_TAKES: Final[tuple[Takes, ...]] = get_args(Takes)
 
 
 def by_field(run: Run, fields: Iterable[str]) -> dict[str, float]:
@@ -80,14 +86,19 @@ def load_function(reference: str) -> Callable[..., Any]:
     return found
 
 
-def takes_uid(function: Callable[..., Any]) -> bool:
-    """Return whether a function's first parameter is named ``uid``: it wants the run from the catalogue, by its uid."""
+def takes(function: Callable[..., Any]) -> Takes:
+    """Return what an evaluate function wants, by the name of its first parameter.
+
+    ``run``: the run that counts, its documents in memory; so does a parameter of any other name. ``runs``: all that the
+    plan made for the suggestion. ``uid`` and ``uids``: the same, by uid, once the catalogue holds them.
+    """
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         # a builtin without a signature cannot have asked for it
-        return False
-    return next(iter(parameters), None) == "uid"
+        return "run"
+    name = next(iter(parameters), None)
+    return name if name in _TAKES else "run"
 
 
 def _mean(run: Run, field: str) -> float:

@@ -230,7 +230,8 @@ class PlanResult:
     Parameters
     ----------
     exit_status
-        ``success``, ``fail`` (the plan raised, a device is unknown), ``abort`` (a person stopped it), ``expired``
+        ``success`` (of several runs some may have failed all the same: see `choice`), ``fail`` (the plan raised, a
+        device is unknown, its one run failed), ``abort`` (a person stopped it), ``expired``
         (nothing was heard any more of who measures) or ``rejected`` (a guardrail forbade it when its turn had come).
     reason
         One line that says why, empty after a success.

@@ -25,7 +25,7 @@ from agent_service.service_record import ServiceRecord
 from agent_service.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from agent_service.agent_record import AgentRecord
     from agent_service.models import Event
@@ -365,7 +365,11 @@ class Supervisor:
         return {one.id: one.run_uid for record in records for one in record.open_in(*under_way)}
 
     async def recover(
-        self, runs: Mapping[str, Run], *, default: Literal["resume", "paused"] = "resume", paused: bool = False
+        self,
+        runs: Mapping[str, Sequence[Run]],
+        *,
+        default: Literal["resume", "paused"] = "resume",
+        paused: bool = False,
     ) -> None:
         """Bring the agents back that were alive when the service ended; call it once, after the fold.
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from agent_service.models import BestPoint, Method, Point, Variable
+    from agent_service.outcomes import Takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,14 @@ class Traits:
     ----------
     suggests
         Whether the brain has ``suggest``; one that has not only listens.
-    wants_uid
-        Whether the evaluate function takes a run's uid, so that the run must be in the catalogue first.
+    takes
+        What the evaluate function takes; with uids, the runs must be in the catalogue first.
     methods
         What the brain lets people call.
     """
 
     suggests: bool = True
-    wants_uid: bool = False
+    takes: Takes = "run"
     methods: tuple[Method, ...] = ()
 
 

@@ -33,7 +33,7 @@ from agent_service.adapters.values import best_parts, best_point, evaluated, jso
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.number import real
-from agent_service.outcomes import takes_uid
+from agent_service.outcomes import takes
 from agent_service.runs import Run
 from agent_service.variables import declared
 
@@ -72,7 +72,7 @@ class OptimizerAdapter:
     spec
         The agent: its name and its actuators.
     evaluate
-        The user's function of ``(run, suggestions)`` or ``(uid, suggestions)``, if it has one.
+        The user's function of ``(run, suggestions)``, or of ``uid``, ``runs`` or ``uids``, if it has one.
     """
 
     def __init__(self, brain: object, *, spec: AgentSpec, evaluate: Callable[[Any, Any], object] | None = None) -> None:
@@ -88,12 +88,11 @@ class OptimizerAdapter:
 
     def traits(self) -> Traits:
         """Return what the brain and the evaluate function can do."""
-        return Traits(suggests=self._can("suggest"), wants_uid=self.wants_uid, methods=methods.described(self._brain))
-
-    @property
-    def wants_uid(self) -> bool:
-        """Whether the evaluate function's first parameter is named ``uid``."""
-        return self._evaluate is not None and takes_uid(self._evaluate)
+        return Traits(
+            suggests=self._can("suggest"),
+            takes=takes(self._evaluate) if self._evaluate else "run",
+            methods=methods.described(self._brain),
+        )
 
     # calls of the brain -------------------------------------------------------------------------------------------
 
@@ -167,8 +166,8 @@ class OptimizerAdapter:
             raise ValueError("report returned no mapping; return a dictionary of names and values")  # noqa: TRY004 - bad value
         return said, self.view()
 
-    def evaluate(self, run: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Let the user's function find the outcomes of ``run`` (the run itself or its uid, see `wants_uid`).
+    def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Let the user's function find the outcomes of ``subject``: a run, its uid, or a list of either (see `takes`).
 
         Returns
         -------
@@ -182,8 +181,7 @@ class OptimizerAdapter:
         """
         if self._evaluate is None:
             raise ValueError(f"agent {self._spec.name!r} has no evaluate function")
-        given = run.copy() if isinstance(run, Run) else run  # others hear of the same run
-        result = self._evaluate(given, [dict(one) for one in suggestions])
+        result = self._evaluate(_given(subject), [dict(one) for one in suggestions])
         return evaluated(result, suggestions=suggestions, actuators=self._spec.actuators)
 
     def set_variable(self, name: str, value: JsonValue) -> View:
@@ -385,6 +383,13 @@ class OptimizerAdapter:
     def _place(self, point: Mapping[str, Any]) -> tuple[float, ...]:
         places = (real(point[name]) for name in self._spec.actuators if name in point)
         return tuple(float(place) for place in places if place is not None)
+
+
+def _given(subject: object) -> object:
+    """Return runs as copies, for others hear of the same ones; uids as they are."""
+    if isinstance(subject, list):
+        return [_given(one) for one in cast("list[object]", subject)]
+    return subject.copy() if isinstance(subject, Run) else subject
 
 
 def _same(a: Point, b: Point) -> bool:

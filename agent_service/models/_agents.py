@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from agent_service.lifecycle import AgentState
 from agent_service.models._base import MAX_POINTS, AgentName, Answer, Finite, Point, Request
@@ -74,6 +74,10 @@ class Guardrails(Request):
         return self
 
 
+RunRule = Literal["first", "last"] | dict[str, JsonValue]
+"""Which of a plan's runs counts: by order, or by what its start document says."""
+
+
 class AgentSpec(Request):
     """All that is needed to host an agent."""
 
@@ -86,7 +90,15 @@ class AgentSpec(Request):
         default=None, description="field or fields: their mean over the events of primary"
     )
     evaluate: str | None = Field(
-        default=None, description="module:function of (run, suggestions) or (uid, suggestions)"
+        default=None,
+        description="module:function of (run, suggestions), or of (uid, suggestions), (runs, suggestions), (uids, "
+        "suggestions): the name of the first parameter says what it gets",
+    )
+    run: RunRule | None = Field(
+        default=None,
+        description="which run counts when the plan makes several for a suggestion: first, last, or metadata of its "
+        "start document; null: it makes one, or evaluate takes all of them",
+        examples=["last", {"purpose": "light"}],
     )
     plan: str = Field(
         default="acquire", min_length=1, description="a plan of the startup namespace, or module:callable"
@@ -124,6 +136,14 @@ class AgentSpec(Request):
         if self.outcome is None:
             return []
         return [self.outcome] if isinstance(self.outcome, str) else list(self.outcome)
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _known_rule(cls, rule: object) -> object:
+        if rule is None or rule in ("first", "last") or (isinstance(rule, dict) and rule):
+            return cast("object", rule)
+        msg = 'run is "first", "last", or metadata of the run that counts, as {"purpose": "light"}'
+        raise ValueError(msg)
 
     @model_validator(mode="after")
     def _consistent(self) -> AgentSpec:

@@ -53,7 +53,10 @@ class Suggestion(Answer):
     state: SuggestionState
     point: Point
     plan: str | None = None
-    run_uid: str | None = None
+    run_uid: str | None = Field(default=None, description="its run; of several, the first, then the one that counts")
+    run_uids: list[str] = Field(
+        default_factory=list[str], description="all runs that its plan made, where they were several or all may count"
+    )
     outcome: dict[str, float] | None = None
     reason: str | None = None
     retry_of: str | None = None

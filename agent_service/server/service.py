@@ -247,17 +247,13 @@ class Service:
     def _journal_changed(self) -> None:
         self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})
 
-    def _kept_runs(self, undecided: dict[str, str | None]) -> dict[str, Run]:
+    def _kept_runs(self, undecided: dict[str, str | None]) -> dict[str, list[Run]]:
         """Close the runs that a crash left open, and return those of suggestions that are not decided yet."""
         if self._spool is None:
             return {}
         self._spool.close_interrupted()
-        kept: dict[str, Run] = {}
-        for suggestion_id, found in self._spool.find(undecided).items():
-            runs = [Run.from_documents(documents) for documents in found]
-            # a plan may make several runs for a suggestion: the first one counts
-            kept[suggestion_id] = next((one for one in runs if one.uid == undecided[suggestion_id]), runs[0])
-        return kept
+        found = self._spool.find(undecided)
+        return {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in found.items()}
 
     async def _forget_kept_runs(self) -> None:
         """Forget, while the service runs, the runs that were kept for a crash and have an outcome by now."""

@@ -138,7 +138,7 @@ def test_an_evaluate_function_finds_the_outcome(served):
 
 
 def test_a_plan_that_makes_two_runs_is_ingested_once(served):
-    served.create("twice", plan="twice", loop={"max_runs": 2}, listen="all")
+    served.create("twice", plan="twice", run="last", loop={"max_runs": 2}, listen="all")
     served.post("agents/twice/start")
     status = served.until("twice", "stopped")
     assert status["progress"]["done"] == 2

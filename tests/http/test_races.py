@@ -237,7 +237,7 @@ def test_a_measured_run_outlives_a_stop_during_its_evaluation(start):
 
 def test_interleaved_runs_are_told_apart(start):
     service = start()
-    service.create("braid", plan="braided", loop={"max_runs": 1})
+    service.create("braid", plan="braided", run="first", loop={"max_runs": 1})
     service.post("agents/braid/start")
     service.until("braid", "stopped")
     [one] = service.suggestions("braid")

@@ -332,3 +332,9 @@ def vandal(run, suggestions):
         elif name == "start":
             document.pop("agent_suggestion_uid")
     return {"signal": measured}
+
+
+def difference(runs, suggestions):
+    """Evaluate all runs of a suggestion: the last one less the first."""
+    first, last = (float(run.data("signal").mean()) for run in (runs[0], runs[-1]))
+    return {"signal": last - first, "n": len(runs)}

@@ -71,6 +71,28 @@ def twice(suggestions, actuators, sensors, md=None):
     yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md=md)
 
 
+def dark_light(suggestions, actuators, sensors, md=None):
+    """Make a dark run, elsewhere, and then a light one at the point."""
+    yield from bp.list_scan(sensors, x, [9.0], md={**(md or {}), "purpose": "dark"})
+    yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md={**(md or {}), "purpose": "light"})
+
+
+def repeats(suggestions, actuators, sensors, md=None):
+    """Measure again after a run that failed."""
+    yield from bps.open_run({**(md or {}), "purpose": "light"})
+    yield from bps.close_run(exit_status="fail", reason="no beam")
+    yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md={**(md or {}), "purpose": "light"})
+
+
+def pauses_between(suggestions, actuators, sensors, md=None):
+    """Make a dark run, wait until a test opens the gate, and make a light one."""
+    yield from bp.list_scan(sensors, x, [9.0], md={**(md or {}), "purpose": "dark"})
+    measuring.set()
+    while not gate.is_set():
+        yield from bps.sleep(0.01)
+    yield from bp.list_scan(sensors, *_positions(suggestions, actuators), md={**(md or {}), "purpose": "light"})
+
+
 def _positions(suggestions, actuators):
     return [part for actuator in actuators for part in (actuator, [suggestions[0][actuator.name]])]
 

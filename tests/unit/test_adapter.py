@@ -323,13 +323,13 @@ def test_evaluate_gets_copies_and_its_outcomes_are_put_in_order() -> None:
     hosted, _ = adapter(evaluate=function)
     assert hosted.evaluate("the run", SUGGESTIONS) == [{"flux": 1.0}, {"flux": 3.0}]
     assert "flux" not in SUGGESTIONS[0]
-    assert hosted.wants_uid is False
+    assert hosted.traits().takes == "run"
 
 
 def test_evaluate_may_return_one_mapping_for_one_suggestion() -> None:
     hosted, _ = adapter(evaluate=lambda uid, suggestions: {"flux": 1})
     assert hosted.evaluate("uid", SUGGESTIONS[:1]) == [{"flux": 1.0}]
-    assert hosted.traits().wants_uid is True
+    assert hosted.traits().takes == "uid"
 
 
 @pytest.mark.parametrize(

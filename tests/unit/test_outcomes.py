@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent_service.errors import InvalidInput, InvalidPoint
-from agent_service.outcomes import actuators_of, by_field, load_function, takes_uid
+from agent_service.outcomes import actuators_of, by_field, load_function, takes
 from agent_service.runs import Run
 
 
@@ -83,8 +83,11 @@ def test_load_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sys.modules.pop(name, None)
 
 
-def test_takes_uid() -> None:
-    assert takes_uid(lambda uid, suggestions: None)
-    assert not takes_uid(lambda run, suggestions: None)
-    assert not takes_uid(lambda: None)
-    assert not takes_uid(max)
+def test_what_a_function_takes() -> None:
+    assert takes(lambda uid, suggestions: None) == "uid"
+    assert takes(lambda uids, suggestions: None) == "uids"
+    assert takes(lambda runs, suggestions: None) == "runs"
+    assert takes(lambda run, suggestions: None) == "run"
+    assert takes(lambda whatever, suggestions: None) == "run"
+    assert takes(lambda: None) == "run"
+    assert takes(max) == "run"

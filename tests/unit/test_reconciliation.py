@@ -4,6 +4,7 @@ import pytest
 from house import house
 
 from agent_service import recovery
+from agent_service.choice import Made
 from agent_service.lifecycle import SuggestionState as State
 from agent_service.protocols import SERVICE_STOPS
 from agent_service.runs import Run
@@ -52,10 +53,10 @@ async def test_the_run_that_was_kept_decides(rooms, case, known):
     await agent.build()
     one = await submitted(agent, run_uid="r" if known else None)
     run = a_run(one.id, status, reason)
-    await recovery.reconcile(agent, {one.id: run}, retry=True)
+    await recovery.reconcile(agent, {one.id: [run]}, retry=True)
     assert states(agent) == [(state, None)] + [(State.PROPOSED, one.id)] * again
     assert agent.suggestion(one.id).run_uid == "r"
-    assert agent.unevaluated == ({one.id: run} if status == "success" else {})
+    assert agent.unevaluated == ({one.id: Made((run,), ended=False)} if status == "success" else {})
     assert agent.record.failures_in_row == (status == "fail")
 
 

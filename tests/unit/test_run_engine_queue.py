@@ -93,7 +93,8 @@ def test_abort_takes_all_and_the_first_reason_stays(queue: PlanQueue) -> None:
     ("runs", "ended", "why", "status", "reason"),
     [
         ({"u": ("success", "")}, "success", "", "success", ""),
-        ({"u": ("success", ""), "v": ("fail", "lost")}, "success", "", "fail", "lost"),
+        ({"u": ("success", ""), "v": ("fail", "lost")}, "success", "", "success", ""),
+        ({"u": ("success", ""), "v": ("", "the run was left open")}, "success", "", "fail", "the run was left open"),
         ({"u": ("fail", "")}, "success", "", "fail", "the run ended with exit_status fail"),
         ({"u": ("", "the run was left open")}, "success", "", "fail", "the run was left open"),
         ({"u": ("fail", "lost")}, "fail", "ValueError: lost", "fail", "ValueError: lost"),
