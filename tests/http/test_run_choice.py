@@ -30,7 +30,9 @@ def test_without_a_word_it_fails_and_says_what_to_do(served):
     assert served.get("agents/wordless/variables/seen")["value"] == 0
 
 
-@pytest.mark.parametrize("rule", ["last", {"purpose": "light"}, {"motors": ["x", "y"], "plan_args": {"per_step": "None"}}], ids=str)
+@pytest.mark.parametrize(
+    "rule", ["last", {"purpose": "light"}, {"motors": ["x", "y"], "plan_args": {"per_step": "None"}}], ids=str
+)
 def test_the_run_that_counts(served, rule):
     name = f"chooser-{abs(hash(str(rule)))}"
     for one in measure(served, name, run=rule):
@@ -104,14 +106,10 @@ def test_a_plan_of_one_run_needs_no_word(served):
 
 
 def test_a_passive_agent_hears_only_the_runs_it_wants(served):
-    served.create(
-        "passive", type="brainbox:Listener", actuators=[], sensors=[], listen="all", run={"purpose": "light"}
-    )
+    served.create("passive", type="brainbox:Listener", actuators=[], sensors=[], listen="all", run={"purpose": "light"})
     served.post("agents/passive/start")
     told = measure(served, "active", run={"purpose": "light"})
-    points = wait_until(
-        lambda: len(found := served.post("agents/passive/report")["report"]["points"]) >= 2 and found
-    )
+    points = wait_until(lambda: len(found := served.post("agents/passive/report")["report"]["points"]) >= 2 and found)
     assert [one["signal"] for one in points] == [one["outcome"]["signal"] for one in told]
 
 
