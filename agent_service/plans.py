@@ -18,7 +18,7 @@ from agent_service import live
 from agent_service.client import Client
 from agent_service.client.claimer import Claimer
 from agent_service.models import ID_KEY
-from agent_service.startup import Namespace
+from agent_service.namespace import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence

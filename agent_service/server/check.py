@@ -12,7 +12,7 @@ from agent_service.server.auth import refuse_modules
 if TYPE_CHECKING:
     from agent_service.config import ServiceConfig
     from agent_service.models import AgentSpec
-    from agent_service.startup import Namespace
+    from agent_service.namespace import Namespace
 
 
 def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:

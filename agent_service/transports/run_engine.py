@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent_service.models import AgentSpec, Point, QueueStatus
+    from agent_service.namespace import Namespace
     from agent_service.protocols import Document, PlanOrder
-    from agent_service.startup import Namespace
     from agent_service.transports.run_engine_driver import RunEngineDriver
 
 _log = logging.getLogger(__name__)

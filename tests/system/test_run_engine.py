@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ophyd.sim import SynAxis, SynSignal
 
+from agent_service.namespace import Namespace
 from agent_service.protocols import Document, PlanOrder
-from agent_service.startup import Namespace
 from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
 from agent_service.transports.run_engine_driver import RunEngineDriver
 

@@ -1,0 +1,197 @@
+"""Devices of a namespace with all that is in them: containers, components, pseudo axes, children.
+
+ophyd and ophyd-async are known by shape and not imported. Nothing is connected and nothing is made: a lazy component of
+ophyd counts by the name that it will have, until somebody asks for it.
+"""
+
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections import UserDict, deque
+from dataclasses import dataclass
+from types import MappingProxyType, ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MOST_IN_A_CONTAINER: Final = 10_000
+"""A container with more in it holds data, not devices, and is passed over."""
+
+_TWINS: Final = (
+    ".ab_det", ".det_with_conf", ".det_with_count_time", ".direct_img.img", ".direct_img_list", ".identical_det",
+    ".motor_empty_hints1", ".motor_empty_hints2", ".motor_no_hints1", ".motor_no_hints2", ".motor_no_pos",
+)  # fmt: skip
+"""Variables of ophyd.sim whose devices bear the name of another one there, on purpose: they are found by path only, or
+``from ophyd.sim import *`` would make ``motor`` and ``det`` ambiguous."""
+
+_MAPPINGS: Final = (dict, UserDict, MappingProxyType)
+# not any Mapping: to iterate over a catalogue or a file may read all of it
+_SEQUENCES: Final = (list, tuple, deque)
+_CONTAINERS: Final = (*_MAPPINGS, *_SEQUENCES, set, frozenset, SimpleNamespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A device, and where it is.
+
+    Parameters
+    ----------
+    path
+        The way to it from the namespace, with dots: ``stage.x``, ``motors.0``.
+    name
+        What it calls itself.
+    device
+        The device; None for a lazy component that nobody has asked for yet. `at` asks for it.
+    """
+
+    path: str
+    name: str
+    device: object | None
+
+
+def is_device(one: object, *, named: bool = True) -> bool:
+    """Return whether something can be read or set, as Bluesky has it, and (if ``named``) has a name."""
+    # asked of the class: a namespace may hold proxies and lazy modules that answer to any attribute
+    kind = type(one)
+    if isinstance(one, type | io.IOBase) or not (hasattr(kind, "read") or hasattr(kind, "set")):
+        return False
+    return bool(own_name(one)) or not named
+
+
+def own_name(device: object) -> str:
+    """Return what a device calls itself; empty when it has no name."""
+    return str(getattr(device, "name", "") or "")
+
+
+def nodes(names: Mapping[str, object]) -> Iterator[Node]:
+    """Return every device that can be reached, once, those on top first in each branch.
+
+    A child that bears the name of what it belongs to, as the readback of a motor does, is that one's, and left out.
+
+    Parameters
+    ----------
+    names
+        The namespace.
+    """
+    seen: set[int] = set()
+    # devices before containers, so that a device is known by its shortest way
+    ordered = sorted(names.items(), key=lambda item: not is_device(item[1]))
+    for path, one in ordered:
+        yield from _within(path, one, frozenset(), seen)
+
+
+def at(names: Mapping[str, object], path: str) -> object | None:
+    """Return what is at a path, None when nothing is. It asks lazy components for themselves, which may connect them.
+
+    Raises
+    ------
+    Exception
+        Whatever a component raises that cannot be made.
+    """
+    return _follow(names, path.split("."))
+
+
+def _within(path: str, one: Any, above: frozenset[str], seen: set[int]) -> Iterator[Node]:
+    if id(one) in seen or isinstance(one, str | bytes | int | float | type | ModuleType) or one is None:
+        return
+    if is_device(one) or _has_parts(type(one)):
+        seen.add(id(one))
+        if f".{path}".endswith(_TWINS) and type(one).__module__ == "ophyd.sim":
+            return
+        name = own_name(one)
+        if is_device(one) and name not in above:
+            yield Node(path, name, one)
+        inside = above | {name} if is_device(one) else above
+        for key, child in _children(one):
+            yield from _within(f"{path}.{key}", child, inside, seen)
+        yield from _lazy(path, one, inside)
+    elif isinstance(one, _CONTAINERS) or dataclasses.is_dataclass(one):
+        seen.add(id(one))
+        for key, child in _items(one):
+            yield from _within(f"{path}.{key}", child, above, seen)
+    else:
+        for key, child in _attributes(one):  # somebody's own object that holds devices
+            if is_device(child):
+                yield from _within(f"{path}.{key}", child, above, seen)
+
+
+def _items(one: Any) -> list[tuple[str, object]]:
+    """Return what is in a container, each with the key that a path has for it."""
+    if isinstance(one, SimpleNamespace) or dataclasses.is_dataclass(one):
+        return _attributes(one)
+    if len(one) > MOST_IN_A_CONTAINER:
+        return []
+    if isinstance(one, _MAPPINGS):
+        return [(str(key), child) for key, child in list(one.items())]
+    if fields := cast("tuple[str, ...]", getattr(type(one), "_fields", ())):  # a named tuple
+        return list(zip(fields, one, strict=False))
+    return [(str(index), child) for index, child in enumerate(list(one))]
+
+
+def _attributes(one: object) -> list[tuple[str, object]]:
+    """Return the public attributes that an object holds, without running a property."""
+    found = cast("dict[Any, object]", getattr(one, "__dict__", {}))
+    return [(key, child) for key, child in list(found.items()) if isinstance(key, str) and not key.startswith("_")]
+
+
+def _has_parts(kind: type) -> bool:
+    """Return whether it is a device of ophyd or ophyd-async, even if it can be neither read nor set by itself."""
+    return hasattr(kind, "_sig_attrs") or (hasattr(kind, "set_name") and callable(getattr(kind, "children", None)))
+
+
+def _children(device: object) -> list[tuple[str, object]]:
+    """Return the parts of a device that are there: ophyd's components, ophyd-async's children, a plain class's own."""
+    kind = type(device)
+    if hasattr(kind, "_sig_attrs"):  # ophyd; its own `_signals` are the components that have been made
+        made = cast("dict[str, object]", getattr(device, "_signals", {}))
+        return list(made.items())
+    if _has_parts(kind):  # ophyd-async
+        return list(cast("Any", device).children())
+    return [(key, child) for key, child in _attributes(device) if is_device(child) and key != "parent"]
+
+
+def _lazy(path: str, device: object, above: frozenset[str]) -> Iterator[Node]:
+    """Return ophyd's components that have not been made, with the names that they will have."""
+    made = cast("dict[str, object]", getattr(device, "_signals", {}))
+    separator = str(getattr(device, "_child_name_separator", "_"))
+    unmade = [key for key in getattr(type(device), "_sig_attrs", {}) if key not in made]
+    for key in unmade:
+        yield from _unmade(f"{path}.{key}", type(device), key, own_name(device), separator, above)
+
+
+def _unmade(  # noqa: PLR0913, PLR0917 - the way so far
+    path: str, kind: type, key: str, parent: str, separator: str, above: frozenset[str]
+) -> Iterator[Node]:
+    component: Any = getattr(kind, "_sig_attrs")[key].cls  # noqa: B009 - pyright knows nothing of it
+    name = f"{parent}{separator}{key}"
+    if hasattr(component, "read") or hasattr(component, "set"):
+        yield Node(path, name, None)
+    for inner in getattr(component, "_sig_attrs", {}):
+        yield from _unmade(f"{path}.{inner}", component, inner, name, separator, above)
+
+
+def _follow(one: Any, rest: list[str]) -> object | None:
+    if not rest:
+        return one
+    for length in range(len(rest), 0, -1):  # a key of a mapping may hold dots itself
+        child = _child(one, ".".join(rest[:length]))
+        if child is not None and (found := _follow(child, rest[length:])) is not None:
+            return found
+    return None
+
+
+def _child(one: Any, key: str) -> object | None:
+    if isinstance(one, _MAPPINGS):
+        return one.get(key) if key in one else next((child for k, child in list(one.items()) if str(k) == key), None)
+    if isinstance(one, _SEQUENCES) and key.isdecimal():
+        return one[int(key)] if int(key) < len(one) else None
+    if isinstance(one, ModuleType):
+        return vars(one).get(key)
+    if hasattr(type(one), "set_name") and _has_parts(type(one)):  # ophyd-async: a vector's have numbers for names
+        found = next((child for name, child in cast("Any", one).children() if name == key), None)
+        if found is not None:
+            return found
+    return getattr(one, key, None) if key.isidentifier() and key not in {"parent", "root"} else None
