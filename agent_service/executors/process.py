@@ -42,6 +42,8 @@ PRELOAD: Final = (
 """What most agents import, the quick ones first."""
 
 _LAST_WORDS_WITHIN_S: Final = 0.8
+_TRIES: Final = 3
+"""How often a process is asked for that does not even begin."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +91,22 @@ class ProcessExecutor:
             raise BackendUnavailable(f'{why}; set executor = "thread"')
         if self._nursery is None:
             self._nursery = Nursery(base=self._base, preload=self._preload)
-        handle = ProcessHandle(name, self._nursery, tell=tell)
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            handle = self._new_handle(name, self._nursery, tell)
+            try:
+                await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
+            except AgentFault as error:
+                if handle.pid is None and error.died and tries_left:  # nothing began: the fork server has just ended
+                    continue
+                raise
+            return handle
+
+    def _new_handle(self, name: str, nursery: Nursery, tell: Callable[[Notice], None] | None) -> ProcessHandle:
+        handle = ProcessHandle(name, nursery, tell=tell)
         self._handles.add(handle)
         handle.on_end = lambda: self._handles.discard(handle)
-        await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
         return handle
 
     async def close(self) -> None:
