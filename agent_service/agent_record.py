@@ -6,6 +6,7 @@ with all of them when the service starts, so what is in memory is what the journ
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
@@ -70,8 +71,11 @@ class AgentRecord:
     last_failure: str = ""
     ingests: int = 0
     handed_over: int = 0
-    handed_over_at: deque[datetime] = field(default_factory=lambda: deque(maxlen=HANDED_OVER_KEPT))
+    handed_over_at: deque[float] = field(default_factory=lambda: deque(maxlen=HANDED_OVER_KEPT), compare=False)
     run_time_s: float = 0.0
+    longest_run_s: float = 0.0
+    claimed_by: dict[str, str] = field(default_factory=dict[str, str])
+    approved_by_person: set[str] = field(default_factory=set[str])
 
     @classmethod
     def created(cls, event: Event) -> Self:
@@ -95,6 +99,8 @@ class AgentRecord:
             self.reports.append(Report(seq=event.seq or 0, at=event.time, report=data["report"]))
         elif event.kind is EventKind.CONFIG:
             self._apply_config(data)
+        elif event.kind is EventKind.QUEUE_STATE:
+            self._apply_queue(data)
 
     def _apply_state(self, event: Event, data: dict[str, Any]) -> None:
         self.state = AgentState(data["state"])
@@ -128,7 +134,9 @@ class AgentRecord:
             self.fates[old.state] -= 1
             changed = {key: data[key] for key in ("run_uid", "run_uids", "outcome", "reason", "point") if key in data}
             new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
-            self._count(old, new)
+            self._count(old, new, data)
+        if state is SuggestionState.APPROVED and (data.get("word") or data.get("by")):  # 0.1.0 wrote the latter only
+            self.approved_by_person.add(new.id)
         self.fates[state] += 1
         self.suggestions[new.id] = new
         if state in OPEN:
@@ -143,20 +151,50 @@ class AgentRecord:
             self.rejections_in_row += state is SuggestionState.REJECTED
             self.last_failure = new.reason or ""
 
-    def _count(self, old: Suggestion, new: Suggestion) -> None:
+    def _count(self, old: Suggestion, new: Suggestion, data: dict[str, Any]) -> None:
         """Count what the guardrails limit: plans handed over, and begun or waiting, and the time that runs took."""
         if new.state is SuggestionState.SUBMITTED:
-            self.handed_over += 1
-            self.handed_over_at.append(new.updated_at)
-        elif old.state is SuggestionState.SUBMITTED and new.state in (
-            SuggestionState.APPROVED,
-            SuggestionState.REJECTED,
-        ):
-            self.handed_over -= 1
-            if self.handed_over_at:
-                self.handed_over_at.pop()
-        elif old.state is SuggestionState.RUNNING and new.state is not SuggestionState.ABANDONED:
-            self.run_time_s += (new.updated_at - old.updated_at).total_seconds()
+            self._hand_over()
+        elif old.state is SuggestionState.SUBMITTED:
+            if new.state in (SuggestionState.APPROVED, SuggestionState.REJECTED):
+                self._take_back()
+            elif self.handed_over_at:  # it began now, or had a while ago
+                self.handed_over_at[-1] = time.monotonic()
+        elif old.state is SuggestionState.RUNNING and new.state is not old.state:
+            if "run_time_s" in data:
+                self._ran(data["run_time_s"])
+            elif new.state is not SuggestionState.ABANDONED:  # a fact of 0.1.0, which knew no better
+                self._ran(max(0.0, (new.updated_at - old.updated_at).total_seconds()))
+
+    def _apply_queue(self, data: dict[str, Any]) -> None:
+        """Count moves as plans, and remember whose a claim is."""
+        match data.get("command"):
+            case "move" if "plan" in data:
+                self._hand_over()
+            case "moved":
+                self._ran(data["run_time_s"]) if data["begun"] else self._take_back()
+            case "claim":
+                self.claimed_by[data["suggestion"]] = str(data.get("by") or "")
+            case "release" if data.get("how") == "unused":
+                self.claimed_by.pop(data["suggestion"], None)
+            case _:
+                pass
+
+    def _hand_over(self) -> None:
+        self.handed_over += 1
+        # no clock that can be set; after a restart of the service all that went before counts as of this moment
+        self.handed_over_at.append(time.monotonic())
+
+    def _take_back(self) -> None:
+        self.handed_over -= 1
+        if self.handed_over_at:
+            self.handed_over_at.pop()
+
+    def _ran(self, run_time_s: float | None) -> None:
+        """Count the time of a run; of one that the service did not see to its end, the longest there was so far."""
+        if run_time_s is not None:
+            self.longest_run_s = max(self.longest_run_s, run_time_s)
+        self.run_time_s += self.longest_run_s if run_time_s is None else run_time_s
 
     def _apply_config(self, data: dict[str, Any]) -> None:
         if "config" in data:

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, Secr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_service.errors import FieldError, UsageError
-from agent_service.models import AgentSpec, Guardrails
+from agent_service.models import AgentSpec, ServiceGuardrails
 from agent_service.near import near_key
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class ServiceConfig(BaseSettings):
     source: SourceSection = SourceSection()
     sink: SinkSection = SinkSection()
     security: SecuritySection = SecuritySection()
-    guardrails: Guardrails = Field(
-        default=Guardrails(),
+    guardrails: ServiceGuardrails = Field(
+        default=ServiceGuardrails(),
         description="limits that hold for each agent beside its own, and that nobody can change over HTTP",
     )
     agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])

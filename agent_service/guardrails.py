@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import FieldError, OutOfBounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from agent_service.models import Guardrails, Point
 
@@ -35,7 +33,7 @@ class Standing:
     positions
         Where each actuator was sent or measured last, in its units; nothing of one that was neither.
     found
-        Where the actuators say that they are now, as far as they do.
+        Where the actuators say that they are now, as far as they do; NaN of one that cannot be asked now.
     runs
         Plans of the agent that were handed over so far.
     run_time_s
@@ -68,13 +66,6 @@ def check(point: Point, guardrails: Guardrails, standing: Standing | None = None
     """
     if violated := _violated(point, guardrails, standing):
         raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in violated), errors=violated)
-
-
-def check_move(point: Point, guardrails: Guardrails, positions: Mapping[str, float]) -> None:
-    """Raise `OutOfBounds` unless the actuators may be moved from ``positions`` to ``point``, without a run."""
-    found = _violated(point, guardrails, None) + _too_far(point, guardrails, Standing("", positions))
-    if found:
-        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
 
 
 def spent(guardrails: Guardrails, standing: Standing) -> str:
@@ -127,7 +118,16 @@ def _within(inner: tuple[float, float] | None, outer: tuple[float, float]) -> bo
     return inner is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def wait_s(guardrails: Guardrails, handed_over: Sequence[datetime], now: datetime) -> float:
+def check_rate(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> None:
+    """Raise `OutOfBounds` while ``max_runs_per_minute`` allows nothing, for what cannot wait. See `wait_s`."""
+    if left := wait_s(guardrails, handed_over, now):
+        rate = guardrails.max_runs_per_minute
+        said = f"{rate:g} a minute are allowed, and that many began; try again in {math.ceil(left)} s"
+        one = FieldError("guardrails.max_runs_per_minute", said)
+        raise OutOfBounds(f"{one.field}: {one.message}", errors=[one])
+
+
+def wait_s(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> float:
     """Return for how many seconds nothing may be handed over, 0 when something may.
 
     Parameters
@@ -135,9 +135,10 @@ def wait_s(guardrails: Guardrails, handed_over: Sequence[datetime], now: datetim
     guardrails
         ``max_runs_per_minute`` of it counts: as many as that in any minute; below 1, one in a longer time.
     handed_over
-        When the agent's plans were handed over, oldest first.
+        When the agent's plans were handed over, oldest first, in seconds of a clock that is never set
+        (`time.monotonic`).
     now
-        The present time.
+        The present time of that clock.
     """
     rate = guardrails.max_runs_per_minute
     if rate is None:
@@ -145,8 +146,7 @@ def wait_s(guardrails: Guardrails, handed_over: Sequence[datetime], now: datetim
     n_runs = max(1, math.floor(rate))
     if len(handed_over) < n_runs:
         return 0.0
-    free_at = handed_over[-n_runs] + timedelta(seconds=max(60.0, 60.0 / rate))
-    return max(0.0, (free_at - now).total_seconds())
+    return max(0.0, handed_over[-n_runs] + max(60.0, 60.0 / rate) - now)
 
 
 def one_by_one(guardrails: Guardrails) -> bool:
@@ -175,7 +175,10 @@ def _too_far(point: Point, guardrails: Guardrails, standing: Standing) -> list[F
         origin = _origin(name, step, standing)
         if name in point and origin is not None:
             taken = abs(point[name] - origin)
-            if not taken <= step:
+            if math.isnan(taken):
+                said = f"where {name} is cannot be found out now, so no step of it can be measured"
+                found.append(FieldError(f"guardrails.max_step.{name}", said))
+            elif not taken <= step:
                 said = f"{name} = {point[name]:g} is {taken:g} from {origin:g}, more than {step:g}"
                 found.append(FieldError(f"guardrails.max_step.{name}", said))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,11 +21,12 @@ from agent_service.errors import (
     Conflict,
     DeadlineExceeded,
     NotFound,
+    OutOfBounds,
     ServiceError,
 )
 from agent_service.journal import be_patient
 from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion, check_word
-from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
+from agent_service.models import ID_KEY, EventKind, Report, RestartAs, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
 from agent_service.replay import facts_of
 from agent_service.restarts import Restarts
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
     from agent_service.choice import Made
-    from agent_service.models import AgentSpec, AgentStatus, Guardrails
+    from agent_service.models import AgentSpec, AgentStatus, Guardrails, ServiceGuardrails
     from agent_service.placement import Placement
     from agent_service.protocols import Journal
 
@@ -67,11 +69,13 @@ class HostedAgent:
         journal: Journal,
         placement: Placement,
         positions: Mapping[str, float],
-        limits: Guardrails,
+        limits: ServiceGuardrails,
     ) -> None:
         self.record = record
         self._limits = limits
         self._rails: tuple[Guardrails, Guardrails] | None = None
+        self._began_at: dict[str, float] = {}
+        self._took_s: dict[str, float] = {}
         self._positions = positions
         self.wake = asyncio.Event()
         self.unevaluated: dict[str, Made] = {}
@@ -115,6 +119,11 @@ class HostedAgent:
         return self._rails[1]
 
     @property
+    def needs_approval(self) -> bool:
+        """Whether a person approves each suggestion of its loop: it says so, or the service does for all."""
+        return "required" in (self.spec.loop.approval, self._limits.approval)
+
+    @property
     def standing(self) -> guardrails.Standing:
         """What the guardrails want to know of it beside a point."""
         return guardrails.Standing(
@@ -123,6 +132,11 @@ class HostedAgent:
             runs=self.record.handed_over,
             run_time_s=self.record.run_time_s,
         )
+
+    def check_word(self, suggestion_id: str) -> None:
+        """Raise `OutOfBounds` when a person's approval is needed by now and a suggestion was approved without."""
+        if self.needs_approval and suggestion_id and suggestion_id not in self.record.approved_by_person:
+            raise OutOfBounds("loop.approval: a person's approval is required by now, and nobody approved this point")
 
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
@@ -208,7 +222,7 @@ class HostedAgent:
             record = self.record
             if record.state not in ALIVE:
                 return
-            before = self.restarts.as_before(record)
+            before = record.restart_as or RestartAs(state=record.state, reason=record.reason, held=record.held)
             restart = self.restarts.next(record, error)
             if restart is None:
                 said = f"{where}{error.detail}{self.restarts.in_vain()}"
@@ -243,9 +257,14 @@ class HostedAgent:
             check_suggestion(before, state)
             if word:
                 check_word(before, state)
-            await self._journal.append(
-                EventKind.SUGGESTION_STATE, self.name, {"id": suggestion_id, "state": state, **data}
-            )
+            told = {"id": suggestion_id, "state": state, **data, **self._timed(suggestion_id, before)}
+            if word and state is SuggestionState.APPROVED:
+                told["word"] = True
+            await self._journal.append(EventKind.SUGGESTION_STATE, self.name, told)
+            if state is SuggestionState.RUNNING:
+                self._began_at[suggestion_id] = time.monotonic()
+            else:
+                self._forget_time(suggestion_id)
         return self.record.suggestions[suggestion_id]
 
     async def note_runs(self, suggestion_id: str, run_uids: Sequence[str]) -> None:
@@ -254,6 +273,23 @@ class HostedAgent:
             if self.suggestion(suggestion_id).state is SuggestionState.RUNNING:
                 told = {"id": suggestion_id, "state": SuggestionState.RUNNING, "run_uid": run_uids[0]}
                 await self._journal.append(EventKind.SUGGESTION_STATE, self.name, {**told, "run_uids": list(run_uids)})
+
+    def run_ended(self, suggestion_id: str) -> None:
+        """Note that the plan of a suggestion has ended: what follows, as finding its outcome, takes no beam time."""
+        if (began_at := self._began_at.get(suggestion_id)) is not None:
+            self._took_s[suggestion_id] = time.monotonic() - began_at
+
+    def _timed(self, suggestion_id: str, before: SuggestionState) -> dict[str, float | None]:
+        """Return how long the run took, by a clock that nobody sets; None when it began before a restart."""
+        if before is not SuggestionState.RUNNING:
+            return {}
+        if suggestion_id not in self._took_s:
+            self.run_ended(suggestion_id)
+        return {"run_time_s": self._took_s.get(suggestion_id)}
+
+    def _forget_time(self, suggestion_id: str) -> None:
+        self._began_at.pop(suggestion_id, None)
+        self._took_s.pop(suggestion_id, None)
 
     async def propose_again(self, suggestion: Suggestion) -> None:
         """Write that the point of a suggestion that was interrupted is to be measured as another suggestion."""
@@ -351,11 +387,18 @@ class HostedAgent:
             fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
             async with self._fates:
                 fates = [
-                    {"id": one, "state": SuggestionState.INGESTED, **_flagged(self.suggestion(one), run_uids)}
+                    {
+                        "id": one,
+                        "state": SuggestionState.INGESTED,
+                        **_flagged(self.suggestion(one), run_uids),
+                        **self._timed(one, self.suggestion(one).state),
+                    }
                     for one in told
                     if self.suggestion(one).state in TAKES_OUTCOME
                 ]
                 await self._write([(EventKind.INGEST, fact), *((EventKind.SUGGESTION_STATE, one) for one in fates)])
+                for one in told:
+                    self._forget_time(one)
         self.brain.remember(view)
         return len(points)
 
@@ -381,8 +424,8 @@ class HostedAgent:
         Raises
         ------
         AgentFault, DeadlineExceeded
-            When the function raises: that fails the suggestion, not the agent. When it takes too long, or its process
-            ends: that fails the agent too, whose brain is gone with it.
+            When the function raises: that fails the suggestion, not the agent. When it takes too long: that fails the
+            agent too, whose brain is abandoned with it.
         """
         async with self.brain.turn:
             return await self._call(
@@ -492,16 +535,12 @@ class HostedAgent:
         timeout_s: float,
         fatal: tuple[type[ServiceError], ...] = (AgentFault, DeadlineExceeded, CallCancelled),
     ) -> Any:
-        """Call the brain; a ``fatal`` error is the agent's end, unless the service itself took the brain away.
-
-        So is the loss of its process in any call.
-        """
+        """Call the brain; a ``fatal`` error is the agent's end, unless the service itself took the brain away."""
         self._require_brain()
         try:
             result = await self.brain.call(method, *args, timeout_s=timeout_s)
-        except ServiceError as error:
-            if isinstance(error, fatal) or (isinstance(error, AgentFault) and error.died):
-                await self.failed(error, during=method)
+        except fatal as error:
+            await self.failed(error, during=method)
             raise
         if method in _PROVES_HEALTH:
             self.restarts.succeeded()

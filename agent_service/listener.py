@@ -109,6 +109,10 @@ class Listener:
         if run is not None:
             self._deliver(run)
 
+    def forget(self, uid: str) -> None:
+        """Put a run together no further."""
+        self._assembler.discard(uid)
+
     def _wanted(self, start: Document) -> bool:
         suggestion_id = _suggestion_of(start)
         if suggestion_id in self.expected or any(True for _ in self._everyone()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,7 @@ from agent_service.errors import (
 )
 from agent_service.flight import Ahead, Flight
 from agent_service.lifecycle import ALIVE, AgentState, SuggestionState
-from agent_service.models import ID_KEY, EventKind, QueueState, utcnow
+from agent_service.models import ID_KEY, EventKind, QueueState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class AgentLoop:
 
     def _unapproved(self) -> Suggestion | None:
         """Return a suggestion of the loop that needs no approval (any more) and has none: after a crash, or a PATCH."""
-        if self._agent.spec.loop.approval == "required":
+        if self._agent.needs_approval:
             return None
         by = self._agent.record.proposed_by
         return next((one for one in self._agent.record.open_in(_S.PROPOSED) if by[one.id] == "loop"), None)
@@ -239,7 +240,7 @@ class AgentLoop:
         n_points = spec.loop.n_points
         if spec.loop.max_runs is not None:
             n_points = min(n_points, spec.loop.max_runs - agent.record.done)
-        batch = await agent.suggest(n_points, by="loop", approve=spec.loop.approval == "auto")
+        batch = await agent.suggest(n_points, by="loop", approve=not agent.needs_approval)
         if not batch and spec.listen == "own":
             agent.brain.stop_reason = "the agent has nothing more to suggest"
             return True
@@ -248,7 +249,7 @@ class AgentLoop:
 
     def _rate_wait_s(self, suggestion: Suggestion) -> float:
         rails = self._agent.rails
-        wait_s = guardrails.wait_s(rails, self._agent.record.handed_over_at, utcnow())
+        wait_s = guardrails.wait_s(rails, self._agent.record.handed_over_at, time.monotonic())
         if wait_s and self._delayed != suggestion.id:
             self._delayed = suggestion.id
             self._log(
@@ -264,6 +265,8 @@ class AgentLoop:
     async def _allowed(self, suggestion: Suggestion) -> bool:
         try:
             guardrails.check(suggestion.point, self._agent.rails, self._agent.standing)
+            if suggestion.state is _S.APPROVED:
+                self._agent.check_word(suggestion.id)
         except OutOfBounds as error:
             await self._agent.fail_suggestion(suggestion, _S.REJECTED, error.detail, fault=True)
             return False
@@ -288,6 +291,7 @@ class AgentLoop:
             await flight.note_start()
             await self._attend(flight.plan)
             result = await flight.result()
+            agent.run_ended(suggestion.id)
             if result.exit_status != "success":
                 await self._close(suggestion, result)
                 return
@@ -373,9 +377,6 @@ class AgentLoop:
         try:
             outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
         except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
-            if isinstance(error, AgentFault) and error.died:  # of no fault of the run's: the next brain evaluates it
-                agent.unevaluated[suggestion.id] = Made(tuple(runs))
-                raise
             await self._fail(suggestion, error.detail)
             return
         except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start

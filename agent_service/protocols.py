@@ -24,6 +24,13 @@ SERVICE_STOPS: Final = "the service stops"
 """Why a plan was aborted that nobody asked to abort: it stands in the stop document of its run."""
 
 
+READBACKS: Final = ("_user_readback", "-user_readback", "_readback", "-readback")
+"""What ophyd and ophyd-async put behind a device's name where its readback does not bear that name itself."""
+
+MOVE: Final = "move_to"
+"""Name of the plan of a move without a run, as go-to-best makes it, for ``guardrails.plans``."""
+
+
 @runtime_checkable
 class Agent(Protocol):
     """A brain: bluesky-adaptive 1.x's ``Optimizer``, matched by shape and never by import.
@@ -64,8 +71,7 @@ class AgentHandle(Protocol):
         Raises
         ------
         AgentFault
-            When it raised; with its traceback. Whatever befalls what hosts it is one too, with ``died``: the handle is
-            dead then.
+            When it raised; with its traceback.
         DeadlineExceeded
             When it did not end in time. The handle is dead then: its object is discarded, a late result ignored.
         """
@@ -109,7 +115,7 @@ class Executor(Protocol):
         Raises
         ------
         AgentFault
-            When ``build`` raised; with its traceback. With ``died`` when nothing could be made to host it in.
+            When ``build`` raised; with its traceback.
         DeadlineExceeded
             When it did not end in time.
         """
@@ -204,7 +210,7 @@ class PlanOrder:
     Parameters
     ----------
     suggestion_id, agent
-        Carried by the run's start document as ``agent_suggestion_uid`` and ``agent_name``.
+        Carried by the run's start document as ``agent_suggestion_uid`` and ``agent_name``. A move has no suggestion.
     point
         Actuator name to position, in the actuator's units.
     plan
@@ -242,6 +248,8 @@ class PlanResult:
         False for an ``abort`` that came by itself, which counts as a failure; nobody asked for it.
     begun
         False when it was taken back before it began, so that its suggestion can be submitted again.
+    took_s
+        How long a move took, in seconds, waiting not included; None of any other, and of one that did not begin.
     """
 
     exit_status: str
@@ -249,6 +257,7 @@ class PlanResult:
     run_uids: tuple[str, ...] = ()
     asked: bool = True
     begun: bool = field(default=True, compare=False)
+    took_s: float | None = field(default=None, compare=False)
 
 
 class PlanSink(Protocol):
@@ -291,8 +300,8 @@ class PlanSink(Protocol):
         """
         ...
 
-    async def move(self, point: Point) -> PlanResult:
-        """Queue a move of actuators to ``point``, without a run, and return when it ended."""
+    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+        """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended."""
         ...
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:

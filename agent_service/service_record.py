@@ -6,6 +6,7 @@ final, older reports, and of each fact all but what the agent's brain was told.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -26,7 +27,7 @@ SNAPSHOT_VERSION: Final = 1
 REPORTS_KEPT: Final = 100
 """Newest reports of an agent that a snapshot holds."""
 
-_DERIVED: Final = {"facts", "open"}
+_DERIVED: Final = {"facts", "open", "handed_over_at"}
 
 
 @dataclass(slots=True)
@@ -45,24 +46,29 @@ class ServiceRecord:
 
     def _apply(self, event: Event) -> Mapping[str, float]:
         data = event.data
+        sent: Mapping[str, float] = {}
         if event.kind is EventKind.QUEUE_STATE:
             if data.get("command") in ("pause", "resume", "abort"):
                 self.queue = event
-            elif data.get("command") == "move":
-                return cast("Mapping[str, float]", data["point"])
+            elif data.get("command") == "moved" or (data.get("command") == "move" and "plan" not in data):
+                sent = cast("Mapping[str, float]", data["point"]) if data.get("begun", True) else {}
         if event.agent is None:
-            return {}
+            return sent
         if event.kind is EventKind.AGENT_STATE and "spec" in data:
             self.agents[event.agent] = AgentRecord.created(event)
         elif (record := self.agents.get(event.agent)) is None:
-            return {}
+            return sent
         elif event.kind is EventKind.AGENT_STATE and data.get("removed"):
             del self.agents[event.agent]
         else:
             record.apply(event)
-            if event.kind is EventKind.SUGGESTION_STATE and data["state"] == SuggestionState.RUNNING:
+            if (
+                event.kind is EventKind.SUGGESTION_STATE
+                and data["state"] == SuggestionState.RUNNING
+                and "run_uids" not in data
+            ):
                 return record.suggestions[str(data["id"])].point
-        return {}
+        return sent
 
     def compact(self) -> None:
         """Forget what nobody needs to go on."""
@@ -90,8 +96,7 @@ class ServiceRecord:
             record.facts = [*then.facts, *(one for one in record.facts if (one.seq or 0) > seq)]
             record.reports = [*then.reports, *(one for one in record.reports if one.seq > seq)]
             for suggestion_id in gone:
-                del record.suggestions[suggestion_id]
-                record.proposed_by.pop(suggestion_id, None)
+                _forget(record, suggestion_id)
         return forgotten
 
     def as_json(self) -> dict[str, Any]:
@@ -137,8 +142,14 @@ def _compact(record: AgentRecord, *, final: set[str]) -> None:
     record.facts = essence(record)
     record.reports = record.reports[-REPORTS_KEPT:]
     for suggestion_id in final:
-        del record.suggestions[suggestion_id]
-        record.proposed_by.pop(suggestion_id, None)
+        _forget(record, suggestion_id)
+
+
+def _forget(record: AgentRecord, suggestion_id: str) -> None:
+    del record.suggestions[suggestion_id]
+    record.proposed_by.pop(suggestion_id, None)
+    record.claimed_by.pop(suggestion_id, None)
+    record.approved_by_person.discard(suggestion_id)
 
 
 def _record_as_json(record: AgentRecord) -> dict[str, Any]:
@@ -155,5 +166,6 @@ def _record_from_json(name: str, told: dict[str, Any]) -> AgentRecord:
     record = _record_type().validate_python({key: value for key, value in told.items() if key not in _DERIVED})
     record.facts = facts
     record.open = {one.id: one for one in record.suggestions.values() if one.state in OPEN}
-    record.handed_over_at = type(record.handed_over_at)(record.handed_over_at, maxlen=HANDED_OVER_KEPT)
+    # as when the facts are folded: what went before counts as of now
+    record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))
     return record

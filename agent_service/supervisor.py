@@ -7,19 +7,21 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service import actor, guardrails, points
-from agent_service.errors import AlreadyExists, Conflict, NotFound
+from agent_service.errors import AlreadyExists, Conflict, NotFound, OutOfBounds
 from agent_service.hosted import HostedAgent
 from agent_service.life import AgentLife
 from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.listener import Listener
 from agent_service.loop import TAKES_LATE_RUN, AgentLoop
-from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, Guardrails, Suggestion, utcnow
+from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, ServiceGuardrails, Suggestion
 from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
+from agent_service.protocols import MOVE
 from agent_service.recipe import Recipe
 from agent_service.service_record import ServiceRecord
 from agent_service.whereabouts import Whereabouts
@@ -65,15 +67,17 @@ class Supervisor:
         placement: Placement,
         archived: Callable[[str, float], Awaitable[None]],
         documents: Callable[[str], Awaitable[Run]],
-        limits: Guardrails | None = None,
+        limits: ServiceGuardrails | None = None,
     ) -> None:
-        self._limits = limits or Guardrails()
+        self._limits = limits or ServiceGuardrails()
         self.lives: dict[str, AgentLife] = {}
         self.listener = Listener(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
         self._owners: dict[str, HostedAgent] = {}
         self.record = ServiceRecord()
-        self.whereabouts = Whereabouts(lambda name: name in self._actuators)
+        self.whereabouts = Whereabouts(
+            lambda name: name in self._actuators, lambda suggestion_id: suggestion_id in self._owners
+        )
         self._actuators: set[str] = set()
         self._being_made: set[str] = set()
         self._journal = journal
@@ -85,8 +89,9 @@ class Supervisor:
 
     def apply(self, event: Event) -> None:
         """Take a committed fact in."""
-        if sent := self.record.apply(event):
-            self.whereabouts.sent(sent, at=event.time.timestamp())
+        sent = self.record.apply(event)
+        if sent and not self.queue.sink.plans_end_here:  # else `permit` knows it, and earlier
+            self.whereabouts.sent(sent)
         if event.kind is EventKind.QUEUE_STATE:
             self.queue.apply(event)
         if event.agent is None:
@@ -106,12 +111,15 @@ class Supervisor:
     def restore(self, record: ServiceRecord) -> None:
         """Begin with what a snapshot says; call it before the first `apply`."""
         self.record = record
-        self.whereabouts.sent(record.positions, at=utcnow().timestamp())
         if record.queue is not None:
             self.queue.apply(record.queue)
         for one in record.agents.values():
             agent = self._add(one)
             self._owners.update(dict.fromkeys(one.suggestions, agent))
+
+    def remembered(self) -> None:
+        """Take what the journal says as a whole; call it once, after the fold and before anything moves."""
+        self.whereabouts.sent(self.record.positions)
 
     def follow(self, compacted: ServiceRecord, *, seq: int) -> None:
         """Forget what a snapshot of the facts up to ``seq`` has forgotten."""
@@ -162,6 +170,10 @@ class Supervisor:
         if agent is None:
             raise NotFound(f"there is no suggestion {suggestion_id}; GET /api/v1/suggestions lists those there are")
         return agent
+
+    def find_owner(self, suggestion_id: str) -> HostedAgent | None:
+        """Return the agent whose suggestion it is, or None."""
+        return self._owners.get(suggestion_id)
 
     def suggestions(self) -> Iterable[Suggestion]:
         """Return the suggestions of all agents, by agent, oldest first."""
@@ -271,7 +283,7 @@ class Supervisor:
         Conflict
             The agent runs, or knows no best point yet.
         OutOfBounds
-            A guardrail forbids the point by now.
+            A guardrail forbids it, now or when its turn had come.
         BackendUnavailable
             The move failed.
         """
@@ -284,7 +296,8 @@ class Supervisor:
             )
         best = agent.record.best[0]
         points.check_position(best.point, agent.spec)
-        guardrails.check_move(best.point, agent.rails, self.whereabouts.positions)
+        guardrails.check_rate(agent.rails, agent.record.handed_over_at, time.monotonic())
+        guardrails.check(best.point, agent.rails, replace(agent.standing, plan=MOVE))
         await self.queue.move(name, best.point)
         return best
 
@@ -293,16 +306,16 @@ class Supervisor:
         life = self.lives.get(order.agent)
         if life is None or life.state is not AgentState.RUNNING:
             return False
-        self.permit(order, {})
+        self._check_turn(order, {})
         return True
 
     def permit(self, order: PlanOrder, found: Mapping[str, float]) -> None:
-        """Look at the guardrails again when a plan's turn has come; from any thread, for it reads only.
+        """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
 
         Parameters
         ----------
         order
-            The plan.
+            The plan. Its actuators count as sent to its point from here on.
         found
             Where its actuators say that they are, as far as they do.
 
@@ -311,9 +324,14 @@ class Supervisor:
         OutOfBounds
             A guardrail forbids it by now.
         """
+        self._check_turn(order, found)
+        self.whereabouts.sent(order.point)
+
+    def _check_turn(self, order: PlanOrder, found: Mapping[str, float]) -> None:
         life = self.lives.get(order.agent)
         if life is None:
-            return
+            raise OutOfBounds(f"there is no agent {order.agent!r} any more, so nobody says what its plan may do")
+        life.agent.check_word(order.suggestion_id)
         before = life.agent.standing
         standing = replace(
             before,

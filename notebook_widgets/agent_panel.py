@@ -149,8 +149,8 @@ class AgentPanel(Panel):
         guardrails = status.spec.guardrails
         self.show(
             link,
-            agent=_header(status),
-            service=self._service.model_dump(mode="json", include={"queue", "archive", "faults"})
+            agent=_header(status, self._service),
+            service=self._service.model_dump(mode="json", include={"queue", "archive", "faults", "scopes"})
             if self._service
             else {},
             progress=picture.progress(status),
@@ -227,8 +227,9 @@ class AgentPanel(Panel):
         super().refused(action, error)
 
 
-def _header(status: AgentStatus) -> dict[str, Any]:
+def _header(status: AgentStatus, service: ServiceStatus | None) -> dict[str, Any]:
     error = status.last_error
+    needs_approval = "required" in (status.spec.loop.approval, service.guardrails.approval if service else "")
     return {
         "name": status.name,
         "state": str(status.state),
@@ -239,7 +240,7 @@ def _header(status: AgentStatus) -> dict[str, Any]:
         "busy": _busy(status.busy) if status.busy else None,
         "actuators": status.spec.actuators,
         "outcomes": status.spec.outcomes,
-        "approval": status.spec.loop.approval,
+        "approval": "required" if needs_approval else "auto",
         "error": None
         if error is None
         else {"message": error.message, "traceback": error.traceback, "at": error.at.timestamp()},

@@ -29,10 +29,18 @@ def tells(event: Event) -> str | None:
         EventKind.REPORT: lambda: "reported",
         EventKind.METHOD: lambda: f"{data['method']} was called",
         EventKind.CONFIG: lambda: _change(data),
-        EventKind.QUEUE_STATE: lambda: None if data["command"] == "claim" else f"{data['command']}{because}",
+        EventKind.QUEUE_STATE: lambda: _queue(data, because),
     }
     line = lines.get(event.kind)
     return line() if line else None
+
+
+def _queue(data: dict[str, Any], because: str) -> str | None:
+    if data["command"] == "claim" or (data["command"] == "move" and "plan" in data):  # how it ended is told
+        return None
+    if data["command"] == "moved":
+        return f"{'moved' if data['begun'] else 'not moved'} to {_values(data['point'])}{because}"
+    return f"{data['command']}{because}"
 
 
 def _values(point: dict[str, Any]) -> str:

@@ -78,6 +78,14 @@ RunRule = Literal["first", "last"] | dict[str, JsonValue]
 """Which of a plan's runs counts: by order, or by what its start document says."""
 
 
+class ServiceGuardrails(Guardrails):
+    """Limits that hold for each agent of a service."""
+
+    approval: Literal["auto", "required"] = Field(
+        default="auto", description="required: a person approves each suggestion, whatever an agent's own loop says"
+    )
+
+
 class AgentSpec(Request):
     """All that is needed to host an agent."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,6 +23,24 @@ from agent_service.number import at_home
 
 AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Name of an agent: it stands in URLs, file names and start documents."""
+
+_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@=+-]{0,127}")
+UID_SAID = "is no uid: up to 128 letters, digits and '_.:@=+-', a letter or digit first"
+
+
+def is_uid(text: object) -> bool:
+    """Return whether a text can be the uid of a run or a part of one: it may become a file name, or part of a URL."""
+    return isinstance(text, str) and _UID.fullmatch(text) is not None
+
+
+def _checked_uid(text: str) -> str:
+    if not is_uid(text):
+        raise ValueError(UID_SAID)
+    return text
+
+
+Uid = Annotated[str, AfterValidator(_checked_uid)]
+"""Uid of a run."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from agent_service.models._agents import Guardrails
+from agent_service.models._agents import ServiceGuardrails
 from agent_service.models._base import Answer
 
 
@@ -59,8 +59,9 @@ class ServiceStatus(Answer):
     )
     key: str = Field(default="", description="name of the key that asks")
     scopes: list[str] = Field(description="what that key may do: read, control, approve, admin")
-    guardrails: Guardrails = Field(
-        default=Guardrails(), description="limits that hold for each agent beside its own: [guardrails] in service.toml"
+    guardrails: ServiceGuardrails = Field(
+        default=ServiceGuardrails(),
+        description="limits that hold for each agent beside its own: [guardrails] in service.toml",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, model_validator
 
 from agent_service.lifecycle import SuggestionState
-from agent_service.models._base import MAX_POINTS, Answer, Finite, Number, Point, Request
+from agent_service.models._base import MAX_POINTS, Answer, Finite, Number, Point, Request, Uid
 
 
 class SuggestRequest(Request):
@@ -23,7 +23,7 @@ class IngestRequest(Request):
     points: list[dict[str, str | Number]] = Field(
         default_factory=list[dict[str, str | int | float]], max_length=MAX_POINTS
     )
-    run_uids: list[str] = Field(default_factory=list[str], max_length=MAX_POINTS)
+    run_uids: list[Uid] = Field(default_factory=list[str], max_length=MAX_POINTS)
 
     @model_validator(mode="after")
     def _one_of(self) -> IngestRequest:

@@ -147,6 +147,7 @@ async def _compose(config: ServiceConfig, engine: Any, *, headless: bool) -> Ser
     service = Service(config, state_dir=state_dir, journal=journal, spool=spool)
     service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
     sink, emitter = await _own_run_engine(service) if config.sink.kind == "run_engine" else _claimed(service, engine)
+    service.hears = not isinstance(emitter, NoEmitter)
     service.source = RunEngineSource(emitter, spool.write if spool else None, on_error=service.spool_failed)
     service.supervisor = Supervisor(
         journal=journal,

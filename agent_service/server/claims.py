@@ -7,11 +7,13 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from agent_service import actor
-from agent_service.errors import BackendUnavailable, Conflict
+from agent_service.errors import BackendUnavailable, Conflict, Forbidden
+from agent_service.keys import Scope
 from agent_service.lifecycle import AgentState, SuggestionState
 from agent_service.models import Claim
 
 if TYPE_CHECKING:
+    from agent_service.keys import Key
     from agent_service.models import ClaimRequest, Event, ReleaseRequest, RenewRequest, Suggestion
     from agent_service.protocols import Document, PlanOrder
     from agent_service.supervisor import Supervisor
@@ -61,7 +63,7 @@ class ClaimDesk:
             return name is not None and (life is None or life.state in _ENDED)
 
         claiming = asyncio.ensure_future(
-            self._sink.claim(name, lease_s=request.lease_s, wait_s=request.wait_s, over=over)
+            self._sink.claim(name, by=actor.acting() or "", lease_s=request.lease_s, wait_s=request.wait_s, over=over)
         )
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -83,31 +85,44 @@ class ClaimDesk:
             raise
         return self._answer(order)
 
-    def renew(self, suggestion_id: str, request: RenewRequest) -> Claim:
+    def renew(self, suggestion_id: str, request: RenewRequest, key: Key) -> Claim:
         """Begin a lease anew.
 
         Raises
         ------
         NotFound, Conflict
             There is no such suggestion, or nobody holds a claim on it.
+        Forbidden
+            Another key holds it.
         """
         self._supervisor.owner(suggestion_id)
+        if (holder := self._sink.holder(suggestion_id)) not in (None, key.name):
+            raise Forbidden(_said(suggestion_id, holder, "renew it"))
         return self._answer(self._sink.renew(suggestion_id, request.lease_s))
 
-    async def release(self, suggestion_id: str, request: ReleaseRequest) -> Suggestion:
+    def refuse_stranger(self, suggestion_id: str, key: Key, *, to: str) -> None:
+        """Raise `Forbidden` when another key holds a claim, unless this one has the scope ``approve``."""
+        holder = self._sink.holder(suggestion_id)
+        if holder not in (None, key.name) and Scope.APPROVE not in key.scopes:
+            raise Forbidden(f"{_said(suggestion_id, holder, to)}; or a key with the scope 'approve'")
+
+    async def release(self, suggestion_id: str, request: ReleaseRequest, key: Key) -> Suggestion:
         """End a claim without an outcome, and return the suggestion with its fate.
 
         Raises
         ------
         NotFound, Conflict
             There is no such suggestion, or nobody holds a claim on it.
+        Forbidden
+            Another key holds it, and this one has no scope ``approve``.
         """
         owner = self._supervisor.owner(suggestion_id)
+        self.refuse_stranger(suggestion_id, key, to="release it")
         who = actor.person()
         said = request.reason or f"released by {'who claimed it' if who == actor.A_PERSON else who} ({request.how})"
         self._sink.release(suggestion_id, how=request.how, reason=said)
         with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
-            await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said)
+            await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said, how=request.how)
         clock = asyncio.get_running_loop()
         deadline = clock.time() + SETTLES_WITHIN_S
         while request.how != "unused" and owner.suggestion(suggestion_id).state in _UNDER_WAY:
@@ -115,6 +130,10 @@ class ClaimDesk:
                 break
             await asyncio.wait({owner.changed()}, timeout=left)
         return owner.suggestion(suggestion_id)
+
+    def begin(self, start: Document) -> None:
+        """Look at the start document of a run that who claimed its suggestion posts, before the listener has it."""
+        self._sink.begin(start)
 
     def take(self, name: str, document: Document) -> None:
         """Look at a document, after the listener has it."""
@@ -133,3 +152,7 @@ class ClaimDesk:
             md=self._sink.metadata(order),
             lease_s=self._sink.lease_s(order.suggestion_id),
         )
+
+
+def _said(suggestion_id: str, holder: str | None, to: str) -> str:
+    return f"suggestion {suggestion_id} is claimed with the key {holder!r}, and only that one may {to}"

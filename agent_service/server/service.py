@@ -9,14 +9,16 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 import agent_service
-from agent_service.errors import BackendUnavailable, NotFound
+from agent_service.documents import plain
+from agent_service.errors import BackendUnavailable, FieldError, Forbidden, InvalidInput, NotFound
 from agent_service.keys import KeyFile, Keyring, Scope
-from agent_service.models import EventKind, Readiness, ReadyPart, ServiceStatus, utcnow
+from agent_service.models import UID_SAID, EventKind, Readiness, ReadyPart, ServiceStatus, is_uid, utcnow
 from agent_service.notices import listening_to_logs
 from agent_service.runs import Run
 from agent_service.server.auth import refuse_modules
 from agent_service.server.jobs import JobDesk
 from agent_service.server.metrics import Metrics
+from agent_service.server.posted import PostedRuns
 from agent_service.server.retention import Retention
 from agent_service.server.sse import StreamSlots
 from agent_service.service_record import ServiceRecord
@@ -58,7 +60,8 @@ class Service:
 
     Notes
     -----
-    ``server/app.py`` chooses the parts, and sets `source`, `archive` and `supervisor`, which need to know the service.
+    ``server/app.py`` chooses the parts, and sets `source`, `archive` and `supervisor`, which need to know the service;
+    and ``hears``, whether there is a RunEngine whose documents it hears itself.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Service:
         self.archive: Archive
         self.source: DocumentSource
         self.claims: ClaimDesk | None = None
+        self.hears = True
+        self.posted = PostedRuns(self._may_measure)
         self.session = str(uuid.uuid4())
         self.started_at = utcnow()
         self.stopping = asyncio.Event()
@@ -158,6 +163,7 @@ class Service:
             self.supervisor.restore(ServiceRecord.from_json(told))
         for event in await asyncio.to_thread(lambda: self.journal.read(after=seq)):
             self.supervisor.apply(event)
+        self.supervisor.remembered()
 
     async def stop(self) -> None:
         """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock.
@@ -210,18 +216,49 @@ class Service:
         except BackendUnavailable as error:
             _log.warning("the end of the service could not be written: %s", error.detail)
 
-    def take_documents(self, documents: list[tuple[str, Document]]) -> None:
-        """Take documents of somebody else: they go the way of the source's own, to the spool and the listener."""
-        for name, doc in documents:
+    def take_documents(self, documents: list[tuple[str, Document]], key: Key) -> None:
+        """Take documents of a key: they go the way of the source's own, to the spool and the listener.
+
+        Raises
+        ------
+        Forbidden, Conflict, TooMany
+            They are of a run, or of a suggestion, that is not that key's; none is taken then.
+        """
+        plain_ones = [one for name, doc in documents for one in plain(name, doc)]
+        admitted, forgotten = self.posted.admit(plain_ones, key.name)
+        for uid in forgotten:
+            _log.warning("run %s, posted by %s, is forgotten: too many that it posts are open", uid, key.name)
+            self.supervisor.listener.forget(uid)
+        for name, doc in admitted:
+            if name == "start" and self.claims is not None:
+                self.claims.begin(doc)
             self.source.put(name, doc)
+
+    def _may_measure(self, suggestion_id: str, by: str) -> None:
+        """Raise unless a key may post the run of a suggestion: it has claimed it, or it is of another service."""
+        agent = self.supervisor.find_owner(suggestion_id)
+        if agent is None:
+            return
+        holder = agent.record.claimed_by.get(suggestion_id)
+        if holder is None and self.claims is None:
+            raise Forbidden(
+                f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
+            )
+        if holder is None:
+            raise Forbidden(f"nobody has claimed suggestion {suggestion_id}; claim it before you measure it")
+        if holder != by:
+            raise Forbidden(
+                f"suggestion {suggestion_id} was claimed with the key {holder!r}, and only that one may post its run"
+            )
 
     def _on_loop(self, loop: asyncio.AbstractEventLoop, name: str, doc: Document) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._take, name, doc)
 
     def _take(self, name: str, doc: Document) -> None:
+        posted = self.posted.take(name, doc)
         self.supervisor.listener.take(name, doc)
-        self.supervisor.whereabouts.take(name, doc)
+        self.supervisor.whereabouts.take(name, doc, hearsay=posted and self.hears)
         if self.claims is not None:
             self.claims.take(name, doc)
 
@@ -289,13 +326,19 @@ class Service:
 
     async def create(self, spec: AgentSpec) -> HostedAgent:
         """Create an agent, if its code may be imported here. See `Supervisor.create`."""
-        refuse_modules(spec, self.config.security.modules)
+        self._refuse(spec)
         return await self.supervisor.create(spec)
 
     async def check(self, spec: AgentSpec) -> None:
         """Raise what `create` would raise, but for the name, and create nothing."""
-        refuse_modules(spec, self.config.security.modules)
+        self._refuse(spec)
         await self.supervisor.check(spec)
+
+    def _refuse(self, spec: AgentSpec) -> None:
+        refuse_modules(spec, self.config.security.modules)
+        odd = [FieldError(f"warm_start.{i}", UID_SAID) for i, one in enumerate(spec.warm_start) if not is_uid(one)]
+        if odd:  # not by the model: a journal of 0.1.0 may hold some
+            raise InvalidInput("; ".join(f"{one.field} {one.message}" for one in odd), errors=odd)
 
     def status(self, key: Key) -> ServiceStatus:
         """Return the service as the API shows it to the holder of a key, from memory."""

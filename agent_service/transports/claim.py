@@ -32,6 +32,7 @@ class _Item:
     order: PlanOrder
     ended: asyncio.Future[PlanResult]
     claimed: bool = False
+    by: str = ""
     lease_s: float = DEFAULT_LEASE_S
     deadline: float = 0.0
     timer: asyncio.TimerHandle | None = None
@@ -116,7 +117,7 @@ class ClaimSink:
         finally:
             self._forget(item)
 
-    async def move(self, point: Point) -> PlanResult:
+    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
         """Raise `Conflict`: only a plan in the RunEngine of who claims can move anything."""
         where = ", ".join(f"{name}, {position:g}" for name, position in point.items())
         raise Conflict(f"this service moves nothing itself (sink claim); in your RunEngine: RE(bps.mv({where}))")
@@ -157,7 +158,7 @@ class ClaimSink:
     # claims -------------------------------------------------------------------------------------------------------
 
     async def claim(
-        self, agent: str | None, *, lease_s: float, wait_s: float, over: Callable[[], bool]
+        self, agent: str | None, *, by: str = "", lease_s: float, wait_s: float, over: Callable[[], bool]
     ) -> PlanOrder | None:
         """Claim the plan that has waited longest, or wait for one.
 
@@ -165,6 +166,8 @@ class ClaimSink:
         ----------
         agent
             Only this agent's plans.
+        by
+            Name of the key that claims it.
         lease_s
             For how long without a renewal or a document of its run, in seconds.
         wait_s
@@ -186,9 +189,15 @@ class ClaimSink:
             if self._news is None:
                 self._news = clock.create_future()
             await asyncio.wait({self._news}, timeout=left)
+        item.by = by
         self._hold(item, lease_s)
         self._changed()
         return item.order
+
+    def holder(self, suggestion_id: str) -> str | None:
+        """Return the name of the key that holds a claim on a suggestion now, or None."""
+        item = self._items.get(suggestion_id)
+        return (item.by or None) if item is not None and item.claimed and not item.ended.done() else None
 
     def metadata(self, order: PlanOrder) -> dict[str, Any]:
         """Return what belongs into the start document of an order's run."""
@@ -239,7 +248,7 @@ class ClaimSink:
     def take(self, name: str, document: Document) -> None:
         """Look at a document of any run: those of a claimed plan's run renew its lease, and its stop ends the plan."""
         if name == "start":
-            self._begin(document)
+            self.begin(document)
             return
         item = self._of(name, document)
         if item is None:
@@ -311,7 +320,8 @@ class ClaimSink:
             item.timer.cancel()
             item.timer = None
 
-    def _begin(self, start: Document) -> None:
+    def begin(self, start: Document) -> None:
+        """Take note that the run of a plan begins; what was claimed cannot be given back from here on."""
         item = self._items.get(str(start.get("agent_suggestion_uid")))
         if item is None or item.runs:  # the first run of a suggestion counts
             return

@@ -7,13 +7,16 @@ import logging
 import math
 import queue
 import threading
+import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from agent_service.documents import own, plain
 from agent_service.errors import InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
-from agent_service.protocols import SERVICE_STOPS, PlanResult
+from agent_service.protocols import MOVE, SERVICE_STOPS, PlanOrder, PlanResult
+from agent_service.transports.positions import positions_of
 from agent_service.transports.run_engine_queue import Job
 
 if TYPE_CHECKING:
@@ -21,12 +24,12 @@ if TYPE_CHECKING:
 
     from agent_service.models import AgentSpec, Point, QueueStatus
     from agent_service.namespace import Namespace
-    from agent_service.protocols import Document, PlanOrder
+    from agent_service.protocols import Document
     from agent_service.transports.run_engine_driver import RunEngineDriver
 
 _log = logging.getLogger(__name__)
 
-MOVE: Final = "agent_service.plans:move_to"
+_MOVE_TO: Final = "agent_service.plans:move_to"
 """The plan of a move, found as every plan is."""
 
 _PUMP_END_S: Final = 10.0
@@ -265,15 +268,27 @@ class RunEngineSink:
         md.pop("scan_id", None)
         return await self._queued(lambda: self._plan(order), label=order.suggestion_id, md=md)
 
-    async def move(self, point: Point) -> PlanResult:
-        """Queue a move of actuators to ``point``, without a run, and return when it ended.
+    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+        """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended.
+
+        A caller that is cancelled withdraws a move that waits.
 
         Raises
         ------
         QueueHeld
             When the queue is held.
         """
-        return await self._queued(lambda: self._move(point), needs_run=False)
+        order = PlanOrder("", agent, point, plan=MOVE, actuators=tuple(point), sensors=())
+        began_at = 0.0
+
+        def build() -> Any:
+            nonlocal began_at
+            messages = self._move(order)
+            began_at = time.monotonic()
+            return messages
+
+        result = await self._queued(build, md={"agent_name": agent}, needs_run=False)
+        return replace(result, took_s=time.monotonic() - began_at) if began_at else result
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
         """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any."""
@@ -322,7 +337,7 @@ class RunEngineSink:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
-        self._permit(order, _found(actuators))
+        self._permit(order, positions_of(actuators, self._driver.ask))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
         messages = plan(suggestions, actuators, sensors, md=own(order.md))
         if not isinstance(messages, Iterable):
@@ -330,23 +345,11 @@ class RunEngineSink:
             raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")
         return cast("Iterable[Any]", messages)
 
-    def _move(self, point: Point) -> Any:
-        _check_finite(point)
-        devices = [self._namespace.actuator(name) for name in point]
-        return self._namespace.plan(MOVE)(point, devices)
-
-
-def _found(devices: Iterable[Any]) -> dict[str, float]:
-    """Return where devices are, of those that say it as ophyd's positioners do: what they heard last, at no cost."""
-    found: dict[str, float] = {}
-    for device in devices:
-        try:
-            position = float(device.position)
-        except Exception:  # noqa: BLE001, S112 - it has none, or not one number; whatever else a device raises
-            continue
-        if math.isfinite(position):
-            found[str(device.name)] = position
-    return found
+    def _move(self, order: PlanOrder) -> Any:
+        _check_finite(order.point)
+        devices = [self._namespace.actuator(name) for name in order.actuators]
+        self._permit(order, positions_of(devices, self._driver.ask))
+        return self._namespace.plan(_MOVE_TO)(order.point, devices)
 
 
 def _check_finite(point: Point) -> None:

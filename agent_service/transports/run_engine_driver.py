@@ -20,7 +20,7 @@ from agent_service.protocols import PlanResult
 from agent_service.transports.run_engine_queue import Job, PlanQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from agent_service.models import QueueStatus
     from agent_service.protocols import Document
@@ -143,6 +143,21 @@ class RunEngineDriver:
         """Take no more plans, abort the one under way so that stop documents are written, and end the thread."""
         self._queue.close(reason)
         self._abort_all(reason)
+
+    def ask(self, answer: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
+        """Return what a coroutine of a device returns, awaited where plans await it; in the driver's thread.
+
+        Raises
+        ------
+        TimeoutError
+            It did not end in time, and is cancelled.
+        """
+        asked = asyncio.run_coroutine_threadsafe(answer, self._engine.loop)
+        try:
+            return asked.result(timeout_s)
+        except TimeoutError:
+            asked.cancel()
+            raise
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no plan runs, is paused or being aborted, and return whether that is so; blocks."""

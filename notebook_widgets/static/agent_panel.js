@@ -89,6 +89,9 @@ function bestLine(model, panel) {
     say(where, best ? `at ${pointText(best.point)}` : "");
     allow(go, model, "go-to-best");
     if (!best) go.disabled = true;
+    // a move that no suggestion asks for is a person's word, as an approval is
+    const scopes = model.get("service").scopes;
+    go.hidden = Boolean(scopes) && !scopes.includes("approve");
   });
   return h("div", { class: "as-bestline" }, h("span", {}, "Best so far"), what, where, go, legend());
 }

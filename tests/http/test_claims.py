@@ -217,10 +217,9 @@ def test_so_are_the_rules_that_look_at_what_went_before(service, change, rule):
     [waits] = wait_until(lambda: service.suggestions("walker", state="submitted"))
     if change:
         service.http.patch("/api/v1/agents/walker", json={"guardrails": change}).raise_for_status()
-    else:  # somebody's own run
-        emit(service, documents({"point": {"x": 9.0, "y": 0.0}, "md": {}}, now=time.time()))
-        # and one of yesterday, which says nothing of where x is now
-        emit(service, documents({"point": {"x": 0.5, "y": 0.0}, "md": {}}, uid="old", now=time.time() - 86_400))
+    else:  # somebody's own runs: what arrives last counts, whatever its clock says
+        emit(service, documents({"point": {"x": 0.5, "y": 0.0}, "md": {}}, uid="r0", now=time.time() + 86_400))
+        emit(service, documents({"point": {"x": 9.0, "y": 0.0}, "md": {}}, now=time.time() - 86_400))
     claim(service, 204, agent="walker", wait_s=0.5)
     wait_until(lambda: fate(service, waits)["state"] == "rejected")
     assert fate(service, waits)["reason"].startswith(f"guardrails.{rule}: ")

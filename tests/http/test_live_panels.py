@@ -133,8 +133,12 @@ def test_what_was_measured_is_plotted(served, panels):
     again = panels(AgentPanel, "plot")  # from the service's answers alone
     until(lambda: again.plot.get("rows") == panel.plot["rows"])
     until(lambda: again.lines.get("history") == panel.lines["history"], "the same history")
+    until(lambda: "approve" in panel.service["scopes"], "what the key may do: without approve no button is offered")
     press(panel, "go-to-best")
     assert panel.notice["text"] == "moved to x 1, y 0"
+    until(
+        lambda: any("moved to x 1, y 0" in line["text"] for line in panel.lines["history"]), "the move in the history"
+    )
     assert rig.x.readback.get() == 1.0
 
 

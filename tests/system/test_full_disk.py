@@ -93,6 +93,31 @@ def test_it_waits_and_goes_on(process, what):
     assert [[name for name, _ in run] for run in runs] == [["start", "descriptor", "event", "event", "stop"]] * RUNS
 
 
+@pytest.mark.parametrize("stop", ["abort_queue", "pause_queue"])
+def test_a_stop_on_a_full_disk_says_that_it_stopped(process, stop):
+    with working(process) as client:
+        limit(process, 100)
+        wait_until(lambda: not client.ready().ready)
+        state = {"abort_queue": "held", "pause_queue": "paused"}[stop]
+        answer = getattr(client, stop)()
+        assert answer.state == state
+        assert f"the queue is {state}, and nothing begins; it is not written yet" in answer.reason
+        assert client.queue().state == state
+        with pytest.raises(BackendUnavailable):  # what goes on is written first
+            client.resume_queue()
+        assert client.queue().state == state
+        limit(process, None)
+        wait_until(lambda: client.ready().parts["journal"].ready)
+        wait_until(
+            lambda: [one for one in read_facts(process.state / "journal.db", limit=10_000) if one.kind == "queue.state"]
+        )
+        process.end(signal.SIGKILL)
+    with process.start() as client:
+        assert client.queue().state == state
+        client.resume_queue()
+        assert client.queue().state != state
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_can_end_while_the_disk_is_full(process, number):
     with working(process) as client:

@@ -10,6 +10,7 @@ from agent_service import points
 from agent_service.errors import NotFound
 from agent_service.lifecycle import Command, require
 from agent_service.models import (
+    ID_KEY,
     BestList,
     BestPoint,
     EventList,
@@ -28,7 +29,7 @@ from agent_service.models import (
 )
 from agent_service.near import near
 from agent_service.server import fresh
-from agent_service.server.auth import CONTROL, READ
+from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
 from agent_service.server.pages import Cursor, Limit, page, position
 from agent_service.server.patience import PatienceDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, ready_made
@@ -62,11 +63,19 @@ async def suggest(service: ServiceDep, name: str, request: SuggestRequest, patie
 
 
 @router.post("/ingest", responses=takes_long(IngestAnswer), dependencies=[CONTROL])
-async def ingest(service: ServiceDep, name: str, request: IngestRequest, patience: PatienceDep) -> Response:
-    """Tell the brain outcomes: points by hand, or runs in the catalogue."""
+async def ingest(
+    service: ServiceDep, key: KeyDep, name: str, request: IngestRequest, patience: PatienceDep
+) -> Response:
+    """Tell the brain outcomes: points by hand, or runs in the catalogue.
+
+    A suggestion that somebody has claimed takes an outcome with the key of the claim; another needs `approve` too.
+    """
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
     checked = points.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
+    if service.claims is not None:
+        for one in checked:
+            service.claims.refuse_stranger(str(one.get(ID_KEY)), key, to="tell its outcome")
 
     async def doing() -> IngestAnswer:
         if request.run_uids:
@@ -84,9 +93,9 @@ async def report(service: ServiceDep, name: str, patience: PatienceDep) -> Respo
     return await patience.brain(service.jobs, agent, "report", agent.report())
 
 
-@router.post("/go-to-best", dependencies=[CONTROL])
+@router.post("/go-to-best", dependencies=[APPROVE])
 async def go_to_best(service: ServiceDep, name: str) -> BestPoint:
-    """Move the actuators to the best point so far."""
+    """Move the actuators to the best point so far: a person's word, for no suggestion asks for it."""
     return await service.supervisor.go_to_best(name)
 
 

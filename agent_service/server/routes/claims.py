@@ -41,7 +41,7 @@ async def claim(
         return Response(status_code=204)
     revoked = not service.keyring.holds(key)  # while it waited
     if revoked or await http.is_disconnected():  # nobody is there to measure it
-        await desk.release(found.id, ReleaseRequest(how="unused"))
+        await desk.release(found.id, ReleaseRequest(how="unused"), key)
         if revoked:
             raise stranger(showed_key=True)
         return Response(status_code=204)
@@ -49,12 +49,15 @@ async def claim(
 
 
 @router.post("/{suggestion_id}/renew", dependencies=[CONTROL])
-async def renew(desk: Desk, suggestion_id: str, request: RenewRequest | None = None) -> Claim:
-    """Begin the lease of a claim anew; documents of its run do that by themselves."""
-    return desk.renew(suggestion_id, request or RenewRequest())
+async def renew(key: KeyDep, desk: Desk, suggestion_id: str, request: RenewRequest | None = None) -> Claim:
+    """Begin the lease of a claim anew; documents of its run do that by themselves. With the key that claimed it."""
+    return desk.renew(suggestion_id, request or RenewRequest(), key)
 
 
 @router.post("/{suggestion_id}/release", dependencies=[CONTROL])
-async def release(desk: Desk, suggestion_id: str, request: ReleaseRequest | None = None) -> Suggestion:
-    """End a claim without an outcome: the suggestion is failed, or, ``unused``, can be claimed again."""
-    return await desk.release(suggestion_id, request or ReleaseRequest())
+async def release(key: KeyDep, desk: Desk, suggestion_id: str, request: ReleaseRequest | None = None) -> Suggestion:
+    """End a claim without an outcome: the suggestion is failed, or, ``unused``, can be claimed again.
+
+    With the key that claimed it; another one needs `approve` too.
+    """
+    return await desk.release(suggestion_id, request or ReleaseRequest(), key)

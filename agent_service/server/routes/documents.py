@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 
 from agent_service.errors import FieldError, InvalidInput
-from agent_service.models import DocumentBatch, DocumentsAnswer
-from agent_service.server.auth import CONTROL
+from agent_service.models import UID_SAID, DocumentBatch, DocumentsAnswer, is_uid
+from agent_service.server.auth import CONTROL, KeyDep
+from agent_service.server.posted import uids_in
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(tags=["documents"])
+
+_LONGEST_ID: Final = 200
+"""Longest id of a suggestion that a start document may carry: that of another service, too."""
 
 
 @functools.cache
@@ -27,16 +32,30 @@ def _validators() -> dict[str, Any]:
 
 
 @router.post("/documents", status_code=202, dependencies=[CONTROL])
-def documents(service: ServiceDep, batch: DocumentBatch) -> DocumentsAnswer:
+async def documents(service: ServiceDep, key: KeyDep, batch: DocumentBatch) -> DocumentsAnswer:
     """Take Bluesky documents, in the order of their emission; a run sent twice is taken once.
 
     202 means that they are taken in and on their way to the disk. Whoever must be sure across a kill of the service
-    sends the run again after a restart.
+    sends the run again after a restart. A run is posted from its start document on, with one key; the run of a
+    suggestion with the key that claimed it.
     """
-    for i, (name, document) in enumerate(batch.documents):
-        _check(f"documents.{i}", name, document)
-    service.take_documents(batch.documents)
+    await run_in_threadpool(_check_all, batch.documents)
+    service.take_documents(batch.documents, key)
     return DocumentsAnswer(accepted=len(batch.documents))
+
+
+def _check_all(batch: list[tuple[str, dict[str, Any]]]) -> None:
+    for i, (name, document) in enumerate(batch):
+        _check(f"documents.{i}", name, document)
+        for path, uid in uids_in(name, document):
+            if not is_uid(uid):
+                raise InvalidInput(
+                    f"documents.{i}.1.{path} {UID_SAID}", errors=[FieldError(f"documents.{i}.1.{path}", UID_SAID)]
+                )
+        suggestion_id = document.get("agent_suggestion_uid") if name == "start" else None
+        if isinstance(suggestion_id, str) and not (len(suggestion_id) <= _LONGEST_ID and suggestion_id.isprintable()):
+            where, said = f"documents.{i}.1.agent_suggestion_uid", f"is over {_LONGEST_ID} characters, or not printable"
+            raise InvalidInput(f"{where} {said}", errors=[FieldError(where, said)])
 
 
 def _check(where: str, name: str, document: dict[str, Any]) -> None:

@@ -20,8 +20,7 @@ async def queue(service: ServiceDep) -> QueueStatus:
 @router.post("/pause", dependencies=[CONTROL])
 async def pause(service: ServiceDep) -> QueueStatus:
     """Pause the plan under way at its next checkpoint, and hold back the next ones."""
-    await service.supervisor.queue.pause()
-    return service.supervisor.queue.status
+    return _stopped(service, await service.supervisor.queue.pause())
 
 
 @router.post("/resume", dependencies=[CONTROL])
@@ -34,5 +33,12 @@ async def resume(service: ServiceDep) -> QueueStatus:
 @router.post("/abort", dependencies=[CONTROL])
 async def abort(service: ServiceDep, request: RejectRequest | None = None) -> QueueStatus:
     """Stop everything: abort the plan under way and hold the queue until somebody resumes it."""
-    await service.supervisor.queue.abort(request.reason if request else "")
-    return service.supervisor.queue.status
+    return _stopped(service, await service.supervisor.queue.abort(request.reason if request else ""))
+
+
+def _stopped(service: ServiceDep, caution: str) -> QueueStatus:
+    """Return the queue as it is, with what is to be known of a stop that is not written yet."""
+    status = service.supervisor.queue.status
+    if not caution:
+        return status
+    return status.model_copy(update={"reason": f"{status.reason}; {caution}" if status.reason else caution})

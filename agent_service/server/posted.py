@@ -1,0 +1,216 @@
+"""Runs that are posted over HTTP: whose each is, so that nobody's documents end up in somebody else's run.
+
+A document names its run by uids, and whoever knows them could speak for it: end the run of the service's own RunEngine,
+or add an event to one that another key posts. So what is posted belongs to runs that the same key has begun here, and
+the runs that the service hears itself are known too. Belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.errors import Conflict, Forbidden, TooMany
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent_service.protocols import Document
+
+MAX_OPEN: Final = 48
+"""Most posted runs that are open at a time; fewer than are put together, so that they push out no run of ours."""
+
+MAX_MEMBERS: Final = 100
+"""Most streams and resources of a posted run."""
+
+_ENDED_KEPT: Final = 200
+"""Posted runs that are remembered after their end: whoever got no answer sends the rest of one again."""
+
+_HEARD_KEPT: Final = 1000
+"""Open runs heard that are remembered; one whose stop document never came is forgotten for one more."""
+
+_MEMBERS: Final = ("descriptor", "resource", "stream_resource")
+"""Kinds of documents that others name as where they belong; these documents refer to them under the same word."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run; ``by`` is None when it was heard and not posted, ``open`` counts the starts that have no stop yet."""
+
+    by: str | None
+    open: int = 0
+    ended: bool = False
+    members: set[str] = field(default_factory=set[str])
+
+
+class PostedRuns:
+    """Admits documents that are posted, and knows them again.
+
+    Parameters
+    ----------
+    may_measure
+        ``may_measure(suggestion_id, by)`` raises when the run of a suggestion of this service is not that key's.
+    """
+
+    def __init__(self, may_measure: Callable[[str, str], None]) -> None:
+        self._may_measure = may_measure
+        self._runs: dict[str, _Run] = {}
+        self._owners: dict[str, str] = {}
+
+    def admit(self, documents: Sequence[tuple[str, Document]], by: str) -> tuple[list[tuple[str, Document]], list[str]]:
+        """Admit documents of a key, all or none.
+
+        Parameters
+        ----------
+        documents
+            In the order of their emission; their uids are texts.
+        by
+            Name of the key.
+
+        Returns
+        -------
+        admitted, forgotten
+            What is to be taken in: all but what belongs to runs that have ended. Uids of open runs of that key that
+            are forgotten for it, for too many are open.
+
+        Raises
+        ------
+        Forbidden
+            A run, or its suggestion, is not that key's.
+        Conflict, TooMany
+            Its start was not posted; too many are open.
+        """
+        batch = _Batch(self._runs, self._owners, by)
+        admitted: list[tuple[str, Document]] = []
+        for name, document in documents:
+            suggestion_id = document.get("agent_suggestion_uid") if name == "start" else None
+            if isinstance(suggestion_id, str) and suggestion_id:
+                self._may_measure(suggestion_id, by)
+            if not batch.add(name, document).ended:
+                admitted.append((name, document))
+        forgotten = self._make_room(by, [uid for uid in batch.runs if uid not in self._runs])
+        self._runs |= batch.runs
+        self._owners |= batch.owners
+        return admitted, forgotten
+
+    def take(self, name: str, document: Document) -> bool:
+        """Look at a document on its way, posted or heard, and return whether it was posted."""
+        if name == "start":
+            uid = str(document.get("uid"))
+            run = self._runs.get(uid)
+            if run is None:
+                run = self._runs[uid] = _Run(None)
+                self._trim(_HEARD_KEPT, lambda one: one.by is None)
+            return run.by is not None
+        uid = next(_references(self._owners, document), "")
+        run = self._runs.get(uid)
+        if run is None:
+            return False
+        if run.by is None and name in _MEMBERS:
+            member = str(document.get("uid"))
+            run.members.add(member)
+            self._owners[member] = uid
+        if name == "stop":
+            self._end(uid, run)
+        return run.by is not None
+
+    def _end(self, uid: str, run: _Run) -> None:
+        run.open -= 1
+        if run.by is None:
+            self._forget(uid)
+        elif run.open <= 0:
+            run.ended = True
+            self._trim(_ENDED_KEPT, lambda one: one.ended)
+
+    def _make_room(self, by: str, new: list[str]) -> list[str]:
+        """Forget the oldest open runs of a key when there is no room for its new ones."""
+        posted = {uid: run for uid, run in self._runs.items() if run.by is not None and not run.ended}
+        excess = len(posted) + len(new) - MAX_OPEN
+        own = [uid for uid, run in posted.items() if run.by == by]
+        if excess > len(own):
+            raise TooMany(f"{len(posted)} posted runs are open, the most there may be; post their stop documents first")
+        for uid in own[: max(0, excess)]:
+            self._forget(uid)
+        return own[: max(0, excess)]
+
+    def _trim(self, at_most: int, which: Callable[[_Run], bool]) -> None:
+        found = [uid for uid, run in self._runs.items() if which(run)]
+        for uid in found[: max(0, len(found) - at_most)]:
+            self._forget(uid)
+
+    def _forget(self, uid: str) -> None:
+        for member in self._runs.pop(uid).members:
+            self._owners.pop(member, None)
+
+
+class _Batch:
+    """Documents of one request, looked at before any of them counts."""
+
+    def __init__(self, runs: dict[str, _Run], owners: dict[str, str], by: str) -> None:
+        self.runs: dict[str, _Run] = {}
+        self.owners: dict[str, str] = {}
+        self._known = runs
+        self._known_owners = owners
+        self._by = by
+
+    def add(self, name: str, document: Document) -> _Run:
+        """Return the run that a document belongs to."""
+        if name == "start":
+            uid = str(document.get("uid"))
+            run = self._own(uid, self._run(uid) or _Run(self._by))
+            run.open, run.ended = run.open + 1, False
+            return run
+        found = {*_references(ChainMap(self.owners, self._known_owners), document)}
+        if not found or "" in found:
+            raise Conflict(
+                f"a {name} document belongs to no run that this key has begun here; post the run from its start "
+                "document on, and a resource with its run_start"
+            )
+        runs = [self._own(uid, self._run(uid)) for uid in found]
+        if name in _MEMBERS:
+            self._add_member(next(iter(found)), runs[0], str(document.get("uid")))
+        return runs[0]
+
+    def _run(self, uid: str) -> _Run | None:
+        return self.runs.get(uid) or self._known.get(uid)
+
+    def _own(self, uid: str, run: _Run | None) -> _Run:
+        if run is None:
+            raise Conflict(f"the start document of run {uid} was not posted here; post the run from there on")
+        if run.by != self._by:
+            whose = "was not posted: the service hears it itself" if run.by is None else "is posted with another key"
+            raise Forbidden(f"run {uid} {whose}, so nothing of it is taken with the key {self._by!r}")
+        if uid not in self.runs:
+            self.runs[uid] = _Run(run.by, run.open, run.ended, set(run.members))
+        return self.runs[uid]
+
+    def _add_member(self, uid: str, run: _Run, member: str) -> None:
+        owner = self.owners.get(member) or self._known_owners.get(member)
+        if owner not in (None, uid):
+            raise Forbidden(f"the uid {member} is that of a document of another run; give each document one of its own")
+        run.members.add(member)
+        if len(run.members) > MAX_MEMBERS:
+            raise TooMany(f"run {uid} has over {MAX_MEMBERS} streams and resources; it is not taken")
+        self.owners[member] = uid
+
+
+def _references(owners: Mapping[str, str], document: Document) -> Iterator[str]:
+    """Yield the uid of the run for each place where a document says where it belongs; nothing when it is unknown."""
+    if "run_start" in document:
+        yield str(document["run_start"])
+    for key in _MEMBERS:
+        if key in document:
+            yield owners.get(str(document[key]), "")
+
+
+def uids_in(name: str, document: Document) -> Iterator[tuple[str, Any]]:
+    """Yield path and value of each uid of a document that names a run or a part of one."""
+    for key in ("uid", "run_start", *_MEMBERS):
+        value: Any = document.get(key)
+        if value is None or (key == "uid" and name == "stream_datum"):
+            continue
+        if isinstance(value, list):
+            yield from ((f"{key}.{i}", one) for i, one in enumerate(cast("list[object]", value)))
+        else:
+            yield key, value

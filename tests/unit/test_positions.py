@@ -1,0 +1,84 @@
+"""Where devices say that they are: ophyd's, ophyd-async's and signals, asked as the driver asks them."""
+
+import asyncio
+import math
+
+import pytest
+from ophyd import Component, Device, Signal
+from ophyd.sim import SynAxis
+from ophyd_async.core import soft_signal_rw
+from ophyd_async.sim import SimMotor
+from services import wait_until
+
+from agent_service.transports.positions import positions_of
+from agent_service.transports.run_engine_driver import RunEngineDriver
+
+
+@pytest.fixture
+def driver():
+    one = RunEngineDriver()
+    one.start(lambda: None)
+    wait_until(lambda: not one.being_made)
+    yield one
+    one.close("the test ends")
+    one.join(10)
+
+
+def test_a_positioner_of_ophyd(driver):
+    axis = SynAxis(name="axis")
+    axis.set(2.5).wait(5)
+    assert positions_of([axis], driver.ask) == {"axis": 2.5}
+
+
+def test_a_motor_of_ophyd_async(driver):
+    motor = SimMotor("motor", instant=True)
+    driver.ask(motor.connect(), 5)
+
+    async def move():
+        await motor.set(3.5)
+
+    driver.ask(move(), 5)
+    assert positions_of([motor], driver.ask) == {"motor": 3.5}
+
+
+def test_signals_of_both(driver):
+    ours, theirs = Signal(name="ours", value=1), soft_signal_rw(float, 2.0, name="theirs")
+    driver.ask(theirs.connect(), 5)
+    assert positions_of([ours, theirs], driver.ask) == {"ours": 1.0, "theirs": 2.0}
+
+
+def test_a_device_whose_readback_has_another_name(driver):
+    class PV(Device):
+        setpoint = Component(Signal, value=9.0)
+        readback = Component(Signal, value=4.0)
+
+    assert positions_of([PV(name="pv")], driver.ask) == {"pv": 4.0}
+
+
+class Mute:
+    name = "mute"
+    parent = None
+
+    def set(self, value):
+        """Go there, and say nothing."""
+
+
+class Broken(Mute):
+    name = "broken"
+
+    def read(self):
+        raise ConnectionError("the controller is off")
+
+
+class Hanging(Mute):
+    name = "hanging"
+
+    async def read(self):
+        await asyncio.Event().wait()
+
+
+def test_a_device_without_a_position_and_one_that_cannot_be_asked(driver, monkeypatch):
+    monkeypatch.setattr("agent_service.transports.positions._ANSWERS_WITHIN_S", 0.05)
+    found = positions_of([Mute(), Broken(), Hanging()], driver.ask)
+    assert found.keys() == {"broken", "hanging"}
+    assert all(math.isnan(one) for one in found.values())
