@@ -201,7 +201,7 @@ class TooMany(ServiceError):
 
 
 class AgentFault(ServiceError):
-    """The agent's own code raised.
+    """The agent's own code raised, or what hosts it was lost.
 
     Parameters
     ----------
@@ -209,6 +209,9 @@ class AgentFault(ServiceError):
         What was called and what it raised, in one line.
     traceback
         The agent's traceback as text, or None.
+    died
+        Whether it was not its code that raised: what hosted it was lost, or could not be made, which may go better the
+        next time.
     """
 
     code, status, title = "agent_fault", 502, "The agent failed"
@@ -218,11 +221,13 @@ class AgentFault(ServiceError):
         detail: str,
         *,
         traceback: str | None = None,
+        died: bool = False,
         errors: Iterable[FieldError] = (),
         legal: Iterable[str] = (),
     ) -> None:
         super().__init__(detail, errors=errors, legal=legal)
         self.traceback = traceback
+        self.died = died
 
 
 class BackendUnavailable(ServiceError):

@@ -26,7 +26,7 @@ from agent_service.errors import (
 )
 from agent_service.journal import be_patient
 from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion, check_word
-from agent_service.models import ID_KEY, EventKind, Report, RestartAs, Suggestion, Variable
+from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
 from agent_service.replay import facts_of
 from agent_service.restarts import Restarts
@@ -222,7 +222,7 @@ class HostedAgent:
             record = self.record
             if record.state not in ALIVE:
                 return
-            before = record.restart_as or RestartAs(state=record.state, reason=record.reason, held=record.held)
+            before = self.restarts.as_before(record)
             restart = self.restarts.next(record, error)
             if restart is None:
                 said = f"{where}{error.detail}{self.restarts.in_vain()}"
@@ -424,8 +424,8 @@ class HostedAgent:
         Raises
         ------
         AgentFault, DeadlineExceeded
-            When the function raises: that fails the suggestion, not the agent. When it takes too long: that fails the
-            agent too, whose brain is abandoned with it.
+            When the function raises: that fails the suggestion, not the agent. When it takes too long, or its process
+            ends: that fails the agent too, whose brain is gone with it.
         """
         async with self.brain.turn:
             return await self._call(
@@ -535,12 +535,16 @@ class HostedAgent:
         timeout_s: float,
         fatal: tuple[type[ServiceError], ...] = (AgentFault, DeadlineExceeded, CallCancelled),
     ) -> Any:
-        """Call the brain; a ``fatal`` error is the agent's end, unless the service itself took the brain away."""
+        """Call the brain; a ``fatal`` error is the agent's end, unless the service itself took the brain away.
+
+        So is the loss of its process in any call.
+        """
         self._require_brain()
         try:
             result = await self.brain.call(method, *args, timeout_s=timeout_s)
-        except fatal as error:
-            await self.failed(error, during=method)
+        except ServiceError as error:
+            if isinstance(error, fatal) or (isinstance(error, AgentFault) and error.died):
+                await self.failed(error, during=method)
             raise
         if method in _PROVES_HEALTH:
             self.restarts.succeeded()

@@ -76,6 +76,7 @@ class AgentLife:
         self._removed = False
         self._called_off = ""
         self._retries = True
+        self._prepared = False
 
     @property
     def state(self) -> AgentState:
@@ -241,7 +242,8 @@ class AgentLife:
                 (_A.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
             )
             said = "recovered after a restart of the service; resume it to go on"
-            self._spawn(_A.PAUSED, said, held=by_hold) if to_pause else self._spawn(_A.RUNNING)
+            paused_then = RestartAs(state=_A.PAUSED, reason=said, held=by_hold)
+            self._spawn(paused_then if to_pause else RestartAs(state=_A.RUNNING), attended=False)
 
     async def leave(self) -> None:
         """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
@@ -303,7 +305,8 @@ class AgentLife:
                 await asyncio.wait({earlier})
             if self._called_off or not await self.agent.become_from(_REST, _A.STARTING, starts_paused=paused):
                 return
-            self._spawn(_A.PAUSED, "started paused; resume it to go on") if paused else self._spawn(_A.RUNNING)
+            paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
+            self._spawn(paused_then if paused else RestartAs(state=_A.RUNNING), attended=True)
             if self._called_off:
                 await self._end(self._called_off)
         except BackendUnavailable as error:
@@ -312,19 +315,18 @@ class AgentLife:
             self._beginning = None
             self.agent.touched()
 
-    def _spawn(self, then: AgentState, reason: str | None = None, *, held: bool = False) -> None:
+    def _spawn(self, then: RestartAs, *, attended: bool) -> None:
         self.loop = self._make_loop(self.agent)
         self.loop.retries = self._retries
-        self.agent.restarts.succeeded()  # somebody, or a restart of the service, begins anew
+        self._prepared = False
+        self.agent.restarts.begin(then, attended=attended)
         self._building = asyncio.ensure_future(self.agent.build())
         with watched_by(None):  # who asked for the start follows the building, not the life after it
             self._task = asyncio.create_task(
-                self._live(self.loop, self._building, then, reason, held=held), name=f"agent:{self.agent.name}"
+                self._live(self.loop, self._building, then), name=f"agent:{self.agent.name}"
             )
 
-    async def _live(
-        self, loop: AgentLoop, building: asyncio.Task[None], then: AgentState, reason: str | None, *, held: bool
-    ) -> None:
+    async def _live(self, loop: AgentLoop, building: asyncio.Task[None], then: RestartAs) -> None:
         """Live from starting to stopped or failed; lets no exception out."""
         actor.nobody()  # whoever started it does not do what it does from here on
         journal.be_patient()
@@ -332,10 +334,7 @@ class AgentLife:
         try:
             await asyncio.wait({building})
             if not building.cancelled():
-                building.result()
-                await recovery.look_up(self.agent, self._documents, retry=self._retries)
-                await self._warm_start(loop)
-                await self._go_on(RestartAs(state=then, reason=reason, held=held))
+                await self._begin_life(building, then)
                 why = await loop.run()
         except ServiceError as error:
             await self._note_failure(error)
@@ -352,14 +351,37 @@ class AgentLife:
         except BackendUnavailable as error:
             _log.error("the end of agent %s could not be written: %s", self.agent.name, error.detail)
 
+    async def _begin_life(self, building: asyncio.Task[None], then: RestartAs) -> None:
+        """Go on when the brain is built; after a fault that a restart follows, the restart does that."""
+        try:
+            building.result()
+            await self._go_on(then)
+        except ServiceError as error:
+            if not self.agent.restarts.survived(error):
+                await self._note_failure(error)
+            if not self.agent.restarts.survived(error):
+                raise
+
     async def _go_on(self, then: RestartAs) -> None:
         """Be running or paused, now that the brain is there; what the queue is by now counts."""
+        await self._prepare()
+        if not self.agent.brain.is_there:  # lost meanwhile: it is built again, or this is the end
+            return
         state, reason, held = then.state, then.reason, then.held
         if self._queue.held and state is _A.RUNNING:
             state, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
         elif held and not self._queue.held:
             state, reason, held = _A.RUNNING, None, False
         await self.agent.become_from({_A.STARTING}, state, reason, held=held)
+
+    async def _prepare(self) -> None:
+        """Settle what an earlier life left, and tell the brain of past runs; once, before the loop does anything."""
+        loop = self.loop
+        if loop is None or self._prepared:
+            return
+        await recovery.look_up(self.agent, self._documents, retry=self._retries)
+        await self._warm_start(loop)
+        self._prepared = True
 
     async def _sweep(self) -> None:
         """End a stopping: whoever comes last, the loop or the command, writes it."""

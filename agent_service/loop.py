@@ -377,6 +377,9 @@ class AgentLoop:
         try:
             outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
         except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
+            if isinstance(error, AgentFault) and error.died:  # of no fault of the run's: the next brain evaluates it
+                agent.unevaluated[suggestion.id] = Made(tuple(runs))
+                raise
             await self._fail(suggestion, error.detail)
             return
         except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start

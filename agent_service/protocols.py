@@ -71,7 +71,8 @@ class AgentHandle(Protocol):
         Raises
         ------
         AgentFault
-            When it raised; with its traceback.
+            When it raised; with its traceback. Whatever befalls what hosts it is one too, with ``died``: the handle is
+            dead then.
         DeadlineExceeded
             When it did not end in time. The handle is dead then: its object is discarded, a late result ignored.
         """
@@ -115,7 +116,7 @@ class Executor(Protocol):
         Raises
         ------
         AgentFault
-            When ``build`` raised; with its traceback.
+            When ``build`` raised; with its traceback. With ``died`` when nothing could be made to host it in.
         DeadlineExceeded
             When it did not end in time.
         """

@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from agent_service.errors import AgentFault, CallCancelled, DeadlineExceeded, ServiceError
 from agent_service.lifecycle import AgentState
+from agent_service.models import RestartAs
 
 if TYPE_CHECKING:
     from agent_service.agent_record import AgentRecord
@@ -43,16 +44,44 @@ class Restarts:
 
     def __init__(self) -> None:
         self.in_row = 0
+        self._attended = False
+        self._to_be: RestartAs | None = None
         self._survived: WeakSet[ServiceError] = WeakSet()
+
+    def begin(self, to_be: RestartAs, *, attended: bool) -> None:
+        """Begin to count anew, with a start.
+
+        Parameters
+        ----------
+        to_be
+            What the agent is to be when its brain is there.
+        attended
+            Whether a person waits for it.
+        """
+        self.in_row = 0
+        self._to_be = to_be
+        self._attended = attended
+
+    def as_before(self, record: AgentRecord) -> RestartAs:
+        """Return what the agent is to be after a restart: what it is, or was about to be."""
+        if record.restart_as is not None:
+            return record.restart_as
+        if record.state is AgentState.STARTING and self._to_be is not None:
+            return self._to_be
+        return RestartAs(state=record.state, reason=record.reason, held=record.held)
 
     def next(self, record: AgentRecord, error: ServiceError) -> Restart | None:
         """Return the restart that follows a fault, None when the agent is to fail.
 
-        One whose brain could not be built when a person started it fails at once: the person is there.
+        One whose brain could not be built when a person started it fails at once: the person is there. One whose
+        process was lost meanwhile comes back, for that was not the brain.
         """
         spec = record.spec
-        lived = record.state in (AgentState.RUNNING, AgentState.PAUSED) or record.restart_as is not None
-        if spec.on_fault == "fail" or not lived or not isinstance(error, _HEALED_BY_A_RESTART):
+        started = record.state is not AgentState.STARTING or record.restart_as is not None
+        died = isinstance(error, AgentFault) and error.died
+        if spec.on_fault == "fail" or not isinstance(error, _HEALED_BY_A_RESTART):
+            return None
+        if self._attended and not started and not died:
             return None
         if self.in_row >= spec.restarts.limit:
             return None

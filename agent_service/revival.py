@@ -61,7 +61,7 @@ class Revival:
         with contextlib.suppress(BackendUnavailable):  # logged by the journal
             try:
                 await self._agent.build()
-            except ServiceError as error:
-                await self._agent.failed(error, during="restart")
-            else:
                 await self._go_on(as_before)
+            except ServiceError as error:
+                if not self._agent.restarts.survived(error):  # else another one is to come already
+                    await self._agent.failed(error, during="restart")

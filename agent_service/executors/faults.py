@@ -1,11 +1,44 @@
-"""What an agent's code raised, as the service tells it: one line and a traceback without the service's own frames."""
+"""What went wrong with an agent, as the service tells it: one line and a traceback without the service's own frames.
+
+Whatever an executor meets is an `AgentFault`: what the agent's code raised (`fault`), and what befell the executor
+itself on the way (`as_faults`): a broken connection, no descriptor left, no thread, no process.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import traceback
+from typing import TYPE_CHECKING
 
-from agent_service.errors import AgentFault
+from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
 from agent_service.models import utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+@contextlib.contextmanager
+def as_faults(name: str) -> Generator[None]:
+    """Let no other error of an executor out than those that `protocols.Executor` and `protocols.AgentHandle` name.
+
+    Parameters
+    ----------
+    name
+        The agent's name, for the message.
+
+    Raises
+    ------
+    AgentFault
+        For whatever is no `ServiceError`, and when there is nothing to host the agent in; it counts as ``died``.
+    """
+    try:
+        yield
+    except BackendUnavailable as error:
+        raise AgentFault(f"agent {name!r} could not be hosted: {error.detail}", died=True) from error
+    except ServiceError:
+        raise
+    except Exception as error:  # whatever the system raises
+        raise AgentFault(f"the service lost agent {name!r}: {utf8(one_line(error))}", died=True) from error
 
 
 def fault(error: BaseException) -> AgentFault:

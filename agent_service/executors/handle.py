@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import AgentFault, DeadlineExceeded
+from agent_service.executors.faults import as_faults
 from agent_service.models import utcnow
 
 if TYPE_CHECKING:
@@ -46,32 +47,61 @@ class Handle:
     async def _do(
         self, method: str, begin: Callable[[asyncio.Future[Any]], Awaitable[None] | None], timeout_s: float
     ) -> Any:
-        """Begin a call when its turn comes, and return what its future gets."""
+        """Begin a call when its turn comes, and return what its future gets.
+
+        An error that is not the agent's own (its process ended, the connection broke, no descriptor is left) is the end
+        of the handle: nobody knows what became of the call.
+        """
         async with self._turn:
             if self._dead is not None:
-                raise AgentFault(self._dead.detail, traceback=self._dead.traceback)
+                raise AgentFault(self._dead.detail, traceback=self._dead.traceback, died=self._dead.died)
             self._busy = (method, utcnow())
             self._present = self._loop.create_future()
             try:
-                async with asyncio.timeout(timeout_s):
-                    if (beginning := begin(self._present)) is not None:
-                        await beginning
-                    return await self._present
-            except TimeoutError:
-                self._abandon(method)
-                raise DeadlineExceeded(
-                    f"agent {self._name!r} did not end {method} within {timeout_s:g} s; it was abandoned: restart it, "
-                    f"or allow more in timeouts{self._left_behind}"
-                ) from None
+                with as_faults(self._name):
+                    return await self._within(timeout_s, method, begin, self._present)
             except asyncio.CancelledError:
                 self._abandon(method)
+                raise
+            except AgentFault as error:
+                if error.died:
+                    self._lose(error)
                 raise
             finally:
                 self._busy = None
                 self._present = None
 
+    async def _within(
+        self,
+        timeout_s: float,
+        method: str,
+        begin: Callable[[asyncio.Future[Any]], Awaitable[None] | None],
+        present: asyncio.Future[Any],
+    ) -> Any:
+        deadline = asyncio.timeout(timeout_s)
+        try:
+            async with deadline:
+                if (beginning := begin(present)) is not None:
+                    await beginning
+                return await present
+        except TimeoutError:
+            if not deadline.expired():  # the system's: a connection timed out
+                raise
+            left_behind = self._left_behind
+            self._abandon(method)
+            raise DeadlineExceeded(
+                f"agent {self._name!r} did not end {method} within {timeout_s:g} s; it was abandoned: restart it, "
+                f"or allow more in timeouts{left_behind}"
+            ) from None
+
     def _abandon(self, method: str) -> None:
         self._end(AgentFault(f"agent {self._name!r} was abandoned in {method}; restart it"))
+
+    def _lose(self, why: AgentFault) -> None:
+        """Be dead because what hosts the object is lost; tell who waits for that."""
+        self._end(why)
+        if not self.died.done():
+            self.died.set_result(why)
 
     def _end(self, why: AgentFault) -> None:
         """Be dead from here on: the call under way, if any, and all later ones raise ``why``."""

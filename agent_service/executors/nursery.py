@@ -41,6 +41,7 @@ _PROGRAM: Final = (
     "from agent_service.executors.forkserver import main; main(**told)"
 )
 _REMEMBERED: Final = 64
+_TRIES: Final = 3
 
 
 class Nursery:
@@ -79,16 +80,17 @@ class Nursery:
         BackendUnavailable
             No process can be started.
         """
-        async with self._launching:
-            if self._control is None:
-                await self._launch()
-        asked = self._post(Says.FORK, descriptors=(connection.fileno(), errors))
-        try:
-            sent = await asked
-        finally:
-            self._outbox = deque(one for one in self._outbox if one[2] is not asked)
-        if not sent:
-            raise BackendUnavailable("the process that starts agents' processes has ended; try again")
+        for _ in range(_TRIES):  # it may have just ended, unheard
+            async with self._launching:
+                if self._control is None:
+                    await self._launch()
+            asked = self._post(Says.FORK, descriptors=(connection.fileno(), errors))
+            try:
+                if await asked:
+                    return
+            finally:
+                self._outbox = deque(one for one in self._outbox if one[2] is not asked)
+        raise BackendUnavailable("the process that starts agents' processes ends again and again; try again")
 
     def ended(self, pid: int) -> asyncio.Future[int | None]:
         """Return a future of how a child ends: exit code, minus the signal that killed it, None when nobody knows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import pickle
 import socket
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
 from agent_service.executors.child import Settings
+from agent_service.executors.faults import one_line
 from agent_service.executors.handle import Handle
 from agent_service.executors.last_words import Words, how_it_ended
 from agent_service.executors.nursery import Nursery, import_path
@@ -40,6 +42,10 @@ PRELOAD: Final = (
 """What most agents import, the quick ones first."""
 
 _LAST_WORDS_WITHIN_S: Final = 0.8
+_TRIES: Final = 3
+"""How often a process is asked for that does not even begin."""
+
+_log = logging.getLogger(__name__)
 
 
 class ProcessExecutor:
@@ -79,16 +85,28 @@ class ProcessExecutor:
         Raises
         ------
         BackendUnavailable
-            No process can be started.
+            There can be no processes on this system.
         """
         if (why := self.why_not()) is not None:
             raise BackendUnavailable(f'{why}; set executor = "thread"')
         if self._nursery is None:
             self._nursery = Nursery(base=self._base, preload=self._preload)
-        handle = ProcessHandle(name, self._nursery, tell=tell)
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            handle = self._new_handle(name, self._nursery, tell)
+            try:
+                await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
+            except AgentFault as error:
+                if handle.pid is None and error.died and tries_left:  # nothing began: the fork server has just ended
+                    continue
+                raise
+            return handle
+
+    def _new_handle(self, name: str, nursery: Nursery, tell: Callable[[Notice], None] | None) -> ProcessHandle:
+        handle = ProcessHandle(name, nursery, tell=tell)
         self._handles.add(handle)
         handle.on_end = lambda: self._handles.discard(handle)
-        await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
         return handle
 
     async def close(self) -> None:
@@ -165,34 +183,41 @@ class ProcessHandle(Handle):
         self._send(Kind.CALL, await asyncio.to_thread(pickled, call))
 
     def _send(self, kind: Kind, payload: bytes) -> None:
-        if self._transport is not None:  # a child that has just died is noticed by its connection
+        """Send a frame; what stands in the way of that is told by `hung_up`, with how the child ended."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        try:
             self._transport.write(frame(kind, payload))
+        except (OSError, RuntimeError):  # uvloop's raises when the child has just ended, asyncio's does not
+            self._transport.abort()
 
     async def _fork(self) -> None:
-        ours, theirs = socket.socketpair()
-        listening, speaking = os.pipe()
-        try:
-            await self._nursery.fork(theirs, speaking)
-        except BaseException:
-            ours.close()
-            os.close(listening)
-            raise
-        finally:
-            theirs.close()
-            os.close(speaking)
-        pipe = open(listening, "rb", buffering=0)  # noqa: SIM115, PTH123, ASYNC230 - a descriptor; the transport closes it
-        try:
-            self._transport, _ = await self._loop.connect_accepted_socket(lambda: _Connection(self), ours)
+        with contextlib.ExitStack() as ours_until_taken_over:
+            ours, theirs = socket.socketpair()
+            ours_until_taken_over.callback(ours.close)
+            with theirs:
+                listening, speaking = os.pipe()
+                pipe = open(listening, "rb", buffering=0)  # noqa: SIM115, PTH123, ASYNC230 - a descriptor
+                ours_until_taken_over.callback(pipe.close)
+                try:
+                    await self._nursery.fork(theirs, speaking)
+                finally:
+                    os.close(speaking)
             await self._loop.connect_read_pipe(lambda: self._words, pipe)
-        except BaseException:
-            pipe.close()
-            raise
+            self._transport, _ = await self._loop.connect_accepted_socket(lambda: _Connection(self), ours)
+            ours_until_taken_over.pop_all()
         await self._hello
 
     # what the child says ------------------------------------------------------------------------------------------
 
     def heard(self, kind: Kind, payload: bytes) -> None:
-        """Take a frame of the child."""
+        """Take a frame of the child.
+
+        Raises
+        ------
+        Exception
+            It is nonsense: the child does not speak any more as it should.
+        """
         if kind is Kind.HELLO:
             self.pid = int(payload)
             self._exit = self._nursery.ended(self.pid)
@@ -209,7 +234,7 @@ class ProcessHandle(Handle):
         elif len(payload) <= QUICK:
             try:
                 self._present.set_result(pickle.loads(payload))  # noqa: S301 - from a child of ours
-            except Exception as error:  # noqa: BLE001 - whatever its own __setstate__ raises
+            except BaseException as error:  # noqa: BLE001 - whatever its own __setstate__ raises, SystemExit too
                 self._present.set_exception(cannot_load(error))
         else:
             self._loading = self._loop.create_task(self._load_slowly(self._present, payload))
@@ -223,7 +248,9 @@ class ProcessHandle(Handle):
         result, failure = None, None
         try:
             result = await asyncio.to_thread(pickle.loads, payload)
-        except Exception as error:  # noqa: BLE001 - as above
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
             failure = cannot_load(error)
         if present.done():
             return
@@ -246,11 +273,11 @@ class ProcessHandle(Handle):
                 await asyncio.shield(self._words.over)
         status = self._exit.result() if self._exit is not None and self._exit.done() else None
         last_words = self._words.text()
-        told = AgentFault(f"the process of agent {self._name!r} {how_it_ended(status)}", traceback=last_words or None)
+        how = how_it_ended(status) if self.pid is not None else "ended before it began"
         if self._dead is None:
-            self._end(told)
-            if not self.died.done():
-                self.died.set_result(told)
+            self._lose(
+                AgentFault(f"the process of agent {self._name!r} {how}", traceback=last_words or None, died=True)
+            )
 
     def _discard(self) -> None:
         if self.pid is not None:
@@ -281,13 +308,12 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            found = self._frames.feed(data)
-        except ValueError:  # somebody wrote nonsense to a descriptor that is not theirs
+            for kind, payload in self._frames.feed(data):
+                self._handle.heard(kind, payload)
+        except Exception as error:  # noqa: BLE001 - somebody wrote nonsense to a descriptor that is not theirs
+            _log.warning("what the process of an agent says makes no sense (%s); it is ended", one_line(error))
             if self._transport is not None:
                 self._transport.abort()
-            return
-        for kind, payload in found:
-            self._handle.heard(kind, payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handle.hung_up()

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import ServiceError
-from agent_service.executors.faults import fault
+from agent_service.executors.faults import as_faults, fault
 from agent_service.executors.handle import Handle
 from agent_service.notices import Delivery, reporting
 
@@ -40,7 +40,8 @@ class ThreadExecutor:
         tell: Callable[[Notice], None] | None = None,
     ) -> ThreadHandle:
         """Build the object in a new thread and return a handle on it. See `protocols.Executor`."""
-        handle = ThreadHandle(name, tell=tell)
+        with as_faults(name):  # there may be no thread left
+            handle = ThreadHandle(name, tell=tell)
         await handle.build(build, timeout_s=timeout_s)
         return handle
 

@@ -64,6 +64,6 @@ def quickly_pickled(thing: object) -> bytes | None:
     return b"".join(file.pieces)
 
 
-def cannot_load(error: Exception) -> AgentFault:
+def cannot_load(error: BaseException) -> AgentFault:
     """Return the fault of a result that the service cannot load."""
     return AgentFault(f"what it returned cannot be loaded by the service: {one_line(error)}; return plain values")

@@ -95,6 +95,15 @@ class Mortal:
     def give(self, what):
         return {"lock": threading.Lock(), "pid": os.getpid()}[what]
 
+    def echo(self, thing):
+        return thing
+
+    def babble(self, nonsense):
+        """Write to the connection to the service, as a library does that takes its descriptor for another."""
+        for link in Path("/proc/self/fd").iterdir():
+            if link.is_symlink() and str(link.readlink()).startswith("socket:"):
+                os.write(int(link.name), nonsense)
+
     def kill(self, number):
         os.kill(os.getpid(), number)
 

@@ -111,3 +111,13 @@ class Frail:
             time.sleep(0.01)
         msg = f"no luck in {where}"
         raise RuntimeError(msg)
+
+
+def deadly_peak(run, suggestions):
+    """Evaluate; as often as the file that DEADLY names says, die of it."""
+    counter = Path(os.environ["DEADLY"])
+    left = int(counter.read_text())
+    if left:
+        counter.write_text(str(left - 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [{"_id": one["_id"], "signal": float(run.data("signal").max())} for one in suggestions]
