@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
 from typing import Any, Self
 
+from agent_service.best_measured import Extremes
 from agent_service.lifecycle import OPEN, AgentState, SuggestionState, legal_commands
 from agent_service.models import (
+    ID_KEY,
     AgentSpec,
     AgentStatus,
     BestPoint,
@@ -61,6 +63,7 @@ class AgentRecord:
     fates: Counter[SuggestionState] = field(default_factory=Counter[SuggestionState])
     proposed_by: dict[str, str] = field(default_factory=dict[str, str])
     best: list[BestPoint] = field(default_factory=list[BestPoint])
+    extremes: Extremes = field(default_factory=Extremes)
     last_error: LastError | None = None
     reports: list[Report] = field(default_factory=list[Report])
     facts: list[Event] = field(default_factory=list[Event])
@@ -70,6 +73,9 @@ class AgentRecord:
     rejections_in_row: int = 0
     last_failure: str = ""
     ingests: int = 0
+    by_hand: int = 0
+    from_runs: int = 0
+    retold: int = 0
     handed_over: int = 0
     handed_over_at: deque[float] = field(default_factory=lambda: deque(maxlen=HANDED_OVER_KEPT), compare=False)
     run_time_s: float = 0.0
@@ -92,15 +98,35 @@ class AgentRecord:
         elif event.kind is EventKind.SUGGESTION_STATE:
             self._apply_suggestion(event, data)
         elif event.kind is EventKind.INGEST:
-            self.ingests += 1
-            self.ingested_runs.update(data["run_uids"])
-            self.best = [BestPoint.model_validate(one) for one in data["best"]]
+            self._apply_ingest(data)
         elif event.kind is EventKind.REPORT:
             self.reports.append(Report(seq=event.seq or 0, at=event.time, report=data["report"]))
         elif event.kind is EventKind.CONFIG:
             self._apply_config(data)
         elif event.kind is EventKind.QUEUE_STATE:
             self._apply_queue(data)
+
+    def _apply_ingest(self, data: dict[str, Any]) -> None:
+        self.ingests += 1
+        self.ingested_runs.update(data["run_uids"])
+        self.best = [BestPoint.model_validate(one) for one in data["best"]]
+        self.measure(data["points"])
+        if retold := data.get("retold"):
+            runs = sum(one["counts"] for one in retold)
+            self.retold += len(retold)
+            self.done += runs
+            self.handed_over += runs
+            return
+        foreign = sum(not one.get(ID_KEY) for one in data["points"])
+        if data["run_uids"]:
+            self.from_runs += foreign
+        else:
+            self.by_hand += foreign
+
+    def measure(self, points: list[dict[str, Any]]) -> None:
+        """Look at measured points for the best of them."""
+        for one in points:
+            self.extremes.add(one, actuators=self.spec.actuators)
 
     def _apply_state(self, event: Event, data: dict[str, Any]) -> None:
         self.state = AgentState(data["state"])
@@ -217,10 +243,24 @@ class AgentRecord:
             ingested=self.fates[SuggestionState.INGESTED],
             failed=self.fates[SuggestionState.FAILED],
             pending=len(self.open),
+            by_hand=self.by_hand,
+            from_runs=self.from_runs,
+            retold=self.retold,
         )
+
+    @property
+    def best_by_model(self) -> BestPoint | None:
+        """What the brain says is the best point, if it says so."""
+        return self.best[0] if self.best else None
+
+    @property
+    def best_measured(self) -> BestPoint | None:
+        """The best point that was measured, if one was."""
+        return self.extremes.best(self.spec, self.best_by_model)[0]
 
     def status(self, *, executor: str, executor_reason: str | None, busy: Busy | None) -> AgentStatus:
         """Return the agent as the API shows it."""
+        best, objective, direction = self.extremes.best(self.spec, self.best_by_model)
         return AgentStatus(
             name=self.spec.name,
             state=self.state,
@@ -233,7 +273,10 @@ class AgentRecord:
             started_at=self.started_at,
             progress=Progress(done=self.done, total=self.spec.loop.max_runs),
             counts=self.counts(),
-            best=self.best[0] if self.best else None,
+            best=best,
+            best_by_model=self.best_by_model,
+            objective=objective,
+            direction=direction,
             last_error=self.last_error,
             busy=busy,
             legal=[str(command) for command in legal_commands(self.state)],

@@ -28,7 +28,7 @@ from agent_service.journal import be_patient
 from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion, check_word
 from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
-from agent_service.replay import facts_of
+from agent_service.replay import facts_of, untold
 from agent_service.restarts import Restarts
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
     from agent_service.choice import Made
-    from agent_service.models import AgentSpec, AgentStatus, Guardrails, ServiceGuardrails
+    from agent_service.models import AgentSpec, AgentStatus, Guardrails, Retold, ServiceGuardrails
     from agent_service.placement import Placement
     from agent_service.protocols import Journal
 
@@ -365,7 +365,9 @@ class HostedAgent:
         self.brain.remember(view)
         return [self.record.suggestions[one.id] for one in proposals]
 
-    async def ingest(self, points: Sequence[Mapping[str, Any]], *, run_uids: Sequence[str] = ()) -> int:
+    async def ingest(
+        self, points: Sequence[Mapping[str, Any]], *, run_uids: Sequence[str] = (), retold: Sequence[Retold] = ()
+    ) -> int:
         """Tell the brain outcomes; returns how many points, when they are facts.
 
         Parameters
@@ -374,17 +376,33 @@ class HostedAgent:
             As `checked` returns them, or from the loop: actuators, outcomes and perhaps ``_id``.
         run_uids
             The runs that measured them.
+        retold
+            One for each point, when an earlier agent of this name was told them: they count once. Those of runs that
+            this agent has been told of are left out.
         """
         told = [one[ID_KEY] for one in points if one.get(ID_KEY)]
         async with self.brain.turn:
             # looked at again, for this may have waited: an outcome is told once
             if run_uids and self.record.ingested_runs.issuperset(run_uids):
                 return 0
+            if retold:
+                known = self.record.ingested_runs
+                kept = [(one, of) for one, of in zip(points, retold, strict=True) if of.run_uid not in known]
+                points, retold = [one for one, _ in kept], [of for _, of in kept]
+                run_uids = list(dict.fromkeys(of.run_uid for of in retold if of.run_uid))
+                if not points:
+                    return 0
             if closed := [one for one in told if self.suggestion(one).state not in TAKES_OUTCOME]:
                 raise Conflict(f"suggestion {closed[0]} takes no outcome any more; it is decided")
-            view: View = await self._call("ingest", points, timeout_s=self.spec.timeouts.ingest)
+            new = untold(points, retold)
+            if new:
+                view: View = await self._call("ingest", new, timeout_s=self.spec.timeouts.ingest)
+            else:
+                view = await self._call("look", timeout_s=self.spec.timeouts.report)
             best = [one.model_dump(mode="json") for one in view.best]
             fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
+            if retold:
+                fact["retold"] = [one.model_dump(mode="json") for one in retold]
             async with self._fates:
                 fates = [
                     {

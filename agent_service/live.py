@@ -4,7 +4,8 @@ The registry belongs to this process, and a reference is valid here only. A live
 
 - a class or factory: called with ``**config``, as often as needed;
 - a brain that exists already: used as it is the first time. When it must be built again, its birth pickle (cloudpickle,
-  taken when it was registered) is loaded instead: a brain that has seen data is never replayed into;
+  taken when it was registered) is loaded instead: a brain that has seen data is never replayed into. Registered once
+  more, it goes on with what it knows (`knows`), or begins again from its first birth pickle (`begin_again`);
 - a function (``evaluate``, ``plan``) of the user's own.
 
 Services of this process are noted here too, so that a plan finds the one it belongs to.
@@ -56,6 +57,8 @@ class LiveBrain:
         self._name = name
         self._brain = brain
         self._used = False
+        self._born_again = False
+        self._earlier: tuple[bytes | None, str] | None = None
         self._birth: bytes | None = None
         self._why_not = ""
         try:
@@ -78,6 +81,7 @@ class LiveBrain:
         if first:
             return self._brain
         self.require()
+        self._born_again = True
         import pickle  # noqa: PLC0415 - only for live objects
 
         return pickle.loads(cast("bytes", self._birth))  # noqa: S301 - pickled in this process, never stored
@@ -87,6 +91,29 @@ class LiveBrain:
         if self._birth is None:
             raise TypeError(self._why_not)
         return _reborn, (self._name, self.__name__, self.__doc__, self._birth)
+
+    def is_of(self, thing: object) -> bool:
+        """Return whether this is that very object, and it was used."""
+        return self._used and self._brain is thing
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether the object itself was told all that its agent was told: no other one took its place."""
+        return self._used and not self._born_again
+
+    @property
+    def first_birth(self) -> tuple[bytes | None, str]:
+        """Its pickle of when it was first registered, or why there is none."""
+        return self._earlier or (self._birth, self._why_not)
+
+    def follow(self, earlier: LiveBrain) -> None:
+        """Note that the object was registered before, and has seen data since."""
+        self._earlier = earlier.first_birth
+
+    def begin_again(self) -> None:
+        """Let the object be as it was when it was first registered, if it has seen data since."""
+        if self._earlier is not None:
+            (self._birth, self._why_not), self._used = self._earlier, True
 
     def require(self) -> None:
         """Raise `Conflict` when the object was used and there is no pickle to begin again from."""
@@ -126,8 +153,25 @@ def register(thing: object, *, name: str | None = None) -> str:
     with _lock:
         if chosen in _things:
             raise AlreadyExists(f"there is a live object {chosen!r} already; forget it first, or choose another name")
+        if isinstance(found, LiveBrain):
+            for one in _things.values():
+                if isinstance(one, LiveBrain) and one.is_of(thing):
+                    found.follow(one)
         _things[chosen] = found
     return PREFIX + chosen
+
+
+def knows(reference: str, thing: object) -> bool:
+    """Return whether the brain behind a reference is that very object, and was told all that its agent was told."""
+    found = _things.get(reference.removeprefix(PREFIX))
+    return isinstance(found, LiveBrain) and found.is_of(thing) and found.knows_all
+
+
+def begin_again(reference: str) -> None:
+    """Let a brain that has seen data begin as it was when it was first registered. From any thread."""
+    found = _things.get(reference.removeprefix(PREFIX))
+    if isinstance(found, LiveBrain):
+        found.begin_again()
 
 
 def forget(reference: str) -> None:

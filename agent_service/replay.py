@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.adapters.facts import (
@@ -15,10 +16,10 @@ from agent_service.adapters.facts import (
     VariableFact,
 )
 from agent_service.lifecycle import SuggestionState
-from agent_service.models import ID_KEY, EventKind
+from agent_service.models import ID_KEY, EventKind, Retold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from agent_service.agent_record import AgentRecord
     from agent_service.models import Event
@@ -53,7 +54,7 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
         if data.get("retry_of"):
             facts.append(RetryFact(id=data["id"], retry_of=str(data["retry_of"])))
         elif event.kind is EventKind.INGEST:
-            facts.append(IngestFact(points=tuple(data["points"])))
+            facts.extend(_ingested(data))
         elif event.kind is EventKind.METHOD:
             facts.append(MethodFact(name=data["method"], args=tuple(data["args"]), kwargs=data["kwargs"]))
         elif event.kind is EventKind.CONFIG and "variable" in data:
@@ -78,7 +79,7 @@ def essence(record: AgentRecord) -> list[Event]:
 def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
     data: dict[str, Any] = event.data
     if event.kind is EventKind.INGEST:
-        return {"points": data["points"]}
+        return {key: data[key] for key in ("points", "retold") if key in data}
     if event.kind is not EventKind.SUGGESTION_STATE:
         return data
     state = data["state"]
@@ -92,6 +93,16 @@ def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
     if state == SuggestionState.PROPOSED or (state == SuggestionState.APPROVED and "point" in data):
         return {key: data[key] for key in ("id", "state", "point", "brain_id", "batch", "retry_of") if key in data}
     return None
+
+
+def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> list[Mapping[str, Any]]:
+    """Return the points that are to be told to the brain: not those that it knows from its time as an earlier agent."""
+    return [one for one, of in zip_longest(points, retold) if of is None or not of.known]
+
+
+def _ingested(data: Mapping[str, Any]) -> list[Fact]:
+    new = untold(data["points"], [Retold.model_validate(one) for one in data.get("retold") or ()])
+    return [IngestFact(points=tuple(new))] if new else []
 
 
 def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:

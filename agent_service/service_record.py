@@ -27,7 +27,7 @@ SNAPSHOT_VERSION: Final = 1
 REPORTS_KEPT: Final = 100
 """Newest reports of an agent that a snapshot holds."""
 
-_DERIVED: Final = {"facts", "open", "handed_over_at"}
+_DERIVED: Final = {"facts", "open", "extremes", "handed_over_at"}
 
 
 @dataclass(slots=True)
@@ -73,7 +73,9 @@ class ServiceRecord:
     def compact(self) -> None:
         """Forget what nobody needs to go on."""
         for record in self.agents.values():
-            best = {one.id for one in record.best}  # people look up how these came to be
+            best = {
+                one.id for one in (*record.best, record.best_measured) if one
+            }  # people look up how these came to be
             final = {one.id for one in record.suggestions.values() if _is_final(one.state)}
             _compact(record, final=final - best)
 
@@ -165,6 +167,9 @@ def _record_from_json(name: str, told: dict[str, Any]) -> AgentRecord:
     ]
     record = _record_type().validate_python({key: value for key, value in told.items() if key not in _DERIVED})
     record.facts = facts
+    for one in facts:
+        if one.kind is EventKind.INGEST:
+            record.measure(cast("list[dict[str, Any]]", one.data["points"]))
     record.open = {one.id: one for one in record.suggestions.values() if one.state in OPEN}
     # as when the facts are folded: what went before counts as of now
     record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))

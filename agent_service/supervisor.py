@@ -275,8 +275,8 @@ class Supervisor:
         await agent.fail_suggestion(suggestion, SuggestionState.REJECTED, said, fault=False, word=True)
         return agent.suggestion(suggestion_id)
 
-    async def go_to_best(self, name: str) -> BestPoint:
-        """Move the actuators to the best point so far.
+    async def go_to_best(self, name: str, *, by: Literal["measured", "model"] = "measured") -> BestPoint:
+        """Move the actuators to the best point that was measured, or to what the brain says is the best.
 
         Raises
         ------
@@ -289,12 +289,14 @@ class Supervisor:
         """
         agent = self.agent(name)
         require(Command.GO_TO_BEST, agent.record.state, name=name)
-        if not agent.record.best:
+        best = agent.record.best_measured if by == "measured" else agent.record.best_by_model
+        if best is None:
             raise Conflict(
-                f"agent {name!r} knows no best point yet; let it measure first",
+                f"agent {name!r} knows no best point yet; let it measure first"
+                if by == "measured"
+                else f"agent {name!r} says no best point of its own; go to the best measured",
                 legal=legal_commands(agent.record.state),
             )
-        best = agent.record.best[0]
         points.check_position(best.point, agent.spec)
         guardrails.check_rate(agent.rails, agent.record.handed_over_at, time.monotonic())
         guardrails.check(best.point, agent.rails, replace(agent.standing, plan=MOVE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import traitlets
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent_service.client import AsyncClient
-    from agent_service.models import AgentStatus, Busy, Event, Report, ServiceStatus, Variable
+    from agent_service.models import AgentStatus, BestPoint, Busy, Event, Report, ServiceStatus, Variable
     from notebook_widgets.live import Link, Update
 
 LOOKS_BACK: Final = 3000
@@ -50,7 +50,7 @@ class AgentPanel(Panel):
 
     Notes
     -----
-    Actions for `act`: ``start pause resume stop restart``, ``stop-everything resume-queue``, ``go-to-best``,
+    Actions for `act`: ``start pause resume stop restart``, ``stop-everything resume-queue``, ``go-to-best(by)``,
     ``approve(id, point)``, ``reject(id)``, ``configure(values)``, ``set-variable(name, value)``, ``report``,
     ``suggest(n_points)``, ``ingest(point)``.
     """
@@ -60,6 +60,7 @@ class AgentPanel(Panel):
     agent: Any = traitlets.Dict().tag(sync=True)
     progress: Any = traitlets.Dict().tag(sync=True)
     best: Any = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    by_model: Any = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     plot: Any = traitlets.Dict().tag(sync=True)
     inbox: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     form: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -154,7 +155,8 @@ class AgentPanel(Panel):
             if self._service
             else {},
             progress=picture.progress(status),
-            best=_best(status),
+            best=_best(status.best),
+            by_model=_best(status.best_by_model) if status.best_by_model != status.best else None,
             plot=plotted(status, list(picture.measured.values()), picture.open.values()),
             inbox=picture.inbox(guardrails),
             form=forms.agent_form(status, self._schemas.get(status.type)),
@@ -173,8 +175,8 @@ class AgentPanel(Panel):
 
         return run
 
-    async def _go_to_best(self, client: AsyncClient) -> str:
-        best = await client.go_to_best(self.name)
+    async def _go_to_best(self, client: AsyncClient, *, by: Literal["measured", "model"] = "measured") -> str:
+        best = await client.go_to_best(self.name, by=by)
         where = ", ".join(f"{name} {value:g}" for name, value in rounded(best.point).items())
         return f"moved to {where}"
 
@@ -240,6 +242,8 @@ def _header(status: AgentStatus, service: ServiceStatus | None) -> dict[str, Any
         "busy": _busy(status.busy) if status.busy else None,
         "actuators": status.spec.actuators,
         "outcomes": status.spec.outcomes,
+        "objective": status.objective,
+        "direction": status.direction,
         "approval": "required" if needs_approval else "auto",
         "error": None
         if error is None
@@ -251,8 +255,7 @@ def _missing(name: str, why: str) -> dict[str, Any]:
     return {"name": name, "state": "missing", "reason": why, "legal": []}
 
 
-def _best(status: AgentStatus) -> dict[str, Any] | None:
-    best = status.best
+def _best(best: BestPoint | None) -> dict[str, Any] | None:
     return {"point": rounded(best.point), "outcome": rounded(best.outcome)} if best else None
 
 

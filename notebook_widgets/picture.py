@@ -55,6 +55,8 @@ class Picture:
                 found.append((one.updated_at, one.id, Measured(one.updated_at, one.point, one.outcome)))
         for event in history:
             self._remember(event)
+            if _is_birth(event):  # what came before is of an agent that had this name; what this one was told follows
+                found = [entry for entry in found if entry[1] in self.suggestions]
             found += [(event.time, key, one) for key, one in _ingested(event)]
         for _, key, one in sorted(found, key=lambda entry: entry[0]):
             self.measured.setdefault(key, one)
@@ -63,6 +65,9 @@ class Picture:
         """Take an event of this agent in."""
         if event.kind is EventKind.LOG:
             self.log.append(event)
+        elif _is_birth(event):
+            for known in (self.suggestions, self.open, self.measured):
+                known.clear()
         elif event.kind is EventKind.SUGGESTION_STATE:
             self._take_fate(event)
         elif event.kind is EventKind.INGEST:
@@ -114,6 +119,8 @@ class Picture:
             "measuring": {"id": moving[0].id, "point": rounded(moving[0].point)} if moving else None,
             "waiting": len(waiting) if by_person else 0,
             "failed": status.counts.failed,
+            "by_hand": status.counts.by_hand,
+            "retold": status.counts.retold,
         }
 
     def _pace_s(self) -> float | None:
@@ -167,6 +174,11 @@ def entry(one: Suggestion, guardrails: Guardrails | None) -> dict[str, Any]:
 def rounded(point: dict[str, float]) -> dict[str, float]:
     """Return a point with as many digits as a person reads."""
     return {name: float(f"{value:.6g}") for name, value in point.items()}
+
+
+def _is_birth(event: Event) -> bool:
+    """Whether a fact creates an agent."""
+    return event.kind is EventKind.AGENT_STATE and "spec" in event.data
 
 
 def _ingested(event: Event) -> list[tuple[str, Measured]]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from agent_service.models import AgentStatus, Suggestion
+    from agent_service.models import AgentStatus, BestPoint, Suggestion
 
 MAX_ROWS: Final = 1000
 """Most outcomes that are sent to the page: the last ones; the best before them is told by itself."""
@@ -29,18 +29,6 @@ def brief(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def maximizes(status: AgentStatus, measured: Iterable[Measured]) -> bool:
-    """Return whether more of the outcome is better: as configured, else as the brain's own best point tells."""
-    configured = status.config.get("maximize")
-    if isinstance(configured, bool):
-        return configured
-    if status.best is None:
-        return True
-    name, best = next(iter(status.best.outcome.items()), ("", 0.0))
-    seen = [one.outcome[name] for one in measured if name in one.outcome]
-    return not seen or max(seen) - best <= best - min(seen)
-
-
 def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[Suggestion]) -> dict[str, Any]:
     """Return what the plots draw.
 
@@ -48,27 +36,32 @@ def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[S
     -------
     dict
         ``actuators`` and ``outcomes``: names; ``rows``: a list of numbers (or None) for each outcome, in the order of
-        the names; ``first``: number of the first row, counted from 1; ``before``: best of each outcome before it;
-        ``suggested``: open suggestions as ``{id, state, values}``; ``best``: numbers, as a row;
-        ``allowed``: ``[low, high]`` or None for each actuator.
+        the names; ``first``: number of the first row, counted from 1; ``objective``: which outcome the best is of, by
+        its number among them; ``before``: the best of it before the first row; ``ranges``: lowest and highest of each
+        outcome; ``suggested``: open suggestions as ``{id, state, values}``; ``best`` and ``model``: the best measured
+        and the brain's best, as rows; ``allowed``: ``[low, high]`` or None for each actuator.
     """
     actuators = list(status.spec.actuators)
     outcomes = list(status.spec.outcomes) or _outcomes_seen(measured, actuators)
     columns = [*actuators, *outcomes]
-    most = maximizes(status, measured)
+    most = status.direction == "maximize"
     cut = max(0, len(measured) - MAX_ROWS)
     bounds = status.spec.guardrails.bounds
-    best = status.best
+    best, model, objective = status.best, status.best_by_model, status.objective
+    rows = [_row({**one.point, **one.outcome}, columns) for one in measured[cut:]]
     return {
         "actuators": actuators,
         "outcomes": outcomes,
         "maximize": most,
         "total": status.progress.total,
         "first": cut + 1,
-        "before": [_extreme(measured[:cut], name, most=most) for name in outcomes],
-        "rows": [_row({**one.point, **one.outcome}, columns) for one in measured[cut:]],
+        "objective": outcomes.index(objective) if objective in outcomes else None,
+        "before": _before(measured[cut:], best, objective),
+        "ranges": [_range([*measured, *([best] if best else [])], name) for name in outcomes],
+        "rows": rows,
         "suggested": [{"id": one.id, "state": str(one.state), "values": _row(one.point, actuators)} for one in open_],
         "best": _row({**best.point, **best.outcome}, columns) if best else None,
+        "model": _row({**model.point, **model.outcome}, columns) if model and model != best else None,
         "allowed": [list(bounds[name]) if name in bounds else None for name in actuators],
     }
 
@@ -78,11 +71,17 @@ def _outcomes_seen(measured: Sequence[Measured], actuators: Sequence[str]) -> li
     return list(seen)
 
 
-def _extreme(measured: Sequence[Measured], name: str, *, most: bool) -> float | None:
-    seen = [one.outcome[name] for one in measured if name in one.outcome]
-    if not seen:
+def _before(shown: Sequence[Measured], best: BestPoint | None, objective: str | None) -> float | None:
+    """Return the best of all, if it was measured before what is shown: then the line of the best begins at it."""
+    if best is None or objective is None:
         return None
-    return max(seen) if most else min(seen)
+    value = best.outcome[objective]
+    return None if any(one.outcome.get(objective) == value for one in shown) else float(f"{value:.6g}")
+
+
+def _range(measured: Iterable[Measured | BestPoint], name: str) -> list[float] | None:
+    seen = [one.outcome[name] for one in measured if name in one.outcome]
+    return [float(f"{min(seen):.6g}"), float(f"{max(seen):.6g}")] if seen else None
 
 
 def _row(values: Mapping[str, float], columns: Iterable[str]) -> list[float | None]:

@@ -127,5 +127,6 @@ def _row(status: AgentStatus, waiting: int) -> dict[str, Any]:
         "done": status.progress.done,
         "total": status.progress.total,
         "best": rounded(status.best.outcome) if status.best else None,
+        "direction": status.direction,
         "waiting": waiting,
     }

@@ -97,10 +97,12 @@ def _agents_table(agents: list[AgentStatus]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("agent", "state", "type", "runs", "best", "reason")
+    from agent_service.best_measured import best_text
+
+    table = Table("agent", "state", "type", "runs", "best measured", "reason")
     for one in agents:
         runs = str(one.progress.done) if one.progress.total is None else f"{one.progress.done}/{one.progress.total}"
-        best = "" if one.best is None else ", ".join(f"{key} {value:.4g}" for key, value in one.best.outcome.items())
+        best = best_text(one)
         reason = one.reason or (one.last_error.message if one.last_error else "")
         table.add_row(*(Text(text) for text in (one.name, one.state, one.type, runs, best, reason)))
     return table

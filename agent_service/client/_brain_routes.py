@@ -61,6 +61,7 @@ class BrainRoutes:
         points: Sequence[Mapping[str, Any]] | None = None,
         *,
         run_uids: Sequence[str] | None = None,
+        retold: Sequence[Mapping[str, Any]] | None = None,
         wait_s: float | None = None,
     ) -> Call[int]:
         """Tell an agent outcomes, and return how many points it took in.
@@ -74,6 +75,9 @@ class BrainRoutes:
             suggestion if it has one.
         run_uids
             Uids of runs in the catalogue, instead of ``points``.
+        retold
+            One for each of ``points``, when an earlier agent of that name was told them, so that they count once:
+            ``{"run_uid": uid or None, "counts": whether that run counts towards max_runs}``.
         wait_s
             As for every call that may take long, see `Client`.
         """
@@ -81,7 +85,7 @@ class BrainRoutes:
         def read(answer: Any) -> int:
             return IngestAnswer.model_validate(answer).ingested
 
-        given = {"points": points, "run_uids": run_uids}
+        given = {"points": points, "run_uids": run_uids, "retold": retold or None}
         body = {key: one for key, one in given.items() if one is not None}
         return long(Call("POST", agent_path(name, "ingest"), read, body=body), wait_s)
 

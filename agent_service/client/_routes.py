@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from agent_service.client._brain_routes import BrainRoutes, agent_path
@@ -160,9 +160,17 @@ class Routes(BrainRoutes):
     # --- what is known of it
 
     @route
-    def go_to_best(self, name: str) -> Call[BestPoint]:
-        """Move the actuators to the best point, without a run, and return it when they are there."""
-        return one("POST", agent_path(name, "go-to-best"), BestPoint)
+    def go_to_best(self, name: str, *, by: Literal["measured", "model"] = "measured") -> Call[BestPoint]:
+        """Move the actuators to the best point, without a run, and return it when they are there.
+
+        Parameters
+        ----------
+        name
+            The agent.
+        by
+            ``measured``: the best that was measured; ``model``: what the agent's brain says is the best.
+        """
+        return one("POST", agent_path(name, "go-to-best"), BestPoint, {"by": by})
 
     @route
     def history(self, name: str, *, limit: int | None = None, newest_first: bool = False) -> Call[list[Event]]:

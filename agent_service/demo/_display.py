@@ -79,7 +79,12 @@ class LiveDisplay:
         trace = self._trace
         if trace is not None:
             line = trace.sparkline(max(10, options.max_width - _LABELS_WIDTH), ascii_only=self._ascii)
-            rows = [("best by model", trace.text(trace.best)), ("last point", trace.text(trace.last)), ("trace", line)]
+            rows = [
+                ("best measured", trace.text(trace.best)),
+                ("best by model", trace.text(trace.by_model)),
+                ("last point", trace.text(trace.last)),
+                ("trace", line),
+            ]
             if trace.last_failure:
                 rows.append(("failed", f"{trace.failures}, the last: {trace.last_failure}"))
             for label, text in rows:
@@ -138,7 +143,8 @@ class LineDisplay:
         if trace.done >= self._shown + every or (trace.done == trace.total > self._shown):
             self._shown = trace.done
             self._say(
-                f"run {trace.done} of {trace.total}: {trace.text(trace.last)}; best by model: {trace.text(trace.best)}"
+                f"run {trace.done} of {trace.total}: {trace.text(trace.last)}; "
+                f"best measured: {trace.text(trace.best)}; best by model: {trace.text(trace.by_model)}"
             )
 
     def archiving(self, done: int, total: int, note: str) -> None:

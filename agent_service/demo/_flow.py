@@ -128,13 +128,12 @@ class Demo:
                 raise DeadlineExceeded(f"the loop has not ended within {deadline_s:g} s; try again with fewer --runs")
 
     def _summary(self, trace: Trace) -> None:
-        true, highest = true_flux(*(trace.best[name] for name in ACTUATORS)), optimum().flux
-        where = ", ".join(f"{name} {trace.best[name]:+.3f}" for name in ACTUATORS)
         self._say("")
-        self._say(f"best point: {where}; of the points measured, the agent's model has the highest flux here")
+        self._say(f"best measured: {trace.text(trace.best)}: the highest of all runs, noise included")
+        self._say(f"best by model: {trace.text(trace.by_model)}: here the agent's model of the noise has the highest")
+        true, highest = true_flux(*(trace.by_model[name] for name in ACTUATORS)), optimum().flux
         self._say(
-            f"flux there: {trace.best[OUTCOME]:.4g} as measured, with noise; {true:.4g} without noise, "
-            f"{100.0 * true / highest:.1f} % of the true optimum, {highest:.4g}"
+            f"there:      {true:.4g} without noise, {100.0 * true / highest:.1f} % of the true optimum, {highest:.4g}"
         )
         self._say(f"runs:       {trace.done}, all in the catalogue, and every decision of the agent")
         self._say("")

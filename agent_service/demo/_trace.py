@@ -35,6 +35,7 @@ class Trace:
     values: list[float] = field(default_factory=list[float])
     last: dict[str, float] = field(default_factory=dict[str, float])
     best: dict[str, float] = field(default_factory=dict[str, float])
+    by_model: dict[str, float] = field(default_factory=dict[str, float])
     failures: int = 0
     last_failure: str | None = None
     state: AgentState = AgentState.CREATED
@@ -69,10 +70,12 @@ class Trace:
         for told in fact["points"]:
             self.last = {name: float(told[name]) for name in (*self.actuators, self.outcome)}
             self.values.append(self.last[self.outcome])
+            if not self.best or self.last[self.outcome] > self.best[self.outcome]:
+                self.best = self.last
         if fact["best"]:
             # what the agent takes for the best: with noise that need not be the highest value measured
             best = fact["best"][0]
-            self.best = {**best["point"], self.outcome: float(best["outcome"][self.outcome])}
+            self.by_model = {**best["point"], self.outcome: float(best["outcome"][self.outcome])}
 
     def text(self, point: dict[str, float]) -> str:
         """Return a point as a person reads it: the outcome, and where."""

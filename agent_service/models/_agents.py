@@ -108,6 +108,11 @@ class AgentSpec(Request):
         "start document; null: it makes one, or evaluate takes all of them",
         examples=["last", {"purpose": "light"}],
     )
+    direction: Literal["maximize", "minimize"] | None = Field(
+        default=None,
+        description="whether more or less of the outcome is better; null: as config says by maximize or minimize, else "
+        "as the brain's own best point tells",
+    )
     plan: str = Field(
         default="acquire", min_length=1, description="a plan of the startup namespace, or module:callable"
     )
@@ -201,16 +206,19 @@ class Progress(Answer):
 
 
 class Counts(Answer):
-    """How many of an agent's suggestions met which fate."""
+    """How many of an agent's suggestions met which fate, and how many outcomes came in another way."""
 
     suggested: int = 0
     ingested: int = 0
     failed: int = 0
     pending: int = 0
+    by_hand: int = Field(default=0, description="points that somebody ingested, with no suggestion of this agent")
+    from_runs: int = Field(default=0, description="points of runs that were not for a suggestion of this agent")
+    retold: int = Field(default=0, description="outcomes that an earlier agent of this name had, and this one was told")
 
 
 class BestPoint(Answer):
-    """One of the best points, as the brain sees them."""
+    """The best point that was measured, or one of the best as the brain sees them: where it stands says which."""
 
     id: str | None = None
     point: Point
@@ -266,7 +274,12 @@ class AgentStatus(Answer):
     started_at: datetime | None = None
     progress: Progress = Progress()
     counts: Counts = Counts()
-    best: BestPoint | None = None
+    best: BestPoint | None = Field(default=None, description="the best that was measured")
+    best_by_model: BestPoint | None = Field(default=None, description="what the brain says is the best, if it does")
+    objective: str | None = Field(default=None, description="the outcome that `best` is the best of")
+    direction: Literal["maximize", "minimize"] = Field(
+        default="maximize", description="whether `best` has the highest or the lowest value of it"
+    )
     last_error: LastError | None = None
     busy: Busy | None = None
     legal: list[str] = Field(default_factory=list[str])
@@ -360,6 +373,9 @@ class BestList(Answer):
     """The best points: one for a single objective, the Pareto set for several."""
 
     items: list[BestPoint]
+    by: Literal["model", "measured"] = Field(
+        default="model", description="model: the brain says so; measured: it says nothing, and this was measured"
+    )
     next: str | None = None
 
 

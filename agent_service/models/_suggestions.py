@@ -17,6 +17,16 @@ class SuggestRequest(Request):
     n_points: int = Field(default=1, ge=1, le=MAX_POINTS)
 
 
+class Retold(Request):
+    """Of an outcome that an earlier agent of the name had: where it comes from."""
+
+    run_uid: Uid | None = Field(default=None, description="the run that measured it; null: it was ingested by hand")
+    counts: bool = Field(default=False, description="whether that run was for a suggestion: it counts towards max_runs")
+    known: bool = Field(
+        default=False, description="whether the brain knows it: it is the very object that was told, so it is not again"
+    )
+
+
 class IngestRequest(Request):
     """Tell the brain outcomes: points by hand, or uids of runs in the catalogue; one of the two."""
 
@@ -24,9 +34,17 @@ class IngestRequest(Request):
         default_factory=list[dict[str, str | int | float]], max_length=MAX_POINTS
     )
     run_uids: list[Uid] = Field(default_factory=list[str], max_length=MAX_POINTS)
+    retold: list[Retold] = Field(
+        default_factory=list[Retold],
+        max_length=MAX_POINTS,
+        description="one for each of points: an earlier agent of this name was told them, and they count once",
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> IngestRequest:
+        if self.retold and len(self.retold) != len(self.points):
+            msg = "give one entry of retold for each of points"
+            raise ValueError(msg)
         if bool(self.points) == bool(self.run_uids):
             msg = "give points or run_uids, one of the two and not empty"
             raise ValueError(msg)
@@ -37,6 +55,14 @@ class ApproveRequest(Request):
     """Approve a suggestion, with an edited point if one is given."""
 
     point: Point | None = None
+
+
+class GoToBestRequest(Request):
+    """Which best point to move to."""
+
+    by: Literal["measured", "model"] = Field(
+        default="measured", description="the best that was measured, or what the brain says is the best"
+    )
 
 
 class RejectRequest(Request):

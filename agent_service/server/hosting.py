@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import ValidationError
@@ -28,6 +28,16 @@ RETIRES_WITHIN_S: Final = 60.0
 _POLL_S: Final = 0.05
 _LIVE_FIELDS: Final = ("type", "evaluate", "plan")
 _CHANGED_BY_PATCH: Final = ("config", "loop", "guardrails")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An outcome that an earlier agent of the name had, and where it came from."""
+
+    point: dict[str, Any]
+    run_uid: str | None
+    counts: bool
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,10 @@ class Host:
                 return self._go_on(spec, there, start=start)
             self._client.check(spec)
             points = self._retire(spec, fresh=fresh)
+            if points is not None and self._knows(name, thing) and not fresh:
+                points = [replace(one, known=True) for one in points]
+            else:
+                live.begin_again(spec.type)
             status = self._client.create(spec)
         except BaseException:
             for one in references:
@@ -114,6 +128,10 @@ class Host:
         self.forget(name)
         self._references[name] = references
         return self._begin(status, points, start=start)
+
+    def _knows(self, name: str, thing: object) -> bool:
+        """Return whether a brain was told already what the agent of that name was told: it is that agent's own."""
+        return any(live.knows(reference, _brain(thing)) for reference in self._references.get(name, ()))
 
     def forget(self, *names: str) -> None:
         """Forget the live objects of agents, or of all that were hosted."""
@@ -154,17 +172,19 @@ class Host:
                     return None
         return None
 
-    def _begin(self, status: AgentStatus, points: list[dict[str, float]] | None, *, start: bool) -> Hosted:
-        replaced, told, name = points is not None, points or [], status.name
+    def _begin(self, status: AgentStatus, earlier: list[_Told] | None, *, start: bool) -> Hosted:
+        replaced, told, name = earlier is not None, earlier or [], status.name
         if told:  # before it suggests anything
             self._client.start(name, paused=True)
             for first in range(0, len(told), MAX_POINTS):
-                self._client.ingest(name, told[first : first + MAX_POINTS])
+                some = told[first : first + MAX_POINTS]
+                origins = [{"run_uid": one.run_uid, "counts": one.counts, "known": one.known} for one in some]
+                self._client.ingest(name, [one.point for one in some], retold=origins)
         if start:
             status = self._client.resume(name) if told else self._client.start(name)
         return Hosted(self._client.agent(name), replaced=replaced, ingested=len(told))
 
-    def _retire(self, spec: AgentSpec, *, fresh: bool) -> list[dict[str, float]] | None:
+    def _retire(self, spec: AgentSpec, *, fresh: bool) -> list[_Told] | None:
         """Stop and remove the agent of that name; return what it had measured, None when there is none."""
         try:
             status = self._client.agent(spec.name)
@@ -185,21 +205,40 @@ class Host:
         self._client.delete(spec.name)
         return points
 
-    def _measured(self, spec: AgentSpec) -> list[dict[str, float]]:
+    def _measured(self, spec: AgentSpec) -> list[_Told]:
         """Return the outcomes that the present agent of that name has, as far as ``spec`` can use them."""
-        found: list[dict[str, Any]] = []
+        found: list[_Told] = []
         for event in self._client.history(spec.name):
             if event.kind is EventKind.AGENT_STATE and "spec" in event.data:
                 found = []  # an earlier agent had the name
             elif event.kind is EventKind.INGEST:
-                found += cast("list[dict[str, Any]]", event.data["points"])
+                found += _told(event.data)
         wanted = {*spec.actuators, *spec.outcomes}
-        kept: list[dict[str, float]] = []
-        for point in found:
-            values = {key: one for key, one in point.items() if key != ID_KEY and (key in wanted or not spec.outcomes)}
-            if wanted <= set(values):
-                kept.append(values)
+        kept: list[_Told] = []
+        for one in found:
+            point = {key: value for key, value in one.point.items() if key in wanted or not spec.outcomes}
+            if wanted <= set(point):
+                kept.append(replace(one, point=point))
         return kept
+
+
+def _told(data: Mapping[str, Any]) -> list[_Told]:
+    """Return the outcomes of one fact, each with the run that measured it, if one did."""
+    points: list[dict[str, Any]] = data["points"]
+    uids: list[str] = data["run_uids"]
+    origins: list[dict[str, Any]] = data.get("retold") or [
+        {"run_uid": uid, "counts": bool(uid and point.get(ID_KEY))}
+        for point, uid in zip(
+            points, uids if len(uids) == len(points) else [*uids, None][:1] * len(points), strict=True
+        )
+    ]
+    bare = ({key: value for key, value in point.items() if key != ID_KEY} for point in points)
+    return [_Told(point, origin["run_uid"], origin["counts"]) for point, origin in zip(bare, origins, strict=True)]
+
+
+def _brain(thing: object) -> object:
+    """Return the brain in what is to be hosted."""
+    return cast("Mapping[str, Any]", thing).get("type") if isinstance(thing, Mapping) else thing
 
 
 def _take_over(spec: AgentSpec, earlier: AgentSpec) -> list[str]:

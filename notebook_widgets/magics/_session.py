@@ -148,6 +148,11 @@ class Session:
             head = f"replaced {name}: it begins from nothing"
         else:
             head = f"replaced {name}: {count} outcome{'' if count == 1 else 's'} ingested"
+        progress = hosted.status.progress
+        if hosted.replaced and progress.total is not None and progress.done >= progress.total:
+            runs = f"{progress.done} run{'' if progress.done == 1 else 's'}"
+            more = "give a larger --max-runs, or --fresh"
+            return f"{head}; {runs} of {progress.total} are done, so it measures no more: {more}"
         moves = hosted.status.spec.listen == "own"
         command = "start" if hosted.status.state.value == "created" else "resume"
         if moves and service.config.sink.kind == "claim":

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from agent_service.models import AgentStatus
 
-_HEAD: Final = ("agent", "state", "runs", "best", "")
+_HEAD: Final = ("agent", "state", "runs", "best measured", "")
 
 
 class StatusTable:
@@ -69,7 +69,9 @@ def show(thing: object) -> None:
 
 def _row(status: AgentStatus) -> tuple[str, ...]:
     done, total = status.progress.done, status.progress.total
-    best = ", ".join(f"{name} {value:.6g}" for name, value in status.best.outcome.items()) if status.best else ""
+    from agent_service.best_measured import best_text  # noqa: PLC0415 - loading the extension imports nothing heavy
+
+    best = best_text(status)
     runs = str(done) if total is None else f"{done} of {total}"
     return (status.name, status.state.value, runs, best, " ".join((status.reason or "").split()))
 

@@ -66,7 +66,8 @@ function progressBar(model, panel) {
     say(left, progress.left_s === null || progress.left_s === undefined ? "" : `${clock(progress.left_s)} left`);
     const waits = progress.waiting ? `${progress.waiting} ${progress.waiting === 1 ? "waits" : "wait"} for approval` : "";
     say(now, progress.measuring ? `measuring ${progress.measuring.id.slice(0, 4)}…` : waits);
-    say(failed, progress.failed ? `${progress.failed} failed` : "");
+    say(failed, [[progress.failed, "failed"], [progress.by_hand, "by hand"], [progress.retold, "from before"]]
+      .filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(", "));
     now.title = progress.measuring ? pointText(progress.measuring.point) : "";
   });
   return h("div", { class: "as-progress" }, track, done, left, now, failed);
@@ -80,20 +81,32 @@ function plots(model, panel) {
 }
 
 function bestLine(model, panel) {
-  const what = h("b", {});
-  const where = h("span", { class: "as-muted" });
-  const go = button("Go to best", () => model.send({ action: "go-to-best" }));
-  panel.on(["best", "agent", "link", "service"], () => {
-    const best = model.get("best");
-    say(what, best ? Object.entries(best.outcome).map(([name, value]) => `${name} ${number(value)}`).join(", ") : "nothing yet");
+  const measured = bestOf(model, "measured", "Go to best");
+  const byModel = bestOf(model, "model", "Go there");
+  panel.on(["best", "by_model", "agent", "link", "service"], () => {
+    const { objective, direction } = model.get("agent");
+    const which = objective ? `, ${direction === "minimize" ? "lowest" : "highest"} ${objective}` : "";
+    measured.show(`Best measured${which}`, model.get("best"), "nothing yet");
+    byModel.show("Best by the agent's model", model.get("by_model"), "");
+    byModel.element.hidden = !model.get("by_model");
+  });
+  return h("div", { class: "as-bestline" }, measured.element, byModel.element, legend());
+}
+
+function bestOf(model, by, label) {
+  const [title, what, where] = [h("span", {}), h("b", {}), h("span", { class: "as-muted" })];
+  const go = button(label, () => model.send({ action: "go-to-best", by }));
+  const show = (text, best, none) => {
+    say(title, text);
+    say(what, best ? Object.entries(best.outcome).map(([name, value]) => `${name} ${number(value)}`).join(", ") : none);
     say(where, best ? `at ${pointText(best.point)}` : "");
     allow(go, model, "go-to-best");
     if (!best) go.disabled = true;
     // a move that no suggestion asks for is a person's word, as an approval is
     const scopes = model.get("service").scopes;
     go.hidden = Boolean(scopes) && !scopes.includes("approve");
-  });
-  return h("div", { class: "as-bestline" }, h("span", {}, "Best so far"), what, where, go, legend());
+  };
+  return { element: h("span", { class: "as-bestof" }, title, what, where, go), show };
 }
 
 function tabbed(model, panel) {

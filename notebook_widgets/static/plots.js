@@ -7,7 +7,7 @@ const EDGE = { top: 12, right: 14, bottom: 26, left: 48 };
 // viridis: even steps of lightness, readable without colour vision
 const COLOURS = [[68, 1, 84], [70, 50, 127], [54, 92, 141], [39, 127, 142], [31, 161, 135], [74, 194, 109], [160, 218, 57], [253, 231, 37]];
 
-/** The outcomes in the order they came, and the best so far. */
+/** The outcomes in the order they came, and the best measured so far. */
 export function tracePlot() {
   const plot = frame("Outcomes in the order they were measured");
   let outcome = 0;
@@ -20,13 +20,13 @@ export function tracePlot() {
     const column = data.actuators.length + outcome;
     const points = data.rows.map((row, i) => [data.first + i, row[column], i]).filter((one) => Number.isFinite(one[1]));
     if (!points.length) return plot.empty("No outcome yet");
-    const line = bestSoFar(points, data.before[outcome], data.maximize);
+    const line = outcome === data.objective ? bestSoFar(points, data.before, data.maximize) : [];
     const last = data.first + data.rows.length - 1;
     const x = scale([1, Math.max(data.total ?? 0, last, 2)], [EDGE.left, size - EDGE.right]);
     const y = scale(padded([...points.map((one) => one[1]), ...line.map((one) => one[1])]), [HEIGHT - EDGE.bottom, EDGE.top]);
     plot.axes(x, y, { whole: true });
     const steps = line.map(([run, value], i) => (i ? `H${x(run)}V${y(value)}` : `M${x(run)},${y(value)}`)).join("");
-    plot.add(svg("path", { class: "as-line", d: `${steps}H${x(last)}` }));
+    if (line.length) plot.add(svg("path", { class: "as-line", d: `${steps}H${x(last)}` }));
     for (const [run, value, i] of points) {
       plot.add(svg("circle", { class: "as-dot", cx: x(run), cy: y(value), r: 3 }));
       plot.target(x(run), y(value), `run ${run}`, told(data, data.rows[i]));
@@ -55,9 +55,9 @@ export function mapPlot() {
     axis.colour = Math.min(axis.colour, Math.max(0, data.outcomes.length - 1));
     tint.offer(data.outcomes, axis.colour);
     const colour = data.actuators.length + axis.colour;
-    const range = extent(data.rows.map((row) => row[colour]));
+    const range = data.ranges[axis.colour] ?? [NaN, NaN];
     const allowed = [data.allowed[i] ?? null, data.allowed[j] ?? null];
-    const all = (k, limits) => [...data.rows.map((row) => row[k]), ...data.suggested.map((one) => one.values[k]), ...(limits ?? [])];
+    const all = (k, limits) => [...[...data.rows, data.best ?? [], data.model ?? []].map((row) => row[k]), ...data.suggested.map((one) => one.values[k]), ...(limits ?? [])];
     const [across_, up_] = [all(i, allowed[0]), all(j, allowed[1])];
     if (![across_, up_].every((values) => values.some(Number.isFinite))) return plot.empty("No point yet");
     const x = scale(padded(across_), [EDGE.left, size - EDGE.right - 34]);
@@ -76,9 +76,10 @@ export function mapPlot() {
       plot.add(svg("circle", { class: `as-suggested${now ? " as-now" : ""}`, cx: px, cy: py, r: 5 }));
       plot.target(px, py, now ? "measuring" : one.state, told(data, one.values));
     }
-    if (data.best && [data.best[i], data.best[j]].every(Number.isFinite)) {
-      plot.add(svg("path", { class: "as-best", d: star(x(data.best[i]), y(data.best[j]), 8) }));
-      plot.target(x(data.best[i]), y(data.best[j]), "best", told(data, data.best));
+    for (const [best, look, name] of [[data.model, "as-best as-model", "best by the model"], [data.best, "as-best", "best measured"]]) {
+      if (!best || ![best[i], best[j]].every(Number.isFinite)) continue;
+      plot.add(svg("path", { class: look, d: star(x(best[i]), y(best[j]), 8) }));
+      plot.target(x(best[i]), y(best[j]), name, told(data, best));
     }
     colourBar(plot, size, range);
   };
@@ -92,7 +93,8 @@ export function legend() {
   return h("span", { class: "as-legend" },
     item("measured", svg("circle", { class: "as-measured", cx: 7, cy: 7, r: 4, fill: "rgb(39,127,142)" })),
     item("suggested", svg("circle", { class: "as-suggested", cx: 7, cy: 7, r: 4.5 })),
-    item("best", svg("path", { class: "as-best", d: star(7, 7.5, 6.5) })),
+    item("best measured", svg("path", { class: "as-best", d: star(7, 7.5, 6.5) })),
+    item("best by model", svg("path", { class: "as-best as-model", d: star(7, 7.5, 6.5) })),
     item("allowed", svg("rect", { class: "as-allowed", x: 1.5, y: 2.5, width: 11, height: 9 })));
 }
 
@@ -167,8 +169,8 @@ function colourBar(plot, size, range) {
     const fill = viridis(i / (steps - 1), [0, 1]);
     plot.add(svg("rect", { x, y: top + (height * (steps - 1 - i)) / steps, width: 8, height: height / steps + 0.6, fill }));
   }
-  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1], 3)));
-  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top + height + 9 }, number(range[0], 3)));
+  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1])));
+  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top + height + 9 }, number(range[0])));
 }
 
 function selector(label, choose) {
@@ -185,6 +187,7 @@ function selector(label, choose) {
   return { element, offer };
 }
 
+/** The best measured so far after each run; it begins at what was measured before the first one shown. */
 function bestSoFar(points, before, maximize) {
   const line = [];
   let best = before;

@@ -60,7 +60,7 @@ function row(model, name) {
     state.title = one.reason ?? "";
     bar.style.width = `${one.total ? Math.min(100, (100 * one.done) / one.total) : 0}%`;
     say(done, one.total ? `${one.done} of ${one.total}` : `${one.done} runs`);
-    say(best, one.best ? Object.entries(one.best).map(([key, value]) => `${key} ${number(value)}`).join(", ") : "–");
+    say(best, one.best ? `${one.direction === "minimize" ? "lowest" : "highest"} ${Object.entries(one.best).map(([key, value]) => `${key} ${number(value)}`).join(", ")}` : "–");
     waiting.hidden = !one.waiting;
     say(waiting, String(one.waiting));
     COMMANDS.forEach((label, i) => { commands[i].disabled = !one.legal.includes(label.toLowerCase()) || model.get("link").state !== "live"; });

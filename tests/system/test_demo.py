@@ -72,7 +72,7 @@ def test_in_a_pipe_it_says_all_in_plain_lines_and_what_it_says_is_true(tmp_path,
     assert "\x1b" not in out
     for text in ("/docs", "run 6 of 6", "archiving 6 of 6", "% of the true optimum", "runs:       6"):
         assert text in out
-    assert len(re.findall(r"^run \d+ of 6: .*; best by model: flux", out, re.MULTILINE)) == 6
+    assert len(re.findall(r"^run \d+ of 6: .*; best measured: flux .*; best by model: flux", out, re.MULTILINE)) == 6
     said = re.search(r"([\d.]+) without noise, ([\d.]+) % of the true optimum, ([\d.]+)$", out, re.MULTILINE)
     true, percent, highest = map(float, said.groups())
     assert abs(100 * true / highest - percent) < 0.1

@@ -21,6 +21,7 @@ from agent_service.config import ServiceConfig
 from agent_service.errors import AgentFault, DeadlineExceeded, InvalidInput, UsageError
 from agent_service.models import AgentSpec
 from agent_service.state_dir import StateDir
+from notebook_widgets.picture import Picture
 
 WALKER = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal", "startup": "rig", "catalog": "none"}
 
@@ -135,16 +136,80 @@ def test_serving_again_replaces_the_agent_and_tells_it_what_was_measured(serve):
         """Another class of the same name in the notebook."""
 
     edited = Edited()
-    found = service.host("walker", edited, start=True, **_fields(loop={"max_runs": 1}))
+    found = service.host("walker", edited, start=True, **_fields(loop={"max_runs": 4}))
     assert (found.replaced, found.ingested) == (True, 3)
-    assert until(service, "walker", "stopped").progress.done == 1
+    after = until(service, "walker", "stopped")
+    assert (after.progress.done, after.counts.retold, after.counts.by_hand) == (4, 3, 0), "runs count once"
     assert len(edited.points) == 4
     assert {"x": 0.0, "y": 0.0, "signal": pytest.approx(-0.25)} in edited.points[:3]
+    assert after.best.outcome == {"signal": pytest.approx(0.75)}
     assert service.host("walker", brainbox.Walker, **_fields()).ingested == 4, "each outcome once"
     fresh = brainbox.Walker()
     found = service.host("walker", fresh, fresh=True, **_fields())
     assert (found.replaced, found.ingested, found.status.state) == (True, 0, "created")
     assert fresh.points == []
+
+
+def test_whatever_is_served_how_often_each_outcome_is_told_counted_and_drawn_once(serve):
+    service = serve({"walker": brainbox.Walker()}, loop={"max_runs": 3}, start=True)
+    until(service, "walker", "stopped")
+    for runs in (5, 6, 6):
+        service.host("walker", brainbox.Walker, start=True, **_fields(loop={"max_runs": runs}))
+        status = until(service, "walker", "stopped")
+        assert status.progress.done == runs
+    service.client.update("walker", loop={"max_runs": 7, "approval": "required"})
+    service.client.start("walker", paused=True)
+    service.client.ingest("walker", [{"x": 9.0, "y": 9.0, "signal": 2.0}])
+    brain = brainbox.Walker()
+    status = service.host("walker", brain, **_fields(loop={"max_runs": 7})).status
+    assert len(brain.points) == 7
+    assert (status.progress.done, status.counts.retold, status.best.outcome) == (6, 7, {"signal": 2.0})
+    facts = [one for one in service.client.history("walker") if one.kind == "ingest"]
+    assert len(facts[-1].data["retold"]) == 7, "the journal says what was told again"
+    assert len(set(facts[-1].data["run_uids"])) == 6
+    drawn = Picture()
+    drawn.look(service.client.suggestions("walker"), service.client.history("walker"))
+    assert len(drawn.measured) == 7
+
+
+def test_the_very_object_is_not_told_again_what_it_knows(serve):
+    walker = brainbox.Walker()
+    service = serve({"walker": walker}, loop={"max_runs": 2}, start=True)
+    until(service, "walker", "stopped")
+    for runs in (3, 4):
+        found = service.host("walker", walker, start=True, **_fields(loop={"max_runs": runs}))
+        assert found.ingested == runs - 1
+        assert until(service, "walker", "stopped").progress.done == runs
+        assert len(walker.points) == runs
+    service.client.update("walker", loop={"approval": "required", "max_runs": 9})
+    service.client.start("walker", paused=True)
+    assert service.client.variable("walker", "seen").value == 4, "built anew: born with three, told the fourth"
+
+
+def test_the_very_object_begins_again_as_it_was_born_when_that_is_wanted(serve):
+    walker = brainbox.Walker()
+    service = serve({"walker": walker}, loop={"max_runs": 2}, start=True)
+    until(service, "walker", "stopped")
+    service.host("walker", walker, start=True, fresh=True, **_fields(loop={"max_runs": 1}))
+    status = until(service, "walker", "stopped")
+    assert (status.progress.done, status.counts.suggested) == (1, 1)
+    assert service.client.suggestions("walker")[0].point == {"x": 0, "y": 0}, "from its beginning"
+    assert len(walker.points) == 2, "another one measured"
+
+
+def test_a_brain_that_was_built_anew_is_told_all_and_once(serve):
+    walker = brainbox.Walker()
+    service = serve({"walker": walker}, loop={"max_runs": 2, "approval": "required"}, start=True)
+    service.client.ingest("walker", [{"x": 1.0, "y": 0.0, "signal": 1.0}])
+    service.client.restart("walker")
+    service.client.ingest("walker", [{"x": 2.0, "y": 0.0, "signal": 2.0}])
+    assert len(walker.points) == 1, "another one took its place"
+    service.host("walker", walker, **_fields(loop={"approval": "required"}))
+    assert service.client.variable("walker", "seen").value == 2
+    service.client.restart("walker")
+    assert service.client.variable("walker", "seen").value == 2
+    status = service.client.agent("walker")
+    assert (status.counts.retold, status.best.outcome) == (2, {"signal": 2.0})
 
 
 def test_an_agent_at_work_is_replaced(serve):

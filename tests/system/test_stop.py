@@ -7,15 +7,18 @@ import re
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from commands import Command
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
 from agent_service.client import Client
 from agent_service.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from commands import Command
 
 HERE = "import pathlib, time\npathlib.Path('there').touch()\n"
 HANGS = f"{HERE}time.sleep(1000)\n"

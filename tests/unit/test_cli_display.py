@@ -30,8 +30,9 @@ def trace_of(*events: Event, total: int = 4) -> Trace:
 
 def test_the_trace_follows_best_and_last():
     trace = trace_of(ingest(1, 5.0), ingest(2, 9.0, best=(2, 8.5)), ingest(3, 7.0))
-    assert (trace.done, trace.best, trace.last) == (3, {"x": 2, "flux": 8.5}, {"x": 3, "flux": 7.0})
-    assert trace.text(trace.best) == "flux 8.5 at x +2.000"
+    assert (trace.done, trace.best, trace.last) == (3, {"x": 2, "flux": 9.0}, {"x": 3, "flux": 7.0})
+    assert trace.by_model == {"x": 2, "flux": 8.5}
+    assert trace.text(trace.best) == "flux 9 at x +2.000"
 
 
 def test_events_that_change_nothing_are_told_apart():
@@ -71,7 +72,10 @@ def test_without_a_terminal_there_are_plain_lines_only():
         for done in range(13):
             display.archiving(done, 12, "done" if done == 12 else "")
     lines = out.getvalue().splitlines()
-    assert lines[0] == "run 2 of 12: flux 1 at x +1.000; best by model: flux 1 at x +1.000"
+    assert (
+        lines[0]
+        == "run 2 of 12: flux 1 at x +1.000; best measured: flux 1 at x +1.000; best by model: flux 1 at x +1.000"
+    )
     assert lines[5].startswith("run 12 of 12")
     assert lines[-1] == "archiving 12 of 12 (done)"
     assert len(lines) < 15
@@ -96,6 +100,16 @@ def test_on_a_terminal_it_is_drawn_in_place():
         display.show(trace_of(ingest(1, 5.0), ingest(2, 9.0, best=(2, 9.0))))
         display.archiving(1, 4, "")
     shown = out.getvalue()
-    for text in ("measuring", "2/4", "best by model", "flux 9 at x +2.000", "last point", "▁█", "archiving", "1/4"):
+    for text in (
+        "measuring",
+        "2/4",
+        "best measured",
+        "best by model",
+        "flux 9 at x +2.000",
+        "last point",
+        "▁█",
+        "archiving",
+        "1/4",
+    ):
         assert text in shown
     assert shown.rstrip().endswith("\x1b[?25h")

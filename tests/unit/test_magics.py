@@ -1,5 +1,6 @@
 """The magics in a shell of their own, on a real service."""
 
+import contextlib
 import os
 import re
 import socket
@@ -171,6 +172,12 @@ def test_running_the_cell_again_replaces_the_agent(shell):
     shell.run("class Walker(brainbox.Walker):\n    edited = True\nwalker = Walker()")
     said = shell.run(f"%agent_serve walker {WALKER} --no-panel")
     assert said == 'replaced walker: 3 outcomes ingested; nothing moves until service.client.resume("walker")\n'
+    assert shell.client.agent("walker").progress.done == 3
+    said = shell.run(f"%agent_serve walker {WALKER} --max-runs 3 --no-panel")
+    assert said == (
+        "replaced walker: 3 outcomes ingested; 3 runs of 3 are done, so it measures no more: give a larger --max-runs, "
+        "or --fresh\n"
+    )
     assert len(shell.names["walker"].points) == 3
     assert shell.panels["walker"] is panel
     assert shell.run(f"%agent_serve walker {WALKER} --fresh").startswith(
@@ -466,12 +473,12 @@ def test_status(walking):
     url = walking.names["service"].url
     assert walking.run("%agent_status").splitlines() == [
         f"agent service at {url}",
-        "agent   state    runs    best",
-        "walker  stopped  3 of 3  signal 0.75  max_runs reached (3 of 3)",
+        "agent   state    runs    best measured",
+        "walker  stopped  3 of 3  highest signal 0.75  max_runs reached (3 of 3)",
     ]
     shown = walking.shell.display_formatter.format(status_of(walking, "walker"))[0]["text/html"]
     assert shown.startswith("<div><b>a &lt;b&gt; title</b></div><table><tr><th>agent</th>")
-    assert "<td>3 of 3</td><td>signal 0.75</td>" in shown
+    assert "<td>3 of 3</td><td>highest signal 0.75</td>" in shown
     walking.client.delete("walker")
     assert walking.run("%agent_status") == f"agent service at {url}: no agents yet\n"
 
@@ -664,7 +671,8 @@ def cycle(shell):
 def children():
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= set((task / "children").read_text().split())
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile has none
+            found |= set((task / "children").read_text().split())
     return found
 
 

@@ -18,7 +18,7 @@ from notebook_widgets.agent_panel import AgentPanel
 from notebook_widgets.live import Address
 from notebook_widgets.panel import page
 from notebook_widgets.picture import Picture, entry
-from notebook_widgets.plots import MAX_ROWS, Measured, maximizes, plotted
+from notebook_widgets.plots import MAX_ROWS, Measured, plotted
 from notebook_widgets.service_panel import ServiceOverview
 from notebook_widgets.story import tells
 from notebook_widgets.suggestions_panel import SuggestionsPanel
@@ -165,33 +165,50 @@ def test_the_plots_numbers():
     picture = Picture()
     picture.take(born(1, "s9", 0.25))
     best = {"point": {"x": 1.0, "y": 0.0}, "outcome": {"flux": 2.0}}
-    found = plotted(status(best=best), measured(1.0, 2.0), picture.open.values())
+    model = {"point": {"x": 0.5, "y": 0.5}, "outcome": {"flux": 1.9}}
+    known = status(best=best, best_by_model=model, objective="flux")
+    found = plotted(known, measured(1.0, 2.0), picture.open.values())
     assert found["rows"] == [[0.0, 0.0, 1.0], [1.0, 0.0, 2.0]]
     assert found["suggested"] == [{"id": "s9", "state": "proposed", "values": [0.25, 0.0]}]
     assert found["best"] == [1.0, 0.0, 2.0]
+    assert found["model"] == [0.5, 0.5, 1.9]
     assert found["allowed"] == [[-1.0, 1.0], None]
-    assert (found["first"], found["before"], found["total"]) == (1, [None], 10)
+    assert (found["first"], found["before"], found["total"]) == (1, None, 10)
+    assert (found["objective"], found["maximize"], found["ranges"]) == (0, True, [[1.0, 2.0]])
 
 
 def test_many_outcomes_are_cut_and_the_best_before_them_is_told():
-    found = plotted(status(), measured(7.0, *([1.0] * MAX_ROWS)), [])
+    best = {"point": {"x": 0.0, "y": 0.0}, "outcome": {"flux": 7.0}}
+    found = plotted(status(best=best, objective="flux"), measured(7.0, *([1.0] * MAX_ROWS)), [])
     assert len(found["rows"]) == MAX_ROWS
-    assert (found["first"], found["before"]) == (2, [7.0])
+    assert (found["first"], found["before"], found["ranges"]) == (2, 7.0, [[1.0, 7.0]])
 
 
-@pytest.mark.parametrize(
-    ("config", "best", "expected"),
-    [
-        ({"maximize": False}, 3.0, False),
-        ({"maximize": True}, 1.0, True),
-        ({}, 1.0, False),  # the brain calls the least the best
-        ({}, 3.0, True),
-        ({}, None, True),
-    ],
-)
-def test_which_way_is_better(config, best, expected):
-    told = {"best": {"point": {"x": 0.0, "y": 0.0}, "outcome": {"flux": best}}} if best is not None else {}
-    assert maximizes(status(config=config, **told), measured(1.0, 2.0, 3.0)) is expected
+def test_a_best_that_the_panel_has_not_seen_begins_the_line_and_is_in_the_colours():
+    """Points by hand that are older than the facts a panel reads."""
+    best = {"point": {"x": 0.0, "y": 0.0}, "outcome": {"flux": 9.0}}
+    found = plotted(status(best=best, objective="flux"), measured(1.0, 2.0), [])
+    assert (found["before"], found["ranges"], found["best"]) == (9.0, [[1.0, 9.0]], [0.0, 0.0, 9.0])
+
+
+def test_an_agent_made_anew_begins_with_what_it_was_told_of_the_last_one():
+    spec = status().spec.model_dump(mode="json")
+    points = [{"x": float(i), "y": 0.0, "flux": 1.0} for i in range(3)]
+    earlier = [event(1, EventKind.AGENT_STATE, state="created", spec=spec)]
+    earlier += [
+        event(2 + i, EventKind.INGEST, points=[{**one, "_id": f"s{i}"}], run_uids=[f"r{i}"], best=[])
+        for i, one in enumerate(points)
+    ]
+    origins = [{"run_uid": f"r{i}", "counts": True} for i in range(3)]
+    anew = [
+        event(10, EventKind.AGENT_STATE, state="created", spec=spec),
+        event(11, EventKind.INGEST, points=points, run_uids=["r0", "r1", "r2"], best=[], retold=origins),
+    ]
+    followed, looked = Picture(), Picture()
+    for one in [*earlier, *anew]:
+        followed.take(one)
+    looked.look([], [*earlier, *anew])
+    assert len(followed.measured) == len(looked.measured) == 3
 
 
 def test_an_address_is_a_url_a_client_or_what_has_one():

@@ -14,6 +14,7 @@ from agent_service.models import (
     BestList,
     BestPoint,
     EventList,
+    GoToBestRequest,
     IngestAnswer,
     IngestRequest,
     MethodAnswer,
@@ -80,7 +81,7 @@ async def ingest(
     async def doing() -> IngestAnswer:
         if request.run_uids:
             return IngestAnswer(ingested=await service.supervisor.ingest_runs(name, request.run_uids))
-        return IngestAnswer(ingested=await agent.ingest(checked))
+        return IngestAnswer(ingested=await agent.ingest(checked, retold=request.retold))
 
     return await patience.brain(service.jobs, agent, "ingest", doing())
 
@@ -94,17 +95,20 @@ async def report(service: ServiceDep, name: str, patience: PatienceDep) -> Respo
 
 
 @router.post("/go-to-best", dependencies=[APPROVE])
-async def go_to_best(service: ServiceDep, name: str) -> BestPoint:
-    """Move the actuators to the best point so far: a person's word, for no suggestion asks for it."""
-    return await service.supervisor.go_to_best(name)
+async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | None = None) -> BestPoint:
+    """Move the actuators to the best point measured, or to the brain's: a person's word, for no suggestion asks for it."""
+    return await service.supervisor.go_to_best(name, by=(request or GoToBestRequest()).by)
 
 
 @router.get("/best", dependencies=[READ], openapi_extra=fresh.PARAMETERS)
 async def best(service: ServiceDep, http: Request, name: str) -> BestList:
-    """Return the best points as of the last ingest, or as the brain sees them now."""
+    """Return the best points as the brain saw them at the last ingest, or sees them now; else the best measured."""
     agent = service.supervisor.agent(name)
     seen = await fresh.look(http, service.jobs, agent)
-    return BestList(items=agent.record.best if seen is None else list(seen.best))
+    by_model = agent.record.best if seen is None else list(seen.best)
+    if by_model or (measured := agent.record.best_measured) is None:
+        return BestList(items=by_model, by="model")
+    return BestList(items=[measured], by="measured")
 
 
 @router.get("/history", dependencies=[READ])

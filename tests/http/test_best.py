@@ -1,0 +1,83 @@
+"""The best that was measured and what a brain calls the best, told apart wherever they stand."""
+
+import brainbox
+import pytest
+
+from agent_service.client import Client
+
+
+class Silent:
+    """Says nothing of the best."""
+
+    def suggest(self, num_points=None):
+        return [{"x": 0.0, "y": 0.0}]
+
+    def ingest(self, points):
+        pass
+
+
+class Odd(brainbox.Walker):
+    """Calls a point the best that was never measured."""
+
+    def get_best_points(self):
+        return [(None, {"x": 0.5, "y": 0.5}, {"signal": 7.0})] if self.points else []
+
+
+POINTS = [{"x": 1.0, "y": 0.0, "signal": 3.0}, {"x": 2.0, "y": 0.0, "signal": 5.0}, {"x": 3.0, "y": 0.0, "signal": 4.0}]
+
+
+@pytest.fixture
+def client(served):
+    with Client(served.url, api_key=served.server.api_key) as made:
+        yield made
+
+
+def told(served, client, name, **fields):
+    served.create(name, loop={"approval": "required"}, **fields)
+    client.start(name)
+    client.ingest(name, POINTS)
+    client.pause(name)
+    return client.agent(name)
+
+
+def test_an_agent_that_says_no_best_point_has_a_best_measured(served, client):
+    status = told(served, client, "silent", type=f"{__name__}:Silent")
+    assert (status.best.point, status.best.outcome) == ({"x": 2.0, "y": 0.0}, {"signal": 5.0})
+    assert (status.best_by_model, status.objective, status.direction) == (None, "signal", "maximize")
+    assert client.best("silent") == [status.best]
+    assert served.get("agents/silent/best")["by"] == "measured"
+    assert client.go_to_best("silent") == status.best
+    found = served.problem("POST", "agents/silent/go-to-best", 409, "conflict", json={"by": "model"})
+    assert "says no best point of its own" in found["detail"]
+
+
+def test_a_point_that_only_the_model_knows_is_never_the_best_measured(served, client):
+    status = told(served, client, "odd", type=f"{__name__}:Odd")
+    assert status.best.outcome == {"signal": 5.0}
+    assert status.best_by_model.outcome == {"signal": 7.0}
+    assert client.best("odd") == [status.best_by_model]
+    assert served.get("agents/odd/best")["by"] == "model"
+    assert client.go_to_best("odd").point == {"x": 2.0, "y": 0.0}
+    assert client.go_to_best("odd", by="model").point == {"x": 0.5, "y": 0.5}
+
+
+def test_less_may_be_better(served, client):
+    status = told(served, client, "least", type=f"{__name__}:Silent", direction="minimize")
+    assert (status.best.outcome, status.direction) == ({"signal": 3.0}, "minimize")
+
+
+def test_points_by_hand_are_counted(served, client):
+    status = told(served, client, "hand", type=f"{__name__}:Silent")
+    assert (status.counts.by_hand, status.counts.ingested, status.progress.done) == (3, 0, 0)
+
+
+def test_each_told_again_says_where_it_is_from(served, client):
+    served.create("again", loop={"approval": "required"})
+    client.start("again")
+    found = served.problem("POST", "agents/again/ingest", 422, "invalid_input", json={"points": POINTS, "retold": [{}]})
+    assert "one entry of retold for each of points" in found["detail"]
+    origins = [{"run_uid": f"run-{i}", "counts": i < 2} for i in range(3)]
+    assert client.ingest("again", POINTS, retold=origins) == 3
+    assert client.ingest("again", POINTS, retold=origins) == 0, "these runs were told"
+    status = client.agent("again")
+    assert (status.counts.retold, status.counts.by_hand, status.progress.done) == (3, 0, 2)
