@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from agent_service import live
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType
+from agent_service.number import real
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from numpy.typing import NDArray
+
+    from agent_service.models import AgentSpec
     from agent_service.runs import Run
 
 
@@ -55,6 +60,13 @@ def actuators_of(run: Run, names: Iterable[str]) -> dict[str, float]:
         When the run did not read one of the actuators, or not as a finite number.
     """
     return {name: _mean(run, name) for name in names}
+
+
+def check_names(spec: AgentSpec) -> None:
+    """Raise `InvalidInput` when an outcome has the name of an actuator: in a point they could not be told apart."""
+    if shared := [name for name in spec.outcomes if name in spec.actuators]:
+        said = f"{shared[0]!r} is an actuator of this agent, so it cannot be an outcome too; name another field"
+        raise InvalidInput(f"outcome {said}", errors=[FieldError("outcome", said)])
 
 
 def load_function(reference: str) -> Callable[..., Any]:
@@ -104,6 +116,11 @@ def takes(function: Callable[..., Any]) -> Takes:
 def _mean(run: Run, field: str) -> float:
     import numpy as np  # noqa: PLC0415 - the service starts without numpy
 
+    if run.external(field):
+        raise InvalidPoint(
+            f"{field!r} of run {run.uid} is not in its documents but in a file; give the agent an evaluate function of "
+            "(uid, suggestions) that reads it"
+        )
     try:
         values = run.data(field)
     except KeyError as error:
@@ -112,13 +129,30 @@ def _mean(run: Run, field: str) -> float:
         raise InvalidPoint(f"{field!r} of run {run.uid} changes its shape between events, so it has no mean") from None
     if values.size == 0:
         raise InvalidPoint(f"{field!r} of run {run.uid} is empty, so it has no mean")
-    if values.dtype.kind not in "buif":
-        kind = "text (an image that is not in the documents?)" if values.dtype.kind in "US" else str(values.dtype)
-        raise InvalidPoint(f"{field!r} of run {run.uid} is no number but {kind}")
-    mean = float(values.astype(float).mean())
+    numbers = _numbers(values)
+    if numbers is None:
+        raise InvalidPoint(f"{field!r} of run {run.uid} is no number but {_kind(values)}")
+    with np.errstate(all="ignore"):  # what is too large becomes infinity, and is refused
+        mean = float(numbers.astype(float).mean())
     if not np.isfinite(mean):
         raise InvalidPoint(f"{field!r} of run {run.uid} is {mean}, not a finite number")
     return mean
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Return an array of numbers, None when one of them is none: decimals and large whole numbers come as objects."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    if values.dtype.kind in "buif":
+        return values
+    if values.dtype.kind != "O":
+        return None
+    found = [math.nan if isinstance(one, float) and one != one else real(one) for one in values.ravel()]  # noqa: PLR0124 - NaN
+    return None if None in found else np.array(found, dtype=float)
+
+
+def _kind(values: NDArray[Any]) -> str:
+    return "text (an image that is not in the documents?)" if values.dtype.kind in "US" else str(values.dtype)
 
 
 def _wrong(message: str) -> InvalidInput:

@@ -79,8 +79,10 @@ def _complete(
         for name, value in sorted(point.items())
         if not _is_number(value)
     ]
-    _raise_if_any(found, sorted(known))
     actuators = set(spec.actuators)
+    if not set(point) - actuators:
+        found.append(FieldError(where, "has no outcome, by a name that is no actuator's"))
+    _raise_if_any(found, sorted(known))
     numbers: dict[str, Any] = {
         name: as_before(value, before.get(name)) if name in actuators else float(value) for name, value in point.items()
     }

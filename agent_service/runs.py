@@ -122,6 +122,7 @@ class Run:
         -------
         np.ndarray
             Shape ``(events, *shape of the field)``, in the field's own unit; events without the field are left out.
+            Where arrays of one element and numbers are mixed, they are numbers.
 
         Raises
         ------
@@ -134,7 +135,18 @@ class Run:
         if not values:
             there = ", ".join(self.fields(stream)) or "nothing"
             raise KeyError(f"no event of stream {stream!r} of run {self.uid} has a field {field!r}; it has: {there}")
+        arrays = [np.asarray(value) for value in values]
+        if len({array.shape for array in arrays}) > 1 and all(array.size == 1 for array in arrays):
+            values = [array.reshape(())[()] for array in arrays]  # one number each, in arrays or not
         return np.asarray(values)
+
+    def external(self, field: str, stream: str = "primary") -> bool:
+        """Return whether a field's values are in files, and not (all) in the run's documents."""
+        declared = any(
+            "external" in _mapping(_mapping(one, "data_keys"), field) for one in self._descriptors_of(stream)
+        )
+        filled = [_mapping(event, "filled").get(field, not declared) for event in self.events(stream)]
+        return not all(filled) or (declared and not filled)
 
     def _descriptors_of(self, stream: str) -> list[Document]:
         return [one for one in self.descriptors if one.get("name", "primary") == stream]

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_service import actor, guardrails, points
+from agent_service import actor, guardrails, outcomes, points
 from agent_service.errors import AlreadyExists, Conflict, NotFound, OutOfBounds
 from agent_service.hosted import HostedAgent
 from agent_service.life import AgentLife
@@ -212,6 +212,7 @@ class Supervisor:
         AgentFault, DeadlineExceeded
             Its module does not let itself be imported.
         """
+        outcomes.check_names(spec)
         recipe = Recipe.of(spec)
         place = await self._placement.choose(recipe)
         for executor, check in ((place.executor, recipe.check), (self._placement.thread, self._sink_check(spec))):

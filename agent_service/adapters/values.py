@@ -125,12 +125,12 @@ def evaluated(
     ----------
     result
         A mapping of outcome name to number for a single suggestion, or a sequence of them, one for each suggestion:
-        matched by ``_id`` where they have it, else by order. Actuators in it are positions, so they are left out.
+        matched by ``_id`` where they have it, else by order. It may hold the suggestion's own positions.
 
     Raises
     ------
     ValueError
-        When outcomes are missing, foreign, empty or no finite numbers.
+        When outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
     """
     found = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
     if len(found) != len(suggestions):
@@ -141,7 +141,7 @@ def evaluated(
         if sorted(map(repr, ids)) != sorted(map(repr, wanted)):
             raise ValueError("evaluate returned an _id that is none of the suggestions', or one twice; copy them over")
         found = [found[ids.index(one)] for one in wanted]
-    return [_outcome(one, leave_out={ID_KEY, *actuators}) for one in found]
+    return [_outcome(one, suggestion, actuators) for one, suggestion in zip(found, suggestions, strict=True)]
 
 
 def _mappings(result: object, method: str) -> list[Mapping[str, object]]:
@@ -171,12 +171,21 @@ def _position(mapping: Mapping[str, object], actuators: Sequence[str], where: st
     return point
 
 
-def _outcome(mapping: Mapping[str, object], *, leave_out: set[str]) -> dict[str, float]:
+def _outcome(
+    mapping: Mapping[str, object], suggestion: Mapping[str, Any], actuators: Sequence[str]
+) -> dict[str, float]:
     outcome: dict[str, float] = {}
     for name, value in mapping.items():
-        if name in leave_out:
+        if name == ID_KEY:
             continue
         number = real(value)
+        if name in actuators:
+            if number is None or number != suggestion.get(name):
+                raise ValueError(
+                    f"evaluate returned another {name} than was suggested, and {name} is an actuator; an outcome needs "
+                    "another name"
+                )
+            continue
         if number is None:
             raise ValueError(f"evaluate returned no finite number for {name}, but {_kind(value)}")
         outcome[str(name)] = float(number)

@@ -70,6 +70,10 @@ def _check_agent(spec: AgentSpec, namespace: Namespace | None) -> list[FieldErro
     except ServiceError as error:
         found += error.errors or [FieldError("type", error.detail)]
     try:
+        outcomes.check_names(spec)
+    except ServiceError as error:
+        found += error.errors
+    try:
         if spec.evaluate:
             outcomes.load_function(spec.evaluate)
     except ServiceError as error:

@@ -113,7 +113,7 @@ def test_a_passive_agent_hears_only_the_runs_it_wants(served):
     assert [one["signal"] for one in points] == [one["outcome"]["signal"] for one in told]
 
 
-@pytest.mark.parametrize("rule", ["frist", {}, 3, ["last"]])
+@pytest.mark.parametrize("rule", ["latest", {}, 3, ["last"]])
 def test_a_rule_that_is_none(served, rule):
     spec = {"name": "wrong", "type": "brainbox:Walker", "actuators": ["x", "y"], "outcome": "signal", "run": rule}
     problem = served.problem("POST", "agents", 422, "invalid_input", json=spec)

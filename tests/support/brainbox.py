@@ -338,3 +338,13 @@ def difference(runs, suggestions):
     """Evaluate all runs of a suggestion: the last one less the first."""
     first, last = (float(run.data("signal").mean()) for run in (runs[0], runs[-1]))
     return {"signal": last - first, "n": len(runs)}
+
+
+def shifted(run, suggestions):
+    """Evaluate to an outcome that has an actuator's name."""
+    return [{"x": one["x"] + 1, "signal": 1.0} for one in suggestions]
+
+
+def copied(run, suggestions):
+    """Evaluate, and return the positions too."""
+    return [{**one, "signal": 1.0} for one in suggestions]

@@ -1,5 +1,7 @@
 import math
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 
 from agent_service.errors import InvalidInput, InvalidPoint
-from agent_service.outcomes import actuators_of, by_field, load_function, takes
+from agent_service.models import AgentSpec
+from agent_service.outcomes import actuators_of, by_field, check_names, load_function, takes
 from agent_service.runs import Run
 
 
@@ -28,6 +31,89 @@ def test_the_mean_over_an_array() -> None:
     run = run_of({"image": np.full((2, 2), 3, dtype="uint8")}, {"image": np.full((2, 2), 5, dtype="uint8")})
     assert by_field(run, ["image"]) == {"image": 4.0}
     assert type(by_field(run, ["image"])["image"]) is float
+
+
+COSTUMES = {
+    "int": 3,
+    "float": 3.0,
+    "float32": np.float32(3),
+    "longdouble": np.longdouble(3),
+    "int8": np.int8(3),
+    "uint64": np.uint64(3),
+    "0-d": np.array(3),
+    "shape (1,)": np.array([3.0]),
+    "shape (1, 1)": np.array([[3]]),
+    "list of one": [3],
+    "decimal": Decimal(3),
+    "fraction": Fraction(3),
+    "object": np.array([Decimal(3)], dtype=object),
+}
+
+
+@pytest.mark.parametrize("others", [[], [3.0], [np.array([3.0])]], ids=["alone", "with numbers", "with arrays"])
+@pytest.mark.parametrize("costume", COSTUMES)
+def test_a_number_in_any_costume(costume: str, others: list[Any]) -> None:
+    run = run_of(*({"flux": value, "x": value} for value in [COSTUMES[costume], *others]))
+    assert by_field(run, ["flux"]) == {"flux": 3.0}
+    assert actuators_of(run, ["x"]) == {"x": 3.0}
+
+
+def test_whole_and_large_numbers_and_truth_values() -> None:
+    assert by_field(run_of({"n": 2**70}, {"n": 2**70}), ["n"]) == {"n": float(2**70)}
+    assert by_field(run_of({"n": np.uint8(255)}, {"n": np.uint8(255)}), ["n"]) == {"n": 255.0}
+    assert by_field(run_of({"n": True}, {"n": False}), ["n"]) == {"n": 0.5}
+    with pytest.raises(InvalidPoint, match="is inf, not a finite number"):
+        by_field(run_of({"n": np.longdouble(10) ** 1000}), ["n"])
+
+
+@pytest.mark.parametrize("filled", [{"image": False}, {}], ids=["not filled", "not said"])
+def test_a_field_in_a_file_is_no_number(filled: dict[str, bool]) -> None:
+    keys = {"image": {"external": "FILESTORE:"}}
+    descriptor = {"uid": "d", "run_start": "r1", "name": "primary", "data_keys": keys}
+    event = {"descriptor": "d", "seq_num": 1, "data": {"image": 7.0}, "filled": filled}
+    run = Run((("start", {"uid": "r1"}), ("descriptor", descriptor), ("event", event)))
+    with pytest.raises(
+        InvalidPoint, match="is not in its documents but in a file; give the agent an evaluate function"
+    ):
+        by_field(run, ["image"])
+    loaded = {**event, "filled": {"image": "a-datum-id"}}
+    assert by_field(Run((*run.documents[:2], ("event", loaded))), ["image"]) == {"image": 7.0}
+    streamed = Run(run.documents[:2])  # its data are in stream_datum documents, and no event has it
+    with pytest.raises(InvalidPoint, match="in a file"):
+        by_field(streamed, ["image"])
+
+
+def test_several_descriptors_of_a_stream() -> None:
+    """A device is configured in the middle: another descriptor, the numbers go on; then a pause repeats one event."""
+    two = [
+        ("descriptor", {"uid": uid, "run_start": "r1", "name": "primary", "data_keys": {"flux": {}}}) for uid in "de"
+    ]
+    events = [
+        ("event", {"descriptor": uid, "seq_num": number, "data": {"flux": value}})
+        for uid, number, value in [("d", 1, 1.0), ("d", 2, 9.0), ("e", 2, 2.0), ("e", 3, 3.0)]
+    ]
+    assert by_field(Run((("start", {"uid": "r1"}), *two, *events)), ["flux"]) == {"flux": 2.0}
+
+
+@pytest.mark.parametrize("numbers", [[1, 2], (1, 2), np.array([1, 2])], ids=["list", "tuple", "array"])
+def test_pages_of_events(numbers: Any) -> None:
+    page = {"descriptor": "d", "uid": ["a", "b"], "time": [0.0, 1.0], "seq_num": numbers}
+    page |= {"data": {"flux": np.array([1.0, 3.0])}, "timestamps": {"flux": [0.0, 1.0]}, "filled": {}}
+    descriptor = {"uid": "d", "run_start": "r1", "name": "primary", "data_keys": {"flux": {}}}
+    run = Run((("start", {"uid": "r1"}), ("descriptor", descriptor), ("event_page", page)))
+    assert by_field(run, ["flux"]) == {"flux": 2.0}
+    assert [(one["uid"], one["time"]) for one in run.events()] == [("a", 0.0), ("b", 1.0)]
+
+
+def test_an_outcome_may_not_have_an_actuators_name() -> None:
+    check_names(AgentSpec(name="a", type="sobol", actuators=["x"], outcome=["flux"]))
+    with pytest.raises(InvalidInput) as error:
+        check_names(AgentSpec(name="a", type="sobol", actuators=["x"], outcome=["flux", "x"]))
+    assert (
+        error.value.detail
+        == "outcome 'x' is an actuator of this agent, so it cannot be an outcome too; name another field"
+    )
+    assert [one.field for one in error.value.errors] == ["outcome"]
 
 
 @pytest.mark.parametrize(
