@@ -74,6 +74,8 @@ class Flight:
             plan=spec.plan,
             actuators=tuple(spec.actuators),
             sensors=tuple(spec.sensors),
+            run=spec.run,
+            every=self._agent.brain.traits.takes in ("runs", "uids"),
         )
 
     @property

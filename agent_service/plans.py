@@ -177,7 +177,7 @@ def _measured(
         claimer.release("fail", said)
         return ()
     if opened:
-        claimer.done()
+        claimer.done(opened)
     else:
         claimer.release("fail", "the plan made no run")
     return tuple(one for one in result if isinstance(one, str)) if isinstance(result, tuple | list) else ()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.errors import AgentFault
-    from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus
+    from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus, RunRule
     from agent_service.notices import Notice
 
 Document = dict[str, Any]
@@ -220,6 +220,8 @@ class PlanOrder:
         Device names of the startup namespace.
     md
         More metadata for the start document.
+    run, every
+        Which of the plan's runs counts, for those who do not say when it has ended: see `choice.can_tell`.
     """
 
     suggestion_id: str
@@ -229,6 +231,8 @@ class PlanOrder:
     actuators: tuple[str, ...]
     sensors: tuple[str, ...]
     md: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    run: RunRule | None = None
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,9 @@ class Routes(BrainRoutes):
     # --- claims, for a plan in a RunEngine of one's own
 
     @route
-    def claim(self, agent: str | None = None, *, lease_s: float = 60.0, wait_s: float = 0.0) -> Call[Claim | None]:
+    def claim(
+        self, agent: str | None = None, *, lease_s: float = 60.0, wait_s: float = 0.0, says_done: bool = False
+    ) -> Call[Claim | None]:
         """Claim the approved suggestion that has waited longest; None when there is none to claim now.
 
         Parameters
@@ -227,6 +229,9 @@ class Routes(BrainRoutes):
             How long the claim holds without `renew` or a document of its run, in seconds.
         wait_s
             How long to wait for one, in seconds, at most 30.
+        says_done
+            Whether you `release` it with ``how="done"`` when its plan has ended: needed where the plan makes several
+            runs. Else the end of its run is the end.
 
         Raises
         ------
@@ -237,7 +242,7 @@ class Routes(BrainRoutes):
         def read(answer: Any) -> Claim | None:
             return None if answer is None else Claim.model_validate(answer)
 
-        body = {"agent": agent, "lease_s": lease_s, "wait_s": wait_s}
+        body = {"agent": agent, "lease_s": lease_s, "wait_s": wait_s, "says_done": says_done}
         return Call("POST", f"{API}/suggestions/claim", read, body=body)
 
     @route
@@ -252,8 +257,10 @@ class Routes(BrainRoutes):
         return one("POST", _suggestion(suggestion_id, "renew"), Claim, {"lease_s": lease_s})
 
     @route
-    def release(self, suggestion_id: str, reason: str = "", *, how: str = "fail") -> Call[Suggestion]:
-        """End a claim without an outcome, and return the suggestion.
+    def release(
+        self, suggestion_id: str, reason: str = "", *, how: str = "fail", runs: int | None = None
+    ) -> Call[Suggestion]:
+        """End a claim, and return the suggestion.
 
         Parameters
         ----------
@@ -263,9 +270,13 @@ class Routes(BrainRoutes):
             Why, in one line.
         how
             ``fail``; ``abort`` when a person ended it, which does not count towards ``max_failures``; ``unused`` when
-            nothing moved and it may be claimed again.
+            nothing moved and it may be claimed again; ``done`` when its plan has ended, and its documents say the rest.
+        runs
+            With ``done``: how many runs the plan made; their documents are waited for. By default those that began.
         """
-        return one("POST", _suggestion(suggestion_id, "release"), Suggestion, {"reason": reason, "how": how})
+        return one(
+            "POST", _suggestion(suggestion_id, "release"), Suggestion, {"reason": reason, "how": how, "runs": runs}
+        )
 
     # --- the plan queue, and documents
 

@@ -55,7 +55,7 @@ class Claimer:
         self._owned = owned
         self._offer: Claim | None = None
         self._ended = threading.Event()
-        self._words: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        self._words: queue.SimpleQueue[tuple[str, str | int]] = queue.SimpleQueue()
         self._error: ServiceError | None = None
         self._thread = threading.Thread(target=self._work, name=f"claims:{agent}", daemon=True)
 
@@ -81,9 +81,9 @@ class Claimer:
             raise self._error
         return offer
 
-    def done(self) -> None:
-        """Say that the suggestion taken was measured: its documents say the rest."""
-        self._words.put(None)
+    def done(self, runs: int) -> None:
+        """Say that the plan of the suggestion taken has ended, and how many runs it made; documents say the rest."""
+        self._words.put(("done", runs))
 
     def release(self, how: str, reason: str) -> None:
         """Say that the suggestion taken was not measured, as `Client.release` does."""
@@ -124,7 +124,9 @@ class Claimer:
 
     def _next(self) -> Claim | None:
         while not self._ended.is_set():
-            claim = self._patiently(lambda: self._client.claim(self._agent, lease_s=LEASE_S, wait_s=WAIT_S))
+            claim = self._patiently(
+                lambda: self._client.claim(self._agent, lease_s=LEASE_S, wait_s=WAIT_S, says_done=True)
+            )
             if claim is not None:
                 return claim
             if self._patiently(lambda: self._client.agent(self._agent)).state in _ENDED:
@@ -135,16 +137,22 @@ class Claimer:
         """Renew a claim until the plan has its word on it; what the service thinks by then does not matter."""
         while True:
             try:
-                word = self._words.get(timeout=claim.lease_s / 3)
+                how, said = self._words.get(timeout=claim.lease_s / 3)
             except queue.Empty:
                 with contextlib.suppress(ServiceError):
                     self._client.renew(claim.id)
                 continue
-            if word is not None:
-                how, reason = word
-                with contextlib.suppress(ServiceError):
-                    self._client.release(claim.id, reason, how=how)
+            with contextlib.suppress(ServiceError):
+                self._tell(claim, how, said)
             return
+
+    def _tell(self, claim: Claim, how: str, said: str | int) -> None:
+        if isinstance(said, int):
+            self._patiently(
+                lambda: self._client.release(claim.id, how=how, runs=said)
+            )  # else its runs count for nothing
+        else:
+            self._client.release(claim.id, said, how=how)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         deadline = time.monotonic() + PATIENCE_S

@@ -98,6 +98,10 @@ class ClaimRequest(Request):
         default=60, gt=0, le=86_400, description="how long the claim holds without a renewal or a document of its run"
     )
     wait_s: Finite = Field(default=0, ge=0, le=30, description="how long to wait for one")
+    says_done: bool = Field(
+        default=False,
+        description="whether you release it with how = done when its plan has ended; false: its run's end is the end",
+    )
 
 
 class RenewRequest(Request):
@@ -107,12 +111,15 @@ class RenewRequest(Request):
 
 
 class ReleaseRequest(Request):
-    """End a claim without an outcome."""
+    """End a claim: without an outcome, or because its plan has ended and the documents say the rest."""
 
-    how: Literal["fail", "abort", "unused"] = Field(
+    how: Literal["fail", "abort", "unused", "done"] = Field(
         default="fail",
         description="fail: it could not be measured; abort: a person ended it, which does not count towards "
-        "max_failures; unused: nothing moved, somebody else may claim it",
+        "max_failures; unused: nothing moved, somebody else may claim it; done: its plan has ended",
+    )
+    runs: int | None = Field(
+        default=None, ge=0, description="with done: how many runs the plan made; null: those that began so far"
     )
     reason: str = Field(default="", max_length=1000)
 

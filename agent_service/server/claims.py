@@ -63,7 +63,14 @@ class ClaimDesk:
             return name is not None and (life is None or life.state in _ENDED)
 
         claiming = asyncio.ensure_future(
-            self._sink.claim(name, by=actor.acting() or "", lease_s=request.lease_s, wait_s=request.wait_s, over=over)
+            self._sink.claim(
+                name,
+                by=actor.acting() or "",
+                lease_s=request.lease_s,
+                wait_s=request.wait_s,
+                over=over,
+                says_done=request.says_done,
+            )
         )
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -107,7 +114,7 @@ class ClaimDesk:
             raise Forbidden(f"{_said(suggestion_id, holder, to)}; or a key with the scope 'approve'")
 
     async def release(self, suggestion_id: str, request: ReleaseRequest, key: Key) -> Suggestion:
-        """End a claim without an outcome, and return the suggestion with its fate.
+        """End a claim, and return the suggestion with its fate; of a plan that is done, as it is by now.
 
         Raises
         ------
@@ -118,6 +125,9 @@ class ClaimDesk:
         """
         owner = self._supervisor.owner(suggestion_id)
         self.refuse_stranger(suggestion_id, key, to="release it")
+        if request.how == "done":
+            self._sink.done(suggestion_id, request.runs)
+            return owner.suggestion(suggestion_id)
         who = actor.person()
         said = request.reason or f"released by {'who claimed it' if who == actor.A_PERSON else who} ({request.how})"
         self._sink.release(suggestion_id, how=request.how, reason=said)

@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.choice import can_tell
 from agent_service.errors import Conflict, OutOfBounds, QueueHeld
 from agent_service.lifecycle import OPEN, SuggestionState
 from agent_service.models import EventKind, QueueState, QueueStatus
@@ -27,7 +28,7 @@ DEFAULT_LEASE_S: Final = 60.0
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """An order, whether somebody holds it, and until when."""
+    """An order, whether somebody holds it, and until when; its runs by uid, with their stop documents."""
 
     order: PlanOrder
     ended: asyncio.Future[PlanResult]
@@ -36,8 +37,16 @@ class _Item:
     lease_s: float = DEFAULT_LEASE_S
     deadline: float = 0.0
     timer: asyncio.TimerHandle | None = None
-    runs: list[str] = field(default_factory=list[str])
+    says_done: bool = False
+    made: int | None = None
+    starts: dict[str, Document] = field(default_factory=dict[str, "Document"])
+    stops: dict[str, Document] = field(default_factory=dict[str, "Document"])
     streams: set[str] = field(default_factory=set[str])
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Uids of its runs, in the order of their beginnings."""
+        return tuple(self.starts)
 
 
 class ClaimSink:
@@ -89,7 +98,7 @@ class ClaimSink:
         """End: what waits, and what is claimed, ends as ``abort`` here; a run that is under way goes on elsewhere."""
         self._closing = SERVICE_STOPS
         for item in list(self._items.values()):
-            self._settle(item, PlanResult("abort", self._closing, tuple(item.runs)))
+            self._settle(item, PlanResult("abort", self._closing, item.runs))
         self._changed()
 
     def check(self, spec: AgentSpec) -> None:
@@ -157,8 +166,15 @@ class ClaimSink:
 
     # claims -------------------------------------------------------------------------------------------------------
 
-    async def claim(
-        self, agent: str | None, *, by: str = "", lease_s: float, wait_s: float, over: Callable[[], bool]
+    async def claim(  # noqa: PLR0913 - what a claim says, by name
+        self,
+        agent: str | None,
+        *,
+        by: str = "",
+        lease_s: float,
+        wait_s: float,
+        over: Callable[[], bool],
+        says_done: bool = False,
     ) -> PlanOrder | None:
         """Claim the plan that has waited longest, or wait for one.
 
@@ -172,6 +188,8 @@ class ClaimSink:
             For how long without a renewal or a document of its run, in seconds.
         wait_s
             How long to wait for a plan, in seconds.
+        says_done
+            Whether `done` will be called when the plan has ended; else its stop documents tell, as far as they can.
         over
             Whether there is nothing to wait for any more; looked at with each change.
 
@@ -189,7 +207,7 @@ class ClaimSink:
             if self._news is None:
                 self._news = clock.create_future()
             await asyncio.wait({self._news}, timeout=left)
-        item.by = by
+        item.by, item.says_done = by, says_done
         self._hold(item, lease_s)
         self._changed()
         return item.order
@@ -238,15 +256,39 @@ class ClaimSink:
         """
         item = self._claimed(suggestion_id)
         if how != "unused":
-            self._settle(item, PlanResult(how, reason, tuple(item.runs)))
+            self._settle(item, PlanResult(how, reason, item.runs))
         elif item.runs:
             raise Conflict(f"the run of suggestion {suggestion_id} began, so it cannot be claimed again; fail it")
         else:
             self._unclaim(item)
         self._changed()
 
+    def done(self, suggestion_id: str, made: int | None) -> None:
+        """Take the word of who measures that a plan has ended; the documents of its runs may come after it.
+
+        Parameters
+        ----------
+        suggestion_id
+            The suggestion.
+        made
+            How many runs the plan made; None: those that began so far, one at least.
+
+        Raises
+        ------
+        Conflict
+            When nobody holds a claim on it.
+        """
+        item = self._claimed(suggestion_id)
+        if made == 0:
+            self._settle(item, PlanResult("fail", "the plan made no run"))
+        else:
+            item.made = max(made or 1, len(item.starts))
+            self._hold(item, item.lease_s)
+            self._end_if_over(item)
+        self._changed()
+
     def take(self, name: str, document: Document) -> None:
-        """Look at a document of any run: those of a claimed plan's run renew its lease, and its stop ends the plan."""
+        """Look at a document of any run: those of a claimed plan's runs renew its lease, and may end the plan."""
         if name == "start":
             self.begin(document)
             return
@@ -257,9 +299,8 @@ class ClaimSink:
         if name == "descriptor":
             item.streams.add(str(document.get("uid")))
         elif name == "stop":
-            status, reason = str(document.get("exit_status")), str(document.get("reason") or "")
-            reason = reason or ("" if status == "success" else f"the run ended with exit_status {status}")
-            self._settle(item, PlanResult(status, reason, tuple(item.runs)))
+            item.stops[str(document.get("run_start"))] = document
+            self._end_if_over(item)
             self._changed()
 
     def apply(self, event: Event) -> None:
@@ -267,7 +308,7 @@ class ClaimSink:
         if event.kind is EventKind.SUGGESTION_STATE and SuggestionState(str(event.data["state"])) not in OPEN:
             item = self._items.get(str(event.data["id"]))
             if item is not None and not item.ended.done():
-                self._settle(item, PlanResult("abort", "its fate was decided otherwise", tuple(item.runs)))
+                self._settle(item, PlanResult("abort", "its fate was decided otherwise", item.runs))
                 self._changed()
         elif event.kind in (EventKind.AGENT_STATE, EventKind.CONFIG):
             self._tell()
@@ -311,7 +352,9 @@ class ClaimSink:
             item.timer = clock.call_at(item.deadline, self._look_at_lease, item)
             return
         said = f"its claim ran out: nothing was heard of its run for {item.lease_s:g} s"
-        self._settle(item, PlanResult("expired", said, tuple(item.runs)))
+        if len(item.stops) == len(item.starts) > 0:
+            said = f"its claim ran out: nobody said within {item.lease_s:g} s that its plan has ended (how = done)"
+        self._settle(item, PlanResult("expired", said, item.runs))
         self._changed()
 
     def _unclaim(self, item: _Item) -> None:
@@ -323,18 +366,34 @@ class ClaimSink:
     def begin(self, start: Document) -> None:
         """Take note that the run of a plan begins; what was claimed cannot be given back from here on."""
         item = self._items.get(str(start.get("agent_suggestion_uid")))
-        if item is None or item.runs:  # the first run of a suggestion counts
+        if item is None or start.get("uid") in item.starts:
             return
-        item.runs.append(str(start.get("uid")))
+        item.starts[str(start.get("uid"))] = start
         self._hold(item, item.lease_s)  # measured by somebody who did not ask: nobody else shall
         self._changed()
 
     def _of(self, name: str, document: Document) -> _Item | None:
         run, stream = str(document.get("run_start")), str(document.get("descriptor"))
         for item in self._items.values():
-            if item.runs and (run == item.runs[0] or stream in item.streams):
+            if run in item.starts or stream in item.streams:
                 return item
         return None
+
+    def _end_if_over(self, item: _Item) -> None:
+        """End a plan whose runs have ended, if there are no more of them to come, as far as anybody can tell."""
+        if item.made is not None:
+            over = len(item.starts) >= item.made
+        else:
+            ended = [start for uid, start in item.starts.items() if uid in item.stops]
+            over = not item.says_done and can_tell(item.order.run, every=item.order.every, starts=ended)
+        if not over or not item.starts or len(item.stops) < len(item.starts):
+            return
+        status, reason = "success", ""
+        if len(item.stops) == 1:  # which of several counts, the failed one or another, is not ours to say
+            [stop] = item.stops.values()
+            status, reason = str(stop.get("exit_status")), str(stop.get("reason") or "")
+            reason = reason or ("" if status == "success" else f"the run ended with exit_status {status}")
+        self._settle(item, PlanResult(status, reason, item.runs))
 
     def _settle(self, item: _Item, result: PlanResult) -> None:
         if not item.ended.done():

@@ -115,8 +115,9 @@ class Completion:
     def _values(self, option: Option | None) -> list[str]:
         """Return the values that are known for an option."""
         match option and option.name:
-            case "config":
-                return self._names(lambda one: isinstance(one, Mapping))
+            case "config" | "run":
+                orders = ["first", "last"] if option and option.name == "run" else []
+                return [*orders, *self._names(lambda one: isinstance(one, Mapping))]
             case "evaluate" | "plan":
                 return self._names(inspect.isfunction)
             case "actuators" | "sensors":

@@ -73,7 +73,8 @@ class AgentMagics(Magics):
             --actuators DEVICES     what it moves; devices or their names, with commas or spaces between
             --sensors DEVICES       what is read at each point; by default the outcome
             --outcome FIELD         what it is told: the mean over the events of a run; several with commas between
-            --evaluate FUNCTION     instead: of (run, suggestions), or module:function
+            --evaluate FUNCTION     instead: of (run, suggestions), (runs, ...), or module:function
+            --run last              which run counts, of several that the plan makes: or first, or {'purpose': 'light'}
             --plan PLAN             a plan of the startup, a function of the notebook, or module:callable
             --max-runs N            it stops after so many
             --approval required     you approve each suggestion in the panel

@@ -50,6 +50,7 @@ SERVE: Final = (
     Option("sensors", "words", "agent", "DEVICE,DEVICE"),
     Option("outcome", "words", "agent", "FIELD"),
     Option("evaluate", "python", "agent", "FUNCTION"),
+    Option("run", "python", "agent", "first|last|MAPPING"),
     Option("plan", "python", "agent", "PLAN"),
     Option("max-runs", "number", "agent", "N"),
     Option("approval", "text", "agent", "auto|required"),

@@ -93,8 +93,8 @@ def _given(line: Line, names: Names) -> dict[str, Any]:
             continue
         words = line.given[option.name]
         match option.name:
-            case "config":
-                found["config"] = names.mapping("config", words[0])
+            case "config" | "run" if option.name == "config" or plain(words[0]) not in ("first", "last"):
+                found[option.name] = names.mapping(option.name, words[0])
             case "evaluate":
                 found["evaluate"] = names.function("evaluate", words[0])
             case "plan":

@@ -137,3 +137,120 @@ def test_an_abort_between_the_runs(start, gate):
     [one] = wait_until(lambda: served.suggestions("aborted", state="failed"))
     assert one["reason"] == "smoke"
     assert one["outcome"] is None
+
+
+# claims ---------------------------------------------------------------------------------------------------------------
+
+
+def a_run(claim, uid, signal, **md):
+    """A run of one event for a claim, as a RunEngine would emit it."""
+    data = {**claim["point"], "signal": signal}
+    keys = {key: {"source": "sim", "dtype": "number", "shape": []} for key in data}
+    event = {
+        "uid": f"{uid}-e",
+        "descriptor": f"{uid}-d",
+        "seq_num": 1,
+        "data": data,
+        "timestamps": dict.fromkeys(data, 1.0),
+    }
+    return [
+        ("start", {"uid": uid, "time": 1.0, **claim["md"], **md}),
+        ("descriptor", {"uid": f"{uid}-d", "time": 1.0, "run_start": uid, "name": "primary", "data_keys": keys}),
+        ("event", {"time": 1.0, **event}),
+        ("stop", {"uid": f"{uid}-s", "time": 1.0, "run_start": uid, "exit_status": "success"}),
+    ]
+
+
+def claimed(served, name, says_done, **spec):
+    served.create(name, **{"loop": {"max_runs": 1, "max_failures": 1}, **spec})
+    served.post(f"agents/{name}/start")
+    return served.post("suggestions/claim", {"agent": name, "wait_s": 10, "says_done": says_done})
+
+
+def fate(served, claim):
+    return wait_until(
+        lambda: (
+            (one := served.get(f"suggestions/{claim['id']}"))["state"] not in ("submitted", "running", "measured")
+            and one
+        )
+    )
+
+
+@pytest.fixture
+def desk(start):
+    """A service whose suggestions are claimed over HTTP."""
+    served = start(sink={"kind": "claim"}, source={"kind": "none"})
+    served.post("documents", {"documents": a_run({"point": {}, "md": {}}, "r0", 0.0)})  # the first takes its time
+    return served
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "signal"),
+    [
+        (None, "failed", None),
+        ("last", "ingested", 7.0),
+        ("first", "ingested", 0.5),
+        ({"purpose": "light"}, "ingested", 7.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("word", ["after", "before"])
+def test_a_claim_whose_holder_says_when_the_plan_has_ended(desk, rule, state, signal, word):
+    claim = claimed(desk, "claimed", says_done=True, run=rule)
+    dark, light = a_run(claim, "dark", 0.5, purpose="dark"), a_run(claim, "light", 7.0, purpose="light")
+    desk.post("documents", {"documents": dark})
+    wait_until(lambda: desk.get(f"suggestions/{claim['id']}")["run_uid"] == "dark")
+    if word == "before":  # the word may overtake the documents
+        desk.post(f"suggestions/{claim['id']}/release", {"how": "done", "runs": 2})
+    desk.post("documents", {"documents": light})
+    if word == "after":
+        desk.post(f"suggestions/{claim['id']}/release", {"how": "done", "runs": 2})
+    one = fate(desk, claim)
+    assert (one["state"], one["run_uids"]) == (state, ["dark", "light"])
+    assert one["outcome"] == (None if signal is None else {"signal": signal})
+
+
+def test_a_claim_of_one_run_whose_holder_says_that_it_is_done(desk):
+    claim = claimed(desk, "claimed", says_done=True)
+    desk.post("documents", {"documents": a_run(claim, "r1", 0.5)})
+    desk.post(f"suggestions/{claim['id']}/release", {"how": "done"})
+    assert fate(desk, claim)["outcome"] == {"signal": 0.5}
+
+
+def test_a_plan_that_is_done_without_a_run(desk):
+    claim = claimed(desk, "claimed", says_done=True)
+    desk.post(f"suggestions/{claim['id']}/release", {"how": "done", "runs": 0})
+    one = fate(desk, claim)
+    assert (one["state"], one["reason"]) == ("failed", "the plan made no run")
+
+
+def test_a_claim_that_runs_out_between_the_runs(desk):
+    """Its holder is gone: the dark run is not told as the last one."""
+    served = desk
+    served.create("claimed", run="last", loop={"max_runs": 1})
+    served.post("agents/claimed/start")
+    claim = served.post("suggestions/claim", {"agent": "claimed", "wait_s": 10, "says_done": True, "lease_s": 1.0})
+    served.post("documents", {"documents": a_run(claim, "dark", 0.5)})
+    one = fate(served, claim)
+    assert one["state"] == "expired"
+    assert "nobody said within 1 s that its plan has ended" in one["reason"]
+
+
+def test_metadata_ends_a_claim_whose_holder_says_nothing(desk):
+    claim = claimed(desk, "claimed", says_done=False, run={"purpose": "light"})
+    for uid, signal in (("dark", 0.5), ("light", 7.0)):
+        desk.post("documents", {"documents": a_run(claim, uid, signal, purpose=uid)})
+    assert fate(desk, claim)["outcome"] == {"signal": 7.0}
+
+
+def test_a_second_run_that_comes_late_is_not_told(desk, caplog):
+    caplog.set_level("INFO")
+    desk.create("claimed", loop={"max_runs": 1})
+    desk.post("agents/claimed/start")
+    claim = desk.post("suggestions/claim", {"agent": "claimed", "wait_s": 10, "says_done": True, "lease_s": 1.0})
+    desk.post("documents", {"documents": a_run(claim, "r1", 0.5)})
+    one = fate(desk, claim)
+    assert (one["state"], one["run_uid"]) == ("expired", "r1")
+    desk.post("documents", {"documents": a_run(claim, "r2", 7.0)})
+    wait_until(lambda: "run r2 was not ingested: it came late" in caplog.text)
+    assert fate(desk, claim)["state"] == "expired"

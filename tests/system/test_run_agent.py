@@ -81,6 +81,21 @@ def aside(call):
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize(("rule", "purpose"), [("last", "light"), ({"purpose": "dark"}, "dark"), (None, None)], ids=str)
+def test_a_plan_of_several_runs(service, client, engine, rule, purpose):
+    service.create("walker", plan="dark_light", run=rule, loop={"max_runs": 2, "max_failures": 1})
+    starts = {}
+    engine.subscribe(lambda name, document: starts.update({document["uid"]: document["purpose"]}), "start")
+    engine(run_agent("walker", devices=DEVICES, client_or_url=client, plan=rig.dark_light))
+    told = service.suggestions("walker")
+    if purpose is None:
+        assert [one["state"] for one in told] == ["failed"]
+        assert "the plan made 2 runs for this suggestion" in told[0]["reason"]
+    else:
+        assert [starts[one["run_uid"]] for one in told] == [purpose] * 2
+        assert [(one["outcome"]["signal"] < -60) == (purpose == "dark") for one in told] == [True, True]
+
+
 def test_the_loop_closes_in_the_users_run_engine(service, client, engine):
     service.create("walker", loop={"max_runs": 3})
     starts = []

@@ -143,10 +143,12 @@ def plan(suggestions, actuators, sensors, md):
 
 def test_several_outcomes_and_options_of_the_loop(shell):
     shell.run(
-        f"%agent_serve walker {SERVICE} --actuators=x,y --outcome signal, x --approval=required --executor thread"
+        f"%agent_serve walker {SERVICE} --actuators=x,y --outcome signal, fixed --run {{'purpose': 'light'}} "
+        "--approval=required --executor thread"
     )
     spec = shell.client.agent("walker").spec
-    assert (spec.outcomes, spec.loop.approval, spec.executor) == (["signal", "x"], "required", "thread")
+    assert (spec.outcomes, spec.loop.approval, spec.executor) == (["signal", "fixed"], "required", "thread")
+    assert spec.run == {"purpose": "light"}
 
 
 def test_one_that_only_listens(shell):

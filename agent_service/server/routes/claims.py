@@ -56,7 +56,7 @@ async def renew(key: KeyDep, desk: Desk, suggestion_id: str, request: RenewReque
 
 @router.post("/{suggestion_id}/release", dependencies=[CONTROL])
 async def release(key: KeyDep, desk: Desk, suggestion_id: str, request: ReleaseRequest | None = None) -> Suggestion:
-    """End a claim without an outcome: the suggestion is failed, or, ``unused``, can be claimed again.
+    """End a claim: the suggestion is failed, or, ``unused``, can be claimed again; ``done``: its plan has ended.
 
     With the key that claimed it; another one needs `approve` too.
     """
