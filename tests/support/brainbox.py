@@ -348,3 +348,8 @@ def shifted(run, suggestions):
 def copied(run, suggestions):
     """Evaluate, and return the positions too."""
     return [{**one, "signal": 1.0} for one in suggestions]
+
+
+def counted(run, suggestions):
+    """Evaluate to the number of the run's documents."""
+    return {"signal": float(len(run.documents))}

@@ -135,3 +135,21 @@ def test_a_signal_in_the_middle_of_a_run_writes_the_stop_document(process, numbe
         wait_until(lambda: client.agent("endless").state == "running")
         assert client.suggestions("endless")[0].state == "abandoned"
         process.end(signal.SIGKILL)
+
+
+def test_kill_9_between_a_dark_run_and_a_light_one(process):
+    """The dark run is complete and in the spool; it is not told as the last one."""
+    process.configure(NOBODY)
+    with process.start() as client:
+        create(client, "walker", plan="pauses_between", run="last")
+        client.start("walker")
+        wait_until(lambda: list((process.state / "spool" / "complete").iterdir()))
+        [cut] = client.suggestions("walker")
+        process.end(signal.SIGKILL)
+    with process.start() as client:
+        [first, again, *_] = wait_until(lambda: len(found := client.suggestions("walker")) > 1 and found)
+        wait_until(lambda: client.suggestion(cut.id).state == "abandoned")
+        assert client.suggestion(cut.id).reason == "interrupted: its plan was not seen to its end"
+        assert (first.id, again.retry_of, again.point) == (cut.id, cut.id, cut.point)
+        assert client.variable("walker", "seen").value == 0
+        process.end(signal.SIGKILL)

@@ -132,3 +132,41 @@ async def test_for_the_brain_it_is_the_suggestion_it_made(rooms, brain):
     else:
         assert said == {"n": 1, "ids": [0], "failed": 0}
     assert agent.record.best[0].id == again.id
+
+
+CUT = {
+    "last, between the runs": ("last", ["dark"], False, State.ABANDONED),
+    "last, after the plan": ("last", ["dark", "light"], True, State.INGESTED),
+    "metadata, between the runs": ({"purpose": "light"}, ["dark"], False, State.ABANDONED),
+    "metadata, before the plan's end": ({"purpose": "light"}, ["dark", "light"], False, State.INGESTED),
+    "nothing said": (None, ["dark", "light"], False, State.FAILED),
+    "first": ("first", ["dark", "light"], False, State.INGESTED),
+}
+
+
+BY = [("spool", case) for case in CUT]
+BY += [("catalogue", case) for case, (_, uids, ended, _) in CUT.items() if ended or len(uids) == 1]  # by what is known
+
+
+@pytest.mark.parametrize(("where", "case"), BY)
+async def test_several_runs_and_a_crash(rooms, case, where):
+    rule, uids, ended, state = CUT[case]
+    agent = await rooms.create("walker", run=rule, evaluate="brainbox:counted", outcome=None)
+    await rooms.supervisor.life("walker").start(paused=True)
+    one = await submitted(agent, run_uid="dark")
+    runs = []
+    for uid in uids:
+        name, start = a_run(one.id, "success", uid=uid).documents[0]
+        runs.append(Run(((name, {**start, "purpose": uid}), *a_run(one.id, "success", uid=uid).documents[1:])))
+    if ended:
+        await agent.note_runs(one.id, uids)
+    rooms.runs.update({run.uid: run for run in runs})
+    await rooms.supervisor.life("walker").stop()
+    if where == "spool":
+        await recovery.reconcile(agent, {one.id: runs}, retry=True)
+    await rooms.supervisor.life("walker").start()
+    while agent.suggestion(one.id).state in (State.RUNNING, State.MEASURED):
+        await agent.changed()
+    assert agent.suggestion(one.id).state is state
+    if state is State.INGESTED:
+        assert agent.suggestion(one.id).run_uid == ("dark" if rule == "first" else "light")
