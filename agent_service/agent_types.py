@@ -14,6 +14,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from agent_service import live
 from agent_service.config import validation_errors
+from agent_service.coroutines import awaited
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
 from agent_service.near import near
 
@@ -39,7 +40,8 @@ class AgentType:
     name
         Name of the installed type, ``module:callable``, or ``live:NAME``.
     factory
-        A class or function that is called with ``**config`` and returns a brain. A nested pydantic ``Config`` describes
+        A class or function, ``async`` or not, that is called with ``**config`` and returns a brain. A nested pydantic
+        ``Config`` describes
         the configuration, else the signature does. A classmethod ``check(config, *, actuators, outcomes)`` may raise
         ValueError when a configuration does not fit the agent; ``config`` is the ``Config`` if there is one, else a
         dict.
@@ -79,7 +81,7 @@ class AgentType:
         check = getattr(self.factory, "check", None)
         if callable(check):
             try:
-                check(config, actuators=tuple(spec.actuators), outcomes=tuple(spec.outcomes))
+                awaited(check(config, actuators=tuple(spec.actuators), outcomes=tuple(spec.outcomes)))
             except ValueError as error:
                 self._refuse([FieldError("config", str(error))])
 
@@ -91,7 +93,7 @@ class AgentType:
         TypeError
             When what the factory made lacks a method that every brain needs.
         """
-        brain = self.factory(**spec.config)
+        brain = awaited(self.factory(**spec.config))
         needed = ["ingest"] if spec.listen == "all" else ["suggest", "ingest"]
         if missing := [name for name in needed if not callable(getattr(brain, name, None))]:
             hint = '; one that only listens needs listen = "all"' if missing == ["suggest"] else ""

@@ -36,15 +36,10 @@ def method(function: F | None = None, *, replay: bool = False) -> F | Callable[[
     Parameters
     ----------
     function
-        The method; an ordinary one, not a coroutine.
+        The method; an ordinary one or ``async def``, which is awaited.
     replay
         Whether it changes what the agent knows, so that it is called again, in its place among the other facts, when
         the agent is built anew. It must then do the same thing every time, and nothing outside the agent.
-
-    Raises
-    ------
-    TypeError
-        When it is a coroutine function.
 
     Examples
     --------
@@ -126,8 +121,6 @@ def call(brain: object, name: str, args: Sequence[JsonValue], kwargs: Mapping[st
 
 
 def _marked(function: F, *, replay: bool) -> F:
-    if inspect.iscoroutinefunction(function):
-        raise TypeError(f"{function.__qualname__} is a coroutine; an agent's method is an ordinary one")
     setattr(function, _MARK, replay)
     return function
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 
 class variable(property):  # noqa: N801 - used as a decorator, like the property it is
     """A property that the service serves as a variable of the agent.
 
-    With a setter it is writable over HTTP. Getter and setter run in the agent's executor, never during another call.
+    With a setter it is writable over HTTP. Getter and setter, which may be ``async def``, run in the agent's executor,
+    never during another call.
 
     Examples
     --------
@@ -49,3 +51,11 @@ def declared(brain: object) -> dict[str, bool]:
         if isinstance(extra, dict) and extra.get("writable") and hasattr(brain, name):  # pyright: ignore[reportUnknownMemberType]
             found.setdefault(name, True)
     return found
+
+
+def assign(brain: object, name: str, value: object) -> Any:
+    """Set a variable, and return what its setter returned: something to await where the setter is a coroutine."""
+    member = inspect.getattr_static(type(brain), name, None)
+    if isinstance(member, property) and member.fset is not None:
+        return member.fset(brain, value)
+    return setattr(brain, name, value)

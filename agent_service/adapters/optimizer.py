@@ -30,12 +30,13 @@ from agent_service.adapters.facts import (
     View,
 )
 from agent_service.adapters.values import best_parts, best_point, evaluated, json_safe, suggested
+from agent_service.coroutines import awaited, called
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.number import real
 from agent_service.outcomes import takes
 from agent_service.runs import Run
-from agent_service.variables import declared
+from agent_service.variables import assign, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +133,7 @@ class OptimizerAdapter:
         self._ingest(points)
         # Ax's optimizer raises on a checkpoint for which it was given no path
         if self._can("checkpoint") and getattr(self._brain, "checkpoint_path", True):
-            self._brain.checkpoint()
+            self._do("checkpoint")
         return self.view()
 
     def fail(self, points: Sequence[Mapping[str, Any]]) -> View:
@@ -161,7 +162,7 @@ class OptimizerAdapter:
         """
         if not self._can("report"):
             return None, self.view()
-        said = json_safe(self._brain.report())
+        said = json_safe(self._do("report"))
         if not isinstance(said, dict):
             raise ValueError("report returned no mapping; return a dictionary of names and values")  # noqa: TRY004 - bad value
         return said, self.view()
@@ -181,7 +182,7 @@ class OptimizerAdapter:
         """
         if self._evaluate is None:
             raise ValueError(f"agent {self._spec.name!r} has no evaluate function")
-        result = self._evaluate(_given(subject), [dict(one) for one in suggestions])
+        result = called(self._evaluate, _given(subject), [dict(one) for one in suggestions], of="evaluate")
         return evaluated(result, suggestions=suggestions, actuators=self._spec.actuators)
 
     def set_variable(self, name: str, value: JsonValue) -> View:
@@ -201,7 +202,7 @@ class OptimizerAdapter:
         if not writable[name]:
             raise InvalidInput(f"variable {name!r} of agent {self._spec.name!r} is read-only")
         try:
-            setattr(self._brain, name, self._checked(name, value))
+            self._set(name, value)
         except (ValueError, TypeError) as error:
             said = f"variable {name!r} cannot be that: {_first_line(error)}"
             raise InvalidInput(said, errors=[FieldError("value", _first_line(error))]) from error
@@ -218,7 +219,7 @@ class OptimizerAdapter:
             the answer to who called, and no end of the agent.
         """
         try:
-            result: object = methods.call(self._brain, name, args, kwargs)
+            result: object = awaited(methods.call(self._brain, name, args, kwargs))
         except (NotFound, InvalidInput):
             raise
         except Exception as error:  # noqa: BLE001 - the agent boundary; told to who called
@@ -226,12 +227,12 @@ class OptimizerAdapter:
             said = f"{name} raised {type(error).__name__}: {_first_line(error)}"
             return Called(self.view(), raised=True, fault=utf8(said), traceback=_trace(error))
         self._best = None
-        called = Called(self.view(), replay=methods.replayed(self._brain, name))
+        answer = Called(self.view(), replay=methods.replayed(self._brain, name))
         try:
-            return replace(called, result=json_safe(result, _refuse))
+            return replace(answer, result=json_safe(result, _refuse))
         except TypeError as error:
             said = f"{name} returned what JSON cannot hold ({error}); let it return numbers, texts, lists and mappings"
-            return replace(called, fault=utf8(said))
+            return replace(answer, fault=utf8(said))
 
     def look(self) -> View:
         """Return what the brain shows now, the best points asked for anew."""
@@ -247,7 +248,7 @@ class OptimizerAdapter:
             best=self._best or (),
             stop=self._ask_stop(),
             variables=tuple(
-                Variable(name=name, value=json_safe(getattr(self._brain, name)), writable=writable, at=at)
+                Variable(name=name, value=json_safe(awaited(getattr(self._brain, name))), writable=writable, at=at)
                 for name, writable in sorted(declared(self._brain).items())
             ),
         )
@@ -285,16 +286,23 @@ class OptimizerAdapter:
         # the type may have lost the variable or the method since
         if isinstance(fact, MethodFact):
             if methods.replayed(self._brain, fact.name):
-                methods.call(self._brain, fact.name, fact.args, fact.kwargs)
+                awaited(methods.call(self._brain, fact.name, fact.args, fact.kwargs))
         elif declared(self._brain).get(fact.name):
-            setattr(self._brain, fact.name, self._checked(fact.name, fact.value))
+            self._set(fact.name, fact.value)
         self._best = None
+
+    def _do(self, method: str, *args: object) -> Any:
+        """Call a method of the brain; it may be a coroutine, and is awaited here then."""
+        return called(getattr(self._brain, method), *args, of=method)
+
+    def _set(self, name: str, value: JsonValue) -> None:
+        awaited(assign(self._brain, name, self._checked(name, value)))
 
     def _can(self, method: str) -> bool:
         return callable(getattr(self._brain, method, None))
 
     def _ask(self, ids: Sequence[str]) -> list[tuple[str, Point, Any]]:
-        result = self._brain.suggest(len(ids))
+        result = self._do("suggest", len(ids))
         found = suggested(result, asked=len(ids), actuators=self._spec.actuators)
         for id_, (_, brain_id) in zip(ids, found, strict=False):
             self._keep(id_, brain_id)
@@ -311,7 +319,7 @@ class OptimizerAdapter:
                     point[ID_KEY] = self._brain_ids.pop(own_id)
             told.append(point)
         if told:
-            self._brain.ingest(told)
+            self._do("ingest", told)
             self._told = self._has_data = True
             self._best = None
 
@@ -320,7 +328,7 @@ class OptimizerAdapter:
             return
         told = [{**one, ID_KEY: self._brain_ids.pop(one[ID_KEY])} for one in points if one[ID_KEY] in self._brain_ids]
         if told:
-            self._brain.register_failures(told)
+            self._do("register_failures", told)
             self._told = True
 
     def _drop(self, own_id: str) -> None:
@@ -328,10 +336,10 @@ class OptimizerAdapter:
         if own_id in self._brain_ids:
             brain_id = self._brain_ids.pop(own_id)
             if self._can("register_failures"):
-                self._brain.register_failures([{ID_KEY: brain_id}])
+                self._do("register_failures", [{ID_KEY: brain_id}])
 
     def _register(self, points: Sequence[Mapping[str, float]]) -> list[object]:
-        registered = self._brain.register_suggestions([dict(one) for one in points])
+        registered = self._do("register_suggestions", [dict(one) for one in points])
         return [one.get(ID_KEY) for one in cast("Sequence[Mapping[str, object]]", registered)]
 
     def _suggest_again(self, fact: SuggestFact) -> None:
@@ -353,7 +361,7 @@ class OptimizerAdapter:
         if not self._can("get_best_points"):
             return ()
         found: list[BestPoint] = []
-        result = self._brain.get_best_points()
+        result = self._do("get_best_points")
         if not isinstance(result, Sequence) or isinstance(result, str):
             kind = type(result).__name__
             raise ValueError(f"get_best_points returned {kind}; return a list of (_id, point, outcome)")  # noqa: TRY004
@@ -367,7 +375,7 @@ class OptimizerAdapter:
         # a criterion may need data to be evaluated at all
         if not self._told or not self._can("should_stop"):
             return None
-        said: Any = self._brain.should_stop()
+        said = self._do("should_stop")
         stop, reason = cast("tuple[bool, str | None]", said if isinstance(said, tuple) else (bool(said), None))
         return str(reason or "its stopping criterion is met") if stop else None
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from agent_service.coroutines import Coroutines
 from agent_service.errors import AgentFault, ServiceError
 from agent_service.executors.faults import fault, one_line
 from agent_service.executors.wire import MAX_PAYLOAD, Kind, frame, packed_error, read
@@ -71,6 +72,7 @@ class Child:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._sending = threading.Lock()
+        self._coroutines = Coroutines()
         self._target: object = None
         self._memory_limit_mb: int | None = None
         self._notices = NoticeBuffer()
@@ -84,7 +86,7 @@ class Child:
         # told to the service, and so not printed for it as well
         logging.lastResort = logging.NullHandler()  # pyright: ignore[reportAttributeAccessIssue] - any handler will do
         logging.getLogger().setLevel(logging.INFO)
-        with listening_to_logs():
+        with listening_to_logs(), self._coroutines.serving():
             self._serve()
         _end()
 
@@ -98,6 +100,7 @@ class Child:
 
     def _next(self) -> tuple[Kind, bytes] | None:
         try:
+            self._coroutines.rest_until_readable(self._connection.fileno())
             return read(self._connection)
         except OSError:
             return None

@@ -23,9 +23,6 @@ class Handle:
         The agent's name, for messages.
     """
 
-    _left_behind = ""
-    """What to say of what goes on after a call was abandoned."""
-
     def __init__(self, name: str) -> None:
         self._name = name
         self._loop = asyncio.get_running_loop()
@@ -87,7 +84,7 @@ class Handle:
         except TimeoutError:
             if not deadline.expired():  # the system's: a connection timed out
                 raise
-            left_behind = self._left_behind
+            left_behind = self._left_behind()
             self._abandon(method)
             raise DeadlineExceeded(
                 f"agent {self._name!r} did not end {method} within {timeout_s:g} s; it was abandoned: restart it, "
@@ -111,6 +108,10 @@ class Handle:
         if self._present is not None and not self._present.done():
             self._present.set_exception(self._dead)
             self._present.exception()  # nobody may be waiting any more
+
+    def _left_behind(self) -> str:
+        """Return what to say of what goes on after the call under way is abandoned."""
+        return ""
 
     def _discard(self) -> None:
         """Let go of the object, whatever it is doing; called once."""

@@ -1,7 +1,8 @@
 """The thread executor: each brain in a daemon thread of its own, replaced when a call is abandoned.
 
 A thread cannot be killed. A call past its deadline is abandoned instead: its object is never called again, and its late
-result is ignored. A pool would keep the interpreter alive after such a call; a daemon thread does not.
+result is ignored; what it awaits is cancelled. A pool would keep the interpreter alive after such a call; a daemon
+thread does not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from agent_service.coroutines import Coroutines
 from agent_service.errors import ServiceError
 from agent_service.executors.faults import as_faults, fault
 from agent_service.executors.handle import Handle
@@ -64,12 +66,11 @@ class ThreadHandle(Handle):
         Called on the event loop with what the object's code reports and logs.
     """
 
-    _left_behind = '; its thread computes on until it ends by itself, which executor = "process" would not let it'
-
     def __init__(self, name: str, *, tell: Callable[[Notice], None] | None = None) -> None:
         super().__init__(name)
         self._notices = None if tell is None else Delivery(tell, loop=self._loop)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._coroutines = Coroutines()
         self._object: object | None = None
         self._thread = threading.Thread(target=self._work, name=f"agent:{name}", daemon=True)
         self._thread.start()
@@ -81,7 +82,7 @@ class ThreadHandle(Handle):
             self._object = build()
 
         try:
-            await self._do("start", lambda future: self._jobs.put((make, future)), timeout_s)
+            await self._do("start", lambda future: self._put((make, future)), timeout_s)
         except ServiceError:
             await self.close()
             raise
@@ -92,15 +93,36 @@ class ThreadHandle(Handle):
         def work(target: object) -> Any:
             return getattr(target, method)(*args)
 
-        return await self._do(method, lambda future: self._jobs.put((work, future)), timeout_s)
+        return await self._do(method, lambda future: self._put((work, future)), timeout_s)
+
+    def _left_behind(self) -> str:
+        if self._coroutines.under_way:
+            return ""  # it is cancelled
+        return '; its thread computes on until it ends by itself, which executor = "process" would not let it'
 
     def _discard(self) -> None:
-        self._jobs.put(None)
+        self._coroutines.give_up()
+        self._put(None)
         if self._notices is not None:
             self._notices.close()
 
+    def _put(self, job: _Job | None) -> None:
+        self._jobs.put(job)
+        self._coroutines.wake()
+
+    def _next(self) -> _Job | None:
+        """Wait for the next job; what the object's code left running goes on meanwhile."""
+        while self._jobs.empty() and self._coroutines.rest(until=lambda: not self._jobs.empty()):
+            continue
+        return self._jobs.get()
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and self._dead is None:
+        with self._coroutines.serving():
+            self._serve()
+        self._object = None
+
+    def _serve(self) -> None:
+        while (job := self._next()) is not None and self._dead is None:
             work, future = job
             try:
                 with reporting(self._notices and self._notices.put):
@@ -111,7 +133,6 @@ class ThreadHandle(Handle):
                 self._deliver(future, error=fault(error))
             else:
                 self._deliver(future, result=result)
-        self._object = None
 
     def _deliver(self, future: asyncio.Future[Any], *, result: Any = None, error: ServiceError | None = None) -> None:
         def settle() -> None:

@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from agent_service import method, methods
+from agent_service.coroutines import awaited
 from agent_service.errors import InvalidInput, NotFound
 
 
@@ -89,12 +90,16 @@ def test_a_validation_of_its_own_is_no_wrong_argument():
         methods.call(Base(), "own_validation", [], {})
 
 
-def test_a_coroutine_is_refused():
-    with pytest.raises(TypeError, match="coroutine"):
-
+def test_a_coroutine_is_declared_and_checked_like_any_other():
+    class Own:
         @method
-        async def wrong(self):
-            pass
+        async def later(self, n: int) -> int:
+            return n + 1
+
+    assert [one.name for one in methods.described(Own())] == ["later"]
+    assert awaited(methods.call(Own(), "later", ["2"], {})) == 3
+    with pytest.raises(InvalidInput, match=r"do not fit later\(n: int\)"):
+        methods.call(Own(), "later", ["two"], {})
 
 
 def test_the_decorated_function_is_itself():
