@@ -23,7 +23,7 @@ def test_the_loop_runs_to_max_runs_and_stops_with_a_reason(served):
     status = served.until("walker", "stopped")
     assert status["reason"] == "max_runs reached (3 of 3)"
     assert status["progress"] == {"done": 3, "total": 3}
-    assert status["counts"] == {"suggested": 3, "ingested": 3, "failed": 0, "pending": 0}
+    assert {key: one for key, one in status["counts"].items() if one} == {"suggested": 3, "ingested": 3}
     assert status["best"]["point"] == {"x": 1.0, "y": 0.0}
     assert status["best"]["outcome"]["signal"] == pytest.approx(0.75)
     for n, one in enumerate(served.suggestions("walker")):

@@ -37,6 +37,13 @@ def test_a_good_file(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["service.toml"]
 
 
+def test_an_outcome_with_an_actuators_name(tmp_path):
+    (tmp_path / "service.toml").write_text(GOOD.replace('outcome = "det"', 'outcome = "motor"\nrun = "last"'))
+    done = run(tmp_path, "check", "service.toml")
+    assert done.returncode != 0
+    assert "'motor' is an actuator of this agent, so it cannot be an outcome too" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
