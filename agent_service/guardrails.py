@@ -68,6 +68,33 @@ def check(point: Point, guardrails: Guardrails, standing: Standing | None = None
         raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in violated), errors=violated)
 
 
+def check_parts(wholes: Mapping[str, Sequence[str]], *levels: Guardrails) -> None:
+    """Raise `OutOfBounds` when an actuator is a part of a device that is limited, and not limited itself.
+
+    The setpoint of a motor moves the motor, and would pass by the limits that bear the motor's name.
+
+    Parameters
+    ----------
+    wholes
+        By actuator, the names of the devices that it is a part of.
+    *levels
+        Guardrails, each by itself: what limits the whole in one must limit the part in the same one.
+    """
+    found = [
+        FieldError(
+            f"guardrails.{rule}.{whole}",
+            f"{name} is a part of {whole}, which is limited; take {whole} as the actuator, or limit {name} there too",
+        )
+        for name, above in wholes.items()
+        for whole in above
+        for rails in levels
+        for rule, limits in (("bounds", rails.bounds), ("max_step", rails.max_step))
+        if whole in limits and name not in limits
+    ]
+    if found:
+        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
+
+
 def spent(guardrails: Guardrails, standing: Standing) -> str:
     """Return which budget is spent, so that no point at all may be measured; an empty text when none is."""
     return "; ".join(f"{one.field}: {one.message}" for one in _spent(guardrails, standing))

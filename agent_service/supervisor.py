@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from agent_service.runs import Run
 
 
+_NO_WHOLES: Final[Mapping[str, Sequence[str]]] = {}
+
 CHECK_WITHIN_S: Final = 60.0
 """How long the imports of an agent's type, evaluate function and plan may take before its creation is refused."""
 
@@ -312,7 +314,7 @@ class Supervisor:
         self._check_turn(order, {})
         return True
 
-    def permit(self, order: PlanOrder, found: Mapping[str, float]) -> None:
+    def permit(self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
 
         Parameters
@@ -321,20 +323,25 @@ class Supervisor:
             The plan. Its actuators count as sent to its point from here on.
         found
             Where its actuators say that they are, as far as they do.
+        wholes
+            By actuator, the names of the devices that it is a part of.
 
         Raises
         ------
         OutOfBounds
             A guardrail forbids it by now.
         """
-        self._check_turn(order, found)
+        self._check_turn(order, found, wholes)
         self.whereabouts.sent(order.point)
 
-    def _check_turn(self, order: PlanOrder, found: Mapping[str, float]) -> None:
+    def _check_turn(
+        self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]] = _NO_WHOLES
+    ) -> None:
         life = self.lives.get(order.agent)
         if life is None:
             raise OutOfBounds(f"there is no agent {order.agent!r} any more, so nobody says what its plan may do")
         life.agent.check_word(order.suggestion_id)
+        guardrails.check_parts(wholes, life.agent.spec.guardrails, self._limits)
         before = life.agent.standing
         standing = replace(
             before,

@@ -48,7 +48,7 @@ from agent_service.transports.run_engine_driver import RunEngineDriver
 from agent_service.transports.subscribed import NoEmitter, SubscribedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from agent_service.protocols import Executor, PlanOrder
 
@@ -173,8 +173,8 @@ def _timed(executor: Executor, service: Service) -> Executor:
 async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
     section = service.config.run_engine
 
-    def permit(order: PlanOrder, found: Mapping[str, float]) -> None:
-        service.supervisor.permit(order, found)  # made after the sink
+    def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+        service.supervisor.permit(order, found, wholes)  # made after the sink
 
     namespace = await aside(
         lambda: startup.load(section.startup, default=lambda: beamline.simulated(seed=section.seed)),

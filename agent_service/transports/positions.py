@@ -44,6 +44,20 @@ def positions_of(devices: Iterable[Any], ask: Ask) -> dict[str, float]:
     return found
 
 
+def wholes_of(devices: Iterable[Any]) -> dict[str, list[str]]:
+    """Return by name of a device the names of those that it is a part of, as ophyd's and ophyd-async's say it."""
+    found: dict[str, list[str]] = {}
+    for device in devices:
+        above: list[Any] = []
+        whole = getattr(device, "parent", None)
+        while whole is not None and all(whole is not one for one in above):
+            above.append(whole)
+            whole = getattr(whole, "parent", None)
+        if above:
+            found[str(device.name)] = [str(getattr(one, "name", "")) for one in above]
+    return found
+
+
 def _position(device: Any, ask: Ask) -> float | None:
     failed = False
     for way in (_heard, _located, _read):

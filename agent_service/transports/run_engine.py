@@ -16,16 +16,18 @@ from agent_service.documents import own, plain
 from agent_service.errors import InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.protocols import MOVE, SERVICE_STOPS, PlanOrder, PlanResult
-from agent_service.transports.positions import positions_of
+from agent_service.transports.positions import positions_of, wholes_of
 from agent_service.transports.run_engine_queue import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.models import AgentSpec, Point, QueueStatus
     from agent_service.namespace import Namespace
     from agent_service.protocols import Document
     from agent_service.transports.run_engine_driver import RunEngineDriver
+
+    Permit = Callable[[PlanOrder, Mapping[str, float], Mapping[str, Sequence[str]]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -184,8 +186,9 @@ class RunEngineSink:
     md
         Metadata for every start document. It wins over a plan's own; a ``scan_id`` in it is where numbers go on from.
     permit
-        ``permit(order, found)``: called when a plan's turn has come, in the driver's thread, with where its actuators
-        are as far as they say it. Raises `OutOfBounds` when a guardrail forbids it by now.
+        ``permit(order, found, wholes)``: called when a plan's or a move's turn has come, in the driver's thread, with
+        where its actuators are as far as they say it, and the devices that they are parts of. Raises `OutOfBounds`
+        when a guardrail forbids it by now.
     """
 
     kind = "run_engine"
@@ -198,7 +201,7 @@ class RunEngineSink:
         namespace: Namespace,
         md: Mapping[str, Any],
         *,
-        permit: Callable[[PlanOrder, Mapping[str, float]], None] = lambda order, found: None,
+        permit: Permit = lambda order, found, wholes: None,
     ) -> None:
         self._driver = driver
         self._permit = permit
@@ -337,7 +340,7 @@ class RunEngineSink:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
-        self._permit(order, positions_of(actuators, self._driver.ask))
+        self._permit(order, positions_of(actuators, self._driver.ask), wholes_of(actuators))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
         messages = plan(suggestions, actuators, sensors, md=own(order.md))
         if not isinstance(messages, Iterable):
@@ -348,7 +351,7 @@ class RunEngineSink:
     def _move(self, order: PlanOrder) -> Any:
         _check_finite(order.point)
         devices = [self._namespace.actuator(name) for name in order.actuators]
-        self._permit(order, positions_of(devices, self._driver.ask))
+        self._permit(order, positions_of(devices, self._driver.ask), wholes_of(devices))
         return self._namespace.plan(_MOVE_TO)(order.point, devices)
 
 

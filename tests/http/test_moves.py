@@ -333,6 +333,25 @@ def test_a_point_that_comes_back_after_a_crash_is_approved_anew(process):
         assert [each.state for each in again] == ["proposed"]
 
 
+def test_a_part_of_a_device_does_not_pass_by_the_limits_of_the_device(start):
+    service = start(guardrails={"bounds": {"x": [-1, 1]}})
+    with person(service, "program", "read,control") as program:
+        spec = {
+            "name": "sly",
+            "type": "sequence",
+            "config": {"points": [{"x_setpoint": 4.0}]},
+            "actuators": ["x_setpoint"],
+            "sensors": ["signal"],
+            "outcome": "signal",
+            "guardrails": {"bounds": {"x_setpoint": [-9, 9]}},
+        }
+        program.post("agents", json=spec).raise_for_status()
+        program.post("agents/sly/start").raise_for_status()
+        service.until("sly", "stopped")
+    assert rejected(service, "sly")[0].startswith("guardrails.bounds.x: x_setpoint is a part of x")
+    assert rig.x.setpoint.get() == 0.0
+
+
 def test_a_key_with_control_makes_agents_within_what_the_service_allows(start):
     limits = {"bounds": {"x": [-1, 1], "y": [-1, 1]}}
     service = start(guardrails=limits)

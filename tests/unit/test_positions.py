@@ -10,7 +10,7 @@ from ophyd_async.core import soft_signal_rw
 from ophyd_async.sim import SimMotor
 from services import wait_until
 
-from agent_service.transports.positions import positions_of
+from agent_service.transports.positions import positions_of, wholes_of
 from agent_service.transports.run_engine_driver import RunEngineDriver
 
 
@@ -53,6 +53,15 @@ def test_a_device_whose_readback_has_another_name(driver):
         readback = Component(Signal, value=4.0)
 
     assert positions_of([PV(name="pv")], driver.ask) == {"pv": 4.0}
+
+
+def test_what_a_device_is_a_part_of(driver):
+    class Stage(Device):
+        x = Component(SynAxis)
+
+    stage, motor = Stage(name="stage"), SimMotor("motor", instant=True)
+    found = wholes_of([stage, stage.x, stage.x.setpoint, motor.user_setpoint])
+    assert found == {"stage_x": ["stage"], "stage_x_setpoint": ["stage_x", "stage"], "motor-user_setpoint": ["motor"]}
 
 
 class Mute:
