@@ -15,6 +15,7 @@ from agent_service.models import (
     Claim,
     DocumentsAnswer,
     Event,
+    PanelKeyAnswer,
     QueueStatus,
     Readiness,
     Report,
@@ -60,6 +61,17 @@ class Routes(BrainRoutes):
     def service(self) -> Call[ServiceStatus]:
         """Return the service's version, uptime, counts, queue and archive."""
         return one("GET", f"{API}/service", ServiceStatus)
+
+    @route
+    def panel_key(self, origin: str, *, renews: str | None = None) -> Call[PanelKeyAnswer]:
+        """Return a short-lived key for notebook pages of ``origin``, or ``renews`` with its time begun anew.
+
+        Raises
+        ------
+        InvalidInput
+            When ``origin`` is not that of a web page.
+        """
+        return one("POST", f"{API}/panel-keys", PanelKeyAnswer, {"origin": origin, "renews": renews})
 
     @route
     def agent_types(self) -> Call[list[AgentTypeInfo]]:

@@ -54,6 +54,8 @@ from agent_service.models._events import DocumentBatch, DocumentsAnswer, Event, 
 from agent_service.models._jobs import Job, JobList, JobState
 from agent_service.models._service import (
     ArchiveStatus,
+    PanelKeyAnswer,
+    PanelKeyRequest,
     Problem,
     ProblemField,
     QueueState,
@@ -120,6 +122,8 @@ __all__ = [
     "MethodCall",
     "MethodList",
     "Number",
+    "PanelKeyAnswer",
+    "PanelKeyRequest",
     "Point",
     "Problem",
     "ProblemField",

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from agent_service.models._agents import ServiceGuardrails
-from agent_service.models._base import Answer
+from agent_service.models._base import Answer, Request
 
 
 class QueueState(StrEnum):
@@ -63,6 +63,23 @@ class ServiceStatus(Answer):
         default=ServiceGuardrails(),
         description="limits that hold for each agent beside its own: [guardrails] in service.toml",
     )
+
+
+class PanelKeyRequest(Request):
+    """For whose pages a panel key is asked."""
+
+    origin: str = Field(max_length=300, description="of the web page, such as https://hub.example.org")
+    renews: str | None = Field(
+        default=None, max_length=200, description="an earlier one, whose time begins anew; unknown by now: a new one"
+    )
+
+
+class PanelKeyAnswer(Answer):
+    """A key that a notebook's page may use when its kernel does not answer."""
+
+    key: str
+    scopes: list[str] = Field(description="what it may do: at most read, control, approve")
+    lasts_s: float = Field(description="how long it lasts from now unless it is renewed, in seconds")
 
 
 class ReadyPart(Answer):

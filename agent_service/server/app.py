@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 import agent_service
 from agent_service import beamline, startup
@@ -24,6 +23,7 @@ from agent_service.server.claims import ClaimDesk
 from agent_service.server.farewell import told_of_signals
 from agent_service.server.hosts import Hosts
 from agent_service.server.metrics import TimedExecutor
+from agent_service.server.panel_keys import PageOrigins, PanelKeys
 from agent_service.server.ready import ReadyReads
 from agent_service.server.routes import (
     agents,
@@ -34,6 +34,7 @@ from agent_service.server.routes import (
     events,
     health,
     jobs,
+    panel_keys,
     queue,
     suggestions,
 )
@@ -91,9 +92,11 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     if engine is not None and (settled.sink.kind, settled.source.kind) != ("claim", "run_engine"):
         raise UsageError('a RunEngine of yours is never called by the service: set [sink] kind = "claim"')
 
+    of_pages = PanelKeys()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        service = await _compose(settled, engine, headless=headless)
+        service = await _compose(settled, engine, of_pages, headless=headless)
         app.state.service = service
         await service.start()
         try:
@@ -114,18 +117,12 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     )
     security = settled.security
     app.add_middleware(gate.Gate, hosts=Hosts(security.allowed_hosts, security.cors_origins))
-    if security.cors_origins:  # outside the gate, so that a page can read its refusals too
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=security.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Prefer", "X-Request-ID"],
-            expose_headers=["Location", "X-Request-ID"],
-        )
+    # outside the gate, so that a page can read its refusals too
+    app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)
     problems.install(app)
     app.router.routes.insert(0, ReadyReads())
     # in the order in which they are tried: what a brain is asked is asked most
-    for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs):
+    for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs, panel_keys):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(api_page.router)
@@ -139,12 +136,12 @@ def import_from(config: ServiceConfig) -> None:
             sys.path.insert(0, str(folder))
 
 
-async def _compose(config: ServiceConfig, engine: Any, *, headless: bool) -> Service:
+async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, headless: bool) -> Service:
     import_from(config)
     state_dir = StateDir(config.service.state)
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
-    service = Service(config, state_dir=state_dir, journal=journal, spool=spool)
+    service = Service(config, state_dir=state_dir, journal=journal, spool=spool, panel_keys=of_pages)
     service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
     sink, emitter = await _own_run_engine(service) if config.sink.kind == "run_engine" else _claimed(service, engine)
     service.hears = not isinstance(emitter, NoEmitter)

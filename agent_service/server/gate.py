@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from agent_service import actor
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge
 from agent_service.server import auth, door
+from agent_service.server.panel_keys import PanelKey
 from agent_service.server.problems import problem
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ _ORIGIN_SAID: Final = (
     "this service does not answer pages of that Origin; if it is yours, add it to cors_origins, or its host to "
     "allowed_hosts, in [security] of its service.toml"
 )
+_ELSEWHERE_SAID: Final = "this key belongs to a panel in a page of another Origin; each page has its own"
 _SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
 
 _FORGETFUL_SAID: Final = "the journal cannot be written, so nothing can be acknowledged now"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_NEED_NO_JOURNAL: Final = ("/queue/abort", "/queue/pause", "/documents", "/renew", "/release")
+_NEED_NO_JOURNAL: Final = ("/queue/abort", "/queue/pause", "/documents", "/renew", "/release", "/panel-keys")
 """Ends of the paths that are answered while the journal cannot be written: what stops, and what somebody measured."""
 
 _log = logging.getLogger(__name__)
@@ -87,7 +89,7 @@ class Gate:
             await send(message)
 
         secret = auth.secret_in(seen.authorization) if seen.authorization else None
-        key = None if secret is None else _service(scope).keyring.find(secret)
+        key = None if secret is None else _service(scope).key_of(secret)
         scope[auth.KEY] = key
         token = None if key is None else actor.enter(key.name)
         try:
@@ -121,12 +123,9 @@ class Gate:
     def _refusal(self, scope: Scope, seen: _Headers, key: Key | None) -> tuple[ServiceError, int] | None:
         if seen.size > MAX_HEADERS:
             return TooLarge(_HEADERS_SAID), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        server = (scope.get("server") or ("",))[0]
-        error: ServiceError | None = None
-        if not all(self._hosts.admits(host, server=server) for host in seen.hosts):
-            error = Forbidden(door.HOST_SAID)
-        elif seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):
-            error = Forbidden(_ORIGIN_SAID)
+        error: ServiceError | None = self._foreign(seen, (scope.get("server") or ("",))[0], key)
+        if error is not None:
+            pass
         elif key is None and "/api/" in scope["path"]:
             error = auth.stranger(showed_key=bool(seen.authorization))
         elif seen.length > _limit(key):
@@ -136,6 +135,18 @@ class Gate:
             if fault:
                 error = BackendUnavailable(f"{_FORGETFUL_SAID} ({fault}); free some space, or look at its disk")
         return None if error is None else (error, error.status)
+
+    def _foreign(self, seen: _Headers, server: object, key: Key | None) -> Forbidden | None:
+        """Return why a request by these names, or from a page of this origin, is refused."""
+        of_page = key if isinstance(key, PanelKey) else None
+        hosts = (one for one in seen.hosts if of_page is None or one.lower() != of_page.host)
+        if not all(self._hosts.admits(host, server=server) for host in hosts):
+            return Forbidden(door.HOST_SAID)
+        if of_page is not None:
+            return None if seen.origin in (b"", of_page.origin.encode()) else Forbidden(_ELSEWHERE_SAID)
+        if seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):
+            return Forbidden(_ORIGIN_SAID)
+        return None
 
 
 class _Headers:

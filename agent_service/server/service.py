@@ -18,6 +18,7 @@ from agent_service.runs import Run
 from agent_service.server.auth import refuse_modules
 from agent_service.server.jobs import JobDesk
 from agent_service.server.metrics import Metrics
+from agent_service.server.panel_keys import PREFIX, PanelKey
 from agent_service.server.posted import PostedRuns
 from agent_service.server.retention import Retention
 from agent_service.server.sse import StreamSlots
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from agent_service.models import AgentSpec, Event
     from agent_service.protocols import Document, DocumentSource
     from agent_service.server.claims import ClaimDesk
+    from agent_service.server.panel_keys import PanelKeys
     from agent_service.spool import Spool
     from agent_service.state_dir import StateDir
     from agent_service.supervisor import Supervisor
@@ -57,6 +59,8 @@ class Service:
         The state directory, not locked yet.
     journal, spool
         Where facts go, and where documents go first (None: nowhere).
+    panel_keys
+        The keys of notebook pages.
 
     Notes
     -----
@@ -71,6 +75,7 @@ class Service:
         state_dir: StateDir,
         journal: SqlJournal,
         spool: Spool | None,
+        panel_keys: PanelKeys,
     ) -> None:
         self.config = config
         self.state_dir = state_dir
@@ -89,6 +94,7 @@ class Service:
         self.api_key = ""
         self.key_is_new = False
         self.keyring: Keyring
+        self.panel_keys = panel_keys
         self.streams = StreamSlots()
         self.metrics = Metrics(self)
         self._spool = spool
@@ -339,6 +345,18 @@ class Service:
         odd = [FieldError(f"warm_start.{i}", UID_SAID) for i, one in enumerate(spec.warm_start) if not is_uid(one)]
         if odd:  # not by the model: a journal of 0.1.0 may hold some
             raise InvalidInput("; ".join(f"{one.field} {one.message}" for one in odd), errors=odd)
+
+    def key_of(self, secret: str) -> Key | None:
+        """Return a key, or None when it is unknown, revoked or ended by now."""
+        if secret.startswith(PREFIX):
+            return self.panel_keys.find(secret, holds=self.keyring.holds)
+        return self.keyring.find(secret)
+
+    def holds(self, key: Key) -> bool:
+        """Return whether a key that was found before is still valid."""
+        if isinstance(key, PanelKey):
+            return self.panel_keys.holds(key, holds=self.keyring.holds)
+        return self.keyring.holds(key)
 
     def status(self, key: Key) -> ServiceStatus:
         """Return the service as the API shows it to the holder of a key, from memory."""

@@ -100,7 +100,7 @@ async def stream(
             done, _ = await asyncio.wait(
                 {following, stopping}, timeout=LOOKS_EVERY_S, return_when=asyncio.FIRST_COMPLETED
             )
-            if stopping in done or not service.keyring.holds(key):
+            if stopping in done or not service.holds(key):
                 return
             if not done:
                 if clock.time() - spoke >= HEARTBEAT_S:
