@@ -1,4 +1,4 @@
-"""The command line: ``agent-service demo | serve | check | schema | export | status | keys | catalog``.
+"""The command line: ``agent-service demo | serve | check | schema | export | status | stop | keys | catalog``.
 
 What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
 stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
@@ -23,6 +23,7 @@ from agent_service.cli._keys import keys
 from agent_service.cli._options import StateOption
 from agent_service.cli._serving import serve
 from agent_service.cli._status import status
+from agent_service.cli._stop import stop
 from agent_service.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def schema() -> None:
 
 app.command("export")(export)
 app.command()(status)
+app.command()(stop)
 app.add_typer(keys)
 
 

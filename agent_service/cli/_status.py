@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_service.cli._options import DEFAULT_STATE, StateOption
-from agent_service.errors import BackendUnavailable, InvalidInput, Unauthenticated, UsageError
+from agent_service.cli._address import service_at
+from agent_service.cli._options import StateOption
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from agent_service.client import Client
     from agent_service.models import AgentStatus, ServiceStatus
 
 
@@ -25,54 +22,11 @@ def status(
     """Show a running service and its agents."""
     from rich.console import Console
 
-    with _client_for(url, state) as client:
-        try:
-            service, agents = client.service(), client.agents()
-        except Unauthenticated as error:
-            raise Unauthenticated(f"{error.detail}; give its key: {_where_keys_are(state)}") from error
-        except BackendUnavailable as error:
-            if url or state or os.environ.get("AGENT_SERVICE_URL"):
-                raise
-            raise BackendUnavailable(f"{error.detail}; or say which service: {_where_keys_are(state)}") from error
+    with service_at(url, state) as client:
+        service, agents = client.service(), client.agents()
     console = Console()
     console.print(_service_table(client.url, service))
     console.print(_agents_table(agents) if agents else "no agents yet", highlight=False)
-
-
-def _client_for(url: str | None, state: Path | None) -> Client:
-    """Return a client of the service at ``url``, or on ``state``, or on the default state directory."""
-    from agent_service.client import Client
-
-    if url is None:
-        default = Path(DEFAULT_STATE)
-        if state is None and not os.environ.get("AGENT_SERVICE_URL") and default.exists():
-            state = default
-        if state is not None:
-            return Client.from_state(state)
-    try:
-        return Client(url, api_key=_key_in(state))
-    except InvalidInput as error:
-        raise UsageError(error.detail) from None
-
-
-def _where_keys_are(state: Path | None) -> str:
-    """Say how a service and its key are named, with a state directory of this folder if there is one."""
-    if state is None:
-        here = sorted(str(one.parent) for one in Path().glob("*.state/service.json"))
-        return f"--state {' or --state '.join(here) or 'STATE, its state directory'}, or set AGENT_SERVICE_API_KEY"
-    return "set AGENT_SERVICE_API_KEY"
-
-
-def _key_in(state: Path | None) -> str | None:
-    if state is None:
-        return None
-    try:
-        return (state / "api_key").read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise UsageError(
-            f"no key can be read in {state}: {error.strerror}; name the state directory of a service with --state, or "
-            "set AGENT_SERVICE_API_KEY"
-        ) from None
 
 
 def _service_table(url: str, service: ServiceStatus) -> Table:

@@ -1,0 +1,73 @@
+"""Which service a command speaks to, and what to say when that does not answer or does not know the key."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_service.cli._options import DEFAULT_STATE
+from agent_service.errors import BackendUnavailable, InvalidInput, Unauthenticated, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from agent_service.client import Client
+
+
+@contextlib.contextmanager
+def service_at(url: str | None, state: Path | None) -> Generator[Client]:
+    """Give a client of the service at ``url``, or on ``state``, or on the default state directory.
+
+    Raises
+    ------
+    UsageError
+        None of these leads to a service.
+    Unauthenticated, BackendUnavailable
+        What is asked within is refused, or not answered; the message says how to name a key, or another service.
+    """
+    with _client_for(url, state) as client:
+        try:
+            yield client
+        except Unauthenticated as error:
+            raise Unauthenticated(f"{error.detail}; give its key: {_where_keys_are(state)}") from error
+        except BackendUnavailable as error:
+            if url or state or os.environ.get("AGENT_SERVICE_URL"):
+                raise
+            raise BackendUnavailable(f"{error.detail}; or say which service: {_where_keys_are(state)}") from error
+
+
+def _client_for(url: str | None, state: Path | None) -> Client:
+    from agent_service.client import Client
+
+    if url is None:
+        default = Path(DEFAULT_STATE)
+        if state is None and not os.environ.get("AGENT_SERVICE_URL") and default.exists():
+            state = default
+        if state is not None:
+            return Client.from_state(state)
+    try:
+        return Client(url, api_key=_key_in(state))
+    except InvalidInput as error:
+        raise UsageError(error.detail) from None
+
+
+def _where_keys_are(state: Path | None) -> str:
+    """Say how a service and its key are named, with a state directory of this folder if there is one."""
+    if state is None:
+        here = sorted(str(one.parent) for one in Path().glob("*.state/service.json"))
+        return f"--state {' or --state '.join(here) or 'STATE, its state directory'}, or set AGENT_SERVICE_API_KEY"
+    return "set AGENT_SERVICE_API_KEY"
+
+
+def _key_in(state: Path | None) -> str | None:
+    if state is None:
+        return None
+    try:
+        return (state / "api_key").read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise UsageError(
+            f"no key can be read in {state}: {error.strerror}; name the state directory of a service with --state, or "
+            "set AGENT_SERVICE_API_KEY"
+        ) from None

@@ -1,0 +1,54 @@
+"""`agent-service stop`, for who cannot reach a panel: what it does to what moves, and what it says."""
+
+import os
+
+import pytest
+from service_process import SUPPORT
+from services import wait_until
+
+from agent_service.client import Client
+
+WALK = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
+
+
+@pytest.fixture
+def client(command):
+    command.environment["AGENT_SERVICE_RUN_ENGINE__STARTUP"] = "rig"
+    command.environment["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
+    command.start("serve", "--port", "0", "--state", "agent-service.state")
+    with Client.from_state(command.folder / "agent-service.state") as one:
+        for name in ("one", "two"):
+            one.create(name=name, **WALK, plan="leisurely")
+            one.start(name)
+        wait_until(lambda: one.queue().current, what="a run under way")
+        yield one
+
+
+def test_everything_stops_what_moves_and_holds_it(command, client):
+    done = command.run("stop", "--everything")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing moves until somebody resumes the queue" in done.stdout
+    queue = client.queue()
+    assert (queue.state, queue.current, queue.reason) == ("held", None, "Stop everything was said in a terminal")
+
+
+def test_agents_are_stopped_by_name_and_one_that_cannot_holds_up_no_other(command, client):
+    done = command.run("stop", "nobody", "one", "--state", "agent-service.state")
+    assert done.returncode == 1
+    assert "nobody" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "one is stopped" in done.stdout
+    assert client.agent("one").state == "stopped"
+    assert client.agent("two").state == "running"
+
+
+def test_it_says_what_is_missing(command, client):
+    for arguments in ((), ("one", "--everything")):
+        done = command.run("stop", *arguments)
+        assert done.returncode == 2
+        assert "say what to stop" in done.stderr
+    refused = command.run("stop", "--everything", "--url", client.url)
+    assert refused.returncode == 1
+    assert "give its key" in refused.stderr
+    assert client.queue().state != "held"
+    assert command.run("stop", "--everything", "--state", "nowhere").returncode == 2
