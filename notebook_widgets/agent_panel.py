@@ -55,7 +55,7 @@ class AgentPanel(Panel):
     ``suggest(n_points)``, ``ingest(point)``.
     """
 
-    modules: ClassVar = ("dom", "plots", "inbox", "frame", "agent_tabs", "agent_panel")
+    modules: ClassVar = ("dom", "direct", "line", "plots", "inbox", "frame", "agent_tabs", "agent_panel")
 
     agent: Any = traitlets.Dict().tag(sync=True)
     progress: Any = traitlets.Dict().tag(sync=True)
@@ -151,7 +151,7 @@ class AgentPanel(Panel):
         self.show(
             link,
             agent=_header(status, self._service),
-            service=self._service.model_dump(mode="json", include={"queue", "archive", "faults", "scopes"})
+            service=self._service.model_dump(mode="json", include={"queue", "archive", "faults", "scopes", "state_dir"})
             if self._service
             else {},
             progress=picture.progress(status),

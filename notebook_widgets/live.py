@@ -28,8 +28,11 @@ T = TypeVar("T")
 UPDATE_EVERY_S: Final = 0.1
 """Least time between two updates of a panel."""
 
-SILENCE_S: Final = 25.0
-"""A stream without an event or a heartbeat (one comes every 10 s) for so long is taken for dead."""
+LOOKS_AFTER_S: Final = 0.5
+"""A stream that is silent for so long makes the feed look whether the service still answers."""
+
+ANSWERS_WITHIN_S: Final = 2.0
+"""A service that does not answer within is shown as one that does not: nobody there hears a button."""
 
 FIRST_DELAY_S: Final = 0.2
 LONGEST_DELAY_S: Final = 5.0
@@ -217,7 +220,8 @@ class Feed:
                 delay_s = FIRST_DELAY_S if self.link.state == "live" else min(2 * delay_s, LONGEST_DELAY_S)
                 self._become(Link("reconnecting", error.detail))
             except TimeoutError:
-                self._become(Link("reconnecting", f"{self.address.url} has been silent for {SILENCE_S:g} s"))
+                said = f"the service at {self.address.url} has not answered for {ANSWERS_WITHIN_S:g} s"
+                self._become(Link("reconnecting", f"{said}; a press comes to nothing until it does"))
             except Exception:  # noqa: BLE001 - a bug of ours must not end the stream; logged and shown
                 _log.exception("the event stream of %s failed", self.address.url)
                 self._become(Link("reconnecting", "the event stream could not be read; the kernel's log says why"))
@@ -227,10 +231,14 @@ class Feed:
     async def _listen(self) -> None:
         # without patience: the client takes a hiccup up again where it was, what is longer comes back here and is shown
         events: Any = self.client.events(last_event_id=self._last_seq, patience_s=0)
+        following: asyncio.Future[Event] | None = None
         try:
             while True:
-                async with asyncio.timeout(SILENCE_S):  # wait_for of 3.11 may swallow a cancellation
-                    event: Event = await anext(events)
+                following = asyncio.ensure_future(anext(events))
+                while not (await asyncio.wait({following}, timeout=LOOKS_AFTER_S))[0]:
+                    async with asyncio.timeout(ANSWERS_WITHIN_S):  # wait_for of 3.11 may swallow a cancellation
+                        await self.client.health()
+                event = following.result()
                 stale = event.kind in (EventKind.RESET, EventKind.SERVICE_STATE)
                 if event.kind is EventKind.RESET:
                     self._last_seq = None
@@ -241,6 +249,8 @@ class Feed:
                 if event.kind is not EventKind.HEARTBEAT or stale:
                     self._tell(event, stale=stale)
         finally:
+            if following is not None:
+                await _ended(following)
             await events.aclose()
 
     def _become(self, link: Link) -> None:
@@ -329,7 +339,7 @@ async def _end(one: Subscription, feed: Feed | None) -> None:
         await feed.end()
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _ended(task: asyncio.Future[Any]) -> None:
     """Cancel a task until it is done: libraries have been seen to swallow a cancellation."""
     while not task.done():
         task.cancel()

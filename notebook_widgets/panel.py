@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
@@ -9,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import anywidget
 import traitlets
 
+from agent_service import live
 from agent_service.errors import AgentFault, InvalidInput, ServiceError
 from agent_service.models import utcnow
 from agent_service.server import api_link
+from notebook_widgets.heartbeat import Heartbeat
 from notebook_widgets.live import Address, LiveThread
 
 if TYPE_CHECKING:
@@ -73,9 +77,12 @@ class Panel(anywidget.AnyWidget):
             "stop-everything": self._stop_everything,
             "resume-queue": self._resume_queue,
         }
-        self.link = {"state": "connecting", "message": "", "url": address.url}
+        own = any(one.url == address.url for one in live.services())
+        self.link = {"state": "connecting", "message": "", "url": address.url, "own": own}
         self._changed = False
+        self._heartbeat = Heartbeat(address.url, cast("Any", self).send)
         self._subscription = LiveThread.subscribe(address, self)
+        self._lasting = [self._subscription.call(run) for run in (self._beat, self._heartbeat.keep_keys)]
         cast("Any", self).on_msg(self._on_message)
 
     def act(self, action: str, **arguments: Any) -> Future[bool]:
@@ -134,11 +141,15 @@ class Panel(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Leave the service and take the panel off the screen. Does nothing the second time."""
+        for one in self._lasting:
+            one.cancel()
         self._subscription.close()
         super().close()
 
     def show(self, link: Link, **traits: Any) -> None:
         """Set traits, in one message to the page; those that did not change are not sent."""
+        if link.state == "live" != self.link["state"]:
+            self._heartbeat.renew()
         with self.hold_sync():
             self.link = {**self.link, "state": link.state, "message": link.message}
             for name, value in traits.items():
@@ -150,11 +161,30 @@ class Panel(anywidget.AnyWidget):
     def _on_message(self, _: object, content: object, __: object) -> None:
         if not isinstance(content, dict):
             return
-        told = cast("dict[str, Any]", content)
+        told = dict(cast("dict[str, Any]", content))
+        if "here" in told:
+            with contextlib.suppress(InvalidInput):  # closed, and its page not yet
+                self._subscription.call(functools.partial(self._page, str(told["here"])))
+            return
+        say: Callable[[dict[str, Any]], None] = cast("Any", self).send
+        press, beat = told.pop("press", None), told.pop("beat", None)
+        if self._heartbeat.is_late(beat):
+            say({"late": press})
+            return
+        say({"heard": press})
         try:
-            self.act(**told)
+            acting = self.act(**told)
         except (ServiceError, TypeError) as error:
             self.notice = _notice("error", str(error))
+            say({"done": press})
+        else:
+            acting.add_done_callback(lambda _: say({"done": press}))
+
+    async def _beat(self, _: AsyncClient) -> None:
+        await self._heartbeat.beat()
+
+    async def _page(self, origin: str, _: AsyncClient) -> None:
+        self._heartbeat.here(origin)
 
     async def _stop_everything(self, client: AsyncClient) -> str | None:
         await client.abort_queue("Stop everything was pressed in a panel")

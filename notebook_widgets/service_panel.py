@@ -33,7 +33,7 @@ class ServiceOverview(Panel):
         URL of the service, a client of it (with its key), or anything with a ``client``.
     """
 
-    modules: ClassVar = ("dom", "frame", "service_panel")
+    modules: ClassVar = ("dom", "direct", "line", "frame", "service_panel")
 
     agents: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     opened: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -34,7 +34,7 @@ class SuggestionsPanel(Panel):
     Actions for `act`: ``approve(id, point)``, ``reject(id)``, ``stop-everything``, ``resume-queue``.
     """
 
-    modules: ClassVar = ("dom", "inbox", "frame", "suggestions_panel")
+    modules: ClassVar = ("dom", "direct", "line", "inbox", "frame", "suggestions_panel")
 
     inbox: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
 
@@ -63,7 +63,9 @@ class SuggestionsPanel(Panel):
             self._service = await client.service()
         self.show(
             update.link,
-            service=self._service.model_dump(mode="json", include={"queue", "archive"}) if self._service else {},
+            service=self._service.model_dump(mode="json", include={"queue", "archive", "state_dir"})
+            if self._service
+            else {},
             inbox=[entry(one, self._guardrails.get(one.agent)) for one in self._proposed.values()],
         )
 

@@ -1,15 +1,17 @@
 // One agent, live.
 
 import { allow, byHand, configure, history, reports, tabs, variables } from "./agent_tabs.js";
-import { button, clock, h, number, pointText, say, tick } from "./dom.js";
+import { clock, h, number, pointText, say, tick } from "./dom.js";
 import { badge, begin, foot, notices, stopper } from "./frame.js";
-import { inboxTable } from "./inbox.js";
+import { inboxTable, waiting } from "./inbox.js";
+import { acting, permit } from "./line.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
 
 const COMMANDS = ["Start", "Pause", "Resume", "Stop", "Restart"];
 
-function render({ model, el }) {
-  const panel = begin(model, el);
+function render({ model: raw, el }) {
+  const panel = begin(raw, el, look);
+  const { model } = panel;
   const halt = stopper(model, panel);
   panel.root.append(
     header(model, panel, halt.stop),
@@ -29,7 +31,7 @@ function header(model, panel, stop) {
   const kind = h("span", {});
   const busy = h("span", {});
   const reason = h("div", { class: "as-reason" });
-  const commands = COMMANDS.map((label) => [label.toLowerCase(), button(label, () => model.send({ action: label.toLowerCase() }))]);
+  const commands = COMMANDS.map((label) => [label.toLowerCase(), acting(model, label.toLowerCase(), label, () => model.send({ action: label.toLowerCase() }))]);
   panel.on(["agent", "link", "service"], () => {
     const agent = model.get("agent");
     say(name, agent.name ?? "");
@@ -95,13 +97,13 @@ function bestLine(model, panel) {
 
 function bestOf(model, by, label) {
   const [title, what, where] = [h("span", {}), h("b", {}), h("span", { class: "as-muted" })];
-  const go = button(label, () => model.send({ action: "go-to-best", by }));
+  const go = acting(model, "go-to-best", label, () => model.send({ action: "go-to-best", by }));
   const show = (text, best, none) => {
     say(title, text);
     say(what, best ? Object.entries(best.outcome).map(([name, value]) => `${name} ${number(value)}`).join(", ") : none);
     say(where, best ? `at ${pointText(best.point)}` : "");
     allow(go, model, "go-to-best");
-    if (!best) go.disabled = true;
+    if (!best) permit(go, model, "Nothing was measured yet");
     // a move that no suggestion asks for is a person's word, as an approval is
     const scopes = model.get("service").scopes;
     go.hidden = Boolean(scopes) && !scopes.includes("approve");
@@ -128,6 +130,18 @@ function tabbed(model, panel) {
   });
   panel.on(["notice"], inbox.free);
   return shown.element;
+}
+
+/** What the kernel would show, from the service itself. */
+async function look(service, model) {
+  const agent = model.get("agent");
+  const path = `agents/${encodeURIComponent(agent.name)}`;
+  const [now, proposed] = await Promise.all([service.get(path), service.get(`${path}/suggestions?state=proposed&limit=1000`)]);
+  return {
+    agent: { ...agent, state: now.state, reason: now.reason, legal: now.legal, busy: null },
+    progress: { ...model.get("progress"), ...now.progress, left_s: null, measuring: null },
+    inbox: waiting(model.get("inbox"), proposed.items),
+  };
 }
 
 export default { render };

@@ -1,6 +1,7 @@
 // The tabs below an agent's plots: what it is configured with, shows, said and did, and what one does by hand.
 
 import { aged, button, h, keyed, number, say } from "./dom.js";
+import { acting, permit } from "./line.js";
 
 /** Tabs with panes; one shows at a time. Each pane is `{name, element, count?}`. */
 export function tabs(panes) {
@@ -30,14 +31,15 @@ export function tabs(panes) {
 /** The form of an agent's configuration, with messages beside their fields. */
 export function configure(model, panel) {
   const groups = h("div", { class: "as-groups" });
-  const apply = button("Apply", () => send(), "as-main");
+  const apply = acting(model, "configure", "Apply", () => send(), "as-main");
   const drop = button("Discard changes", () => { dirty.clear(); build(); });
   const hint = h("span", { class: "as-muted" });
   const dirty = new Set();
   let fields = [];
   let sent = false;
   const mark = () => {
-    apply.disabled = drop.disabled = !dirty.size;
+    drop.disabled = !dirty.size;
+    permit(apply, model, dirty.size ? "" : "Nothing was changed");
     say(hint, dirty.size ? `${dirty.size} changed, not applied` : "");
   };
   const build = () => {
@@ -109,7 +111,7 @@ export function variables(model, panel) {
     if (one.writable) {
       const input = h("input", { class: "as-input", "aria-label": `new value of ${one.name}`, onkeydown: (event) => { if (event.key === "Enter") go(); } });
       const go = () => { if (input.value !== "") model.send({ action: "set-variable", name: one.name, value: typed(input.value) }); input.value = ""; };
-      set.append(h("div", { class: "as-actions" }, input, button("Set", go)));
+      set.append(h("div", { class: "as-actions" }, input, acting(model, "set-variable", "Set", go)));
     }
     return h("tr", {}, h("td", {}, one.name), shown, set);
   };
@@ -125,7 +127,7 @@ export function variables(model, panel) {
 /** What the brain said of itself, newest first. */
 export function reports(model, panel) {
   const list = h("div", { class: "as-reports" });
-  const ask = button("Ask for a report", () => model.send({ action: "report" }));
+  const ask = acting(model, "report", "Ask for a report", () => model.send({ action: "report" }));
   const nothing = h("p", { class: "as-quiet" }, "No report yet.");
   let shown = null;
   panel.on(["agent", "link"], () => allow(ask, model, "report"));
@@ -167,8 +169,8 @@ export function history(model, panel) {
 /** Suggest and ingest by hand. */
 export function byHand(model, panel) {
   const many = h("input", { type: "number", min: 1, max: 1000, step: 1, value: 1, class: "as-input as-short", "aria-label": "number of points" });
-  const suggest = button("Suggest", () => model.send({ action: "suggest", n_points: many.value }));
-  const ingest = button("Ingest", () => model.send({ action: "ingest", point: Object.fromEntries(inputs.map(([name, input]) => [name, input.value])) }));
+  const suggest = acting(model, "suggest", "Suggest", () => model.send({ action: "suggest", n_points: many.value }));
+  const ingest = acting(model, "ingest", "Ingest", () => model.send({ action: "ingest", point: Object.fromEntries(inputs.map(([name, input]) => [name, input.value])) }));
   const row = h("div", { class: "as-row" });
   let inputs = [];
   let names = "";
@@ -191,9 +193,8 @@ export function byHand(model, panel) {
 export function allow(one, model, command) {
   const agent = model.get("agent");
   const held = model.get("service").queue?.state === "held" && ["start", "resume", "restart", "go-to-best"].includes(command);
-  const legal = (agent.legal ?? []).includes(command) && !held && model.get("link").state === "live";
-  one.disabled = !legal;
-  one.title = legal ? "" : held ? "Not before somebody resumes the queue" : `Not while the agent is ${agent.state ?? "unknown"}`;
+  const legal = (agent.legal ?? []).includes(command);
+  permit(one, model, held ? "Not before somebody resumes the queue" : legal ? "" : `Not while the agent is ${agent.state ?? "unknown"}`);
 }
 
 function text(value, inner = false) {

@@ -2,17 +2,21 @@
 
 import { apiPage } from "./api_link.js";
 import { button, h, say, tick, watch } from "./dom.js";
+import { acting, connect, settle } from "./line.js";
 
 const DONE_STAYS_MS = 6000;
 
-/** Begin a panel in `el`; `ends` collects what must end with it. */
-export function begin(model, el) {
+/** Begin a panel in `el`: its line to kernel and service, and `ends`, which collects what must end with it. */
+export function begin(raw, el, look) {
+  const model = connect(raw, look);
   const root = h("section", { class: "as-panel" });
   el.classList.add("as-host");
   el.replaceChildren(root);
   const ticking = setInterval(() => tick(root), 1000);
-  const ends = [() => clearInterval(ticking)];
-  return { root, ends, on: (traits, draw) => ends.push(watch(model, traits, draw)), end: () => ends.forEach((one) => one()) };
+  const ends = [() => clearInterval(ticking), model.end];
+  const on = (traits, draw) => ends.push(watch(model, traits, draw));
+  on(["link"], () => root.querySelectorAll("[data-action]").forEach((one) => settle(one, model)));
+  return { model, root, ends, on, end: () => ends.forEach((one) => one()) };
 }
 
 /** A badge with a state's colour. */
@@ -22,10 +26,10 @@ export function badge(state, shown = state) {
 
 /** Stop everything, which latches; and while it does, why, and Resume queue. */
 export function stopper(model, panel) {
-  const stop = button("Stop everything", () => model.send({ action: "stop-everything" }), "as-danger");
-  stop.title = "Abort the plan under way, and let nothing move until somebody resumes the queue";
+  const stop = acting(model, "stop-everything", "Stop everything", () => model.send({ action: "stop-everything" }), "as-danger",
+    "Abort the plan under way, and let nothing move until somebody resumes the queue");
   const why = h("span", { class: "as-grow" });
-  const go = button("Resume queue", () => model.send({ action: "resume-queue" }));
+  const go = acting(model, "resume-queue", "Resume queue", () => model.send({ action: "resume-queue" }));
   const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, go);
   panel.on(["service"], () => {
     const queue = model.get("service").queue ?? {};
@@ -51,7 +55,7 @@ export function notices(model, panel) {
     const notice = model.get("notice");
     clearTimeout(timer);
     said.hidden = !notice.text;
-    said.className = `as-strip ${notice.kind === "error" ? "as-error" : "as-done"}`;
+    said.className = `as-strip ${{ error: "as-error", wait: "as-warn" }[notice.kind] ?? "as-done"}`;
     say(text, notice.text ?? "");
     fold.hidden = !notice.traceback;
     say(trace, notice.traceback ?? "");
@@ -60,9 +64,9 @@ export function notices(model, panel) {
   panel.on(["link"], () => {
     const link = model.get("link");
     lost.hidden = link.state === "live" || !link.message;
-    lost.className = `as-strip ${link.state === "refused" ? "as-error" : "as-warn"}`;
+    lost.className = `as-strip ${["refused", "unheard"].includes(link.state) ? "as-error" : "as-warn"}`;
     say(lost, link.message ?? "");
-    panel.root.classList.toggle("as-dim", link.state !== "live");
+    panel.root.classList.toggle("as-dim", !["live", "direct"].includes(link.state));
   });
   panel.on(["service"], () => {
     const found = model.get("service").faults ?? [];
@@ -81,7 +85,7 @@ export function foot(model, panel) {
   let looked = null;
   panel.on(["link"], async () => {
     const link = model.get("link");
-    state.replaceChildren(badge(link.state));
+    state.replaceChildren(badge(link.state, { unheard: "not heard", direct: "without the kernel" }[link.state]));
     say(where, link.url);
     if (link.state !== "live") looked = null;
     else if (!looked) {

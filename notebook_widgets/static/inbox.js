@@ -1,6 +1,7 @@
 // The inbox: suggestions that wait for a person's word.
 
 import { aged, button, h, keyed, number, pointText, say } from "./dom.js";
+import { acting, settle } from "./line.js";
 
 /** A table of proposed suggestions; `columns` are the actuators, or null for points of several agents. */
 export function inboxTable(model) {
@@ -26,6 +27,12 @@ export function inboxTable(model) {
   return { element: h("div", {}, table, nothing), show, free };
 }
 
+/** What waits now, as the service says; what the kernel said of it is kept. */
+export function waiting(known, items) {
+  const said = new Map(known.map((one) => [one.id, one]));
+  return items.map((one) => said.get(one.id) ?? { id: one.id, agent: one.agent, point: one.point, at: Date.parse(one.created_at) / 1000, note: "", outside: false });
+}
+
 function row(model, item, columns) {
   const inputs = {};
   const names = columns ?? Object.keys(item.point);
@@ -48,8 +55,8 @@ function row(model, item, columns) {
     if (!columns) cells[1].replaceChildren(pointText(item.point));
     actions.replaceChildren(
       button("Edit", edit),
-      button("Reject", () => send({ action: "reject", id: item.id })),
-      button("Approve", () => send({ action: "approve", id: item.id }), "as-main"));
+      acting(model, "reject", "Reject", () => send({ action: "reject", id: item.id })),
+      acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id }), "as-main"));
   };
   const edit = () => {
     names.forEach((name, i) => columns && cells[i].replaceChildren(field(name)));
@@ -59,11 +66,14 @@ function row(model, item, columns) {
     const point = () => Object.fromEntries(names.map((name) => [name, value(name)]));
     actions.replaceChildren(
       button("Cancel", still),
-      button("Reject", () => send({ action: "reject", id: item.id })),
-      button("Approve", () => send({ action: "approve", id: item.id, point: point() }), "as-main"));
+      acting(model, "reject", "Reject", () => send({ action: "reject", id: item.id })),
+      acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id, point: point() }), "as-main"));
     inputs[names[0]]?.focus();
   };
-  line.release = () => actions.querySelectorAll("button").forEach((one) => { one.disabled = false; });
+  line.release = () => actions.querySelectorAll("button").forEach((one) => {
+    one.disabled = false;
+    if (one.dataset.action) settle(one, model);
+  });
   still();
   return line;
 }

@@ -1,13 +1,15 @@
 // A service: its agents, and what moves.
 
-import { button, h, keyed, number, say } from "./dom.js";
+import { h, keyed, number, say } from "./dom.js";
 import { badge, begin, foot, notices, stopper } from "./frame.js";
+import { acting, permit } from "./line.js";
 
 const COMMANDS = ["Start", "Pause", "Resume", "Stop"];
 const FIRST = ["agent", "state", "progress", "best", "inbox"];
 
-function render({ model, el }) {
-  const panel = begin(model, el);
+function render({ model: raw, el }) {
+  const panel = begin(raw, el, look);
+  const { model } = panel;
   const halt = stopper(model, panel);
   const queue = h("span", {});
   const told = h("span", { class: "as-muted" });
@@ -47,8 +49,8 @@ function row(model, name) {
   const done = h("span", { class: "as-muted" });
   const best = h("td", {});
   const waiting = h("span", { class: "as-count" });
-  const open = button("Open", () => model.send({ action: "open", name }));
-  const commands = COMMANDS.map((label) => button(label, () => model.send({ action: label.toLowerCase(), name })));
+  const open = acting(model, "open", "Open", () => model.send({ action: "open", name }));
+  const commands = COMMANDS.map((label) => acting(model, label.toLowerCase(), label, () => model.send({ action: label.toLowerCase(), name })));
   const line = h("tr", {},
     h("td", {}, h("b", {}, name), " ", type), state,
     h("td", { class: "as-wide" }, h("div", { class: "as-small" }, h("div", { class: "as-track" }, bar), done)),
@@ -63,10 +65,22 @@ function row(model, name) {
     say(best, one.best ? `${one.direction === "minimize" ? "lowest" : "highest"} ${Object.entries(one.best).map(([key, value]) => `${key} ${number(value)}`).join(", ")}` : "–");
     waiting.hidden = !one.waiting;
     say(waiting, String(one.waiting));
-    COMMANDS.forEach((label, i) => { commands[i].disabled = !one.legal.includes(label.toLowerCase()) || model.get("link").state !== "live"; });
+    COMMANDS.forEach((label, i) => { permit(commands[i], model, one.legal.includes(label.toLowerCase()) ? "" : `Not while the agent is ${one.state}`); });
     say(open, model.get("opened").includes(name) ? "Close" : "Open");
   };
   return line;
+}
+
+/** What the kernel would show, from the service itself. */
+async function look(service, model) {
+  const [agents, proposed] = await Promise.all([service.get("agents?limit=1000"), service.get("suggestions?state=proposed&limit=1000")]);
+  const known = new Map(model.get("agents").map((one) => [one.name, one]));
+  return {
+    agents: agents.items.map(({ name, state, reason, type, executor, legal, progress }) => ({
+      best: null, ...known.get(name), name, state, reason, type, executor, legal, ...progress,
+      waiting: proposed.items.filter((one) => one.agent === name).length,
+    })),
+  };
 }
 
 export default { render };

@@ -2,10 +2,11 @@
 
 import { h, say } from "./dom.js";
 import { begin, foot, notices, stopper } from "./frame.js";
-import { inboxTable } from "./inbox.js";
+import { inboxTable, waiting } from "./inbox.js";
 
-function render({ model, el }) {
-  const panel = begin(model, el);
+function render({ model: raw, el }) {
+  const panel = begin(raw, el, look);
+  const { model } = panel;
   const halt = stopper(model, panel);
   const inbox = inboxTable(model);
   const count = h("span", { class: "as-count" });
@@ -25,6 +26,12 @@ function render({ model, el }) {
   });
   panel.on(["notice"], inbox.free);
   return panel.end;
+}
+
+/** What the kernel would show, from the service itself. */
+async function look(service, model) {
+  const proposed = await service.get("suggestions?state=proposed&limit=1000");
+  return { inbox: waiting(model.get("inbox"), proposed.items) };
 }
 
 export default { render };

@@ -232,7 +232,7 @@ def test_modules_import_what_others_export(name):
     text = (STATIC / f"{name}.js").read_text()
     for names, other in re.findall(r"^import \{ ([^}]*) \} from \"\./(\w+)\.js\";$", text, re.MULTILINE):
         theirs = api_link.javascript() if other == "api_link" else (STATIC / f"{other}.js").read_text()
-        exported = re.findall(r"^export (?:async )?function (\w+)", theirs, re.MULTILINE)
+        exported = re.findall(r"^export (?:(?:async )?function|const) (\w+)", theirs, re.MULTILINE)
         assert set(names.split(", ")) <= set(exported)
 
 
