@@ -221,7 +221,7 @@ class Feed:
                 self._become(Link("reconnecting", error.detail))
             except TimeoutError:
                 said = f"the service at {self.address.url} has not answered for {ANSWERS_WITHIN_S:g} s"
-                self._become(Link("reconnecting", f"{said}; a press comes to nothing until it does"))
+                self._become(Link("reconnecting", f"{said}; it is asked again"))
             except Exception:  # noqa: BLE001 - a bug of ours must not end the stream; logged and shown
                 _log.exception("the event stream of %s failed", self.address.url)
                 self._become(Link("reconnecting", "the event stream could not be read; the kernel's log says why"))

@@ -12,7 +12,7 @@ import anywidget
 import traitlets
 
 from agent_service import live
-from agent_service.errors import AgentFault, InvalidInput, ServiceError
+from agent_service.errors import AgentFault, BackendUnavailable, InvalidInput, ServiceError
 from agent_service.models import utcnow
 from agent_service.server import api_link
 from notebook_widgets.heartbeat import Heartbeat
@@ -187,7 +187,11 @@ class Panel(anywidget.AnyWidget):
         self._heartbeat.here(origin)
 
     async def _stop_everything(self, client: AsyncClient) -> str | None:
-        await client.abort_queue("Stop everything was pressed in a panel")
+        reason = "Stop everything was pressed in a panel"
+        try:
+            await client.abort_queue(reason)
+        except BackendUnavailable:  # a connection that broke on the way, as when a service wakes: once more, at once
+            await client.abort_queue(reason)
         return None
 
     async def _resume_queue(self, client: AsyncClient) -> str | None:

@@ -28,16 +28,20 @@ service
 """
 
 
+_REACHED = """() => performance.getEntriesByType("resource").some(
+  (one) => one.name.endsWith("/api/v1/service") && one.responseStatus === 200)"""
+
+
 class Notebook:
     """A notebook in a directory of its own, whose cells know that as ``HERE`` and write lines into a file."""
 
-    def __init__(self, jupyter, name, *cells):
+    def __init__(self, jupyter, name, *cells, kernel="python3"):
         self.directory = jupyter.root / name
         self.name = f"{name}/{name}.ipynb"
         self.log, self.go = self.directory / "log.txt", self.directory / "go"
         here = f"import pathlib, time\nHERE = pathlib.Path({str(self.directory)!r})\n"
         files = "LOG, GO = HERE / 'log.txt', HERE / 'go'\n"
-        jupyter.write(self.name, here + files + CELLS, "%load_ext agent_service", *cells)
+        jupyter.write(self.name, here + files + CELLS, "%load_ext agent_service", *cells, kernel=kernel)
         self.log.write_text("")
 
     def lines(self):
@@ -85,6 +89,14 @@ class Screen:
     def says(self, text, where=None):
         """Wait until the panel, or a part of it, holds this text."""
         self._expect(self.root if where is None else where).to_contain_text(text, timeout=lab.SHOWS_WITHIN_MS)
+
+    def link(self, text):
+        """Wait until the foot says by what the panel is connected."""
+        self._expect(self.root.locator(".as-link")).to_have_text(text, timeout=lab.SHOWS_WITHIN_MS)
+
+    def reaches(self):
+        """Wait until the page has found a way of its own to the service."""
+        self.page.page.wait_for_function(_REACHED, timeout=lab.SHOWS_WITHIN_MS)
 
     def enabled(self):
         """Return the names of the commands that can be pressed."""

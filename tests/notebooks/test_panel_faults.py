@@ -1,58 +1,17 @@
 """The panel in Voila, in bad times: a service that dies or knows no such key, and a page far from the service."""
 
-import contextlib
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import lab
 import pytest
 from panel_cells import WALKER, Notebook, Screen
+from remote import KEY, Process
 from services import wait_until
 
 from agent_service.client import Client
-from agent_service.errors import ServiceError
 
 BASE_URL = "/user/ada/"
-KEY, OTHER_KEY = "the-key-of-the-beamline", "another-key-of-the-beamline"
-
-
-class Process:
-    """`agent-service serve` in a process of its own, begun and ended at will, always at one address."""
-
-    def __init__(self, directory):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._directory = directory
-        self._process = None
-
-    def start(self, key=KEY):
-        env = {
-            **os.environ,
-            "AGENT_SERVICE_API_KEY": key,
-            "AGENT_SERVICE_SERVICE__CATALOG": "none",
-            "AGENT_SERVICE_RUN_ENGINE__STARTUP": "rig",
-        }
-        command = [sys.executable, "-m", "agent_service", "serve", "--port", str(self.port)]
-        with (self._directory / "serve.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--state", "state"], cwd=self._directory, env=env, stdout=log, stderr=log
-            )
-        wait_until(self._answers, within_s=60, what="a service that takes work")
-
-    def _answers(self):
-        with contextlib.suppress(ServiceError), Client(self.url) as client:
-            return client.ready().ready
-
-    def end(self, number=signal.SIGKILL):
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
-            self._process = None
+OTHER_KEY = "another-key-of-the-beamline"
 
 
 @pytest.fixture(scope="module")
