@@ -8,15 +8,18 @@ rejected, and the reason names the rule. ``max_runs_per_minute`` alone rejects n
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic reads annotations at run time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
+
+from pydantic import Field
 
 from agent_service.errors import FieldError, OutOfBounds
+from agent_service.guardrail_rules import parse, shown
+from agent_service.models import Ends, Guardrails
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent_service.models import Guardrails, Point
+    from agent_service.models import Point
 
 AS_GOOD_AS_THERE: Final = 0.05
 """A part of the largest step: an actuator that is no farther from where it was sent counts as being there."""
@@ -45,6 +48,26 @@ class Standing:
     found: Mapping[str, float] = field(default_factory=dict[str, float])
     runs: int = 0
     run_time_s: float = 0.0
+
+
+class Rails(Guardrails):
+    """Guardrails as they hold for one agent now: what is written, and beside it what devices say.
+
+    Parameters
+    ----------
+    device_limits
+        Lowest and highest position that each device states, in its units; nothing of one that states none.
+    elsewhere
+        Where actuators are that a rule names and a point lacks, as far as that is known.
+    """
+
+    device_limits: Mapping[str, Ends] = Field(default_factory=dict[str, Ends])
+    elsewhere: Mapping[str, float] = Field(default_factory=dict[str, float])
+
+    @classmethod
+    def of(cls, guardrails: Guardrails, device_limits: Mapping[str, Ends], elsewhere: Mapping[str, float]) -> Self:
+        """Put what is written and what devices say together; either mapping may go on to change."""
+        return cls.model_construct(**dict(guardrails), device_limits=device_limits, elsewhere=elsewhere)
 
 
 def why_not(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> str:
@@ -103,6 +126,8 @@ def spent(guardrails: Guardrails, standing: Standing) -> str:
 def loosened(before: Guardrails, after: Guardrails) -> list[str]:
     """Return the rules, by name, that allow in ``after`` what they forbade in ``before``."""
     found = [f"bounds.{name}" for name, limits in before.bounds.items() if not _within(after.bounds.get(name), limits)]
+    if not set(before.rules) <= set(after.rules):  # which of two rules forbids more nobody can tell in general
+        found.append("rules")
     steps = after.max_step
     found += [f"max_step.{name}" for name, step in before.max_step.items() if steps.get(name, math.inf) > step]
     for rule in ("max_runs_per_minute", "budget_runs", "budget_time_s"):
@@ -116,10 +141,7 @@ def loosened(before: Guardrails, after: Guardrails) -> list[str]:
 
 def stricter(one: Guardrails, other: Guardrails) -> Guardrails:
     """Return guardrails that forbid what either of two forbids."""
-    bounds = {**one.bounds, **other.bounds}
-    for name in one.bounds.keys() & other.bounds.keys():
-        (low, high), (other_low, other_high) = one.bounds[name], other.bounds[name]
-        bounds[name] = max(low, other_low), min(high, other_high)  # perhaps nothing is left between them
+    bounds = both(one.bounds, other.bounds)
     steps = {**one.max_step, **other.max_step}
     for name in one.max_step.keys() & other.max_step.keys():
         steps[name] = min(one.max_step[name], other.max_step[name])
@@ -128,6 +150,8 @@ def stricter(one: Guardrails, other: Guardrails) -> Guardrails:
     return one.model_copy(
         update={
             "bounds": bounds,
+            "rules": list(dict.fromkeys([*one.rules, *other.rules])),
+            "unbounded": list(dict.fromkeys([*one.unbounded, *other.unbounded])),
             "max_step": steps,
             "max_runs_per_minute": _least(one.max_runs_per_minute, other.max_runs_per_minute),
             "budget_runs": _least(one.budget_runs, other.budget_runs),
@@ -141,8 +165,32 @@ def _least(*limits: float | None) -> float | None:
     return min((one for one in limits if one is not None), default=None)
 
 
-def _within(inner: tuple[float, float] | None, outer: tuple[float, float]) -> bool:
-    return inner is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
+def both(one: Mapping[str, Ends], other: Mapping[str, Ends]) -> dict[str, Ends]:
+    """Return limits by actuator that forbid what either of two forbids; perhaps nothing is left between their ends."""
+    met = dict(one)
+    for name, (low, high) in other.items():
+        first_low, first_high = one.get(name, (None, None))
+        lows = [end for end in (low, first_low) if end is not None]
+        highs = [end for end in (high, first_high) if end is not None]
+        met[name] = max(lows, default=None), min(highs, default=None)
+    return met
+
+
+def inside(position: float, limits: Ends) -> bool:
+    """Return whether a position keeps limits, the ends included; NaN keeps none."""
+    low, high = limits
+    return (low is None or low <= position) and (high is None or position <= high)
+
+
+def _within(inner: Ends | None, outer: Ends) -> bool:
+    """Return whether limits allow nothing that others forbid."""
+    if inner is None:
+        return False
+    low, high = inner
+    outer_low, outer_high = outer
+    return (outer_low is None or (low is not None and outer_low <= low)) and (
+        outer_high is None or (high is not None and high <= outer_high)
+    )
 
 
 def check_rate(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> None:
@@ -184,16 +232,60 @@ def one_by_one(guardrails: Guardrails) -> bool:
 
 def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
     found = [
-        FieldError(f"guardrails.bounds.{name}", f"{name} = {point[name]:g} is outside [{low:g}, {high:g}]")
-        for name, (low, high) in guardrails.bounds.items()
-        if name in point and not low <= point[name] <= high
+        FieldError(f"guardrails.bounds.{name}", _outside(name, point[name], limits))
+        for name, limits in guardrails.bounds.items()
+        if name in point and not inside(point[name], limits)
     ]
+    found += beyond_devices(point, guardrails)
+    found += _broken(point, guardrails, standing)
     if standing is None:
         return found
     if guardrails.plans is not None and standing.plan not in guardrails.plans:
         listed = ", ".join(guardrails.plans) or "none"
         found.append(FieldError("guardrails.plans", f"the plan {standing.plan} is not on the list: {listed}"))
     return found + _too_far(point, guardrails, standing) + _spent(guardrails, standing)
+
+
+def beyond_devices(point: Point, guardrails: Guardrails) -> list[FieldError]:
+    """Return which devices state limits that forbid ``point``."""
+    stated: Mapping[str, Ends] = guardrails.device_limits if isinstance(guardrails, Rails) else {}
+    return [
+        FieldError(f"device_limits.{name}", f"{_outside(name, point[name], limits)}, the limits that the device states")
+        for name, limits in stated.items()
+        if name in point and not inside(point[name], limits)
+    ]
+
+
+def _broken(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
+    """Return the rules across actuators that forbid ``point``; one that names none of its actuators says nothing."""
+    if not guardrails.rules:
+        return []
+    known: list[Mapping[str, float]] = [
+        point,
+        standing.found if standing else {},
+        guardrails.elsewhere if isinstance(guardrails, Rails) else {},
+    ]
+    found: list[FieldError] = []
+    for rule in map(parse, guardrails.rules):
+        if point.keys().isdisjoint(rule.names):
+            continue
+        # the last of the three changes in other threads, so that nothing may walk through it
+        positions = {name: at for name in rule.names for at in [_first(name, known)] if at is not None}
+        if why := rule.why_not(positions):
+            found.append(FieldError("guardrails.rules", why))
+    return found
+
+
+def _first(name: str, known: Sequence[Mapping[str, float]]) -> float | None:
+    return next((at for one in known if (at := one.get(name)) is not None), None)
+
+
+def _outside(name: str, position: float, limits: Ends) -> str:
+    low, high = limits
+    if low is None or high is None:
+        end, side = (high, "above") if low is None else (low, "below")
+        return f"{name} = {shown(position)} is {side} {shown(end)}"
+    return f"{name} = {shown(position)} is outside [{shown(low)}, {shown(high)}]"
 
 
 def _too_far(point: Point, guardrails: Guardrails, standing: Standing) -> list[FieldError]:

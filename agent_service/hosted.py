@@ -28,6 +28,7 @@ from agent_service.journal import be_patient
 from agent_service.lifecycle import ALIVE, OPEN, AgentState, SuggestionState, check_agent, check_suggestion, check_word
 from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
 from agent_service.points import TAKES_OUTCOME
+from agent_service.rails import AgentRails
 from agent_service.replay import facts_of, untold
 from agent_service.restarts import Restarts
 
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
     from agent_service.choice import Made
-    from agent_service.models import AgentSpec, AgentStatus, Guardrails, Retold, ServiceGuardrails
+    from agent_service.device_limits import DeviceLimits
+    from agent_service.guardrails import Rails
+    from agent_service.models import AgentSpec, AgentStatus, Retold, ServiceGuardrails
     from agent_service.placement import Placement
     from agent_service.protocols import Journal
 
@@ -60,9 +63,11 @@ class HostedAgent:
         Where each actuator was last; kept up to date by its owner.
     limits
         Guardrails that hold beside its own.
+    devices
+        What the devices say of their limits.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its owner hands over, by name
         self,
         record: AgentRecord,
         *,
@@ -70,10 +75,11 @@ class HostedAgent:
         placement: Placement,
         positions: Mapping[str, float],
         limits: ServiceGuardrails,
+        devices: DeviceLimits,
     ) -> None:
         self.record = record
+        self.fence = AgentRails(lambda: record.spec, service=limits, devices=devices, positions=positions)
         self._limits = limits
-        self._rails: tuple[Guardrails, Guardrails] | None = None
         self._began_at: dict[str, float] = {}
         self._took_s: dict[str, float] = {}
         self._positions = positions
@@ -111,12 +117,9 @@ class HostedAgent:
         return self.record.spec
 
     @property
-    def rails(self) -> Guardrails:
-        """The guardrails that hold for it: its own, and those of the service."""
-        own = self.spec.guardrails
-        if self._rails is None or self._rails[0] is not own:
-            self._rails = own, guardrails.stricter(own, self._limits)
-        return self._rails[1]
+    def rails(self) -> Rails:
+        """What holds for it: its own guardrails, those of the service, and what its devices say."""
+        return self.fence.now
 
     @property
     def needs_approval(self) -> bool:
@@ -140,8 +143,10 @@ class HostedAgent:
 
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
-        place = self.brain.place(self.spec)
-        return self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.brain.busy)
+        place, fence = self.brain.place(self.spec), self.fence
+        status = self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.brain.busy)
+        limits = {"limits": fence.limits, "no_limits": fence.no_limits, "limits_unread": fence.unread}
+        return status.model_copy(update=limits)
 
     def status_json(self) -> bytes:
         """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent."""
@@ -325,6 +330,7 @@ class HostedAgent:
         AgentFault, DeadlineExceeded
             When the brain cannot be built or replayed; the present one, if any, stays then.
         """
+        await self.fence.look()
         async with self.brain.turn:
             spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
             await self.brain.build(
@@ -351,6 +357,7 @@ class HostedAgent:
             proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by, "batch": ids[0]}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
+            await self.fence.look_again([one.point for one in proposals])
             forbidden = {one.id: why for one in proposals if (why := guardrails.why_not(one.point, self.rails))}
             for one in proposals:
                 if one.id in forbidden:

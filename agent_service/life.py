@@ -152,6 +152,7 @@ class AgentLife:
         change: AgentPatch,
         *,
         check: Callable[[AgentSpec], Awaitable[None]],
+        look: Callable[[AgentSpec], Awaitable[None]],
         may: Callable[[AgentSpec, AgentSpec], None],
     ) -> None:
         """Change the agent: configuration by rebuilding the brain, loop and guardrails at once.
@@ -162,6 +163,8 @@ class AgentLife:
             What to change.
         check
             Awaited with the new specification when its configuration changed; raises `InvalidInput`.
+        look
+            Awaited with it when its guardrails changed, and nothing else; raises `InvalidInput`.
         may
             Called with the present specification and the new one; raises when whoever asks may not change that.
 
@@ -182,6 +185,8 @@ class AgentLife:
                 await check(spec)
                 if self.state in (_A.STARTING, _A.STOPPING):
                     raise Conflict(f"agent {agent.name!r} is {self.state}; change its config when that is done")
+            elif change.guardrails is not None:
+                await look(spec)
             told = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
             if change.config is None or self.state not in ALIVE:
                 await agent.configured(**told)

@@ -264,7 +264,7 @@ class AgentLoop:
 
     async def _allowed(self, suggestion: Suggestion) -> bool:
         try:
-            guardrails.check(suggestion.point, self._agent.rails, self._agent.standing)
+            await self._agent.fence.check(suggestion.point, self._agent.standing)
             if suggestion.state is _S.APPROVED:
                 self._agent.check_word(suggestion.id)
         except OutOfBounds as error:

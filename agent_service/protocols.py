@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.errors import AgentFault
-    from agent_service.models import AgentSpec, Event, EventKind, Point, QueueStatus, RunRule
+    from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule
     from agent_service.notices import Notice
 
 Document = dict[str, Any]
@@ -265,6 +265,29 @@ class PlanResult:
     took_s: float | None = field(default=None, compare=False)
 
 
+class Devices(Protocol):
+    """The devices that a sink moves, as guardrails ask them; from any thread. What it does may block for long.
+
+    Each method raises `UnknownDevice` for a name that no actuator has, and otherwise whatever the device raises.
+    """
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownDevice` unless there is an actuator of that name; it asks no device anything."""
+        ...
+
+    def limits(self, name: str) -> Ends:
+        """Return the lowest and the highest position that a device states, each None when it states none."""
+        ...
+
+    def position(self, name: str) -> float | None:
+        """Return where a device is, in its units; None when it does not say it."""
+        ...
+
+    def refusals(self, point: Point) -> dict[str, str]:
+        """Return why devices refuse their position of ``point``, by name; moves nothing."""
+        ...
+
+
 class PlanSink(Protocol):
     """Where plans go. Nothing else in the service can move anything."""
 
@@ -279,6 +302,11 @@ class PlanSink(Protocol):
     @property
     def status(self) -> QueueStatus:
         """What runs and what waits; answered from memory."""
+        ...
+
+    @property
+    def devices(self) -> Devices | None:
+        """What it moves; None where only whoever measures has the devices."""
         ...
 
     def start(self, on_change: Callable[[], None]) -> None:

@@ -7,21 +7,32 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service import actor, guardrails, outcomes, points
-from agent_service.errors import AlreadyExists, Conflict, NotFound, OutOfBounds
+from agent_service.device_limits import DeviceLimits
+from agent_service.errors import AlreadyExists, Conflict, FieldError, NotFound, OutOfBounds, UnknownDevice
 from agent_service.hosted import HostedAgent
 from agent_service.life import AgentLife
-from agent_service.lifecycle import AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.lifecycle import (
+    AgentState,
+    Command,
+    SuggestionState,
+    check_suggestion,
+    check_word,
+    legal_commands,
+    require,
+)
 from agent_service.listener import Listener
 from agent_service.loop import TAKES_LATE_RUN, AgentLoop
 from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, ServiceGuardrails, Suggestion
 from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
 from agent_service.protocols import MOVE
+from agent_service.rails import elsewhere, no_limits_said
 from agent_service.recipe import Recipe
 from agent_service.service_record import ServiceRecord
 from agent_service.whereabouts import Whereabouts
@@ -30,11 +41,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from agent_service.agent_record import AgentRecord
-    from agent_service.models import Event
+    from agent_service.models import Event, Point
     from agent_service.placement import Placement
     from agent_service.protocols import Journal, PlanOrder, PlanSink
     from agent_service.runs import Run
 
+
+_log = logging.getLogger(__name__)
 
 _NO_WHOLES: Final[Mapping[str, Sequence[str]]] = {}
 
@@ -75,6 +88,7 @@ class Supervisor:
         self.lives: dict[str, AgentLife] = {}
         self.listener = Listener(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
+        self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
         self._owners: dict[str, HostedAgent] = {}
         self.record = ServiceRecord()
         self.whereabouts = Whereabouts(
@@ -137,6 +151,7 @@ class Supervisor:
             placement=self._placement,
             positions=self.whereabouts.positions,
             limits=self._limits,
+            devices=self.devices,
         )
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
@@ -198,11 +213,17 @@ class Supervisor:
         self._being_made.add(spec.name)
         try:
             await self.check(spec)
+            await self.devices.refresh(spec.actuators)
             data = {"state": AgentState.CREATED, "reason": None, "spec": spec.model_dump(mode="json")}
             await self._journal.append(EventKind.AGENT_STATE, spec.name, data)
         finally:
             self._being_made.discard(spec.name)
-        return self.agent(spec.name)
+        agent = self.agent(spec.name)
+        if left := agent.fence.no_limits:
+            said = no_limits_said(left)
+            _log.warning("agent %s: %s", spec.name, said)
+            self._journal.publish(EventKind.LOG, spec.name, {"level": "warning", "message": said})
+        return agent
 
     async def check(self, spec: AgentSpec) -> None:
         """Check what takes the user's imports to check: where the agent is to live, and within a deadline.
@@ -222,7 +243,36 @@ class Supervisor:
             await checking.close()
 
     def _sink_check(self, spec: AgentSpec) -> Callable[[], None]:
-        return lambda: self.queue.sink.check(spec)
+        def check() -> None:
+            self.queue.sink.check(spec)
+            self._check_rules(spec)
+
+        return check
+
+    def _check_rules(self, spec: AgentSpec) -> None:
+        """Raise `UnknownDevice` for a rule that names what is no actuator; in a thread, for it may look for devices."""
+        devices = self.devices.devices
+        for rule in guardrails.stricter(spec.guardrails, self._limits).rules:
+            for name in elsewhere([rule], spec.actuators):
+                why = "this service has no devices that it could ask where that is" if devices is None else ""
+                if devices is not None:
+                    try:
+                        devices.check(name)
+                    except UnknownDevice as error:
+                        why = error.detail
+                if why and (devices is not None or rule in spec.guardrails.rules):
+                    said = f"{rule} names {name}, which is no actuator of agent {spec.name!r}; {why}"
+                    one = FieldError("guardrails.rules", said)
+                    raise UnknownDevice(f"{one.field}: {said}", errors=[one])
+
+    async def look_at_guardrails(self, spec: AgentSpec) -> None:
+        """Check what the guardrails of a specification name, and ask the devices that they are about."""
+        if spec.guardrails.rules:
+            checking = await self._placement.thread.start(
+                lambda: self._check_rules(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
+            )
+            await checking.close()
+        await self.devices.refresh(spec.actuators)
 
     async def patch(
         self, name: str, patch: AgentPatch, *, may: Callable[[AgentSpec, AgentSpec], None] = lambda before, after: None
@@ -241,7 +291,7 @@ class Supervisor:
         life = self.life(name)
         if patch.name is not None or patch.type is not None:
             raise Conflict("name and type of an agent cannot change; create another agent")
-        await life.patch(patch, check=self.check, may=may)
+        await life.patch(patch, check=self.check, look=self.look_at_guardrails, may=may)
         return life.agent
 
     async def delete(self, name: str) -> None:
@@ -251,15 +301,23 @@ class Supervisor:
     # suggestions and best points ----------------------------------------------------------------------------------
 
     async def approve(self, suggestion_id: str, point: Mapping[str, float] | None) -> Suggestion:
-        """Approve a proposed suggestion, perhaps with another point; its agent's loop submits it."""
+        """Approve a proposed suggestion, perhaps with another point; its agent's loop submits it.
+
+        Raises
+        ------
+        OutOfBounds
+            A guardrail forbids the point, or a device refuses it, as far as that can be known before its turn.
+        """
         agent = self.owner(suggestion_id)
         suggestion = agent.suggestion(suggestion_id)
+        check_suggestion(suggestion.state, SuggestionState.APPROVED)
+        check_word(suggestion.state, SuggestionState.APPROVED)
         if point is None:
-            guardrails.check(suggestion.point, agent.rails)
+            await self._check_press(agent, suggestion.point)
             return await agent.advance(suggestion_id, SuggestionState.APPROVED, word=True)
         point = points.edited(point, suggestion)
         points.check_position(point, agent.spec)
-        guardrails.check(point, agent.rails)
+        await self._check_press(agent, point)
         approved = await agent.advance(
             suggestion_id,
             SuggestionState.APPROVED,
@@ -269,6 +327,28 @@ class Supervisor:
         )
         await agent.edit(suggestion, point)
         return approved
+
+    async def _check_press(self, agent: HostedAgent, point: Point) -> None:
+        """Raise `OutOfBounds` unless a person may approve a point.
+
+        What is judged at its turn only: a step, while something else is to move before it; and whatever changes until
+        then. ``max_runs_per_minute`` forbids nothing.
+        """
+
+        def standing(places: Mapping[str, float]) -> guardrails.Standing:
+            before = agent.standing
+            waiting = len(agent.record.open_in(SuggestionState.APPROVED))
+            known = replace(before, found=places) if self._at_rest() else replace(before, positions={}, found={})
+            return replace(known, runs=before.runs + waiting)
+
+        await agent.fence.check_press(point, standing)
+
+    def _at_rest(self) -> bool:
+        """Whether nothing moves, nor is to move before what is approved next."""
+        status = self.queue.status
+        moving = (SuggestionState.APPROVED, SuggestionState.SUBMITTED, SuggestionState.RUNNING)
+        waiting = any(life.agent.record.open_in(*moving) for life in self.lives.values())
+        return status.current is None and not status.pending and not waiting
 
     async def reject(self, suggestion_id: str, reason: str) -> Suggestion:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
@@ -301,6 +381,7 @@ class Supervisor:
                 legal=legal_commands(agent.record.state),
             )
         points.check_position(best.point, agent.spec)
+        await agent.fence.check_devices(best.point)
         guardrails.check_rate(agent.rails, agent.record.handed_over_at, time.monotonic())
         guardrails.check(best.point, agent.rails, replace(agent.standing, plan=MOVE))
         await self.queue.move(name, best.point)
@@ -313,6 +394,17 @@ class Supervisor:
             return False
         self._check_turn(order, {})
         return True
+
+    def ask_devices(self, order: PlanOrder) -> None:
+        """Ask the devices when a plan's turn has come, before `permit`; blocks, in the driver's thread.
+
+        Raises
+        ------
+        OutOfBounds
+            One states limits that forbid its position by now, or refuses it.
+        """
+        if (life := self.lives.get(order.agent)) is not None:
+            life.agent.fence.check_turn(order.point)
 
     def permit(self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
@@ -351,6 +443,12 @@ class Supervisor:
             runs=before.runs - 1,  # it is counted already
         )
         guardrails.check(order.point, life.agent.rails, standing)
+
+    def _device_says(self, name: str) -> None:
+        """Let the agents show what a device says of its limits by now."""
+        for life in self.lives.values():
+            if name in life.agent.spec.actuators:
+                life.agent.touched()
 
     # documents ----------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ class AgentPanel(Panel):
         self._picture = Picture()
         self._status: AgentStatus | None = None
         self._service: ServiceStatus | None = None
+        self._refused: dict[str, str] = {}
         self._variables: list[Variable] = []
         self._reports: list[Report] = []
         self._schemas: dict[str, Mapping[str, Any]] = {}
@@ -81,7 +82,7 @@ class AgentPanel(Panel):
         self.actions |= {
             **{command: self._lifecycle(command) for command in _LIFECYCLE},
             "go-to-best": self._go_to_best,
-            "approve": inbox.approve,
+            "approve": inbox.remembering(self._refused, self.redraw),
             "reject": inbox.reject,
             "configure": self._configure,
             "set-variable": self._set_variable,
@@ -147,7 +148,6 @@ class AgentPanel(Panel):
         if status is None:
             self.show(link)
             return
-        guardrails = status.spec.guardrails
         self.show(
             link,
             agent=_header(status, self._service),
@@ -158,7 +158,7 @@ class AgentPanel(Panel):
             best=_best(status.best),
             by_model=_best(status.best_by_model) if status.best_by_model != status.best else None,
             plot=plotted(status, list(picture.measured.values()), picture.open.values()),
-            inbox=picture.inbox(guardrails),
+            inbox=picture.inbox(status.limits, self._refused),
             form=forms.agent_form(status, self._schemas.get(status.type)),
             variables=[_variable(one) for one in self._variables],
             reports=[
@@ -245,6 +245,7 @@ def _header(status: AgentStatus, service: ServiceStatus | None) -> dict[str, Any
         "objective": status.objective,
         "direction": status.direction,
         "approval": "required" if needs_approval else "auto",
+        "no_limits": status.no_limits,
         "error": None
         if error is None
         else {"message": error.message, "traceback": error.traceback, "at": error.at.timestamp()},

@@ -28,7 +28,7 @@ class Field(TypedDict):
     """One field of a form: plain JSON, as the page gets it.
 
     ``keys`` leads to its place in the part of the agent; ``value`` is a number, text or bool, ``[low, high]`` for a
-    range, JSON text for ``json``, or None for nothing.
+    range (either None where it is ``open_ended``), JSON text for ``json``, or None for nothing.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Field(TypedDict):
     value: Any
     required: bool
     nullable: bool
+    open_ended: bool
     default: Any
     minimum: float | None
     maximum: float | None
@@ -67,12 +68,7 @@ def agent_form(status: AgentStatus, schema: Schema | None) -> list[Group]:
     spec = status.spec
     known = schema if schema and schema.get("properties") else _schema_of(spec.config)
     bounds = {name: list(pair) for name, pair in spec.guardrails.bounds.items()}
-    allowed = {
-        "properties": {
-            name: {**_RANGE, "description": "" if i else "lowest and highest position; empty: no limit"}
-            for i, name in enumerate(spec.actuators)
-        }
-    }
+    allowed = {"properties": {name: {**_RANGE, "description": _allowed(status, name)} for name in spec.actuators}}
     loop = LoopSpec.model_json_schema()
     groups: list[Group] = [
         {"name": "config", "title": status.type, "fields": fields(known, spec.config, "config", spec.actuators)},
@@ -82,7 +78,17 @@ def agent_form(status: AgentStatus, schema: Schema | None) -> list[Group]:
     return [group for group in groups if group["fields"]]
 
 
-_RANGE: Final[dict[str, Any]] = {"type": "array", "items": {"type": "number"}, "minItems": _PAIR, "maxItems": _PAIR}
+_END: Final[dict[str, Any]] = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+_RANGE: Final[dict[str, Any]] = {"type": "array", "items": _END, "minItems": _PAIR, "maxItems": _PAIR}
+
+
+def _allowed(status: AgentStatus, name: str) -> str:
+    """Return what to say of the region that an actuator may be in: what holds now, whoever says it."""
+    low, high = status.limits.get(name, (None, None))
+    if low is None and high is None:
+        return "no limits; an empty end is none" if name in status.no_limits else "an empty end is no limit"
+    ends = " to ".join("" if end is None else f"{end:g}" for end in (low, high)).strip()
+    return f"with what device and service allow: {ends}; an empty end is no limit of this agent's own"
 
 
 def fields(schema: Schema, values: Mapping[str, Any], path: str, keys: Sequence[str] = ()) -> list[Field]:
@@ -172,6 +178,7 @@ def _field(  # noqa: PLR0913 - what a field is made of
         "value": json.dumps(value) if kind == "json" and value is not None else value,
         "required": required,
         "nullable": nullable,
+        "open_ended": kind == "range" and any(open_ for _, open_ in _ends(told)),
         "default": told.get("default"),
         "minimum": told.get("minimum"),
         "maximum": told.get("maximum"),
@@ -183,10 +190,16 @@ def _kind(told: Schema) -> Kind:
     if "enum" in told:
         return "choice"
     if told.get("type") == "array" and told.get("minItems") == _PAIR and told.get("maxItems") == _PAIR:
-        items = [*told.get("prefixItems", []), *([told["items"]] if isinstance(told.get("items"), dict) else [])]
-        if items and all(one.get("type") in ("number", "integer") for one in items):
+        ends = _ends(told)
+        if ends and all(one.get("type") in ("number", "integer") for one, _ in ends):
             return "range"
     return _PLAIN.get(str(told.get("type")), "json")
+
+
+def _ends(told: Schema) -> list[tuple[Schema, bool]]:
+    """Return the schema of each end of a range, and whether that end may be left open."""
+    items = [*told.get("prefixItems", []), *([told["items"]] if isinstance(told.get("items"), dict) else [])]
+    return [_settled(cast("Schema", one), {}) for one in items]
 
 
 def _settled(one: Schema, defs: Schema) -> tuple[Schema, bool]:
@@ -227,9 +240,9 @@ def _read(field: Field, value: Any) -> Any:
             raise ValueError('is no JSON; text stands in quotes, a list is [1, 2], a mapping is {"x": 1}') from None
     if kind == "range":
         low, high = (_number(one) for one in cast("list[Any]", value))
-        if (low is None) != (high is None):
+        if (low is None) != (high is None) and not field["open_ended"]:
             raise ValueError("needs both ends")
-        return None if low is None else [low, high]
+        return None if low is None and high is None else [low, high]
     if kind == "integer":
         number = _number(value)
         return int(number) if number is not None and number.is_integer() else number

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent_service.errors import InvalidInput
+from agent_service.errors import InvalidInput, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from agent_service.client import AsyncClient
 
@@ -31,6 +31,30 @@ async def approve(client: AsyncClient, *, id: str, point: Mapping[str, Any] | No
             raise InvalidInput(f"{name} must be a number") from None
     await client.approve(id, edited)
     return f"{id[:4]}… approved with the edited point"
+
+
+def remembering(refused: dict[str, str], redraw: Callable[[], None]) -> Callable[..., Awaitable[str | None]]:
+    """Return `approve`, which keeps in ``refused``, by the suggestion's id, why it was not done, to be shown beside it.
+
+    Parameters
+    ----------
+    refused
+        What it keeps.
+    redraw
+        Called when that changed.
+    """
+
+    async def press(client: AsyncClient, *, id: str, point: Mapping[str, Any] | None = None) -> str | None:  # noqa: A002 - as above
+        try:
+            said = await approve(client, id=id, point=point)
+        except ServiceError as error:
+            refused[id] = f"not approved: {error.detail}"
+            redraw()
+            raise
+        refused.pop(id, None)
+        return said
+
+    return press
 
 
 async def reject(client: AsyncClient, *, id: str, reason: str = "") -> None:  # noqa: A002 - the field's name in Suggestion

@@ -124,8 +124,7 @@ class Panel(anywidget.AnyWidget):
                 self.notice = _notice("done", said)
             elif self.notice == before:  # one that came meanwhile is of another press, and stays
                 self.notice = {}
-            self._changed = True
-            self._subscription.note()
+            self.redraw()
             return True
 
         return self._subscription.call(ask)
@@ -134,6 +133,11 @@ class Panel(anywidget.AnyWidget):
         """Show why an action was not done."""
         trace = error.traceback if isinstance(error, AgentFault) else None
         self.notice = _notice("error", error.detail, traceback=trace)
+
+    def redraw(self) -> None:
+        """Have the panel drawn anew soon, as after a press."""
+        self._changed = True
+        self._subscription.note()
 
     async def refresh(self, client: AsyncClient, update: Update) -> None:
         """Show an update; on the live thread."""

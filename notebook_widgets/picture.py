@@ -12,16 +12,17 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.guardrails import inside
 from agent_service.lifecycle import AgentState, SuggestionState
 from agent_service.models import ID_KEY, Event, EventKind, Suggestion
 from notebook_widgets.plots import Measured, brief
 from notebook_widgets.story import tells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from agent_service.models import AgentStatus, Guardrails
+    from agent_service.models import AgentStatus, Ends
 
 MAX_LINES: Final = 200
 """Most lines of history, and of the log, that a panel keeps."""
@@ -128,10 +129,10 @@ class Picture:
         steps = [after - before for before, after in pairwise(times)]
         return median(steps) if steps else None
 
-    def inbox(self, guardrails: Guardrails) -> list[dict[str, Any]]:
-        """Return the suggestions that wait for a person's word, oldest first."""
+    def inbox(self, limits: Mapping[str, Ends], refused: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the suggestions that wait for a person's word, oldest first. See `entry`."""
         proposed = [one for one in self.open.values() if one.state is SuggestionState.PROPOSED]
-        return [entry(one, guardrails) for one in proposed]
+        return [entry(one, limits, refused.get(one.id, "")) for one in proposed]
 
     def lines(self) -> dict[str, list[dict[str, Any]]]:
         """Return history and log as lines, newest first."""
@@ -152,13 +153,24 @@ def proposed(event: Event) -> Suggestion:
     return Suggestion.model_validate({**told, **moment, "agent": event.agent or "", "state": SuggestionState.PROPOSED})
 
 
-def entry(one: Suggestion, guardrails: Guardrails | None) -> dict[str, Any]:
-    """Return a proposed suggestion as a row of an inbox, with a note when there is something to say about it."""
-    outside = [
-        f"{name} is outside {brief(low)} to {brief(high)}"
-        for name, (low, high) in (guardrails.bounds if guardrails else {}).items()
-        if name in one.point and not low <= one.point[name] <= high
+def entry(one: Suggestion, limits: Mapping[str, Ends], refused: str = "") -> dict[str, Any]:
+    """Return a proposed suggestion as a row of an inbox, with a note when there is something to say about it.
+
+    Parameters
+    ----------
+    one
+        The suggestion.
+    limits
+        Lowest and highest position by actuator, in its units.
+    refused
+        Why it was not approved when somebody pressed the button last.
+    """
+    beyond = [
+        f"{name} is {_beyond(ends)}"
+        for name, ends in limits.items()
+        if name in one.point and not inside(one.point[name], ends)
     ]
+    outside = [refused] if refused else beyond
     retry = [f"again, for {one.retry_of[:4]}…"] if one.retry_of else []
     note = "; ".join([*outside, *retry, *([one.reason] if one.reason else [])])
     return {
@@ -169,6 +181,13 @@ def entry(one: Suggestion, guardrails: Guardrails | None) -> dict[str, Any]:
         "outside": bool(outside),
         "at": one.created_at.timestamp(),
     }
+
+
+def _beyond(ends: Ends) -> str:
+    low, high = ends
+    if low is None or high is None:
+        return f"above {brief(high)}" if low is None else f"below {brief(low)}"
+    return f"outside {brief(low)} to {brief(high)}"
 
 
 def rounded(point: dict[str, float]) -> dict[str, float]:

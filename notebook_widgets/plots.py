@@ -39,7 +39,8 @@ def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[S
         the names; ``first``: number of the first row, counted from 1; ``objective``: which outcome the best is of, by
         its number among them; ``before``: the best of it before the first row; ``ranges``: lowest and highest of each
         outcome; ``suggested``: open suggestions as ``{id, state, values}``; ``best`` and ``model``: the best measured
-        and the brain's best, as rows; ``allowed``: ``[low, high]`` or None for each actuator.
+        and the brain's best, as rows; ``allowed``: ``[low, high]``, either None when it is open, or None for
+        each actuator.
     """
     actuators = list(status.spec.actuators)
     outcomes = list(status.spec.outcomes) or _outcomes_seen(measured, actuators)

@@ -15,7 +15,7 @@ from notebook_widgets.picture import entry, proposed
 
 if TYPE_CHECKING:
     from agent_service.client import AsyncClient
-    from agent_service.models import Event, Guardrails, ServiceStatus, Suggestion
+    from agent_service.models import Ends, Event, ServiceStatus, Suggestion
     from notebook_widgets.live import Update
 
 _OF_AGENTS = frozenset({EventKind.AGENT_STATE, EventKind.CONFIG})
@@ -40,10 +40,11 @@ class SuggestionsPanel(Panel):
 
     def __init__(self, target: object) -> None:
         self._proposed: dict[str, Suggestion] = {}
-        self._guardrails: dict[str, Guardrails] = {}
+        self._limits: dict[str, dict[str, Ends]] = {}
+        self._refused: dict[str, str] = {}
         self._service: ServiceStatus | None = None
         super().__init__(target)
-        self.actions |= {"approve": inbox.approve, "reject": inbox.reject}
+        self.actions |= {"approve": inbox.remembering(self._refused, self.redraw), "reject": inbox.reject}
 
     async def refresh(self, client: AsyncClient, update: Update) -> None:
         """Show an update; on the live thread."""
@@ -54,7 +55,7 @@ class SuggestionsPanel(Panel):
         kinds = {event.kind for event in update.events}
         if update.stale or kinds & _OF_AGENTS:
             agents, waiting = await asyncio.gather(client.agents(), client.suggestions(state="proposed"))
-            self._guardrails = {one.name: one.spec.guardrails for one in agents}
+            self._limits = {one.name: one.limits for one in agents}
             self._proposed = {one.id: one for one in waiting}
         else:
             for event in update.events:
@@ -66,7 +67,10 @@ class SuggestionsPanel(Panel):
             service=self._service.model_dump(mode="json", include={"queue", "archive", "state_dir"})
             if self._service
             else {},
-            inbox=[entry(one, self._guardrails.get(one.agent)) for one in self._proposed.values()],
+            inbox=[
+                entry(one, self._limits.get(one.agent, {}), self._refused.get(one.id, ""))
+                for one in self._proposed.values()
+            ],
         )
 
     def _take(self, event: Event) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from agent_service.guardrail_rules import MAX_LENGTH, MAX_RULES, parse
 from agent_service.lifecycle import AgentState
-from agent_service.models._base import MAX_POINTS, AgentName, Answer, Finite, Point, Request
+from agent_service.models._base import MAX_POINTS, AgentName, Answer, Ends, Finite, Point, Request, open_ends
 
 
 class Timeouts(Request):
@@ -48,9 +49,22 @@ class LoopSpec(Request):
 class Guardrails(Request):
     """Limits outside the agent, which no agent can bypass."""
 
-    bounds: dict[str, tuple[Finite, Finite]] = Field(
-        default_factory=dict[str, tuple[float, float]],
-        description="lowest and highest position allowed, by actuator, in the actuator's units",
+    bounds: dict[str, Ends] = Field(
+        default_factory=dict[str, Ends],
+        description="lowest and highest position allowed, by actuator, in the actuator's units; null (in TOML: -inf or "
+        "inf): no limit at that end. Limits that the device states hold beside them, without being asked",
+    )
+    rules: list[
+        Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(lambda text: parse(text).text)]
+    ] = Field(
+        default_factory=list[str],
+        max_length=MAX_RULES,
+        description="what must hold across actuators, for example abs(v1 - v2) <= 300: numbers, names of actuators, "
+        "arithmetic, comparisons, and, or, not, abs, min, max, sqrt, hypot and others",
+    )
+    unbounded: list[str] = Field(
+        default_factory=list[str],
+        description="actuators that need no limits: nobody is reminded that they have none; it takes no limit away",
     )
     max_step: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default_factory=dict[str, float],
@@ -65,10 +79,18 @@ class Guardrails(Request):
     )
     plans: list[str] | None = Field(default=None, description="plans it may use; null: any")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ends(cls, data: Any) -> Any:
+        return open_ends(data)
+
     @model_validator(mode="after")
     def _ordered(self) -> Guardrails:
         for name, (low, high) in self.bounds.items():
-            if low > high:
+            if low is None and high is None:
+                msg = f"bounds of {name} have no end; give one, or leave {name} out, or name it in unbounded"
+                raise ValueError(msg)
+            if low is not None and high is not None and low > high:
                 msg = f"bounds of {name}: the lower limit is above the upper one"
                 raise ValueError(msg)
         return self
@@ -150,6 +172,11 @@ class AgentSpec(Request):
             return []
         return [self.outcome] if isinstance(self.outcome, str) else list(self.outcome)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ends(cls, data: Any) -> Any:
+        return _with_open_ends(data)
+
     @field_validator("run", mode="before")
     @classmethod
     def _known_rule(cls, rule: object) -> object:
@@ -172,9 +199,14 @@ class AgentSpec(Request):
         if len(set(self.actuators)) != len(self.actuators):
             msg = "an actuator is named twice"
             raise ValueError(msg)
-        for rule in ("bounds", "max_step"):
+        for rule in ("bounds", "max_step", "unbounded"):
             if foreign := sorted(set(getattr(self.guardrails, rule)) - set(self.actuators)):
                 msg = f"guardrails.{rule} names {', '.join(foreign)}, which is no actuator of this agent"
+                raise ValueError(msg)
+        for rule in self.guardrails.rules:
+            if not set(parse(rule).names) & set(self.actuators):
+                there = ", ".join(self.actuators) or "none"
+                msg = f"guardrails.rules: {rule} names no actuator of this agent; it has {there}"
                 raise ValueError(msg)
         return self
 
@@ -192,10 +224,22 @@ class AgentPatch(Request):
     name: str | None = None
     type: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ends(cls, data: Any) -> Any:
+        return _with_open_ends(data)
+
     @property
     def given(self) -> set[str]:
         """Names of what is to change."""
         return {name for name in ("config", "loop", "guardrails") if getattr(self, name) is not None}
+
+
+def _with_open_ends(data: Any) -> Any:
+    written = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    if "guardrails" not in written:
+        return cast("Any", data)
+    return {**written, "guardrails": open_ends(written["guardrails"])}
 
 
 class Progress(Answer):
@@ -283,6 +327,19 @@ class AgentStatus(Answer):
     last_error: LastError | None = None
     busy: Busy | None = None
     legal: list[str] = Field(default_factory=list[str])
+    limits: dict[str, Ends] = Field(
+        default_factory=dict[str, Ends],
+        description="lowest and highest position that its actuators may have now: by its guardrails, those of the "
+        "service, and what the devices say; an actuator without any limit is not in it",
+    )
+    no_limits: list[str] = Field(
+        default_factory=list[str],
+        description="actuators that neither device nor guardrails bound, and that guardrails.unbounded does not name",
+    )
+    limits_unread: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="devices that did not say their limits, and why: what they said last holds",
+    )
     spec: AgentSpec
 
 

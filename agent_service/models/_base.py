@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 from pydantic import (
     AfterValidator,
@@ -65,6 +65,9 @@ def _whole_or(value: Any, otherwise: ValidatorFunctionWrapHandler) -> int | floa
 Number = Annotated[int | float, _KeepsWhole()]
 """A finite number: 3 stays 3, and 3.0 stays 3.0; in JSON Schema a number."""
 
+Ends = tuple[Finite | None, Finite | None]
+"""Lowest and highest position of an actuator, in its units; None: no limit at that end."""
+
 Point = dict[str, Number]
 """A point: actuator name to position, in the actuator's own units."""
 
@@ -120,3 +123,22 @@ def refuse_unwritable(data: object) -> None:
                 left += [(f"{path}.{key}", key), (f"{path}.{key}", value)]
         elif isinstance(one, list | tuple):
             left += [(f"{path}.{i}", value) for i, value in enumerate(cast("list[object]", one))]
+
+
+def open_ends(guardrails: object) -> object:
+    """Return guardrails as they were written, with None for an infinite end of ``bounds``: TOML has no other word."""
+    written = cast("dict[str, Any]", guardrails) if isinstance(guardrails, dict) else {}
+    if not isinstance(bounds := written.get("bounds"), dict):
+        return cast("object", guardrails)
+    settled = {name: _ends(pair) for name, pair in cast("dict[str, Any]", bounds).items()}
+    return {**written, "bounds": settled}
+
+
+def _ends(pair: Any) -> Any:
+    if not isinstance(pair, list | tuple) or len(cast("list[Any]", pair)) != len(_OUTWARDS):
+        return cast("Any", pair)
+    ends = zip(cast("list[Any]", pair), _OUTWARDS, strict=True)
+    return [None if isinstance(end, float) and end == outwards else end for end, outwards in ends]
+
+
+_OUTWARDS: Final = (-math.inf, math.inf)

@@ -16,6 +16,7 @@ from agent_service.errors import UsageError
 from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
+from agent_service.namespace import Namespace
 from agent_service.placement import Placement
 from agent_service.server import gate, problems
 from agent_service.server.aside import aside
@@ -44,9 +45,10 @@ from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 from agent_service.supervisor import Supervisor
 from agent_service.transports.claim import ClaimSink
+from agent_service.transports.namespace_devices import NamespaceDevices
 from agent_service.transports.run_engine import Emitter, RunEngineSink, RunEngineSource
 from agent_service.transports.run_engine_driver import RunEngineDriver
-from agent_service.transports.subscribed import NoEmitter, SubscribedEngine
+from agent_service.transports.subscribed import NoEmitter, SubscribedEngine, asks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -171,7 +173,8 @@ async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
     section = service.config.run_engine
 
     def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        service.supervisor.permit(order, found, wholes)  # made after the sink
+        service.supervisor.ask_devices(order)  # made after the sink
+        service.supervisor.permit(order, found, wholes)
 
     namespace = await aside(
         lambda: startup.load(section.startup, default=lambda: beamline.simulated(seed=section.seed)),
@@ -185,5 +188,8 @@ def _claimed(service: Service, engine: Any) -> tuple[ClaimSink, Emitter]:
     def may_begin(order: PlanOrder) -> bool:
         return service.supervisor.may_begin(order)  # made after the sink
 
-    sink = ClaimSink(service.config.run_engine.md, may_begin=may_begin)
-    return sink, NoEmitter() if engine is None else SubscribedEngine(engine)
+    md = service.config.run_engine.md
+    if engine is None:
+        return ClaimSink(md, may_begin=may_begin), NoEmitter()
+    devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
+    return ClaimSink(md, may_begin=may_begin, devices=devices), SubscribedEngine(engine)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent_service.models import AgentSpec, Event, Point
-    from agent_service.protocols import Document, PlanOrder
+    from agent_service.protocols import Devices, Document, PlanOrder
 
 DEFAULT_LEASE_S: Final = 60.0
 
@@ -59,13 +59,18 @@ class ClaimSink:
     may_begin
         ``may_begin(order)``: whether its agent wants it measured now. Raises `OutOfBounds` when a guardrail has come
         to forbid it: the order may have waited for long.
+    devices
+        Those of this process, if it is the one that measures; None where only whoever claims has them.
     """
 
     kind = "claim"
     takes_ahead = False  # whoever claims the next could begin it before the last is ingested
     plans_end_here = False
 
-    def __init__(self, md: Mapping[str, Any], *, may_begin: Callable[[PlanOrder], bool]) -> None:
+    def __init__(
+        self, md: Mapping[str, Any], *, may_begin: Callable[[PlanOrder], bool], devices: Devices | None = None
+    ) -> None:
+        self.devices = devices
         self._md = {key: value for key, value in md.items() if key != "scan_id"}
         self._may_begin = may_begin
         self._items: dict[str, _Item] = {}

@@ -16,6 +16,7 @@ from agent_service.documents import own, plain
 from agent_service.errors import InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.protocols import MOVE, SERVICE_STOPS, PlanOrder, PlanResult
+from agent_service.transports.namespace_devices import NamespaceDevices
 from agent_service.transports.positions import positions_of, wholes_of
 from agent_service.transports.run_engine_queue import Job
 
@@ -203,6 +204,7 @@ class RunEngineSink:
         *,
         permit: Permit = lambda order, found, wholes: None,
     ) -> None:
+        self.devices = NamespaceDevices(namespace, driver.ask)
         self._driver = driver
         self._permit = permit
         self._namespace = namespace

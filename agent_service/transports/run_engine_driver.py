@@ -145,14 +145,19 @@ class RunEngineDriver:
         self._abort_all(reason)
 
     def ask(self, answer: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
-        """Return what a coroutine of a device returns, awaited where plans await it; in the driver's thread.
+        """Return what a coroutine of a device returns, awaited where plans await it; blocks, not for this event loop.
 
         Raises
         ------
         TimeoutError
             It did not end in time, and is cancelled.
         """
-        asked = asyncio.run_coroutine_threadsafe(answer, self._engine.loop)
+        from bluesky.run_engine import get_bluesky_event_loop  # noqa: PLC0415 - see _make_engine
+
+        loop = get_bluesky_event_loop() if self._engine is None else self._engine.loop
+        if loop is None or not loop.is_running():  # no RunEngine yet: nobody else awaits for the device, either
+            return asyncio.run(asyncio.wait_for(answer, timeout_s))
+        asked = asyncio.run_coroutine_threadsafe(answer, loop)
         try:
             return asked.result(timeout_s)
         except TimeoutError:

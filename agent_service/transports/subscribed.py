@@ -7,12 +7,13 @@ in its thread a document is only put into a queue.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from agent_service.protocols import Document
 
@@ -65,6 +66,21 @@ class SubscribedEngine:
         token, self._token = self._token, None
         if token is not None:
             self._engine.unsubscribe(token)
+
+
+def asks(engine: Any) -> Callable[[Coroutine[Any, Any, Any], float], Any]:
+    """Return ``ask(coroutine, timeout_s)``, which awaits for a device in the event loop of a user's RunEngine."""
+
+    def ask(answer: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
+        present = engine.engine if isinstance(engine, ReplaceableEngine) else engine
+        asked = asyncio.run_coroutine_threadsafe(answer, present.loop)
+        try:
+            return asked.result(timeout_s)
+        except TimeoutError:
+            asked.cancel()
+            raise
+
+    return ask
 
 
 class ReplaceableEngine:

@@ -31,6 +31,7 @@ function header(model, panel, stop) {
   const kind = h("span", {});
   const busy = h("span", {});
   const reason = h("div", { class: "as-reason" });
+  const unlimited = h("div", { class: "as-reason as-bad", title: "Neither the device nor guardrails bound it. Set an allowed region under Configure, or name it in guardrails.unbounded." });
   const commands = COMMANDS.map((label) => [label.toLowerCase(), acting(model, label.toLowerCase(), label, () => model.send({ action: label.toLowerCase() }))]);
   panel.on(["agent", "link", "service"], () => {
     const agent = model.get("agent");
@@ -38,6 +39,7 @@ function header(model, panel, stop) {
     state.replaceChildren(badge(agent.state ?? "unknown"));
     say(kind, agent.type ? `${agent.type} · ${agent.executor}` : "");
     say(reason, agent.reason ?? "");
+    say(unlimited, agent.no_limits?.length ? `no limits: ${agent.no_limits.join(", ")}` : "");
     busy.dataset.since = agent.busy?.since ?? Infinity;
     say(busy, agent.busy ? `busy in ${agent.busy.call}${agent.busy.progress ? `: ${agent.busy.progress}` : ""}` : "");
     tick(panel.root);
@@ -47,7 +49,8 @@ function header(model, panel, stop) {
   return h("header", { class: "as-head" },
     h("div", { class: "as-title" }, name, state, h("span", { class: "as-about" }, kind, busy)),
     h("div", { class: "as-commands" }, commands.map(([, one]) => one), stop),
-    reason);
+    reason,
+    unlimited);
 }
 
 function progressBar(model, panel) {

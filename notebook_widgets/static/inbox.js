@@ -21,7 +21,7 @@ export function inboxTable(model) {
     say(header.querySelector(".as-wide"), items.some((item) => item.note) ? "note" : "");
     nothing.hidden = Boolean(items.length);
     say(nothing, none);
-    keyed(body, items, (item) => item.id, (item) => row(model, item, columns));
+    keyed(body, items, (item) => item.id, (item) => row(model, item, columns), (line, item) => line.tell(item));
   };
   const free = () => body.querySelectorAll("tr").forEach((one) => one.release());
   return { element: h("div", {}, table, nothing), show, free };
@@ -40,7 +40,7 @@ function row(model, item, columns) {
     ? names.map(() => h("td", { class: "as-number" }))
     : [h("td", {}, item.agent), h("td", { class: "as-number" })];
   const actions = h("div", { class: "as-actions" });
-  const note = h("td", { class: item.outside ? "as-wide as-bad" : "as-wide as-muted" }, item.note);
+  const note = h("td", {});
   const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
   const send = (content) => {
     actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
@@ -74,6 +74,10 @@ function row(model, item, columns) {
     one.disabled = false;
     if (one.dataset.action) settle(one, model);
   });
+  line.tell = (now) => {
+    note.className = now.outside ? "as-wide as-bad" : "as-wide as-muted";
+    say(note, now.note);
+  };
   still();
   return line;
 }

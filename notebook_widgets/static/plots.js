@@ -57,7 +57,7 @@ export function mapPlot() {
     const colour = data.actuators.length + axis.colour;
     const range = data.ranges[axis.colour] ?? [NaN, NaN];
     const allowed = [data.allowed[i] ?? null, data.allowed[j] ?? null];
-    const all = (k, limits) => [...[...data.rows, data.best ?? [], data.model ?? []].map((row) => row[k]), ...data.suggested.map((one) => one.values[k]), ...(limits ?? [])];
+    const all = (k, limits) => [...[...data.rows, data.best ?? [], data.model ?? []].map((row) => row[k]), ...data.suggested.map((one) => one.values[k]), ...(limits ?? []).filter(Number.isFinite)];
     const [across_, up_] = [all(i, allowed[0]), all(j, allowed[1])];
     if (![across_, up_].every((values) => values.some(Number.isFinite))) return plot.empty("No point yet");
     const x = scale(padded(across_), [EDGE.left, size - EDGE.right - 34]);
@@ -156,8 +156,9 @@ function drawAxes(plot, x, y, whole) {
 
 function region(plot, x, y, [across, up]) {
   if (!across && !up) return;
-  const [left, right] = across ? [x(across[0]), x(across[1])] : x.range;
-  const [bottom, top] = up ? [y(up[0]), y(up[1])] : y.range;
+  const ends = (axis, limits) => axis.range.map((edge, k) => (Number.isFinite(limits?.[k]) ? axis(limits[k]) : edge));
+  const [left, right] = ends(x, across);
+  const [bottom, top] = ends(y, up);
   plot.add(svg("rect", { class: "as-allowed", x: left, y: top, width: right - left, height: bottom - top, rx: 1 }));
 }
 

@@ -31,6 +31,11 @@ def ago(*seconds):
             {"positions": {"x": 1.0}, "found": {"x": float("nan")}},
             "guardrails.max_step.x: where x is cannot be found out now",
         ),
+        ({"bounds": {"x": (None, 1)}}, None, "guardrails.bounds.x: x = 2 is above 1"),
+        ({"bounds": {"x": (3, None)}}, None, "guardrails.bounds.x: x = 2 is below 3"),
+        ({"rules": ["x < 2"]}, None, "guardrails.rules: x < 2 does not hold: x = 2"),
+        ({"rules": ["x < y"]}, {"found": {"y": 1.0}}, "guardrails.rules: x < y does not hold: x = 2, y = 1"),
+        ({"rules": ["x < y"]}, None, "guardrails.rules: x < y cannot be judged: nobody knows where y is"),
         ({"max_step": {"x": 0.5}}, {"found": {"x": 1.0}}, "guardrails.max_step.x: x = 2 is 1 from 1"),
         (
             {"max_step": {"x": 0.5}},
@@ -56,6 +61,8 @@ def test_each_rule_forbids_and_is_named(rails, standing, rule):
     [
         ({}, {}),
         ({"bounds": {"x": (0, 2), "y": (0, 1)}}, {}),
+        ({"bounds": {"x": (None, 2)}, "unbounded": ["x"]}, {}),
+        ({"rules": ["x <= 2", "y < z"]}, {}),
         ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}}),
         ({"max_step": {"x": 0.1}}, {"positions": {"y": 1.0}}),  # nobody knows where it is
         ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}, "found": {"x": 0.99}}),  # it is where it was sent, or nearly
@@ -117,3 +124,65 @@ def test_the_stricter_of_two_counts():
     assert guardrails.stricter(one, Guardrails()) == one
     apart = guardrails.stricter(Guardrails(bounds={"x": (0, 1)}), Guardrails(bounds={"x": (2, 3)}))
     assert all(guardrails.why_not({"x": x}, apart) for x in (0.5, 1.5, 2.5))
+
+
+ENDS = st.tuples(st.none() | st.floats(-9, 9), st.none() | st.floats(-9, 9)).filter(
+    lambda ends: ends != (None, None) and (None in ends or ends[0] <= ends[1])
+)
+RAILS = st.builds(
+    Guardrails,
+    bounds=st.dictionaries(st.sampled_from("xy"), ENDS),
+    rules=st.lists(st.sampled_from(["x < y", "abs(x - y) <= 3", "x > -5"]), unique=True),
+)
+
+
+@given(one=RAILS, other=RAILS, x=st.floats(-10, 10) | st.just(float("nan")), y=st.floats(-10, 10))
+def test_what_either_forbids_is_forbidden_and_what_was_forbidden_is_not_allowed_without_notice(one, other, x, y):
+    point = {"x": x, "y": y}
+    forbids = [bool(guardrails.why_not(point, rails)) for rails in (one, other)]
+    both = guardrails.stricter(one, other)
+    assert bool(guardrails.why_not(point, both)) is any(forbids)
+    assert guardrails.loosened(one, both) == guardrails.loosened(other, both) == []
+    if forbids == [True, False]:
+        assert guardrails.loosened(one, other), "it allows what was forbidden, and nobody is asked"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loose"),
+    [
+        ({"bounds": {"x": (0, 5)}}, {"bounds": {"x": (0, None)}}, ["bounds.x"]),
+        ({"bounds": {"x": (None, 5)}}, {"bounds": {"x": (0, 5)}}, []),
+        ({"bounds": {"x": (None, 5)}}, {"bounds": {"x": (0, 6)}}, ["bounds.x"]),
+        ({"bounds": {"x": (0, 5)}}, {"unbounded": ["x"]}, ["bounds.x"]),
+        ({}, {"unbounded": ["x"]}, []),
+        ({"rules": ["x < 3"]}, {"rules": ["x < 3", "x > 0"]}, []),
+        ({"rules": ["x < 3"]}, {"rules": ["x < 2"]}, ["rules"]),
+    ],
+)
+def test_what_is_looser(before, after, loose):
+    assert guardrails.loosened(Guardrails(**before), Guardrails(**after)) == loose
+
+
+def test_what_devices_state_holds_beside_what_is_written():
+    rails = guardrails.Rails.of(Guardrails(bounds={"x": (0, 9)}), {"x": (None, 5), "y": (0, 1)}, {})
+    assert guardrails.why_not({"x": 7.0}, rails) == (
+        "device_limits.x: x = 7 is above 5, the limits that the device states"
+    )
+    assert "device_limits.x" in guardrails.why_not({"x": float("nan")}, rails)
+    assert guardrails.why_not({"x": 5.0, "z": 1e9}, rails) == ""
+
+
+@pytest.mark.parametrize(
+    ("ends", "kept"),
+    [([float("-inf"), 5], (None, 5)), ([0, float("inf")], (0, None)), ([None, 5], (None, 5)), ([0, 5], (0, 5))],
+)
+def test_bounds_have_one_end_or_two(ends, kept):
+    assert Guardrails(bounds={"x": ends}).bounds == {"x": kept}
+
+
+@pytest.mark.parametrize(
+    "ends", [[None, None], [float("-inf"), float("inf")], [float("nan"), 1], [float("inf"), 1], [2, 1], [1], 3]
+)
+def test_what_are_no_bounds(ends):
+    with pytest.raises(ValueError, match="bounds"):
+        Guardrails(bounds={"x": ends})

@@ -12,7 +12,7 @@ import pytest
 import notebook_widgets
 from agent_service.client import Client
 from agent_service.errors import InvalidInput
-from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, Guardrails, LoopSpec
+from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, LoopSpec
 from agent_service.server import api_link
 from notebook_widgets.agent_panel import AgentPanel
 from notebook_widgets.live import Address
@@ -137,11 +137,11 @@ def test_the_inbox_says_what_is_outside():
     picture = Picture()
     picture.take(born(1, "s1", x=5.0))
     picture.take(born(2, "s2", x=0.5))
-    outside, inside = picture.inbox(Guardrails(bounds={"x": (-1, 1)}))
+    outside, inside = picture.inbox({"x": (-1, 1)}, {})
     assert outside["outside"]
     assert outside["note"] == "x is outside -1 to 1"
     assert (inside["note"], inside["point"]) == ("", {"x": 0.5, "y": 0.0})
-    assert entry(picture.suggestions["s1"], None)["note"] == ""
+    assert entry(picture.suggestions["s1"], {})["note"] == ""
 
 
 def test_history_leaves_the_usual_steps_out():

@@ -1,0 +1,196 @@
+"""What the devices say of their limits: asked off the event loop, within a deadline, and remembered.
+
+A device may do I/O when it is asked, and hang. Each question has a thread of its own; one that is not answered in time
+is left behind, its device is not asked again until it is, and what it said last holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.errors import UnknownDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from agent_service.models import Ends, Point
+    from agent_service.protocols import Devices
+
+ASK_WITHIN_S: Final = 2.0
+"""How long a device may take to answer."""
+
+_PLACE: Final = "the place of "
+
+_Questions = dict[str, "Future[Any] | None"]
+
+_log = logging.getLogger(__name__)
+
+
+class DeviceLimits:
+    """Asks devices and remembers what they said; from any thread.
+
+    Parameters
+    ----------
+    devices
+        The devices; None where there are none: then nothing is known of any.
+    on_change
+        Called with a device's name when it says something else than before, or nothing any more; in the event loop
+        that asked last.
+
+    Attributes
+    ----------
+    stated
+        Lowest and highest position by device, in its units; nothing of one that states none.
+    positions
+        Where devices were when they were asked for it last.
+    unread
+        Devices that do not say their limits now, and why; what they said last holds.
+    """
+
+    def __init__(self, devices: Devices | None, *, on_change: Callable[[str], None] = lambda name: None) -> None:
+        self.stated: dict[str, Ends] = {}
+        self.positions: dict[str, float] = {}
+        self.unread: dict[str, str] = {}
+        self.devices = devices
+        self._on_change = on_change
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._hanging: dict[str, Future[Any]] = {}
+
+    async def refresh(self, names: Iterable[str], *, places: Iterable[str] = ()) -> None:
+        """Ask devices for their limits, and others for their places; returns when all answered, or too late."""
+        self._loop = asyncio.get_running_loop()
+        asked = self._ask(names, places)
+        under_way = [asyncio.wrap_future(one) for one in asked.values() if one is not None]
+        if under_way:
+            await asyncio.wait(under_way, timeout=ASK_WITHIN_S)
+        self._note_silent(asked)
+
+    def refresh_here(self, names: Iterable[str], *, places: Iterable[str] = ()) -> None:
+        """Do what `refresh` does, and block."""
+        asked = self._ask(names, places)
+        wait([one for one in asked.values() if one is not None], timeout=ASK_WITHIN_S)
+        self._note_silent(asked)
+
+    async def refusals(self, point: Point) -> dict[str, str]:
+        """Return why devices refuse their position of a point, by name; one that does not answer refuses nothing."""
+        asked = self._begin_check(point)
+        if asked is None:
+            return {}
+        await asyncio.wait([asyncio.wrap_future(asked)], timeout=ASK_WITHIN_S)
+        return self._refused(point, asked)
+
+    def refusals_here(self, point: Point) -> dict[str, str]:
+        """Do what `refusals` does, and block."""
+        asked = self._begin_check(point)
+        if asked is None:
+            return {}
+        wait([asked], timeout=ASK_WITHIN_S)
+        return self._refused(point, asked)
+
+    # how ----------------------------------------------------------------------------------------------------------
+
+    def _ask(self, names: Iterable[str], places: Iterable[str]) -> _Questions:
+        devices, asked = self.devices, _Questions()
+        if devices is None:
+            return asked
+        for name in dict.fromkeys(names):
+            asked[name] = self._begin(name, lambda name=name: self._take_limits(devices, name))
+        for name in dict.fromkeys(places):
+            place = f"{_PLACE}{name}"
+            asked[place] = self._begin(place, lambda name=name: self._take_place(devices, name))
+        return asked
+
+    def _begin_check(self, point: Point) -> Future[Any] | None:
+        devices = self.devices
+        return None if devices is None else self._begin(_check(point), lambda: devices.refusals(point))
+
+    def _begin(self, question: str, answer: Callable[[], Any]) -> Future[Any] | None:
+        """Ask in a thread of its own; None while an earlier question like it hangs."""
+        with self._lock:
+            earlier = self._hanging.get(question)
+            if earlier is not None and not earlier.done():
+                return None
+            self._hanging.pop(question, None)
+        future: Future[Any] = Future()
+
+        def ask() -> None:
+            try:
+                future.set_result(answer())
+            except BaseException as error:  # noqa: BLE001 - whatever a device raises
+                future.set_exception(error)
+
+        threading.Thread(target=ask, name=f"asking:{question}", daemon=True).start()
+        return future
+
+    def _take_limits(self, devices: Devices, name: str) -> None:
+        try:
+            ends = devices.limits(name)
+        except UnknownDevice:  # who wants to move it says so
+            ends = None
+        except Exception as error:  # noqa: BLE001 - whatever a device raises
+            self._note(name, self.stated.get(name), f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+            return
+        self._note(name, None if ends == (None, None) else ends, "")
+
+    def _take_place(self, devices: Devices, name: str) -> None:
+        try:
+            position = devices.position(name)
+        except UnknownDevice:
+            position = None
+        if position is None:
+            self.positions.pop(name, None)
+        else:
+            self.positions[name] = position
+
+    def _note_silent(self, asked: Mapping[str, Future[Any] | None]) -> None:
+        for question, future in asked.items():
+            if future is None or not future.done():
+                self._left_behind(question, future)
+                if not question.startswith(_PLACE):
+                    self._note(question, self.stated.get(question), f"no answer within {ASK_WITHIN_S:g} s")
+
+    def _left_behind(self, question: str, future: Future[Any] | None) -> None:
+        if future is not None:
+            with self._lock:
+                self._hanging[question] = future
+
+    def _refused(self, point: Point, asked: Future[Any]) -> dict[str, str]:
+        if not asked.done():
+            self._left_behind(_check(point), asked)
+            _log.warning(
+                "%s: no answer within %g s; their limits as they said them last hold", _check(point), ASK_WITHIN_S
+            )
+            return {}
+        error = asked.exception()
+        if error is not None:
+            return {}  # a device is not there any more: the plan says so
+        return asked.result()
+
+    def _note(self, name: str, ends: Ends | None, silent: str) -> None:
+        with self._lock:
+            before = self.stated.get(name), self.unread.get(name, "")
+            if ends is None:
+                self.stated.pop(name, None)
+            else:
+                self.stated[name] = ends
+            if silent:
+                self.unread[name] = silent
+            else:
+                self.unread.pop(name, None)
+        if (ends, silent) != before:
+            if silent:
+                held = "what it said last holds" if ends else "none are known"
+                _log.warning("device %s does not say its limits: %s; %s", name, silent, held)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._on_change, name)
+
+
+def _check(point: Mapping[str, float]) -> str:
+    return f"whether {', '.join(point)} refuse a position"
