@@ -358,13 +358,24 @@ class Supervisor:
         await agent.fail_suggestion(suggestion, SuggestionState.REJECTED, said, fault=False, word=True)
         return agent.suggestion(suggestion_id)
 
-    async def go_to_best(self, name: str, *, by: Literal["measured", "model"] = "measured") -> BestPoint:
+    async def go_to_best(
+        self, name: str, *, by: Literal["measured", "model"] = "measured", seen: Mapping[str, float] | None = None
+    ) -> BestPoint:
         """Move the actuators to the best point that was measured, or to what the brain says is the best.
+
+        Parameters
+        ----------
+        name
+            The agent.
+        by
+            Which best point.
+        seen
+            The point that whoever asks has seen; None goes wherever the best is by now.
 
         Raises
         ------
         Conflict
-            The agent runs, or knows no best point yet.
+            The agent runs, or knows no best point yet, or another one than was seen.
         OutOfBounds
             A guardrail forbids it, now or when its turn had come.
         BackendUnavailable
@@ -380,6 +391,9 @@ class Supervisor:
                 else f"agent {name!r} says no best point of its own; go to the best measured",
                 legal=legal_commands(agent.record.state),
             )
+        if seen is not None and dict(seen) != best.point:
+            where = ", ".join(f"{key} {value:g}" for key, value in best.point.items())
+            raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
         points.check_position(best.point, agent.spec)
         await agent.fence.check_devices(best.point)
         guardrails.check_rate(agent.rails, agent.record.handed_over_at, time.monotonic())

@@ -176,7 +176,8 @@ class AgentPanel(Panel):
         return run
 
     async def _go_to_best(self, client: AsyncClient, *, by: Literal["measured", "model"] = "measured") -> str:
-        best = await client.go_to_best(self.name, by=by)
+        shown = self._status and (self._status.best if by == "measured" else self._status.best_by_model)
+        best = await client.go_to_best(self.name, by=by, point=shown.point if shown else None)
         where = ", ".join(f"{name} {value:g}" for name, value in rounded(best.point).items())
         return f"moved to {where}"
 

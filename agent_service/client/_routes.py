@@ -172,7 +172,13 @@ class Routes(BrainRoutes):
     # --- what is known of it
 
     @route
-    def go_to_best(self, name: str, *, by: Literal["measured", "model"] = "measured") -> Call[BestPoint]:
+    def go_to_best(
+        self,
+        name: str,
+        *,
+        by: Literal["measured", "model"] = "measured",
+        point: Mapping[str, float] | None = None,
+    ) -> Call[BestPoint]:
         """Move the actuators to the best point, without a run, and return it when they are there.
 
         Parameters
@@ -181,8 +187,10 @@ class Routes(BrainRoutes):
             The agent.
         by
             ``measured``: the best that was measured; ``model``: what the agent's brain says is the best.
+        point
+            The best point as it was seen: if it is another one by now, nothing moves and `Conflict` is raised.
         """
-        return one("POST", agent_path(name, "go-to-best"), BestPoint, {"by": by})
+        return one("POST", agent_path(name, "go-to-best"), BestPoint, {"by": by, "point": point})
 
     @route
     def history(self, name: str, *, limit: int | None = None, newest_first: bool = False) -> Call[list[Event]]:

@@ -63,6 +63,9 @@ class GoToBestRequest(Request):
     by: Literal["measured", "model"] = Field(
         default="measured", description="the best that was measured, or what the brain says is the best"
     )
+    point: dict[str, Number] | None = Field(
+        default=None, description="the point that the person saw: another one by now is refused"
+    )
 
 
 class RejectRequest(Request):

@@ -4,6 +4,7 @@ import brainbox
 import pytest
 
 from agent_service.client import Client
+from agent_service.errors import Conflict
 
 
 class Silent:
@@ -81,3 +82,14 @@ def test_each_told_again_says_where_it_is_from(served, client):
     assert client.ingest("again", POINTS, retold=origins) == 0, "these runs were told"
     status = client.agent("again")
     assert (status.counts.retold, status.counts.by_hand, status.progress.done) == (3, 0, 2)
+
+
+def test_nothing_moves_when_the_best_is_another_one_than_was_seen(served, client):
+    """Whoever may only control could have slipped another one in, a moment before."""
+    seen = told(served, client, "swapped", type=f"{__name__}:Silent").best.point
+    client.resume("swapped")
+    client.ingest("swapped", [{"x": 4.0, "y": 4.0, "signal": 99.0}])
+    client.pause("swapped")
+    with pytest.raises(Conflict, match="another one by now: x 4, y 4"):
+        client.go_to_best("swapped", point=seen)
+    assert client.go_to_best("swapped", point={"x": 4, "y": 4}).outcome == {"signal": 99.0}

@@ -97,7 +97,8 @@ async def report(service: ServiceDep, name: str, patience: PatienceDep) -> Respo
 @router.post("/go-to-best", dependencies=[APPROVE])
 async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | None = None) -> BestPoint:
     """Move the actuators to the best point, measured or by the brain: a person's word, as no suggestion asks for it."""
-    return await service.supervisor.go_to_best(name, by=(request or GoToBestRequest()).by)
+    given = request or GoToBestRequest()
+    return await service.supervisor.go_to_best(name, by=given.by, seen=given.point)
 
 
 @router.get("/best", dependencies=[READ], openapi_extra=fresh.PARAMETERS)
