@@ -1,14 +1,19 @@
-"""One storm: a service is killed at random points of its work, while a client goes on sending commands."""
+"""One storm: a service is killed at random points of its work, while a client goes on sending commands.
+
+Its agents' processes, what starts them, and its archive are killed, too, while it lives.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, Self
 
 import archive_rig
@@ -35,6 +40,14 @@ MAX_APPROVED = 8  # the catalogue takes seconds for as many runs
 LONGEST_LIFE_S = 0.8
 SPEC: dict[str, Any] = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal", "executor": "thread"}
 BOX = {"bounds": {"x": [-5, 5], "y": [-5, 5]}}
+APART: dict[str, Any] = {
+    **SPEC,
+    "executor": "process",
+    "on_fault": "restart",
+    "restarts": {"limit": 1000, "pause": 0.01},
+    "plan": "brisk",
+}
+MAX_STRIKES = 3  # in one life
 
 
 @dataclass
@@ -137,32 +150,77 @@ def storm(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
             **SPEC, name="steady", type="sobol", config=BOX, plan="brisk", loop={"max_runs": total, "n_points": 2}
         )
         client.create(**SPEC, name="asking", type="brainbox:Walker", plan="brisk", loop={"approval": "required"})
-        client.start("steady")
-        client.start("asking")
+        client.create(**APART, name="apart", type="sobol", config=BOX, loop={"max_runs": kills, "max_failures": 1000})
+        for name in ("steady", "asking", "apart"):
+            client.start(name)
+        struck: Counter[str] = Counter()
         customer = stack.enter_context(Customer(state, seed))
         for number in range(kills):
-            _live(client, chance, number)
+            struck.update(_live(client, chance, number, zygote.service))
             zygote.tell("kill")
             client.close()
             (state / "service.json").unlink()
             client = _start(zygote, state)
         say(f"chaos: {kills} kills, and it goes on")
-        wait_until(lambda: client.agent("steady").state == "stopped", within_s=60, what="the end of the loop")
+        for name in ("steady", "apart"):
+            wait_until(
+                lambda name=name: client.agent(name).state == "stopped", within_s=120, what="the end of the loop"
+            )
         stack.close()
         client.stop("asking")
         wait_until(lambda: _written(client), within_s=300, what="the catalogue")
         found = Findings(client, state)
         client.close()
         say(f"chaos: {customer.done} were acknowledged; {len(found.runs)} runs, {len(found.facts)} facts")
+        say(f"chaos: killed beside it: {', '.join(f'{count} {name}' for name, count in sorted(struck.items()))}")
         assert zygote.tell("term") == 0, (folder / "service.log").read_text()
-    found.check(customer.done, total)
+    found.check(customer.done, total, apart=kills)
 
 
-def _live(client: Client, chance: random.Random, number: int) -> None:
-    """Let the service live for a while; now and then until the archive writes, which takes it seconds to begin."""
+def _live(client: Client, chance: random.Random, number: int, service: int) -> list[str]:
+    """Let the service live for a while; now and then until the archive writes, which takes it seconds to begin.
+
+    Returns what of it was killed meanwhile.
+    """
     if number % 10 == 7:
         wait_until(lambda: client.service().archive.state == "ready", within_s=60, what="the archive")
-    time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # the length of its life, not a wait for anything
+    if number % 3 == 1:
+        wait_until(lambda: client.agent("apart").state in ("running", "stopped"), within_s=60, what="its process")
+    killed: list[str] = []
+    for _ in range(chance.randint(0, MAX_STRIKES)):
+        time.sleep(chance.uniform(0, LONGEST_LIFE_S / MAX_STRIKES))  # a part of its life, not a wait for anything
+        killed += _strike(service, chance)
+    time.sleep(chance.uniform(0, LONGEST_LIFE_S / 2))
+    return killed
+
+
+def _strike(service: int, chance: random.Random) -> list[str]:
+    """Kill one of the processes that a service has, if it has any by now."""
+    parts = parts_of(service)
+    if not parts:
+        return []
+    pid, name = chance.choice(sorted(parts.items()))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, SIGKILL)
+        return [name]
+    return []
+
+
+def parts_of(service: int) -> dict[int, str]:
+    """Return the processes of a service by process id: its archive, the server that forks agents, and the agents."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                commands[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    found: dict[int, str] = {}
+    for pid, parent in parents.items():
+        if parent == service:
+            found[pid] = "archives" if "agent_service.archive" in commands.get(pid, "") else "fork servers"
+    servers = {pid for pid, name in found.items() if name == "fork servers"}
+    return found | {pid: "agents' processes" for pid, parent in parents.items() if parent in servers}
 
 
 def _start(zygote: Zygote, state: Path) -> Client:
@@ -214,7 +272,8 @@ class Findings:
     def __init__(self, client: Client, state: Path) -> None:
         self.steady = client.agent("steady")
         self.names = {one.name for one in client.agents()}
-        self.suggestions = {name: client.suggestions(name) for name in ("steady", "asking")}
+        self.apart = client.agent("apart")
+        self.suggestions = {name: client.suggestions(name) for name in ("steady", "asking", "apart")}
         self.known = {one.id: one for found in self.suggestions.values() for one in found}
         self.reports = {"steady": client.reports("steady")}
         self.facts = read_facts(state / "journal.db", limit=1_000_000)
@@ -228,18 +287,19 @@ class Findings:
         found, self.suggest_seqs, self.ingest_seqs = archive_rig.ask(state, rows, seqs, told)
         self.runs = [_Measured.of(documents) for documents in found]
 
-    def check(self, acknowledged: Acknowledged, total: int) -> None:
+    def check(self, acknowledged: Acknowledged, total: int, *, apart: int) -> None:
         """Fail unless everything is as it was promised."""
         self._check_journal()
         self._check_acknowledged(acknowledged)
         self._check_runs(total)
+        assert (self.apart.progress.done, self.apart.state) == (apart, "stopped"), self.apart.reason
         self._check_decisions()
 
     def _check_journal(self) -> None:
         assert [one.seq for one in self.facts] == list(range(1, len(self.facts) + 1)), "the journal has a hole"
 
     def _check_acknowledged(self, acknowledged: Acknowledged) -> None:
-        assert self.names >= {*acknowledged.created, "steady", "asking"}
+        assert self.names >= {*acknowledged.created, "steady", "asking", "apart"}
         gains = [one.data["config"].get("gain") for one in self.facts if one.kind == "config" and one.agent == "asking"]
         assert set(gains) >= set(acknowledged.configured)
         assert set(self.known) >= set(acknowledged.suggested)

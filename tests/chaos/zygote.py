@@ -22,6 +22,7 @@ class Zygote:
 
     def __init__(self, folder: Path, *path: Path) -> None:
         found = os.pathsep.join([*map(str, path), os.environ.get("PYTHONPATH", "")])
+        self.service = 0
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.zygote", "serve", str(folder / "service.toml")],
             cwd=folder,
@@ -33,6 +34,12 @@ class Zygote:
 
     def tell(self, word: str) -> int:
         """Start a service, kill it, or end it; returns its process id, or its exit code."""
+        answer = self._tell(word)
+        if word == "start":
+            self.service = answer
+        return answer
+
+    def _tell(self, word: str) -> int:
         self._child.stdin.write(word + "\n")
         self._child.stdin.flush()
         answer = self._child.stdout.readline()
