@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from agent_service.adapters.facts import Called
+    from agent_service.adapters.facts import Called, Reported
     from agent_service.adapters.optimizer import View
     from agent_service.agent_record import AgentRecord
     from agent_service.choice import Made
@@ -468,14 +468,18 @@ class HostedAgent:
         ------
         NotFound
             When the brain has no ``report``.
+        AgentFault
+            When it raised; or when its report cannot be told (it holds itself, for example), and the agent goes on.
         """
         async with self.brain.turn:
-            said, view = await self._call("report", timeout_s=self.spec.timeouts.report)
-        self.brain.remember(view)
-        if said is None:
+            said: Reported = await self._call("report", timeout_s=self.spec.timeouts.report)
+        self.brain.remember(said.view)
+        if said.fault is not None:
+            raise AgentFault(said.fault)
+        if said.report is None:
             raise NotFound(f"agent type {self.spec.type!r} has no report method; give it one to see what it thinks")
-        event = await self._journal.append(EventKind.REPORT, self.name, {"report": said})
-        return Report(seq=event.seq or 0, at=event.time, report=said)
+        event = await self._journal.append(EventKind.REPORT, self.name, {"report": said.report})
+        return Report(seq=event.seq or 0, at=event.time, report=said.report)
 
     async def set_variable(self, name: str, value: Any) -> Variable:
         """Set a variable of the brain when its turn comes."""

@@ -404,7 +404,9 @@ class AgentLoop:
         if every and self._agent.record.ingests % every == 0:
             try:
                 await self._agent.report()
-            except NotFound as error:
+            except (NotFound, AgentFault) as error:
+                if not self._agent.brain.is_there:  # it raised, and that was its end
+                    raise
                 self._log(error.detail)
 
     async def _evaluate(self, runs: Sequence[Run], point: dict[str, float], *, id_: str) -> dict[str, float]:

@@ -72,6 +72,25 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What a brain thinks; one whose report cannot be told goes on.
+
+    Parameters
+    ----------
+    view
+        What the brain shows now.
+    report
+        What it said, fit for JSON; None when it has no ``report``, or none that can be told.
+    fault
+        What is wrong with what it said, in one line; None when nothing is.
+    """
+
+    view: View
+    report: dict[str, JsonValue] | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """How the call of a method went; one that raised is no end of the agent.
 

@@ -23,13 +23,15 @@ from agent_service.adapters.facts import (
     IngestFact,
     MethodFact,
     Proposal,
+    Reported,
     RetryFact,
     SuggestFact,
     Traits,
     VariableFact,
     View,
 )
-from agent_service.adapters.values import best_parts, best_point, evaluated, json_safe, suggested
+from agent_service.adapters.json_values import Unfit, json_safe
+from agent_service.adapters.values import best_parts, best_point, evaluated, id_key, suggested
 from agent_service.coroutines import awaited, called
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
@@ -40,6 +42,7 @@ from agent_service.variables import assign, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from pydantic import JsonValue
 
@@ -117,7 +120,7 @@ class OptimizerAdapter:
         if not self._can("suggest"):
             raise Conflict(f"agent {self._spec.name!r} only listens: its type has no suggest")
         proposals = [
-            Proposal(id_, point, None if brain_id is None else json_safe(brain_id))
+            Proposal(id_, point, None if brain_id is None else _journaled(brain_id))
             for id_, point, brain_id in self._ask(ids)
         ]
         return proposals, self.view()
@@ -152,20 +155,20 @@ class OptimizerAdapter:
             [brain_id] = self._register([point])
             self._keep(id, brain_id)
 
-    def report(self) -> tuple[dict[str, JsonValue] | None, View]:
-        """Ask the brain what it thinks; None when it has no ``report``.
-
-        Raises
-        ------
-        ValueError
-            When ``report`` returned no mapping.
-        """
+    def report(self) -> Reported:
+        """Ask the brain what it thinks; a report that cannot be told is no end of the agent, but said to who asked."""
         if not self._can("report"):
-            return None, self.view()
-        said = json_safe(self._do("report"))
-        if not isinstance(said, dict):
-            raise ValueError("report returned no mapping; return a dictionary of names and values")  # noqa: TRY004 - bad value
-        return said, self.view()
+            return Reported(self.view())
+        said = self._do("report")
+        view = self.view()
+        try:
+            report = json_safe(said, name="report")
+        except Unfit as error:
+            return Reported(view, fault=utf8(f"its report cannot be told: {error}"))
+        if not isinstance(report, dict):
+            kind = type(cast("object", said)).__name__
+            return Reported(view, fault=f"report returned a {kind}; let it return a dictionary of names and values")
+        return Reported(view, report)
 
     def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         """Let the user's function find the outcomes of ``subject``: a run, its uid, or a list of either (see `takes`).
@@ -229,9 +232,9 @@ class OptimizerAdapter:
         self._best = None
         answer = Called(self.view(), replay=methods.replayed(self._brain, name))
         try:
-            return replace(answer, result=json_safe(result, _refuse))
-        except TypeError as error:
-            said = f"{name} returned what JSON cannot hold ({error}); let it return numbers, texts, lists and mappings"
+            return replace(answer, result=json_safe(result, name="the result", strict=True))
+        except Unfit as error:
+            said = f"{name} returned what cannot be told: {error}; let it return numbers, texts, lists and mappings"
             return replace(answer, fault=utf8(said))
 
     def look(self) -> View:
@@ -248,7 +251,7 @@ class OptimizerAdapter:
             best=self._best or (),
             stop=self._ask_stop(),
             variables=tuple(
-                Variable(name=name, value=json_safe(awaited(getattr(self._brain, name))), writable=writable, at=at)
+                _shown(name, awaited(getattr(self._brain, name)), writable=writable, at=at)
                 for name, writable in sorted(declared(self._brain).items())
             ),
         )
@@ -355,7 +358,7 @@ class OptimizerAdapter:
     def _keep(self, own_id: str, brain_id: object) -> None:
         if brain_id is not None:
             self._brain_ids[own_id] = brain_id
-            self._own_ids[_key(brain_id)] = own_id
+            self._own_ids[id_key(brain_id)] = own_id
 
     def _ask_best(self) -> tuple[BestPoint, ...]:
         if not self._can("get_best_points"):
@@ -367,7 +370,7 @@ class OptimizerAdapter:
             raise ValueError(f"get_best_points returned {kind}; return a list of (_id, point, outcome)")  # noqa: TRY004
         for entry in cast("Sequence[Any]", result):
             brain_id, point, outcome = best_parts(entry)
-            own_id = self._own_ids.get(_key(brain_id)) or self._measured.get(self._place(point))
+            own_id = self._own_ids.get(id_key(brain_id)) or self._measured.get(self._place(point))
             found.append(best_point(point, outcome, actuators=self._spec.actuators, suggestion_id=own_id))
         return tuple(found)
 
@@ -404,16 +407,18 @@ def _same(a: Point, b: Point) -> bool:
     return a.keys() == b.keys() and all(math.isclose(a[name], b[name], rel_tol=_AGREE, abs_tol=1e-12) for name in a)
 
 
-def _key(brain_id: object) -> object:
+def _shown(name: str, value: object, *, writable: bool, at: datetime) -> Variable:
     try:
-        hash(brain_id)
-    except TypeError:
-        return repr(brain_id)
-    return brain_id
+        return Variable(name=name, value=json_safe(value, name=name), writable=writable, at=at)
+    except Unfit as error:
+        return Variable(name=name, value=None, writable=writable, at=at, problem=utf8(str(error)))
 
 
-def _refuse(value: object) -> str:
-    raise TypeError(f"a {type(value).__name__}")
+def _journaled(brain_id: object) -> JsonValue:
+    try:
+        return json_safe(brain_id, name=ID_KEY)
+    except Unfit:  # the journal only shows it to people
+        return f"a {type(brain_id).__name__}"
 
 
 def _trace(error: Exception) -> str:

@@ -5,53 +5,17 @@ Numpy's scalars and arrays are known by shape, not by import.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
-
-from agent_service.models import ID_KEY, BestPoint, utf8
+from agent_service.models import ID_KEY, BestPoint
 from agent_service.number import at_home, real
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pydantic import JsonValue
-
     from agent_service.models import Point
 
 _MISSING = object()
 _TRIPLE = 3
-
-
-def json_safe(value: object, otherwise: Callable[[object], str] = repr) -> JsonValue:
-    """Return ``value`` as JSON can hold it.
-
-    Arrays become lists, numpy's scalars Python's, NaN and the infinities null, keys text; what has no counterpart
-    becomes what ``otherwise`` makes of it.
-    """
-    result: JsonValue
-    match value:
-        case None | bool():
-            result = value
-        case str() | int():  # subclasses too: an enum's member becomes its value
-            result = utf8(str.__str__(value)) if isinstance(value, str) else int(value)
-        case float():
-            result = float(value) if math.isfinite(value) else None
-        case BaseModel():
-            result = json_safe(value.model_dump(), otherwise)
-        case Mapping():
-            result = {
-                utf8(str(key)): json_safe(one, otherwise) for key, one in cast("Mapping[object, object]", value).items()
-            }
-        case list() | tuple() | set() | frozenset():
-            result = [json_safe(one, otherwise) for one in cast("list[object]", value)]
-        case _ if callable(tolist := getattr(value, "tolist", None)):
-            result = json_safe(tolist(), otherwise)
-        case _:
-            result = utf8(otherwise(value))
-    return result
 
 
 def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[tuple[Point, object]]:
@@ -74,10 +38,22 @@ def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[t
     found: list[tuple[Point, object]] = []
     for index, mapping in enumerate(points):
         brain_id = mapping.get(ID_KEY)
-        if brain_id is not None and any(brain_id == one for _, one in found):
+        if brain_id is not None and any(id_key(brain_id) == id_key(one) for _, one in found):
             raise ValueError(f"suggest returned the _id {brain_id!r} twice; make each unique")
         found.append((_position(mapping, actuators, f"point {index} of suggest"), brain_id))
     return found
+
+
+def id_key(brain_id: object) -> object:
+    """Return what tells one ``_id`` of a brain's from another, whatever it takes for one."""
+    try:
+        hash(brain_id)
+    except Exception:  # noqa: BLE001 - whatever an odd object raises
+        try:
+            return repr(brain_id)
+        except Exception:  # noqa: BLE001 - too deep, for example
+            return type(brain_id), id(brain_id)
+    return brain_id
 
 
 def best_parts(entry: Any) -> tuple[object, Mapping[str, object], Mapping[str, object]]:

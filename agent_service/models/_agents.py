@@ -358,6 +358,7 @@ class Variable(Answer):
     value: JsonValue
     writable: bool
     at: datetime
+    problem: str | None = Field(default=None, description="why there is no value, when it is one that JSON cannot hold")
 
 
 class VariableValue(Request):

@@ -110,7 +110,7 @@ def test_a_method_that_raises_is_502_and_the_agent_goes_on(service, patient, cli
 
 def test_a_result_that_json_cannot_hold_is_a_clear_problem(service, patient):
     found = service.problem("POST", "agents/patient/methods/draw", 502, "agent_fault")
-    assert "draw returned what JSON cannot hold (a object)" in found["detail"]
+    assert "the result.figure is a object, which JSON cannot hold" in found["detail"]
     assert service.status("patient")["state"] == "paused"
 
 

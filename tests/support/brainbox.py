@@ -353,3 +353,48 @@ def copied(run, suggestions):
 def counted(run, suggestions):
     """Evaluate to the number of the run's documents."""
     return {"signal": float(len(run.documents))}
+
+
+class Circular(Walker):
+    """Says of itself what JSON cannot hold, for as long as ``odd`` says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._odd = "circle"
+
+    @variable
+    def odd(self):
+        """What is odd about what it says."""
+        return self._odd
+
+    @odd.setter
+    def odd(self, value):
+        self._odd = value
+
+    @variable
+    def shown(self):
+        """What is odd, as a variable."""
+        return self._what()
+
+    @method
+    def tell(self):
+        """What is odd, as a result."""
+        return self._what()
+
+    def get_best_points(self):
+        return [(self._what(), point, {"signal": outcome, "odd": self._what()}) for _, point, outcome in self._best()]
+
+    def report(self):
+        return {"n": len(self.points), "odd": self._what()} if self._odd != "no mapping" else [1]
+
+    def _best(self):
+        return [(None, {"x": one["x"], "y": one["y"]}, one["signal"]) for one in self.points[:1]]
+
+    def _what(self):
+        circle = {}
+        circle["again"] = [circle]
+        deep = []
+        for _ in range(5000):
+            deep = [deep]
+        kinds = {"circle": circle, "deep": deep, "large": np.zeros((2000, 2000)), "huge": 10**400}
+        return {**kinds, "fine": np.longdouble("0.5")}.get(self._odd, "fine")

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agent_service import variable
+from agent_service.adapters.json_values import json_safe
 from agent_service.adapters.optimizer import IngestFact, OptimizerAdapter, SuggestFact, VariableFact
-from agent_service.adapters.values import json_safe
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import AgentSpec
 
@@ -222,8 +222,8 @@ def test_a_report_is_made_fit_for_json() -> None:
             return {"a": np.array([1.0, np.nan]), 2: np.float32(0.5), "s": {1}}
 
     hosted, _ = adapter(brain=Reporting())
-    assert hosted.report()[0] == {"a": [1.0, None], "2": 0.5, "s": [1]}
-    assert adapter()[0].report()[0] is None
+    assert hosted.report().report == {"a": [1.0, None], "2": 0.5, "s": [1]}
+    assert adapter()[0].report().report is None
 
 
 class Kind(StrEnum):
@@ -235,7 +235,7 @@ class Model(BaseModel):
 
 
 def test_json_safe() -> None:
-    assert json_safe({"k": Kind.A, "m": Model(), "n": np.bool_(True), "t": (1, None), "o": 1j}) == {
+    assert json_safe({"k": Kind.A, "m": Model(), "n": np.bool_(True), "t": (1, None), "o": 1j}, name="it") == {
         "k": "a",
         "m": {"x": None},
         "n": True,
