@@ -270,4 +270,4 @@ def _busy(busy: Busy) -> dict[str, Any]:
 
 
 def _variable(one: Variable) -> dict[str, Any]:
-    return {"name": one.name, "value": one.value, "writable": one.writable}
+    return {"name": one.name, "value": one.problem or one.value, "writable": one.writable}

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from agent_service import variable
@@ -96,6 +98,46 @@ def test_fewer_points_than_asked_is_fine_and_none_means_nothing_left() -> None:
 def test_a_wrong_suggestion_is_refused(returned, said) -> None:
     hosted, _ = adapter(returned)
     with pytest.raises(ValueError, match=said):
+        hosted.suggest(["s1", "s2"])
+
+
+NO_NUMBERS = [
+    True,
+    None,
+    "3",
+    b"3",
+    1j,
+    np.complex64(1),
+    np.datetime64("2026"),
+    [1.0],
+    {1},
+    object(),
+    np.zeros(2),
+    10**400,
+]
+
+
+@given(st.sampled_from(["x", "y"]), st.integers(0, len(NO_NUMBERS) - 1), st.booleans())
+def test_what_is_no_number_is_refused_by_name_and_type(name, which, evaluate) -> None:
+    odd = NO_NUMBERS[which]
+    hosted, _ = adapter([{**point(), name: odd}], evaluate=lambda run, suggestions: {"flux": odd})
+    with pytest.raises(ValueError, match="no finite number for") as caught:
+        hosted.evaluate("run", [point(_id="s")]) if evaluate else hosted.suggest(["s"])
+    said = str(caught.value)
+    assert ("flux" if evaluate else name) in said
+    assert ("None" if odd is None else f"of type {type(odd).__name__}") in said
+    assert "\n" not in said
+
+
+def test_ids_of_any_kind_are_told_apart() -> None:
+    ids = [np.array([1, 2]), np.array([1, 3]), [1], {"a": 1}, (1, [2]), 1, "1"]
+    hosted, brain = adapter([point(_id=one) for one in ids])
+    proposals, _ = hosted.suggest([str(i) for i in range(len(ids))])
+    assert len(proposals) == len(ids)
+    hosted.ingest([point(flux=1.0, _id="1")])
+    assert brain.ingested[0]["_id"] is ids[1]
+    hosted, _ = adapter([point(_id=np.array([1])), point(_id=np.array([1]))])
+    with pytest.raises(ValueError, match="twice"):
         hosted.suggest(["s1", "s2"])
 
 
