@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agent_service.backlog import Backlog, counted, refusal_in
 from agent_service.errors import BackendUnavailable, NotFound, Unauthenticated, UsageError
 from agent_service.state_dir import StateDir
 
@@ -108,11 +110,18 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
     NotFound
         When there is nothing at ``path``.
 
+    Warns
+    -----
+    UserWarning
+        When runs, or decisions, of a state directory are not in the catalogue yet, or were refused; says how many.
+
     Notes
     -----
-    Call it from any thread; the first call imports databroker, which takes seconds.
+    Call it from any thread; the first call imports databroker, which takes seconds. Runs are read under the names that
+    were measured; see `agent_service.reading`.
     """
     hint = "check the URI, and that its server runs"
+    state: StateDir | None = None
     if isinstance(where, str) and "://" in where:
         address = CatalogAddress(uri=where, api_key=api_key)
     else:
@@ -120,11 +129,39 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
         address = CatalogAddress.load(state)
         hint = f"run `agent-service catalog {state.path}` first"
     _probe(address.uri, hint)
-    return connect(address.uri if path is None else node_uri(address.uri, path), api_key=address.api_key)
+    uri = address.uri if path is None else node_uri(address.uri, path)
+    found = connect(uri, api_key=address.api_key, as_measured=True)
+    if state is not None:
+        _warn_of_missing(state, decisions=path is not None)
+    return found
 
 
-def connect(uri: str, *, api_key: str | None = None) -> Any:
+def _warn_of_missing(state: StateDir, *, decisions: bool) -> None:
+    """Warn the caller of `open_catalog` of what is not in the catalogue."""
+    waiting = Backlog.of(state)
+    missing = counted(0, waiting.decisions) if decisions else counted(waiting.runs, 0)
+    if missing:
+        warnings.warn(
+            f"not in the catalogue yet: {missing}. They are kept in {state.path} and written while a service runs on "
+            "it; open the catalogue again then",
+            stacklevel=3,
+        )
+    refused = refusal_in(state)
+    if refused is not None:
+        warnings.warn(refused, stacklevel=3)
+
+
+def connect(uri: str, *, api_key: str | None = None, as_measured: bool = False) -> Any:
     """Return Tiled's client for ``uri``; a loopback address is never looked for behind a proxy.
+
+    Parameters
+    ----------
+    uri
+        Of the catalogue, or of a node in it.
+    api_key
+        Key for it.
+    as_measured
+        Whether runs are to be read under the names that were measured (`agent_service.reading`), or by their columns.
 
     Raises
     ------
@@ -136,8 +173,13 @@ def connect(uri: str, *, api_key: str | None = None) -> Any:
 
     from_uri: Callable[..., Any] = tiled_client.from_uri  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
     shown = without_key(uri)
+    options: dict[str, Any] = {}
+    if as_measured:
+        from agent_service.reading import structure_clients  # noqa: PLC0415 - costs seconds
+
+        options["structure_clients"] = structure_clients()
     try:
-        return from_uri(uri, api_key=api_key, trust_env=not _is_loopback(uri))
+        return from_uri(uri, api_key=api_key, trust_env=not _is_loopback(uri), **options)
     except ClientError as error:
         code = error.response.status_code
         if code in (401, 403):

@@ -205,6 +205,17 @@ class Spool:
         kept.with_suffix(".reason").write_text(reason + "\n", encoding="utf-8")
         path.replace(kept)
 
+    def retry(self, path: Path) -> None:
+        """Have a run written again that was put aside; from any process."""
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(self._complete / path.name)
+            path.with_suffix(".reason").unlink(missing_ok=True)
+
+    def uid_of(self, path: Path) -> str:
+        """Return the uid of the run in a file; that in the file's name where it has no start document."""
+        start = self._start_of(path) or {}
+        return str(start.get("uid") or path.stem.partition("-")[2])
+
     def close_interrupted(self) -> list[str]:
         """Complete the runs that a crash left open, with a stop document that says so; call it before any `write`.
 

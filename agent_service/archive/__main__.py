@@ -52,8 +52,16 @@ def main() -> None:
 
 
 def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
+    from agent_service.archive.aside import Aside  # noqa: PLC0415 - as Outbox below
+
     spool = Spool(state.spool)
-    send(Lag(runs=len(spool.complete()), facts=_facts_to_write(state), refused=len(spool.refused())))
+    lag = Lag(
+        runs=len(spool.complete()),
+        facts=_facts_to_write(state),
+        refused=len(spool.refused()),
+        decisions_refused=Aside(state.spool).count(),
+    )
+    send(lag)
     from agent_service.archive.outbox import Outbox  # noqa: PLC0415 - imports Tiled: seconds
 
     server: TiledServer | None = None

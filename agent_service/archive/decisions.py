@@ -7,13 +7,14 @@ it, its uid too, follows from the facts alone, so that writing them again after 
 from __future__ import annotations
 
 import json
-import re
+import math
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent_service.columns import columns_for
 from agent_service.models import ID_KEY, EventKind
 
 if TYPE_CHECKING:
@@ -27,10 +28,8 @@ SEQ: Final = "journal_seq"
 """Column that holds the number of the fact a row comes from."""
 
 _NAMESPACE: Final = uuid.UUID("7c4f0e0a-4b0e-4bb4-9d2c-3a7f6b1f4a58")
-_RESERVED: Final = frozenset(
-    {"time", "seq_num", "suggestion_uid", "state", "reason", "run_uid", "extra", "report", SEQ, "internal"}
-)
-_NOT_IN_COLUMNS: Final = re.compile(r"[^A-Za-z0-9_.-]+|--+")
+OWN_COLUMNS: Final = frozenset({"suggestion_uid", "state", "reason", "run_uid", "extra", "report", SEQ})
+"""Columns of the streams that hold no actuator and no outcome."""
 
 ColumnType = Literal["number", "string", "integer"]
 StreamName = Literal["suggest", "ingest", "report"]
@@ -64,35 +63,46 @@ class AgentRun(BaseModel):
 
     def columns(self, stream: StreamName) -> dict[str, tuple[ColumnType, str]]:
         """Return the columns of a stream, in order: name to type and to what it holds."""
-        point = column_names([*self.actuators, *(self.outcomes if stream == "ingest" else [])])
+        point = self.point_columns(stream)
         numbers: dict[str, tuple[ColumnType, str]] = {column: ("number", name) for name, column in point.items()}
         texts: Mapping[StreamName, tuple[str, ...]] = {
-            "suggest": ("suggestion_uid", "state", "reason", "run_uid"),
+            "suggest": ("suggestion_uid", "state", "reason", "run_uid", "extra"),
             "ingest": ("suggestion_uid", "run_uid", "extra"),
             "report": ("report",),
         }
         strings: dict[str, tuple[ColumnType, str]] = {name: ("string", name) for name in texts[stream]}
         return {**strings, **({} if stream == "report" else numbers), SEQ: ("integer", SEQ)}
 
+    def point_columns(self, stream: StreamName) -> dict[str, str]:
+        """Return the column of each actuator and outcome in a stream."""
+        names = [*self.actuators, *(self.outcomes if stream == "ingest" else [])]
+        return columns_for(names, taken=OWN_COLUMNS)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a stream; ``values`` has every column but the times."""
+    """A row of a stream; ``values`` has every column but the times.
+
+    ``number`` counts the rows of the stream from 1, those among them that the catalogue refused; None for a run that
+    version 0.1.0 began, whose rows are counted in the catalogue.
+    """
 
     run: AgentRun
     stream: StreamName
     time: float
     values: dict[str, str | float | int]
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """The end of an agent's run."""
+    """The end of an agent's run; ``num_events`` counts its rows, None as `Row.number` is."""
 
     run: AgentRun
     time: float
     exit_status: Literal["success", "abort"]
     reason: str
+    num_events: dict[StreamName, int] | None = None
 
 
 class _Hosted(BaseModel):
@@ -112,6 +122,7 @@ class Fold(BaseModel):
     session: str = ""
     agents: dict[str, _Hosted] = Field(default_factory=dict[str, _Hosted])
     open_runs: dict[str, AgentRun] = Field(default_factory=dict[str, AgentRun])
+    counts: dict[str, dict[StreamName, int]] = Field(default_factory=dict[str, "dict[StreamName, int]"])
 
     def take(self, fact: Event) -> list[Row | RunEnd]:
         """Take the next fact in, and return what is to be written for it, in order."""
@@ -164,12 +175,15 @@ class Fold(BaseModel):
             outcomes=cast("list[str] | None", outcomes or None),
         )
         old = self.open_runs.pop(name, None)  # a namesake, removed before
-        return [] if old is None else [RunEnd(old, fact.time.timestamp(), "success", "the agent was removed")]
+        return [] if old is None else [self._end(old, fact.time, "success", "the agent was removed")]
 
     def _end_all(self, time: datetime, status: Literal["success", "abort"], reason: str) -> list[Row | RunEnd]:
-        ends: list[Row | RunEnd] = [RunEnd(run, time.timestamp(), status, reason) for run in self.open_runs.values()]
+        ends: list[Row | RunEnd] = [self._end(run, time, status, reason) for run in self.open_runs.values()]
         self.open_runs = {}
         return ends
+
+    def _end(self, run: AgentRun, time: datetime, status: Literal["success", "abort"], reason: str) -> RunEnd:
+        return RunEnd(run, time.timestamp(), status, reason, self.counts.pop(run.uid, None))
 
     def _run(self, fact: Event) -> list[AgentRun]:
         """Return the run of the fact's agent, begun now if need be; empty for an agent that was never created."""
@@ -187,6 +201,7 @@ class Fold(BaseModel):
                 actuators=hosted.actuators,
                 outcomes=hosted.outcomes or [],
             )
+            self.counts[self.open_runs[name].uid] = {}
         return [self.open_runs[name]]
 
     def _learn_outcomes(self, fact: Event) -> None:
@@ -204,7 +219,11 @@ class Fold(BaseModel):
             self.open_runs[name] = self.open_runs[name].model_copy(update={"outcomes": outcomes})
 
     def _row(self, run: AgentRun, stream: StreamName, fact: Event, values: dict[str, str | float | int]) -> Row:
-        return Row(run, stream, fact.time.timestamp(), {**values, SEQ: fact.seq or 0})
+        counts = self.counts.get(run.uid)
+        if counts is not None:
+            counts[stream] = counts.get(stream, 0) + 1
+        number = None if counts is None else counts[stream]
+        return Row(run, stream, fact.time.timestamp(), {**values, SEQ: fact.seq or 0}, number)
 
 
 def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = None) -> Fold:
@@ -227,56 +246,40 @@ def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = Non
     return found
 
 
-def column_names(names: Sequence[str]) -> dict[str, str]:
-    """Return a column for each name that SQL and Tiled take: told apart without regard to case, none of ours.
-
-    Source: `tiled.adapters.sql`, which refuses quotes and brackets in a column's name, and keeps it in lower case.
-    """
-    taken = set(_RESERVED)
-    columns: dict[str, str] = {}
-    for name in names:
-        if name in columns:
-            continue
-        stem = _NOT_IN_COLUMNS.sub("_", name)
-        if stem.lower() in _RESERVED or not stem[:1].isalpha() or stem.lower().startswith("ts_"):
-            stem = f"point_{stem}"
-        column, count = stem, 1
-        while column.lower() in taken:
-            count += 1
-            column = f"{stem}_{count}"
-        taken.add(column.lower())
-        columns[name] = column
-    return columns
-
-
 def _suggestion(run: AgentRun, data: Mapping[str, Any]) -> dict[str, str | float | int]:
-    columns = column_names(run.actuators)
     point: dict[str, Any] = data.get("point") or {}
+    columns = run.point_columns("suggest")
     return {
         "suggestion_uid": _text(data.get("id")),
         "state": _text(data.get("state")),
         "reason": _text(data.get("reason")),
         "run_uid": _text(data.get("run_uid")),
+        "extra": _extra(point, columns),
         **{column: _number(point.get(name)) for name, column in columns.items()},
     }
 
 
 def _ingested(run: AgentRun, data: Mapping[str, Any]) -> Iterator[dict[str, str | float | int]]:
-    columns = column_names([*run.actuators, *run.outcomes])
+    columns = run.point_columns("ingest")
     points = _points(data)
     uids: Sequence[object] = data.get("run_uids") or []
     for i, point in enumerate(points):
-        extra = {
-            key: value
-            for key, value in point.items()
-            if key != ID_KEY and not (key in columns and (value is None or _is_number(value)))
-        }
         yield {
             "suggestion_uid": _text(point.get(ID_KEY)),
             "run_uid": _text(uids[i]) if len(uids) == len(points) else "",
-            "extra": json.dumps(extra) if extra else "",
+            "extra": _extra(point, columns),
             **{column: _number(point.get(name)) for name, column in columns.items()},
         }
+
+
+def _extra(point: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    """Return, as JSON, what of a point its columns of numbers do not hold; nothing when they hold all."""
+    extra = {
+        key: value
+        for key, value in point.items()
+        if key != ID_KEY and not (key in columns and (value is None or _is_held(value)))
+    }
+    return json.dumps(extra) if extra else ""
 
 
 def _points(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -285,12 +288,25 @@ def _points(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    """Return a text that every database takes."""
+    text = "" if value is None else str(value)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_held(value: object) -> bool:
+    """Tell whether a column of numbers holds a value unchanged."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    number = _number(value)
+    return number == value or (math.isnan(number) and math.isnan(value))
+
+
 def _number(value: object) -> float:
-    return float(cast("float", value)) if _is_number(value) else float("nan")
+    try:
+        return float(cast("float", value)) if _is_number(value) else math.nan
+    except OverflowError:
+        return math.nan

@@ -1,4 +1,4 @@
-"""Nodes of a Tiled catalogue: found, made once, deleted; and which of its errors pass by themselves."""
+"""Nodes of a Tiled catalogue: found, made once, deleted; and which of its errors will not pass by themselves."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # a boundary: tiled has no types
@@ -52,16 +52,11 @@ def is_conflict(error: Exception) -> bool:
     return isinstance(error, ClientError) and error.response.status_code == _CONFLICT
 
 
-def is_transient(error: Exception) -> bool:
-    """Tell whether the same request may succeed later, because the fault is not in what was sent."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in _TRANSIENT
-    return isinstance(error, httpx.TransportError)
-
-
-def is_server_fault(error: Exception) -> bool:
-    """Tell whether the server failed on it, which may be its fault or that of what was sent."""
-    return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
+def is_refusal(error: Exception) -> bool:
+    """Tell whether the catalogue said that it will not take what was sent, however often it is sent."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    return error.response.is_client_error and error.response.status_code not in _TRANSIENT
 
 
 def run_uid_part(run: str, part: str) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from agent_service.archive.agent_streams import AgentStreams, ensure_agents
+from agent_service.archive.aside import Aside
 from agent_service.archive.decisions import load_fold
-from agent_service.archive.nodes import is_server_fault, is_transient
 from agent_service.archive.runs import documents_of, is_written, withdraw, write_run
+from agent_service.archive.trials import Again, Trials, Unreachable, clear_probe, probe, reason_of
 from agent_service.archive.wire import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
 from agent_service.errors import ServiceError
 from agent_service.journal import read_facts, read_snapshot
@@ -27,17 +28,11 @@ if TYPE_CHECKING:
 
 _IDLE_S: Final = 1.0
 _FACTS_EVERY_S: Final = 2.0
-_FACTS_RETRY_S: Final = 30.0
 _LOOK_AGAIN_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
-_ATTEMPTS: Final = 5
-"""Times a run is sent to a server that answers and fails on it, before it is taken for refused."""
+_TRY_AGAIN_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-class _Unreachable(Exception):
-    """The catalogue cannot be written now; nothing is known against what was sent."""
 
 
 class Outbox:
@@ -68,18 +63,21 @@ class Outbox:
         inbox: Inbox,
     ) -> None:
         self._spool = Spool(state.spool)
+        self._aside = Aside(state.spool)
+        self._trials = Trials(state.spool / "trying.json", probe=self._probe)
         self._journal = state.journal
         self._cursor = state.outbox
         self._connect = connect
         self._send = send
         self._inbox = inbox
         self._root: Any = None
+        self._agents: Any = None
         self._streams: AgentStreams | None = None
         self._newest_fact = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
         self._written_before = self._newest_fact
         self._facts_due = 0.0
         self._look_due = 0.0
-        self._attempts: dict[str, int] = {}
+        self._later: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._waits: dict[int, WaitFor] = {}
         self._drains: dict[int, Drain] = {}
@@ -96,7 +94,7 @@ class Outbox:
                 if not self._step():
                     pause_s = _IDLE_S
                 failures = 0
-            except _Unreachable as error:
+            except Unreachable as error:
                 failures += 1
                 pause_s = min(_LONGEST_WAIT_S, 0.5 * 2**failures)
                 self._root = self._streams = None
@@ -104,7 +102,7 @@ class Outbox:
             self.report_lag()
             self._listen(pause_s)
         if self._streams is not None:
-            with contextlib.suppress(_Unreachable):
+            with contextlib.suppress(Unreachable):
                 self._write_facts()  # the end of the service's session, most likely
 
     def report_lag(self) -> None:
@@ -119,6 +117,7 @@ class Outbox:
             runs=len(self._spool.complete()),
             facts=max(0, self._newest_fact - written),
             refused=len(self._spool.refused()),
+            decisions_refused=self._aside.count(),
         )
         if lag != self._lag:
             self._lag = lag
@@ -129,65 +128,73 @@ class Outbox:
             return
         try:
             root = self._connect()
-            streams = AgentStreams(ensure_agents(root), journal=self._journal, cursor=self._cursor)
-        except (ServiceError, httpx.HTTPError) as error:
-            raise _Unreachable(_said(error)) from error
-        self._root, self._streams = root, streams
+            agents = ensure_agents(root)
+            clear_probe(agents)
+            streams = AgentStreams(
+                agents, journal=self._journal, cursor=self._cursor, aside=self._aside, trials=self._trials
+            )
+        except Exception as error:  # a proxy's page of HTML in the place of an answer may raise anything
+            raise Unreachable(reason_of(error)) from error
+        self._root, self._agents, self._streams = root, agents, streams
         self._send(State(ready=True))
 
     def _step(self) -> bool:
         """Write one run, and now and then a batch of facts; return whether there was anything to write."""
         files = self._spool.complete()
-        if files:
-            self._write_run(files[0])
         now = time.monotonic()
+        due = next((path for path in files if self._later.get(path.name, 0.0) <= now), None)
+        if due is not None:
+            self._write_run(due)
         wrote_facts = False
         if now >= self._facts_due and (len(files) <= 1 or now >= self._facts_due + _FACTS_EVERY_S):
             wrote_facts = self._write_facts()
         self._answer()
-        return bool(files) or wrote_facts
+        return due is not None or wrote_facts
+
+    def _probe(self) -> None:
+        probe(self._agents)
 
     def _write_run(self, path: Path) -> None:
         uid, start = "", {}
         try:
+            self._trials.begin(path.name)
+        except OSError as error:  # a full disk is no fault of the run
+            raise Unreachable(reason_of(error)) from error
+        except ValueError as error:
+            self._failed(path, uid, error)
+            return
+        try:
             name, start = next(self._spool.read(path))
             uid = str(start["uid"]) if name == "start" else ""
-            self._check(path)
             write_run(self._root, uid, lambda: self._spool.read(path))
-        except FileNotFoundError:
+        except Exception as error:  # noqa: BLE001 - the writer may raise anything at a document it does not expect
+            if path.exists():
+                self._failed(path, uid, error)
             return
-        except Exception as error:  # the writer may raise anything at a document it does not expect
-            if is_transient(error):
-                raise _Unreachable(_said(error)) from error
-            tried = self._attempts[path.name] = self._attempts.get(path.name, 0) + 1
-            if is_server_fault(error) and tried < _ATTEMPTS:
-                raise _Unreachable(_said(error)) from error
-            self._refuse(path, uid, error)
-            return
-        self._attempts.pop(path.name, None)
+        self._trials.done(path.name)
+        self._later.pop(path.name, None)
+        self._refused.pop(uid, None)
         self._spool.archived(path, start)
         self._settle(uid, None)
 
-    def _check(self, path: Path) -> None:
-        """Read a run through before its first document goes out: what is not whole would leave a half behind."""
-        name = ""
-        for name, _ in self._spool.read(path):  # noqa: B007 - the last one counts
-            pass
-        if name != "stop":
-            msg = "it has no stop document"
-            raise ValueError(msg)
-
-    def _refuse(self, path: Path, uid: str, error: Exception) -> None:
-        reason = _said(error)
-        _log.error(
-            "run %s is refused by the catalogue and kept in the spool: %s", uid or path.name, reason, exc_info=error
-        )
-        if uid:
-            try:
-                withdraw(self._root, uid)
-            except httpx.HTTPError as second:
-                raise _Unreachable(_said(second)) from second
-        self._attempts.pop(path.name, None)
+    def _failed(self, path: Path, uid: str, error: Exception) -> None:
+        """Put a run aside, unless the catalogue is away, or it is to be tried again; others go on meanwhile."""
+        try:
+            self._trials.judge(path.name, error)
+        except Again:
+            _log.warning("run %s was not taken, and is tried again: %s", uid or path.name, error)
+            self._later[path.name] = time.monotonic() + _TRY_AGAIN_S
+            return
+        reason = reason_of(error)
+        _log.error("run %s is refused by the catalogue and kept: %s", uid or path.name, reason, exc_info=error)
+        try:
+            withdraw(self._root, uid)
+        except Exception as second:  # noqa: BLE001 - the run is put aside all the same
+            with contextlib.suppress(Again):
+                self._trials.judge(f"withdraw {path.name}", second)
+            reason = f"{reason}; a part of it is in the catalogue and cannot be deleted: {reason_of(second)}"
+        self._trials.done(path.name)
+        self._later.pop(path.name, None)
         self._spool.refuse(path, reason)
         self._refused[uid] = reason
         self._settle(uid, f"the catalogue refused the run {uid}: {reason}")
@@ -196,14 +203,14 @@ class Outbox:
         assert self._streams is not None  # noqa: S101 - _ready made it
         self._facts_due = time.monotonic()
         try:
-            return self._streams.advance()
-        except (httpx.HTTPError, ServiceError) as error:
-            if is_transient(error):
-                raise _Unreachable(_said(error)) from error
-            _log.exception("decisions cannot be written; tried again in %s s", _FACTS_RETRY_S)
-            self._facts_due = time.monotonic() + _FACTS_RETRY_S
-            self._send(State(ready=True, reason=f"the agents' decisions cannot be written: {_said(error)}"))
-            return False
+            again = self._streams.try_again()
+            return self._streams.advance() or again
+        except Again as error:
+            _log.warning("decisions were not taken, and are tried again: %s", error)
+        except ServiceError as error:  # the journal cannot be read now
+            _log.warning("%s", error)
+        self._facts_due = time.monotonic() + _TRY_AGAIN_S
+        return False
 
     def _listen(self, pause_s: float) -> None:
         for command in self._inbox.take(timeout_s=pause_s):
@@ -243,17 +250,20 @@ class Outbox:
             with Path(fetch.path).open("w", encoding="utf-8") as lines:
                 lines.writelines(f"{encode(name, doc)}\n" for name, doc in documents)
         except httpx.TransportError as error:
-            raise _Unreachable(_said(error)) from error
-        except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
-            self._send(Done(token=fetch.token, error=f"the run {fetch.uid} cannot be read: {_said(error)}"))
+            raise Unreachable(reason_of(error)) from error
+        except Exception as error:  # noqa: BLE001 - whatever a run is, asking for it must not hold up the others
+            self._send(Done(token=fetch.token, error=f"the run {fetch.uid} cannot be read: {reason_of(error)}"))
         else:
             self._send(Done(token=fetch.token))
 
     def _look_for(self, uid: str) -> None:
         try:
             found = is_written(self._root, uid)
-        except httpx.HTTPError as error:
-            raise _Unreachable(_said(error)) from error
+        except httpx.TransportError as error:
+            raise Unreachable(reason_of(error)) from error
+        except Exception as error:  # noqa: BLE001 - asking for one run must not hold up the others
+            _log.warning("run %s cannot be looked for: %s", uid, error)
+            return
         if found:
             self._settle(uid, None)
         elif uid in self._refused:
@@ -263,10 +273,3 @@ class Outbox:
         for wait in [wait for wait in self._waits.values() if wait.uid == uid]:
             del self._waits[wait.token]
             self._send(Done(token=wait.token, error=error))
-
-
-def _said(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    if isinstance(error, ServiceError | httpx.HTTPError) and lines:
-        return lines[0]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

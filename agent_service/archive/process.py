@@ -281,7 +281,12 @@ class Archive:
             state = "ready" if message.ready else "unavailable"
             self._change(state=state, uri=message.uri, reason=message.reason)
         elif isinstance(message, Lag):
-            self._change(runs_behind=message.runs, facts_behind=message.facts, runs_refused=message.refused)
+            self._change(
+                runs_behind=message.runs,
+                facts_behind=message.facts,
+                runs_refused=message.refused,
+                decisions_refused=message.decisions_refused,
+            )
         else:
             asked = self._asked.get(message.token)
             if asked is None or asked[1].done():

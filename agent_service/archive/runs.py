@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from bluesky_tiled_plugins.writing.tiled_writer import TiledWriter
 from tiled.client.utils import ClientError
 
 from agent_service.archive.nodes import child, delete, is_conflict
+from agent_service.archive.prepare import prepared
+from agent_service.archive.survey import Survey
+from agent_service.catalog import AGENTS
+from agent_service.columns import restored
+
+_UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,39 +41,50 @@ def write_run(root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, D
     ------
     httpx.HTTPError
         When the catalogue failed or refused it; a part of the run may be there, and the next call replaces it.
+    ValueError
+        When it is not whole, or no catalogue can hold a run of that uid.
     Exception
         Whatever the writer raises at documents it cannot make sense of.
     """
+    if not is_run_uid(uid):
+        msg = f"{uid!r} cannot be the uid of a run: letters, digits, '-', '_' and '.' can, up to 100"
+        raise ValueError(msg)
+    survey = Survey(documents())
+
+    def write() -> None:
+        writer = TiledWriter(root, max_array_size=0)  # one per attempt: it remembers runs that failed
+        for name, doc in prepared(documents(), survey):
+            writer(name, doc)
+
     try:
-        _write(root, documents())
+        write()
     except ClientError as error:
         if not is_conflict(error):
             raise
         if is_written(root, uid):
             return
         delete(root, uid)  # what an earlier, interrupted attempt left
-        _write(root, documents())
+        write()
+
+
+def is_run_uid(uid: str) -> bool:
+    """Tell whether a uid can be a key in the catalogue: it becomes a part of an address there."""
+    return bool(_UID.fullmatch(uid)) and uid != AGENTS
 
 
 def is_written(root: Any, uid: str) -> bool:
     """Tell whether the catalogue holds the run with its stop document."""
-    node = child(root, uid)
+    node = child(root, uid) if is_run_uid(uid) else None
     return node is not None and bool(node.metadata.get("stop"))
 
 
 def withdraw(root: Any, uid: str) -> None:
     """Delete a run without a stop document, so that it does not pass for one that is being measured."""
-    if child(root, uid) is not None and not is_written(root, uid):
+    if is_run_uid(uid) and child(root, uid) is not None and not is_written(root, uid):
         delete(root, uid)
 
 
 def documents_of(root: Any, uid: str) -> Iterable[tuple[str, Document]]:
-    """Return the documents of a run as the catalogue gives them back; none when it is not there or has no stop yet."""
-    node = child(root, uid)
-    return node.documents() if node is not None and node.metadata.get("stop") else ()
-
-
-def _write(root: Any, documents: Iterable[tuple[str, Document]]) -> None:
-    writer = TiledWriter(root)  # one per attempt: it remembers runs that failed
-    for name, doc in documents:
-        writer(name, doc)
+    """Return the documents of a run as they were measured; none when it is not there or has no stop yet."""
+    node = child(root, uid) if is_run_uid(uid) else None
+    return restored(node.documents()) if node is not None and node.metadata.get("stop") else ()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service.archive.process import Archive
+from agent_service.backlog import counted, refusal
 from agent_service.catalog import CatalogAddress
 from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -17,22 +20,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STOP_TIMEOUT_S: Final = 4.0
+_TELLS_EVERY_S: Final = 1.0
 
 
-def serve_catalog(path: Path, *, on_ready: Callable[[str], None], on_start: Callable[[], None] = lambda: None) -> None:
+def serve_catalog(
+    path: Path,
+    *,
+    on_ready: Callable[[str], None],
+    on_start: Callable[[], None] = lambda: None,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve the embedded catalogue of a state directory until SIGINT or SIGTERM; call it from the main thread.
 
-    Runs and decisions that the service had not yet written are written now. The directory is held meanwhile, so that no
-    service starts on it.
+    Runs and decisions that the service had not yet written are written first, those that it did not end among them. The
+    directory is held meanwhile, so that no service starts on it.
 
     Parameters
     ----------
     path
         The state directory.
     on_ready
-        Called with the catalogue's URI when it answers.
+        Called with the catalogue's URI when it holds everything.
     on_start
         Called before, once it is clear that there is a catalogue to serve: it takes seconds to start.
+    on_progress
+        Called with a line that says what is still to be written, or what was refused.
 
     Raises
     ------
@@ -59,28 +71,50 @@ def serve_catalog(path: Path, *, on_ready: Callable[[str], None], on_start: Call
         ) from None
     try:
         on_start()
-        asyncio.run(_serve(state, on_ready))
+        Spool(state.spool).close_interrupted()
+        asyncio.run(_serve(state, on_ready, on_progress))
     finally:
         state.release()
 
 
-async def _serve(state: StateDir, on_ready: Callable[[str], None]) -> None:
+async def _serve(state: StateDir, on_ready: Callable[[str], None], on_progress: Callable[[str], None]) -> None:
     changed, stop = asyncio.Event(), asyncio.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: (stop.set(), changed.set()))
     archive = Archive(state, catalog="embedded", on_change=changed.set)
+    progress = _Progress(on_progress)
     await archive.start()
     served: str | None = None
     try:
         while not stop.is_set():
             status = archive.status
-            if status.state == "ready" and status.uri is not None and status.uri != served:
-                served = status.uri
-                on_ready(served)
-            elif status.state == "unavailable" and served is None:
+            if status.state == "unavailable" and served is None:
                 raise BackendUnavailable(f"the catalogue in {state.path} cannot be served: {status.reason}")
+            if status.state == "ready" and status.uri is not None and status.uri != served:
+                left = counted(status.runs_behind, status.facts_behind)
+                progress.tell(left)
+                if not left:
+                    refused = refusal(status.runs_refused, status.decisions_refused, state.path)
+                    if refused is not None:
+                        on_progress(refused)
+                    served = status.uri
+                    on_ready(served)
             await changed.wait()
             changed.clear()
     finally:
         await archive.stop(_STOP_TIMEOUT_S)
+
+
+class _Progress:
+    """Tells what is left, now and then."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._due = 0.0
+
+    def tell(self, left: str) -> None:
+        now = time.monotonic()
+        if left and now >= self._due:
+            self._due = now + _TELLS_EVERY_S
+            self._say(f"to be written into the catalogue first: {left}")

@@ -63,12 +63,13 @@ class State(_Line):
 
 
 class Lag(_Line):
-    """From the child: what is still to be written, and how many runs were refused."""
+    """From the child: what is still to be written, and how many runs and decisions were put aside."""
 
     kind: Literal["lag"] = "lag"
     runs: int
     facts: int
     refused: int
+    decisions_refused: int
 
 
 class Done(_Line):

@@ -1,4 +1,4 @@
-"""The command line: ``agent-service demo | serve | check | schema | export | status | stop | keys | catalog``.
+"""The command line: ``agent-service demo | serve | check | schema | export | status | stop | keys | catalog | archive``.
 
 What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
 stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from agent_service.cli._archive import archive
 from agent_service.cli._export import export
 from agent_service.cli._keys import keys
 from agent_service.cli._options import StateOption
@@ -124,6 +125,7 @@ app.command("export")(export)
 app.command()(status)
 app.command()(stop)
 app.add_typer(keys)
+app.add_typer(archive)
 
 
 @app.command()
@@ -140,7 +142,10 @@ def catalog(
         print(f"Serving the catalogue at {uri}", flush=True)
         print(f'Read it in Python with agent_service.open_catalog("{state}"). Ctrl-C ends it.', file=sys.stderr)
 
-    serve_catalog(state, on_start=on_start, on_ready=on_ready)
+    def on_progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    serve_catalog(state, on_start=on_start, on_ready=on_ready, on_progress=on_progress)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -34,7 +34,11 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
 
     table = Table.grid(padding=(0, 2))
     archive, queue = service.archive, service.queue
-    counted = ((archive.runs_behind, "runs behind"), (archive.runs_refused, "runs refused, kept in the spool"))
+    counted = (
+        (archive.runs_behind, "runs behind"),
+        (archive.runs_refused, "runs refused"),
+        (archive.decisions_refused, "decisions refused"),
+    )
     lag = "".join(f", {count} {what}" for count, what in counted if count)
     for label, text in (
         ("service", f"{url}, version {service.version}, up {service.uptime_s:.0f} s"),

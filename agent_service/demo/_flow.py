@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent_service.backlog import refusal
 from agent_service.beamline import LIMITS_MM, optimum, true_flux
 from agent_service.client import Client
 from agent_service.config import ServiceConfig
@@ -215,8 +216,9 @@ def _archive(client: Client, spool: Spool, total: int) -> Iterator[tuple[int, in
             least, moved_at = behind, now
         settled = now - settled_at > _SETTLED_S
         yield max(0, total - runs), total, "done" if settled else _note(archive, runs)
-        if archive.runs_refused:
-            raise BackendUnavailable(f"the catalogue refused {archive.runs_refused} of the runs; they are kept")
+        refused = refusal(archive.runs_refused, archive.decisions_refused, client.service().state_dir)
+        if refused is not None:
+            raise BackendUnavailable(refused)
         if settled:
             return
         if now - moved_at > _ARCHIVE_PATIENCE_S:

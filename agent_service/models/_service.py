@@ -40,6 +40,9 @@ class ArchiveStatus(Answer):
     runs_behind: int = Field(default=0, description="complete runs not yet in the catalogue")
     facts_behind: int = Field(default=0, description="journal facts not yet in the agents' runs")
     runs_refused: int = Field(default=0, description="runs the catalogue refused; kept in the state directory")
+    decisions_refused: int = Field(
+        default=0, description="decisions of agents that the catalogue refused; kept in the state directory"
+    )
     reason: str | None = None
 
 
@@ -55,7 +58,9 @@ class ServiceStatus(Answer):
     queue: QueueStatus
     archive: ArchiveStatus
     faults: list[str] = Field(
-        default=[], description="why nothing can be acknowledged, or no run kept, now; a full disk for example"
+        default=[],
+        description="why nothing can be acknowledged, or no run kept, now, a full disk for example; and what the "
+        "catalogue refused",
     )
     key: str = Field(default="", description="name of the key that asks")
     scopes: list[str] = Field(description="what that key may do: read, control, approve, admin")

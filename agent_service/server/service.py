@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 import agent_service
+from agent_service.backlog import refusal
 from agent_service.documents import plain
 from agent_service.errors import BackendUnavailable, FieldError, Forbidden, InvalidInput, NotFound
 from agent_service.keys import KeyFile, Keyring, Scope
@@ -287,6 +288,11 @@ class Service:
         fault = self.journal.fault
         return None if fault is None else f"the journal cannot be written, nothing can be acknowledged: {fault}"
 
+    @property
+    def _refusal(self) -> str | None:
+        archive = self.archive.status
+        return refusal(archive.runs_refused, archive.decisions_refused, self.state_dir.path)
+
     def _journal_changed(self) -> None:
         self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})
 
@@ -372,7 +378,7 @@ class Service:
             agents=agents,
             queue=self.supervisor.queue.status,
             archive=self.archive.status,
-            faults=[one for one in (self._journal_fault, self._spool_fault) if one is not None],
+            faults=[one for one in (self._journal_fault, self._spool_fault, self._refusal) if one is not None],
             key=key.name,
             scopes=[str(one) for one in Scope if one in key.scopes],
             guardrails=self.config.guardrails,

@@ -1,5 +1,6 @@
 """What tests of the spool and the archive share: real runs, a reader in another process, a journal filled by hand."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -51,6 +52,34 @@ def ask(where, *questions):
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+ANSWERS = """
+import json, sys, warnings
+from agent_service import open_catalog
+warnings.simplefilter("ignore")
+for line in sys.stdin:
+    where, questions = json.loads(line)
+    names = {"runs": open_catalog(where), "agents": open_catalog(where, path="agents")}
+    print(json.dumps([eval(question, names) for question in questions], default=str), flush=True)
+"""
+
+
+class Reader:
+    """Another process that reads catalogues; as `ask`, but it imports databroker once."""
+
+    def __init__(self):
+        command = [sys.executable, "-c", ANSWERS]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    async def ask(self, where, *questions):
+        print(json.dumps([str(where), questions]), file=self._process.stdin, flush=True)
+        return json.loads(await asyncio.to_thread(self._process.stdout.readline))
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
 
 
 class Decisions:

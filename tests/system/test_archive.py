@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import re
 import signal
 import socket
 import stat
@@ -171,7 +172,7 @@ from agent_service.catalog import CatalogAddress, connect
 from agent_service.state_dir import StateDir
 from bluesky_tiled_plugins.writing.tiled_writer import TiledWriter
 address = CatalogAddress.load(StateDir(pathlib.Path(sys.argv[1])))
-writer = TiledWriter(connect(address.uri, api_key=address.api_key), batch_size=1)
+writer = TiledWriter(connect(address.uri, api_key=address.api_key), batch_size=int((sys.argv[3:] or [1])[0]))
 for line in pathlib.Path(sys.argv[2]).read_text().splitlines()[:-1]:
     writer(*json.loads(line))
 """
@@ -260,7 +261,8 @@ async def test_without_a_catalogue_nothing_is_started(tmp_path):
 SERVE = """
 import sys, pathlib
 from agent_service.archive import serve_catalog
-serve_catalog(pathlib.Path(sys.argv[1]), on_ready=lambda uri: print(uri, flush=True))
+say = lambda line: print(line, flush=True)
+serve_catalog(pathlib.Path(sys.argv[1]), on_ready=say, on_progress=say)
 """
 
 
@@ -270,15 +272,29 @@ async def test_what_a_service_left_behind_is_served_later(tmp_path):
         await until(lambda: archive.status.state == "ready")
         uri = archive.status.uri
     async with rig(state) as one:
-        uids = measure(one.spool.write, 2)  # and the service ended before they were in the catalogue
+        uids = measure(one.spool.write, 9)  # and the service ended before they were in the catalogue
+        cut = []
+        measure(lambda name, doc: None if name == "stop" else (cut.append(doc), one.spool.write(name, doc)), 1)
+        await one.decisions.session("s1")
+        await one.decisions.create("walker")
+        await one.decisions.step("walker", "g", uids[0])
     server = subprocess.Popen(  # noqa: ASYNC220 - read below, in a thread
         [sys.executable, "-c", SERVE, str(state)], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert (await asyncio.to_thread(server.stdout.readline)).strip() == uri  # readers find it where it was
-        there = f"all(uid in runs and runs[uid].stop for uid in {uids!r})"
-        await until(lambda: not list((state / "spool" / "complete").iterdir()))
-        assert ask(state, there) == [True]
+        told = []
+        while not told or "://" not in told[-1]:
+            told.append((await asyncio.to_thread(server.stdout.readline)).strip())
+        assert told[-1] == uri  # readers find it where it was
+        assert re.fullmatch(r"to be written into the catalogue first: \d+ runs( and \d+ decisions)?", told[0])
+        assert not list((state / "spool" / "complete").iterdir())  # before it said where it is
+        there = f"[uid for uid in {uids!r} if not (uid in runs and runs[uid].stop)]"
+        end = f"runs[{cut[0]['uid']!r}].stop['reason']"
+        assert ask(state, there, end, "len(agents[0]['ingest'].read()['motor'])") == [
+            [],
+            "the service was interrupted",
+            1,
+        ]
         server.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(server.wait, 20) == 0
     finally:

@@ -22,6 +22,7 @@ from services import wait_until
 
 from agent_service.client import Client
 from agent_service.errors import AgentFault
+from agent_service.spool import Spool
 
 ROOT = Path(__file__).parents[2]
 
@@ -340,3 +341,34 @@ def test_kill_minus_nine_leaves_no_child(command):
     while command.left() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert command.left() == []
+
+
+def test_what_the_catalogue_refused_is_told_listed_and_tried_again(command):
+    state = command.folder / "s"
+    command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = "embedded"
+    spool = Spool(state / "spool")
+    spool.write("start", {"uid": "a/b\x1b[31m", "time": 1.0})
+    spool.write("stop", {"uid": "s", "run_start": "a/b\x1b[31m", "time": 2.0, "exit_status": "success"})
+    process, _ = command.start("serve", "--port", "0", "--state", "s")
+    with Client.from_state(state) as client:
+        wait_until(lambda: client.service().faults, within_s=60)
+        (fault,) = client.service().faults
+        assert fault.startswith("the catalogue refused 1 run, which is kept: `agent-service archive list ")
+        assert client.service().archive.runs_refused == 1
+        shown = command.run("status", "--state", "s").stdout
+        assert "1 runs refused" in shown
+        assert "archive retry" in " ".join(shown.split())
+        listed = command.run("archive", "list", "s")
+        assert listed.stdout.startswith("run a/b?[31m: ValueError: 'a/b")
+        assert "cannot be the uid of a run" in listed.stdout
+        unknown = command.run("archive", "retry", "s", "nobody")
+        assert (unknown.returncode, "refused nothing of nobody" in unknown.stderr) == (1, True)
+        (kept,) = spool.refused()
+        before = kept.with_suffix(".reason").stat().st_mtime_ns
+        again = command.run("archive", "retry", "s")
+        assert again.stdout.startswith("run a/b?[31m will be tried again\nThe service that runs on s does it")
+        wait_until(lambda: [one.with_suffix(".reason").stat().st_mtime_ns for one in spool.refused()] > [before])
+    command.stop(process)
+    nothing = command.run("archive", "list", "nowhere")
+    assert (nothing.returncode, "not the state directory of a service" in nothing.stderr) == (2, True)
+    assert not (command.folder / "nowhere").exists()

@@ -144,6 +144,8 @@ def test_reading_runs_and_decisions(tmp_path, environment, serving):
     assert last == "1 ['approved', 'ingested', 'measured', 'proposed', 'running', 'submitted'] 2"
     lengths = run(tmp_path, environment, "-c", found["profiles.py"] + "print(len(runs), len(decisions))")
     assert lengths.split() == ["3", "1"]
+    plain = run(tmp_path, environment, "-c", found["profiles.py"] + found["names.py"] + "print(data['det'].size)")
+    assert plain.split() == ["1"]
     service.terminate()
     service.communicate(timeout=30)
     (line,) = re.findall(r"^```sh\nagent-service (.*)\n```", (DOCS / "reading.md").read_text("utf-8"), re.MULTILINE)

@@ -14,6 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 AGENT = "{'type': 'sobol', 'config': {'bounds': {'mirror_x': [-5, 5]}}, 'outcome': 'flux'}"
 ELSEWHERE = {
     "AGENT_SERVICE_CONFIG=": "tests/conformance/test_homes.py",
+    "agent-service archive ": "test_cli.py",
     "agent-service catalog ": "test_documentation.py",
     "agent-service demo": "test_demo.py",
     "agent-service status": "test_cli.py",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent_service.archive.decisions import Fold, Row, RunEnd, column_names
+from agent_service.archive.decisions import Fold, Row, RunEnd
 from agent_service.models import AgentSpec, Event, EventKind
 
 
@@ -48,6 +48,7 @@ def test_a_suggestion_gives_a_row_for_each_of_its_states(facts):
         "state": "proposed",
         "reason": "",
         "run_uid": "",
+        "extra": "",
         "x": 1.0,
         "y": 2.5,
         "journal_seq": 3,
@@ -152,16 +153,46 @@ def test_the_fold_goes_through_its_file_unchanged(facts):
     assert Facts(again).take(EventKind.REPORT, "a", report={})[0].run == next(iter(facts.fold.open_runs.values()))
 
 
-@pytest.mark.parametrize(
-    ("names", "columns"),
-    [
-        (["x", "y"], ["x", "y"]),
-        (["stage-x", "a.b"], ["stage-x", "a.b"]),
-        (["X", "x"], ["X", "x_2"]),
-        (["time", "State", "ts_x"], ["point_time", "point_State", "point_ts_x"]),
-        (["1st", "_hidden"], ["point_1st", "point__hidden"]),
-        (["a b", 'q"; DROP--', "a--b", ""], ["a_b", "q_DROP_", "a_b_2", "point_"]),
-    ],
-)
-def test_any_name_becomes_a_column_that_sql_takes(names, columns):
-    assert list(column_names(names).values()) == columns
+def test_what_no_column_of_numbers_holds_is_in_extra(facts):
+    point = {"x": "red", "y": 2**60 + 1, "z": 10**400}
+    (row,) = facts.take(EventKind.SUGGESTION_STATE, "a", id="g", state="proposed", point=point)
+    assert json.loads(row.values["extra"]) == point
+    (row,) = facts.take(EventKind.INGEST, "a", points=[{**point, "flux": [1.0, 2.0]}])
+    assert json.loads(row.values["extra"]) == {**point, "flux": [1.0, 2.0]}
+    (row,) = facts.take(EventKind.SUGGESTION_STATE, "a", id="g", state="rejected", reason="no\0pe \ud800")
+    assert row.values["reason"] == "no\\x00pe \\ud800"  # what a database takes
+
+
+def test_actuators_of_any_name_have_columns_of_their_own(facts):
+    facts.create("b", actuators=["state", "2theta", "x" * 65], outcome="X" * 65)
+    (row,) = facts.take(EventKind.INGEST, "b", points=[{"state": 1.0, "2theta": 2.0, "x" * 65: 3.0, "X" * 65: 4.0}])
+    columns = row.run.point_columns("ingest")
+    assert [row.values[columns[name]] for name in columns] == [1.0, 2.0, 3.0, 4.0]
+    assert len({column.lower() for column in row.values}) == len(row.values)
+    assert max(map(len, row.values)) <= 60
+
+
+def test_the_rows_of_a_stream_are_numbered(facts):
+    def suggest():
+        (row,) = facts.take(EventKind.SUGGESTION_STATE, "a", id="g", state="proposed")
+        return row.number
+
+    assert [suggest(), suggest()] == [1, 2]
+    rows = facts.take(EventKind.INGEST, "a", points=[{"x": 1}, {"x": 2}])
+    assert [row.number for row in rows] == [1, 2]
+    (end,) = facts.take(EventKind.SERVICE_STATE, None, state="stopped", session="s1")
+    assert end.num_events == {"suggest": 2, "ingest": 2}
+    facts.session("s2")
+    assert suggest() == 1
+
+
+def test_a_run_that_0_1_0_began_is_not_numbered(facts):
+    """Its rows are counted where they are: in the catalogue."""
+    facts.take(EventKind.REPORT, "a", report={})
+    kept = facts.fold.model_dump(mode="json")
+    del kept["counts"]
+    facts.fold = Fold.model_validate(kept)
+    (row,) = facts.take(EventKind.REPORT, "a", report={})
+    assert row.number is None
+    (end,) = facts.take(EventKind.SERVICE_STATE, None, state="stopped", session="s1")
+    assert end.num_events is None

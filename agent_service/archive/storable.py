@@ -1,0 +1,79 @@
+"""A document as metadata of the catalogue: what these do not take unchanged goes beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.columns import EXACT, columns_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WHOLE: Final = 2**53 - 1
+"""The writer cuts whole numbers, floats too, down to this."""
+
+_LARGEST: Final = 1.7976e308
+
+
+def storable(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document whose values metadata can hold, with the true ones of the others in `columns.EXACT`.
+
+    Source: `bluesky_tiled_plugins.utils.truncate_json_overflow`, which changes numbers without a word; the schemas of
+    `event_model`, which take no dot and no slash in a key; JSON as Tiled writes it, which has no NaN.
+
+    Examples
+    --------
+    >>> storable({"uid": "u", "flux": 1e20})
+    {'uid': 'u', 'flux': 9007199254740991, 'exact_values': [[['flux'], '1e+20']]}
+    """
+    exact: list[list[Any]] = []
+    plain = cast("dict[str, Any]", _plain(dict(doc), [], exact))
+    return {**plain, EXACT: exact} if exact else plain
+
+
+def _plain(value: object, path: list[str | int], exact: list[list[Any]]) -> object:
+    match value:
+        case dict():
+            found = cast("dict[str, object]", value)
+            if all(_is_key(key) for key in found):
+                return {key: _plain(one, [*path, key], exact) for key, one in found.items()}
+            exact.append([path, json.dumps(found)])
+            columns = columns_for(found)
+            return {columns[key]: _plain(one, [], []) for key, one in found.items()}
+        case list() | tuple():
+            items = cast("list[object]", value)
+            return [_plain(one, [*path, i], exact) for i, one in enumerate(items)]
+        case bool() | None:
+            return value
+        case int() | float():
+            held = _number(value)
+        case str():
+            held = (
+                value if _is_text(value) else value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+            )
+        case _:
+            return value
+    if held is not value:
+        exact.append([path, json.dumps(value)])
+    return held
+
+
+def _number(value: float) -> float | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return math.copysign(_LARGEST, value)
+    if value % 1 == 0 and abs(value) > _WHOLE:
+        return _WHOLE if value > 0 else -_WHOLE
+    return value
+
+
+def _is_key(key: str) -> bool:
+    return bool(key) and "." not in key and "/" not in key and _is_text(key)
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether every database takes the text: neither half of a character, nor PostgreSQL's NUL."""
+    return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)

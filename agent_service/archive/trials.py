@@ -1,0 +1,146 @@
+"""Whether the catalogue refuses something, or is away: what is refused is put aside, else we wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from agent_service.archive.nodes import child, delete, is_refusal
+from agent_service.archive.runs import write_run
+from agent_service.catalog import write_private
+from agent_service.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent_service.protocols import Document
+
+TRIES: Final = 3
+"""Times that something is sent to a catalogue that takes other things, before it is put aside."""
+
+CRASHES: Final = 5
+"""Times that the archive may end while it writes the same run, before that is put aside."""
+
+_PROBE: Final = "probe"
+_UID: Final = "00000000-0000-4000-8000-000000000000"
+
+
+class Unreachable(Exception):
+    """The catalogue cannot be written now; nothing is known against what was sent."""
+
+
+class Again(Exception):
+    """The catalogue did not take it, and takes other things; it is to be sent again."""
+
+
+class Trials:
+    """How often each thing was sent; belongs to one thread.
+
+    Parameters
+    ----------
+    path
+        File that remembers what is being written, for the next process to know what this one died of.
+    probe
+        Raises what a catalogue that cannot be written raises.
+    """
+
+    def __init__(self, path: Path, *, probe: Callable[[], None]) -> None:
+        self._path = path
+        self._probe = probe
+        self._failed: dict[str, int] = {}
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())
+            self._died_of = str(found["name"])
+            self._deaths = int(found["times"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._died_of, self._deaths = "", 0
+
+    def begin(self, name: str) -> None:
+        """Remember what is sent now.
+
+        Raises
+        ------
+        ValueError
+            When the archive ended too often while it wrote that.
+        """
+        times = self._deaths + 1 if name == self._died_of else 1
+        if times > CRASHES:
+            msg = f"the archive ended {CRASHES} times while it wrote it; archive.log may say why"
+            raise ValueError(msg)
+        write_private(self._path, json.dumps({"name": name, "times": times}))
+
+    def done(self, name: str) -> None:
+        """Forget what is written, or put aside."""
+        self._failed.pop(name, None)
+        if name == self._died_of:
+            self._died_of, self._deaths = "", 0
+        with contextlib.suppress(OSError):
+            write_private(self._path, "{}")
+
+    def judge(self, name: str, error: Exception, *, tries: int = TRIES) -> None:
+        """Return if something is refused for good.
+
+        Raises
+        ------
+        Unreachable
+            When nothing can be written into the catalogue now.
+        Again
+            When other things can be, and this was not tried often enough.
+        """
+        try:
+            self._probe()
+        except Exception as worse:  # noqa: BLE001 - a proxy's page of HTML in the place of an answer may raise anything
+            raise Unreachable(reason_of(worse)) from error
+        self._failed[name] = self._failed.get(name, 0) + 1
+        if isinstance(error, httpx.HTTPError) and not is_refusal(error) and self._failed[name] < tries:
+            raise Again(reason_of(error)) from error
+
+
+def probe(agents: Any) -> None:
+    """Write a small run into the container of the agents' runs, and delete it; raises what fails."""
+    clear_probe(agents)
+    container = agents.create_container(key=_PROBE, metadata={})
+    write_run(container, _UID, _documents)
+    clear_probe(agents)
+
+
+def clear_probe(agents: Any) -> None:
+    """Delete what a probe left that did not end."""
+    if child(agents, _PROBE) is not None:
+        delete(agents, _PROBE)
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error in one line."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, ServiceError | httpx.HTTPError) and lines:
+        return lines[0]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _documents() -> list[tuple[str, Document]]:
+    data = {"number": 1.0, "text": "x", "array": [1.0, 2.0]}
+    types: dict[str, tuple[str, list[int]]] = {
+        "number": ("number", []),
+        "text": ("string", []),
+        "array": ("array", [2]),
+    }
+    keys = {name: {"dtype": dtype, "shape": shape, "source": "probe"} for name, (dtype, shape) in types.items()}
+    event = {
+        "descriptor": "d",
+        "seq_num": 1,
+        "uid": "e",
+        "time": 0.0,
+        "data": data,
+        "timestamps": dict.fromkeys(data, 0.0),
+    }
+    return [
+        ("start", {"uid": _UID, "time": 0.0}),
+        ("descriptor", {"uid": "d", "run_start": _UID, "name": "primary", "time": 0.0, "data_keys": keys}),
+        ("event", event),
+        ("stop", {"uid": "s", "run_start": _UID, "time": 0.0, "exit_status": "success"}),
+    ]

@@ -1,0 +1,74 @@
+"""``agent-service archive``: what the catalogue refused, and having it tried again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_service.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent_service.archive.held import Held
+
+archive = typer.Typer(
+    name="archive", help="What the catalogue refused: list it, have it tried again.", no_args_is_help=True
+)
+
+StateArgument = Annotated[Path, typer.Argument(metavar="STATE", help="State directory of a service, past or present.")]
+
+
+@archive.command("list")
+def list_(state: StateArgument) -> None:
+    """List the runs and decisions that the catalogue refused, and why; they are kept in the state directory."""
+    found = list(_held(state))
+    for one in found:
+        print(_printable(f"{one.title}: {one.reason}"))
+    if not found:
+        print(f"the catalogue refused nothing of {state}")
+
+
+@archive.command()
+def retry(
+    state: StateArgument,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Uids of runs, names of agents; default: all that is refused."),
+    ] = None,
+) -> None:
+    """Have runs and decisions written again that the catalogue refused."""
+    found = list(_held(state))
+    unknown = set(names or ()) - {one.name for one in found}
+    if unknown:
+        raise NotFound(
+            f"the catalogue refused nothing of {' or '.join(sorted(unknown))}; `agent-service archive list {state}` "
+            "says what it refused"
+        )
+    chosen = [one for one in found if not names or one.name in names]
+    for one in chosen:
+        one.retry()
+        print(_printable(f"{one.title} will be tried again"))
+    if not chosen:
+        print(f"the catalogue refused nothing of {state}")
+        return
+    print(
+        f"The service that runs on {state} does it within seconds; where none runs, the next one, or `agent-service "
+        f"catalog {state}`. `agent-service archive list {state}` says what was refused again."
+    )
+
+
+def _held(state: Path) -> Iterator[Held]:
+    from agent_service.archive.held import held
+    from agent_service.state_dir import StateDir
+
+    if not StateDir(state).spool.is_dir():
+        raise UsageError(f"{state} is not the state directory of a service: there is no spool in it")
+    yield from held(StateDir(state))
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would obey: names come with documents, from anywhere."""
+    return "".join(one if one.isprintable() else "?" for one in text)
