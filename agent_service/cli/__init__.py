@@ -1,4 +1,4 @@
-"""The command line: ``agent-service demo | serve | check | schema | export | status | stop | keys | catalog | archive``.
+"""The commands: ``agent-service demo | serve | check | schema | export | status | stop | keys | catalog | archive``.
 
 What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
 stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
