@@ -99,7 +99,7 @@ def test_every_method_of_the_agent_on_the_page_is_called_as_it_says(tmp_path, mo
     adapter.ingest([{"x": 1.0, "b": 3.0, "_id": "one"}])
     view = adapter.fail([{"x": 0.0, "_id": "two"}])
     assert (len(proposals), view.best[0].id, view.best[0].point) == (2, "one", {"x": 1.0})
-    assert adapter.report()[0] == {"measured": 1, "waiting": 0}
+    assert adapter.report().report == {"measured": 1, "waiting": 0}
     again = OptimizerAdapter(Climber(**config), spec=spec)
     facts = [
         SuggestFact(ids=["one", "two"], points=[{"x": 0.0}, {"x": 0.0}], brain_ids=[1, 2]),
