@@ -233,7 +233,7 @@ import json, sys, warnings
 from agent_service import open_catalog
 said = []
 warnings.showwarning = lambda message, category, *rest: said.append([category.__name__, str(message)])
-warnings.simplefilter("always")
+warnings.simplefilter("always", UserWarning)
 where, site, uid = sys.argv[1:]
 open_catalog(where), said.append("runs")
 open_catalog(where, path="agents"), said.append("decisions")
