@@ -1,4 +1,7 @@
-"""Kill a service as often as you like: ``python -m tests.chaos --kills 100 --seed 7``."""
+"""Kill a service as often as you like: ``python -m tests.chaos --kills 100 --seed 7``.
+
+Names and values of devices are drawn at random then, twice as many as there were kills.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 
 def main() -> None:
-    """Make one storm; the folder is kept when it fails."""
+    """Make one storm, and measure what is drawn; the folder is kept when it fails."""
+    from .names import measure
     from .storm import storm
 
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -22,7 +26,10 @@ def main() -> None:
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    storm(folder, kills=arguments.kills, seed=seed)
+    (folder / "storm").mkdir()
+    (folder / "names").mkdir()
+    storm(folder / "storm", kills=arguments.kills, seed=seed)
+    measure(folder / "names", examples=2 * arguments.kills, number=seed)
     shutil.rmtree(folder)
     print("chaos: all is well")
 

@@ -1,4 +1,4 @@
-"""The service is killed fifteen times in the middle of its work, and nothing that it acknowledged is lost."""
+"""The service is killed fifteen times in the middle of its work, and nothing acknowledged is lost or altered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .names import measure
 from .storm import storm
 
 if TYPE_CHECKING:
@@ -16,3 +17,8 @@ if TYPE_CHECKING:
 @pytest.mark.timeout(600)
 def test_fifteen_kills(tmp_path: Path) -> None:
     storm(tmp_path, kills=15, seed=int(os.environ.get("SEED", "1")))
+
+
+@pytest.mark.timeout(900)
+def test_names_and_values_drawn_at_random_while_the_archive_is_killed(tmp_path: Path) -> None:
+    measure(tmp_path, examples=30, number=int(os.environ.get("SEED", "1")))
