@@ -91,6 +91,22 @@ def refusals(devices: Mapping[str, Any], point: Mapping[str, float], await_: Awa
     return found
 
 
+def why_not(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> str:
+    """Return why a point cannot be measured with these devices: by the limits that they state, or their own word."""
+    found: dict[str, str] = {}
+    for name, device in devices.items():
+        try:
+            low, high = limits_of(device, await_)
+        except Exception:  # noqa: BLE001, S112 - it cannot be asked now, and refuses nothing
+            continue
+        if not ((low is None or low <= point[name]) and (high is None or point[name] <= high)):
+            ends = f"[{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
+            found[name] = f"{name} = {point[name]:g} is outside {ends}, the limits that the device states"
+    refused = refusals({name: one for name, one in devices.items() if name not in found}, point, await_)
+    said = [*found.values(), *(f"the device refuses {name} = {point[name]:g}: {why}" for name, why in refused.items())]
+    return "; ".join(said)
+
+
 def _why_not(check: Callable[[], Any], await_: Await) -> str:
     try:
         answer = check()

@@ -6,7 +6,10 @@ They run in the RunEngine's thread.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import bluesky.plan_stubs as bps
@@ -14,19 +17,22 @@ import bluesky.plans as bp
 from bluesky.preprocessors import msg_mutator
 from bluesky.utils import RunEngineControlException
 
-from agent_service import live
+from agent_service import device_words, live
 from agent_service.client import Client
 from agent_service.client.claimer import Claimer
 from agent_service.models import ID_KEY
 from agent_service.namespace import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 
     from agent_service.models import Claim
 
 LOOK_EVERY_S: Final = 0.02
 """How often `run_agent` looks whether there is a suggestion; the RunEngine can pause between."""
+
+ANSWERS_WITHIN_S: Final = 2.0
+"""How long devices may take to say whether they can go to a point."""
 
 _log = logging.getLogger(__name__)
 
@@ -150,6 +156,30 @@ def _client(url: str | None) -> Client:
     return Client(here[-1].url, api_key=here[-1].api_key) if here else Client(url)
 
 
+def _refused(point: Mapping[str, float], devices: Mapping[str, Any]) -> Generator[Any, Any, str]:
+    """Return why the devices cannot go to a point, as they say; those that do not answer in time refuse nothing.
+
+    The service asked those that it knows; these are asked where they are, in a thread, for they may do I/O.
+    """
+    loop = asyncio.get_running_loop()
+    found: list[str] = []
+
+    def await_(answer: Awaitable[Any]) -> Any:
+        async def awaited() -> Any:
+            return await answer
+
+        return asyncio.run_coroutine_threadsafe(awaited(), loop).result(ANSWERS_WITHIN_S)
+
+    asking = threading.Thread(
+        target=lambda: found.append(device_words.why_not(devices, point, await_)), name="asking devices", daemon=True
+    )
+    asking.start()
+    late = time.monotonic() + ANSWERS_WITHIN_S
+    while asking.is_alive() and time.monotonic() < late:
+        yield from bps.sleep(LOOK_EVERY_S)
+    return found[0] if found else ""
+
+
 def _measured(
     claim: Claim, devices: Mapping[str, Any], plan: Callable[..., Any] | None, claimer: Claimer
 ) -> Generator[Any, Any, tuple[str, ...]]:
@@ -164,6 +194,9 @@ def _measured(
         return message._replace(kwargs={**message.kwargs, **claim.md})
 
     actuators, sensors = ([devices[one] for one in names] for names in (claim.actuators, claim.sensors))
+    if refused := (yield from _refused(claim.point, {one: devices[one] for one in claim.actuators})):
+        claimer.release("fail", refused)
+        return ()
     try:
         called = plan or Namespace({}, source="run_agent").plan(claim.plan or "acquire")
         messages = called([{**claim.point, ID_KEY: claim.id}], actuators, sensors, md=dict(claim.md))

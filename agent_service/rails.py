@@ -134,13 +134,13 @@ def elsewhere(rules: Sequence[str], actuators: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(name for names in named for name in names) if name not in actuators]
 
 
-def no_limits_said(names: Sequence[str]) -> str:
+def no_limits_said(names: Sequence[str], *, advice: str = "") -> str:
     """Return the line that says that actuators have no limits, and what to do about it."""
     listed = " and ".join(names) if len(names) <= 2 else f"{', '.join(names[:-1])} and {names[-1]}"  # noqa: PLR2004
     quoted = ", ".join(f'"{name}"' for name in names)
     return (
         f"no limits for {listed}: neither the device nor guardrails bound {'it' if len(names) == 1 else 'them'}; "
-        f"set guardrails.bounds, or say guardrails.unbounded = [{quoted}]"
+        f"{advice or f'set guardrails.bounds, or say guardrails.unbounded = [{quoted}]'}"
     )
 
 

@@ -120,8 +120,9 @@ class Completion:
                 return [*orders, *self._names(lambda one: isinstance(one, Mapping))]
             case "evaluate" | "plan":
                 return self._names(inspect.isfunction)
-            case "actuators" | "sensors":
-                return self._names(is_device)
+            case "actuators" | "sensors" | "bounds" as name:
+                ending = "=" if name == "bounds" else ""
+                return [f"{one}{ending}" for one in self._names(is_device)]
             case "executor" | "approval":
                 from agent_service.models import AgentSpec, LoopSpec  # noqa: PLC0415 - for those who complete it
 

@@ -73,6 +73,7 @@ class AgentMagics(Magics):
             --actuators DEVICES     what it moves; devices or their names, with commas or spaces between
             --sensors DEVICES       what is read at each point; by default the outcome
             --outcome FIELD         what it is told: the mean over the events of a run; several with commas between
+            --bounds x=-5:5 y=0:    where it may go, whatever it suggests; y=0: has one end, z=any needs none
             --evaluate FUNCTION     instead: of (run, suggestions), (runs, ...), or module:function
             --run last              which run counts, of several that the plan makes: or first, or {'purpose': 'light'}
             --plan PLAN             a plan of the startup, a function of the notebook, or module:callable

@@ -49,6 +49,7 @@ SERVE: Final = (
     Option("actuators", "words", "agent", "DEVICE,DEVICE"),
     Option("sensors", "words", "agent", "DEVICE,DEVICE"),
     Option("outcome", "words", "agent", "FIELD"),
+    Option("bounds", "words", "agent", "DEVICE=LOW:HIGH"),
     Option("evaluate", "python", "agent", "FUNCTION"),
     Option("run", "python", "agent", "first|last|MAPPING"),
     Option("plan", "python", "agent", "PLAN"),

@@ -109,6 +109,7 @@ class Session:
             if agent is not None:
                 hosted = service.host(agent.name, agent.fields, fresh="fresh" in line)
                 say(self._said(agent.name, hosted, line))
+                say_no_limits(hosted, line)
             else:
                 self._serve_all(service, specs, line)
         except AgentFault as error:
@@ -135,7 +136,9 @@ class Session:
             if status is not None and status.spec == spec and "fresh" not in line:
                 say(f"{spec.name} is there as the file has it, {status.state.value}")
             else:
-                say(self._said(spec.name, service.host(spec.name, spec.model_dump(), fresh="fresh" in line), line))
+                hosted = service.host(spec.name, spec.model_dump(), fresh="fresh" in line)
+                say(self._said(spec.name, hosted, line))
+                say_no_limits(hosted, line)
 
     def _said(self, name: str, hosted: Hosted, line: Line) -> str:
         """Return the line that tells what became of an agent, and what it waits for."""
@@ -270,6 +273,18 @@ class Session:
     def _close_panels(self) -> None:
         for key in tuple(self._panels):
             self._close_panel(key)
+
+
+def say_no_limits(hosted: Hosted, line: Line) -> None:
+    """Say in a line which actuators may be sent anywhere, and how to say where."""
+    from agent_service.rails import no_limits_said  # noqa: PLC0415 - what a service imports
+
+    left = hosted.status.no_limits
+    if left and is_file(line.target):
+        say(no_limits_said(left))
+    elif left:
+        given, fine = (" ".join(f"{name}={ends}" for name in left) for ends in ("LOW:HIGH", "any"))
+        say(no_limits_said(left, advice=f"give --bounds {given}, or --bounds {fine} if that is meant"))
 
 
 def _hint(error: ServiceError) -> str:

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import UsageError
+from notebook_widgets.magics._bounds import guardrails_of, joined
 from notebook_widgets.magics._namespace import REFERENCE, name_of
 from notebook_widgets.magics._options import SERVE, commas, plain
 
@@ -45,6 +46,8 @@ def target(line: Line, names: Names) -> Target:
     fields = _thing(line.target, names)
     given = _given(line, names)
     loop = {**fields.get("loop", {}), **given.pop("loop")}
+    if "guardrails" in given:
+        given["guardrails"] = joined(dict(fields.get("guardrails") or {}), given["guardrails"])
     name = given.pop("name", None) or fields.pop("name", None) or name_of(line.target)
     if {"outcome", "evaluate"} & given.keys():
         fields = {key: one for key, one in fields.items() if key not in ("outcome", "evaluate")}
@@ -101,13 +104,16 @@ def _given(line: Line, names: Names) -> dict[str, Any]:
                 found["plan"] = names.plan(words[0])
             case "actuators" | "sensors":
                 found[option.name] = names.devices(option.name, commas(words))
+            case "bounds":
+                found["guardrails"] = guardrails_of(words, names)
             case "outcome":
                 fields = [names.text(one) for one in commas(words)]
                 found["outcome"] = fields[0] if len(fields) == 1 else fields
-            case "max-runs":
-                found["loop"]["max_runs"] = number("max-runs", names.text(words[0]))
-            case "approval":
-                found["loop"]["approval"] = names.text(words[0])
+            case "max-runs" | "approval":
+                text = names.text(words[0])
+                found["loop"] |= (
+                    {"approval": text} if option.name == "approval" else {"max_runs": number("max-runs", text)}
+                )
             case _:
                 found[option.name] = names.text(words[0])
     return found

@@ -154,6 +154,10 @@ def test_the_inbox(served, panels):
     press(everyone, "reject", id=second)
     assert "must be a number" in refused(panel, "approve", id=third, point={"x": "", "y": "0"})
     assert "outside [-1, 5]" in refused(panel, "approve", id=third, point={"x": "9", "y": "0"})
+    until(
+        lambda: [one for one in panel.inbox if one["id"] == third and "outside [-1, 5]" in one["note"]],
+        "the reason, in place",
+    )
     press(panel, "approve", id=third, point={"x": "1.0", "y": "-0.5"})
     found = {one["id"]: one for one in served.suggestions("inbox")}
     assert found[second]["state"] == "rejected"

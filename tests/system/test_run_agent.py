@@ -1,10 +1,12 @@
 """run_agent in a user's own RunEngine: it measures what is claimed, pauses, aborts, and ends with the agent."""
 
 import contextlib
+import sys
 import threading
 import time
 
 import bluesky.plan_stubs as bps
+import limited
 import pytest
 import rig
 from archive_rig import run_engine
@@ -225,6 +227,32 @@ def test_a_plan_that_fails_counts_and_the_next_is_measured(service, client, engi
     failed = client.suggestions("fails", state="failed")
     assert len(failed) == 2
     assert all(one.reason in (reason, "the shutter is closed") for one in failed)
+
+
+def test_a_device_is_asked_where_it_is_before_its_plan_begins(service, client, engine):
+    limited.Careless.limits = (-5.0, 5.0)
+    limited.careless.set(0.0).wait(5)
+    points = [{"careless": 7.0}, {"careless": 2.0}]
+    what = {"actuators": ["careless"], "sensors": ["signal"], "type": "sequence", "config": {"points": points}}
+    service.create("careless", **what)
+    engine(run_agent("careless", devices=[limited.careless, limited.signal], client_or_url=client))
+    fates = [(one["state"], one["reason"]) for one in service.suggestions("careless")]
+    assert fates == [
+        ("failed", "careless = 7 is outside [-5, 5], the limits that the device states"),
+        ("ingested", None),
+    ]
+    assert limited.careless.position == 2.0
+
+
+def test_the_devices_of_the_notebook_say_their_limits_to_its_service(service, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "careless", limited.careless, raising=False)
+    limited.Careless.limits = (-5.0, 5.0)
+    what = {"actuators": ["careless"], "type": "sequence", "config": {"points": [{"careless": 7.0}]}}
+    status = service.create("careless", **what)
+    assert (status["limits"], status["no_limits"]) == ({"careless": [-5, 5]}, [])
+    service.post("agents/careless/start")
+    [one] = wait_until(lambda: service.suggestions("careless"))
+    assert (one["state"], one["reason"].partition(":")[0]) == ("rejected", "device_limits.careless")
 
 
 @pytest.mark.parametrize("how", ["stop", "fail", "remove"])

@@ -98,6 +98,16 @@ def test_an_emptied_range_is_taken_out_and_the_present_configuration_is_not_touc
     assert present == {"bounds": {"x": [0.0, 1.0]}}
 
 
+@pytest.mark.parametrize(
+    ("filled", "bounds"),
+    [(["", "5"], [None, 5.0]), (["-1", ""], [-1.0, None]), (["-1", "5"], [-1.0, 5.0])],
+)
+def test_the_allowed_region_may_be_open_at_one_end(filled, bounds):
+    _, _, guardrails = form(BOUNDS, guardrails={"bounds": {"x": [None, 5]}})
+    assert guardrails["fields"][0]["value"] == [None, 5.0]
+    assert forms.assemble(guardrails, {"guardrails.bounds.x": filled}, {"bounds": {}}) == {"bounds": {"x": bounds}}
+
+
 @pytest.mark.parametrize(("value", "said"), [(["1", ""], "both ends"), (["1", "two"], "no number")])
 def test_a_range_that_cannot_be_read(value, said):
     config, *_ = form(BOUNDS)

@@ -24,7 +24,7 @@ from notebook_widgets.magics import _options
 from notebook_widgets.magics._namespace import name_of
 
 SERVICE = "--startup rig --catalog none"
-WALKER = "--actuators x,y --outcome signal"
+WALKER = "--actuators x,y --outcome signal --bounds x=any y=any"
 WALKERS = """
 import brainbox, rig
 from brainbox import Walker
@@ -218,6 +218,51 @@ def test_what_is_wrong_leaves_the_present_agent_alone(walking):
     assert walking.client.agent("walker").state == "running"
 
 
+def test_an_actuator_that_nothing_bounds_is_said_to_have_no_limits(shell):
+    line = f"%agent_serve walker {SERVICE} --actuators x,y --outcome signal --no-panel"
+    assert shell.run(line).splitlines()[1:] == [
+        (
+            "no limits for x and y: neither the device nor guardrails bound them; give --bounds x=LOW:HIGH y=LOW:HIGH, "
+            "or --bounds x=any y=any if that is meant"
+        ),
+    ]
+    assert shell.client.agent("walker").no_limits == ["x", "y"]
+    assert len(shell.run(f"{line} --bounds x=-1:5 y=any").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "bounds", "unbounded"),
+    [
+        ("x=-5:5 y=0:", {"x": (-5, 5), "y": (0, None)}, []),
+        ("x=:1e3,y=any", {"x": (None, 1000)}, ["y"]),
+        ("x={low}:$high y=:", {"x": (-1, 2)}, ["y"]),
+        ("limits", {"x": (0, 1)}, []),
+        ("{'x': [0, None], 'y': (1, 2)}", {"x": (0, None), "y": (1, 2)}, []),
+    ],
+)
+def test_bounds(shell, written, bounds, unbounded):
+    shell.run("limits = {'x': (0, 1)}\nlow, high = -1, 2")
+    shell.run(f"%agent_serve walker {SERVICE} --actuators x,y --outcome signal --no-panel --bounds {written}")
+    found = shell.client.agent("walker").spec.guardrails
+    assert (found.bounds, found.unbounded) == (bounds, unbounded)
+
+
+@pytest.mark.parametrize("written", ["x=5", "x=a:b", "x", "5", "x=1:2:3"])
+def test_what_are_no_bounds(shell, written):
+    said = shell.refused(f"%agent_serve walker {SERVICE} --actuators x,y --outcome signal --bounds {written}")
+    assert said.startswith("--bounds: ") or "is not defined" in said
+
+
+def test_bounds_of_a_line_beside_those_of_a_specification(shell):
+    shell.run(
+        "import rig\nlab = {'type': 'brainbox:Walker', 'actuators': ['x', 'y'], 'outcome': 'signal', "
+        "'guardrails': {'bounds': {'x': [0, 1]}, 'unbounded': ['y'], 'max_step': {'x': 2}}}"
+    )
+    shell.run(f"%agent_serve lab {SERVICE} --no-panel --bounds y=0:9")
+    found = shell.client.agent("lab").spec.guardrails
+    assert (found.bounds, found.unbounded, found.max_step) == ({"x": (0, 1), "y": (0, 9)}, [], {"x": 2})
+
+
 # --- the RunEngine of the notebook
 
 
@@ -350,7 +395,11 @@ def test_a_file_is_served(shell, tmp_path):
     said = shell.run("%agent_serve service.toml")
     url = shell.names["service"].url
     assert said.splitlines()[0].startswith(f"serving filed at {url} ")
-    assert said.splitlines()[1].startswith("<ServicePanel")
+    assert said.splitlines()[1] == (
+        "no limits for x and y: neither the device nor guardrails bound them; set guardrails.bounds, or say "
+        'guardrails.unbounded = ["x", "y"]'
+    )
+    assert said.splitlines()[2].startswith("<ServicePanel")
     assert shell.names["service"].config.service.recover == "paused"
     measured(shell, "filed")
     assert shell.run("%agent_serve service.toml --no-panel") == "filed is there as the file has it, stopped\n"

@@ -142,6 +142,10 @@ def test_the_inbox_says_what_is_outside():
     assert outside["note"] == "x is outside -1 to 1"
     assert (inside["note"], inside["point"]) == ("", {"x": 0.5, "y": 0.0})
     assert entry(picture.suggestions["s1"], {})["note"] == ""
+    assert entry(picture.suggestions["s1"], {"x": (None, 1)})["note"] == "x is above 1"
+    assert entry(picture.suggestions["s1"], {"x": (9, None)})["note"] == "x is below 9"
+    pressed = entry(picture.suggestions["s2"], {}, "not approved: the device refuses x = 0.5")
+    assert (pressed["note"], pressed["outside"]) == ("not approved: the device refuses x = 0.5", True)
 
 
 def test_history_leaves_the_usual_steps_out():
