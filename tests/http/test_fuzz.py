@@ -100,6 +100,8 @@ def test_no_answer_is_outside_the_document(served, document, method, path, mode)
             case.path_parameters = {key: known.get(key, value) for key, value in (case.path_parameters or {}).items()}
         if isinstance(case.body, dict) and path.endswith("/claim"):
             case.body.pop("wait_s", None)
+        if mode is GenerationMode.POSITIVE and case.query:
+            case.query.pop("timeout_s", None)  # 504 is the right answer to a deadline of a femtosecond
         headers = {**(case.headers or {}), "Authorization": f"Apikey {served.server.api_key}"}
         answer = case.call_and_validate(base_url=served.url, headers=headers, checks=CHECKS, timeout=30)
         seen[answer.status_code] += 1
