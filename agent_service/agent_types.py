@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from agent_service import live
+from agent_service import live, texts
 from agent_service.config import validation_errors
 from agent_service.coroutines import awaited
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
@@ -165,7 +165,7 @@ def _imported(reference: str, *, called: str | None = None) -> Callable[..., obj
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())
+        said = texts.one_line(str(error))
         raise UnknownType(
             f"{who}: importing {module_name} raised {type(error).__name__}: {said}; it must be importable where the "
             "service runs"

@@ -8,7 +8,6 @@ catalogue is opened.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agent_service import private_files
 from agent_service.backlog import Backlog, counted, refusal_in
 from agent_service.errors import BackendUnavailable, NotFound, Unauthenticated, UsageError
 from agent_service.state_dir import StateDir
@@ -52,11 +52,11 @@ class CatalogAddress(BaseModel):
         """Write it, and the databroker profiles, where readers look for them; mode 0600."""
         state.catalog.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.profiles.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(_address_file(state), self.model_dump_json())
+        private_files.write(_address_file(state), self.model_dump_json())
         uris = {PROFILE: self.uri, f"{PROFILE}_{AGENTS}": node_uri(self.uri, AGENTS)}
         # JSON is YAML too, and needs no library to be written
         profiles = {name: {"uri": _with_key(uri, self.api_key)} for name, uri in uris.items()}
-        write_private(state.profiles / f"{PROFILE}.yml", json.dumps(profiles, indent=2))
+        private_files.write(state.profiles / f"{PROFILE}.yml", json.dumps(profiles, indent=2))
 
     @classmethod
     def load(cls, state: StateDir) -> CatalogAddress:
@@ -212,14 +212,6 @@ def without_key(uri: str) -> str:
     except httpx.InvalidURL:
         return uri.partition("?")[0]
     return str(parsed.copy_with(query=None, username=None, password=None)) if parsed.userinfo else uri.partition("?")[0]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
-        handle.write(text)
-    temporary.replace(path)
 
 
 def _address_file(state: StateDir) -> Path:

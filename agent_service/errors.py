@@ -28,11 +28,23 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from agent_service import texts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MAX_DETAIL: Final = 4000
+"""Longest message of an error, in characters."""
+
+MAX_ERRORS: Final = 50
+"""Most fields of an input whose errors are told."""
+
+MAX_FIELD: Final = 300
+"""Longest path of a field, in characters."""
 
 _OURS: Final = frozenset({"agent_service", "notebook_widgets"})
 
@@ -52,6 +64,10 @@ class FieldError:
     field: str
     message: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field", texts.one_line(self.field, most=MAX_FIELD))
+        object.__setattr__(self, "message", texts.one_line(self.message))
+
 
 class ServiceError(Exception):
     """Base of every error this package raises on purpose.
@@ -59,9 +75,9 @@ class ServiceError(Exception):
     Parameters
     ----------
     detail
-        One sentence for a person: what is wrong, and what to do next.
+        One sentence for a person: what is wrong, and what to do next. Cut at `MAX_DETAIL` characters.
     errors
-        What is wrong with single fields of an input.
+        What is wrong with single fields of an input; of many the first `MAX_ERRORS`.
     legal
         Commands that are legal instead, for a conflict.
     """
@@ -71,9 +87,10 @@ class ServiceError(Exception):
     title: ClassVar[str] = "The service failed"
 
     def __init__(self, detail: str, *, errors: Iterable[FieldError] = (), legal: Iterable[str] = ()) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.errors = tuple(errors)
+        # what somebody else's code raised stands in many a message: of any length, with anything in it
+        self.detail = texts.cut(texts.printable(detail), most=MAX_DETAIL)
+        super().__init__(self.detail)
+        self.errors = tuple(itertools.islice(errors, MAX_ERRORS))
         self.legal = tuple(legal)
 
     def _render_traceback_(self) -> list[str]:
@@ -208,7 +225,7 @@ class AgentFault(ServiceError):
     detail
         What was called and what it raised, in one line.
     traceback
-        The agent's traceback as text, or None.
+        The agent's traceback as text, or None. The middle of a long one is left out.
     died
         Whether it was not its code that raised: what hosted it was lost, or could not be made, which may go better the
         next time.
@@ -226,7 +243,7 @@ class AgentFault(ServiceError):
         legal: Iterable[str] = (),
     ) -> None:
         super().__init__(detail, errors=errors, legal=legal)
-        self.traceback = traceback
+        self.traceback = None if traceback is None else texts.printable(texts.cut_middle(traceback))
         self.died = died
 
 

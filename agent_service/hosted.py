@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import actor, guardrails
+from agent_service import actor, guardrails, texts
 from agent_service.brain import Brain
 from agent_service.errors import (
     AgentFault,
@@ -207,7 +207,8 @@ class HostedAgent:
     async def _become(self, state: AgentState, reason: str | None, **more: Any) -> None:
         if not more.get("removed"):  # a removal is the end in any state
             check_agent(self.record.state, state)
-        await self._journal.append(EventKind.AGENT_STATE, self.name, {"state": state, "reason": reason, **more})
+        said = None if reason is None else texts.one_line(reason)
+        await self._journal.append(EventKind.AGENT_STATE, self.name, {"state": state, "reason": said, **more})
 
     async def failed(self, error: ServiceError, *, during: str | None = None) -> None:
         """Write the fact that the agent failed, and discard its brain; does nothing when it is ending anyway.
@@ -262,6 +263,8 @@ class HostedAgent:
             check_suggestion(before, state)
             if word:
                 check_word(before, state)
+            if data.get("reason"):  # a plan's, a person's, or a document's
+                data["reason"] = texts.one_line(str(data["reason"]))
             told = {"id": suggestion_id, "state": state, **data, **self._timed(suggestion_id, before)}
             if word and state is SuggestionState.APPROVED:
                 told["word"] = True

@@ -325,7 +325,7 @@ def last_seq(path: Path) -> int:
 
 
 def _elsewhere(path: Path, read: Callable[[sa.Engine], T], default: T) -> T:
-    engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=sa.NullPool)
+    engine = sa.create_engine("sqlite://", creator=lambda: journal_file.connect(path, mode="ro"), poolclass=sa.NullPool)
     try:
         return read(engine)
     except BackendUnavailable as error:

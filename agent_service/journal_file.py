@@ -9,12 +9,13 @@ import contextlib
 import json
 import sqlite3
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from agent_service import private_files
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.models import Event, EventKind
 
@@ -66,6 +67,7 @@ def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
         When it is no journal, cannot be used, or was written by a newer version of this program.
     """
     try:
+        private_files.touch(path)  # before SQLite makes it for everybody
         _upgrade(path)
         with engine.begin() as connection:
             metadata.create_all(connection)
@@ -84,8 +86,6 @@ def _version() -> sa.Select[Any]:
 
 def _upgrade(path: Path) -> None:
     """Migrate an older journal, a version at a time, after a copy of it was made beside it."""
-    if not path.exists():
-        return
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as file:
         version = version_of(file, path)
         if version is None or version == SCHEMA_VERSION:
@@ -128,9 +128,9 @@ def _copy(file: sqlite3.Connection, backup: Path) -> None:
         return
     unfinished = backup.with_name(f"{backup.name}.new")
     unfinished.unlink(missing_ok=True)
+    private_files.touch(unfinished)
     with contextlib.closing(sqlite3.connect(unfinished)) as copy:
         file.backup(copy)
-    unfinished.chmod(0o600)
     unfinished.rename(backup)
 
 
@@ -147,9 +147,17 @@ def _migrate(file: sqlite3.Connection, version: int) -> None:
         raise
 
 
+def connect(path: Path, *, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    """Open a journal that is there, for any thread, one at a time; a missing one is an error, and is not made.
+
+    SQLite takes what else may be wanted in a URI, and ``as_uri`` quotes what a path may hold: ``#``, ``?`` and ``%``.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, check_same_thread=False)
+
+
 def open_engine(path: Path, *, synchronous: str) -> sa.Engine:
     """Return an engine for a journal's file, in WAL mode; connections may be used by any thread, one at a time."""
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    engine = sa.create_engine("sqlite://", creator=lambda: connect(path, mode="rw"), poolclass=sa.QueuePool)
 
     def tune(connection: Any, _record: object) -> None:
         cursor = connection.cursor()

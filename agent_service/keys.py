@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service import private_files
 from agent_service.actor import OWNER
 from agent_service.errors import UsageError
 from agent_service.near import near
@@ -118,7 +119,7 @@ class KeyFile:
             The file cannot be read, or a line in it is not one of ours.
         """
         try:
-            text = self.path.read_bytes()
+            text = private_files.read(self.path).encode("utf-8", "surrogateescape")
         except FileNotFoundError:
             return KeysRead((), frozenset())
         except OSError as error:
@@ -193,7 +194,7 @@ class KeyFile:
     @contextlib.contextmanager
     def _writing(self) -> Generator[int]:
         try:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            handle = private_files.open_to_append(self.path)
         except OSError as error:
             raise UsageError(f"the keys in {self.path} cannot be written: {error.strerror}") from None
         try:

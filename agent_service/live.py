@@ -18,6 +18,7 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from agent_service import texts
 from agent_service.errors import AlreadyExists, Conflict, InvalidInput, UnknownType
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class LiveBrain:
 
             self._birth = cloudpickle.dumps(brain)  # pyright: ignore[reportUnknownMemberType]
         except Exception as error:  # noqa: BLE001 - whatever the object's own __reduce__ raises
-            self._why_not = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self._why_not = f"{type(error).__name__}: {texts.one_line(str(error))}"
 
     def __call__(self) -> object:
         """Return the object the first time, and then one like it was when it was registered.

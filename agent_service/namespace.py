@@ -149,7 +149,7 @@ class Namespace:
         try:
             return device_tree.at(dict(self._names), path)
         except Exception as error:
-            said = " ".join(str(error).split())
+            said = texts.one_line(str(error))
             raise UnknownDevice(f"{path!r} in {self.source} cannot be had: {type(error).__name__}: {said}") from error
 
     def _ambiguous(self, name: str, meant: list[Node]) -> str:
@@ -168,7 +168,7 @@ def _imported(reference: str) -> object:
     try:
         found: object = importlib.import_module(module)
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = texts.one_line(str(error))
         raise UnknownPlan(f"plan {reference!r}: importing {module!r} raised {type(error).__name__}: {said}") from error
     for part in attribute.split("."):
         found = getattr(found, part, None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from agent_service import texts
 from agent_service.client import Client
 from agent_service.errors import ServiceError
 from agent_service.lifecycle import AgentState
@@ -111,7 +112,7 @@ def _held(reason: str | None) -> str:
 
 
 def _one_line(reason: str | None) -> str:
-    return " ".join((reason or "no reason given").split())
+    return texts.one_line(reason or "no reason given")
 
 
 def _reachable(url: str) -> str:

@@ -15,7 +15,7 @@ from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.models import utf8
+from agent_service import texts
 
 if TYPE_CHECKING:
     import asyncio
@@ -271,8 +271,7 @@ def _line(record: logging.LogRecord) -> str:
 
 
 def _short(text: str) -> str:
-    text = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
-    return utf8(text)
+    return texts.printable(texts.cut(text, most=MAX_MESSAGE))
 
 
 def _number(value: float) -> float | None:

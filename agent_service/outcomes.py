@@ -7,7 +7,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from agent_service import live
+from agent_service import live, texts
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType
 from agent_service.number import real
 
@@ -88,7 +88,9 @@ def load_function(reference: str) -> Callable[..., Any]:
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
-        raise _wrong(f"evaluate: importing {module!r} raised {type(error).__name__}: {error}") from error
+        raise _wrong(
+            f"evaluate: importing {module!r} raised {type(error).__name__}: {texts.one_line(str(error))}"
+        ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise _wrong(f"evaluate: the module {module!r} has no {attribute!r}")

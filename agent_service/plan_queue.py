@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from agent_service import actor
+from agent_service import actor, texts
 from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError
 from agent_service.journal import be_patient
 from agent_service.models import EventKind, QueueState
@@ -101,7 +101,7 @@ class PlanQueue:
         str
             What to know of it when it cannot be written now, as on a full disk; else nothing.
         """
-        who = actor.person()
+        who, reason = actor.person(), texts.one_line(reason)
         said = f"{reason} (aborted by {who})" if reason and who != actor.A_PERSON else reason or f"aborted by {who}"
         await self.sink.abort(said)
         return await self._fact_of_stop("abort", said)
@@ -160,7 +160,8 @@ class PlanQueue:
         how: str | None = None,
     ) -> None:
         """Write who claimed a suggestion, or how a claim ended: the fact's ``by`` is the key of the request."""
-        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": reason or None}
+        said = texts.one_line(reason) or None
+        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": said}
         await self._journal.append(EventKind.QUEUE_STATE, agent, data if how is None else {**data, "how": how})
 
     async def _fact_of_stop(self, command: str, reason: str | None) -> str:

@@ -17,7 +17,7 @@ import bluesky.plans as bp
 from bluesky.preprocessors import msg_mutator
 from bluesky.utils import RunEngineControlException
 
-from agent_service import device_words, live
+from agent_service import device_words, live, texts
 from agent_service.client import Client
 from agent_service.client.claimer import Claimer
 from agent_service.models import ID_KEY
@@ -205,7 +205,7 @@ def _measured(
         claimer.release("abort", "aborted in the RunEngine that measured it")
         raise
     except Exception as error:  # noqa: BLE001 - whatever a plan raises fails its suggestion; the agent counts these
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = f"{type(error).__name__}: {texts.one_line(str(error), most=500)}"
         _log.warning("the plan of suggestion %s of agent %s raised %s", claim.id, claim.agent, said)
         claimer.release("fail", said)
         return ()

@@ -244,7 +244,7 @@ class Spool:
             return None
         path = self._path(run)
         if path.name in self._known or path.exists():
-            _log.warning("run %s began a second time; the repetition was left out", run)
+            _log.warning("run %.200r began a second time; the repetition was left out", run)
             return None
         self._known[path.name] = None
         while len(self._known) > _MAX_KNOWN:  # the catalogue tells of older ones

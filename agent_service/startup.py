@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_service import texts
 from agent_service.errors import UsageError
 from agent_service.namespace import Namespace
 
@@ -74,5 +75,5 @@ def _why(startup: str, error: BaseException) -> str:
     frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
     frame = next((one for one in reversed(frames) if one.filename != __file__), None)
     where = f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else ""
-    said = " ".join(str(error).split())
+    said = texts.one_line(str(error))
     return f"the startup {kind} {startup!r} raised {type(error).__name__}: {said}{where}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from agent_service import private_files
 from agent_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def file_system(path: Path, *, mounts: Path = Path("/proc/mounts")) -> str | Non
     best: tuple[int, str] | None = None
     for line in lines:
         fields = line.split()
-        mount = Path(fields[1].replace("\\040", " "))
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[1]))
         if resolved.is_relative_to(mount) and (best is None or len(mount.parts) >= best[0]):
             best = (len(mount.parts), fields[2])
     return best and best[1]
@@ -119,13 +121,14 @@ class StateDir:
         """Mark of a state that was exported from another service: its agents come back paused, once."""
         return self.path / "arrived"
 
-    def lock(self) -> None:
-        """Take the directory for this process; a kill -9 releases it.
+    def prepare(self) -> None:
+        """Let there be the directory, for this user alone to write to.
 
         Raises
         ------
         UsageError
-            When it is in use, on a network file system, or cannot be made or written.
+            When it is on a network file system, or cannot be made; when it belongs to somebody else, or others can
+            write to it.
         """
         parent = next(one for one in (self.path, *self.path.parents) if one.exists())
         kind = file_system(parent, mounts=self._mounts)
@@ -136,9 +139,24 @@ class StateDir:
             )
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = (self.path / "lock").open("a+", encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"the state directory {self.path} cannot be used: {error.strerror}") from None
+            raise self._unusable(error) from None
+        private_files.require_own(self.path)
+
+    def lock(self) -> None:
+        """Take the directory for this process; a kill -9 releases it.
+
+        Raises
+        ------
+        UsageError
+            When it is in use, cannot be written, or as `prepare` says.
+        """
+        self.prepare()
+        try:
+            handle = os.fdopen(private_files.open_to_append(self.path / "lock"), "a+", encoding="utf-8")
+            private_files.make_private(self.path)
+        except OSError as error:
+            raise self._unusable(error) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -154,6 +172,9 @@ class StateDir:
         handle.flush()
         self._lock = handle
 
+    def _unusable(self, error: OSError) -> UsageError:
+        return UsageError(f"the state directory {self.path} cannot be used: {error.strerror}")
+
     def release(self) -> None:
         """Give the directory back; does nothing when it is not held."""
         if self._lock is not None:
@@ -162,14 +183,24 @@ class StateDir:
 
     def api_key(self) -> tuple[str, bool]:
         """Return the key of this directory, and whether it was made just now."""
-        if self.key_file.exists():
-            return self.key_file.read_text(encoding="ascii").strip(), False
-        key = secrets.token_hex(24)
-        temporary = self.key_file.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-            handle.write(key + "\n")
-        temporary.replace(self.key_file)
-        return key, True
+        try:
+            return self.read_key(), False
+        except FileNotFoundError:
+            key = secrets.token_hex(24)
+            private_files.write(self.key_file, key + "\n")
+            return key, True
+
+    def read_key(self, *, own: bool = True) -> str:
+        """Return the key that was made at the first start. See `private_files.read`.
+
+        Raises
+        ------
+        UsageError
+            Its file is a link, somebody else's, or one that others can write.
+        FileNotFoundError, PermissionError
+            There is none, or it is not for this user.
+        """
+        return private_files.read(self.key_file, own=own).strip()
 
     def __enter__(self) -> Self:
         self.lock()

@@ -1,4 +1,7 @@
-"""The archive child: ``python -m agent_service.archive STATE --catalog embedded``; started by `archive.Archive`."""
+"""The archive child: ``python -m agent_service.archive STATE``; started by `archive.Archive`.
+
+Which catalogue, it finds in the environment: a URI may hold a key, and everybody may read command lines.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_service.archive.inbox import Inbox
-from agent_service.archive.wire import FromChild, Lag, State
+from agent_service.archive.wire import CATALOG, FromChild, Lag, State
 from agent_service.errors import BackendUnavailable
+from agent_service.log_lines import TextFormatter
 from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 
@@ -23,14 +27,17 @@ def main() -> None:
     """Serve the embedded catalogue if asked to, and run the outbox until told to stop or the service is gone."""
     parser = argparse.ArgumentParser(prog="python -m agent_service.archive")
     parser.add_argument("state", type=Path)
-    parser.add_argument("--catalog", required=True)
     arguments = parser.parse_args()
+    catalog = os.environ.pop(CATALOG)
+    os.umask(0o077)  # what Tiled and its databases make is for the owner's eyes too
     # what a library prints must not go between the messages to the service
     messages = os.dup(1)
     os.dup2(2, 1)
     inbox = Inbox(sys.stdin.buffer)
     os.nice(10)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # the outbox tries again itself; Tiled's own retries would hold up a stop for 45 s
     os.environ.setdefault("TILED_RETRY_ATTEMPTS", "1")
 
@@ -39,7 +46,7 @@ def main() -> None:
 
     code = 0
     try:
-        _run(StateDir(arguments.state), arguments.catalog, inbox, send)
+        _run(StateDir(arguments.state), catalog, inbox, send)
     except BackendUnavailable as error:
         send(State(ready=False, reason=error.detail))
         code = 1

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from tiled.structures.core import Spec
 
+from agent_service import private_files
 from agent_service.archive.decisions import OWN_COLUMNS, SEQ, AgentRun, Row, RunEnd, StreamName, load_fold
 from agent_service.archive.nodes import child, child_or_new, run_uid_part
 from agent_service.archive.storable import storable
 from agent_service.archive.trials import TRIES, reason_of
-from agent_service.catalog import AGENTS, write_private
+from agent_service.catalog import AGENTS
 from agent_service.columns import TRUE_NAME
 from agent_service.journal import read_facts, read_snapshot
 
@@ -143,7 +144,7 @@ class AgentStreams:
             if len(rows) >= _BATCH_ROWS:
                 rows = self._write(rows)
         self._write(rows)
-        write_private(self._cursor, fold.model_dump_json())
+        private_files.write(self._cursor, fold.model_dump_json())
         self._fold = fold
         self._put.clear()
         return True

@@ -16,9 +16,22 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from agent_service.archive.wire import Drain, Fetch, Forget, FromChild, Lag, Question, State, Stop, WaitFor, from_child
+from agent_service import private_files
+from agent_service.archive.wire import (
+    CATALOG,
+    Drain,
+    Fetch,
+    Forget,
+    FromChild,
+    Lag,
+    Question,
+    State,
+    Stop,
+    WaitFor,
+    from_child,
+)
 from agent_service.catalog import without_key
-from agent_service.errors import BackendUnavailable, DeadlineExceeded
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, UsageError
 from agent_service.models import ArchiveStatus
 from agent_service.spool import Spool
 
@@ -52,6 +65,11 @@ class Archive:
     on_change
         Called on the event loop whenever `status` changed.
 
+    Raises
+    ------
+    UsageError
+        The embedded catalogue cannot be in a directory of that name.
+
     Notes
     -----
     Belongs to the event loop it is started on. The child has a session of its own, so that Ctrl-C on the terminal does
@@ -66,6 +84,11 @@ class Archive:
         api_key: str | None = None,
         on_change: Callable[[], None] | None = None,
     ) -> None:
+        if catalog == "embedded" and "?" in str(state.path):  # DuckDB puts its log beside what is before it
+            raise UsageError(
+                f"the embedded catalogue cannot be kept in {state.path}: no ? may stand in the path; give another "
+                'folder with --state, or take catalog = "none" or a URI'
+            )
         self._state = state
         self._catalog = catalog
         self._api_key = api_key
@@ -242,21 +265,14 @@ class Archive:
         return self._state.path / "archive.log"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ)
+        environment = {**os.environ, CATALOG: self._catalog}  # not on its command line, which everybody can read
         if self._api_key is not None:
             environment["TILED_API_KEY"] = self._api_key
         # -P: a file beside the user's notebook must not be taken for a library
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "agent_service.archive",
-            str(self._state.path),
-            "--catalog",
-            self._catalog,
-        ]
-        grown = self._log_file.exists() and self._log_file.stat().st_size > _LOG_SIZE
-        with self._log_file.open("wb" if grown else "ab") as log:
+        command = [sys.executable, "-P", "-m", "agent_service.archive", str(self._state.path)]
+        with os.fdopen(private_files.open_to_append(self._log_file), "ab") as log:
+            if os.fstat(log.fileno()).st_size > _LOG_SIZE:
+                log.truncate(0)
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import socket
 import threading
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 from tiled.alembic_utils import stamp_head
 from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
 from tiled.catalog.core import initialize_database
 from tiled.server.app import build_app_from_config
 
-from agent_service.catalog import CatalogAddress, write_private
+from agent_service import private_files
+from agent_service.catalog import CatalogAddress
 from agent_service.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ class TiledServer:
         (directory / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
         api_key = _kept_key(directory / "api_key")
         _make_database(directory)
-        app = build_app_from_config(_configuration(directory, api_key))
+        app = build_app_from_config(_configuration(_speakable(directory), api_key))
         listener = _listen(directory / "port")
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
@@ -79,7 +82,7 @@ class TiledServer:
                 raise BackendUnavailable("the embedded catalogue did not start; STATE/archive.log says why")
             time.sleep(0.02)
         port = listener.getsockname()[1]
-        write_private(directory / "port", str(port))
+        private_files.write(directory / "port", str(port))
         self.address = CatalogAddress(uri=f"http://127.0.0.1:{port}/api/v1", api_key=api_key)
         self.address.save(self._state)
         return self.address
@@ -105,10 +108,10 @@ def _configuration(directory: Path, api_key: str) -> dict[str, Any]:
                 "path": "/",
                 "tree": "catalog",
                 "args": {
-                    "uri": f"sqlite:///{directory / 'catalog.db'}",
+                    "uri": _uri("sqlite", directory / "catalog.db"),
                     "writable_storage": [
                         f"file://localhost{directory / 'files'}",
-                        f"duckdb:///{directory / 'storage.duckdb'}",  # not SQLite: docs/adr/0007-tables-in-duckdb.md
+                        _uri("duckdb", directory / "storage.duckdb"),  # not SQLite: docs/adr/0007-tables-in-duckdb.md
                     ],
                     # detectors write files anywhere; whoever has the key is the user who can read them anyway
                     "readable_storage": ["file://localhost/"],
@@ -122,6 +125,34 @@ def _configuration(directory: Path, api_key: str) -> dict[str, Any]:
     }
 
 
+def _uri(dialect: str, path: Path) -> str:
+    return URL.create(dialect, database=str(path)).render_as_string()
+
+
+def _speakable(directory: Path) -> Path:
+    """Return a way to the directory that Tiled's URIs can say.
+
+    Tiled and SQLAlchemy take the path of a URI as it stands, without undoing any quotes, so there is no URI of a path
+    that holds ``#``, ``?``, ``%`` or a control character. For such a directory it is the way by this process's working
+    directory, which is the same text in each process that serves it, as the catalogue keeps these URIs.
+
+    Raises
+    ------
+    BackendUnavailable
+        There is no such way on this system.
+    """
+    if str(directory).isprintable() and not set("#?%") & set(str(directory)):
+        return directory
+    os.chdir(directory)
+    here = Path("/proc/self/cwd")
+    if not here.is_dir():
+        raise BackendUnavailable(
+            f"the embedded catalogue cannot be kept in {str(directory)!r}, for the sake of a character in its path; "
+            'give a state directory without #, ? and %, or take catalog = "none"'
+        )
+    return here
+
+
 def _make_database(directory: Path) -> None:
     """Make the catalogue's database under another name first: a kill in between must not leave half of one."""
     catalog = directory / "catalog.db"
@@ -130,7 +161,7 @@ def _make_database(directory: Path) -> None:
     new = directory / "catalog.new.db"
     for path in directory.glob("catalog.new.db*"):
         path.unlink()
-    uri = f"sqlite+aiosqlite:///{new}"
+    uri = _uri("sqlite+aiosqlite", _speakable(directory) / new.name)
     asyncio.run(_initialize(uri))
     stamp_head(Path(ALEMBIC_INI_TEMPLATE_PATH), Path(ALEMBIC_DIR), uri)
     new.rename(catalog)
@@ -146,8 +177,8 @@ async def _initialize(uri: str) -> None:
 
 def _kept_key(path: Path) -> str:
     if not path.exists():
-        write_private(path, secrets.token_hex(32))
-    return path.read_text(encoding="ascii").strip()
+        private_files.write(path, secrets.token_hex(32))
+    return private_files.read(path).strip()
 
 
 def _listen(kept: Path) -> socket.socket:

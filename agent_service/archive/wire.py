@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+CATALOG: Final = "AGENT_SERVICE_ARCHIVE_CATALOG"
+"""Variable of the child's environment that says which catalogue: ``embedded``, ``none`` or a URI."""
 
 
 class _Line(BaseModel):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from agent_service import texts
 from agent_service.cli._archive import archive
 from agent_service.cli._export import export
 from agent_service.cli._keys import keys
@@ -25,7 +26,7 @@ from agent_service.cli._options import StateOption
 from agent_service.cli._serving import serve
 from agent_service.cli._status import status
 from agent_service.cli._stop import stop
-from agent_service.errors import ServiceError, UsageError
+from agent_service.errors import MAX_DETAIL, ServiceError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -154,9 +155,9 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 def _fail(error: Exception, *, code: int, debug: bool) -> NoReturn:
     if debug:
-        traceback.print_exception(error)
+        print(texts.printable("".join(traceback.format_exception(error))), file=sys.stderr)
     said = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
-    print(f"error: {' '.join(said.split())}", file=sys.stderr)
+    print(f"error: {texts.one_line(said, most=MAX_DETAIL)}", file=sys.stderr)
     _exit(code)
 
 

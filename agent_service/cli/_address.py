@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.cli._options import DEFAULT_STATE
 from agent_service.errors import BackendUnavailable, InvalidInput, Unauthenticated, UsageError
+from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,7 +66,7 @@ def _key_in(state: Path | None) -> str | None:
     if state is None:
         return None
     try:
-        return (state / "api_key").read_text(encoding="ascii").strip()
+        return StateDir(state).read_key(own=False)
     except OSError as error:
         raise UsageError(
             f"no key can be read in {state}: {error.strerror}; name the state directory of a service with --state, or "

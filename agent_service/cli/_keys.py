@@ -34,10 +34,7 @@ def create(
     from agent_service.keys import KeyFile, scopes_of
 
     wanted, found = scopes_of(scopes), _state(state)
-    try:
-        found.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the state directory {found.path} cannot be used: {error.strerror}") from None
+    found.prepare()
     key, secret = KeyFile(found.keys_file).create(name, wanted)
     print(secret)
     print(
@@ -81,7 +78,7 @@ def revoke(
         file.revoke(name)
     else:
         try:
-            file.revoke_secret(OWNER, found.key_file.read_text(encoding="ascii").strip())
+            file.revoke_secret(OWNER, found.read_key())
             found.key_file.unlink()
         except OSError as error:
             raise UsageError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_service import texts
 from agent_service.cli._address import service_at
 from agent_service.cli._options import StateOption
 
@@ -31,6 +32,7 @@ def status(
 
 def _service_table(url: str, service: ServiceStatus) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     archive, queue = service.archive, service.queue
@@ -47,7 +49,7 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
         ("catalogue", f"{archive.catalog}, {archive.state}{lag}{f' ({archive.reason})' if archive.reason else ''}"),
         *(("fault", one) for one in service.faults),
     ):
-        table.add_row(label, text)
+        table.add_row(label, Text(texts.one_line(text)))
     return table
 
 
@@ -64,5 +66,5 @@ def _agents_table(agents: list[AgentStatus]) -> Table:
         reason = one.reason or (one.last_error.message if one.last_error else "")
         if one.no_limits:
             reason = "; ".join(part for part in (reason, f"no limits: {', '.join(one.no_limits)}") if part)
-        table.add_row(*(Text(text) for text in (one.name, one.state, one.type, runs, best, reason)))
+        table.add_row(*(Text(texts.one_line(text)) for text in (one.name, one.state, one.type, runs, best, reason)))
     return table

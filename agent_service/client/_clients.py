@@ -67,7 +67,7 @@ class _Address(Routes):
                 f"no service runs on {paths.path}; start one with `agent-service serve --state {state}`"
             ) from None
         try:
-            key = paths.key_file.read_text(encoding="ascii").strip()
+            key = paths.read_key(own=False)
         except FileNotFoundError:
             key = None
         except OSError as error:

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from agent_service import texts
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -88,7 +90,7 @@ class LiveDisplay:
             if trace.last_failure:
                 rows.append(("failed", f"{trace.failures}, the last: {trace.last_failure}"))
             for label, text in rows:
-                table.add_row(Text(label, style="dim"), Text(text, overflow="ellipsis", no_wrap=True))
+                table.add_row(Text(label, style="dim"), Text(texts.one_line(text), overflow="ellipsis", no_wrap=True))
         yield Group(self._progress, table)
 
     def __enter__(self) -> Self:

@@ -10,8 +10,8 @@ import contextlib
 import traceback
 from typing import TYPE_CHECKING
 
+from agent_service import texts
 from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
-from agent_service.models import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -38,7 +38,7 @@ def as_faults(name: str) -> Generator[None]:
     except ServiceError:
         raise
     except Exception as error:  # whatever the system raises
-        raise AgentFault(f"the service lost agent {name!r}: {utf8(one_line(error))}", died=True) from error
+        raise AgentFault(f"the service lost agent {name!r}: {one_line(error)}", died=True) from error
 
 
 def fault(error: BaseException) -> AgentFault:
@@ -52,12 +52,12 @@ def fault(error: BaseException) -> AgentFault:
     except Exception as second:  # noqa: BLE001 - even its message may raise
         line = f"{type(error).__name__}: and its message could not be made ({type(second).__name__})"
         text = ""
-    result = AgentFault(utf8(line), traceback=utf8(text))
+    result = AgentFault(line, traceback=text)
     result.__cause__ = error
     return result
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception's class and message in one line."""
-    said = " ".join(str(error).split())
+    """Return an exception's class and message in one line, cut where it is long."""
+    said = texts.one_line(str(error))
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.models import utf8
+from agent_service import texts
 from agent_service.notices import MAX_LINES, MAX_MESSAGE
 
 if TYPE_CHECKING:
@@ -80,4 +80,4 @@ def how_it_ended(status: int | None) -> str:
 
 
 def _text(said: bytes) -> str:
-    return utf8(said.decode("utf-8", "replace"))
+    return texts.printable(said.decode("utf-8", "replace"))

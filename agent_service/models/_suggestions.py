@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_service.lifecycle import SuggestionState
 from agent_service.models._base import MAX_POINTS, Answer, Finite, Number, Point, Request, Uid
+from agent_service.texts import one_line
+
+Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
+"""What a person says, in one line."""
 
 
 class SuggestRequest(Request):
@@ -71,7 +75,7 @@ class GoToBestRequest(Request):
 class RejectRequest(Request):
     """Reject a suggestion."""
 
-    reason: str = Field(default="", max_length=1000)
+    reason: Reason = ""
 
 
 class Suggestion(Answer):
@@ -124,7 +128,7 @@ class ReleaseRequest(Request):
     runs: int | None = Field(
         default=None, ge=0, description="with done: how many runs the plan made; null: those that began so far"
     )
-    reason: str = Field(default="", max_length=1000)
+    reason: Reason = ""
 
 
 class Claim(Suggestion):

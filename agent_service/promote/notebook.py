@@ -12,6 +12,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service import texts
 from agent_service.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
@@ -139,6 +140,6 @@ def _line(error: BaseException) -> int | None:
 
 def _said(error: BaseException) -> str:
     """Return an error in one line; one of ours needs no class name."""
-    text = " ".join(str(error).split())
+    text = texts.one_line(str(error))
     ours = isinstance(error, ServiceError) or type(error).__name__ == "UsageError"
     return text if ours and text else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -141,6 +141,7 @@ def import_from(config: ServiceConfig) -> None:
 async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, headless: bool) -> Service:
     import_from(config)
     state_dir = StateDir(config.service.state)
+    state_dir.prepare()
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
     service = Service(config, state_dir=state_dir, journal=journal, spool=spool, panel_keys=of_pages)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 
-from agent_service.catalog import write_private
+from agent_service import private_files
 from agent_service.errors import UsageError
 from agent_service.keys import KeyFile
 from agent_service.server.aside import aside
@@ -266,5 +266,5 @@ def announce(service: Service, bound: socket.socket) -> str:
     """Write where the service listens into its state directory, for the command line; return its URL."""
     url = address(bound)
     told = {"url": url, "pid": os.getpid(), "session": service.session}
-    write_private(service.state_dir.service_file, json.dumps(told) + "\n")
+    private_files.write(service.state_dir.service_file, json.dumps(told) + "\n")
     return url

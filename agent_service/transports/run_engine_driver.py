@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service import texts
 from agent_service.errors import OutOfBounds, ServiceError
 from agent_service.protocols import PlanResult
 from agent_service.transports.run_engine_queue import Job, PlanQueue
@@ -334,8 +335,8 @@ class RunEngineDriver:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception's type and message in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    """Return an exception's type and message in one line, cut where it is long."""
+    return f"{type(error).__name__}: {texts.one_line(str(error))}".removesuffix(": ")
 
 
 def _dismantle(engine: Any) -> None:

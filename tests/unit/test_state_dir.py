@@ -70,3 +70,92 @@ def test_the_key_is_made_once_and_private(tmp_path):
         assert len(key) == 48
         assert stat.S_IMODE(state.key_file.stat().st_mode) == 0o600
         assert state.api_key() == (key, False)
+
+
+def test_a_folder_that_others_can_write_to_is_refused_with_what_to_type(tmp_path):
+    for mode in (0o770, 0o707, 0o777):
+        folder = tmp_path / f"it's {mode}"
+        folder.mkdir()
+        folder.chmod(mode)
+        with pytest.raises(UsageError, match="others can write.*chmod go-w") as refused:
+            StateDir(folder).lock()
+        assert not list(folder.iterdir())
+        command = refused.value.detail.rpartition(": ")[2]
+        subprocess.run(command, shell=True, check=True)
+        with StateDir(folder):
+            pass
+    made = tmp_path / "readable"
+    made.mkdir(mode=0o755)
+    with StateDir(made):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(UsageError, match="belongs to (nobody|user 65534)"):
+        StateDir(folder).lock()
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder", "writable", "theirs"])
+def test_a_key_that_somebody_else_could_have_put_there_is_refused(tmp_path, kind):
+    state = tmp_path / "state"
+    with StateDir(state) as held:
+        elsewhere = tmp_path / "elsewhere"
+        if kind in ("link", "dangling"):
+            held.key_file.symlink_to(elsewhere)
+            if kind == "link":
+                elsewhere.write_text("0123")
+        elif kind == "pipe":
+            os.mkfifo(held.key_file)
+        elif kind == "folder":
+            held.key_file.mkdir()
+        else:
+            held.key_file.write_text("0123")
+            held.key_file.chmod(0o660 if kind == "writable" else 0o600)
+            if kind == "theirs":
+                if os.geteuid() != 0:
+                    pytest.skip("only root can give a file away")
+                os.chown(held.key_file, 65534, -1)
+        with pytest.raises(UsageError, match="link|no file|others can write|belongs to"):
+            held.api_key()
+        assert kind == "link" or not elsewhere.exists(), "nothing is made through a link"
+
+
+def test_a_key_that_others_could_read_is_made_private(tmp_path):
+    with StateDir(tmp_path / "state") as state:
+        state.key_file.write_text("0123\n")
+        state.key_file.chmod(0o644)
+        assert state.api_key() == ("0123", False)
+        assert stat.S_IMODE(state.key_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("planted", ["link", "file"])
+def test_no_key_goes_through_what_was_planted(tmp_path, planted):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    with StateDir(tmp_path / "state") as state:
+        temporary = state.path / f".api_key.{os.getpid()}"
+        if planted == "link":
+            temporary.symlink_to(victim)
+        else:
+            temporary.write_text("x")
+            temporary.chmod(0o666)
+        key, made = state.api_key()
+        assert made
+        assert state.key_file.read_text().strip() == key
+        assert stat.S_IMODE(state.key_file.stat().st_mode) == 0o600
+        assert not state.key_file.is_symlink()
+    assert victim.read_text() == "precious"
+
+
+def test_a_mount_whose_name_the_table_quotes(tmp_path):
+    folder = tmp_path / "a #b"
+    folder.mkdir()
+    mounts = tmp_path / "mounts"
+    quoted = str(folder).replace(" ", "\\040").replace("#", "\\043")
+    mounts.write_text(f"server:/ {quoted} nfs rw 0 0\n")
+    assert file_system(folder / "x", mounts=mounts) == "nfs"

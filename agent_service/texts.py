@@ -1,0 +1,97 @@
+"""Texts that come from elsewhere, fit for a log, a terminal and a status: no controls, of sensible length."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_SAID: Final = 2000
+"""Longest message of an error or reason, in characters."""
+
+MAX_TRACE: Final = 20_000
+"""Longest traceback, in characters."""
+
+_CONTROLS: Final = re.compile(
+    # C0 but for tab and newline, DEL and C1; marks that turn the direction of what follows; lone surrogates
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+_WORDS: Final = r"(?:api|access|auth|refresh|id|session|client|bot|private|secret)"
+_VALUE: Final = r"(?:b?\\?['\"])?(?:(?:apikey|api-key|bearer|basic|token|digest|negotiate|key)\s+)?"
+_SECRETS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # the header, also as a mapping or a list of pairs of bytes shows it; of a digest all that follows
+        r"(?P<before>\bauthorization\\?['\"]?\s*[:=,]\s*b?\\?['\"]?digest\s+)[^\r\n]+",
+        r"(?P<before>\bauthorization\\?['\"]?\s*[:=,]\s*b?\\?['\"]?(?:[a-z][\w-]*\s+(?=\S))?)[^\s'\"\\]+",
+        r"(?P<before>\bcookie\\?['\"]?\s*[:=,]\s*b?\\?['\"]?)[^'\"\r\n\\]+",
+        # a scheme, wherever; words that are English too only before what looks like a key
+        r"(?P<before>\b(?:apikey|api-key|bearer)\s+)[^\s&'\"\\,;)]+",
+        r"(?P<before>\b(?:basic|token|negotiate)\s+)(?=[^\s&'\"]*[\d=+/])[\w+/=.~-]{8,}",
+        # name = value: api_key, x-api-key, access_token, client_secret, password
+        (
+            rf"(?P<before>(?:\b|_)(?:x-)?(?:{_WORDS}[_-]?(?:key|token|secret)|token|secret|passw(?:or)?d|pwd)"
+            rf"\\?['\"]?\s*(?:[:=]|,(?=\s*b?['\"]))\s*{_VALUE})[^\s&'\"\\,;)]+"
+        ),
+        r"(?P<before>[?&]key=)[^\s&'\"]+",
+        r"(?P<before>://[^\s/:@]*:)[^\s/@]+(?=@)",  # in a URL
+        r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?",  # a JSON web token
+        r"\b(?:bas_)?(?:[0-9a-f]{64}|[0-9a-f]{48})\b",  # as this program and Tiled make them
+    )
+)
+"""Keys by the look of them: behind a name or a scheme of theirs, or by their form."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text with control characters, and what turns the direction of writing, shown as escapes.
+
+    Newlines and tabs stay: see `one_line`.
+
+    Examples
+    --------
+    >>> print(printable("\x1b[31mred"))
+    \x1b[31mred
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str, *, most: int = MAX_SAID) -> str:
+    r"""Return a text as one line that any terminal bears, cut at ``most`` characters.
+
+    Examples
+    --------
+    >>> one_line("first\n  second")
+    'first second'
+    """
+    # cut before it is taken apart too: it may be of many megabytes
+    return cut(printable(" ".join(text[: 8 * most].split())) + ("…" if len(text) > 8 * most else ""), most=most)
+
+
+def cut(text: str, *, most: int = MAX_SAID) -> str:
+    """Return a text of at most ``most`` characters, ending in … where something is left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def cut_middle(text: str, *, most: int = MAX_TRACE) -> str:
+    """Return a text of about ``most`` characters, with its beginning and its end: of a traceback both tell."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters are left out here …\n{text[-half:]}"
+
+
+def without_keys(text: str) -> str:
+    """Return a text with each key in it hidden.
+
+    Examples
+    --------
+    >>> without_keys("Authorization: Apikey 0123 from ...")
+    'Authorization: Apikey *** from ...'
+    """
+    for pattern in _SECRETS:
+        text = pattern.sub(_hidden, text)
+    return text
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found.groupdict().get('before') or ''}***"
