@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from agent_service import live, texts
 from agent_service.config import validation_errors
 from agent_service.coroutines import awaited
-from agent_service.errors import FieldError, InvalidConfig, UnknownType
+from agent_service.errors import MAX_ERRORS, FieldError, InvalidConfig, UnknownType
 from agent_service.near import near
 
 if TYPE_CHECKING:
@@ -227,6 +227,8 @@ def _signature_errors(factory: Callable[..., object], config: Mapping[str, JsonV
         if one.default is inspect.Parameter.empty and name not in config
     ]
     for name, value in config.items():
+        if len(found) > MAX_ERRORS:
+            break
         if name not in named:
             if not _is_open(signature):
                 found.append(FieldError(f"config.{name}", f"is unknown; {near(name, named)}it takes {_listed(named)}"))

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent_service.errors import FieldError, UsageError
+from agent_service import texts
+from agent_service.errors import MAX_ERRORS, MAX_FIELD, FieldError, UsageError
 from agent_service.models import AgentSpec, ServiceGuardrails
 from agent_service.near import near_key
 
@@ -237,8 +238,8 @@ def field_errors(
         What refused the input, so that a key it does not know is answered with one that is near.
     """
     found: list[FieldError] = []
-    for error in errors:
-        path = ".".join(str(part) for part in error["loc"][drop:])
+    for error in errors[:MAX_ERRORS]:
+        path = ".".join(texts.cut(str(part), most=MAX_FIELD) for part in error["loc"][drop:])
         said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden" and model is not None and (hint := near_key(model, error["loc"][drop:])):
             said = f"{said}; {hint}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import device_tree, live
+from agent_service import device_tree, live, texts
 from agent_service.device_tree import Node, is_device, own_name
 from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType
 from agent_service.near import near

@@ -206,7 +206,7 @@ class OptimizerAdapter:
             raise InvalidInput(f"variable {name!r} of agent {self._spec.name!r} is read-only")
         try:
             self._set(name, value)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             said = f"variable {name!r} cannot be that: {_first_line(error)}"
             raise InvalidInput(said, errors=[FieldError("value", _first_line(error))]) from error
         self._best = None

@@ -9,7 +9,19 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validat
 
 from agent_service.guardrail_rules import MAX_LENGTH, MAX_RULES, parse
 from agent_service.lifecycle import AgentState
-from agent_service.models._base import MAX_POINTS, AgentName, Answer, Ends, Finite, Point, Request, open_ends
+from agent_service.models._base import (
+    MAX_NAMES,
+    MAX_POINTS,
+    AgentName,
+    Answer,
+    Ends,
+    FewNames,
+    Finite,
+    Name,
+    Point,
+    Request,
+    open_ends,
+)
 
 
 class Timeouts(Request):
@@ -49,7 +61,7 @@ class LoopSpec(Request):
 class Guardrails(Request):
     """Limits outside the agent, which no agent can bypass."""
 
-    bounds: dict[str, Ends] = Field(
+    bounds: FewNames[dict[str, Ends]] = Field(
         default_factory=dict[str, Ends],
         description="lowest and highest position allowed, by actuator, in the actuator's units; null (in TOML: -inf or "
         "inf): no limit at that end. Limits that the device states hold beside them, without being asked",
@@ -62,11 +74,12 @@ class Guardrails(Request):
         description="what must hold across actuators, for example abs(v1 - v2) <= 300: numbers, names of actuators, "
         "arithmetic, comparisons, and, or, not, abs, min, max, sqrt, hypot and others",
     )
-    unbounded: list[str] = Field(
+    unbounded: list[Name] = Field(
         default_factory=list[str],
+        max_length=MAX_NAMES,
         description="actuators that need no limits: nobody is reminded that they have none; it takes no limit away",
     )
-    max_step: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    max_step: FewNames[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = Field(
         default_factory=dict[str, float],
         description="largest move from where the actuator is, or was sent or measured last, by actuator, in its units",
     )
@@ -77,7 +90,7 @@ class Guardrails(Request):
     budget_time_s: float | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="time its runs may take, all in all, in seconds"
     )
-    plans: list[str] | None = Field(default=None, description="plans it may use; null: any")
+    plans: list[Name] | None = Field(default=None, max_length=MAX_NAMES, description="plans it may use; null: any")
 
     @model_validator(mode="before")
     @classmethod
@@ -112,15 +125,18 @@ class AgentSpec(Request):
     """All that is needed to host an agent."""
 
     name: AgentName
-    type: str = Field(min_length=1, description="an installed type, or module:callable, called with **config")
+    type: str = Field(
+        min_length=1, max_length=500, description="an installed type, or module:callable, called with **config"
+    )
     config: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
-    actuators: list[str] = Field(default_factory=list[str], max_length=64)
-    sensors: list[str] = Field(default_factory=list[str], max_length=64)
-    outcome: str | list[str] | None = Field(
+    actuators: list[Name] = Field(default_factory=list[str], max_length=64)
+    sensors: list[Name] = Field(default_factory=list[str], max_length=64)
+    outcome: Name | Annotated[list[Name], Field(max_length=MAX_NAMES)] | None = Field(
         default=None, description="field or fields: their mean over the events of primary"
     )
     evaluate: str | None = Field(
         default=None,
+        max_length=500,
         description="module:function of (run, suggestions), or of (uid, suggestions), (runs, suggestions), (uids, "
         "suggestions): the name of the first parameter says what it gets",
     )
@@ -136,7 +152,10 @@ class AgentSpec(Request):
         "as the brain's own best point tells",
     )
     plan: str = Field(
-        default="acquire", min_length=1, description="a plan of the startup namespace, or module:callable"
+        default="acquire",
+        min_length=1,
+        max_length=500,
+        description="a plan of the startup namespace, or module:callable",
     )
     executor: Literal["auto", "thread", "process"] = Field(
         default="auto",
@@ -152,7 +171,9 @@ class AgentSpec(Request):
     listen: Literal["own", "all"] = Field(
         default="own", description="all: ingest every run, not only its own suggestions'"
     )
-    warm_start: list[str] = Field(default_factory=list[str], description="uids of runs to ingest before the start")
+    warm_start: list[Name] = Field(
+        default_factory=list[str], max_length=MAX_POINTS, description="uids of runs to ingest before the start"
+    )
     timeouts: Timeouts = Timeouts()
     on_fault: Literal["fail", "restart"] = Field(
         default="fail", description="restart: after a fault its brain is built again by itself, with what it knew"

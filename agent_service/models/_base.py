@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -19,7 +20,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from agent_service import texts
 from agent_service.number import at_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Name of an agent: it stands in URLs, file names and start documents."""
@@ -77,6 +82,36 @@ ID_KEY = "_id"
 MAX_POINTS = 1000
 """Most points that one suggest or ingest request may carry."""
 
+MAX_FIELDS = 200
+"""Most fields that an object of a request may have where its fields are known."""
+
+MAX_NAMES = 200
+"""Most names that an object of a request may hold where they are actuators, sensors and outcomes."""
+
+MAX_KEY = 1000
+"""Longest key of any object in a request, in characters."""
+
+MAX_BITS = 1023
+"""Largest integer in a request, in bits: beyond, it is no float any more."""
+
+Name = Annotated[str, StringConstraints(max_length=256)]
+"""Name of a device, an outcome or a plan."""
+
+
+def _refuse_many(data: Any) -> Any:
+    if _size(data) > MAX_NAMES:
+        raise ValueError(f"holds more than {MAX_NAMES} names")
+    return data
+
+
+def _size(data: object) -> int:
+    return len(cast("dict[object, object]", data)) if isinstance(data, dict) else 0
+
+
+_T = TypeVar("_T")
+FewNames = Annotated[_T, Field(max_length=MAX_NAMES), BeforeValidator(_refuse_many)]
+"""A mapping of few names: pydantic alone would find out what is wrong with each of many before it counts them."""
+
 
 def utcnow() -> datetime:
     """Return the present time, aware, in UTC."""
@@ -91,6 +126,8 @@ class Request(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fits_json(cls, data: Any) -> Any:
+        if _size(data) > MAX_FIELDS:
+            raise ValueError("holds more fields than there are; leave out what is not meant for it")
         refuse_unwritable(data)
         return data
 
@@ -107,22 +144,66 @@ def utf8(text: str) -> str:
 
 
 def refuse_unwritable(data: object) -> None:
-    """Raise ValueError, saying where, when in ``data`` is NaN, an infinity, or text that is no UTF-8."""
-    left: list[tuple[str, object]] = [("", data)]
-    while left:
-        path, one = left.pop()
-        if isinstance(one, float) and not math.isfinite(one):
-            raise ValueError(f"{path[1:] or 'it'} is not a finite number")
-        if isinstance(one, str):
-            try:
-                one.encode("utf-8")
-            except UnicodeEncodeError:
-                raise ValueError(f"{utf8(path[1:]) or 'it'} is not valid Unicode (a lone surrogate)") from None
-        elif isinstance(one, dict):
-            for key, value in cast("dict[object, object]", one).items():
-                left += [(f"{path}.{key}", key), (f"{path}.{key}", value)]
+    """Raise ValueError, saying where, when in ``data`` is what a journal or a client cannot hold.
+
+    That is NaN, an infinity, an integer beyond what a float can be, text that is no UTF-8, and a key that is very long.
+    """
+    left: list[object] = [data]
+    while left:  # without the way there, which only an error needs: keys may be long and elements many
+        one = left.pop()
+        if isinstance(one, dict):
+            found = cast("dict[object, object]", one)
+            left.extend(found.keys())
+            left.extend(found.values())
+            wrong = any(isinstance(key, str) and len(key) > MAX_KEY for key in found)
         elif isinstance(one, list | tuple):
-            left += [(f"{path}.{i}", value) for i, value in enumerate(cast("list[object]", one))]
+            left.extend(cast("list[object]", one))
+            continue
+        else:
+            wrong = _why_unwritable(one) is not None
+        if wrong:
+            raise ValueError(_where_unwritable(data))
+
+
+def _why_unwritable(one: object) -> str | None:
+    if isinstance(one, float) and not math.isfinite(one):
+        return "is not a finite number"
+    if isinstance(one, int) and one.bit_length() > MAX_BITS:
+        return "is too large a number"
+    if isinstance(one, str):
+        try:
+            one.encode("utf-8")
+        except UnicodeEncodeError:
+            return "is not valid Unicode (a lone surrogate)"
+    return None
+
+
+def _where_unwritable(data: object) -> str:
+    """Say what is wrong first, and where."""
+    path: list[str] = []
+    levels: list[Iterator[tuple[object, object]]] = [iter([("", data)])]
+    while levels:
+        del path[len(levels) - 1 :]
+        pair = next(levels[-1], None)
+        if pair is None:
+            levels.pop()
+            continue
+        key, one = pair
+        path.append(str(key))
+        if isinstance(key, str) and len(key) > MAX_KEY:
+            return f"{_said(path)} is longer than a key may be ({MAX_KEY} characters)"
+        if why := _why_unwritable(key) or _why_unwritable(one):
+            return f"{_said(path)} {why}"
+        if isinstance(one, dict):
+            levels.append(iter(cast("dict[object, object]", one).items()))
+        elif isinstance(one, list | tuple):
+            levels.append(iter(enumerate(cast("list[object]", one))))
+    return "it cannot be written"
+
+
+def _said(path: list[str]) -> str:
+    return texts.one_line(".".join(texts.cut(part, most=100) for part in path[1:]), most=300) or "it"
+
 
 
 def open_ends(guardrails: object) -> object:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_service.lifecycle import SuggestionState
-from agent_service.models._base import MAX_POINTS, Answer, Finite, Number, Point, Request, Uid
+from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Number, Point, Request, Uid
 from agent_service.texts import one_line
 
 Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
@@ -34,7 +34,7 @@ class Retold(Request):
 class IngestRequest(Request):
     """Tell the brain outcomes: points by hand, or uids of runs in the catalogue; one of the two."""
 
-    points: list[dict[str, str | Number]] = Field(
+    points: list[FewNames[dict[str, str | Number]]] = Field(
         default_factory=list[dict[str, str | int | float]], max_length=MAX_POINTS
     )
     run_uids: list[Uid] = Field(default_factory=list[str], max_length=MAX_POINTS)
@@ -58,7 +58,7 @@ class IngestRequest(Request):
 class ApproveRequest(Request):
     """Approve a suggestion, with an edited point if one is given."""
 
-    point: Point | None = None
+    point: FewNames[Point] | None = None
 
 
 class GoToBestRequest(Request):

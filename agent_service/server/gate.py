@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from agent_service import actor
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge
-from agent_service.server import auth, door
+from agent_service.server import auth, body, door
 from agent_service.server.panel_keys import PanelKey
 from agent_service.server.problems import problem
 
@@ -106,11 +106,12 @@ class Gate:
         refusal = self._refusal(scope, seen, key)
         if refusal is None and seen.has_parts and key is None:  # what takes a body takes a key; and it may never end
             refusal = TooLarge(_PARTS_SAID), TooLarge.status
-        if refusal is None and seen.has_parts:
-            # a body of unknown length is read here: a route that reads none would let any amount of it pass
+        if refusal is None and seen.has_body and key is not None:
+            # read here: what it holds is known before it is taken apart, and a route that reads none lets none pass
+            limits = body.OF_DOCUMENTS if scope["path"].endswith("/documents") else body.LIMITS
             try:
-                receive = await _whole(receive)
-            except TooLarge as error:
+                receive = await _whole(receive, limits)
+            except (TooLarge, InvalidInput) as error:
                 refusal = error, error.status
             except TimeoutError:
                 refusal = InvalidInput(_SLOW_SAID), HTTPStatus.REQUEST_TIMEOUT
@@ -118,7 +119,7 @@ class Gate:
             answer = problem(refusal[0], request_id=scope["request_id"], status=refusal[1])
             await answer(scope, receive, send)
             return
-        await self._app(scope, _limited(receive) if seen.has_body else receive, send)
+        await self._app(scope, _limited(receive) if seen.has_body and key is None else receive, send)
 
     def _refusal(self, scope: Scope, seen: _Headers, key: Key | None) -> tuple[ServiceError, int] | None:
         if seen.size > MAX_HEADERS:
@@ -184,13 +185,13 @@ def _limit(key: Key | None) -> int:
     return MAX_BODY_OF_STRANGER if key is None else MAX_BODY
 
 
-async def _whole(receive: Receive) -> Receive:
+async def _whole(receive: Receive, limits: body.Limits) -> Receive:
     """Read a body, and return what gives it out again as one part.
 
     Raises
     ------
-    TooLarge
-        It is longer than `MAX_BODY`.
+    TooLarge, InvalidInput
+        It is longer than `MAX_BODY`, or holds more than may be.
     TimeoutError
         It paused too long.
     """
@@ -205,6 +206,8 @@ async def _whole(receive: Receive) -> Receive:
         if size > MAX_BODY:
             raise TooLarge(_SAID)
         more = message.get("more_body", False)
+    whole = b"".join(parts)
+    body.refuse_oversized(whole, limits)
     given = False
 
     async def give() -> Message:
@@ -212,7 +215,7 @@ async def _whole(receive: Receive) -> Receive:
         if given:
             return await receive()
         given = True
-        return {"type": "http.request", "body": b"".join(parts), "more_body": False}
+        return {"type": "http.request", "body": whole, "more_body": False}
 
     return give
 

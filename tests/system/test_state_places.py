@@ -129,4 +129,4 @@ def test_a_journal_of_an_older_version_is_made_private(tmp_path):
     (state / "elsewhere").symlink_to(sys.executable)
     with StateDir(state):
         assert [stat.S_IMODE((state / one).stat().st_mode) for one in ("journal.db", "api_key")] == [0o600, 0o600]
-    assert os.stat(sys.executable).st_mode & 0o055, "what a link leads to is left alone"
+    assert Path(sys.executable).stat().st_mode & 0o055, "what a link leads to is left alone"

@@ -77,7 +77,7 @@ def test_a_folder_that_others_can_write_to_is_refused_with_what_to_type(tmp_path
         folder = tmp_path / f"it's {mode}"
         folder.mkdir()
         folder.chmod(mode)
-        with pytest.raises(UsageError, match="others can write.*chmod go-w") as refused:
+        with pytest.raises(UsageError, match=r"others can write.*chmod go-w") as refused:
             StateDir(folder).lock()
         assert not list(folder.iterdir())
         command = refused.value.detail.rpartition(": ")[2]
@@ -95,7 +95,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
     folder = tmp_path / "theirs"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
-    with pytest.raises(UsageError, match="belongs to (nobody|user 65534)"):
+    with pytest.raises(UsageError, match=r"belongs to (nobody|user 65534)"):
         StateDir(folder).lock()
     assert not list(folder.iterdir())
 
@@ -120,7 +120,7 @@ def test_a_key_that_somebody_else_could_have_put_there_is_refused(tmp_path, kind
                 if os.geteuid() != 0:
                     pytest.skip("only root can give a file away")
                 os.chown(held.key_file, 65534, -1)
-        with pytest.raises(UsageError, match="link|no file|others can write|belongs to"):
+        with pytest.raises(UsageError, match=r"link|no file|others can write|belongs to"):
             held.api_key()
         assert kind == "link" or not elsewhere.exists(), "nothing is made through a link"
 

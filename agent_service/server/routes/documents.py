@@ -59,16 +59,13 @@ def _check_all(batch: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 def _check(where: str, name: str, document: dict[str, Any]) -> None:
-    from jsonschema import ValidationError  # noqa: PLC0415 - see `_validators`
-
     validators = _validators()
     validator = validators.get(name)
     if validator is None:
         said = f"is no kind of document; the kinds are {', '.join(validators)}"
         raise InvalidInput(f"{where}.0 {said}", errors=[FieldError(f"{where}.0", said)])
-    try:
-        validator.validate(document)
-    except ValidationError as error:
+    error = next(validator.iter_errors(document), None)  # one is enough, and there may be very many
+    if error is not None:
         path = ".".join([where, "1", *(str(part) for part in error.absolute_path)])
         said = f"does not fit the schema of a {name} document: {error.validator} {error.validator_value}"
-        raise InvalidInput(f"{path} {said}", errors=[FieldError(path, said)]) from None
+        raise InvalidInput(f"{path} {said}", errors=[FieldError(path, said)])
