@@ -16,6 +16,7 @@ from agent_service import live, texts
 from agent_service.config import validation_errors
 from agent_service.coroutines import awaited
 from agent_service.errors import MAX_ERRORS, FieldError, InvalidConfig, UnknownType
+from agent_service.listed import ANY, Listed
 from agent_service.near import near
 
 if TYPE_CHECKING:
@@ -119,23 +120,29 @@ class AgentType:
             raise InvalidConfig(f"the configuration does not fit type {self._called!r}: {said}", errors=errors)
 
 
-def resolve(type: str) -> AgentType:  # noqa: A002 - the field's name in AgentSpec
+def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the field's name in AgentSpec
     """Return the agent type of that name. May import a module and run its code: call it from a worker thread.
 
     Parameters
     ----------
     type
         Name of an installed type, ``module:callable``, or ``live:NAME`` for an object of this process.
+    listed
+        Where ``module:callable`` must be defined.
 
     Raises
     ------
     UnknownType
         When there is none; says what is near, or why the import failed.
+    InvalidInput
+        When it is defined elsewhere than it must be.
     """
     if live.is_live(type):
         return AgentType(type, live.find(type))
     if ":" in type:
-        return AgentType(type, _imported(type))
+        found = _imported(type)
+        listed.refuse_foreign(found, field="type", reference=type)
+        return AgentType(type, found)
     points = {one.name: one for one in entry_points(group=GROUP)}
     if type not in points:
         known = ", ".join(sorted(points)) or "none"

@@ -13,7 +13,6 @@ from agent_service.adapters.optimizer import Traits, View
 from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded
 from agent_service.models import Busy, CallProgress, EventKind, Variable, utcnow
 from agent_service.notices import LogNotice
-from agent_service.recipe import Recipe
 from agent_service.turns import Turn
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class Brain:
         AgentFault, DeadlineExceeded
             When it cannot be built or replayed; the present one, if any, stays then.
         """
-        recipe = Recipe.of(spec)
+        recipe = self._placement.recipe(spec)
         deadline = spec.timeouts.start
         place = await self._placement.choose(recipe)
         elsewhere = place.executor.kind == "process"

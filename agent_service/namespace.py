@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service import device_tree, live, texts
 from agent_service.device_tree import Node, is_device, own_name
 from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType
+from agent_service.listed import ANY, Listed
 from agent_service.near import near
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 BUILT_IN: Final = {"acquire": "agent_service.plans:acquire"}
 """Plans that every namespace has, unless it has its own of that name; named, as they stand above this module."""
 
+_OUR_OWN: Final = frozenset({*BUILT_IN.values(), "agent_service.plans:move_to"})
 _SHOWN: Final = 20
 
 
@@ -34,6 +36,8 @@ class Namespace:
         The names, live: a module's ``__dict__``, for example.
     source
         What a person calls it, for messages.
+    listed
+        Where a plan that is named ``module:callable`` must be defined.
 
     Examples
     --------
@@ -42,8 +46,9 @@ class Namespace:
     agent_service.errors.UnknownDevice: there is no device 'motor' in an empty namespace; it has none
     """
 
-    def __init__(self, names: Mapping[str, object], *, source: str) -> None:
+    def __init__(self, names: Mapping[str, object], *, source: str, listed: Listed = ANY) -> None:
         self._names = names
+        self._listed = listed
         self.source = source
         self._found: dict[str, tuple[tuple[int, ...], str, object, str]] = {}
 
@@ -111,10 +116,14 @@ class Namespace:
         ------
         UnknownPlan
             When there is none, or it cannot be called.
+        InvalidInput
+            When ``module:callable`` is defined elsewhere than it must be.
         """
         found = self._names.get(name)
         if found is None and ":" in (reference := BUILT_IN.get(name, name)):
             found = _imported(reference)
+            if reference not in _OUR_OWN:
+                self._listed.refuse_foreign(found, field="plan", reference=reference)
         if found is None:
             there = self.plans
             raise UnknownPlan(f"there is no plan {name!r} in {self.source}; {near(name, there)}{_listed(there)}")

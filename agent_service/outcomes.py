@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from agent_service import live, texts
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType
+from agent_service.listed import ANY, Listed
 from agent_service.number import real
 
 if TYPE_CHECKING:
@@ -69,13 +70,14 @@ def check_names(spec: AgentSpec) -> None:
         raise InvalidInput(f"outcome {said}", errors=[FieldError("outcome", said)])
 
 
-def load_function(reference: str) -> Callable[..., Any]:
+def load_function(reference: str, listed: Listed = ANY) -> Callable[..., Any]:
     """Return the function that ``module:function`` or ``live:NAME`` names. May import: call it from a worker thread.
 
     Raises
     ------
     InvalidInput
-        With the field ``evaluate``, when there is no such module or function, or the module raises.
+        With the field ``evaluate``, when there is no such module or function, or the module raises; when it is defined
+        elsewhere than in a module of ``listed``.
     """
     if live.is_live(reference):
         try:
@@ -97,6 +99,7 @@ def load_function(reference: str) -> Callable[..., Any]:
         found = getattr(found, part)
     if not callable(found):
         raise _wrong(f"evaluate: {reference!r} is of type {type(found).__name__}, not a function")
+    listed.refuse_foreign(found, field="evaluate", reference=reference)
     return found
 
 

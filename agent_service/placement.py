@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent_service.errors import AgentFault, FieldError, InvalidInput
 from agent_service.executors.travel import pickled
+from agent_service.listed import ANY, Listed
+from agent_service.recipe import Recipe
 
 if TYPE_CHECKING:
     from agent_service.models import AgentSpec
     from agent_service.protocols import Executor
-    from agent_service.recipe import Recipe
 
 
 class Place(NamedTuple):
@@ -31,12 +32,19 @@ class Placement:
     headless
         What ``auto`` means: a process of the agent's own in a service that has its process to itself, a thread in one
         that is a guest in a notebook or script, whose objects its agents may share.
+    listed
+        Whose code they may be.
     """
 
-    def __init__(self, *, thread: Executor, process: Executor, headless: bool) -> None:
+    def __init__(self, *, thread: Executor, process: Executor, headless: bool, listed: Listed = ANY) -> None:
         self.thread = thread
         self._process = process
         self._headless = headless
+        self._listed = listed
+
+    def recipe(self, spec: AgentSpec) -> Recipe:
+        """Return what makes an agent's brain. See `Recipe.of`."""
+        return Recipe.of(spec, self._listed)
 
     def expected(self, spec: AgentSpec) -> Place:
         """Return where an agent will probably live; from memory, without looking at its objects."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent_service import agent_types, live, outcomes
 from agent_service.adapters.optimizer import OptimizerAdapter
+from agent_service.listed import ANY, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,26 +23,31 @@ class Recipe:
     ----------
     spec
         The agent. What it names by ``module:callable`` is imported where the recipe is called.
+    listed
+        Whose code that may be.
     factory, function
         What its ``type`` and ``evaluate`` stand for where these are live objects, which are known in the service's
         process only; else None.
     """
 
     spec: AgentSpec
+    listed: Listed = ANY
     factory: Callable[..., object] | None = None
     function: Callable[..., Any] | None = None
 
     @classmethod
-    def of(cls, spec: AgentSpec) -> Self:
+    def of(cls, spec: AgentSpec, listed: Listed = ANY) -> Self:
         """Return the recipe of an agent.
 
         Raises
         ------
         UnknownType, InvalidInput
-            A live object that it names is not in this process.
+            A live object that it names is not in this process, or a module that it names is not on the list.
         """
+        listed.refuse_named(spec)
         return cls(
             spec,
+            listed,
             factory=live.find(spec.type) if live.is_live(spec.type) else None,
             function=outcomes.load_function(spec.evaluate) if spec.evaluate and live.is_live(spec.evaluate) else None,
         )
@@ -70,9 +76,9 @@ class Recipe:
     def _type(self) -> agent_types.AgentType:
         if self.factory is not None:
             return agent_types.AgentType(self.spec.type, self.factory)
-        return agent_types.resolve(self.spec.type)
+        return agent_types.resolve(self.spec.type, self.listed)
 
     def _evaluate(self) -> Callable[..., Any] | None:
         if self.function is not None or self.spec.evaluate is None:
             return self.function
-        return outcomes.load_function(self.spec.evaluate)
+        return outcomes.load_function(self.spec.evaluate, self.listed)

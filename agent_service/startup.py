@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent_service import texts
 from agent_service.errors import UsageError
+from agent_service.listed import ANY, Listed
 from agent_service.namespace import Namespace
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def load(startup: str | None, *, default: Callable[[], Mapping[str, object]]) -> Namespace:
+def load(startup: str | None, *, default: Callable[[], Mapping[str, object]], listed: Listed = ANY) -> Namespace:
     """Load the startup namespace. Runs the user's code and may take seconds: call it from a worker thread.
 
     Parameters
@@ -27,6 +28,8 @@ def load(startup: str | None, *, default: Callable[[], Mapping[str, object]]) ->
         A module's name, the path of a script (``.py``), or None for ``default``.
     default
         Makes the namespace of the simulated beamline.
+    listed
+        Where plans that are named ``module:callable`` must be defined.
 
     Raises
     ------
@@ -34,12 +37,12 @@ def load(startup: str | None, *, default: Callable[[], Mapping[str, object]]) ->
         When there is no such module or script, or it raises: which one, where, and what.
     """
     if startup is None:
-        return Namespace(default(), source="the simulated beamline")
+        return Namespace(default(), source="the simulated beamline", listed=listed)
     try:
         module = _run_script(Path(startup)) if startup.endswith(".py") else importlib.import_module(startup)
     except (Exception, SystemExit) as error:
         raise UsageError(_why(startup, error)) from error
-    return Namespace(module.__dict__, source=f"startup {startup!r}")
+    return Namespace(module.__dict__, source=f"startup {startup!r}", listed=listed)
 
 
 def _run_script(path: Path) -> ModuleType:

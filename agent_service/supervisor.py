@@ -33,7 +33,6 @@ from agent_service.near import near
 from agent_service.plan_queue import PlanQueue
 from agent_service.protocols import MOVE
 from agent_service.rails import elsewhere, no_limits_said
-from agent_service.recipe import Recipe
 from agent_service.service_record import ServiceRecord
 from agent_service.whereabouts import Whereabouts
 
@@ -236,7 +235,7 @@ class Supervisor:
             Its module does not let itself be imported.
         """
         outcomes.check_names(spec)
-        recipe = Recipe.of(spec)
+        recipe = self._placement.recipe(spec)
         place = await self._placement.choose(recipe)
         for executor, check in ((place.executor, recipe.check), (self._placement.thread, self._sink_check(spec))):
             checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)

@@ -172,7 +172,7 @@ class AgentSpec(Request):
         default="own", description="all: ingest every run, not only its own suggestions'"
     )
     warm_start: list[Name] = Field(
-        default_factory=list[str], max_length=MAX_POINTS, description="uids of runs to ingest before the start"
+        default_factory=list[str], max_length=10_000, description="uids of runs to ingest before the start"
     )
     timeouts: Timeouts = Timeouts()
     on_fault: Literal["fail", "restart"] = Field(

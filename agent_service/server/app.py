@@ -16,6 +16,7 @@ from agent_service.errors import UsageError
 from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
+from agent_service.listed import Listed
 from agent_service.namespace import Namespace
 from agent_service.placement import Placement
 from agent_service.server import gate, problems
@@ -156,6 +157,7 @@ async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, h
             thread=_timed(ThreadExecutor(), service),
             process=_timed(ProcessExecutor(base=("agent_service.recipe",)), service),
             headless=headless,
+            listed=Listed.of(config.security.modules),
         ),
         archived=service.archive.wait_for,
         documents=service.past_run,
@@ -171,14 +173,14 @@ def _timed(executor: Executor, service: Service) -> Executor:
 
 
 async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
-    section = service.config.run_engine
+    section, listed = service.config.run_engine, Listed.of(service.config.security.modules)
 
     def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         service.supervisor.ask_devices(order)  # made after the sink
         service.supervisor.permit(order, found, wholes)
 
     namespace = await aside(
-        lambda: startup.load(section.startup, default=lambda: beamline.simulated(seed=section.seed)),
+        lambda: startup.load(section.startup, default=lambda: beamline.simulated(seed=section.seed), listed=listed),
         name="loading the startup",
     )
     driver = RunEngineDriver()

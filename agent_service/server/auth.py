@@ -12,12 +12,13 @@ from fastapi import Depends, Request, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 
-from agent_service import guardrails, live
-from agent_service.errors import FieldError, Forbidden, InvalidInput, Unauthenticated
+from agent_service import guardrails
+from agent_service.errors import Forbidden, Unauthenticated
 from agent_service.keys import Key, Scope
+from agent_service.listed import code_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from agent_service.models import AgentSpec
 
@@ -115,7 +116,7 @@ def refuse_without(key: Key, scope: Scope, *, why: str = "this") -> None:
 
 def refuse_code(key: Key, spec: AgentSpec) -> None:
     """Raise `Forbidden` when ``spec`` names code, and the key may not let the service run code."""
-    if named := [field for field, _ in _code_in(spec)]:
+    if named := [field for field, _ in code_in(spec)]:
         refuse_without(key, Scope.ADMIN, why=f"an agent whose {' and '.join(named)} is code of your own")
 
 
@@ -129,30 +130,3 @@ def refuse_loosening(key: Key, before: AgentSpec, after: AgentSpec) -> None:
         loose.append("loop.approval")
     if loose:
         refuse_without(key, Scope.APPROVE, why=f"to loosen {' and '.join(loose)}")
-
-
-def refuse_modules(spec: AgentSpec, allowed: Sequence[str] | None) -> None:
-    """Raise `InvalidInput` when ``spec`` names a module that is not on the list; None means any.
-
-    A module on the list brings those inside it along. Live objects are in this process already, and pass.
-    """
-    if allowed is None:
-        return
-    found = [
-        FieldError(field, "names a module that [security] modules of the service does not list")
-        for field, reference in _code_in(spec)
-        if not live.is_live(reference) and not _listed(reference.partition(":")[0], allowed)
-    ]
-    if found:
-        said = "; ".join(f"{one.field} {one.message}" for one in found)
-        raise InvalidInput(f"{said}; it lists {', '.join(allowed) or 'none'}", errors=found)
-
-
-def _code_in(spec: AgentSpec) -> list[tuple[str, str]]:
-    """Return field and reference of what makes this agent code of somebody's own: imported, or a live object."""
-    named = (("type", spec.type), ("evaluate", spec.evaluate), ("plan", spec.plan))
-    return [(field, reference) for field, reference in named if reference is not None and ":" in reference]
-
-
-def _listed(module: str, allowed: Iterable[str]) -> bool:
-    return any(module == one or module.startswith(f"{one}.") for one in allowed)

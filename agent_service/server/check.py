@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent_service import agent_types, beamline, outcomes, startup
 from agent_service.errors import FieldError, InvalidInput, ServiceError
+from agent_service.listed import Listed
 from agent_service.server.app import import_from
-from agent_service.server.auth import refuse_modules
 
 if TYPE_CHECKING:
     from agent_service.config import ServiceConfig
@@ -46,27 +46,32 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     namespace: Namespace | None = None
     if config.sink.kind == "run_engine" and (devices or config.run_engine.startup is None):
         try:
-            namespace = startup.load(config.run_engine.startup, default=beamline.simulated)
+            namespace = startup.load(
+                config.run_engine.startup, default=beamline.simulated, listed=Listed.of(config.security.modules)
+            )
         except ServiceError as error:
             found.append(FieldError("run_engine.startup", error.detail))
     names: set[str] = set()
+    listed = Listed.of(config.security.modules)
     for number, spec in enumerate(config.agents):
         if spec.name in names:
             found.append(FieldError(f"agents.{number}.name", f"there are two agents {spec.name!r}; rename one"))
         names.add(spec.name)
         try:
-            refuse_modules(spec, config.security.modules)
+            listed.refuse_named(spec)
         except InvalidInput as error:
             found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in error.errors]
             continue
-        found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace)]
+        found += [
+            FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace, listed)
+        ]
     return found
 
 
-def _check_agent(spec: AgentSpec, namespace: Namespace | None) -> list[FieldError]:
+def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -> list[FieldError]:
     found: list[FieldError] = []
     try:
-        agent_types.resolve(spec.type).validate(spec)
+        agent_types.resolve(spec.type, listed).validate(spec)
     except ServiceError as error:
         found += error.errors or [FieldError("type", error.detail)]
     try:
@@ -75,7 +80,7 @@ def _check_agent(spec: AgentSpec, namespace: Namespace | None) -> list[FieldErro
         found += error.errors
     try:
         if spec.evaluate:
-            outcomes.load_function(spec.evaluate)
+            outcomes.load_function(spec.evaluate, listed)
     except ServiceError as error:
         found.append(FieldError("evaluate", error.detail))
     if namespace is None:

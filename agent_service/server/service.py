@@ -16,7 +16,6 @@ from agent_service.keys import KeyFile, Keyring, Scope
 from agent_service.models import UID_SAID, EventKind, Readiness, ReadyPart, ServiceStatus, is_uid, utcnow
 from agent_service.notices import listening_to_logs
 from agent_service.runs import Run
-from agent_service.server.auth import refuse_modules
 from agent_service.server.jobs import JobDesk
 from agent_service.server.metrics import Metrics
 from agent_service.server.panel_keys import PREFIX, PanelKey
@@ -347,7 +346,6 @@ class Service:
         await self.supervisor.check(spec)
 
     def _refuse(self, spec: AgentSpec) -> None:
-        refuse_modules(spec, self.config.security.modules)
         odd = [FieldError(f"warm_start.{i}", UID_SAID) for i, one in enumerate(spec.warm_start) if not is_uid(one)]
         if odd:  # not by the model: a journal of 0.1.0 may hold some
             raise InvalidInput("; ".join(f"{one.field} {one.message}" for one in odd), errors=odd)

@@ -97,7 +97,10 @@ def test_an_array_as_large_as_a_body_can_be_is_taken_as_a_document(served):
     image = "[" + ",".join(["1234"] * 1_900_000) + "]"
     start = {"uid": "u-1", "time": 0.0}
     doc = '{"uid": "e-1", "time": 0, "descriptor": "d-1", "seq_num": 1, "timestamps": {"x": 0}, "data": {"x": %s}}'
-    body = f'{{"documents": [["start", {json.dumps(start)}], ["event", {doc % image}]]}}'
+    keys = {"x": {"source": "sim", "dtype": "array", "shape": [1_900_000]}}
+    descriptor = {"uid": "d-1", "time": 0.0, "run_start": "u-1", "name": "primary", "data_keys": keys}
+    first = f'["start", {json.dumps(start)}], ["descriptor", {json.dumps(descriptor)}]'
+    body = f'{{"documents": [{first}, ["event", {doc % image}]]}}'
     assert len(body) < 10_000_000
     answer = served.http.post("/api/v1/documents", content=body, headers=JSON)
     assert answer.status_code == 202, answer.text[:300]
