@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from agent_service import private_files
 from agent_service.archive.nodes import child, delete, is_refusal
 from agent_service.archive.runs import write_run
-from agent_service.catalog import write_private
 from agent_service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Trials:
         if times > CRASHES:
             msg = f"the archive ended {CRASHES} times while it wrote it; archive.log may say why"
             raise ValueError(msg)
-        write_private(self._path, json.dumps({"name": name, "times": times}))
+        private_files.write(self._path, json.dumps({"name": name, "times": times}))
 
     def done(self, name: str) -> None:
         """Forget what is written, or put aside."""
@@ -79,7 +79,7 @@ class Trials:
         if name == self._died_of:
             self._died_of, self._deaths = "", 0
         with contextlib.suppress(OSError):
-            write_private(self._path, "{}")
+            private_files.write(self._path, "{}")
 
     def judge(self, name: str, error: Exception, *, tries: int = TRIES) -> None:
         """Return if something is refused for good.

@@ -205,7 +205,6 @@ def _said(path: list[str]) -> str:
     return texts.one_line(".".join(texts.cut(part, most=100) for part in path[1:]), most=300) or "it"
 
 
-
 def open_ends(guardrails: object) -> object:
     """Return guardrails as they were written, with None for an infinite end of ``bounds``: TOML has no other word."""
     written = cast("dict[str, Any]", guardrails) if isinstance(guardrails, dict) else {}

@@ -1,7 +1,7 @@
 """What an administrator lets people use, and what lies around in it."""
 
 import functools
-import os  # noqa: F401 - every module holds such things
+import os
 import subprocess  # noqa: F401
 from functools import partial
 from os import system  # noqa: F401
@@ -9,7 +9,7 @@ from os import system  # noqa: F401
 import bluesky.plan_stubs as bps  # noqa: F401
 import bluesky.plans  # noqa: F401
 from bluesky.plans import list_scan  # noqa: F401
-from brainbox import Walker as TheirWalker  # noqa: F401
+from brainbox import Walker as TheirWalker
 from brainbox import peak as their_peak
 
 from agent_service.plans import acquire
@@ -39,7 +39,7 @@ class Maker:
 
 
 maker = Maker()
-make = lambda: Walker()  # noqa: E731
+make = lambda: Walker()  # noqa: E731, PLW0108 - it is about lambdas
 ready = partial(Walker, step=3.0)
 theirs = partial(partial(os.system, "true"))
 borrowed = partial(their_peak)
