@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import private_files
 from agent_service.actor import OWNER
-from agent_service.errors import UsageError
+from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.near import near
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _TAKEN: Final = frozenset({OWNER, "loop", "person", "service"})
 """Names that say something else in the facts of the journal."""
+
+_NOT_SEEN: Final = (-1, -1, -1)
+"""What a look at a file says that cannot be looked at."""
 
 _log = logging.getLogger(__name__)
 
@@ -232,6 +235,7 @@ class Keyring:
         self._file = file
         self._own = Key(OWNER, frozenset(Scope), digest_of(own))
         self._seen: tuple[int, int, int] | None = None
+        self._trouble: str | None = None
         self._keys: tuple[Key, ...] = (self._own,)
         self._verified: dict[bytes, Key] = {}
 
@@ -246,11 +250,11 @@ class Keyring:
         seen = self._look()
         read = self._file.read()
         own = () if self._own.digest in read.revoked else (self._own,)
-        self._keys, self._seen = (*own, *read.keys), seen
+        self._keys, self._seen, self._trouble = (*own, *read.keys), seen, None
         self._verified.clear()
 
     def find(self, secret: str) -> Key | None:
-        """Return the key, or None when it is unknown or revoked by now."""
+        """Return the key, or None when it is unknown or revoked by now, or nobody can say: see `refuse_unread`."""
         self._refresh()
         digest = digest_of(secret)
         found = self._verified.get(digest)
@@ -261,27 +265,41 @@ class Keyring:
                 found = self._verified[digest] = key
         return found
 
+    def refuse_unread(self) -> None:
+        """Raise `BackendUnavailable` while the file cannot be read."""
+        if self._trouble is not None:
+            raise BackendUnavailable(
+                "the service cannot read its keys now, so it takes the owner's only; try again, and see its log for why"
+            )
+
     def holds(self, key: Key) -> bool:
         """Return whether a key that was found before is still valid."""
         self._refresh()
         return key in self._keys
 
     def _refresh(self) -> None:
-        if self._look() == self._seen:
+        if self._trouble is None and self._look() == self._seen:
             return
+        before = self._trouble
         try:
             self.load()
-        except UsageError as error:
+        except UsageError as error:  # tried again at the next request: it may have been a moment without descriptors
             # nobody can say any more which of the others are revoked
-            self._keys, self._seen = tuple(one for one in self._keys if one is self._own), self._look()
+            self._keys, self._trouble = tuple(one for one in self._keys if one is self._own), str(error)
             self._verified.clear()
-            _log.error("%s; until then only the owner's key is taken", error)
+            if self._trouble != before:
+                _log.error("%s; until then only the owner's key is taken", error)
+        else:
+            if before is not None:
+                _log.warning("the keys in %s can be read again", self._file.path)
 
     def _look(self) -> tuple[int, int, int] | None:
         try:
             found = os.stat(self._file.path)  # noqa: PTH116 - at each request: Path.stat costs twice as much
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError:
+            return _NOT_SEEN
         return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 
 from agent_service import actor
-from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge
+from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge, Unauthenticated
 from agent_service.server import auth, body, door
 from agent_service.server.panel_keys import PanelKey
 from agent_service.server.problems import problem
@@ -89,11 +89,15 @@ class Gate:
             await send(message)
 
         secret = auth.secret_in(seen.authorization) if seen.authorization else None
-        key = None if secret is None else _service(scope).key_of(secret)
+        unknown: BackendUnavailable | None = None
+        try:
+            key = None if secret is None else _service(scope).key_of(secret)
+        except BackendUnavailable as error:
+            key, unknown = None, error
         scope[auth.KEY] = key
         token = None if key is None else actor.enter(key.name)
         try:
-            await self._pass(scope, receive, answer, seen, key)
+            await self._pass(scope, receive, answer, seen, key, unknown)
         finally:
             if token is not None:
                 actor.leave(token)
@@ -102,8 +106,18 @@ class Gate:
                 who = {"request_id": scope["request_id"], "key": key.name if key else None}
                 _log.info("%s %s %s in %.1f ms", *told, extra=who)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send, seen: _Headers, key: Key | None) -> None:
+    async def _pass(  # noqa: PLR0913, PLR0917 - ASGI's three, and what was found out by now
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        seen: _Headers,
+        key: Key | None,
+        unknown: BackendUnavailable | None,
+    ) -> None:
         refusal = self._refusal(scope, seen, key)
+        if unknown is not None and refusal is not None and isinstance(refusal[0], Unauthenticated):
+            refusal = unknown, unknown.status
         if refusal is None and seen.has_parts and key is None:  # what takes a body takes a key; and it may never end
             refusal = TooLarge(_PARTS_SAID), TooLarge.status
         if refusal is None and seen.has_body and key is not None:

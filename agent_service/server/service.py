@@ -351,10 +351,18 @@ class Service:
             raise InvalidInput("; ".join(f"{one.field} {one.message}" for one in odd), errors=odd)
 
     def key_of(self, secret: str) -> Key | None:
-        """Return a key, or None when it is unknown, revoked or ended by now."""
-        if secret.startswith(PREFIX):
-            return self.panel_keys.find(secret, holds=self.keyring.holds)
-        return self.keyring.find(secret)
+        """Return a key, or None when it is unknown, revoked or ended by now.
+
+        Raises
+        ------
+        BackendUnavailable
+            Nobody can say that now: the file of keys cannot be read.
+        """
+        of_page = secret.startswith(PREFIX)
+        found = self.panel_keys.find(secret, holds=self.keyring.holds) if of_page else self.keyring.find(secret)
+        if found is None:
+            self.keyring.refuse_unread()
+        return found
 
     def holds(self, key: Key) -> bool:
         """Return whether a key that was found before is still valid."""

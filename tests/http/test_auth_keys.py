@@ -1,6 +1,8 @@
 """Keys at work: made and revoked by another process while the service runs, and who did what."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 import threading
@@ -260,3 +262,59 @@ def test_two_processes_make_keys_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert {one.name for one in KeyFile(path).read().keys} == {f"k{i}" for i in range(16)}
+
+
+def without_descriptors(pid):
+    """Let a process open no file more, and return what it may open now."""
+    taken = {int(one) for one in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208 - numbers, no paths
+    first_free = next(number for number in range(len(taken) + 1) if number not in taken)
+    return resource.prlimit(pid, resource.RLIMIT_NOFILE, (first_free, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def test_a_moment_without_descriptors_locks_nobody_out(process):
+    """The file of keys changes while it cannot be opened; the connections are there already."""
+    owner = process.start()
+    file = KeyFile(process.state / "keys.jsonl")
+    _, alice = file.create("alice", scopes_of("read,control"))
+    _, gone = file.create("gone", scopes_of("read"))
+    at = [
+        httpx.Client(base_url=f"{owner.url}/api/v1", headers={"Authorization": f"Apikey {key}"}, timeout=30)
+        for key in (alice, gone, owner.api_key, "nobody")
+    ]
+    assert [one.get("/service").status_code for one in at] == [200, 200, 200, 401]
+    panel = at[0].post("/panel-keys", json={"origin": "http://localhost:8888"})
+    before = without_descriptors(process.child.pid)
+    try:
+        file.revoke("gone")
+        answers = [one.get("/service") for one in at]
+        assert [one.status_code for one in answers] == [503, 503, 200, 503]
+        assert "cannot read its keys now" in answers[0].json()["detail"]
+        assert str(process.state) not in answers[3].text
+    finally:
+        resource.prlimit(process.child.pid, resource.RLIMIT_NOFILE, before)
+    assert [one.get("/service").status_code for one in at] == [200, 401, 200, 401]
+    if panel.status_code < 300:
+        at[3].headers["Authorization"] = f"Apikey {panel.json()['key']}"
+        assert at[3].get("/service").status_code == 200
+    for one in (*at, owner):
+        one.close()
+    _, said = process.end(15)
+    assert said.count("until then only the owner's key is taken") == 1, "said once, not at each request"
+    assert "can be read again" in said
+
+
+def test_a_damaged_file_of_keys_is_looked_at_again(start, tmp_path):
+    service = start()
+    path = tmp_path / "state" / "keys.jsonl"
+    _, alice = KeyFile(path).create("alice", scopes_of("read"))
+    with holder(service, alice) as http:
+        assert http.get("/service").status_code == 200
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"no key\n")
+        assert http.get("/service").status_code == 503
+        path.write_bytes(whole)
+        assert http.get("/service").status_code == 200
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert http.get("/service").status_code == 503
+        assert service.http.get("/api/v1/service").status_code == 200
