@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from agent_service import actor, journal_file
 from agent_service.errors import BackendUnavailable, InvalidInput
+from agent_service.journal_place import JournalPlace
 from agent_service.journal_writer import Compaction, JournalWriter, Pending
 from agent_service.models import Event, EventKind, utcnow
 
@@ -71,14 +72,17 @@ class SqlJournal:
         The file; made when it is missing. Its folder must exist, on a local disk.
     power_safe
         Whether a commit also survives a power cut (synchronous=FULL) and not only a kill -9 (NORMAL).
+    held
+        Returns why its folder is no longer this service's, or None; asked at each commit, in the writer's thread.
 
     Notes
     -----
     `open`, `append`, `post`, `publish`, `follow` and `close` belong to the event loop's thread; `read` to any other.
     """
 
-    def __init__(self, path: Path, *, power_safe: bool = False) -> None:
+    def __init__(self, path: Path, *, power_safe: bool = False, held: Callable[[], str | None] = lambda: None) -> None:
         self._path = path
+        self._place = JournalPlace(path, held=held)
         self._power_safe = power_safe
         self._engine = journal_file.open_engine(path, synchronous="FULL" if power_safe else "NORMAL")
         self._followers: set[Follower] = set()
@@ -100,8 +104,18 @@ class SqlJournal:
 
     @property
     def fault(self) -> str | None:
-        """Why it cannot be written now, in one line, or None; looked at again every second."""
-        return self._writer.fault if self._writer else None
+        """Why nothing can be acknowledged now, in one line, and what to do; None when it can."""
+        if self._writer is None:
+            return None
+        if self._writer.fault is not None:
+            return self._writer.fault
+        why = self._place.fault()  # before the writer comes across it
+        return why and f"{why}; {self._place.remedy()}"
+
+    @property
+    def lost(self) -> bool:
+        """Whether its files are not where they were; `fault` says what to do then."""
+        return self._writer is not None and self._place.fault() is not None
 
     def open(self) -> None:
         """Open or make the file and begin to write; call it once, with the event loop running.
@@ -113,6 +127,7 @@ class SqlJournal:
         """
         loop = self._loop = asyncio.get_running_loop()
         self._seqs = journal_file.prepare(self._path, self._engine)
+        self._place.learn()
 
         def on_loop(function: Callable[..., None], *args: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
@@ -120,6 +135,7 @@ class SqlJournal:
 
         self._writer = JournalWriter(
             self._engine,
+            self._place,
             self._seqs,
             on_loop=on_loop,
             committed=self._committed,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from agent_service import private_files
 from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.journal_place import refuse_lost
 from agent_service.models import Event, EventKind
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
     Raises
     ------
     UsageError
-        When it is no journal, cannot be used, or was written by a newer version of this program.
+        When it is no journal, cannot be used, or was written by a newer version of this program; when it was lost while
+        a service ran, and a copy lies beside it.
     """
+    refuse_lost(path)
     try:
         private_files.touch(path)  # before SQLite makes it for everybody
         _upgrade(path)

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from datetime import datetime
 
+    from agent_service.journal_place import JournalPlace
+
 RETRY_S: Final = 1.0
-"""How often a journal that cannot be written is tried again."""
+"""How often a journal that cannot be written is tried again, and how often one is looked at while there is no fact."""
 
 MOST_AT_ONCE: Final = 1000
 """Facts that share a commit at most, so that none takes long."""
@@ -70,6 +72,8 @@ class JournalWriter:
     ----------
     engine
         The file.
+    place
+        Where it is.
     seqs
         Numbers of the last fact in it, and of the last one in its snapshot.
     on_loop
@@ -80,9 +84,10 @@ class JournalWriter:
         Called when `fault` changed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the file's two sides, and what its owner wants to know
         self,
         engine: sa.Engine,
+        place: JournalPlace,
         seqs: tuple[int, int],
         *,
         on_loop: Callable[..., None],
@@ -92,6 +97,7 @@ class JournalWriter:
         self.last_seq, self.snapshot_seq = seqs
         self.fault: str | None = None
         self._engine = engine
+        self._place = place
         self._on_loop = on_loop
         self._committed = committed
         self._fault_changed = fault_changed
@@ -128,9 +134,9 @@ class JournalWriter:
             self._disconnect()
 
     def _next_batch(self) -> list[tuple[Pending, ...] | Compaction | None]:
-        """Wait for something to write, but not for ever while the last attempt failed."""
+        """Wait for something to write, but not for long: the last attempt may have failed, or the file be gone."""
         try:
-            batch = [self._queue.get(timeout=None if self.fault is None else RETRY_S)]
+            batch = [self._queue.get(timeout=RETRY_S)]
         except queue.Empty:
             return []
         while not self._queue.empty() and len(batch) < MOST_AT_ONCE:
@@ -139,12 +145,14 @@ class JournalWriter:
 
     def _write(self, facts: list[Pending]) -> list[Pending]:
         """Write facts; return those that wait for another attempt."""
-        if not facts and self.fault is None:
+        if not facts and self.fault is None and self._place.fault() is None:
             return []
         try:
             if self.fault is not None:
+                self._require_place()
                 facts = self._without_written(facts)
             self._insert(self.last_seq + 1, facts)
+            self._require_place()
         except (SQLAlchemyError, BackendUnavailable) as error:
             self._disconnect()
             self._doubtful = facts
@@ -159,6 +167,13 @@ class JournalWriter:
         self._note(None)
         self._on_loop(self._committed, facts, events)
         return []
+
+    def _require_place(self) -> None:
+        """Raise `BackendUnavailable` when the next start would not read what is written here."""
+        if (why := self._place.fault()) is not None:
+            self._disconnect()
+            self._place.rescue(self._engine)
+            raise BackendUnavailable(f"{why}; {self._place.remedy()}")
 
     def _without_written(self, facts: list[Pending]) -> list[Pending]:
         """Look whether the commit that failed has come to pass; return the facts that are still to be written."""
@@ -206,13 +221,15 @@ class JournalWriter:
 
     def _compact(self, asked: Compaction) -> None:
         try:
+            self._require_place()
             with self._transaction() as connection:
                 connection.execute(journal_file.snapshots.delete())
                 told = {"seq": asked.seq, "time": utcnow().isoformat(), "data": asked.text}
                 connection.execute(journal_file.snapshots.insert(), told)
+            self._require_place()
             self.snapshot_seq = asked.seq
             self._forget(asked.seq)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, BackendUnavailable) as error:
             self._disconnect()
             self._on_loop(
                 _settled, asked, BackendUnavailable(f"a snapshot cannot be written: {journal_file.why(error)}")

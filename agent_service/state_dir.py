@@ -172,6 +172,19 @@ class StateDir:
         handle.flush()
         self._lock = handle
 
+    def lost(self) -> str | None:
+        """Return why this process no longer holds the directory, which it has locked; None when it does."""
+        if self._lock is None:
+            return None
+        held = os.fstat(self._lock.fileno())
+        try:
+            found = os.stat(self.path / "lock")  # noqa: PTH116 - at each commit
+        except OSError:
+            return f"{self.path} was deleted or moved away, or its file lock was: another service could start on it"
+        if (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino):
+            return f"another service may run on {self.path} by now, for its file lock was replaced"
+        return None
+
     def _unusable(self, error: OSError) -> UsageError:
         return UsageError(f"the state directory {self.path} cannot be used: {error.strerror}")
 

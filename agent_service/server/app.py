@@ -143,7 +143,7 @@ async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, h
     import_from(config)
     state_dir = StateDir(config.service.state)
     state_dir.prepare()
-    journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power")
+    journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power", held=state_dir.lost)
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
     service = Service(config, state_dir=state_dir, journal=journal, spool=spool, panel_keys=of_pages)
     service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)

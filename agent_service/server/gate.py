@@ -148,7 +148,7 @@ class Gate:
         elif key and scope["method"] not in _READS and not scope["path"].endswith(_NEED_NO_JOURNAL):
             fault = _service(scope).journal.fault
             if fault:
-                error = BackendUnavailable(f"{_FORGETFUL_SAID} ({fault}); free some space, or look at its disk")
+                error = BackendUnavailable(f"{_FORGETFUL_SAID} ({fault}){_remedy(_service(scope))}")
         return None if error is None else (error, error.status)
 
     def _foreign(self, seen: _Headers, server: object, key: Key | None) -> Forbidden | None:
@@ -193,6 +193,10 @@ class _Headers:
 
 def _service(scope: Scope) -> Service:
     return scope["app"].state.service
+
+
+def _remedy(service: Service) -> str:
+    return "" if service.journal.lost else "; free some space, or look at its disk"
 
 
 def _limit(key: Key | None) -> int:
