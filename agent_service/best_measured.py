@@ -67,6 +67,8 @@ class Extremes:
     def _objective(self, spec: AgentSpec) -> str | None:
         names = spec.outcomes or list(self.highest)
         configured = spec.config.get("objective")
+        if isinstance(configured, str):  # in the words of the brain
+            configured = next((own for own, word in spec.names.items() if word == configured), configured)
         if isinstance(configured, str) and configured in names:
             return configured
         return names[0] if names else None

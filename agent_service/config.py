@@ -81,10 +81,15 @@ class ServiceSection(_Section):
 class RunEngineSection(_Section):
     """``[run_engine]``: the service's own RunEngine."""
 
-    startup: str | None = Field(
+    startup: str | list[str] | None = Field(
         default=None,
-        description="module or script whose namespace holds devices and plans by name; "
-        "default: the simulated beamline and ophyd.sim",
+        description="what makes devices and plans: a module, a script (.py), a folder of scripts, which run in order "
+        "and in one namespace as those of an IPython profile, or a list of these; default: the simulated beamline",
+    )
+    configure: str | None = Field(
+        default=None,
+        description="module:function, called with the service's RunEngine when it is made: suspenders, baseline, "
+        "preprocessors, RE.md, subscriptions; default: configure_run_engine of the startup, if it has one",
     )
     seed: int = Field(default=0, ge=0, description="seed of the simulated beamline")
     md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
@@ -290,8 +295,19 @@ def _place(data: dict[str, Any], path: Path) -> None:
     if isinstance(engine, dict):
         section = cast("dict[str, Any]", engine)
         startup = section.get("startup")
-        if isinstance(startup, str) and startup.endswith(".py"):
-            section["startup"] = str(path.parent / startup)
+        if isinstance(startup, list):
+            section["startup"] = [_placed(one, path.parent) for one in cast("list[Any]", startup)]
+        elif startup is not None:
+            section["startup"] = _placed(startup, path.parent)
+
+
+def _placed(startup: Any, folder: Path) -> Any:
+    """Return a startup with its path made absolute, if it is one and not a module's name."""
+    if not isinstance(startup, str):
+        return startup
+    inner = folder / Path(startup).expanduser()
+    is_path = startup.endswith(".py") or "/" in startup or (inner.is_dir() and not (inner / "__init__.py").exists())
+    return str(inner) if is_path else startup
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -194,4 +194,5 @@ def _child(one: Any, key: str) -> object | None:
         found = next((child for name, child in cast("Any", one).children() if name == key), None)
         if found is not None:
             return found
-    return getattr(one, key, None) if key.isidentifier() and key not in {"parent", "root"} else None
+    public = key.isidentifier() and not key.startswith("_") and key not in {"parent", "root"}
+    return getattr(one, key, None) if public else None

@@ -84,6 +84,7 @@ class HostedAgent:
         self._took_s: dict[str, float] = {}
         self._positions = positions
         self.wake = asyncio.Event()
+        self.suspended: str | None = None
         self.unevaluated: dict[str, Made] = {}
         self.fault: ServiceError | None = None
         self.restarts = Restarts()
@@ -145,8 +146,9 @@ class HostedAgent:
         """Return the agent as the API shows it, from memory."""
         place, fence = self.brain.place(self.spec), self.fence
         status = self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.brain.busy)
-        limits = {"limits": fence.limits, "no_limits": fence.no_limits, "limits_unread": fence.unread}
-        return status.model_copy(update=limits)
+        suspended = self.suspended if self.record.state is AgentState.RUNNING else None
+        says = {"limits": fence.limits, "no_limits": fence.no_limits, "limits_unread": fence.unread}
+        return status.model_copy(update={**says, "suspended": suspended})
 
     def status_json(self) -> bytes:
         """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent."""

@@ -21,6 +21,7 @@ from agent_service.errors import (
 )
 from agent_service.lifecycle import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models import AgentSpec, RestartAs
+from agent_service.own_names import renamed_rules
 from agent_service.protocols import SERVICE_STOPS
 from agent_service.revival import Revival
 from agent_service.turns import watched_by
@@ -447,13 +448,15 @@ def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
     InvalidConfig
         It would not be valid; says which field and why.
     """
+    own = {word: name for name, word in spec.names.items()}
+    rails = renamed_rules(change.guardrails or {}, own)
     try:
         return AgentSpec.model_validate(
             {
                 **spec.model_dump(),
                 "config": spec.config if change.config is None else change.config,
                 "loop": {**spec.loop.model_dump(), **(change.loop or {})},
-                "guardrails": {**spec.guardrails.model_dump(), **(change.guardrails or {})},
+                "guardrails": {**spec.guardrails.model_dump(), **rails},
             }
         )
     except ValidationError as error:

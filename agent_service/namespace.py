@@ -15,7 +15,7 @@ from agent_service.listed import ANY, Listed
 from agent_service.near import near
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 BUILT_IN: Final = {"acquire": "agent_service.plans:acquire"}
 """Plans that every namespace has, unless it has its own of that name; named, as they stand above this module."""
@@ -34,6 +34,8 @@ class Namespace:
     ----------
     names
         The names, live: a module's ``__dict__``, for example.
+    before
+        More names, each with what they come from: those that come later win, but hide no device.
     source
         What a person calls it, for messages.
     listed
@@ -46,8 +48,15 @@ class Namespace:
     agent_service.errors.UnknownDevice: there is no device 'motor' in an empty namespace; it has none
     """
 
-    def __init__(self, names: Mapping[str, object], *, source: str, listed: Listed = ANY) -> None:
-        self._names = names
+    def __init__(
+        self,
+        names: Mapping[str, object],
+        *,
+        before: Sequence[tuple[str, Mapping[str, object]]] = (),
+        source: str,
+        listed: Listed = ANY,
+    ) -> None:
+        self._sources = [*before, ("", names)]
         self._listed = listed
         self.source = source
         self._found: dict[str, tuple[tuple[int, ...], str, object, str]] = {}
@@ -131,9 +140,25 @@ class Namespace:
             raise UnknownPlan(f"{name!r} in {self.source} is of type {type(found).__name__}, not a plan to call")
         return found
 
-    def _public(self) -> dict[str, object]:
+    def find(self, name: str) -> object | None:
+        """Return what a name stands for, whatever that is; None when there is no such name."""
+        return self._names.get(name)
+
+    @property
+    def _names(self) -> dict[str, object]:
         # a copy: the user's own code may change the namespace meanwhile
-        return {name: one for name, one in dict(self._names).items() if not name.startswith("_")}
+        return {name: one for _, names in self._sources for name, one in dict(names).items()}
+
+    def _public(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for _, names in self._sources:
+            for name, one in dict(names).items():
+                hidden = found.get(name)
+                if hidden is not one and is_device(hidden):
+                    earlier = next(label for label, there in self._sources if there.get(name) is hidden)
+                    found[f"{earlier}: {name}"] = hidden
+                found[name] = one
+        return {name: one for name, one in found.items() if not name.startswith("_")}
 
     def _search(self, name: str) -> tuple[str, object]:
         public = self._public()
@@ -156,7 +181,7 @@ class Namespace:
 
     def _at(self, path: str) -> object | None:
         try:
-            return device_tree.at(dict(self._names), path)
+            return device_tree.at(self._names, path)
         except Exception as error:
             said = texts.one_line(str(error))
             raise UnknownDevice(f"{path!r} in {self.source} cannot be had: {type(error).__name__}: {said}") from error

@@ -66,6 +66,8 @@ class Narrator:
             self._say(_held(service.queue.reason))
         elif service.queue.state is QueueState.PAUSED:
             self._say("the queue is paused")
+        elif service.queue.state is QueueState.SUSPENDED:
+            self._say(f"the RunEngine is suspended: {_one_line(service.queue.reason)}")
 
     def take(self, event: Event) -> None:
         """Say what an event tells a person, if anything."""

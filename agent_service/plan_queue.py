@@ -33,12 +33,28 @@ class PlanQueue:
         Where the commands are written.
     on_hold
         Awaited with ``(held, reason)`` whenever the latch falls or is released.
+    on_suspend
+        Called with why the RunEngine is suspended, and with None when it goes on.
+
+    Attributes
+    ----------
+    suspended
+        Why the RunEngine is suspended; None when it is not.
     """
 
-    def __init__(self, sink: PlanSink, *, journal: Journal, on_hold: Callable[[bool, str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        sink: PlanSink,
+        *,
+        journal: Journal,
+        on_hold: Callable[[bool, str], Awaitable[None]],
+        on_suspend: Callable[[str | None], None],
+    ) -> None:
         self.sink = sink
         self._journal = journal
         self._on_hold = on_hold
+        self._on_suspend = on_suspend
+        self.suspended: str | None = None
         self._held = False
         self._last_state = QueueState.IDLE
         self._last_reason = ""
@@ -57,14 +73,15 @@ class PlanQueue:
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether the plan under way is on its way to an end, here: it is not paused, nor in somebody else's hands."""
-        return self.sink.plans_end_here and self.status.state is not QueueState.PAUSED
+        """Whether the plan under way is on its way to an end, here: it stands not still, nor is it in other hands."""
+        return self.sink.plans_end_here and self.status.state not in (QueueState.PAUSED, QueueState.SUSPENDED)
 
     def refuse_held(self) -> None:
         """Raise `QueueHeld` while the queue is held."""
         if self.held:
             raise QueueHeld(
-                "the plan queue is held since somebody aborted; resume the queue first: POST /api/v1/queue/resume",
+                f"the plan queue is held ({self.status.reason or 'somebody aborted'}): nothing moves until somebody "
+                "resumes it",
                 legal=["resume"],
             )
 
@@ -189,6 +206,10 @@ class PlanQueue:
     def _changed(self) -> None:
         status = self.status
         self._journal.publish(EventKind.PROGRESS, None, {"queue": status.model_dump(mode="json")})
+        suspended = status.reason if status.state is QueueState.SUSPENDED else None
+        if suspended != self.suspended:
+            self.suspended = suspended
+            self._on_suspend(suspended)
         if self.held != self._held:
             self._held = self.held
             self._told = asyncio.ensure_future(self._tell(f"the queue is held: {status.reason or 'aborted'}"))

@@ -8,6 +8,7 @@ from agent_service.errors import Conflict, FieldError, InvalidPoint, NotFound
 from agent_service.lifecycle import OPEN, SuggestionState
 from agent_service.models import ID_KEY
 from agent_service.number import as_before, at_home, real
+from agent_service.own_names import to_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +51,7 @@ def complete(
     NotFound, Conflict
         ``_id`` is no suggestion of this agent, or its fate is final.
     """
-    found = [_complete(f"points.{i}", dict(point), spec, suggestions) for i, point in enumerate(points)]
+    found = [_complete(f"points.{i}", to_own(point, spec), spec, suggestions) for i, point in enumerate(points)]
     ids = [one[ID_KEY] for one in found if ID_KEY in one]
     if len(set(ids)) < len(ids):
         raise InvalidPoint("two of the points have the same _id; a suggestion has one outcome")

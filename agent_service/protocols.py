@@ -317,6 +317,10 @@ class PlanSink(Protocol):
         """End: a plan under way is stopped so that its stop document is written, then the sink takes no more."""
         ...
 
+    def own_name(self, name: str) -> str:
+        """Return what a device calls itself, where the sink knows; raises `UnknownDevice` for none or two."""
+        ...
+
     def check(self, spec: AgentSpec) -> None:
         """Raise `UnknownPlan` or `UnknownDevice`, naming what is near, unless the sink could run ``spec``'s plans."""
         ...

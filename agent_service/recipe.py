@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from agent_service import agent_types, live, outcomes
 from agent_service.adapters.optimizer import OptimizerAdapter
 from agent_service.listed import ANY, Listed
+from agent_service.own_names import for_brain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ class Recipe:
 
     def __call__(self) -> OptimizerAdapter:
         """Make the brain."""
-        brain = self._type().build(self.spec)
+        brain = self._type().build(for_brain(self.spec))
         return OptimizerAdapter(brain, spec=self.spec, evaluate=self._evaluate())
 
     def check(self) -> None:
@@ -70,7 +71,7 @@ class Recipe:
         UnknownType, InvalidConfig, InvalidInput
             It cannot; says which field is wrong and why.
         """
-        self._type().validate(self.spec)
+        self._type().validate(for_brain(self.spec))
         self._evaluate()
 
     def _type(self) -> agent_types.AgentType:

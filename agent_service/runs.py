@@ -114,7 +114,7 @@ class Run:
         Parameters
         ----------
         field
-            A data key, for example ``flux``.
+            A data key, for example ``flux``; or the name of a device that has one value to show, whatever its key is.
         stream
             Name of the stream.
 
@@ -131,7 +131,9 @@ class Run:
         """
         import numpy as np  # noqa: PLC0415 - the service starts without numpy
 
-        values = [data[field] for event in self.events(stream) if field in (data := _mapping(event, "data"))]
+        keys = {field} if field in self.fields(stream) else {field, *self._shown_by(field, stream)}
+        found = [_mapping(event, "data") for event in self.events(stream)]
+        values = [data[key] for data in found for key in sorted(keys) if key in data]
         if not values:
             there = ", ".join(self.fields(stream)) or "nothing"
             raise KeyError(f"no event of stream {stream!r} of run {self.uid} has a field {field!r}; it has: {there}")
@@ -147,6 +149,16 @@ class Run:
         )
         filled = [_mapping(event, "filled").get(field, not declared) for event in self.events(stream)]
         return not all(filled) or (declared and not filled)
+
+    def _shown_by(self, device: str, stream: str) -> list[str]:
+        """Return the key that a device shows: the one it hints at, or its only one; nothing where it has several."""
+        for descriptor in self._descriptors_of(stream):
+            hints, keys = _mapping(descriptor, "hints"), _mapping(descriptor, "object_keys")
+            for told in (_mapping(hints, device).get("fields"), keys.get(device)):
+                shown = cast("list[Any]", told) if isinstance(told, list) else []
+                if len(shown) == 1 and isinstance(shown[0], str):
+                    return [shown[0]]
+        return []
 
     def _descriptors_of(self, stream: str) -> list[Document]:
         return [one for one in self.descriptors if one.get("name", "primary") == stream]

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_service import actor, guardrails, outcomes, points
+from agent_service import actor, guardrails, outcomes, own_names, points
 from agent_service.device_limits import DeviceLimits
 from agent_service.errors import AlreadyExists, Conflict, FieldError, NotFound, OutOfBounds, UnknownDevice
 from agent_service.hosted import HostedAgent
@@ -86,7 +86,7 @@ class Supervisor:
         self._limits = limits or ServiceGuardrails()
         self.lives: dict[str, AgentLife] = {}
         self.listener = Listener(everyone=self._everyone, late=self._late)
-        self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold)
+        self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
         self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
         self._owners: dict[str, HostedAgent] = {}
         self.record = ServiceRecord()
@@ -152,6 +152,7 @@ class Supervisor:
             limits=self._limits,
             devices=self.devices,
         )
+        agent.suspended = self.queue.suspended
         self.lives[agent.name] = AgentLife(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
         )
@@ -211,6 +212,7 @@ class Supervisor:
             raise AlreadyExists(f"there is an agent {spec.name!r} already; choose another name, or remove that one")
         self._being_made.add(spec.name)
         try:
+            spec = await self._named(spec)
             await self.check(spec)
             await self.devices.refresh(spec.actuators)
             data = {"state": AgentState.CREATED, "reason": None, "spec": spec.model_dump(mode="json")}
@@ -234,12 +236,23 @@ class Supervisor:
         AgentFault, DeadlineExceeded
             Its module does not let itself be imported.
         """
+        spec = await self._named(spec)
         outcomes.check_names(spec)
         recipe = self._placement.recipe(spec)
         place = await self._placement.choose(recipe)
         for executor, check in ((place.executor, recipe.check), (self._placement.thread, self._sink_check(spec))):
             checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
             await checking.close()
+
+    async def _named(self, spec: AgentSpec) -> AgentSpec:
+        """Return a specification that calls each device by its own name, as documents do; see `own_names`."""
+        found: list[AgentSpec] = []
+        name = f"names:{spec.name}"
+        look = await self._placement.thread.start(
+            lambda: found.append(own_names.named(spec, self.queue.sink.own_name)), name=name, timeout_s=CHECK_WITHIN_S
+        )
+        await look.close()
+        return found[0]
 
     def _sink_check(self, spec: AgentSpec) -> Callable[[], None]:
         def check() -> None:
@@ -314,7 +327,7 @@ class Supervisor:
         if point is None:
             await self._check_press(agent, suggestion.point)
             return await agent.advance(suggestion_id, SuggestionState.APPROVED, word=True)
-        point = points.edited(point, suggestion)
+        point = points.edited(own_names.to_own(point, agent.spec), suggestion)
         points.check_position(point, agent.spec)
         await self._check_press(agent, point)
         approved = await agent.advance(
@@ -532,6 +545,11 @@ class Supervisor:
         """End all loops at once; what the journal says brings them back."""
         await asyncio.gather(*(life.close() for life in self.lives.values()))
         await self._placement.close()
+
+    def _follow_suspension(self, reason: str | None) -> None:
+        for life in self.lives.values():
+            life.agent.suspended = reason
+            life.agent.touched()
 
     async def _follow_hold(self, held: bool, reason: str) -> None:  # noqa: FBT001 - a callback
         await asyncio.gather(*(life.follow_hold(held=held, reason=reason) for life in self.lives.values()))

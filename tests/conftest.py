@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import sys
 import threading
 import time
 
 import pytest
 from service_process import Process
 from services import running
+
+from agent_service import bluesky_loop
 
 
 def pytest_configure():
@@ -39,6 +42,12 @@ def served(tmp_path_factory):
         yield one
 
 
+def _stays(thread):
+    """Return whether it is of a loop that stays, for devices of a startup may be connected on it."""
+    engine = sys.modules.get("bluesky.run_engine")
+    return engine and thread in [engine._ensure_event_loop_running.loop_to_thread.get(one) for one in bluesky_loop.kept]
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_left(request):
     if "served" in request.fixturenames:  # its agents live on until the module ends
@@ -52,7 +61,10 @@ def _no_thread_left(request):
         return [
             one
             for one in threading.enumerate()
-            if one not in before and one.is_alive() and not one.name.startswith(("AnyIO", "asyncio_"))
+            if one not in before
+            and one.is_alive()
+            and not _stays(one)
+            and not one.name.startswith(("AnyIO", "asyncio_"))
         ]
 
     while left() and time.monotonic() < deadline:

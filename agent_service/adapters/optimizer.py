@@ -1,7 +1,8 @@
 """The adapter around a brain: bluesky-adaptive 1.x's ``Optimizer`` by shape, with the service's ids outside.
 
 It is the one object that an executor hosts. A brain knows its suggestions by its own ``_id`` (Ax: a trial index), or by
-none; the service knows them by theirs. The translation lives here and nowhere else.
+none; the service knows them by theirs. It may have words of its own for the actuators (`AgentSpec.names`). The
+translation lives here and nowhere else.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.number import real
 from agent_service.outcomes import takes
+from agent_service.own_names import renamed
 from agent_service.runs import Run
 from agent_service.variables import assign, declared
 
@@ -83,6 +85,8 @@ class OptimizerAdapter:
         self._brain: Any = brain
         self._spec = spec
         self._evaluate = evaluate
+        self._words = spec.names
+        self._own = {word: name for name, word in spec.names.items()}
         self._brain_ids: dict[str, Any] = {}  # of suggestions the brain still waits for
         self._own_ids: dict[object, str] = {}  # all that there ever were, for the best points
         self._measured: dict[tuple[float, ...], str] = {}
@@ -306,7 +310,9 @@ class OptimizerAdapter:
 
     def _ask(self, ids: Sequence[str]) -> list[tuple[str, Point, Any]]:
         result = self._do("suggest", len(ids))
-        found = suggested(result, asked=len(ids), actuators=self._spec.actuators)
+        words = [self._words.get(name, name) for name in self._spec.actuators]
+        told = suggested(result, asked=len(ids), actuators=words)
+        found = [(renamed(point, self._own), brain_id) for point, brain_id in told]
         for id_, (_, brain_id) in zip(ids, found, strict=False):
             self._keep(id_, brain_id)
         return [(id_, point, brain_id) for id_, (point, brain_id) in zip(ids, found, strict=False)]
@@ -320,7 +326,7 @@ class OptimizerAdapter:
                 self._measured[self._place(point)] = own_id
                 if own_id in self._brain_ids:
                     point[ID_KEY] = self._brain_ids.pop(own_id)
-            told.append(point)
+            told.append(renamed(point, self._words))
         if told:
             self._do("ingest", told)
             self._told = self._has_data = True
@@ -329,7 +335,8 @@ class OptimizerAdapter:
     def _fail(self, points: Sequence[Mapping[str, Any]]) -> None:
         if not self._can("register_failures"):
             return
-        told = [{**one, ID_KEY: self._brain_ids.pop(one[ID_KEY])} for one in points if one[ID_KEY] in self._brain_ids]
+        waiting = [one for one in points if one[ID_KEY] in self._brain_ids]
+        told = [{**renamed(one, self._words), ID_KEY: self._brain_ids.pop(one[ID_KEY])} for one in waiting]
         if told:
             self._do("register_failures", told)
             self._told = True
@@ -342,7 +349,7 @@ class OptimizerAdapter:
                 self._do("register_failures", [{ID_KEY: brain_id}])
 
     def _register(self, points: Sequence[Mapping[str, float]]) -> list[object]:
-        registered = self._do("register_suggestions", [dict(one) for one in points])
+        registered = self._do("register_suggestions", [renamed(one, self._words) for one in points])
         return [one.get(ID_KEY) for one in cast("Sequence[Mapping[str, object]]", registered)]
 
     def _suggest_again(self, fact: SuggestFact) -> None:
@@ -369,7 +376,8 @@ class OptimizerAdapter:
             kind = type(result).__name__
             raise ValueError(f"get_best_points returned {kind}; return a list of (_id, point, outcome)")  # noqa: TRY004
         for entry in cast("Sequence[Any]", result):
-            brain_id, point, outcome = best_parts(entry)
+            brain_id, *parts = best_parts(entry)
+            point, outcome = (renamed(one, self._own) for one in parts)
             own_id = self._own_ids.get(id_key(brain_id)) or self._measured.get(self._place(point))
             found.append(best_point(point, outcome, actuators=self._spec.actuators, suggestion_id=own_id))
         return tuple(found)

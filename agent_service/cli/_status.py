@@ -63,7 +63,8 @@ def _agents_table(agents: list[AgentStatus]) -> Table:
     for one in agents:
         runs = str(one.progress.done) if one.progress.total is None else f"{one.progress.done}/{one.progress.total}"
         best = best_text(one)
-        reason = one.reason or (one.last_error.message if one.last_error else "")
+        suspended = f"suspended: {one.suspended}" if one.suspended else ""
+        reason = one.reason or suspended or (one.last_error.message if one.last_error else "")
         if one.no_limits:
             reason = "; ".join(part for part in (reason, f"no limits: {', '.join(one.no_limits)}") if part)
         table.add_row(*(Text(texts.one_line(text)) for text in (one.name, one.state, one.type, runs, best, reason)))

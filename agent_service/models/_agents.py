@@ -185,6 +185,11 @@ class AgentSpec(Request):
     )
     loop: LoopSpec = LoopSpec()
     guardrails: Guardrails = Guardrails()
+    names: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="what the brain calls an actuator or an outcome, by its own name; the service finds this out for "
+        "actuators written as the way to a device, stage.x for stage_x",
+    )
 
     @property
     def outcomes(self) -> list[str]:
@@ -347,6 +352,9 @@ class AgentStatus(Answer):
     )
     last_error: LastError | None = None
     busy: Busy | None = None
+    suspended: str | None = Field(
+        default=None, description="why the RunEngine that measures for it is suspended now; null: it is not"
+    )
     legal: list[str] = Field(default_factory=list[str])
     limits: dict[str, Ends] = Field(
         default_factory=dict[str, Ends],

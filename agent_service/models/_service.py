@@ -13,10 +13,14 @@ from agent_service.models._base import Answer, Request
 
 
 class QueueState(StrEnum):
-    """State of the plan sink. Abort latches ``held``: nothing moves until somebody resumes."""
+    """State of the plan sink. Abort latches ``held``: nothing moves until somebody resumes.
+
+    ``suspended``: a suspender of the RunEngine has tripped; it goes on by itself when that is over.
+    """
 
     IDLE = "idle"
     RUNNING = "running"
+    SUSPENDED = "suspended"
     PAUSED = "paused"
     HELD = "held"
 

@@ -152,6 +152,9 @@ def _imported(*codes: str) -> set[str]:
                     found.add(module)
                 case ast.keyword(arg="startup", value=ast.Constant(value=str(startup))):
                     found.add(startup.removesuffix(".py"))
+                case ast.keyword(arg="startup", value=ast.List(elts=parts) | ast.Tuple(elts=parts)):
+                    texts = [one.value for one in parts if isinstance(one, ast.Constant)]
+                    found |= {one.removesuffix(".py") for one in texts if isinstance(one, str)}
                 case ast.Constant(value=str(text)):
                     found |= set(_REFERENCE.findall(text))
                 case _:

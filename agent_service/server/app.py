@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fastapi import FastAPI
 
 import agent_service
-from agent_service import beamline, startup
+from agent_service import beamline, bluesky_loop, own_names, startup
 from agent_service.archive import Archive
 from agent_service.config import ServiceConfig, config_from_environment
 from agent_service.errors import UsageError
@@ -52,7 +52,8 @@ from agent_service.transports.run_engine_driver import RunEngineDriver
 from agent_service.transports.subscribed import NoEmitter, SubscribedEngine, asks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    import asyncio
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from agent_service.protocols import Executor, PlanOrder
 
@@ -149,6 +150,7 @@ async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, h
     service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
     sink, emitter = await _own_run_engine(service) if config.sink.kind == "run_engine" else _claimed(service, engine)
     service.hears = not isinstance(emitter, NoEmitter)
+    limits = await aside(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
     service.source = RunEngineSource(emitter, spool.write if spool else None, on_error=service.spool_failed)
     service.supervisor = Supervisor(
         journal=journal,
@@ -161,7 +163,7 @@ async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, h
         ),
         archived=service.archive.wait_for,
         documents=service.past_run,
-        limits=config.guardrails,
+        limits=limits,
     )
     if isinstance(sink, ClaimSink):
         service.claims = ClaimDesk(sink, service.supervisor, service.stopping)
@@ -179,11 +181,16 @@ async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
         service.supervisor.ask_devices(order)  # made after the sink
         service.supervisor.permit(order, found, wholes)
 
-    namespace = await aside(
-        lambda: startup.load(section.startup, default=lambda: beamline.simulated(seed=section.seed), listed=listed),
-        name="loading the startup",
-    )
-    driver = RunEngineDriver()
+    def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
+        if section.startup is None:
+            return startup.load(None, default=lambda: beamline.simulated(seed=section.seed), listed=listed), None
+        bluesky_loop.running()
+        namespace = startup.load(section.startup, default=dict[str, object], listed=listed)
+        return namespace, bluesky_loop.running()  # perhaps another: that of the RunEngine that it made itself
+
+    namespace, loop = await aside(load, name="loading the startup")
+    configure = startup.configurer(namespace, section.configure)
+    driver = RunEngineDriver(loop, configure=_configured(*configure) if configure else lambda _: None)
     return RunEngineSink(driver, namespace, section.md, permit=permit), driver
 
 
@@ -196,3 +203,15 @@ def _claimed(service: Service, engine: Any) -> tuple[ClaimSink, Emitter]:
         return ClaimSink(md, may_begin=may_begin), NoEmitter()
     devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
     return ClaimSink(md, may_begin=may_begin, devices=devices), SubscribedEngine(engine)
+
+
+def _configured(called: str, configure: Callable[[Any], object]) -> Callable[[Any], None]:
+    """Return a function that sets a RunEngine up, and says what that raised in one line."""
+
+    def call(engine: Any) -> None:
+        try:
+            configure(engine)
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"{called} raised {startup.said(error)}") from error
+
+    return call

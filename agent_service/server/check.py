@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from agent_service import agent_types, beamline, outcomes, startup
 from agent_service.errors import FieldError, InvalidInput, ServiceError
 from agent_service.listed import Listed
+from agent_service.namespace import Namespace
+from agent_service.own_names import named
 from agent_service.server.app import import_from
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent_service.config import ServiceConfig
     from agent_service.models import AgentSpec
-    from agent_service.namespace import Namespace
 
 
 def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
@@ -51,6 +54,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
             )
         except ServiceError as error:
             found.append(FieldError("run_engine.startup", error.detail))
+    found += _check_configure(config, namespace)
     names: set[str] = set()
     listed = Listed.of(config.security.modules)
     for number, spec in enumerate(config.agents):
@@ -66,6 +70,17 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
             FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace, listed)
         ]
     return found
+
+
+def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list[FieldError]:
+    reference = config.run_engine.configure
+    if config.sink.kind != "run_engine" or (namespace is None and reference is None):
+        return []
+    try:
+        startup.configurer(namespace or Namespace({}, source="nothing"), reference)
+    except ServiceError as error:
+        return [FieldError("run_engine.configure", error.detail)]
+    return []
 
 
 def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -> list[FieldError]:
@@ -85,12 +100,21 @@ def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -
         found.append(FieldError("evaluate", error.detail))
     if namespace is None:
         return found
-    looked_for = [("plan", namespace.plan, spec.plan)]
-    looked_for += [("actuators", namespace.actuator, one) for one in spec.actuators]
+    looked_for: list[tuple[str, Callable[[str], object], str]] = [("plan", namespace.plan, spec.plan)]
+    looked_for += [("actuators", _actuator(namespace), one) for one in spec.actuators]
     looked_for += [("sensors", namespace.device, one) for one in spec.sensors]
     for field, look, name in looked_for:
         try:
             look(name)
         except ServiceError as error:
             found.append(FieldError(field, error.detail))
+    if not found:
+        try:
+            named(spec, namespace.own_name)
+        except InvalidInput as error:
+            found += error.errors
     return found
+
+
+def _actuator(namespace: Namespace) -> Callable[[str], object]:
+    return lambda name: namespace.actuator(namespace.own_name(name))

@@ -18,6 +18,7 @@ from agent_service.config import sentence, validation_errors
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.lifecycle import AgentState, Command, legal_commands
 from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
+from agent_service.own_names import for_brain, renamed
 
 if TYPE_CHECKING:
     from agent_service.client import Client
@@ -150,7 +151,9 @@ class Host:
             ours, theirs = getattr(spec, key), getattr(there.spec, key)
             if live.is_live(ours) and live.is_live(theirs):
                 masked[key] = None
-        return there if spec.model_copy(update=masked) == there.spec.model_copy(update=masked) else None
+        # as they were written
+        same = for_brain(spec).model_copy(update=masked) == for_brain(there.spec).model_copy(update=masked)
+        return there if same else None
 
     def _go_on(self, spec: AgentSpec, there: AgentStatus, *, start: bool) -> Hosted:
         """Let an agent go on as it was when the service ended; its live objects are here again."""
@@ -208,15 +211,17 @@ class Host:
     def _measured(self, spec: AgentSpec) -> list[_Told]:
         """Return the outcomes that the present agent of that name has, as far as ``spec`` can use them."""
         found: list[_Told] = []
+        names: dict[str, str] = {}
         for event in self._client.history(spec.name):
             if event.kind is EventKind.AGENT_STATE and "spec" in event.data:
-                found = []  # an earlier agent had the name
+                found, names = [], AgentSpec.model_validate(event.data["spec"]).names  # an earlier agent had the name
             elif event.kind is EventKind.INGEST:
                 found += _told(event.data)
         wanted = {*spec.actuators, *spec.outcomes}
         kept: list[_Told] = []
         for one in found:
-            point = {key: value for key, value in one.point.items() if key in wanted or not spec.outcomes}
+            told = renamed(one.point, names)
+            point = {key: value for key, value in told.items() if key in wanted or not spec.outcomes}
             if wanted <= set(point):
                 kept.append(replace(one, point=point))
         return kept

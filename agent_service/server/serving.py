@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import html
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from agent_service import live
@@ -39,7 +39,7 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     *,
     RE: Any = None,  # noqa: N803 - as every Bluesky notebook calls it
     config: ServiceConfig | str | Path | None = None,
-    startup: str | None = None,
+    startup: str | Sequence[str] | None = None,
     catalog: str | None = None,
     port: int | None = None,
     state: str | Path | None = None,
@@ -64,7 +64,7 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     config
         A `ServiceConfig`, or the path of a service.toml, underneath the other arguments.
     startup
-        Module or script that holds the devices and plans of the service's own RunEngine.
+        Module, script or folder of scripts that makes the devices and plans of the service's own RunEngine, or several.
     catalog
         ``embedded`` (the default), ``none``, or the URI of a Tiled server's catalogue; nothing waits for it.
     port

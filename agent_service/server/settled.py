@@ -25,7 +25,7 @@ from agent_service.server.home import current
 from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 FOLDER: Final = ".agent-service"
@@ -36,7 +36,7 @@ def settled(
     config: ServiceConfig | str | Path | None = None,
     *,
     RE: Any = None,  # noqa: N803 - as every Bluesky notebook calls it
-    startup: str | None = None,
+    startup: str | Sequence[str] | None = None,
     md: Mapping[str, Any] | None = None,
     **service: Any,
 ) -> ServiceConfig:

@@ -106,6 +106,10 @@ class ClaimSink:
             self._settle(item, PlanResult("abort", self._closing, item.runs))
         self._changed()
 
+    def own_name(self, name: str) -> str:
+        """Return the name itself: only whoever measures has the devices."""
+        return name
+
     def check(self, spec: AgentSpec) -> None:
         """Accept every plan and device: whoever claims has them, and this service cannot know them."""
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from agent_service.documents import own, plain
-from agent_service.errors import InvalidPoint, UnknownPlan
+from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.protocols import MOVE, SERVICE_STOPS, PlanOrder, PlanResult
 from agent_service.transports.namespace_devices import NamespaceDevices
@@ -250,6 +250,10 @@ class RunEngineSink:
         """Hold the queue from the start on, as it was held when the service ended."""
         self._driver.latch(reason)
 
+    def own_name(self, name: str) -> str:
+        """Return what the device ``name`` calls itself; ``name`` may be the way to it."""
+        return self._namespace.own_name(name)
+
     def check(self, spec: AgentSpec) -> None:
         """Raise `UnknownPlan` or `UnknownDevice` unless there are the plan and the devices. It may import modules."""
         self._namespace.plan(spec.plan)
@@ -308,7 +312,15 @@ class RunEngineSink:
         self._driver.pause()
 
     async def resume(self) -> None:
-        """Resume from paused or held."""
+        """Resume from paused or held.
+
+        Raises
+        ------
+        BackendUnavailable
+            There is no RunEngine: it could not be made.
+        """
+        if self._driver.broken is not None:
+            raise BackendUnavailable(self._driver.broken)
         self._driver.resume()
 
     async def abort(self, reason: str) -> None:

@@ -19,6 +19,7 @@ from agent_service import texts
 from agent_service.errors import OutOfBounds, ServiceError
 from agent_service.protocols import PlanResult
 from agent_service.transports.run_engine_queue import Job, PlanQueue
+from agent_service.transports.suspenders import Suspenders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -49,17 +50,31 @@ class RunEngineDriver:
 
     The RunEngine is made in that thread after `start`, so that nobody waits for the imports. A driver runs once.
 
+    Parameters
+    ----------
+    loop
+        The event loop that the devices are connected on, see `bluesky_loop`; it goes on when the driver ends. None: one
+        of its own.
+    configure
+        Called with the RunEngine, in the driver's thread, when it is made. What it raises is told, and nothing is
+        measured.
+
     Attributes
     ----------
     scan_id
         Number of the last run, read when the RunEngine is made; it counts on from there.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop | None = None, *, configure: Callable[[Any], None] = lambda _: None
+    ) -> None:
         self.scan_id = 0
+        self._loop = loop
+        self._configure = configure
         self._engine: Any = None
         self._broken: str | None = None
         self._queue = PlanQueue()
+        self._suspenders = Suspenders(self._queue, lambda: self._notify())  # noqa: PLW0108 - it is set at the start
         self._notify: Callable[[], None] = lambda: None
         self._on_document = _ignore_document
         self._after_documents = _at_once
@@ -71,6 +86,11 @@ class RunEngineDriver:
     def status(self) -> QueueStatus:
         """What runs and what waits, from memory."""
         return self._queue.status
+
+    @property
+    def broken(self) -> str | None:
+        """Why there is no RunEngine to measure with, if there is none."""
+        return self._broken
 
     @property
     def busy(self) -> bool:
@@ -126,9 +146,10 @@ class RunEngineDriver:
             self._aside(self._ask_pause)
 
     def resume(self) -> None:
-        """Go on, from paused and from held."""
-        self._queue.resume()
-        self._notify()
+        """Go on, from paused and from held; without a RunEngine it stays held."""
+        if self._broken is None:
+            self._queue.resume()
+            self._notify()
 
     def latch(self, reason: str) -> None:
         """Hold the queue with nothing to abort: at the start of a service that ended held."""
@@ -218,12 +239,15 @@ class RunEngineDriver:
     def _main(self) -> None:
         try:
             self._engine = self._make_engine()
-        except Exception as error:  # noqa: BLE001 - said to everybody who wants a plan run
-            _log.exception("the RunEngine could not be made")
-            self._broken = f"the RunEngine could not be made: {one_line(error)}"
-        while (job := self._queue.take()) is not None:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - said to everybody who wants a plan run
+            said = error.detail if isinstance(error, ServiceError) else one_line(error)
+            _log.error("the RunEngine could not be made: %s", said, exc_info=error.__cause__ or error)
+            self._broken = f"the RunEngine could not be made: {said}; mend it and start the service again"
+            self.latch(self._broken)
+        while (job := self._queue.take(self._suspenders.free)) is not None:
             self._notify()
             result = self._perform(job)
+            self._suspenders.clear()
             self._queue.release()
             self._notify()
             self._after_documents(lambda done=job.done, result=result: done(result))
@@ -233,20 +257,26 @@ class RunEngineDriver:
             # while the RunEngine's loop still answers it
             thread.join(_LOOP_END_S)
         if self._engine is not None:
-            _dismantle(self._engine)
+            self._engine.clear_suspenders()  # their signals live on
+            if self._loop is None:
+                _dismantle(self._engine)
 
     def _make_engine(self) -> Any:
         # imported here: bluesky takes a third of a second, and the service is up before
         from bluesky import run_engine  # noqa: PLC0415
 
         others = run_engine.get_bluesky_event_loop()
-        engine = run_engine.RunEngine({}, context_managers=[], call_returns_result=True)
+        engine = run_engine.RunEngine({}, loop=self._loop, context_managers=[], call_returns_result=True)
         if others is not None and others.is_running():
             # a RunEngine takes the process's bluesky loop over; one that was here before (a notebook's) keeps it
             run_engine.set_bluesky_event_loop(others)
         engine.md["scan_id"] = self.scan_id
-        engine.preprocessors.append(self._entered)
         engine.subscribe(self._take_document)
+        self._configure(engine)
+        last = engine.md.get("scan_id", 0)  # of a PersistentDict, perhaps
+        engine.md["scan_id"] = max(last, self.scan_id) if isinstance(last, int) else last
+        engine.preprocessors.append(self._entered)  # the last one is the outermost, and sees all messages
+        self._suspenders.watch(engine)
         return engine
 
     def _perform(self, job: Job) -> PlanResult:

@@ -96,6 +96,7 @@ class PlanQueue:
         self._current: Job | None = None
         self._paused: str | None = None
         self._held: str | None = None
+        self._suspended: str | None = None
         self._closing: str | None = None
 
     @property
@@ -105,14 +106,17 @@ class PlanQueue:
 
     @property
     def status(self) -> QueueStatus:
-        """What runs and what waits. Held goes before paused, and paused before running."""
+        """What runs and what waits. Held goes before paused, that before suspended, and that before running."""
         with self._changed:
             current = self._current
             state, reason = QueueState.IDLE if current is None else QueueState.RUNNING, None
             if self._held is not None:
                 state, reason = QueueState.HELD, self._held
             elif self._paused is not None:
-                state, reason = QueueState.PAUSED, self._paused
+                also = f"; besides, it is suspended: {self._suspended}" if self._suspended else ""
+                state, reason = QueueState.PAUSED, f"{self._paused}{also}"
+            elif self._suspended is not None:
+                state, reason = QueueState.SUSPENDED, self._suspended
             label = None if current is None else current.label
             return QueueStatus(kind="run_engine", state=state, reason=reason, pending=len(self._waiting), current=label)
 
@@ -141,6 +145,7 @@ class PlanQueue:
             if job not in self._waiting:
                 return False
             self._waiting.remove(job)
+            self._changed.notify_all()
             return True
 
     def pause(self, reason: str) -> Job | None:
@@ -149,6 +154,7 @@ class PlanQueue:
             if self._held is not None or self._paused is not None:
                 return None
             self._paused = reason
+            self._changed.notify_all()
             job = self._current
             if job is None or not job.begun or job.abort_reason is not None:
                 return None
@@ -165,6 +171,7 @@ class PlanQueue:
         """Refuse plans until `resume`; those that wait go on waiting."""
         with self._changed:
             self._held, self._paused = reason, None
+            self._changed.notify_all()
 
     def close(self, reason: str) -> None:
         """Take no more plans, for good."""
@@ -197,16 +204,46 @@ class PlanQueue:
 
     # --- asked by the driver
 
-    def take(self) -> Job | None:
-        """Wait for a plan that may begin and make it the current one; None when the queue closes."""
+    def take(self, free: Callable[[], bool] = lambda: True) -> Job | None:
+        """Wait for a plan that may begin and make it the current one; None when the queue closes.
+
+        Parameters
+        ----------
+        free
+            Called when there is one: whether the RunEngine is free to begin it. It may wait, with `wait_for_release`;
+            meanwhile the plan still counts as waiting, and can be taken back.
+        """
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing is not None or self._ready)
+                if self._closing is not None:
+                    return None
+            if not free():
+                continue
+            with self._changed:
+                if self._closing is None and self._ready:
+                    self._current = self._waiting.popleft()
+                    return self._current
+
+    @property
+    def _ready(self) -> bool:
+        return bool(self._waiting) and self._paused is None and self._held is None
+
+    def suspend(self, reason: str | None) -> None:
+        """Note why the RunEngine is suspended; None when it is not any more."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closing is not None or (self._waiting and self._paused is None and self._held is None)
-            )
-            if self._closing is not None:
-                return None
-            self._current = self._waiting.popleft()
-            return self._current
+            self._suspended = reason
+            self._changed.notify_all()
+
+    def wait_for_release(self, released: Callable[[], bool]) -> None:
+        """Wait until a suspension is over, or no plan may begin in any case. See `look_again`."""
+        with self._changed:
+            self._changed.wait_for(lambda: released() or self._closing is not None or not self._ready)
+
+    def look_again(self) -> None:
+        """Let whoever waits look again."""
+        with self._changed:
+            self._changed.notify_all()
 
     def release(self) -> None:
         """Let go of the current plan: it ended."""

@@ -82,7 +82,7 @@ class AgentMagics(Magics):
             --executor thread       where its code runs
 
         The service, when it is started
-            --startup MODULE        module or script with devices and plans; __main__ is the notebook itself
+            --startup MODULE        module, script or folder with devices and plans; __main__ is the notebook itself
             --port N                by default a free one
             --catalog URI           a Tiled catalogue; none keeps no runs; by default an embedded one
             --state FOLDER          by default .agent-service/NAME beside the notebook

@@ -33,10 +33,11 @@ export function stopper(model, panel) {
   const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, go);
   panel.on(["service"], () => {
     const queue = model.get("service").queue ?? {};
-    const still = queue.state === "held" || queue.state === "paused";
+    const still = stillText(queue);
+    go.hidden = queue.state === "suspended";
     strip.hidden = !still;
     strip.firstChild.replaceWith(badge(queue.state ?? "held"));
-    say(why, queue.state === "held" ? `Nothing moves: ${queue.reason ?? "somebody stopped everything"}.` : "The plan queue is paused.");
+    say(why, still);
   });
   return { stop, strip };
 }
@@ -108,6 +109,13 @@ function lagText(archive) {
   const refused = archive.runs_refused ? `archive refused ${counted(archive.runs_refused)}, kept in the spool` : "";
   const lag = runs ? `archive ${counted(runs)} behind` : "";
   return [refused, lag].filter(Boolean).join("; ") || "archive up to date";
+}
+
+function stillText(queue) {
+  if (queue.state === "held") return `Nothing moves: ${queue.reason ?? "somebody stopped everything"}.`;
+  if (queue.state === "suspended") return `It goes on by itself when this is over: ${queue.reason ?? "a suspender tripped"}`;
+  if (queue.state !== "paused") return "";
+  return queue.reason?.includes("suspended") ? `The plan queue is ${queue.reason}` : "The plan queue is paused.";
 }
 
 function counted(runs) {

@@ -31,8 +31,18 @@ async def until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
         await asyncio.sleep(0.005)
 
 
+others: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Note the threads of before: bluesky's loop stays where a service had a startup."""
+    others.clear()
+    others.update(threading.enumerate())
+
+
 def our_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(OURS)]
+    return [one.name for one in threading.enumerate() if one.name.startswith(OURS) and one not in others]
 
 
 @dataclass

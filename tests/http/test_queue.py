@@ -34,7 +34,7 @@ def test_abort_stops_the_run_and_latches(measuring, gate):
     failed = wait_until(lambda: measuring.suggestions("moving", state="failed"))
     assert "smoke" in failed[0]["reason"]
     found = measuring.problem("POST", "agents/moving/resume", 409, "queue_held")
-    assert "queue/resume" in found["detail"]
+    assert "until somebody resumes it" in found["detail"]
     measuring.create("other")
     measuring.problem("POST", "agents/other/start", 409, "queue_held")
     gate.gate.set()

@@ -286,3 +286,23 @@ def test_the_foot_tells_how_far_the_archive_is(archive, said):
     whole = {"runs_behind": 0, "runs_refused": 0, "reason": None, **archive}
     told = f"{function[1]}{function[2]}\nconsole.log(lagText({json.dumps(whole)}))"
     assert subprocess.run(["node", "-e", told], capture_output=True, text=True, check=True).stdout.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        ({"state": "idle"}, ""),
+        ({"state": "running", "reason": None}, ""),
+        ({"state": "suspended", "reason": "no beam"}, "It goes on by itself when this is over: no beam"),
+        ({"state": "paused", "reason": "paused by request"}, "The plan queue is paused."),
+        (
+            {"state": "paused", "reason": "paused by request; besides, it is suspended: no beam"},
+            "The plan queue is paused by request; besides, it is suspended: no beam",
+        ),
+        ({"state": "held", "reason": "smoke"}, "Nothing moves: smoke."),
+    ],
+)
+def test_the_strip_tells_why_nothing_moves(queue, said):
+    function = (STATIC / "frame.js").read_text().partition("function stillText")
+    told = f"{function[1]}{function[2]}\nconsole.log(stillText({json.dumps(queue)}))"
+    assert subprocess.run(["node", "-e", told], capture_output=True, text=True, check=True).stdout.strip() == said

@@ -1,0 +1,151 @@
+"""One device, one name: its own, which plans and documents have too. The brain may have another word for it.
+
+An agent may be written with the way to a device, ``stage.x``, whose own name is ``stage_x``. From its creation on the
+service says ``stage_x``: in points, guardrails, positions and facts. Only its brain goes on to hear ``stage.x``, which
+its configuration and its code say; `AgentSpec.names` holds which is which.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from agent_service.errors import FieldError, InvalidInput, UnknownDevice
+from agent_service.models import AgentSpec, Guardrails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+Rails = TypeVar("Rails", bound=Guardrails)
+
+_NAME: Final = re.compile(r"`([^`]+)`|\b([^\W\d][\w.]*)")
+"""A name in an expression of ``guardrails.rules``."""
+
+
+def named(spec: AgentSpec, own_name: Callable[[str], str]) -> AgentSpec:
+    """Return a specification that says the own names of its actuators and outcomes, and what the brain calls them.
+
+    Parameters
+    ----------
+    spec
+        As somebody wrote it.
+    own_name
+        Returns the own name of a device, by its name or the way to it; raises `UnknownDevice`.
+
+    Raises
+    ------
+    UnknownDevice
+        There is no such device, or there are two.
+    InvalidInput
+        Two of the actuators are one device.
+    """
+    own = {written: own_name(written) for written in spec.actuators}
+    own |= {written: found for written in spec.outcomes if (found := _outcome(written, own_name)) is not None}
+    _refuse_twice(spec.actuators, own)
+    changed = {written: name for written, name in own.items() if written != name}
+    if not changed:
+        return spec
+    names = {changed.get(name, name): word for name, word in spec.names.items()}
+    told = {
+        **spec.model_dump(exclude_unset=True),
+        "actuators": [own[one] for one in spec.actuators],
+        "guardrails": renamed_rules(spec.guardrails.model_dump(exclude_unset=True), changed),
+        "names": {**{name: written for written, name in changed.items()}, **names},
+    }
+    if isinstance(spec.outcome, str):
+        told["outcome"] = own.get(spec.outcome, spec.outcome)
+    elif spec.outcome is not None:
+        told["outcome"] = [own.get(one, one) for one in spec.outcome]
+    return AgentSpec.model_validate(told)
+
+
+def for_brain(spec: AgentSpec) -> AgentSpec:
+    """Return a specification in the words of the brain, as it was written."""
+    if not spec.names:
+        return spec
+    words = spec.names
+    outcome = spec.outcome
+    if outcome is not None:
+        outcome = words.get(outcome, outcome) if isinstance(outcome, str) else [words.get(one, one) for one in outcome]
+    return spec.model_copy(
+        update={
+            "actuators": [words.get(one, one) for one in spec.actuators],
+            "outcome": outcome,
+            "guardrails": Guardrails.model_validate(renamed_rules(spec.guardrails.model_dump(), words)),
+            "names": {},
+        }
+    )
+
+
+def to_own(values: Mapping[str, Any], spec: AgentSpec) -> dict[str, Any]:
+    """Return a point with own names in it, whichever word it was written with."""
+    own = {word: name for name, word in spec.names.items()}
+    return renamed(values, own)
+
+
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a mapping with other keys; those that are not in ``names`` stay."""
+    return {names.get(key, key): value for key, value in values.items()}
+
+
+def renamed_rules(rules: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return guardrails, as JSON has them, with other names of actuators in them; names of plans stay."""
+    found: dict[str, Any] = {}
+    for rule, told in rules.items():
+        if isinstance(told, dict):
+            found[rule] = renamed(cast("dict[str, Any]", told), names)
+        elif rule == "rules":
+            found[rule] = [_in_expression(str(one), names) for one in told]
+        elif isinstance(told, list) and rule != "plans":
+            found[rule] = [names.get(str(one), str(one)) for one in cast("list[object]", told)]
+        else:
+            found[rule] = told
+    return found
+
+
+def limits(rails: Rails, own_name: Callable[[str], str]) -> Rails:
+    """Return the service's guardrails with devices' own names; what names no device here stays as it is written."""
+    told = rails.model_dump(exclude_unset=True)
+    written = {name for rule in told.values() if isinstance(rule, dict) for name in cast("dict[str, Any]", rule)}
+    written |= {name for rule in told.get("rules", ()) for name in _names_in(rule)} | {*told.get("unbounded", ())}
+    own: dict[str, str] = {}
+    for name in written:
+        try:
+            own[name] = own_name(name)
+        except UnknownDevice:
+            continue
+    changed = {name: own[name] for name in own if own[name] != name}
+    return type(rails).model_validate(renamed_rules(told, changed)) if changed else rails
+
+
+def _outcome(written: str, own_name: Callable[[str], str]) -> str | None:
+    """Return the own name of what an outcome is the way to; None when it is a field of documents as it stands."""
+    if "." not in written:
+        return None
+    try:
+        return own_name(written)
+    except UnknownDevice:
+        return None
+
+
+def _refuse_twice(written: Sequence[str], own: Mapping[str, str]) -> None:
+    for number, one in enumerate(written):
+        for other in written[:number]:
+            if own[one] == own[other]:
+                message = f"{other} and {one} are one device, {own[one]!r}; name it once"
+                raise InvalidInput(f"actuators: {message}", errors=[FieldError("actuators", message)])
+
+
+def _names_in(expression: str) -> list[str]:
+    return [quoted or plain for quoted, plain in _NAME.findall(expression)]
+
+
+def _in_expression(expression: str, names: Mapping[str, str]) -> str:
+    """Return an expression with other names in it; one that is no identifier stands in backticks."""
+
+    def other(match: re.Match[str]) -> str:
+        name = names.get(match[1] or match[2])
+        return match[0] if name is None else name if name.isidentifier() else f"`{name}`"
+
+    return _NAME.sub(other, expression)
