@@ -21,6 +21,7 @@ export function connect(raw, look) {
   let ticks = 0;
   let beat = null;
   let looking = false;
+  let shownAt = "when the notebook was saved";
 
   const heard = () => silent < SILENT;
   const get = (name) => (instead.has(name) ? instead.get(name) : raw.get(name));
@@ -43,7 +44,7 @@ export function connect(raw, look) {
   const showLink = (found) => {
     const link = { ...raw.get("link"), state: found ? "direct" : "unheard" };
     const { text, ended } = unheard(raw.widget_manager?.kernel);
-    link.message = `${text} ${found ? "Start, Stop, Pause and Approve go straight to the service meanwhile." : noWay(raw, ended)}`;
+    link.message = `${text} ${found ? "Start, Stop, Pause and Approve go straight to the service meanwhile; the plots stand still." : `Shown is how it was ${shownAt}. ${noWay(raw, ended)}`}`;
     if (JSON.stringify(link) !== JSON.stringify(get("link"))) show("link", link);
   };
   const lookStraight = async () => {
@@ -120,6 +121,7 @@ export function connect(raw, look) {
       const back = !heard();
       silent = 0;
       beat = message.beat;
+      shownAt = `at ${new Date().toLocaleTimeString([], { hour12: false })}`;
       if (back) kernelsOwn(["link", "service", "agent", "agents", "progress", "inbox"]);
     }
     if (message.way?.origin === location.origin) service.learn(message.way);

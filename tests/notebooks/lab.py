@@ -176,8 +176,8 @@ def opened(browser, server, name, front_end="lab", missing=None, **context):
     """
     with contextlib.closing(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})) as own:
         page = own.new_page()
-        # JupyterLab's word that a kernel died, which covers the page until somebody has read it
-        page.add_locator_handler(page.locator(".jp-Dialog-button.jp-mod-accept"), lambda one: one.click())
+        # JupyterLab's word that a kernel died, or its server is away, which covers the page until somebody has read it
+        page.add_locator_handler(page.locator(".jp-Dialog-footer .jp-Dialog-button").last, lambda one: one.click())
         if missing is not None:
             page.route(missing, lambda route: route.fulfill(status=404))
         page.goto(server.url + PAGES[front_end].format(name))
