@@ -22,8 +22,8 @@ BEAT_S: Final = 0.5
 PAGE_LASTS_S: Final = 600.0
 """How long after a page was there the kernel beats; pages say every 30 s that they are."""
 
-LATE_S: Final = 5.0
-"""A press that waited so long, behind a cell for example, is not done: by now a person may want something else."""
+LATE_S: Final = 1.5
+"""A press that waited so long, behind a cell for example, is not done: its page takes another way after 2 s."""
 
 RENEW_S: Final = 600.0
 RETRY_S: Final = 5.0
@@ -31,7 +31,7 @@ MAX_ORIGINS: Final = 16
 
 
 class Heartbeat:
-    """The beats of one panel, and the keys of its pages. Belongs to the live thread, but for `is_late`.
+    """The beats of one panel, and the keys of its pages. Belongs to the live thread, but for `now` and `is_late`.
 
     Parameters
     ----------
@@ -62,15 +62,20 @@ class Heartbeat:
         self._wake.set()
 
     @staticmethod
+    def now() -> float:
+        """Return the time that a beat tells, in seconds; any thread."""
+        return time.monotonic()
+
+    @staticmethod
     def is_late(beat: object) -> bool:
         """Return whether a press that followed on this beat has waited too long; any thread."""
-        return isinstance(beat, int | float) and time.monotonic() - beat > LATE_S
+        return isinstance(beat, int | float) and Heartbeat.now() - beat > LATE_S
 
     async def beat(self) -> None:
         """Beat, for ever."""
         while True:
             if time.monotonic() < self._until:
-                self._say({"beat": time.monotonic()})
+                self._say({"beat": self.now()})
             await asyncio.sleep(BEAT_S)
 
     async def keep_keys(self, client: AsyncClient) -> None:

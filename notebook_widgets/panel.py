@@ -173,7 +173,7 @@ class Panel(anywidget.AnyWidget):
         say: Callable[[dict[str, Any]], None] = cast("Any", self).send
         press, beat = told.pop("press", None), told.pop("beat", None)
         if self._heartbeat.is_late(beat):
-            say({"late": press})
+            say({"late": press, "beat": self._heartbeat.now()})
             return
         say({"heard": press})
         try:

@@ -9,6 +9,7 @@ const SILENT = 5;
 // Ticks between two signs of life of this page: the kernel beats for pages that are there.
 const HERE = 60;
 const ANSWERS_MS = 2000;
+const TRIES = 5;
 const STOPS = ["stop-everything", "stop", "pause"];
 
 /** Wrap a widget's model: its `get`, `on` and `off`, a `send` that does not fail in silence, and `blocked`. */
@@ -82,20 +83,21 @@ export function connect(raw, look) {
   };
 
   // by the kernel
-  const press = (content) => {
+  const press = (content, tries = 1) => {
     if (instead.has("notice")) show("notice", {});
     if (!heard()) {
       straight(content);
       return;
     }
     const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
-    const one = { content, heard: false, straight: false };
+    const one = { content, tries, heard: false, straight: false, waits: true };
     one.timer = setTimeout(() => unanswered(one), ANSWERS_MS);
     pressed.set(id, one);
     send({ ...content, press: id, beat });
   };
   const unanswered = (one) => {
     const what = named(one.content);
+    one.waits = false;
     if (one.heard) {
       notice("wait", `${what}: nothing was done in 2 s. The service was asked; this line goes when it has answered.`);
     } else if (service.found() && one.content.action in ROUTES) {
@@ -114,10 +116,13 @@ export function connect(raw, look) {
   const late = (id) => {
     const one = pressed.get(id);
     answered(id);
-    if (one && !one.straight && STOPS.includes(one.content.action)) press(one.content);
+    if (!one || one.straight) return;
+    // it was not done: again, by a kernel that is awake now, unless a person was told by now that it will not be
+    if (one.tries < TRIES && (one.waits || STOPS.includes(one.content.action))) press(one.content, one.tries + 1);
+    else if (one.waits) notice("error", `${named(one.content)} was not done: the way to the kernel is too slow. Press it again.`);
   };
   const take = (message) => {
-    if ("beat" in message) {
+    if ("beat" in message) { // one that is late tells the time too
       const back = !heard();
       silent = 0;
       beat = message.beat;
@@ -142,7 +147,7 @@ export function connect(raw, look) {
 
   return {
     get,
-    send: press,
+    send: (content) => press(content),
     on: (event, act) => {
       listeners.set(event, (listeners.get(event) ?? new Set()).add(act));
       raw.on(event, act);

@@ -7,6 +7,7 @@ from services import wait_until
 from agent_service.client import Client
 from agent_service.errors import InvalidInput
 from notebook_widgets import AgentPanel, ServicePanel, SuggestionsPanel
+from notebook_widgets.heartbeat import Heartbeat
 
 
 @pytest.fixture
@@ -91,6 +92,41 @@ def test_a_message_of_the_page_is_an_action(served, panels):
     until(lambda: panel.notice["text"].startswith("approve: "))
     with pytest.raises(InvalidInput, match="no action"):
         panel.act("fly")
+
+
+def test_each_press_is_answered_and_one_that_waited_behind_a_cell_is_not_done(served, panels, monkeypatch):
+    served.create("pressed")
+    panel = panels(AgentPanel, "pressed")
+    shows(panel, "created")
+    said = []
+    monkeypatch.setattr(panel, "send", said.append)
+    now = Heartbeat.now()
+    panel._handle_custom_msg({"action": "start", "press": "1", "beat": now - 60}, [])
+    assert [{**one, "beat": 0} for one in said] == [{"late": "1", "beat": 0}]
+    panel._handle_custom_msg({"action": "pause", "press": "2", "beat": Heartbeat.now()}, [])
+    until(lambda: said[1:] == [{"heard": "2"}, {"done": "2"}], "the answers")
+    assert panel.notice["kind"] == "error"
+    assert served.status("pressed")["state"] == "created", "the late one was not done"
+    panel._handle_custom_msg({"action": "start", "press": "3", "beat": said[0]["beat"]}, [])
+    until(lambda: {"done": "3"} in said or {"late": "3"} in [{"late": one.get("late")} for one in said], "an answer")
+    panel._handle_custom_msg({"press": "4"}, [])
+    assert said[-2:] == [{"heard": "4"}, {"done": "4"}]
+
+
+def test_pages_get_beats_and_a_key_that_is_no_trait(served, panels):
+    served.create("paged")
+    panel = panels(AgentPanel, "paged")
+    shows(panel, "created")
+    said = []
+    panel._heartbeat._say = said.append
+    panel._handle_custom_msg({"here": "http://127.0.0.1:8888"}, [])
+    way = until(lambda: next((one["way"] for one in said if "way" in one), None))
+    assert (way["origin"], way["url"]) == ("http://127.0.0.1:8888", served.url)
+    until(lambda: any("beat" in one for one in said))
+    assert way["key"] not in str(panel.get_state())
+    panel._handle_custom_msg({"here": "vscode-webview://1234"}, [])  # no page of the web: beats, and no key
+    panel._handle_custom_msg({"here": "https://hub.example.org"}, [])
+    until(lambda: any(one.get("way", {}).get("origin") == "https://hub.example.org" for one in said))
 
 
 def test_stop_everything_latches(served, panels):
