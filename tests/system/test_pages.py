@@ -15,9 +15,10 @@ AGENT = "{'type': 'sobol', 'config': {'bounds': {'mirror_x': [-5, 5]}}, 'outcome
 ELSEWHERE = {
     "AGENT_SERVICE_CONFIG=": "tests/conformance/test_homes.py",
     "agent-service archive ": "test_cli.py",
-    "agent-service catalog ": "test_documentation.py",
+    "agent-service catalog": "test_documentation.py",
     "agent-service demo": "test_demo.py",
     "agent-service status": "test_cli.py",
+    "agent-service stop": "test_cli_stop.py",
 }
 """Commands that other tests run, for they need more."""
 

@@ -111,7 +111,7 @@ def test_live_objects_travel(headless, register):
     assert status["executor"] == "process"
     assert brain.points == [], "the object itself was not touched"
     assert pid != os.getpid()
-    assert status["best"] is None
+    assert status["best_by_model"] is None
     headless.http.patch("/api/v1/agents/object", json={"loop": {"max_runs": 3}})
     headless.post("agents/object/start")
     headless.until("object", "stopped")
