@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Final
@@ -47,7 +48,7 @@ class DeviceLimits:
     stated
         Lowest and highest position by device, in its units; nothing of one that states none.
     positions
-        Where devices were when they were asked for it last.
+        Where devices were when they were asked for it last; NaN of one that could not be asked then.
     unread
         Devices that do not say their limits now, and why; what they said last holds.
     """
@@ -143,6 +144,8 @@ class DeviceLimits:
             position = devices.position(name)
         except UnknownDevice:
             position = None
+        except Exception:  # noqa: BLE001 - whatever a device raises
+            position = math.nan
         if position is None:
             self.positions.pop(name, None)
         else:
@@ -152,7 +155,9 @@ class DeviceLimits:
         for question, future in asked.items():
             if future is None or not future.done():
                 self._left_behind(question, future)
-                if not question.startswith(_PLACE):
+                if question.startswith(_PLACE):
+                    self.positions[question.removeprefix(_PLACE)] = math.nan  # where it was says nothing of where it is
+                else:
                     self._note(question, self.stated.get(question), f"no answer within {ASK_WITHIN_S:g} s")
 
     def _left_behind(self, question: str, future: Future[Any] | None) -> None:

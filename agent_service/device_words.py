@@ -9,12 +9,16 @@ and ``check_limits``; ophyd-async's ``Motor`` and ``event_model.Limits``.
 from __future__ import annotations
 
 import inspect
+import logging
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.number import real
+from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from agent_service.models import Ends
 
@@ -23,12 +27,21 @@ if TYPE_CHECKING:
 _CANNOT_SAY: Final = frozenset({"TimeoutError", "ConnectionError", "DisconnectedError", "NotConnectedError"})
 """Errors of a device that cannot be asked now, as ophyd, ophyd-async and Python call them."""
 
+_SETPOINTS: Final = ("setpoint", "user_setpoint")
+"""What ophyd and ophyd-async call the part of a positioner that moves it."""
+
+_END_NAMES: Final = (("low", "high"), ("lower", "upper"), ("min", "max"))
+"""What the ends of limits are called where they have names, as keys or attributes."""
+
+_log = logging.getLogger(__name__)
+
 
 def limits_of(device: Any, await_: Await) -> Ends:
     """Return the lowest and the highest position that a device states, each None when it states none.
 
     ``(0, 0)``, ends that are equal or the wrong way round, NaN and infinities mean none, as in EPICS and ophyd. Where a
-    device states limits in several places, as a motor and its setpoint do, the narrowest count.
+    device states limits in several places, as a motor and its setpoint do, the narrowest count. The setpoint of a motor
+    moves the motor, so the motor's hold for it.
 
     Parameters
     ----------
@@ -44,7 +57,7 @@ def limits_of(device: Any, await_: Await) -> Ends:
     """
     failed: Exception | None = None
     stated: list[Ends] = []
-    for way in (_attribute, _travel, _described):
+    for way in (_attribute, _named, _travel, _described, _of_whole):
         try:
             stated += [_ends(low, high) for low, high in way(device, await_)]
         except Exception as error:  # noqa: BLE001 - whatever a device raises
@@ -57,14 +70,26 @@ def limits_of(device: Any, await_: Await) -> Ends:
 
 
 def position_of(device: Any, await_: Await) -> float | None:
-    """Return where a device is, in its units; None when it does not say it, as one number. Never raises."""
+    """Return where a device is, in its units. Never raises.
+
+    ophyd's say it as ``position``, ophyd-async's by ``locate``; of any other, as a signal, the readback counts.
+
+    Returns
+    -------
+    float or None
+        NaN of a device that should know and cannot be asked now; None of one that has no position.
+    """
+    failed = False
     for way in (_heard, _located, _read):
         try:
-            if (position := real(way(device, await_))) is not None:
+            position = real(way(device, await_))
+        except Exception as error:  # noqa: BLE001 - whatever a device raises
+            _log.warning("device %s does not say where it is: %s: %s", device.name, type(error).__name__, error)
+            failed = True
+        else:
+            if position is not None:
                 return position
-        except Exception:  # noqa: BLE001, S112 - it cannot be asked now
-            continue
-    return None
+    return math.nan if failed else None
 
 
 def refusals(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> dict[str, str]:
@@ -136,13 +161,21 @@ def _ends(low: object, high: object) -> Ends:
 
 
 def _attribute(device: Any, await_: Await) -> list[tuple[object, object]]:
-    """Return what ophyd's positioners and signals have as ``limits``, others as ``low_limit`` and ``high_limit``."""
-    if hasattr(type(device), "limits") or "limits" in getattr(device, "__dict__", {}):
-        pair = _value(device.limits, await_)
-        if pair is None or callable(pair) or not hasattr(pair, "__len__") or len(pair) != 2:  # noqa: PLR2004 - a pair
-            return []
-        return [(pair[0], pair[1])]
-    return _pair(device, "low_limit", "high_limit", await_)
+    """Return what ophyd's positioners and signals have as ``limits``; others a method of that name, or named ends."""
+    if not (hasattr(type(device), "limits") or "limits" in getattr(device, "__dict__", {})):
+        return []
+    stated = _value(device.limits, await_)
+    if callable(stated):
+        stated = stated()
+        stated = await_(stated) if inspect.isawaitable(stated) else stated
+    return [] if stated is None else [_two(stated)]
+
+
+def _named(device: Any, await_: Await) -> list[tuple[object, object]]:
+    try:
+        return _pair(device, "low_limit", "high_limit", await_)
+    except TypeError:  # ophyd's positioners look them up in their `limits`, which may be None
+        return []
 
 
 def _travel(device: Any, await_: Await) -> list[tuple[object, object]]:
@@ -160,6 +193,33 @@ def _described(device: Any, await_: Await) -> list[tuple[object, object]]:
             control = described.get(cast("Any", one).name, {}).get("limits", {}).get("control") or {}
             found.append((control.get("low"), control.get("high")))
     return found
+
+
+def _of_whole(device: Any, await_: Await) -> list[tuple[object, object]]:
+    """Return the limits of the device that this one is the setpoint of."""
+    whole = getattr(device, "parent", None)
+    if whole is None or all(getattr(whole, name, None) is not device for name in _SETPOINTS):
+        return []
+    return [limits_of(whole, await_)]
+
+
+def _two(stated: Any) -> tuple[object, object]:
+    """Return the two ends of limits, in a pair or by their names.
+
+    Raises
+    ------
+    TypeError
+        They are neither.
+    """
+    for low, high in _END_NAMES:
+        if isinstance(stated, Mapping):
+            if low in stated or high in stated:
+                return stated.get(low), stated.get(high)
+        elif hasattr(stated, low) and hasattr(stated, high) and not callable(getattr(stated, low)):
+            return getattr(stated, low), getattr(stated, high)
+    if hasattr(stated, "__len__") and len(stated) == 2 and not isinstance(stated, Mapping):  # noqa: PLR2004 - a pair
+        return stated[0], stated[1]
+    raise TypeError(f"its limits are of type {type(stated).__name__}, not a lowest and a highest position")
 
 
 def _pair(device: Any, low: str, high: str, await_: Await) -> list[tuple[object, object]]:
@@ -185,13 +245,18 @@ def _heard(device: Any, await_: Await) -> object:
 
 
 def _located(device: Any, await_: Await) -> object:
-    if not hasattr(device, "locate"):
-        return None
-    where = device.locate()
-    return (await_(where) if inspect.isawaitable(where) else where)["readback"]
+    return _answered(device.locate(), await_)["readback"] if hasattr(device, "locate") else None
 
 
 def _read(device: Any, await_: Await) -> object:
-    reading = device.read()
-    reading = await_(reading) if inspect.isawaitable(reading) else reading
-    return reading[device.name]["value"]
+    if not hasattr(device, "read"):
+        return None
+    reading = _answered(device.read(), await_)
+    names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS)]
+    if len(reading) == 1:
+        names += reading
+    return next((reading[name]["value"] for name in names if name in reading), None)
+
+
+def _answered(answer: Any, await_: Await) -> Any:
+    return await_(answer) if inspect.isawaitable(answer) else answer

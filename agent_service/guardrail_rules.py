@@ -102,7 +102,7 @@ class Rule:
         positions
             Where each actuator is, or is to be, in its units. One that is missing, or no finite number, forbids.
         """
-        if missing := [name for name in self.names if name not in positions]:
+        if missing := [name for name in self.names if (at := positions.get(name)) is None or at != at]:  # noqa: PLR0124 - NaN
             return f"{self.text} cannot be judged: nobody knows where {' and '.join(missing)} is"
         at = ", ".join(f"{name} = {shown(positions[name])}" for name in self.names)
         try:

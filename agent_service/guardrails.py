@@ -8,7 +8,7 @@ rejected, and the reason names the rule. ``max_runs_per_minute`` alone rejects n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic reads annotations at run time
+from collections.abc import Collection, Mapping, Sequence  # noqa: TC003 - pydantic reads annotations at run time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -111,11 +111,20 @@ def check_parts(wholes: Mapping[str, Sequence[str]], *levels: Guardrails) -> Non
         for name, above in wholes.items()
         for whole in above
         for rails in levels
-        for rule, limits in (("bounds", rails.bounds), ("max_step", rails.max_step))
+        for rule, limits in _limited(rails)
         if whole in limits and name not in limits
     ]
     if found:
         raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
+
+
+def _limited(rails: Guardrails) -> Sequence[tuple[str, Collection[str]]]:
+    """Return which actuators each kind of limit is about."""
+    return (
+        ("bounds", rails.bounds),
+        ("max_step", rails.max_step),
+        ("rules", {name for rule in rails.rules for name in parse(rule).names}),
+    )
 
 
 def spent(guardrails: Guardrails, standing: Standing) -> str:

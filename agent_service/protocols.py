@@ -280,7 +280,7 @@ class Devices(Protocol):
         ...
 
     def position(self, name: str) -> float | None:
-        """Return where a device is, in its units; None when it does not say it."""
+        """Return where a device is, in its units; NaN when it cannot be asked now, None when it has no position."""
         ...
 
     def refusals(self, point: Point) -> dict[str, str]:

@@ -40,7 +40,7 @@ class NamespaceDevices:
         return device_words.limits_of(self._namespace.actuator(name), self._await)
 
     def position(self, name: str) -> float | None:
-        """Return where a device is, None when it does not say it."""
+        """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
         return device_words.position_of(self._namespace.actuator(name), self._await)
 
     def refusals(self, point: Point) -> dict[str, str]:

@@ -9,7 +9,7 @@ from services import wait_until
 def serve(start):
     limited.Careless.limits = (-5.0, 5.0)
     limited.talks.set()
-    for device in (limited.careless, limited.picky, limited.shy, limited.x, limited.y):
+    for device in (limited.careless, limited.picky, limited.shy, limited.far, limited.x, limited.y):
         device.set(0.0).wait(5)
     yield lambda **sections: start(run_engine={"startup": "limited"}, **sections)
     limited.talks.set()
@@ -81,6 +81,36 @@ def test_what_the_device_says_when_the_turn_has_come_counts(serve):
     assert (one["state"], one["reason"].partition(":")[0]) == ("rejected", "device_limits.careless")
     assert limited.careless.position == 0.0
     assert service.status("waits")["limits"] == {"careless": [-1, 1]}
+
+
+@pytest.mark.parametrize("trouble", [None, ConnectionError("the crate is off")], ids=["hangs", "raises"])
+def test_a_rule_counts_on_no_place_where_a_device_was_once(serve, monkeypatch, trouble):
+    service = serve(guardrails={"rules": ["abs(x - far) <= 3"]})
+    create(service, "before", "x", points=[[1.0]])
+    assert run(service, "before") == [("ingested", None)]
+    limited.far.set(20.0).wait(5)
+    monkeypatch.setattr(limited.far, "trouble", trouble, raising=False)
+    if trouble is None:
+        limited.talks.clear()
+    create(service, "after", "x", points=[[2.0]])
+    said = "guardrails.rules: abs(x - far) <= 3 cannot be judged: nobody knows where far is"
+    assert run(service, "after") == [("rejected", said)]
+    assert limited.x.position == 1.0
+
+
+def test_a_rule_knows_a_device_by_its_readback_too(serve):
+    service = serve(guardrails={"rules": ["abs(x - positioner) <= 3"]})
+    limited.positioner.readback.sim_put(9.0)
+    create(service, "a", "x", points=[[1.0], [8.0]], guardrails={"max_step": {"x": 99}})
+    assert [state for state, _ in run(service, "a")] == ["rejected", "ingested"]
+
+
+def test_the_setpoint_of_a_device_keeps_the_limits_of_the_device(serve):
+    service = serve()
+    wide = {"bounds": {"careless_setpoint": [-1e9, 1e9]}}
+    create(service, "sly", "careless_setpoint", points=[[400.0], [4.0]], guardrails=wide)
+    assert [state for state, _ in run(service, "sly")] == ["rejected", "ingested"]
+    assert limited.careless.setpoint.get() == 4.0
 
 
 def test_limits_that_were_widened_since_forbid_nothing(serve):

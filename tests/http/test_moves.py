@@ -333,8 +333,9 @@ def test_a_point_that_comes_back_after_a_crash_is_approved_anew(process):
         assert [each.state for each in again] == ["proposed"]
 
 
-def test_a_part_of_a_device_does_not_pass_by_the_limits_of_the_device(start):
-    service = start(guardrails={"bounds": {"x": [-1, 1]}})
+@pytest.mark.parametrize(("rule", "limits"), [("bounds", {"x": [-1, 1]}), ("rules", ["abs(x - y) <= 1"])])
+def test_a_part_of_a_device_does_not_pass_by_the_limits_of_the_device(start, rule, limits):
+    service = start(guardrails={rule: limits})
     with person(service, "program", "read,control") as program:
         spec = {
             "name": "sly",
@@ -348,7 +349,7 @@ def test_a_part_of_a_device_does_not_pass_by_the_limits_of_the_device(start):
         program.post("agents", json=spec).raise_for_status()
         program.post("agents/sly/start").raise_for_status()
         service.until("sly", "stopped")
-    assert rejected(service, "sly")[0].startswith("guardrails.bounds.x: x_setpoint is a part of x")
+    assert rejected(service, "sly")[0].startswith(f"guardrails.{rule}.x: x_setpoint is a part of x")
     assert rig.x.setpoint.get() == 0.0
 
 

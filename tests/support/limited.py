@@ -40,6 +40,23 @@ class Broken(SynAxis):
         raise ConnectionError("the crate is off")
 
 
+class Far(SynAxis):
+    """Says where it is while `talks` is set, or raises what `trouble` holds."""
+
+    trouble = None
+
+    @property
+    def position(self):
+        talks.wait()
+        if self.trouble is not None:
+            raise self.trouble
+        return super().position
+
+    def read(self):
+        assert self.position is not None
+        return super().read()
+
+
 class AsyncMotor(SimMotor):
     """A motor of ophyd-async with the limits of a motor record, which its own move does not look at."""
 
@@ -56,6 +73,7 @@ careless = Careless(name="careless")
 picky = Picky(name="picky")
 shy = Shy(name="shy")
 broken = Broken(name="broken")
+far = Far(name="far")
 x = SynAxis(name="x")
 y = SynAxis(name="y")
 

@@ -24,7 +24,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.integers()
         ("max(x, y, 0) - min(x, y) <= 2 ** 3 % 5", {"x": 1, "y": 5}, "max(x, y, 0) - min(x, y) <= 2 ** 3 % 5 does not"),
         ("sqrt(x) < 2", {"x": -1}, "sqrt(x) < 2 cannot be judged at x = -1: math domain error"),
         ("1 / x < 2", {"x": 0}, "1 / x < 2 cannot be judged at x = 0: float division by zero"),
-        ("not x > 2", {"x": math.nan}, "not x > 2 cannot be judged at x = nan: it comes to no finite number"),
+        ("not x > 2", {"x": math.nan}, "not x > 2 cannot be judged: nobody knows where x is"),
         ("x ** 0.5 < 2", {"x": -4}, "x ** 0.5 < 2 cannot be judged at x = -4: it comes to no finite number"),
         ("not x * 1e308 > 3", {"x": 1e308}, "not x * 1e308 > 3 cannot be judged"),
         ("9 ** 9 ** 9 ** 9 > x", {"x": 1}, "9 ** 9 ** 9 ** 9 > x cannot be judged at x = 1"),
