@@ -24,7 +24,6 @@ from agent_service.errors import (
     DeadlineExceeded,
     IllegalTransition,
     InvalidInput,
-    InvalidPoint,
     NotFound,
     OutOfBounds,
     QueueHeld,
@@ -422,8 +421,7 @@ class AgentLoop:
                     await self._archived(uid, spec.timeouts.evaluate)
             subject = subjects if self._takes_every else subjects[0]
             outcome = (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]
-        if shared := sorted(outcome.keys() & point.keys()):
-            raise InvalidPoint(f"the outcome {shared[0]!r} has the name of an actuator; give it another name")
+        outcomes.check_evaluated(outcome, point.keys())
         return outcome
 
     async def _settle_outcomes(self, *, quietly: bool = False) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from agent_service import live, texts
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType
 from agent_service.listed import ANY, Listed
+from agent_service.models import ID_KEY
 from agent_service.number import real
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -64,10 +65,24 @@ def actuators_of(run: Run, names: Iterable[str]) -> dict[str, float]:
 
 
 def check_names(spec: AgentSpec) -> None:
-    """Raise `InvalidInput` when an outcome has the name of an actuator: in a point they could not be told apart."""
+    """Raise `InvalidInput` when an outcome has the name of an actuator: in a point they could not be told apart.
+
+    Nor may any of them be called ``_id``, by which a point says which suggestion it is of.
+    """
+    for field, names in (("outcome", spec.outcomes), ("actuators", spec.actuators)):
+        if ID_KEY in names:
+            said = f"{ID_KEY!r} is where a point says which suggestion it is of; give it another name"
+            raise InvalidInput(f"{field}: {said}", errors=[FieldError(field, said)])
     if shared := [name for name in spec.outcomes if name in spec.actuators]:
         said = f"{shared[0]!r} is an actuator of this agent, so it cannot be an outcome too; name another field"
         raise InvalidInput(f"outcome {said}", errors=[FieldError("outcome", said)])
+
+
+def check_evaluated(outcome: Mapping[str, float], actuators: Collection[str]) -> None:
+    """Raise `InvalidPoint` when an outcome that a function found has a name that is taken. See `check_names`."""
+    if shared := sorted(outcome.keys() & {*actuators, ID_KEY}):
+        whose = "that says which suggestion it is of" if shared[0] == ID_KEY else "of an actuator"
+        raise InvalidPoint(f"the outcome {shared[0]!r} has the name {whose}; give it another name")
 
 
 def load_function(reference: str, listed: Listed = ANY) -> Callable[..., Any]:
