@@ -177,3 +177,11 @@ def test_what_a_function_takes() -> None:
     assert takes(lambda whatever, suggestions: None) == "run"
     assert takes(lambda: None) == "run"
     assert takes(max) == "run"
+
+
+@pytest.mark.parametrize(("field", "name"), [("outcome", "_id"), ("actuators", ["x", "_id"])])
+def test_nothing_is_called_as_what_says_whose_point_it_is(field, name):
+    about = {"name": "a", "type": "sobol", "actuators": ["x"], "outcome": "signal", field: name}
+    with pytest.raises(InvalidInput, match="'_id' is where a point says which suggestion it is of") as caught:
+        check_names(AgentSpec(**about))
+    assert [one.field for one in caught.value.errors] == [field]
