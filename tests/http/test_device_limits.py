@@ -1,5 +1,7 @@
 """Limits that nobody asked for: what devices state holds, at every place where a point is looked at."""
 
+import threading
+
 import limited
 import pytest
 from services import wait_until
@@ -116,8 +118,10 @@ def test_the_setpoint_of_a_device_keeps_the_limits_of_the_device(serve):
 def test_limits_that_were_widened_since_forbid_nothing(serve):
     service = serve()
     create(service, "early", "careless", points=[[7.0], [8.0]])
-    limited.Careless.limits = (-9.0, 9.0)
-    assert run(service, "early") == [("ingested", None), ("ingested", None)]
+    service.post("agents/early/start?paused=true")
+    limited.Careless.limits = (-9.0, 9.0)  # since it was asked last
+    [one] = service.post("agents/early/suggest", {"n_points": 1})["suggestions"]
+    assert (one["state"], one["point"]) == ("proposed", {"careless": 7.0})
     assert service.status("early")["limits"] == {"careless": [-9, 9]}
 
 
@@ -162,6 +166,7 @@ def test_a_device_that_hangs_holds_nobody_up(serve):
     [(state, reason), measured] = run(service, "a")
     assert (state, reason.partition(":")[0]) == ("rejected", "device_limits.shy")
     assert measured == ("ingested", None)
+    assert [one.name for one in threading.enumerate() if one.name == "asking:shy"] == ["asking:shy"], "asked once"
     limited.talks.set()
     wait_until(lambda: not service.status("a")["limits_unread"], what="the late answer")
 
