@@ -18,6 +18,7 @@ from agent_service.models._base import (
     FewNames,
     Finite,
     Name,
+    NoTruth,
     Point,
     Request,
     open_ends,
@@ -79,16 +80,18 @@ class Guardrails(Request):
         max_length=MAX_NAMES,
         description="actuators that need no limits: nobody is reminded that they have none; it takes no limit away",
     )
-    max_step: FewNames[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = Field(
+    max_step: FewNames[dict[str, Annotated[Finite, Field(gt=0)]]] = Field(
         default_factory=dict[str, float],
         description="largest move from where the actuator is, or was sent or measured last, by actuator, in its units",
     )
-    max_runs_per_minute: float | None = Field(
-        default=None, gt=0, le=1000, allow_inf_nan=False, description="the next plan waits until this allows it"
+    max_runs_per_minute: Finite | None = Field(
+        default=None, gt=0, le=1000, description="the next plan waits until this allows it"
     )
-    budget_runs: int | None = Field(default=None, ge=0, description="plans it may begin, failed ones included")
-    budget_time_s: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="time its runs may take, all in all, in seconds"
+    budget_runs: Annotated[int, NoTruth] | None = Field(
+        default=None, ge=0, description="plans it may begin, failed ones included"
+    )
+    budget_time_s: Finite | None = Field(
+        default=None, ge=0, description="time its runs may take, all in all, in seconds"
     )
     plans: list[Name] | None = Field(default=None, max_length=MAX_NAMES, description="plans it may use; null: any")
 

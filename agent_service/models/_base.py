@@ -47,7 +47,17 @@ def _checked_uid(text: str) -> str:
 Uid = Annotated[str, AfterValidator(_checked_uid)]
 """Uid of a run."""
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("is true or false, not a number")  # noqa: TRY004 - pydantic takes no TypeError
+    return value
+
+
+NoTruth = BeforeValidator(_no_truth)
+"""Refuses true and false where a number is meant; pydantic would take them for 1 and 0."""
+
+Finite = Annotated[float, NoTruth, Field(allow_inf_nan=False)]
 
 
 class _KeepsWhole:
@@ -60,6 +70,8 @@ class _KeepsWhole:
 
 
 def _whole_or(value: Any, otherwise: ValidatorFunctionWrapHandler) -> int | float:
+    if isinstance(value, bool | str | bytes):  # pydantic takes true for 1, and "1" too
+        raise ValueError("is not a number")  # noqa: TRY004 - pydantic takes no TypeError
     if type(value) is not int:
         return otherwise(value)
     if (found := at_home(value)) is None:

@@ -231,3 +231,31 @@ def test_limits_of_the_service_hold_beside_the_agent_s_own(start):
     edit = {"json": {"point": {"x": 5.0, "y": 0.0}}}
     service.problem("POST", f"suggestions/{one['id']}/approve", 422, "out_of_bounds", **edit)
     service.post("agents/inbox/stop")
+
+
+@pytest.mark.parametrize("position", [True, "1", None, [1], {}], ids=str)
+def test_an_edited_point_holds_numbers(start, position):
+    service = start()
+    service.create("edited", loop={"approval": "required"})
+    service.post("agents/edited/start")
+    [one] = wait_until(lambda: service.suggestions("edited", state="proposed"))
+    edit = {"json": {"point": {"x": position, "y": 0.0}}}
+    service.problem("POST", f"suggestions/{one['id']}/approve", 422, "invalid_input", **edit)
+    assert service.get(f"suggestions/{one['id']}")["state"] == "proposed"
+
+
+@pytest.mark.parametrize(
+    "rails",
+    [
+        {"bounds": {"x": [True, 5]}},
+        {"max_step": {"x": True}},
+        {"max_runs_per_minute": True},
+        {"budget_runs": True},
+        {"budget_time_s": True},
+    ],
+    ids=str,
+)
+def test_true_is_no_limit(served, rails):
+    body = {"name": "true", "type": "brainbox:Walker", "actuators": ["x", "y"], "outcome": "signal"}
+    said = served.problem("POST", "agents", 422, "invalid_input", json={**body, "guardrails": rails})["detail"]
+    assert "is true or false, not a number" in said
