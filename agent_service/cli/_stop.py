@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent_service.cli._address import service_at
 from agent_service.cli._options import StateOption
 from agent_service.errors import BackendUnavailable, ServiceError, Unauthenticated, UsageError
+from agent_service.lifecycle import AgentState, Command, legal_commands
+
+if TYPE_CHECKING:
+    from agent_service.client import Client
 
 
 def stop(
     agents: Annotated[list[str] | None, typer.Argument(metavar="[AGENT]...", help="Whose runs end first.")] = None,
     everything: Annotated[
         bool,
-        typer.Option("--everything", help="Abort the plan under way, and let nothing move until somebody resumes."),
+        typer.Option(
+            "--everything", "--all", help="Abort the plan under way, and let nothing move until somebody resumes."
+        ),
     ] = False,
     url: Annotated[str | None, typer.Option(help="Address of the service; default: AGENT_SERVICE_URL.")] = None,
     state: StateOption = None,
@@ -31,9 +37,8 @@ def stop(
             client.abort_queue("Stop everything was said in a terminal")
             print("stopped: nothing moves until somebody resumes the queue, in a panel or by client.resume_queue()")
         for name in names:
-            print(f"stopping {name}; a run under way ends first, unless you say --everything", file=sys.stderr)
             try:
-                print(f"{name} is {client.stop(name).state.value}")
+                print(_stopped(client, name))
             except (Unauthenticated, BackendUnavailable):
                 raise
             except ServiceError as error:  # the others are stopped all the same
@@ -41,3 +46,12 @@ def stop(
                 print(f"error: {error.detail}", file=sys.stderr)
     if failed is not None:
         raise typer.Exit(1)
+
+
+def _stopped(client: Client, name: str) -> str:
+    """Stop an agent, if it is not at rest already, and say what it is now."""
+    state = client.agent(name).state
+    if state is not AgentState.STOPPING and Command.STOP not in legal_commands(state):
+        return f"{name} is {state.value} already"
+    print(f"stopping {name}; a run under way ends first, unless you say --everything", file=sys.stderr)
+    return f"{name} is {client.stop(name).state.value}"

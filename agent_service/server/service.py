@@ -144,12 +144,14 @@ class Service:
                 await self.create(spec)
             elif life.agent.spec != spec:
                 _log.warning(
-                    "agent %s exists already and is left as it is, though the configuration differs by now in %s; "
-                    "change it over HTTP (PATCH), or remove it first",
+                    "agent %s exists already and is left as it is: what the configuration says by now of its %s is NOT "
+                    "in force; change it with client.update(%r, ...), or client.delete(%r) it and serve again",
                     spec.name,
                     ", ".join(
                         key for key in type(spec).model_fields if getattr(spec, key) != getattr(life.agent.spec, key)
                     ),
+                    spec.name,
+                    spec.name,
                 )
         await self.supervisor.recover(kept, default=self.config.service.recover, paused=self.state_dir.arrival.exists())
         self.state_dir.arrival.unlink(missing_ok=True)

@@ -42,6 +42,15 @@ def test_agents_are_stopped_by_name_and_one_that_cannot_holds_up_no_other(comman
     assert client.agent("two").state == "running"
 
 
+def test_it_says_stopping_only_of_what_it_stops(command, client):
+    assert "stopping" not in command.run("stop", "nobody").stderr
+    assert command.run("stop", "one").returncode == 0
+    again = command.run("stop", "one")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "one is stopped already\n", "")
+    assert command.run("stop", "--all").returncode == 0
+    assert client.queue().state == "held"
+
+
 def test_it_says_what_is_missing(command, client):
     for arguments in ((), ("one", "--everything")):
         done = command.run("stop", *arguments)
