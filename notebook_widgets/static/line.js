@@ -22,6 +22,7 @@ export function connect(raw, look) {
   let ticks = 0;
   let beat = null;
   let looking = false;
+  let newest = null;
   let shownAt = "when the notebook was saved";
 
   const heard = () => silent < SILENT;
@@ -64,18 +65,21 @@ export function connect(raw, look) {
       looking = false;
     }
   };
+  // whether the service was reached
   const straight = async (content) => {
     const what = named(content);
     if (!(content.action in ROUTES)) {
       notice("error", `${what} was not done: it needs the kernel, which does not answer.`);
-      return;
+      return false;
     }
     const slow = setTimeout(() => notice("wait", `${what}: the service has not answered for 2 s.`), ANSWERS_MS);
     try {
       await service.act({ name: raw.get("agent")?.name, ...content });
       notice("done", `${what} went straight to the service, without the kernel.`);
+      return true;
     } catch (error) {
       notice("error", error.answered ? error.message : `${what} was not done. ${noWay(raw, false)}`);
+      return Boolean(error.answered);
     } finally {
       clearTimeout(slow);
       if (!heard()) lookStraight();
@@ -93,6 +97,7 @@ export function connect(raw, look) {
     const one = { content, tries, heard: false, straight: false, waits: true };
     one.timer = setTimeout(() => unanswered(one), ANSWERS_MS);
     pressed.set(id, one);
+    newest = one;
     send({ ...content, press: id, beat });
   };
   const unanswered = (one) => {
@@ -102,7 +107,7 @@ export function connect(raw, look) {
       notice("wait", `${what}: nothing was done in 2 s. The service was asked; this line goes when it has answered.`);
     } else if (service.found() && one.content.action in ROUTES) {
       one.straight = true;
-      straight(one.content);
+      straight(one.content).then((done) => { one.straight = done; });
     } else if (STOPS.includes(one.content.action)) {
       notice("error", `${what}: the kernel has not heard it in 2 s; it is done as soon as it does. Sooner, in a terminal: ${command(raw)}`);
     } else {
@@ -117,9 +122,10 @@ export function connect(raw, look) {
     const one = pressed.get(id);
     answered(id);
     if (!one || one.straight) return;
-    // it was not done: again, by a kernel that is awake now, unless a person was told by now that it will not be
-    if (one.tries < TRIES && (one.waits || STOPS.includes(one.content.action))) press(one.content, one.tries + 1);
-    else if (one.waits) notice("error", `${named(one.content)} was not done: the way to the kernel is too slow. Press it again.`);
+    // it was not done: again, by a kernel that is awake now, unless a person was told that it will not be, or pressed on
+    const stops = STOPS.includes(one.content.action);
+    if (one.tries < TRIES && (stops || (one.waits && one === newest))) press(one.content, one.tries + 1);
+    else if (stops || one.waits) notice("error", `${named(one.content)} was not done: the kernel heard it too late. Press it again.`);
   };
   const take = (message) => {
     if ("beat" in message) { // one that is late tells the time too
