@@ -50,6 +50,11 @@ class ServiceSection(_Section):
     state: Path = Field(
         default=Path("agent-service.state"), description="state directory; never on a network file system"
     )
+    require_state: bool = Field(
+        default=False,
+        description="true: do not begin without memory; the service starts only where its state directory holds a "
+        "journal, as that which was exported with it",
+    )
     journal: Literal["sqlite"] = Field(default="sqlite", description="sqlite: a file in the state directory")
     durability: Literal["process", "power"] = Field(
         default="process",

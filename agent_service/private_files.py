@@ -33,6 +33,13 @@ def write(path: Path, text: str) -> None:
         raise
 
 
+def create(path: Path, text: str) -> None:
+    """Write a file that only its owner can read and that is not there yet; `FileExistsError` when it is."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
 def touch(path: Path) -> None:
     """Let there be a file that only its owner can read; one that is there stays as it is."""
     with contextlib.suppress(FileExistsError):

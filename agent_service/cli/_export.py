@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,18 @@ def export(
 ) -> None:
     """Write a folder that serves a notebook or script on another machine."""
     from agent_service.promote.export import export as write
-    from agent_service.server.settled import state_of
+    from agent_service.server.default_state import state_of
+    from agent_service.state_dir import StateDir
 
     if state is not None and not with_state:
         raise UsageError("--state says whose memory to take along; say --with-state too")
-    written = write(target, output, state=(state or state_of(target)) if with_state else None, catalog=catalog)
+    memory = state or state_of(target)
+    written = write(target, output, state=memory if with_state else None, catalog=catalog)
     print(f"{output} holds {', '.join(written)}; its README.md says how to serve it")
+    serve = f"cd {shlex.quote(str(output))} && agent-service serve {shlex.quote(target.name)} service.toml"
+    if with_state:
+        print(f"serve it with its memory, and stop the other service first: {serve}")
+    else:
+        print(f"serve it: {serve}")
+        if StateDir(memory).journal.is_file():
+            print(f"what was measured so far, in {memory}, stays here; --with-state takes it along")

@@ -6,12 +6,13 @@ import ast
 import contextlib
 import json
 import re
+import shlex
 import shutil
 import sqlite3
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import journal_file
+from agent_service import journal_file, private_files, texts
 from agent_service.errors import UsageError
 from agent_service.promote import requirements
 from agent_service.promote.notebook import code_cells
@@ -26,7 +27,7 @@ _SERVICE: Final = Template("""# exported from $source; `agent-service check serv
 host = "127.0.0.1"
 port = 8000
 state = "state"
-catalog = "$catalog"
+${memory}catalog = $catalog
 """)
 
 _UNIT: Final = Template("""# systemd unit: copy it to /etc/systemd/system, where the folder is /opt/agents/$name
@@ -37,7 +38,7 @@ After=network-online.target
 [Service]
 User=agents
 WorkingDirectory=/opt/agents/$name
-ExecStart=/opt/agents/$name/.venv/bin/agent-service serve $target service.toml
+ExecStart=/opt/agents/$name/.venv/bin/agent-service serve $systemd service.toml
 Restart=on-failure
 TimeoutStopSec=60
 NoNewPrivileges=true
@@ -196,13 +197,23 @@ def _copy(path: Path, base: Path, folder: Path) -> None:
 
 
 def _write(folder: Path, target: Path, pins: list[str], *, catalog: str, with_state: bool) -> None:
-    told = {"name": re.sub(r"[^A-Za-z0-9_-]+", "-", target.stem), "target": target.name, "source": target.name}
+    told = {
+        "name": re.sub(r"[^A-Za-z0-9_-]+", "-", target.stem).strip("-") or "prototype",
+        "target": shlex.quote(target.name),
+        # systemd's own quotes: https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html
+        "systemd": json.dumps(target.name, ensure_ascii=False).replace("%", "%%").replace("$", "$$"),
+        "source": texts.one_line(target.name),
+    }
     last = (
+        "Its memory is in state/: it does not start without. "
         "Agents that ran arrive paused; stop the other service, then resume them."
         if with_state
         else "It begins without memory; what it measures is kept in state/."
     )
-    (folder / "service.toml").write_text(_SERVICE.substitute(told, catalog=catalog), encoding="utf-8")
+    memory = "require_state = true  # its agents' memory: do not begin without\n" if with_state else ""
+    (folder / "service.toml").write_text(
+        _SERVICE.substitute(told, catalog=json.dumps(catalog), memory=memory), encoding="utf-8"
+    )
     (folder / "agent-service.service").write_text(_UNIT.substitute(told), encoding="utf-8")
     (folder / "README.md").write_text(_README.substitute(told, last=last), encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
@@ -223,10 +234,11 @@ def _copy_state(journal: Path, state: Path) -> None:
     """Copy a journal that a service may be writing, and mark that its agents arrive."""
     arriving = StateDir(state)
     state.mkdir(mode=0o700)
+    private_files.touch(arriving.journal)
     source, copy = sqlite3.connect(journal), sqlite3.connect(arriving.journal)
     try:
         source.backup(copy)
     finally:
         source.close()
         copy.close()
-    arriving.arrival.touch()
+    private_files.touch(arriving.arrival)

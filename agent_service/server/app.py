@@ -143,6 +143,11 @@ def import_from(config: ServiceConfig) -> None:
 async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, headless: bool) -> Service:
     import_from(config)
     state_dir = StateDir(config.service.state)
+    if config.service.require_state and not state_dir.journal.exists():
+        raise UsageError(
+            f"{state_dir.path} holds no journal, and this service is not to begin without memory: bring that folder "
+            "here with the others, as it was exported; or take require_state out of its service.toml"
+        )
     state_dir.prepare()
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power", held=state_dir.lost)
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)

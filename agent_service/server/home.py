@@ -15,6 +15,8 @@ from agent_service.server.background import BackgroundServer
 from agent_service.transports.subscribed import ReplaceableEngine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent_service.config import ServiceConfig
     from agent_service.server.service import Service
     from agent_service.server.serving import LocalService
@@ -63,6 +65,12 @@ class Home:
         self._given = config
         self.server = BackgroundServer(config, headless=True).listen()
         _home = self
+
+    @property
+    def state(self) -> Path | None:
+        """The state directory that the command line, or the service.toml on it, says; None when neither does."""
+        section = self._given.service
+        return section.state if "state" in section.model_fields_set else None
 
     @property
     def service(self) -> Service | None:

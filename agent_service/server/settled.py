@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
-import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from agent_service.config import (
     RunEngineSection,
@@ -20,16 +18,15 @@ from agent_service.config import (
     SourceSection,
     load,
 )
-from agent_service.errors import UsageError
+from agent_service.server import default_state
+from agent_service.server.default_state import state_of
 from agent_service.server.home import current
-from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-FOLDER: Final = ".agent-service"
-"""Folder, in the working directory, that holds the state directories of notebooks and scripts."""
+__all__ = ["running_file", "settled", "state_of"]
 
 
 def settled(
@@ -83,16 +80,15 @@ def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> Serv
 
 
 def _state() -> Path:
-    """Return the state directory of this notebook or script: beside it, or on a local disk when that is not one."""
-    name, here = _session(), Path.cwd()
-    if file_system(here) not in NETWORK_FILE_SYSTEMS:
-        return here / FOLDER / name
-    folder = Path(tempfile.gettempdir()) / f"agent-service-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.getuid():
-        raise UsageError(f"{folder} belongs to somebody else; give a folder on a local disk as state")
-    where = re.sub(r"[^A-Za-z0-9]+", "-", str(here)).strip("-")
-    return folder / where / name
+    """Return the state directory of this notebook or script."""
+    home, file, here = current(), running_file(), Path.cwd()
+    if home is not None and home.state is not None:
+        return home.state
+    name = home.name if home is not None else file.stem if file is not None else ""
+    if not name:
+        return default_state.claimed(_unnamed(), file=None, here=here)
+    default_state.refuse_exported(name, here)
+    return default_state.claimed(name, file=file, here=here)
 
 
 def running_file() -> Path | None:
@@ -103,22 +99,6 @@ def running_file() -> Path | None:
     if not named and "ipykernel" not in sys.modules:
         named = getattr(main, "__file__", None)
     return Path(str(named)).absolute() if named else None
-
-
-def state_of(file: Path) -> Path:
-    """Return the state directory that a notebook or script has if it does not say another."""
-    return file.absolute().parent / FOLDER / _name(file.stem)
-
-
-def _session() -> str:
-    """Return a name for the notebook or script that this process runs."""
-    home, file = current(), running_file()
-    stem = home.name if home is not None else file.stem if file is not None else ""
-    return _name(stem) or _unnamed()
-
-
-def _name(stem: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")
 
 
 @functools.cache

@@ -24,8 +24,8 @@ def exported(line: Line, session: Session) -> str:
         It is not known which notebook runs here, it was not saved, or the folder cannot be written; nothing is.
     """
     from agent_service.promote.export import export  # noqa: PLC0415 - for the few cells that export
+    from agent_service.server.default_state import state_of  # noqa: PLC0415
     from agent_service.server.home import current  # noqa: PLC0415
-    from agent_service.server.settled import state_of  # noqa: PLC0415
 
     if not line.target:
         raise UsageError("say where to: %agent_export FOLDER; it must be new, or empty")

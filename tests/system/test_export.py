@@ -123,3 +123,47 @@ def test_what_cannot_be_exported_leaves_nothing_behind(command, arguments, said)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
     assert sorted(command.folder.rglob("*")) == before
+
+
+def test_it_says_how_to_serve_it_with_its_memory_and_does_not_begin_without(command, tmp_path):
+    """As a person finds out: without the service.toml, without the folder state, and as the command itself says."""
+    name = "my prøto"
+    notebook(command.folder / f"{name}.ipynb", "%load_ext agent_service", WALK, SERVE)
+    process, _ = command.serve(f"{name}.ipynb")
+    [state] = (command.folder / ".agent-service").iterdir()
+    with Client.from_state(state) as client:
+        client.start("walk")
+        measured = wait_until(lambda: (done := client.agent("walk").progress.done) >= 3 and done)
+    command.stop(process)
+    forgetful = command.run("export", f"{name}.ipynb", "-o", "without", "--catalog", "none")
+    assert "--with-state takes it along" in forgetful.stdout
+    done = command.run("export", f"{name}.ipynb", "-o", "with it", "--with-state", "--catalog", "none")
+    assert done.returncode == 0, done.stderr
+    said = f"agent-service serve '{name}.ipynb' service.toml"
+    assert said in done.stdout
+    folder = command.folder / "with it"
+    assert said in (folder / "README.md").read_text()
+    assert f'serve "{name}.ipynb" service.toml' in (folder / "agent-service.service").read_text()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder, elsewhere)
+    command.folder = elsewhere
+    refused = command.run("serve", f"{name}.ipynb", "--port", "0")
+    assert refused.returncode != 0
+    assert "was exported with its memory" in refused.stderr
+    assert "service.toml" in refused.stderr
+    assert not (elsewhere / ".agent-service").exists()
+    (elsewhere / "state").rename(elsewhere / "left behind")
+    refused = command.run("serve", f"{name}.ipynb", "service.toml", "--port", "0")
+    assert refused.returncode != 0
+    assert "holds no journal" in refused.stderr
+    assert "require_state" in refused.stderr
+    (elsewhere / "left behind").rename(elsewhere / "state")
+    process, _ = command.serve(f"{name}.ipynb", "service.toml")
+    with Client.from_state(elsewhere / "state") as client:
+        assert client.agent("walk").progress.done >= measured
+        assert client.agent("walk").state == "paused"
+    command.stop(process)
+    process, _ = command.serve(f"{name}.ipynb", "--state", "fresh")  # who says so begins without
+    with Client.from_state(elsewhere / "fresh") as client:
+        assert client.agent("walk").progress.done == 0
+    command.stop(process)
