@@ -18,10 +18,10 @@ from agent_service.models._base import (
     FewNames,
     Finite,
     Name,
-    NoTruth,
     Point,
     Request,
     open_ends,
+    refuse_truth,
 )
 
 
@@ -87,9 +87,7 @@ class Guardrails(Request):
     max_runs_per_minute: Finite | None = Field(
         default=None, gt=0, le=1000, description="the next plan waits until this allows it"
     )
-    budget_runs: Annotated[int, NoTruth] | None = Field(
-        default=None, ge=0, description="plans it may begin, failed ones included"
-    )
+    budget_runs: int | None = Field(default=None, ge=0, description="plans it may begin, failed ones included")
     budget_time_s: Finite | None = Field(
         default=None, ge=0, description="time its runs may take, all in all, in seconds"
     )
@@ -98,6 +96,7 @@ class Guardrails(Request):
     @model_validator(mode="before")
     @classmethod
     def _ends(cls, data: Any) -> Any:
+        refuse_truth(data)  # nothing in here is either
         return open_ends(data)
 
     @model_validator(mode="after")

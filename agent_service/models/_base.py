@@ -47,17 +47,7 @@ def _checked_uid(text: str) -> str:
 Uid = Annotated[str, AfterValidator(_checked_uid)]
 """Uid of a run."""
 
-
-def _no_truth(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("is true or false, not a number")  # noqa: TRY004 - pydantic takes no TypeError
-    return value
-
-
-NoTruth = BeforeValidator(_no_truth)
-"""Refuses true and false where a number is meant; pydantic would take them for 1 and 0."""
-
-Finite = Annotated[float, NoTruth, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _KeepsWhole:
@@ -153,6 +143,19 @@ class Answer(BaseModel):
 def utf8(text: str) -> str:
     """Return ``text`` with what UTF-8 cannot hold (lone surrogates, from file names for example) escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def refuse_truth(data: object) -> None:
+    """Raise ValueError, saying where, when in ``data`` is true or false; pydantic takes them for 1 and 0."""
+    left: list[tuple[str, object]] = [("", data)]
+    while left:
+        path, one = left.pop()
+        if isinstance(one, bool):
+            raise ValueError(f"{path[1:]} is true or false, not a number")  # noqa: TRY004 - pydantic takes no TypeError
+        parts = cast("dict[object, object]", one).items() if isinstance(one, dict) else ()
+        if isinstance(one, list | tuple):
+            parts = enumerate(cast("list[object]", one))
+        left += [(f"{path}.{key}", part) for key, part in parts]
 
 
 def refuse_unwritable(data: object) -> None:
