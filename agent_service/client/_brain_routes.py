@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote
 
-from agent_service.client._calls import API, Call, listed, long, one, route
+from agent_service.client._calls import API, Call, listed, long, one, route, segment
 from agent_service.models import (
     BestPoint,
     IngestAnswer,
@@ -30,7 +29,7 @@ FRESH_WITHIN_S: Final = 30.0
 
 def agent_path(name: str, *rest: str) -> str:
     """Return the path of an agent, or of something of it."""
-    return "/".join((f"{API}/agents", quote(name, safe=""), *rest))
+    return "/".join((f"{API}/agents", segment(name), *rest))
 
 
 def _perhaps_fresh(call: Call[T], fresh: bool, timeout_s: float) -> Call[T]:  # noqa: FBT001 - handed on
@@ -126,13 +125,13 @@ class BrainRoutes:
         self, name: str, variable: str, *, fresh: bool = False, timeout_s: float = FRESH_WITHIN_S
     ) -> Call[Variable]:
         """Return one variable of an agent; ``fresh`` as `variables`."""
-        asked = one("GET", agent_path(name, "variables", quote(variable, safe="")), Variable)
+        asked = one("GET", agent_path(name, "variables", segment(variable)), Variable)
         return _perhaps_fresh(asked, fresh, timeout_s)
 
     @route
     def set_variable(self, name: str, variable: str, value: Any, *, wait_s: float | None = None) -> Call[Variable]:
         """Set a variable of an agent, and return it as it is then; waits its turn while the agent is busy."""
-        path = agent_path(name, "variables", quote(variable, safe=""))
+        path = agent_path(name, "variables", segment(variable))
         return long(one("PUT", path, Variable, {"value": value}), wait_s)
 
     @route
@@ -175,7 +174,7 @@ class BrainRoutes:
             return MethodAnswer.model_validate(answer).result
 
         body = {"args": args, "kwargs": kwargs or {}}
-        return long(Call("POST", agent_path(name, "methods", quote(method, safe="")), read, body=body), wait_s)
+        return long(Call("POST", agent_path(name, "methods", segment(method)), read, body=body), wait_s)
 
     # --- jobs
 
@@ -187,7 +186,7 @@ class BrainRoutes:
     @route
     def job(self, job_id: str) -> Call[Job]:
         """Return one job."""
-        return one("GET", f"{API}/jobs/{quote(job_id, safe='')}", Job)
+        return one("GET", f"{API}/jobs/{segment(job_id)}", Job)
 
     @route
     def cancel(self, job_id: str) -> Call[Job]:
@@ -201,4 +200,4 @@ class BrainRoutes:
         Conflict
             When it has ended already, or cannot be cancelled.
         """
-        return one("DELETE", f"{API}/jobs/{quote(job_id, safe='')}", Job)
+        return one("DELETE", f"{API}/jobs/{segment(job_id)}", Job)

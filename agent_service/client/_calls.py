@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -90,6 +91,11 @@ class Call(Generic[T]):
 def one(method: str, path: str, model: type[M], body: Any = None) -> Call[M]:
     """Return a call that is answered by one ``model``."""
     return Call(method, path, model.model_validate, body=body)
+
+
+def segment(name: str) -> str:
+    """Return a name as one part of a path, whatever it holds; what would lead elsewhere (``..``) is quoted too."""
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def long(call: Call[T], wait_s: float | None) -> Call[T]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from agent_service.client._brain_routes import BrainRoutes, agent_path
-from agent_service.client._calls import API, Call, listed, long, one, route
+from agent_service.client._calls import API, Call, listed, long, one, route, segment
 from agent_service.models import (
     AgentSpec,
     AgentStatus,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _suggestion(suggestion_id: str, *rest: str) -> str:
-    return "/".join((f"{API}/suggestions", quote(suggestion_id, safe=""), *rest))
+    return "/".join((f"{API}/suggestions", segment(suggestion_id), *rest))
 
 
 def _nothing(_: object) -> None:

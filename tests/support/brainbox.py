@@ -398,3 +398,14 @@ class Circular(Walker):
             deep = [deep]
         kinds = {"circle": circle, "deep": deep, "large": np.zeros((2000, 2000)), "huge": 10**400}
         return {**kinds, "fine": np.longdouble("0.5")}.get(self._odd, "fine")
+
+
+class Loud(Walker):
+    """Raises with a text of many megabytes that would steer a terminal."""
+
+    def __init__(self, size: int = 10) -> None:
+        super().__init__()
+        self.size = size
+
+    def suggest(self, num_points=None):
+        raise RuntimeError("\x1b]0;owned\x07\x1b[2J\r\x00" + "x" * self.size)
