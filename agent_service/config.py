@@ -12,7 +12,17 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_service import texts
@@ -172,6 +182,12 @@ class ServiceConfig(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
     )
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, given: object) -> object:
+        """Take an empty variable for none, and a key without the spaces that no header can show."""
+        return (given.strip() or None) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _heard(self) -> ServiceConfig:

@@ -69,6 +69,8 @@ def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
         a service ran, and a copy lies beside it.
     """
     refuse_lost(path)
+    if path.is_symlink():  # whose other name no lock guards
+        raise UsageError(f"the journal {path} is a link; put the file itself there, or remove it")
     try:
         private_files.touch(path)  # before SQLite makes it for everybody
         _upgrade(path)

@@ -256,6 +256,8 @@ class Keyring:
     def find(self, secret: str) -> Key | None:
         """Return the key, or None when it is unknown or revoked by now, or nobody can say: see `refuse_unread`."""
         self._refresh()
+        if not secret:  # whatever the owner's is said to be
+            return None
         digest = digest_of(secret)
         found = self._verified.get(digest)
         if found is not None:

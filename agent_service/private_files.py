@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from agent_service.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # of a pipe nobody shall wait for a writer
@@ -96,14 +97,22 @@ def require_own(folder: Path) -> None:
     _refuse_others(folder, found, what="folder")
 
 
-def make_private(folder: Path) -> None:
-    """Take from others what they may do with the files in a folder, not with those in folders within it."""
+def make_private(folder: Path, *, but: Collection[str] = ()) -> None:
+    """Take from others what they may do with the files in a folder, not with those in folders within it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    but
+        Files that are left as they are where others can write them: `read` refuses those.
+    """
     for one in os.scandir(folder):
         if not one.is_file(follow_symlinks=False):
             continue
         with contextlib.suppress(OSError):  # gone, or somebody else's
             mode = one.stat(follow_symlinks=False).st_mode
-            if mode & _OTHERS:
+            if mode & _OTHERS and not (one.name in but and mode & _OTHERS_WRITE):
                 os.chmod(one.path, stat.S_IMODE(mode) & ~_OTHERS)  # noqa: PTH101 - a DirEntry is no Path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -154,7 +155,7 @@ class StateDir:
         self.prepare()
         try:
             handle = os.fdopen(private_files.open_to_append(self.path / "lock"), "a+", encoding="utf-8")
-            private_files.make_private(self.path)
+            private_files.make_private(self.path, but=(self.key_file.name, self.keys_file.name))
         except OSError as error:
             raise self._unusable(error) from None
         try:
@@ -211,9 +212,12 @@ class StateDir:
         UsageError
             Its file is a link, somebody else's, or one that others can write.
         FileNotFoundError, PermissionError
-            There is none, or it is not for this user.
+            There is none, the file is empty, or it is not for this user.
         """
-        return private_files.read(self.key_file, own=own).strip()
+        key = private_files.read(self.key_file, own=own).strip()
+        if not key:  # a full disk, or a copy that was cut short
+            raise FileNotFoundError(errno.ENOENT, "there is no key in the file", str(self.key_file))
+        return key
 
     def __enter__(self) -> Self:
         self.lock()

@@ -99,3 +99,11 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_it_does_not_change():
     with pytest.raises(ValueError, match="frozen"):
         ServiceConfig().service.port = 1
+
+
+@pytest.mark.parametrize(("said", "key"), [("", None), (" \n", None), ("secret\n", "secret")])
+def test_an_empty_variable_is_no_key(monkeypatch, said, key):
+    """Or whoever shows an empty key would be the owner, on any address."""
+    monkeypatch.setenv("AGENT_SERVICE_API_KEY", said)
+    found = load().api_key
+    assert (found and found.get_secret_value()) == key

@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
+from agent_service import private_files
 from agent_service.errors import UsageError
+from agent_service.journal import SqlJournal
+from agent_service.keys import KeyFile, Keyring
 from agent_service.state_dir import StateDir, file_system
 
 
@@ -159,3 +162,43 @@ def test_a_mount_whose_name_the_table_quotes(tmp_path):
     quoted = str(folder).replace(" ", "\\040").replace("#", "\\043")
     mounts.write_text(f"server:/ {quoted} nfs rw 0 0\n")
     assert file_system(folder / "x", mounts=mounts) == "nfs"
+
+
+@pytest.mark.parametrize("name", ["api_key", "keys.jsonl"])
+def test_keys_that_others_could_have_written_are_refused_and_not_made_private_unseen(tmp_path, name):
+    (tmp_path / "state").mkdir(mode=0o755)
+    state = StateDir(tmp_path / "state")
+    file = state.path / name
+    file.write_text("")
+    file.chmod(0o666)
+    with state:
+        pass
+    with pytest.raises(UsageError, match="others can write to the file"):
+        private_files.read(file)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "  \n"])
+def test_an_empty_file_is_no_key(tmp_path, content):
+    """As a full disk or a copy that was cut short leaves it."""
+    with StateDir(tmp_path / "state") as state:
+        private_files.write(state.key_file, content)
+        with pytest.raises(FileNotFoundError):
+            state.read_key()
+        key, made = state.api_key()
+        assert (len(key), made) == (48, True)
+        assert state.read_key() == key
+
+
+def test_the_empty_key_opens_nothing(tmp_path):
+    assert Keyring(KeyFile(tmp_path / "keys.jsonl"), "").find("") is None
+
+
+async def test_a_journal_that_is_a_link_is_refused(tmp_path):
+    with StateDir(tmp_path / "state") as state:
+        for target in (tmp_path / "nowhere", tmp_path / "file"):
+            state.journal.symlink_to(target)
+            with pytest.raises(UsageError, match="is a link"):
+                SqlJournal(state.journal).open()
+            assert not (tmp_path / "nowhere").exists()
+            state.journal.unlink()
+            (tmp_path / "file").touch()
