@@ -6,6 +6,7 @@ A list of empty objects takes 3 bytes an element as text and 70 in memory, and w
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -44,8 +45,10 @@ def refuse_oversized(body: bytes, limits: Limits) -> None:
     TooLarge
         It holds too many values.
     InvalidInput
-        It is nested too deeply.
+        It is nested too deeply, or in another encoding, whose bytes say nothing of what it holds.
     """
+    if not json.detect_encoding(body).startswith("utf-8"):  # the parser would take it
+        raise InvalidInput("the body is not in UTF-8, as JSON is; send it in UTF-8")
     if _opened(body) <= MAX_DEPTH and _values(body) <= limits.values:  # as nearly all are, whatever stands in texts
         return
     bare = _TEXT.sub(b"", body)

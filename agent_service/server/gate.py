@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -50,8 +51,12 @@ _SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller
 
 _FORGETFUL_SAID: Final = "the journal cannot be written, so nothing can be acknowledged now"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_NEED_NO_JOURNAL: Final = ("/queue/abort", "/queue/pause", "/documents", "/renew", "/release", "/panel-keys")
-"""Ends of the paths that are answered while the journal cannot be written: what stops, and what somebody measured."""
+# whole paths below the API's, not their ends: an agent, a variable or a method may have any of these names
+_DOCUMENTS: Final = re.compile(r"/api/v1/documents\Z")
+_NEED_NO_JOURNAL: Final = re.compile(
+    r"/api/v1/(?:queue/(?:abort|pause)|documents|suggestions/[^/]+/(?:renew|release)|panel-keys)\Z"
+)
+"""Paths that are answered while the journal cannot be written: what stops, and what somebody measured."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +127,7 @@ class Gate:
             refusal = TooLarge(_PARTS_SAID), TooLarge.status
         if refusal is None and seen.has_body and key is not None:
             # read here: what it holds is known before it is taken apart, and a route that reads none lets none pass
-            limits = body.OF_DOCUMENTS if scope["path"].endswith("/documents") else body.LIMITS
+            limits = body.OF_DOCUMENTS if _DOCUMENTS.search(scope["path"]) else body.LIMITS
             try:
                 receive = await _whole(receive, limits)
             except (TooLarge, InvalidInput) as error:
@@ -145,7 +150,7 @@ class Gate:
             error = auth.stranger(showed_key=bool(seen.authorization))
         elif seen.length > _limit(key):
             error = TooLarge(_SAID)
-        elif key and scope["method"] not in _READS and not scope["path"].endswith(_NEED_NO_JOURNAL):
+        elif key and scope["method"] not in _READS and not _NEED_NO_JOURNAL.search(scope["path"]):
             fault = _service(scope).journal.fault
             if fault:
                 error = BackendUnavailable(f"{_FORGETFUL_SAID} ({fault}){_remedy(_service(scope))}")

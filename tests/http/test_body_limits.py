@@ -36,6 +36,13 @@ VALUES = {
     "no text": '"\\ud800"',
     "NaN": "NaN",
 }
+PATHS = [
+    ("PATCH", "agents/documents"),
+    ("PUT", "agents/a/variables/documents"),
+    ("POST", "agents/a/methods/documents"),
+]
+"""Paths that end as that of documents does: an agent, a variable or a method may have that name."""
+
 ROUTES = {
     ("POST", "agents"): ["name", "type", "config", "actuators", "outcome", "warm_start", "guardrails", "loop", "plan"],
     ("PATCH", "agents/a"): ["config", "guardrails", "loop", "name"],
@@ -158,3 +165,25 @@ def test_how_deep_a_body_may_be():
 def test_what_is_wrong_is_said_with_where():
     with pytest.raises(ValueError, match=r"documents\.0\.1\.a\.2\.b is not a finite number"):
         DocumentBatch.model_validate({"documents": [["event", {"a": [1, 2, {"b": float("nan")}]}]]})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_a_body_in_another_encoding_hides_nothing(encoding):
+    """The bytes of some letters hold that of a quote, and what stands behind one would count as text."""
+    for text in ('{"\u2222":[' + ",".join(["{}"] * 2 * MANY) + "]}", '{"a":1}', "[[]]"):
+        with pytest.raises(InvalidInput, match="UTF-8"):
+            refuse_oversized(text.encode(encoding), LIMITS)
+
+
+@pytest.mark.parametrize("body", [b"", b"1", b"[]", b'{"a":"\xe2\x88\x80"}', b'\xef\xbb\xbf{"a":1}'])
+def test_a_body_in_utf_8_passes(body):
+    refuse_oversized(body, LIMITS)
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_only_a_batch_of_documents_may_hold_what_one_may(served, method, path):
+    answer = served.http.request(
+        method, f"/api/v1/{path}", content="[" + ",".join(["1"] * 2 * MANY) + "]", headers=JSON
+    )
+    assert answer.status_code == 413
+    assert "smaller parts" in answer.json()["detail"]
