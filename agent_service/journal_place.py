@@ -1,7 +1,7 @@
 """Whether a journal is still where the next start will read it: a deleted file is written on, and read by nobody.
 
-SQLite goes on with files that were deleted, moved away or replaced while they are open, and says nothing. So their
-identity is compared with what lies at their paths, after each commit and before anybody is told of it.
+SQLite goes on with files that were deleted, moved away, replaced or cut short while they are open, and says nothing. So
+their identity and size are compared with what lies at their paths, after each commit and before anybody is told of it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _PARTS: Final = ("", "-wal", "-shm")
+_GROW: Final = ("", "-wal")
+"""Those that never become smaller while a journal is open: nothing here vacuums, or cuts the log."""
+
 _RESCUED: Final = "rescued"
 
 
@@ -42,6 +45,8 @@ class JournalPlace:
         self._path = path
         self._held = held
         self._known: dict[str, tuple[int, int]] = {}
+        self._sizes: dict[str, int] = {}
+        self._cut: str | None = None
         self.rescued: Path | None = None
 
     def learn(self) -> None:
@@ -50,10 +55,12 @@ class JournalPlace:
             with contextlib.suppress(OSError):
                 found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - after each commit: Path costs more than the look
                 self._known[part] = found.st_dev, found.st_ino
+                self._sizes[part] = found.st_size
 
     def fault(self) -> str | None:
         """Return why the next start would not read what is written now, or None."""
         for part, known in self._known.items():
+            before = self._sizes.get(part, 0)  # before the look: another thread may look later, and see more
             name = f"{self._path.name}{part}"
             try:
                 found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - see `learn`
@@ -62,6 +69,13 @@ class JournalPlace:
                 return f"{name} {'was deleted or moved away' if gone else f'cannot be looked at ({error.strerror})'}"
             if (found.st_dev, found.st_ino) != known:
                 return f"another file lies in the place of {name}"
+            if part not in _GROW:
+                continue
+            if found.st_size < before:
+                self._cut = f"{name} was cut short"  # it stays so: what is written now would make it longer again
+            self._sizes[part] = found.st_size
+        if self._cut is not None:
+            return self._cut
         return self._held()
 
     def remedy(self) -> str:
@@ -85,6 +99,8 @@ class JournalPlace:
                 held = connection.connection.dbapi_connection
                 assert isinstance(held, sqlite3.Connection)  # noqa: S101 - the engine's own
                 held.backup(file)
+                if file.execute("PRAGMA quick_check").fetchone() != ("ok",):  # part of it was cut away
+                    raise sqlite3.DatabaseError
             unfinished.rename(copy)
         except (OSError, sqlite3.Error, SQLAlchemyError):
             with contextlib.suppress(OSError):

@@ -148,8 +148,8 @@ class JournalWriter:
         if not facts and self.fault is None and self._place.fault() is None:
             return []
         try:
+            self._require_place()
             if self.fault is not None:
-                self._require_place()
                 facts = self._without_written(facts)
             self._insert(self.last_seq + 1, facts)
             self._require_place()

@@ -34,7 +34,14 @@ def away(path):
     path.rename(path.with_name("elsewhere"))
 
 
+def cut(path):
+    with path.open("r+b") as file:
+        file.truncate(0)
+
+
 LOSSES = {
+    "journal.db emptied in its place": ("journal.db", cut),
+    "its log emptied in its place": ("journal.db-wal", cut),
     "journal.db deleted": ("journal.db", delete),
     "journal.db replaced by a copy of itself": ("journal.db", replace),
     "journal.db replaced by an empty file": ("journal.db", empty),
