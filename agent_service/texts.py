@@ -35,8 +35,8 @@ _SECRETS: Final = tuple(
         ),
         r"(?P<before>[?&]key=)[^\s&'\"]+",
         r"(?P<before>://[^\s/:@]*:)[^\s/@]+(?=@)",  # in a URL
-        r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?",  # a JSON web token
-        r"\b(?:bas_)?(?:[0-9a-f]{64}|[0-9a-f]{48})\b",  # as this program and Tiled make them
+        r"\beyJ[\w-]{8,}(?:\.[\w-]*)*",  # a JSON web token; any part of one, so that no search goes through it twice
+        r"\b(?:basp?_)?(?:[0-9a-f]{64}|[0-9a-f]{48})\b",  # as this program and Tiled make them
     )
 )
 """Keys by the look of them: behind a name or a scheme of theirs, or by their form."""
