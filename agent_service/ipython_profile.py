@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from importlib.util import decode_source
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +73,7 @@ def run(folder: Path) -> dict[str, object]:
 
 
 def _code(path: Path, shell: Any) -> CodeType:
-    source = path.read_text(encoding="utf-8")
+    source = decode_source(path.read_bytes())  # in the encoding that it names, as IPython does
     try:
         return compile(source, str(path), "exec")
     except SyntaxError as error:

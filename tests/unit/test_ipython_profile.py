@@ -53,6 +53,22 @@ def test_the_folder_of_a_profile_means_its_startup(tmp_path):
     assert load(str(tmp_path / "profile_x"), default=dict).devices == ["a"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffwhere = 'é'\n".encode(),
+        "# -*- coding: latin-1 -*-\nwhere = 'é'\n".encode("latin-1"),
+        b"where = '\xc3\xa9'\r\n",
+    ],
+)
+@pytest.mark.parametrize("suffix", [".py", ".ipy"])
+def test_a_file_is_read_in_the_encoding_that_it_has(tmp_path, content, suffix):
+    folder = tmp_path / "startup"
+    folder.mkdir()
+    (folder / f"00-base{suffix}").write_bytes(content)
+    assert load(str(folder), default=dict).find("where") == "é"
+
+
 def test_magics_do_no_harm(tmp_path, caplog):
     touched = tmp_path / "touched"
     extra = tmp_path / "extra.py"
