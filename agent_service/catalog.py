@@ -8,6 +8,7 @@ catalogue is opened.
 from __future__ import annotations
 
 import json
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -70,9 +71,7 @@ class CatalogAddress(BaseModel):
         try:
             return cls.model_validate_json(_address_file(state).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            raise UsageError(
-                f"no catalogue is served from {state.path} now; run `agent-service catalog {state.path}` first"
-            ) from None
+            raise UsageError(f"no catalogue is served from {state.path} now; {_hint(state)}") from None
         except (OSError, ValidationError) as error:
             raise UsageError(f"the catalogue's address in {state.path} cannot be read: {error}") from None
 
@@ -127,13 +126,17 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
     else:
         state = StateDir(Path(where))
         address = CatalogAddress.load(state)
-        hint = f"run `agent-service catalog {state.path}` first"
+        hint = _hint(state)
     _probe(address.uri, hint)
     uri = address.uri if path is None else node_uri(address.uri, path)
     found = connect(uri, api_key=address.api_key, as_measured=True)
     if state is not None:
         _warn_of_missing(state, decisions=path is not None)
     return found
+
+
+def _hint(state: StateDir) -> str:
+    return f"run `agent-service catalog {shlex.quote(str(state.path))}` first"
 
 
 def _warn_of_missing(state: StateDir, *, decisions: bool) -> None:

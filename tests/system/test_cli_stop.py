@@ -51,6 +51,12 @@ def test_it_says_stopping_only_of_what_it_stops(command, client):
     assert client.queue().state == "held"
 
 
+def test_what_is_typed_steers_no_terminal(command, client):
+    done = command.run("stop", "one\x1b]0;t\x07\r", "--state", "agent-service.state")
+    assert done.returncode == 1
+    assert not {"\x1b", "\x07", "\r"} & set(done.stdout + done.stderr)
+
+
 def test_it_says_what_is_missing(command, client):
     for arguments in ((), ("one", "--everything")):
         done = command.run("stop", *arguments)
