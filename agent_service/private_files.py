@@ -7,13 +7,14 @@ import os
 import pwd
 import shlex
 import stat
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
 _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # of a pipe nobody shall wait for a writer
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -35,7 +36,25 @@ def write(path: Path, text: str) -> None:
 
 
 def create(path: Path, text: str) -> None:
-    """Write a file that only its owner can read and that is not there yet; `FileExistsError` when it is."""
+    """Write a file that only its owner can read and that is not there yet; `FileExistsError` when it is.
+
+    Nobody finds a part of it: it is written under another name, and gets its own when it is whole.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:  # this file system has no links
+            _create_in_place(path, text)
+    finally:
+        Path(temporary).unlink()
+
+
+def _create_in_place(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)

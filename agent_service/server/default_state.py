@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 import tomllib
 import unicodedata
@@ -49,14 +50,14 @@ def claimed(name: str, *, file: Path | None, here: Path) -> Path:
     """
     root = _root(here, claim=True)
     identity = _identity(name, file, here)
-    path = _find(root, name, identity)
     for _ in range(_ATTEMPTS):
+        path = _find(root, name, identity)
         if _is_whose(path, identity):
             break
         try:
             _mark(path, identity)
         except FileExistsError:  # somebody else was faster
-            path = _find(root, name, identity)
+            continue
         except OSError:  # it cannot be written: whoever takes the directory says so
             break
     return path
@@ -121,8 +122,10 @@ def _find(root: Path, name: str, identity: str, *, old: str | None = None) -> Pa
     # what cannot stand in a readable part tells it from any name that is one
     alone = f"{readable}~{hashlib.sha256(identity.casefold().encode('utf-8', 'replace')).hexdigest()[:10]}"
     for path in (*([root / old] if _is_folder(root / old) else []), root / readable):
-        whose = _whose(path)
-        if (whose is None and (not path.exists() or _is_of_0_1_0(path, name, old))) or _is_whose(path, identity):
+        is_there, whose = path.exists(), _whose(path)  # in this order: somebody may be making it
+        if whose is None and (not is_there or _is_of_0_1_0(path, name, old)):
+            return path
+        if _is_whose(path, identity):
             return path
     return root / alone
 
@@ -175,6 +178,20 @@ def _is_whose(path: Path, identity: str) -> bool:
 
 def _mark(path: Path, identity: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
-    if _whose(path) is None:
+    if not path.exists():
+        _make_marked(path, identity)
+    elif _whose(path) is None:
         private_files.create(path / _MARK, json.dumps(identity))
+
+
+def _make_marked(path: Path, identity: str) -> None:
+    """Make a directory that has its mark from the first moment; `FileExistsError` when somebody else makes one."""
+    unnamed = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    try:
+        private_files.create(unnamed / _MARK, json.dumps(identity))
+        unnamed.rename(path)
+    except OSError as error:
+        shutil.rmtree(unnamed)
+        if path.exists():
+            raise FileExistsError(path) from error
+        raise

@@ -103,8 +103,10 @@ def test_where_case_does_not_count_for_the_file_system(tmp_path):
     assert claimed("scan", file=None, here=tmp_path).name == "scan"
 
 
-def test_of_several_at_once_each_has_its_own(tmp_path):
-    names = ["a b", "a-b", "a+b", "a  b"] * 3
+@pytest.mark.parametrize("attempt", range(20))
+@pytest.mark.parametrize("alike", [["a b", "a-b", "a+b", "a  b"], ["é b", "é-b", "é+b", "é  b"]], ids=ascii)
+def test_of_several_at_once_each_has_its_own(tmp_path, attempt, alike):
+    names = alike * 3
     found = {}
     barrier = threading.Barrier(len(names))
 
