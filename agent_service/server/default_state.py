@@ -50,16 +50,17 @@ def claimed(name: str, *, file: Path | None, here: Path) -> Path:
     """
     root = _root(here, claim=True)
     identity = _identity(name, file, here)
+    path = _find(root, name, identity)
     for _ in range(_ATTEMPTS):
-        path = _find(root, name, identity)
         if _is_whose(path, identity):
             break
         try:
             _mark(path, identity)
         except FileExistsError:  # somebody else was faster
-            continue
+            pass
         except OSError:  # it cannot be written: whoever takes the directory says so
             break
+        path = _find(root, name, identity)
     return path
 
 
