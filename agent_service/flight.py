@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from agent_service import guardrails
 from agent_service.choice import Made
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
-from agent_service.lifecycle import SuggestionState
+from agent_service.lifecycle import AgentState, SuggestionState
 from agent_service.models import EventKind
 from agent_service.protocols import PlanOrder
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from agent_service.listener import Expectation, Listener
     from agent_service.models import Suggestion
     from agent_service.protocols import Journal, PlanResult, PlanSink
+
+TAKEN_BACK: Final = "taken back before it began"
 
 STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
 """How long the documents of a run may follow its plan."""
@@ -43,8 +45,12 @@ class Flight:
         self.plan: asyncio.Future[PlanResult] = asyncio.ensure_future(sink.run(self._order()))
 
     @classmethod
-    async def begin(cls, agent: HostedAgent, suggestion: Suggestion, *, sink: PlanSink, listener: Listener) -> Self:
+    async def begin(
+        cls, agent: HostedAgent, suggestion: Suggestion, *, sink: PlanSink, listener: Listener
+    ) -> Self | None:
         """Write that the suggestion is submitted, then hand its plan to the sink.
+
+        Returns None when the agent was paused meanwhile: nothing was handed over, and the suggestion is approved again.
 
         Raises
         ------
@@ -58,6 +64,10 @@ class Flight:
         try:
             forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before
             await agent.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
+            if agent.record.state is AgentState.PAUSED:  # whoever paused it was told that nothing more is submitted
+                await agent.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
+                expected.__exit__(None, None, None)
+                return None
             flight = cls(agent, suggestion, expected, sink)
             await asyncio.sleep(0)  # the plan is in the sink from here on
         except BaseException:
@@ -144,7 +154,7 @@ class Ahead:
         *,
         journal: Journal,
         may_begin: Callable[[int], bool],
-        begin: Callable[[Suggestion], Awaitable[Flight]],
+        begin: Callable[[Suggestion], Awaitable[Flight | None]],
     ) -> None:
         self._agent = agent
         self._journal = journal
@@ -163,7 +173,7 @@ class Ahead:
         if flight is None:
             await self._hand_over(under_way)
         elif not self._may_begin(under_way) or self._out_of_bounds(flight.suggestion) or not flight.open:
-            if flight.take_back("taken back before it began"):
+            if flight.take_back(TAKEN_BACK):
                 await flight.plan
             await self._let_go(flight)
             if self._flight is None and not flight.open:  # decided by hand: another one takes its place
@@ -183,7 +193,7 @@ class Ahead:
         flight, self._flight = self._flight, None
         if flight is None:
             return
-        if flight.take_back("taken back before it began") and flight.open:
+        if flight.take_back(TAKEN_BACK) and flight.open:
             told = {"id": flight.suggestion.id, "state": SuggestionState.APPROVED, "reason": "the agent's loop ended"}
             with contextlib.suppress(BackendUnavailable):
                 self._journal.post(EventKind.SUGGESTION_STATE, self._agent.name, told)

@@ -276,8 +276,8 @@ class AgentLoop:
     async def _measure(self, suggestion: Suggestion) -> None:
         """Submit an approved suggestion and wait until its plan ended; its outcome is taken in the background."""
         with contextlib.suppress(IllegalTransition):  # somebody else decided: rejected, or ingested by hand
-            if await self._allowed(suggestion):
-                await self._see_through(await self._hand_over(suggestion))
+            if await self._allowed(suggestion) and (flight := await self._hand_over(suggestion)) is not None:
+                await self._see_through(flight)
 
     async def _see_through(self, flight: Flight) -> None:
         """Wait until a plan in the sink ended, and close its suggestion, or take its outcome in the background."""
