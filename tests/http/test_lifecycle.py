@@ -88,6 +88,25 @@ def test_pause_lets_the_run_finish_and_submits_nothing_more(start, gate):
     assert service.until("pausing", "stopped")["progress"]["done"] == 2
 
 
+def test_what_is_suggested_when_a_pause_comes_is_measured_after_a_resume(start):
+    brainbox.thinking.clear()
+    brainbox.done_thinking.clear()
+    service = start()
+    try:
+        service.create("slow", type="brainbox:Slow", loop={"max_runs": 1})
+        service.post("agents/slow/start")
+        wait_until(brainbox.thinking.is_set)
+        assert service.post("agents/slow/pause")["state"] == "paused"
+    finally:
+        brainbox.done_thinking.set()
+    [kept] = wait_until(lambda: service.suggestions("slow"))
+    assert kept["state"] == "approved"
+    assert service.status("slow")["counts"]["pending"] == 1
+    service.post("agents/slow/resume")
+    assert service.until("slow", "stopped")["progress"]["done"] == 1
+    assert service.get(f"suggestions/{kept['id']}")["state"] == "ingested"
+
+
 def test_stop_lets_the_run_finish(start, gate):
     service = start()
     service.create("stopping", plan="gated")
