@@ -48,6 +48,7 @@ APART: dict[str, Any] = {
     "plan": "brisk",
 }
 MAX_STRIKES = 3  # in one life
+STREAMS = {"suggestion.state": "suggest", "ingest": "ingest", "report": "report"}
 
 
 @dataclass
@@ -279,12 +280,14 @@ class Findings:
         self.facts = read_facts(state / "journal.db", limit=1_000_000)
         # whole runs, a request each: there are many, and a table would take four
         rows = "[[d for n, d in run.documents() if n in ('start', 'event', 'stop')] for run in runs.values()[1:]]"
-        seqs = (
-            "sorted(d['data']['journal_seq'] for run in agents.values() for n, d in run.documents()"
-            " if n == 'event' and 'state' in d['data'])"
+        decisions = (
+            "[[names[d['descriptor']], d['data']['journal_seq'], run.start['agent_name']]"
+            " for run in agents.values() for documents in [list(run.documents())]"
+            " for names in [{d['uid']: d['name'] for n, d in documents if n == 'descriptor'}]"
+            " for n, d in documents if n == 'event']"
         )
-        told = seqs.replace("'state' in", "'extra' in")
-        found, self.suggest_seqs, self.ingest_seqs = archive_rig.ask(state, rows, seqs, told)
+        found, self.decisions = archive_rig.ask(state, rows, decisions)
+        self.archive = client.service().archive
         self.runs = [_Measured.of(documents) for documents in found]
 
     def check(self, acknowledged: Acknowledged, total: int, *, apart: int) -> None:
@@ -339,6 +342,10 @@ class Findings:
         assert len(again) <= len(interrupted)
 
     def _check_decisions(self) -> None:
-        """Each decision is in the catalogue, once."""
-        for kind, found in (("suggestion.state", self.suggest_seqs), ("ingest", self.ingest_seqs)):
-            assert found == [one.seq for one in self.facts if one.kind == kind]
+        """Each decision is in the catalogue, once, in the run of its agent and in the stream of its kind."""
+        kept = Counter((STREAMS[one.kind], one.seq, one.agent) for one in self.facts if one.kind in STREAMS)
+        written = Counter((stream, seq, agent) for stream, seq, agent in self.decisions)
+        lost, strange = sorted((kept - written).elements()), sorted((written - kept).elements())
+        assert (lost, strange) == ([], []), (
+            f"not in the catalogue: {lost}; there twice, or no fact: {strange}; the archive says {self.archive}"
+        )
