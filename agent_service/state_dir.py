@@ -93,6 +93,11 @@ class StateDir:
         return self.path / "catalog"
 
     @property
+    def catalog_files(self) -> Path:
+        """Folder of what the embedded catalogue keeps in files; a directory has it before it has the catalogue."""
+        return self.catalog / "files"
+
+    @property
     def outbox(self) -> Path:
         """The outbox's cursor into the journal."""
         return self.path / "outbox.json"

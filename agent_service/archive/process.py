@@ -265,6 +265,9 @@ class Archive:
         return self._state.path / "archive.log"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        if self._catalog == "embedded":  # here, as it takes the child seconds, and serve_catalog goes by it
+            for folder in (self._state.catalog, self._state.catalog_files):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = {**os.environ, CATALOG: self._catalog}  # not on its command line, which everybody can read
         if self._api_key is not None:
             environment["TILED_API_KEY"] = self._api_key

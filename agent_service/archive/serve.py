@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service.archive.process import Archive
-from agent_service.backlog import counted, refusal
+from agent_service.backlog import Backlog, counted, refusal
 from agent_service.catalog import CatalogAddress
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.spool import Spool
@@ -32,8 +32,8 @@ def serve_catalog(
 ) -> None:
     """Serve the embedded catalogue of a state directory until SIGINT or SIGTERM; call it from the main thread.
 
-    Runs and decisions that the service had not yet written are written first, those that it did not end among them. The
-    directory is held meanwhile, so that no service starts on it.
+    Runs and decisions that the service had not yet written are written first, those that it did not end among them. A
+    catalogue that it had not yet made is made. The directory is held meanwhile, so that no service starts on it.
 
     Parameters
     ----------
@@ -54,10 +54,7 @@ def serve_catalog(
         When the catalogue cannot be served.
     """
     state = StateDir(path)
-    if not (state.catalog / "catalog.db").exists():
-        raise UsageError(
-            f"there is no embedded catalogue in {state.path}; give the state directory of a service that had one"
-        )
+    _require_embedded(state)
     try:
         state.lock()
     except UsageError as error:
@@ -75,6 +72,17 @@ def serve_catalog(
         asyncio.run(_serve(state, on_ready, on_progress))
     finally:
         state.release()
+
+
+def _require_embedded(state: StateDir) -> None:
+    """Raise `UsageError` for a directory whose service had no embedded catalogue and was not to make one."""
+    if state.catalog_files.exists() or (state.catalog / "catalog.db").exists():
+        return
+    waiting = Backlog.of(state)
+    hint = "give the state directory of a service that had one"
+    if waiting.runs:  # for whose catalogue, only its service.toml says
+        hint = f"still to be written: {waiting}; start a service with a catalogue on it"
+    raise UsageError(f"there is no embedded catalogue in {state.path}; {hint}")
 
 
 async def _serve(state: StateDir, on_ready: Callable[[str], None], on_progress: Callable[[str], None]) -> None:

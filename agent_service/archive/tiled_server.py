@@ -67,7 +67,7 @@ class TiledServer:
             When it does not come up.
         """
         directory = self._state.catalog
-        (directory / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._state.catalog_files.mkdir(mode=0o700, parents=True, exist_ok=True)
         api_key = _kept_key(directory / "api_key")
         _make_database(directory)
         app = build_app_from_config(_configuration(_speakable(directory), api_key))

@@ -303,3 +303,24 @@ async def test_what_a_service_left_behind_is_served_later(tmp_path):
         server.stdout.close()
     with StateDir(state):  # it was given back
         pass
+
+
+async def test_a_catalogue_that_a_service_had_no_time_to_make_is_made_later(tmp_path):
+    state = tmp_path / "state"
+    async with rig(state) as one:
+        uids = measure(one.spool.write, 2)
+        async with started(one.archive()) as archive:
+            await until(lambda: archive.pid is not None)  # and the service ends while it is being imported
+        assert not (one.state.catalog / "catalog.db").exists()
+        assert stat.S_IMODE(one.state.catalog.stat().st_mode) == 0o700
+    server = subprocess.Popen(  # noqa: ASYNC220 - read below, in a thread
+        [sys.executable, "-c", SERVE, str(state)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        while "://" not in (line := await asyncio.to_thread(server.stdout.readline)):
+            assert line, "it ended"
+        assert ask(state, "[run.start['uid'] for run in runs.values()[1:]]") == [uids]
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()

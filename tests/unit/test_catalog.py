@@ -11,6 +11,7 @@ import pytest
 from agent_service.archive import serve_catalog
 from agent_service.catalog import CatalogAddress, node_uri, open_catalog, without_key
 from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 
 
@@ -53,6 +54,17 @@ def test_a_directory_without_a_catalogue_says_what_to_do(tmp_path):
     (tmp_path / "catalog" / "server.json").write_text("half")
     with pytest.raises(UsageError, match="cannot be read"):
         open_catalog(tmp_path)
+
+
+def test_runs_for_a_catalogue_elsewhere_are_not_put_into_one_of_their_own(tmp_path):
+    state = StateDir(tmp_path)
+    spool = Spool(state.spool)
+    spool.write("start", {"uid": "u", "time": 1.0})
+    spool.write("stop", {"uid": "s", "run_start": "u", "time": 2.0, "exit_status": "success"})
+    CatalogAddress(uri="https://tiled.example/api/v1").save(state)
+    with pytest.raises(UsageError, match=r"no embedded catalogue in .*; still to be written: 1 run; start a service"):
+        serve_catalog(tmp_path, on_ready=print)
+    assert len(spool.complete()) == 1
 
 
 def test_a_catalogue_that_is_gone_says_what_to_do_at_once(tmp_path, dead_port):
