@@ -151,11 +151,11 @@ class JournalWriter:
             self._require_place()
             if self.fault is not None:
                 facts = self._without_written(facts)
+            self._doubtful = facts  # kept over further faults, until the file could be looked at
             self._insert(self.last_seq + 1, facts)
             self._require_place()
         except (SQLAlchemyError, BackendUnavailable) as error:
             self._disconnect()
-            self._doubtful = facts
             self._note(journal_file.why(error))
             self._refuse([one for one in facts if not one.patient])
             return [one for one in facts if one.patient]
@@ -164,6 +164,7 @@ class JournalWriter:
             for i, one in enumerate(facts, start=1)
         ]
         self.last_seq += len(facts)
+        self._doubtful = []
         self._note(None)
         self._on_loop(self._committed, facts, events)
         return []
@@ -179,9 +180,9 @@ class JournalWriter:
         """Look whether the commit that failed has come to pass; return the facts that are still to be written."""
         self._disconnect()
         found = journal_file.select(self._engine, journal_file.query(after=self.last_seq))
+        doubtful, self._doubtful = self._doubtful, []
         if not found:
             return facts
-        doubtful, self._doubtful = self._doubtful, []
         self.last_seq = found[-1].seq or self.last_seq
         self._on_loop(self._committed, doubtful, found)  # those that were refused by then are facts all the same
         return [one for one in facts if one not in doubtful]

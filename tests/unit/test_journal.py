@@ -270,6 +270,53 @@ async def test_a_commit_that_failed_and_came_to_pass_is_a_fact_once(journal, mon
     assert applied == [one.data["n"] for one in journal.read()] == ["patient", "later"]
 
 
+@pytest.mark.parametrize("later", [1, 2, 3])
+async def test_a_commit_in_doubt_is_looked_at_after_more_faults_and_more_facts(journal, tmp_path, monkeypatch, later):
+    """The files are moved away right after a commit; facts come meanwhile; then the files are put back."""
+    applied = []
+    journal.on_commit(lambda event: applied.append(event.data["n"]))
+    insert, moved = journal._writer._insert, tmp_path / "moved"
+    moved.mkdir()
+
+    def and_move_away(first, facts):
+        insert(first, facts)
+        if facts:
+            for part in tmp_path.glob("journal.db*"):
+                part.rename(moved / part.name)
+
+    monkeypatch.setattr(journal._writer, "_insert", and_move_away)
+    both = asyncio.gather(  # they share a commit
+        asyncio.create_task(patiently(journal, {"n": "patient"})),
+        asyncio.create_task(journal.append(LOG, None, {"n": "refused"})),
+        return_exceptions=True,
+    )
+    await fault(journal, there=True)
+    monkeypatch.setattr(journal._writer, "_insert", insert)
+    look = journal._writer._place.fault
+    looked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def place_fault():
+        loop.call_soon_threadsafe(looked.set)
+        return look()
+
+    more = [asyncio.create_task(patiently(journal, {"n": n})) for n in range(later)]
+    await asyncio.sleep(0)
+    monkeypatch.setattr(journal._writer._place, "fault", place_fault)
+    for _ in range(2):  # the attempt that takes them fails too
+        looked.clear()
+        await looked.wait()
+    for part in moved.iterdir():
+        part.rename(tmp_path / part.name)
+    async with asyncio.timeout(10):
+        patient, refused = await both
+        written = await asyncio.gather(*more)
+    assert patient.seq == 1
+    assert isinstance(refused, BackendUnavailable)
+    assert [one.seq for one in written] == list(range(3, 3 + later))
+    assert applied == [one.data["n"] for one in journal.read()] == ["patient", "refused", *range(later)]
+
+
 async def test_facts_that_belong_together_are_written_all_or_none(journal):
     posted = journal.post_together("a", [(LOG, {"n": n}) for n in range(3)])
     assert [one.seq for one in await asyncio.gather(*posted)] == [1, 2, 3]
