@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent_service.catalog import open_catalog
+    from agent_service.archive.catalog import open_catalog
+    from agent_service.brains.declared import method
     from agent_service.client import AsyncClient, Client
-    from agent_service.config import ServiceConfig
     from agent_service.errors import ServiceError
-    from agent_service.methods import method
+    from agent_service.executors.notices import progress
+    from agent_service.launch.local import serve
     from agent_service.models import AgentSpec
-    from agent_service.notices import progress
-    from agent_service.plans import run_agent
+    from agent_service.plans.library import run_agent
     from agent_service.server.app import create_app
-    from agent_service.server.serving import serve
+    from agent_service.service.config import ServiceConfig
     from agent_service.variables import variable
 
 __version__ = "0.1.0"

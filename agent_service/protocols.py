@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.errors import AgentFault
+    from agent_service.executors.notices import Notice
     from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule
-    from agent_service.notices import Notice
 
 Document = dict[str, Any]
 """A Bluesky document; the event-model project defines them."""

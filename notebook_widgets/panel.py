@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import anywidget
 import traitlets
 
-from agent_service import live
+from agent_service import references as live
 from agent_service.errors import AgentFault, BackendUnavailable, InvalidInput, ServiceError
+from agent_service.launch import api_link
 from agent_service.models import utcnow
-from agent_service.server import api_link
 from notebook_widgets.heartbeat import Heartbeat
 from notebook_widgets.live import Address, LiveThread
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.guardrails import inside
-from agent_service.lifecycle import AgentState, SuggestionState
+from agent_service.agents.guardrails import inside
 from agent_service.models import ID_KEY, Event, EventKind, Suggestion
+from agent_service.models.states import AgentState, SuggestionState
 from notebook_widgets.plots import Measured, brief
 from notebook_widgets.story import tells
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.lifecycle import SuggestionState
 from agent_service.models import ID_KEY, EventKind
+from agent_service.models.states import SuggestionState
 from notebook_widgets.plots import brief
 
 if TYPE_CHECKING:

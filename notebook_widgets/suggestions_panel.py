@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
-from agent_service.lifecycle import SuggestionState
 from agent_service.models import EventKind
+from agent_service.models.states import SuggestionState
 from notebook_widgets import inbox
 from notebook_widgets.panel import Panel
 from notebook_widgets.picture import entry, proposed

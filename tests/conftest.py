@@ -10,7 +10,7 @@ import pytest
 from service_process import Process
 from services import running
 
-from agent_service import bluesky_loop
+from agent_service.plans.sinks import bluesky_loop
 
 
 def pytest_configure():

@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent_service.archive.inbox import Inbox
-from agent_service.archive.wire import CATALOG, FromChild, Lag, State
+from agent_service.archive.commands import Inbox
+from agent_service.archive.messages import CATALOG, FromChild, Lag, State
+from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable
-from agent_service.log_lines import TextFormatter
-from agent_service.spool import Spool
+from agent_service.errors.log_lines import TextFormatter
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
-    from agent_service.archive.aside import Aside  # noqa: PLC0415 - as Outbox below
+    from agent_service.archive.refused import Aside  # noqa: PLC0415 - as Outbox below
 
     spool = Spool(state.spool)
     lag = Lag(
@@ -87,7 +87,7 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
 def _facts_to_write(state: StateDir) -> int:
     """Return how many facts are not in the catalogue yet; without Tiled, which takes seconds to import."""
     from agent_service.archive.decisions import load_fold  # noqa: PLC0415
-    from agent_service.journal import last_seq, read_snapshot  # noqa: PLC0415
+    from agent_service.journal._journal import last_seq, read_snapshot  # noqa: PLC0415
 
     written = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
     return max(0, last_seq(state.journal) - written)
@@ -105,7 +105,7 @@ class _Connect:
 
     def __call__(self) -> Any:
         """Return Tiled's client of the catalogue; raises `ServiceError`."""
-        from agent_service.catalog import CatalogAddress, connect, without_key  # noqa: PLC0415
+        from agent_service.archive.catalog import CatalogAddress, connect, without_key  # noqa: PLC0415
 
         if self._server is not None:
             if not self._server.alive:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from tiled.structures.core import Spec
 
-from agent_service import private_files
+from agent_service.archive.catalog import AGENTS
+from agent_service.archive.columns import TRUE_NAME
 from agent_service.archive.decisions import OWN_COLUMNS, SEQ, AgentRun, Row, RunEnd, StreamName, load_fold
-from agent_service.archive.nodes import child, child_or_new, run_uid_part
 from agent_service.archive.storable import storable
+from agent_service.archive.tiled_nodes import child, child_or_new, run_uid_part
 from agent_service.archive.trials import TRIES, reason_of
-from agent_service.catalog import AGENTS
-from agent_service.columns import TRUE_NAME
-from agent_service.journal import read_facts, read_snapshot
+from agent_service.journal._journal import read_facts, read_snapshot
+from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from agent_service.archive.aside import Aside
     from agent_service.archive.decisions import ColumnType
+    from agent_service.archive.refused import Aside
     from agent_service.archive.trials import Trials
 
 _BATCH_FACTS: Final = 1000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_service.columns import columns_for
+from agent_service.archive.columns import columns_for
 from agent_service.models import ID_KEY, EventKind
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent_service.archive.aside import Aside
-from agent_service.spool import Spool
+from agent_service.archive.refused import Aside
+from agent_service.documents.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from agent_service.archive.agent_streams import AgentStreams, ensure_agents
-from agent_service.archive.aside import Aside
 from agent_service.archive.decisions import load_fold
+from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
+from agent_service.archive.refused import Aside
 from agent_service.archive.runs import documents_of, is_written, withdraw, write_run
 from agent_service.archive.trials import Again, Trials, Unreachable, clear_probe, probe, reason_of
-from agent_service.archive.wire import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
+from agent_service.documents.spool import Spool, encode
 from agent_service.errors import ServiceError
-from agent_service.journal import read_facts, read_snapshot
-from agent_service.spool import Spool, encode
+from agent_service.journal._journal import read_facts, read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_service.archive.inbox import Inbox
+    from agent_service.archive.commands import Inbox
     from agent_service.state_dir import StateDir
 
 _IDLE_S: Final = 1.0

@@ -1,6 +1,6 @@
 """A run's documents as the writer takes them: columns for the names, one type for a key, arrays as arrays.
 
-What is changed says so in the data keys, so that `agent_service.columns.restored` gives back what was measured.
+What is changed says so in the data keys, so that `agent_service.archive.columns.restored` gives back what was measured.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -12,9 +12,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.archive.columns import AS_MEASURED, STORED_AS, TRUE_NAME, TRUE_OBJECT, columns_for
 from agent_service.archive.storable import storable
 from agent_service.archive.survey import Kind, Stream, Values, as_float, events_of, is_inside
-from agent_service.columns import AS_MEASURED, STORED_AS, TRUE_NAME, TRUE_OBJECT, columns_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from bluesky_tiled_plugins.writing.tiled_writer import TiledWriter
 from tiled.client.utils import ClientError
 
-from agent_service.archive.nodes import child, delete, is_conflict
+from agent_service.archive.catalog import AGENTS
+from agent_service.archive.columns import restored
 from agent_service.archive.prepare import prepared
 from agent_service.archive.survey import Survey
-from agent_service.catalog import AGENTS
-from agent_service.columns import restored
+from agent_service.archive.tiled_nodes import child, delete, is_conflict
 
 _UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.columns import EXACT, columns_for
+from agent_service.archive.columns import EXACT, columns_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

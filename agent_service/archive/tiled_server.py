@@ -23,9 +23,9 @@ from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PA
 from tiled.catalog.core import initialize_database
 from tiled.server.app import build_app_from_config
 
-from agent_service import private_files
-from agent_service.catalog import CatalogAddress
+from agent_service.archive.catalog import CatalogAddress
 from agent_service.errors import BackendUnavailable
+from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from agent_service.state_dir import StateDir

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from agent_service import private_files
-from agent_service.archive.nodes import child, delete, is_refusal
 from agent_service.archive.runs import write_run
+from agent_service.archive.tiled_nodes import child, delete, is_refusal
 from agent_service.errors import ServiceError
+from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from agent_service import texts
 from agent_service.cli._archive import archive
 from agent_service.cli._export import export
 from agent_service.cli._keys import keys
@@ -26,7 +25,7 @@ from agent_service.cli._options import StateOption
 from agent_service.cli._serving import serve
 from agent_service.cli._status import status
 from agent_service.cli._stop import stop
-from agent_service.errors import MAX_DETAIL, ServiceError, UsageError
+from agent_service.errors import MAX_DETAIL, ServiceError, UsageError, texts
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -76,7 +75,7 @@ def demo(
     """Watch an agent align a simulated beamline; ends by itself."""
     from rich.console import Console
 
-    from agent_service.demo import Demo, new_state
+    from agent_service.cli.demo import Demo, new_state
 
     signal.signal(signal.SIGTERM, _terminated)
     shown = state or new_state()
@@ -99,8 +98,8 @@ def check(
     ] = False,
 ) -> None:
     """Say what is wrong with a configuration, without starting anything."""
-    from agent_service.config import load, sentence
-    from agent_service.server.check import check as look
+    from agent_service.service.check import check as look
+    from agent_service.service.config import load, sentence
 
     loaded = load(config)
     found = look(loaded, devices=devices)
@@ -117,7 +116,7 @@ def schema() -> None:
     """Print the JSON Schema of a service.toml."""
     import json
 
-    from agent_service.config import ServiceConfig
+    from agent_service.service.config import ServiceConfig
 
     print(json.dumps(ServiceConfig.file_schema(), indent=2))
 

@@ -22,8 +22,8 @@ def export(
     catalog: Annotated[str, typer.Option(help="embedded, none, or the URI of a Tiled catalogue.")] = "embedded",
 ) -> None:
     """Write a folder that serves a notebook or script on another machine."""
-    from agent_service.promote.export import export as write
-    from agent_service.server.default_state import state_of
+    from agent_service.launch.default_state import state_of
+    from agent_service.launch.export import export as write
     from agent_service.state_dir import StateDir
 
     if state is not None and not with_state:

@@ -12,7 +12,7 @@ from agent_service.cli._options import DEFAULT_STATE
 from agent_service.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent_service.keys import Key
+    from agent_service.service.keys import Key
     from agent_service.state_dir import StateDir
 
 keys = typer.Typer(
@@ -31,7 +31,7 @@ def create(
     state: StateOfKeys = Path(DEFAULT_STATE),
 ) -> None:
     """Make a key and print it, this once: only its hash is kept."""
-    from agent_service.keys import KeyFile, scopes_of
+    from agent_service.service.keys import KeyFile, scopes_of
 
     wanted, found = scopes_of(scopes), _state(state)
     found.prepare()
@@ -51,7 +51,7 @@ def list_(state: StateOfKeys = Path(DEFAULT_STATE)) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from agent_service.keys import KeyFile
+    from agent_service.service.keys import KeyFile
 
     table = Table("key", "scopes", "made")
     found = _there(state)
@@ -69,8 +69,8 @@ def revoke(
     state: StateOfKeys = Path(DEFAULT_STATE),
 ) -> None:
     """Revoke a key: its next request is refused, and its open streams end."""
-    from agent_service.actor import OWNER
-    from agent_service.keys import KeyFile
+    from agent_service.context import OWNER
+    from agent_service.service.keys import KeyFile
 
     found = _there(state)
     file = KeyFile(found.keys_file)
@@ -90,13 +90,13 @@ def revoke(
 
 
 def _said(key: Key) -> str:
-    from agent_service.keys import Scope
+    from agent_service.service.keys import Scope
 
     return ", ".join(one for one in Scope if one in key.scopes)
 
 
 def _state(named: Path) -> StateDir:
-    from agent_service.config import load
+    from agent_service.service.config import load
     from agent_service.state_dir import StateDir
 
     return StateDir(load(named).service.state if named.suffix == ".toml" else named)

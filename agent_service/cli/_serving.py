@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import watchfiles
 
-    from agent_service.config import ServiceConfig
-    from agent_service.server.service import Service
+    from agent_service.service.config import ServiceConfig
+    from agent_service.service.service import Service
 
 
 class LogFormat(StrEnum):
@@ -64,8 +64,8 @@ def serve(
     if reload:
         _serve_again_and_again(targets or [])
         return
-    from agent_service.server import logs
-    from agent_service.server.aside import left_behind
+    from agent_service.launch import logs
+    from agent_service.service.detached import left_behind
 
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
     logs.configure(format=log_format.value, level=log_level.value)
@@ -81,10 +81,10 @@ def serve(
 
 
 def _serve_file(config: Path | None, flags: dict[str, Any]) -> None:
-    from agent_service.config import load
+    from agent_service.service.config import load
 
     loaded = load(config, flags=flags)
-    from agent_service.server.serve import run
+    from agent_service.launch.uvicorn_server import run
 
     def on_ready(url: str, key: str, key_is_new: bool) -> None:
         _tell_ready(loaded, url, key, key_is_new=key_is_new)
@@ -98,7 +98,7 @@ def _serve_file(config: Path | None, flags: dict[str, Any]) -> None:
 
 
 def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
-    from agent_service.promote import headless
+    from agent_service.launch import headless
 
     def on_ready(url: str, service: Service) -> None:
         _tell_ready(service.config, url, service.api_key, key_is_new=service.key_is_new)
@@ -107,7 +107,7 @@ def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
 
 
 def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:
-    from agent_service.narrator import Narrator
+    from agent_service.cli.narrator import Narrator
 
     print(f"Serving at {url}", flush=True)
     _introduce(config, url, key, key_is_new=key_is_new)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_service import texts
 from agent_service.cli._address import service_at
 from agent_service.cli._options import StateOption
+from agent_service.errors import texts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,7 @@ def _agents_table(agents: list[AgentStatus]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from agent_service.best_measured import best_text
+    from agent_service.models.best_measured import best_text
 
     table = Table("agent", "state", "type", "runs", "best measured", "reason")
     for one in agents:

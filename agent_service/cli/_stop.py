@@ -10,7 +10,7 @@ import typer
 from agent_service.cli._address import service_at
 from agent_service.cli._options import StateOption
 from agent_service.errors import BackendUnavailable, ServiceError, Unauthenticated, UsageError
-from agent_service.lifecycle import AgentState, Command, legal_commands
+from agent_service.models.states import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
     from agent_service.client import Client

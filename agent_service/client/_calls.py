@@ -19,14 +19,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from agent_service import __version__
-from agent_service.errors import (
-    AgentFault,
-    BackendUnavailable,
-    DeadlineExceeded,
-    FieldError,
-    ServiceError,
-    by_code,
-)
+from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, FieldError, ServiceError, by_code
 from agent_service.models import Job, Problem
 
 if TYPE_CHECKING:

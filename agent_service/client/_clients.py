@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from types import TracebackType
 
-    from agent_service.lifecycle import AgentState
     from agent_service.models import AgentStatus, Event, EventKind
+    from agent_service.models.states import AgentState
 
 T = TypeVar("T")
 

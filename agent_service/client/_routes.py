@@ -25,7 +25,7 @@ from agent_service.models import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent_service.lifecycle import AgentState, SuggestionState
+    from agent_service.models.states import AgentState, SuggestionState
 
 
 def _suggestion(suggestion_id: str, *rest: str) -> str:

@@ -10,8 +10,7 @@ import contextlib
 import traceback
 from typing import TYPE_CHECKING
 
-from agent_service import texts
-from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
+from agent_service.errors import AgentFault, BackendUnavailable, ServiceError, texts
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -12,17 +12,17 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
-from agent_service.coroutines import Coroutines
+from agent_service.brains.coroutines import Coroutines
 from agent_service.errors import ServiceError
 from agent_service.executors.faults import as_faults, fault
 from agent_service.executors.handle import Handle
-from agent_service.notices import Delivery, reporting
+from agent_service.executors.notices import Delivery, reporting
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from agent_service.notices import Notice
+    from agent_service.executors.notices import Notice
 
 _Job = tuple["Callable[[object], Any]", "asyncio.Future[Any]"]
 

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from agent_service.guardrail_rules import MAX_LENGTH, MAX_RULES, parse
-from agent_service.lifecycle import AgentState
 from agent_service.models._base import (
     MAX_NAMES,
     MAX_POINTS,
@@ -23,6 +21,8 @@ from agent_service.models._base import (
     open_ends,
     refuse_truth,
 )
+from agent_service.models.guardrail_rules import MAX_LENGTH, MAX_RULES, parse
+from agent_service.models.states import AgentState
 
 
 class Timeouts(Request):

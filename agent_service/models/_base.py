@@ -20,8 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from agent_service import texts
-from agent_service.number import at_home
+from agent_service.errors import texts
+from agent_service.models.number import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from agent_service.lifecycle import SuggestionState
+from agent_service.errors.texts import one_line
 from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Number, Point, Request, Uid
-from agent_service.texts import one_line
+from agent_service.models.states import SuggestionState
 
 Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
 """What a person says, in one line."""

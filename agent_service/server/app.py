@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any, cast
 from fastapi import FastAPI
 
 import agent_service
-from agent_service import beamline, bluesky_loop, own_names, startup
+from agent_service.agents.placement import Placement
+from agent_service.agents.supervisor import Supervisor
 from agent_service.archive import Archive
-from agent_service.config import ServiceConfig, config_from_environment
+from agent_service.brains.listed import Listed
+from agent_service.documents.sources.run_engine import NoEmitter, SubscribedEngine, asks
+from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
-from agent_service.executors.process import ProcessExecutor
+from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
-from agent_service.journal import SqlJournal
-from agent_service.listed import Listed
-from agent_service.namespace import Namespace
-from agent_service.placement import Placement
+from agent_service.journal._journal import SqlJournal
+from agent_service.models import own_names
+from agent_service.plans import beamline, startup
+from agent_service.plans.namespace import Namespace
+from agent_service.plans.namespace_devices import NamespaceDevices
+from agent_service.plans.sinks import bluesky_loop
+from agent_service.plans.sinks.claim import ClaimSink
+from agent_service.plans.sinks.run_engine import Emitter, RunEngineSink, RunEngineSource
+from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.server import gate, problems
-from agent_service.server.aside import aside
-from agent_service.server.claims import ClaimDesk
-from agent_service.server.farewell import told_of_signals
-from agent_service.server.hosts import Hosts
-from agent_service.server.metrics import TimedExecutor
-from agent_service.server.panel_keys import PageOrigins, PanelKeys
-from agent_service.server.ready import ReadyReads
+from agent_service.server.allowed_hosts import Hosts
+from agent_service.server.cached_reads import ReadyReads
 from agent_service.server.routes import (
     agents,
     api_page,
@@ -41,15 +44,14 @@ from agent_service.server.routes import (
     suggestions,
 )
 from agent_service.server.routes import service as service_routes
-from agent_service.server.service import Service
-from agent_service.spool import Spool
+from agent_service.server.stop_signals import told_of_signals
+from agent_service.service.claims import ClaimDesk
+from agent_service.service.config import ServiceConfig, config_from_environment
+from agent_service.service.detached import aside
+from agent_service.service.metrics import TimedExecutor
+from agent_service.service.panel_keys import PageOrigins, PanelKeys
+from agent_service.service.service import Service
 from agent_service.state_dir import StateDir
-from agent_service.supervisor import Supervisor
-from agent_service.transports.claim import ClaimSink
-from agent_service.transports.namespace_devices import NamespaceDevices
-from agent_service.transports.run_engine import Emitter, RunEngineSink, RunEngineSource
-from agent_service.transports.run_engine_driver import RunEngineDriver
-from agent_service.transports.subscribed import NoEmitter, SubscribedEngine, asks
 
 if TYPE_CHECKING:
     import asyncio
@@ -162,7 +164,7 @@ async def _compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, h
         sink=sink,
         placement=Placement(
             thread=_timed(ThreadExecutor(), service),
-            process=_timed(ProcessExecutor(base=("agent_service.recipe",)), service),
+            process=_timed(ProcessExecutor(base=("agent_service.brains.factory",)), service),
             headless=headless,
             listed=Listed.of(config.security.modules),
         ),

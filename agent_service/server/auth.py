@@ -12,10 +12,10 @@ from fastapi import Depends, Request, Security
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 
-from agent_service import guardrails
+from agent_service.agents import guardrails
+from agent_service.brains.listed import code_in
 from agent_service.errors import Forbidden, Unauthenticated
-from agent_service.keys import Key, Scope
-from agent_service.listed import code_in
+from agent_service.service.keys import Key, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
-from agent_service import actor
+from agent_service import context as actor
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge, Unauthenticated
-from agent_service.server import auth, body, door
-from agent_service.server.panel_keys import PanelKey
+from agent_service.server import auth, body
+from agent_service.server import starting as door
 from agent_service.server.problems import problem
+from agent_service.service.panel_keys import PanelKey
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from agent_service.keys import Key
-    from agent_service.server.hosts import Hosts
-    from agent_service.server.service import Service
+    from agent_service.server.allowed_hosts import Hosts
+    from agent_service.service.keys import Key
+    from agent_service.service.service import Service
 
 MAX_BODY: Final = 10_000_000
 """Largest request body, in bytes."""

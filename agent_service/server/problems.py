@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from agent_service import errors
-from agent_service.config import field_errors, sentence
 from agent_service.models import Problem, ProblemField
+from agent_service.service.config import field_errors, sentence
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request

@@ -23,9 +23,9 @@ def exported(line: Line, session: Session) -> str:
     UsageError
         It is not known which notebook runs here, it was not saved, or the folder cannot be written; nothing is.
     """
-    from agent_service.promote.export import export  # noqa: PLC0415 - for the few cells that export
-    from agent_service.server.default_state import state_of  # noqa: PLC0415
-    from agent_service.server.home import current  # noqa: PLC0415
+    from agent_service.launch.default_state import state_of  # noqa: PLC0415
+    from agent_service.launch.export import export  # noqa: PLC0415 - for the few cells that export
+    from agent_service.launch.process_service import current  # noqa: PLC0415
 
     if not line.target:
         raise UsageError("say where to: %agent_export FOLDER; it must be new, or empty")
@@ -47,7 +47,7 @@ def exported(line: Line, session: Session) -> str:
 
 
 def _notebook(named: str | None) -> Path:
-    from agent_service.server.settled import running_file  # noqa: PLC0415 - as above
+    from agent_service.launch.local_config import running_file  # noqa: PLC0415 - as above
 
     found = running_file() if named is None else Path(named).expanduser().absolute()
     if found is None:

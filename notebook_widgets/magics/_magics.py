@@ -10,7 +10,7 @@ from IPython.core.error import UsageError as CellError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from agent_service.errors import ServiceError, UsageError
-from agent_service.lifecycle import AgentState, Command, legal_commands
+from agent_service.models.states import AgentState, Command, legal_commands
 from notebook_widgets import kernel
 from notebook_widgets.magics._completion import Completion
 from notebook_widgets.magics._export import exported

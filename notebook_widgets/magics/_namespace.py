@@ -73,7 +73,7 @@ class Names:
     def undefined(self, name: str, also: Iterable[str] = ()) -> str:
         """Return what to say of a name that is not there."""
         known = [*also, *(one for one in self.names if not one.startswith("_") and one not in _IPYTHON)]
-        from agent_service.near import near  # noqa: PLC0415 - for messages
+        from agent_service.models.spelling import near  # noqa: PLC0415 - for messages
 
         hint = near(name, dict.fromkeys(known)).rstrip() or "run the cell that defines it first"
         return f"the name {name!r} is not defined; {hint}"

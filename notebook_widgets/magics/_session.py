@@ -14,16 +14,16 @@ from notebook_widgets.magics._status import say, show
 from notebook_widgets.magics._target import is_file, number, target
 
 if TYPE_CHECKING:
-    from agent_service.config import ServiceConfig
+    from agent_service.launch.live_agents import Hosted
+    from agent_service.launch.local import LocalService
     from agent_service.models import AgentSpec, AgentStatus
-    from agent_service.server.hosting import Hosted
-    from agent_service.server.serving import LocalService
+    from agent_service.service.config import ServiceConfig
     from notebook_widgets.magics._options import Line
 
 VARIABLES: Final = ("service", "agents_service")
 """Names under which the notebook finds the service: the first one that is free."""
 
-_SERVING: Final = "agent_service.server.serving"
+_SERVING: Final = "agent_service.launch.local"
 
 
 class Session:
@@ -183,8 +183,8 @@ class Session:
         engine, running = self.names.run_engine(), self.service
         if engine is not None and given.get("startup") is not None:
             raise UsageError("--startup is for a service that moves the devices itself, and here RE does; leave it out")
-        from agent_service.server.serving import open_service  # noqa: PLC0415 - a second of imports
-        from agent_service.server.settled import settled  # noqa: PLC0415 - as above
+        from agent_service.launch.local import open_service  # noqa: PLC0415 - a second of imports
+        from agent_service.launch.local_config import settled  # noqa: PLC0415 - as above
 
         path = Path(self.names.text(line.target)).expanduser() if line.target and is_file(line.target) else None
         if running is None:
@@ -277,7 +277,7 @@ class Session:
 
 def say_no_limits(hosted: Hosted, line: Line) -> None:
     """Say in a line which actuators may be sent anywhere, and how to say where."""
-    from agent_service.rails import no_limits_said  # noqa: PLC0415 - what a service imports
+    from agent_service.agents.rails import no_limits_said  # noqa: PLC0415 - what a service imports
 
     left = hosted.status.no_limits
     if left and is_file(line.target):

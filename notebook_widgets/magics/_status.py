@@ -69,7 +69,7 @@ def show(thing: object) -> None:
 
 def _row(status: AgentStatus) -> tuple[str, ...]:
     done, total = status.progress.done, status.progress.total
-    from agent_service.best_measured import best_text  # noqa: PLC0415 - loading the extension imports nothing heavy
+    from agent_service.models.best_measured import best_text  # noqa: PLC0415 - loading the extension imports nothing heavy
 
     best = best_text(status)
     runs = str(done) if total is None else f"{done} of {total}"

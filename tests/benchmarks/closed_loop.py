@@ -29,7 +29,7 @@ class _Bare:
         self.rate(5)
 
     def rate(self, n):
-        from agent_service.plans import acquire
+        from agent_service.plans.library import acquire
 
         devices, sensors = [self._names.x, self._names.y], [self._names.signal]
         began = time.perf_counter()

@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from agent_service.beamline import LIMITS_MM, measured_flux, optimum, true_flux
-from agent_service.brains.bayes import Bayes
-from agent_service.brains.sobol import Sobol
+from agent_service.brains.builtin.bayes import Bayes
+from agent_service.brains.builtin.sobol import Sobol
+from agent_service.plans.beamline import LIMITS_MM, measured_flux, optimum, true_flux
 
 BOUNDS = {"mirror_x": list(LIMITS_MM), "mirror_y": list(LIMITS_MM)}
 ENOUGH = 0.95

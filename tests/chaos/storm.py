@@ -23,7 +23,7 @@ from services import wait_until
 
 from agent_service import Client
 from agent_service.errors import Conflict, ServiceError
-from agent_service.journal import read_facts
+from agent_service.journal._journal import read_facts
 
 from .zygote import Zygote
 

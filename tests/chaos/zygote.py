@@ -60,8 +60,8 @@ def main() -> None:
     import bluesky.plans  # noqa: F401
     import scipy.stats.qmc  # noqa: F401
 
-    import agent_service.beamline
     import agent_service.cli
+    import agent_service.plans.beamline
     import agent_service.server.app
 
     assert threading.active_count() == 1, "a thread would not survive the fork"

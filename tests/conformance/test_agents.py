@@ -7,14 +7,8 @@ import random
 import jsonschema
 import pytest
 
-from agent_service import agent_types
-from agent_service.adapters.optimizer import (
-    EditFact,
-    FailFact,
-    IngestFact,
-    OptimizerAdapter,
-    SuggestFact,
-)
+from agent_service.brains import types as agent_types
+from agent_service.brains.adapters.optimizer import EditFact, FailFact, IngestFact, OptimizerAdapter, SuggestFact
 from agent_service.errors import InvalidConfig
 from agent_service.models import AgentSpec
 

@@ -14,11 +14,11 @@ import pytest
 
 from agent_service.errors import QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, QueueState
+from agent_service.plans.sinks.claim import ClaimSink
+from agent_service.plans.sinks.run_engine import RunEngineSink, RunEngineSource
+from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
+from agent_service.plans.startup import Namespace, load
 from agent_service.protocols import Document, PlanOrder, PlanResult, PlanSink
-from agent_service.startup import Namespace, load
-from agent_service.transports.claim import ClaimSink
-from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
-from agent_service.transports.run_engine_driver import RunEngineDriver
 
 STARTUP = str(Path(__file__).with_name("sinks_startup.py"))
 OURS = ("run-engine", "bluesky-run-engine")

@@ -13,8 +13,8 @@ from httpx_sse import connect_sse
 from services import wait_until
 
 from agent_service.errors import UsageError
-from agent_service.keys import KeyFile, Keyring, Scope, scopes_of
-from agent_service.server import sse
+from agent_service.server import event_stream as sse
+from agent_service.service.keys import KeyFile, Keyring, Scope, scopes_of
 
 COMMAND = (sys.executable, "-m", "agent_service", "keys")
 

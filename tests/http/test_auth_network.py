@@ -5,10 +5,10 @@ import socket
 import pytest
 from services import running
 
-from agent_service.config import ServiceConfig
+from agent_service.launch.local_config import settled
 from agent_service.server import gate
-from agent_service.server.hosts import Hosts
-from agent_service.server.settled import settled
+from agent_service.server.allowed_hosts import Hosts
+from agent_service.service.config import ServiceConfig
 
 
 def ask(service, method="GET", path="/api/v1/agents", **headers):

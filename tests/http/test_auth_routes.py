@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from services import running
 
-from agent_service.keys import KeyFile, Scope
+from agent_service.service.keys import KeyFile, Scope
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 METHODS = ("get", "post", "put", "patch", "delete")

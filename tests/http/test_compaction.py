@@ -8,7 +8,7 @@ from services import running, wait_until
 from test_events import stream
 
 from agent_service.client import Client
-from agent_service.journal import read_facts, read_snapshot
+from agent_service.journal._journal import read_facts, read_snapshot
 from agent_service.models import EventKind
 from notebook_widgets.live import Address, Feed
 

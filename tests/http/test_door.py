@@ -8,10 +8,10 @@ import httpx
 import pytest
 from services import wait_until
 
-from agent_service.config import ServiceConfig
 from agent_service.errors import UsageError
+from agent_service.launch.background import BackgroundServer
 from agent_service.models import Problem, Readiness
-from agent_service.server.background import BackgroundServer
+from agent_service.service.config import ServiceConfig
 
 STARTUP = """
 import time

@@ -18,9 +18,9 @@ from schemathesis.checks import (
 from schemathesis.generation import GenerationMode
 from services import running, wait_until
 
-from agent_service.config import ServiceConfig
 from agent_service.models import EventKind
 from agent_service.server.app import create_app
+from agent_service.service.config import ServiceConfig
 
 BOUNDED = settings(
     max_examples=15,

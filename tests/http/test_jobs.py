@@ -365,7 +365,7 @@ def test_a_client_that_goes_away_does_not_end_its_call(service, patient, gate):
 
 
 def test_too_many_calls_of_one_agent_are_refused(service, patient, gate, monkeypatch):
-    monkeypatch.setattr("agent_service.server.jobs.MAX_CALLS", 2)
+    monkeypatch.setattr("agent_service.service.jobs.MAX_CALLS", 2)
     patient()
     suggesting(service, "patient", gate)
     begin(service, "agents/patient/report")
@@ -374,7 +374,7 @@ def test_too_many_calls_of_one_agent_are_refused(service, patient, gate, monkeyp
 
 
 def test_finished_jobs_are_kept_within_bounds(service, patient, gate, monkeypatch):
-    monkeypatch.setattr("agent_service.server.jobs.KEPT", 3)
+    monkeypatch.setattr("agent_service.service.jobs.KEPT", 3)
     patient(where="ponder")
     jobs = [begin(service, "agents/patient/methods/ponder") for _ in range(5)]
     gate.open()

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from services import Served, wait_until
 
-from agent_service.agent_record import AgentRecord
-from agent_service.lifecycle import AgentState, Command, check_agent
+from agent_service.agents.record.agent import AgentRecord
 from agent_service.models import EventKind
+from agent_service.models.states import AgentState, Command, check_agent
 
 NAMES = (f"machine{n}" for n in itertools.count())
 EXPECTED = (200, 202, 409)

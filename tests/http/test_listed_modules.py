@@ -3,10 +3,10 @@
 import pytest
 from services import running, wait_until
 
-from agent_service.config import ServiceConfig
+from agent_service.brains.listed import Listed
 from agent_service.errors import InvalidInput
-from agent_service.listed import Listed
-from agent_service.server.check import check
+from agent_service.service.check import check
+from agent_service.service.config import ServiceConfig
 
 LISTS = {"modules": ["allowed"]}
 SPEC = {"type": "allowed:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
@@ -77,7 +77,7 @@ def test_what_it_only_holds_is_not(served, name, executor):
         {"evaluate": "brainbox:peak", "outcome": None},
         {"type": "brainbox:Walker"},
         {"type": "allowedly:Walker"},
-        {"plan": "agent_service.plans:bps.mv"},
+        {"plan": "agent_service.plans.library:bps.mv"},
     ],
 )
 def test_functions_and_plans_too(served, changes):

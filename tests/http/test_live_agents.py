@@ -6,7 +6,7 @@ import brainbox
 import pytest
 from services import running
 
-from agent_service import live
+from agent_service import references as live
 
 
 class Locked(brainbox.Walker):

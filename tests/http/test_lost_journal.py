@@ -9,7 +9,7 @@ from service_process import Process
 from services import running, wait_until
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal import SqlJournal
+from agent_service.journal._journal import SqlJournal
 from agent_service.models import EventKind
 from agent_service.state_dir import StateDir
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from services import wait_until
 
-from agent_service.server import logs
+from agent_service.launch import logs
 
 SECRET = "0123456789abcdef" * 3
 

@@ -9,8 +9,8 @@ from services import running
 
 from agent_service.client import Client
 from agent_service.errors import Forbidden, InvalidInput
-from agent_service.keys import Key, KeyFile, Scope
-from agent_service.server.panel_keys import LASTS_S, MAX_OF_KEY, PanelKeys
+from agent_service.service.keys import Key, KeyFile, Scope
+from agent_service.service.panel_keys import LASTS_S, MAX_OF_KEY, PanelKeys
 
 PAGE, OTHER = "http://127.0.0.1:8888", "https://hub.example.org"
 OWNER = Key("owner", frozenset(Scope), b"o")

@@ -3,7 +3,7 @@
 import pytest
 from services import running
 
-from agent_service.keys import KeyFile, Scope
+from agent_service.service.keys import KeyFile, Scope
 
 READS = ("agents/walker", "agents/walker/variables/gain")
 

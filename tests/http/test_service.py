@@ -108,8 +108,8 @@ def test_the_service_s_own_process_imports_neither_tiled_nor_pandas(tmp_path):
     """The loop of a Gaussian-process agent, from start to stop, with the catalogue on; seen in a process of its own."""
     script = """
 import sys, time, httpx
-from agent_service.config import ServiceConfig
-from agent_service.server.background import BackgroundServer
+from agent_service.service.config import ServiceConfig
+from agent_service.launch.background import BackgroundServer
 section = {"port": 0, "state": sys.argv[1]}
 with BackgroundServer(ServiceConfig(service=section), headless=True) as server:
     auth = {"Authorization": "Apikey " + server.api_key}

@@ -9,7 +9,7 @@ from httpx_sse import connect_sse
 
 from agent_service.client import Client
 from agent_service.errors import NotFound, ServiceError
-from agent_service.texts import MAX_TRACE
+from agent_service.errors.texts import MAX_TRACE
 
 LONG = 10_000_000
 

@@ -15,7 +15,7 @@ import pytest
 import wanted
 from services import wait_until
 
-from agent_service.beamline import optimum, true_flux
+from agent_service.plans.beamline import optimum, true_flux
 
 nbformat = wanted.module("nbformat")
 nbclient = wanted.module("nbclient")

@@ -13,7 +13,7 @@ from services import wait_until
 DONE, WAITING, MAX_BYTES = 20, 3, 200_000
 ALIGNER = f"""
 import bluesky.plan_stubs as bps
-from agent_service.plans import acquire
+from agent_service.plans.library import acquire
 
 begun = []
 

@@ -12,7 +12,7 @@ from bluesky.plans import list_scan  # noqa: F401
 from brainbox import Walker as TheirWalker
 from brainbox import peak as their_peak
 
-from agent_service.plans import acquire
+from agent_service.plans.library import acquire
 
 
 class Walker(TheirWalker):

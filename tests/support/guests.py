@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from agent_service.errors import FieldError, InvalidConfig, NotFound
-from agent_service.notices import progress
+from agent_service.executors.notices import progress
 
 
 class Gate:

@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 
+from agent_service.agents.placement import Placement
+from agent_service.agents.record.service import ServiceRecord
+from agent_service.agents.supervisor import Supervisor
 from agent_service.errors import NotFound
-from agent_service.executors.process import ProcessExecutor
+from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
-from agent_service.journal import SqlJournal
+from agent_service.journal._journal import SqlJournal
 from agent_service.models import AgentSpec
-from agent_service.placement import Placement
-from agent_service.service_record import ServiceRecord
-from agent_service.supervisor import Supervisor
-from agent_service.transports.claim import ClaimSink
+from agent_service.plans.sinks.claim import ClaimSink
 
 SPEC = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from agent_service.keys import KeyFile, scopes_of
+from agent_service.service.keys import KeyFile, scopes_of
 
 
 @contextlib.contextmanager

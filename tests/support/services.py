@@ -6,8 +6,8 @@ import time
 import httpx
 import pytest
 
-from agent_service.config import ServiceConfig
-from agent_service.server.background import BackgroundServer
+from agent_service.launch.background import BackgroundServer
+from agent_service.service.config import ServiceConfig
 
 
 def wait_until(condition, *, within_s=20.0, what="the condition"):

@@ -16,9 +16,9 @@ import pytest
 from archive_rig import Decisions, ask, descriptors, measure
 
 from agent_service.archive import Archive
+from agent_service.documents.spool import Spool, encode
 from agent_service.errors import BackendUnavailable, DeadlineExceeded
-from agent_service.journal import SqlJournal
-from agent_service.spool import Spool, encode
+from agent_service.journal._journal import SqlJournal
 from agent_service.state_dir import StateDir
 
 WITHIN_S = 60
@@ -168,7 +168,7 @@ async def _profiles_lead_there(state, uids):
 
 HALF = """
 import json, pathlib, sys
-from agent_service.catalog import CatalogAddress, connect
+from agent_service.archive.catalog import CatalogAddress, connect
 from agent_service.state_dir import StateDir
 from bluesky_tiled_plugins.writing.tiled_writer import TiledWriter
 address = CatalogAddress.load(StateDir(pathlib.Path(sys.argv[1])))

@@ -13,11 +13,11 @@ from gate import Gate
 from test_archive import HALF, WITHIN_S, rig, started, until
 from test_archive_crash import OWNER
 
+from agent_service.archive.catalog import CatalogAddress
 from agent_service.archive.decisions import Fold
 from agent_service.archive.held import held
-from agent_service.catalog import CatalogAddress
+from agent_service.documents.spool import Spool, encode
 from agent_service.errors import BackendUnavailable
-from agent_service.spool import Spool, encode
 from agent_service.state_dir import StateDir
 
 RUNS = "sorted(run.start['uid'] for run in runs.values()[1:])"

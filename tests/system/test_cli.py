@@ -21,8 +21,8 @@ from commands import COMMAND, Command
 from services import wait_until
 
 from agent_service.client import Client
+from agent_service.documents.spool import Spool
 from agent_service.errors import AgentFault
-from agent_service.spool import Spool
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,7 +22,7 @@ WITHIN_S = 150
 
 # plans that cannot be measured: the detector raises in every run
 BROKEN_STARTUP = """
-from agent_service.beamline import simulated
+from agent_service.plans.beamline import simulated
 globals().update(simulated(seed=0))
 
 def acquire(suggestions, actuators, sensors, md):

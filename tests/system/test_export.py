@@ -18,7 +18,7 @@ from services import wait_until
 from agent_service.client import Client
 
 OUTCOMES = "def found(run, suggestions):\n    return [{'flux': 1.0} for _ in suggestions]\n"
-SITE = "from agent_service.beamline import simulated\n\nglobals().update(simulated())\n"
+SITE = "from agent_service.plans.beamline import simulated\n\nglobals().update(simulated())\n"
 LAB = "import numpy as np\n\nSTEP = float(np.float64(0.1))\n"
 
 

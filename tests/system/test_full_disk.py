@@ -14,7 +14,7 @@ from service_process import NOBODY
 from services import wait_until
 
 from agent_service.errors import BackendUnavailable
-from agent_service.journal import read_facts
+from agent_service.journal._journal import read_facts
 from notebook_widgets import AgentPanel
 
 RUNS = 30

@@ -174,7 +174,7 @@ def test_reload_serves_the_edited_notebook(command):
 def test_a_file_beside_a_notebook_says_what_service_it_is(command):
     """Its sections count, its agents are there too, and the notebook brings the startup."""
     (command.folder / "site_startup.py").write_text(
-        "from agent_service.beamline import simulated\nglobals().update(simulated())\n"
+        "from agent_service.plans.beamline import simulated\nglobals().update(simulated())\n"
     )
     (command.folder / "service.toml").write_text(
         '[service]\nstate = "mine"\n[run_engine]\nmd = { proposal = "p" }\n[security]\nmetrics = "open"\n'

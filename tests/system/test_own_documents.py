@@ -10,8 +10,8 @@ from event_model import DocumentNames
 from service_process import NOBODY
 from services import Served, wait_until
 
-from agent_service.config import ServiceConfig
-from agent_service.server.background import BackgroundServer
+from agent_service.launch.background import BackgroundServer
+from agent_service.service.config import ServiceConfig
 
 
 class Camera:

@@ -9,9 +9,9 @@ import pytest
 from services import Served, wait_until
 
 import agent_service
-from agent_service import live
-from agent_service.config import ServiceConfig
-from agent_service.server.background import BackgroundServer
+from agent_service import references as live
+from agent_service.launch.background import BackgroundServer
+from agent_service.service.config import ServiceConfig
 
 
 class Walker:

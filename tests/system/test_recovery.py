@@ -9,7 +9,7 @@ import pytest
 from service_process import NOBODY
 from services import wait_until
 
-from agent_service.journal import read_facts
+from agent_service.journal._journal import read_facts
 
 
 def create(client, name, **spec):

@@ -16,9 +16,9 @@ from services import Served, wait_until
 
 from agent_service import run_agent
 from agent_service.client import Client
-from agent_service.config import ServiceConfig
 from agent_service.errors import BackendUnavailable, Conflict, NotFound, UnknownDevice
-from agent_service.server.background import BackgroundServer
+from agent_service.launch.background import BackgroundServer
+from agent_service.service.config import ServiceConfig
 
 DEVICES = [rig.x, rig.y, rig.signal]
 

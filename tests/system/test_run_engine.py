@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ophyd.sim import SynAxis, SynSignal
 
-from agent_service.namespace import Namespace
+from agent_service.plans.namespace import Namespace
+from agent_service.plans.sinks.run_engine import RunEngineSink, RunEngineSource
+from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.protocols import Document, PlanOrder
-from agent_service.transports.run_engine import RunEngineSink, RunEngineSource
-from agent_service.transports.run_engine_driver import RunEngineDriver
 
 
 def namespace() -> Namespace:
@@ -197,8 +197,8 @@ async def test_a_plan_that_hangs_does_not_hold_the_stop_for_ever(caplog: pytest.
 def test_the_modules_import_no_bluesky() -> None:
     """Building the app does not wait for bluesky, nor for numpy."""
     code = (
-        "import sys; import agent_service.transports.run_engine, agent_service.transports.run_engine_driver; "
-        "import agent_service.startup, agent_service.runs, agent_service.outcomes; "
+        "import sys; import agent_service.plans.sinks.run_engine, agent_service.plans.sinks.run_engine_driver; "
+        "import agent_service.plans.startup, agent_service.documents.runs, agent_service.documents.outcomes; "
         "print(sorted({'bluesky', 'ophyd', 'numpy', 'tiled', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -15,11 +15,11 @@ from archive_rig import descriptors, run_engine
 from services import wait_until
 
 import agent_service
-from agent_service import live
+from agent_service import references as live
 from agent_service.client import Client
-from agent_service.config import ServiceConfig
 from agent_service.errors import AgentFault, DeadlineExceeded, InvalidInput, UsageError
 from agent_service.models import AgentSpec
+from agent_service.service.config import ServiceConfig
 from agent_service.state_dir import StateDir
 from notebook_widgets.picture import Picture
 
@@ -98,7 +98,7 @@ def test_functions_evaluate_and_plan(serve):
 
     def plan(suggestions, actuators, sensors, md):
         measured.append(suggestions[0]["x"])
-        return (yield from agent_service.plans.acquire(suggestions, actuators, sensors, md))
+        return (yield from agent_service.plans.library.acquire(suggestions, actuators, sensors, md))
 
     service = serve()
     service.host(

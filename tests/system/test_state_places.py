@@ -11,10 +11,10 @@ from archive_rig import ask, measure
 from services import running, wait_until
 
 from agent_service.archive import Archive
+from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
-from agent_service.journal import SqlJournal, last_seq, read_facts, read_snapshot
+from agent_service.journal._journal import SqlJournal, last_seq, read_facts, read_snapshot
 from agent_service.models import EventKind
-from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 
 ODD = [

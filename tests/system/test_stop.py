@@ -31,7 +31,7 @@ while True:
         pass
 """
 PLAN = """
-from agent_service.beamline import simulated
+from agent_service.plans.beamline import simulated
 from bluesky import plan_stubs as bps
 globals().update(simulated())
 

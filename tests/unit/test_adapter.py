@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from agent_service import variable
-from agent_service.adapters.json_values import json_safe
-from agent_service.adapters.optimizer import IngestFact, OptimizerAdapter, SuggestFact, VariableFact
+from agent_service.brains.adapters.json_values import json_safe
+from agent_service.brains.adapters.optimizer import IngestFact, OptimizerAdapter, SuggestFact, VariableFact
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import AgentSpec
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_service.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.adapters.optimizer import OptimizerAdapter
 from agent_service.models import AgentSpec
 
 SPEC = AgentSpec(name="a", type="t", actuators=["x"], outcome="y")

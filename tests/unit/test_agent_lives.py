@@ -12,9 +12,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent_service import points
+from agent_service.agents import points
+from agent_service.agents.record.service import ServiceRecord
+from agent_service.documents.runs import Run
 from agent_service.errors import ServiceError
-from agent_service.lifecycle import (
+from agent_service.models import EventKind
+from agent_service.models.states import (
     AGENT_TRANSITIONS,
     SUGGESTION_TRANSITIONS,
     AgentState,
@@ -22,9 +25,6 @@ from agent_service.lifecycle import (
     SuggestionState,
     require,
 )
-from agent_service.models import EventKind
-from agent_service.runs import Run
-from agent_service.service_record import ServiceRecord
 
 NAMES = st.sampled_from(["one", "two"])
 COMMANDS = st.sampled_from(["pause", "resume", "stop", "restart"])

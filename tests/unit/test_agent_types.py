@@ -6,8 +6,8 @@ import sys
 import jsonschema
 import pytest
 
-from agent_service import agent_types
-from agent_service.agent_types import AgentType
+from agent_service.brains import types as agent_types
+from agent_service.brains.types import AgentType
 from agent_service.errors import InvalidConfig, UnknownType
 from agent_service.models import AgentSpec
 

@@ -9,7 +9,7 @@ import pytest
 from bluesky import RunEngine
 from ophyd.utils import LimitError
 
-from agent_service.beamline import LIMITS_MM, measured_flux, optimum, simulated, true_flux
+from agent_service.plans.beamline import LIMITS_MM, measured_flux, optimum, simulated, true_flux
 
 
 @pytest.fixture

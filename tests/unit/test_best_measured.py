@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_service.agent_record import AgentRecord
-from agent_service.best_measured import Extremes, best_text
+from agent_service.agents.record.agent import AgentRecord
 from agent_service.models import AgentSpec, BestPoint, Event, EventKind
+from agent_service.models.best_measured import Extremes, best_text
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,9 +5,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from agent_service.brains.bayes import Bayes
-from agent_service.brains.sequence import Sequence
-from agent_service.brains.sobol import Sobol
+from agent_service.brains.builtin.bayes import Bayes
+from agent_service.brains.builtin.sequence import Sequence
+from agent_service.brains.builtin.sobol import Sobol
 
 BOX = {"x": [-5, 5], "y": [0, 10]}
 

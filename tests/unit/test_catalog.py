@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from agent_service.archive import serve_catalog
-from agent_service.catalog import CatalogAddress, node_uri, open_catalog, without_key
+from agent_service.archive.catalog import CatalogAddress, node_uri, open_catalog, without_key
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
@@ -112,7 +112,7 @@ def test_a_uri_is_shown_without_its_secrets():
 
 def test_the_services_side_imports_neither_tiled_nor_pandas():
     code = (
-        "import sys, agent_service.archive, agent_service.catalog, agent_service.spool\n"
+        "import sys, agent_service.archive, agent_service.archive.catalog, agent_service.documents.spool\n"
         "print({'tiled', 'pandas', 'databroker', 'bluesky_tiled_plugins', 'pyarrow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

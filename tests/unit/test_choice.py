@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent_service.choice import Chosen, Made, can_tell, choose, matches
-from agent_service.runs import Run
+from agent_service.documents.choice import Chosen, Made, can_tell, choose, matches
+from agent_service.documents.runs import Run
 
 
 def run(uid: str, status: str | None = "success", reason: str = "", **md: Any) -> Run:

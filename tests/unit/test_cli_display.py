@@ -6,10 +6,10 @@ import io
 
 from rich.console import Console
 
-from agent_service.demo._display import LineDisplay, LiveDisplay, display_for
-from agent_service.demo._trace import Trace
-from agent_service.lifecycle import AgentState
+from agent_service.cli.demo._display import LineDisplay, LiveDisplay, display_for
+from agent_service.cli.demo._trace import Trace
 from agent_service.models import Event, EventKind, utcnow
+from agent_service.models.states import AgentState
 
 
 def event(kind: EventKind, **data: object) -> Event:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_service import config
 from agent_service.models import AgentSpec
+from agent_service.service import config
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

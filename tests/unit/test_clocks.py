@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent_service import guardrails
-from agent_service.agent_record import AgentRecord
+from agent_service.agents import guardrails
+from agent_service.agents.record.agent import AgentRecord
+from agent_service.agents.record.service import ServiceRecord
 from agent_service.models import AgentSpec, Event, EventKind, Guardrails
-from agent_service.service_record import ServiceRecord
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = AgentSpec(name="a", type="sobol", actuators=["x"], outcome="signal", guardrails={"max_runs_per_minute": 2})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent_service.config import ServiceConfig, config_from_environment, load
 from agent_service.errors import UsageError
+from agent_service.service.config import ServiceConfig, config_from_environment, load
 
 FILE = """
 [service]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from agent_service.coroutines import Coroutines, awaited, called
+from agent_service.brains.coroutines import Coroutines, awaited, called
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from agent_service import method, methods
-from agent_service.coroutines import awaited
+from agent_service import method
+from agent_service.brains import declared as methods
+from agent_service.brains.coroutines import awaited
 from agent_service.errors import InvalidInput, NotFound
 
 

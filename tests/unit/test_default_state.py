@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_service.errors import UsageError
-from agent_service.server import default_state
-from agent_service.server.default_state import FOLDER, claimed, state_of
+from agent_service.launch import default_state
+from agent_service.launch.default_state import FOLDER, claimed, state_of
 from agent_service.state_dir import StateDir
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=60).filter(

@@ -14,7 +14,7 @@ from ophyd_async.core import DeviceVector, StandardReadable, init_devices, soft_
 from ophyd_async.sim import SimMotor
 
 from agent_service.errors import UnknownDevice
-from agent_service.namespace import Namespace
+from agent_service.plans.namespace import Namespace
 
 
 class Far(Signal):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from agent_service.device_words import limits_of
+from agent_service.plans.device_settings import limits_of
 
 
 def never(answer):

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from agent_service.documents import own, plain
-from agent_service.spool import encode
+from agent_service.documents.copies import own, plain
+from agent_service.documents.spool import encode
 
 
 class Lazy:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, Field
 
-from agent_service import agent_types
+from agent_service.brains import types as agent_types
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import AgentSpec, AgentStatus, utcnow
 from notebook_widgets import forms

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_service import guardrails
+from agent_service.agents import guardrails
+from agent_service.agents.guardrails import Standing
 from agent_service.errors import OutOfBounds
-from agent_service.guardrails import Standing
 from agent_service.models import Guardrails
 
 NOW = 1000.0  # of a clock that nobody sets

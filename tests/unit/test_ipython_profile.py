@@ -8,9 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from agent_service.config import load as load_config
 from agent_service.errors import UnknownDevice, UsageError
-from agent_service.startup import load
+from agent_service.plans.startup import load
+from agent_service.service.config import load as load_config
 
 AXIS = "class Axis:\n    def __init__(self, name): self.name = name\n    read = set = None\n"
 
@@ -196,7 +196,7 @@ def test_a_service_toml_takes_them(tmp_path):
     [("my.module", "my.module"), ('["a", "b.py"]', ["a", "b.py"]), ("profile/startup", "profile/startup")],
 )
 def test_the_environment_takes_them(text, means):
-    code = "from agent_service.config import load; print(load().run_engine.startup)"
+    code = "from agent_service.service.config import load; print(load().run_engine.startup)"
     env = {**os.environ, "AGENT_SERVICE_RUN_ENGINE__STARTUP": text}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60, check=True)
     assert done.stdout.strip() == str(means)

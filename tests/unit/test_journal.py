@@ -13,10 +13,10 @@ from disks import largest_file
 from house import house
 from sqlalchemy.exc import OperationalError
 
-from agent_service import journal_file
 from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
-from agent_service.journal import SqlJournal, be_patient, read_facts
-from agent_service.journal_file import SCHEMA_VERSION
+from agent_service.journal import _sqlite as journal_file
+from agent_service.journal._journal import SqlJournal, be_patient, read_facts
+from agent_service.journal._sqlite import SCHEMA_VERSION
 from agent_service.models import EventKind
 
 LOG = EventKind.CONFIG
@@ -82,7 +82,7 @@ async def test_followers_get_the_past_then_the_present_each_once(journal):
 
 
 async def test_a_reader_that_is_too_slow_is_dropped(journal, monkeypatch):
-    monkeypatch.setattr("agent_service.journal.FOLLOWER_CAPACITY", 4)
+    monkeypatch.setattr("agent_service.journal._journal.FOLLOWER_CAPACITY", 4)
     events = journal.follow(after=0)
     first = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)  # the follower is there
@@ -172,7 +172,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
     script = """
 import asyncio, sys
 from pathlib import Path
-from agent_service.journal import SqlJournal
+from agent_service.journal._journal import SqlJournal
 from agent_service.models import EventKind
 async def main():
     journal = SqlJournal(Path(sys.argv[1]))

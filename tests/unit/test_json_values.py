@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from agent_service.adapters.json_values import MAX_DEPTH, MAX_VALUES, Unfit, json_safe
+from agent_service.brains.adapters.json_values import MAX_DEPTH, MAX_VALUES, Unfit, json_safe
 
 
 class Plain(enum.Enum):

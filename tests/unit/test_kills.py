@@ -15,11 +15,11 @@ from archive_rig import alive, descriptors
 from guests import Mortal
 
 from agent_service.errors import AgentFault
-from agent_service.executors import process
-from agent_service.executors.nursery import Nursery
-from agent_service.executors.process import ProcessExecutor, ProcessHandle
+from agent_service.executors.process import _executor as process
+from agent_service.executors.process._executor import ProcessExecutor, ProcessHandle
+from agent_service.executors.process._launcher import Nursery
 from agent_service.executors.thread import ThreadExecutor
-from agent_service.server.serve import new_event_loop
+from agent_service.launch.uvicorn_server import new_event_loop
 
 LOOPS = [asyncio.new_event_loop, new_event_loop]
 LONG = {"nothing": "x" * 600_000}  # is pickled and loaded in a thread, not on the event loop

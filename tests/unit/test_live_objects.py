@@ -4,9 +4,12 @@ import threading
 
 import pytest
 
-from agent_service import agent_types, live, outcomes, startup
+from agent_service import references as live
+from agent_service.brains import types as agent_types
+from agent_service.documents import outcomes
 from agent_service.errors import AlreadyExists, Conflict, InvalidConfig, InvalidInput, UnknownPlan, UnknownType
 from agent_service.models import AgentSpec
+from agent_service.plans import startup
 
 
 class Brain:

@@ -16,7 +16,7 @@ from prototype import notebook
 from services import running, wait_until
 
 import agent_service
-from agent_service import live
+from agent_service import references as live
 from agent_service.models import AgentSpec
 from agent_service.state_dir import StateDir
 from notebook_widgets.live import LiveThread
@@ -119,8 +119,8 @@ z = 5
 def peak(run, suggestions):
     return [{"_id": one["_id"], "top": float(run.data("signal").max())} for one in suggestions]
 def plan(suggestions, actuators, sensors, md):
-    import agent_service.plans
-    return (yield from agent_service.plans.acquire(suggestions, actuators, sensors, md))
+    import agent_service.plans.library
+    return (yield from agent_service.plans.library.acquire(suggestions, actuators, sensors, md))
 """)
     # y again, by its name: a variable z that is no device does not stand in the way of a device z
     for number, words in enumerate(["both", "x y", "x, y", "x,rig.y", "[x, y]", "'x' \"y\"", "both[0],y"]):

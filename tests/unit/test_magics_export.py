@@ -7,8 +7,8 @@ from cells import Shell
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
-from agent_service.server import settled
-from agent_service.server.home import Home
+from agent_service.launch import local_config as settled
+from agent_service.launch.process_service import Home
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
+from agent_service.cli.narrator import Narrator
 from agent_service.models import Event, EventKind, utcnow
-from agent_service.narrator import Narrator
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import threading
 import numpy as np
 import pytest
 
-from agent_service import notices, progress
-from agent_service.executors.thread import ThreadExecutor
-from agent_service.notices import (
+from agent_service import progress
+from agent_service.executors import notices
+from agent_service.executors.notices import (
     MAX_LINES,
     MAX_MESSAGE,
     Delivery,
@@ -23,6 +23,7 @@ from agent_service.notices import (
     pause_after,
     reporting,
 )
+from agent_service.executors.thread import ThreadExecutor
 
 log = logging.getLogger("some.agent")
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from agent_service.models import Number, Point
-from agent_service.number import as_before, at_home, real
+from agent_service.models.number import as_before, at_home, real
 
 
 class Slot(enum.IntEnum):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent_service.documents.outcomes import actuators_of, by_field, check_names, load_function, takes
+from agent_service.documents.runs import Run
 from agent_service.errors import InvalidInput, InvalidPoint
 from agent_service.models import AgentSpec
-from agent_service.outcomes import actuators_of, by_field, check_names, load_function, takes
-from agent_service.runs import Run
 
 
 def run_of(*events: dict[str, Any]) -> Run:

@@ -12,8 +12,8 @@ import pytest
 import notebook_widgets
 from agent_service.client import Client
 from agent_service.errors import InvalidInput
+from agent_service.launch import api_link
 from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, LoopSpec
-from agent_service.server import api_link
 from notebook_widgets.agent_panel import AgentPanel
 from notebook_widgets.live import Address
 from notebook_widgets.panel import page

@@ -2,7 +2,7 @@
 
 from ophyd.sim import SynAxis
 
-from agent_service.plans import acquire, move_to
+from agent_service.plans.library import acquire, move_to
 
 
 def test_acquire_makes_one_run_per_suggestion() -> None:

@@ -10,8 +10,8 @@ from ophyd_async.core import soft_signal_rw
 from ophyd_async.sim import SimMotor
 from services import wait_until
 
-from agent_service.transports.positions import positions_of, wholes_of
-from agent_service.transports.run_engine_driver import RunEngineDriver
+from agent_service.plans.device_positions import positions_of, wholes_of
+from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ class Hanging(Mute):
 
 
 def test_a_device_without_a_position_and_one_that_cannot_be_asked(driver, monkeypatch):
-    monkeypatch.setattr("agent_service.transports.positions._ANSWERS_WITHIN_S", 0.05)
+    monkeypatch.setattr("agent_service.plans.device_positions._ANSWERS_WITHIN_S", 0.05)
     found = positions_of([Mute(), Broken(), Hanging()], driver.ask)
     assert found.keys() == {"broken", "hanging"}
     assert all(math.isnan(one) for one in found.values())

@@ -14,9 +14,9 @@ from archive_rig import alive, descriptors
 from guests import Mortal
 
 from agent_service.errors import AgentFault, DeadlineExceeded
-from agent_service.executors.nursery import import_path
-from agent_service.executors.process import ProcessExecutor
-from agent_service.server.serve import new_event_loop
+from agent_service.executors.process._executor import ProcessExecutor
+from agent_service.executors.process._launcher import import_path
+from agent_service.launch.uvicorn_server import new_event_loop
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_the_event_loop_of_the_service_will_do():
 
 SERVICE = """
 import asyncio, os, sys, time
-from agent_service.executors.process import ProcessExecutor
+from agent_service.executors.process._executor import ProcessExecutor
 
 class Mine:                                   # lives in __main__, as in a notebook, and there is no guard
     def __init__(self): self.shift = shift

@@ -3,12 +3,12 @@
 import pytest
 from house import house
 
-from agent_service import recovery
-from agent_service.choice import Made
-from agent_service.lifecycle import SuggestionState as State
+from agent_service.agents import recovery
+from agent_service.documents.choice import Made
+from agent_service.documents.runs import Run
+from agent_service.documents.spool import INTERRUPTED
+from agent_service.models.states import SuggestionState as State
 from agent_service.protocols import SERVICE_STOPS
-from agent_service.runs import Run
-from agent_service.spool import INTERRUPTED
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from house import house
 
-from agent_service.adapters.facts import SuggestFact
-from agent_service.replay import essence, facts_of
+from agent_service.agents.record.replay import essence, facts_of
+from agent_service.brains.messages import SuggestFact
 
 
 def calls(record):

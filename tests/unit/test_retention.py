@@ -8,15 +8,15 @@ import sqlite3
 import pytest
 from house import house
 
+from agent_service.agents.record.replay import facts_of
+from agent_service.agents.record.service import REPORTS_KEPT, ServiceRecord
 from agent_service.archive.decisions import Fold, load_fold
-from agent_service.config import ServiceSection
 from agent_service.errors import BackendUnavailable, NotFound, UsageError
-from agent_service.journal import read_snapshot
-from agent_service.lifecycle import SuggestionState as State
+from agent_service.journal._journal import read_snapshot
 from agent_service.models import EventKind
-from agent_service.replay import facts_of
-from agent_service.server.retention import Retention
-from agent_service.service_record import REPORTS_KEPT, ServiceRecord
+from agent_service.models.states import SuggestionState as State
+from agent_service.service.config import ServiceSection
+from agent_service.service.retention import Retention
 
 FATES = [State.INGESTED, State.FAILED, State.REJECTED, State.ABANDONED, "edited", "retried", State.PROPOSED]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_service.guardrail_rules import MAX_LENGTH, NotARule, parse
+from agent_service.models.guardrail_rules import MAX_LENGTH, NotARule, parse
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.integers()
 

@@ -2,8 +2,8 @@ import pytest
 
 from agent_service.errors import QueueHeld
 from agent_service.models import QueueState
+from agent_service.plans.sinks.run_engine_backlog import Job, PlanQueue
 from agent_service.protocols import PlanResult
-from agent_service.transports.run_engine_queue import Job, PlanQueue
 
 
 def job(label: str = "s1") -> Job:

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent_service.runs import Run, RunAssembler
+from agent_service.documents.runs import Run, RunAssembler
 
 Documents = list[tuple[str, dict[str, Any]]]
 

@@ -11,7 +11,7 @@ import pytest
 from archive_rig import descriptors, measure
 from disks import largest_file
 
-from agent_service.spool import INTERRUPTED, Spool, encode
+from agent_service.documents.spool import INTERRUPTED, Spool, encode
 
 
 def run(uid, *, events=1, stop=True):
@@ -224,7 +224,7 @@ def test_a_line_that_is_no_document_is_named(spool):
 
 def test_kill_9_loses_nothing_that_was_written(tmp_path):
     script = (
-        "import sys, os, signal, pathlib; from agent_service.spool import Spool\n"
+        "import sys, os, signal, pathlib; from agent_service.documents.spool import Spool\n"
         "spool = Spool(pathlib.Path(sys.argv[1]))\n"
         "spool.write('start', {'uid': 'a', 'time': 1.0})\n"
         "spool.write('descriptor', {'uid': 'd', 'run_start': 'a', 'name': 'primary'})\n"

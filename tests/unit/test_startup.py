@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent_service.errors import UnknownDevice, UnknownPlan, UsageError
-from agent_service.startup import Namespace, load
+from agent_service.plans.startup import Namespace, load
 
 
 class Axis:
@@ -65,10 +65,10 @@ def test_devices_and_plans(namespace: Namespace, names: dict[str, object]) -> No
 
 
 def test_plans_from_elsewhere(namespace: Namespace, names: dict[str, object]) -> None:
-    from agent_service import plans
+    from agent_service.plans import library as plans
 
     assert namespace.plan("acquire") is plans.acquire
-    assert namespace.plan("agent_service.plans:move_to") is plans.move_to
+    assert namespace.plan("agent_service.plans.library:move_to") is plans.move_to
     names["acquire"] = my_plan
     assert namespace.plan("acquire") is my_plan, "a namespace's own plan goes before the built-in one"
 
@@ -107,8 +107,8 @@ def test_no_actuator(namespace: Namespace, name: str, says: str) -> None:
         ("my_plane", "did you mean 'my_plan'? it has acquire, my_plan"),
         ("axis", "'axis' in the test's namespace is of type Axis, not a plan to call"),
         ("no_such_module:plan", "importing 'no_such_module' raised ModuleNotFoundError"),
-        ("agent_service.plans:nothing", "the module 'agent_service.plans' has no 'nothing'"),
-        ("agent_service.plans:", "the module 'agent_service.plans' has no ''"),
+        ("agent_service.plans.library:nothing", "the module 'agent_service.plans.library' has no 'nothing'"),
+        ("agent_service.plans.library:", "the module 'agent_service.plans.library' has no ''"),
         (":plan", "importing '' raised ValueError"),
     ],
 )

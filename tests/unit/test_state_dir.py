@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
-from agent_service import private_files
 from agent_service.errors import UsageError
-from agent_service.journal import SqlJournal
-from agent_service.keys import KeyFile, Keyring
-from agent_service.state_dir import StateDir, file_system
+from agent_service.journal._journal import SqlJournal
+from agent_service.service.keys import KeyFile, Keyring
+from agent_service.state_dir import StateDir, file_system, private_files
 
 
 def test_one_service_at_a_time(tmp_path):

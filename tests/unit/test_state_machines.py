@@ -3,7 +3,7 @@
 import pytest
 
 from agent_service.errors import IllegalTransition
-from agent_service.lifecycle import (
+from agent_service.models.states import (
     AGENT_TRANSITIONS,
     LEGAL,
     OPEN,

@@ -8,8 +8,8 @@ from bluesky.run_engine import get_bluesky_event_loop, set_bluesky_event_loop
 from bluesky.suspenders import SuspendFloor
 from ophyd import Signal
 
-from agent_service.transports.run_engine_queue import Job, PlanQueue
-from agent_service.transports.suspenders import Suspenders
+from agent_service.plans.sinks.run_engine_backlog import Job, PlanQueue
+from agent_service.plans.sinks.suspenders import Suspenders
 
 
 class Slow(SuspendFloor):

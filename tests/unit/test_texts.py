@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_service.errors import MAX_DETAIL, MAX_ERRORS, AgentFault, FieldError, InvalidInput
+from agent_service.errors.log_lines import JsonFormatter, TextFormatter
+from agent_service.errors.texts import MAX_SAID, MAX_TRACE, cut_middle, one_line, printable, without_keys
 from agent_service.executors.faults import fault
-from agent_service.log_lines import JsonFormatter, TextFormatter
-from agent_service.texts import MAX_SAID, MAX_TRACE, cut_middle, one_line, printable, without_keys
 
 NASTY = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\r\x00\u2028\udc80"
 
@@ -99,7 +99,7 @@ def test_a_key_is_known_by_its_form(key):
 def test_what_looks_like_the_beginning_of_keys_costs_little_however_long_it_is():
     """Each search begins where the last one ended: nothing is gone through again for each word in it."""
 
-    from agent_service import texts
+    from agent_service.errors import texts
 
     [token] = [one for one in texts._SECRETS if one.pattern.startswith(r"\beyJ")]
     found = token.fullmatch("eyJ-" * 10_000)

@@ -10,8 +10,8 @@ from bluesky import plans as bp
 from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis
 
-from agent_service.transports.run_engine_driver import _dismantle
-from agent_service.whereabouts import SPARE_KEPT, Whereabouts
+from agent_service.agents.positions import SPARE_KEPT, Whereabouts
+from agent_service.plans.sinks.run_engine_driver import _dismantle
 
 
 def run(where, value, *, uid="r", key="x", page=False, **start):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import agent_service
-from agent_service.config import ServiceConfig
+from agent_service.service.config import ServiceConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from agent_service.server.service import Service
+from agent_service.service.service import Service
 
 
 async def _service(request: Request) -> Service:  # async: a plain function would cost a trip to a worker thread

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from agent_service.lifecycle import AgentState
 from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
+from agent_service.models.states import AgentState
 from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code, refuse_loosening
-from agent_service.server.pages import Cursor, Limit
-from agent_service.server.patience import PatienceDep, takes_long
+from agent_service.server.pagination import Cursor, Limit
+from agent_service.server.prefer import PatienceDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
 router = APIRouter(prefix="/agents", tags=["agents"])

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from agent_service import points
+from agent_service.agents import points
 from agent_service.errors import NotFound
-from agent_service.lifecycle import Command, require
 from agent_service.models import (
     ID_KEY,
     BestList,
@@ -28,11 +27,12 @@ from agent_service.models import (
     VariableList,
     VariableValue,
 )
-from agent_service.near import near
-from agent_service.server import fresh
+from agent_service.models.spelling import near
+from agent_service.models.states import Command, require
+from agent_service.server import fresh_reads as fresh
 from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
-from agent_service.server.pages import Cursor, Limit, page, position
-from agent_service.server.patience import PatienceDep, takes_long
+from agent_service.server.pagination import Cursor, Limit, page, position
+from agent_service.server.prefer import PatienceDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, ready_made
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from agent_service.errors import Conflict
 from agent_service.models import Claim, ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
 from agent_service.server.auth import CONTROL, KeyDep, stranger
-from agent_service.server.claims import ClaimDesk
 from agent_service.server.routes import ServiceDep, as_json, ready_made
+from agent_service.service.claims import ClaimDesk
 
 router = APIRouter(prefix="/suggestions", tags=["claims"])
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agent_service.models import EventKind
-from agent_service.server import sse
+from agent_service.server import event_stream as sse
 from agent_service.server.auth import READ, KeyDep
 from agent_service.server.routes import ServiceDep
 

@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent_service.models import Readiness
 from agent_service.server.auth import METRICS
-from agent_service.server.door import ALIVE
 from agent_service.server.routes import ServiceDep, as_json, ready_made
+from agent_service.server.starting import ALIVE
 
 router = APIRouter(tags=["health"])
 

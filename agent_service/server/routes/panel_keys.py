@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from agent_service.models import PanelKeyAnswer, PanelKeyRequest
 from agent_service.server.auth import READ, KeyDep
-from agent_service.server.panel_keys import LASTS_S
 from agent_service.server.routes import ServiceDep
+from agent_service.service.panel_keys import LASTS_S
 
 router = APIRouter(tags=["service"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from agent_service import agent_types
+from agent_service.brains import types as agent_types
 from agent_service.models import AgentTypeInfo, AgentTypeList, ServiceStatus
 from agent_service.server.auth import READ, KeyDep
 from agent_service.server.routes import ServiceDep

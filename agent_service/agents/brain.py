@@ -1,0 +1,235 @@
+"""The brain of one agent, wherever it lives: built, called in turn, discarded; what it showed of itself is kept.
+
+A brain knows nothing of facts. Its agent (`hosted`) rebuilds it from them, and a fault of it is the agent's to tell.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service import context as actor
+from agent_service.agents.turn import Turn
+from agent_service.brains.adapters.optimizer import Traits, View
+from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded
+from agent_service.executors.notices import LogNotice
+from agent_service.models import Busy, CallProgress, EventKind, Variable, utcnow
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent_service.agents.placement import Place, Placement
+    from agent_service.executors.notices import Notice
+    from agent_service.models import AgentSpec
+    from agent_service.protocols import AgentHandle
+
+_LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
+
+
+class Brain:
+    """The brain of one agent; belongs to the event loop.
+
+    Parameters
+    ----------
+    name
+        The agent's name.
+    placement
+        Where it may live.
+    publish
+        ``publish(kind, data)``: tell the agent's followers what its code says from inside a call.
+    stirred
+        Called when a call begins, goes on or ends.
+    changed
+        Called when the brain came, went, or showed itself anew.
+    died
+        Called with why when its process ended between calls; a call under way tells of it itself.
+
+    Attributes
+    ----------
+    turn
+        To be taken around `build` and `call`.
+    builds
+        How many there were so far: a new one has forgotten what the last had in hand.
+    traits, variables, stop_reason
+        What it can do, what it shows, and why it wants to end, as of its last finished call.
+    """
+
+    def __init__(  # noqa: PLR0913 - four ends of one seam: the brain tells its agent, and knows nothing of it
+        self,
+        name: str,
+        placement: Placement,
+        *,
+        publish: Callable[[EventKind, dict[str, Any]], None],
+        stirred: Callable[[], None],
+        changed: Callable[[], None],
+        died: Callable[[AgentFault], None],
+    ) -> None:
+        self.turn = Turn()
+        self.builds = 0
+        self.traits = Traits()
+        self.variables: dict[str, Variable] = {}
+        self.stop_reason: str | None = None
+        self._name = name
+        self._placement = placement
+        self._publish = publish
+        self._stirred = stirred
+        self._changed = changed
+        self._died = died
+        self._handle: AgentHandle | None = None
+        self._place: Place | None = None
+        self._progress: CallProgress | None = None
+        self._given_up: tuple[AgentHandle, str] | None = None
+        self._variable_bytes: dict[str, bytes] = {}
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is one now."""
+        return self._handle is not None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process of the present one has ended."""
+        return self._handle is not None and self._handle.died.done()
+
+    @property
+    def busy(self) -> Busy | None:
+        """The call it is in, if any."""
+        present = self._handle.busy if self._handle else None
+        if present is None:
+            return None
+        call, since = present
+        said = self._progress if self._progress and self._progress.at >= since else None
+        watcher = self.turn.watcher
+        return Busy(call=call, since=since, progress=said, job=watcher.id if watcher else None)
+
+    def place(self, spec: AgentSpec) -> Place:
+        """Return where it lives, or is expected to."""
+        return self._place or self._placement.expected(spec)
+
+    def variable_json(self, name: str) -> bytes:
+        """Return a variable as JSON bytes, kept until the next call ends; `KeyError` if there is none."""
+        if name not in self._variable_bytes:
+            self._variable_bytes[name] = self.variables[name].model_dump_json().encode()
+        return self._variable_bytes[name]
+
+    def remember(self, view: View) -> None:
+        """Keep what it showed of itself."""
+        self.stop_reason = view.stop
+        self.variables = {one.name: one for one in view.variables}
+        self._variable_bytes.clear()
+        self._changed()
+
+    async def build(
+        self,
+        spec: AgentSpec,
+        *,
+        facts: Callable[[], object],
+        take: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Build it where it will live, and bring it to where the facts say it was; in its turn.
+
+        Parameters
+        ----------
+        spec
+            The agent's specification.
+        facts
+            Gives what is to be replayed, when it is there.
+        take
+            Called when all of it went well, before it takes the place of the present one.
+
+        Raises
+        ------
+        AgentFault, DeadlineExceeded
+            When it cannot be built or replayed; the present one, if any, stays then.
+        """
+        recipe = self._placement.recipe(spec)
+        deadline = spec.timeouts.start
+        place = await self._placement.choose(recipe)
+        elsewhere = place.executor.kind == "process"
+        handle = await place.executor.start(
+            recipe,
+            name=self._name,
+            timeout_s=deadline,
+            memory_limit_mb=spec.memory_limit_mb,
+            tell=lambda notice: self._hear(notice, elsewhere=elsewhere),
+        )
+        try:
+            view: View = await handle.call("replay", facts(), timeout_s=deadline)
+            traits: Traits = await handle.call("traits", timeout_s=deadline)
+            if take is not None:
+                await take()
+        except BaseException:
+            await handle.close()
+            raise
+        await self.discard()
+        self._handle, self._place, self.traits = handle, place, traits
+        self.builds += 1
+        handle.died.add_done_callback(lambda died: self._mourn(handle, died.result()))
+        self.remember(view)
+
+    async def discard(self) -> None:
+        """Discard it; a call under way is abandoned."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            await handle.close()
+        self._changed()
+
+    async def abandon_call(self) -> None:
+        """Abandon the call under way, if there is one; the brain is gone with it."""
+        if self.busy is not None:
+            await self.discard()
+
+    async def give_up_call(self) -> None:
+        """Abandon the call under way, if there is one, because a person said so."""
+        if self._handle is not None and self.busy is not None:
+            self._given_up = (self._handle, actor.person())
+            await self._handle.close()
+
+    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        """Call it, in its turn, and return what it returned.
+
+        Raises
+        ------
+        AgentFault, DeadlineExceeded
+            It raised, ended, or took too long.
+        CallCancelled
+            A person gave the call up.
+        Conflict
+            There is none, or it was discarded during the call.
+        """
+        handle = self._handle
+        if handle is None:
+            raise Conflict(f"agent {self._name!r} has no brain now; start it")
+        self._stirred()
+        try:
+            return await handle.call(method, *args, timeout_s=timeout_s)
+        except (AgentFault, DeadlineExceeded) as error:
+            if self._handle is not handle:
+                raise Conflict(f"agent {self._name!r} was stopped during {method}") from error
+            if self._given_up is not None and self._given_up[0] is handle:
+                who = self._given_up[1]
+                self._given_up = None
+                raise CallCancelled(f"cancelled by {who}") from error
+            raise
+        finally:
+            self._stirred()
+
+    def _hear(self, notice: Notice, *, elsewhere: bool) -> None:
+        """Pass on what its code tells from inside a call. It is transient: no fact, and gone with the call."""
+        if isinstance(notice, LogNotice):
+            if elsewhere:  # what its code logs is in that process; a thread's is in this one's log already
+                logging.getLogger(notice.logger).log(_LEVELS.get(notice.level, logging.INFO), "%s", notice.message)
+            told = {"level": notice.level, "message": notice.message, "logger": notice.logger}
+            self._publish(EventKind.LOG, told)
+            return
+        self._progress = CallProgress(done=notice.done, total=notice.total, message=notice.message, at=utcnow())
+        if self.turn.watcher is not None:
+            self.turn.watcher.progressed(self._progress)
+        self._stirred()
+        busy = self.busy
+        told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
+        self._publish(EventKind.PROGRESS, told)
+
+    def _mourn(self, handle: AgentHandle, error: AgentFault) -> None:
+        if self._handle is handle:
+            self._died(error)

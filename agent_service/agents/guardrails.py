@@ -1,0 +1,331 @@
+"""Limits outside the agent, which no agent can bypass: checked before anything can move. Pure functions.
+
+``bounds`` are checked when a point is suggested and when a person approves it; all rules when its plan is handed over,
+and again when its turn has come, for they look at what went before, and may have changed meanwhile. What breaks one is
+rejected, and the reason names the rule. ``max_runs_per_minute`` alone rejects nothing: it delays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence  # noqa: TC003 - pydantic reads annotations at run time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+from pydantic import Field
+
+from agent_service.errors import FieldError, OutOfBounds
+from agent_service.models import Ends, Guardrails
+from agent_service.models.guardrail_rules import parse, shown
+
+if TYPE_CHECKING:
+    from agent_service.models import Point
+
+AS_GOOD_AS_THERE: Final = 0.05
+"""A part of the largest step: an actuator that is no farther from where it was sent counts as being there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an agent stands when it asks to measure a point.
+
+    Parameters
+    ----------
+    plan
+        The plan that would measure it.
+    positions
+        Where each actuator was sent or measured last, in its units; nothing of one that was neither.
+    found
+        Where the actuators say that they are now, as far as they do; NaN of one that cannot be asked now.
+    runs
+        Plans of the agent that were handed over so far.
+    run_time_s
+        How long its runs took so far, in seconds.
+    """
+
+    plan: str
+    positions: Mapping[str, float] = field(default_factory=dict[str, float])
+    found: Mapping[str, float] = field(default_factory=dict[str, float])
+    runs: int = 0
+    run_time_s: float = 0.0
+
+
+class Rails(Guardrails):
+    """Guardrails as they hold for one agent now: what is written, and beside it what devices say.
+
+    Parameters
+    ----------
+    device_limits
+        Lowest and highest position that each device states, in its units; nothing of one that states none.
+    elsewhere
+        Where actuators are that a rule names and a point lacks, as far as that is known.
+    """
+
+    device_limits: Mapping[str, Ends] = Field(default_factory=dict[str, Ends])
+    elsewhere: Mapping[str, float] = Field(default_factory=dict[str, float])
+
+    @classmethod
+    def of(cls, guardrails: Guardrails, device_limits: Mapping[str, Ends], elsewhere: Mapping[str, float]) -> Self:
+        """Put what is written and what devices say together; either mapping may go on to change."""
+        return cls.model_construct(**dict(guardrails), device_limits=device_limits, elsewhere=elsewhere)
+
+
+def why_not(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> str:
+    """Return each rule that forbids to measure ``point``, in one line; an empty text when none does."""
+    return "; ".join(f"{one.field}: {one.message}" for one in _violated(point, guardrails, standing))
+
+
+def check(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> None:
+    """Raise `OutOfBounds`, naming each rule that is violated, unless ``point`` may be measured.
+
+    Parameters
+    ----------
+    point
+        Actuator name to position, in the actuator's units.
+    guardrails
+        The limits; an actuator without bounds is free.
+    standing
+        What went before; None checks ``bounds`` alone.
+    """
+    if violated := _violated(point, guardrails, standing):
+        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in violated), errors=violated)
+
+
+def check_parts(wholes: Mapping[str, Sequence[str]], *levels: Guardrails) -> None:
+    """Raise `OutOfBounds` when an actuator is a part of a device that is limited, and not limited itself.
+
+    The setpoint of a motor moves the motor, and would pass by the limits that bear the motor's name.
+
+    Parameters
+    ----------
+    wholes
+        By actuator, the names of the devices that it is a part of.
+    *levels
+        Guardrails, each by itself: what limits the whole in one must limit the part in the same one.
+    """
+    found = [
+        FieldError(
+            f"guardrails.{rule}.{whole}",
+            f"{name} is a part of {whole}, which is limited; take {whole} as the actuator, or limit {name} there too",
+        )
+        for name, above in wholes.items()
+        for whole in above
+        for rails in levels
+        for rule, limits in _limited(rails)
+        if whole in limits and name not in limits
+    ]
+    if found:
+        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
+
+
+def _limited(rails: Guardrails) -> Sequence[tuple[str, Collection[str]]]:
+    """Return which actuators each kind of limit is about."""
+    return (
+        ("bounds", rails.bounds),
+        ("max_step", rails.max_step),
+        ("rules", {name for rule in rails.rules for name in parse(rule).names}),
+    )
+
+
+def spent(guardrails: Guardrails, standing: Standing) -> str:
+    """Return which budget is spent, so that no point at all may be measured; an empty text when none is."""
+    return "; ".join(f"{one.field}: {one.message}" for one in _spent(guardrails, standing))
+
+
+def loosened(before: Guardrails, after: Guardrails) -> list[str]:
+    """Return the rules, by name, that allow in ``after`` what they forbade in ``before``."""
+    found = [f"bounds.{name}" for name, limits in before.bounds.items() if not _within(after.bounds.get(name), limits)]
+    if not set(before.rules) <= set(after.rules):  # which of two rules forbids more nobody can tell in general
+        found.append("rules")
+    steps = after.max_step
+    found += [f"max_step.{name}" for name, step in before.max_step.items() if steps.get(name, math.inf) > step]
+    for rule in ("max_runs_per_minute", "budget_runs", "budget_time_s"):
+        limit, new = getattr(before, rule), getattr(after, rule)
+        if limit is not None and (new is None or new > limit):
+            found.append(rule)
+    if before.plans is not None and (after.plans is None or not set(after.plans) <= set(before.plans)):
+        found.append("plans")
+    return found
+
+
+def stricter(one: Guardrails, other: Guardrails) -> Guardrails:
+    """Return guardrails that forbid what either of two forbids."""
+    bounds = both(one.bounds, other.bounds)
+    steps = {**one.max_step, **other.max_step}
+    for name in one.max_step.keys() & other.max_step.keys():
+        steps[name] = min(one.max_step[name], other.max_step[name])
+    plans = [one.plans, other.plans]
+    listed = [each for each in plans if each is not None]
+    return one.model_copy(
+        update={
+            "bounds": bounds,
+            "rules": list(dict.fromkeys([*one.rules, *other.rules])),
+            "unbounded": list(dict.fromkeys([*one.unbounded, *other.unbounded])),
+            "max_step": steps,
+            "max_runs_per_minute": _least(one.max_runs_per_minute, other.max_runs_per_minute),
+            "budget_runs": _least(one.budget_runs, other.budget_runs),
+            "budget_time_s": _least(one.budget_time_s, other.budget_time_s),
+            "plans": [plan for plan in listed[0] if all(plan in each for each in listed)] if listed else None,
+        }
+    )
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((one for one in limits if one is not None), default=None)
+
+
+def both(one: Mapping[str, Ends], other: Mapping[str, Ends]) -> dict[str, Ends]:
+    """Return limits by actuator that forbid what either of two forbids; perhaps nothing is left between their ends."""
+    met = dict(one)
+    for name, (low, high) in other.items():
+        first_low, first_high = one.get(name, (None, None))
+        lows = [end for end in (low, first_low) if end is not None]
+        highs = [end for end in (high, first_high) if end is not None]
+        met[name] = max(lows, default=None), min(highs, default=None)
+    return met
+
+
+def inside(position: float, limits: Ends) -> bool:
+    """Return whether a position keeps limits, the ends included; NaN keeps none."""
+    low, high = limits
+    return (low is None or low <= position) and (high is None or position <= high)
+
+
+def _within(inner: Ends | None, outer: Ends) -> bool:
+    """Return whether limits allow nothing that others forbid."""
+    if inner is None:
+        return False
+    low, high = inner
+    outer_low, outer_high = outer
+    return (outer_low is None or (low is not None and outer_low <= low)) and (
+        outer_high is None or (high is not None and high <= outer_high)
+    )
+
+
+def check_rate(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> None:
+    """Raise `OutOfBounds` while ``max_runs_per_minute`` allows nothing, for what cannot wait. See `wait_s`."""
+    if left := wait_s(guardrails, handed_over, now):
+        rate = guardrails.max_runs_per_minute
+        said = f"{rate:g} a minute are allowed, and that many began; try again in {math.ceil(left)} s"
+        one = FieldError("guardrails.max_runs_per_minute", said)
+        raise OutOfBounds(f"{one.field}: {one.message}", errors=[one])
+
+
+def wait_s(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> float:
+    """Return for how many seconds nothing may be handed over, 0 when something may.
+
+    Parameters
+    ----------
+    guardrails
+        ``max_runs_per_minute`` of it counts: as many as that in any minute; below 1, one in a longer time.
+    handed_over
+        When the agent's plans were handed over, oldest first, in seconds of a clock that is never set
+        (`time.monotonic`).
+    now
+        The present time of that clock.
+    """
+    rate = guardrails.max_runs_per_minute
+    if rate is None:
+        return 0.0
+    n_runs = max(1, math.floor(rate))
+    if len(handed_over) < n_runs:
+        return 0.0
+    return max(0.0, handed_over[-n_runs] + max(60.0, 60.0 / rate) - now)
+
+
+def one_by_one(guardrails: Guardrails) -> bool:
+    """Return whether a rule looks at the run before: then no plan is handed over while another one is under way."""
+    looking_back = (guardrails.max_step or None, guardrails.budget_time_s, guardrails.max_runs_per_minute)
+    return any(one is not None for one in looking_back)
+
+
+def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
+    found = [
+        FieldError(f"guardrails.bounds.{name}", _outside(name, point[name], limits))
+        for name, limits in guardrails.bounds.items()
+        if name in point and not inside(point[name], limits)
+    ]
+    found += beyond_devices(point, guardrails)
+    found += _broken(point, guardrails, standing)
+    if standing is None:
+        return found
+    if guardrails.plans is not None and standing.plan not in guardrails.plans:
+        listed = ", ".join(guardrails.plans) or "none"
+        found.append(FieldError("guardrails.plans", f"the plan {standing.plan} is not on the list: {listed}"))
+    return found + _too_far(point, guardrails, standing) + _spent(guardrails, standing)
+
+
+def beyond_devices(point: Point, guardrails: Guardrails) -> list[FieldError]:
+    """Return which devices state limits that forbid ``point``."""
+    stated: Mapping[str, Ends] = guardrails.device_limits if isinstance(guardrails, Rails) else {}
+    return [
+        FieldError(f"device_limits.{name}", f"{_outside(name, point[name], limits)}, the limits that the device states")
+        for name, limits in stated.items()
+        if name in point and not inside(point[name], limits)
+    ]
+
+
+def _broken(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
+    """Return the rules across actuators that forbid ``point``; one that names none of its actuators says nothing."""
+    if not guardrails.rules:
+        return []
+    known: list[Mapping[str, float]] = [
+        point,
+        standing.found if standing else {},
+        guardrails.elsewhere if isinstance(guardrails, Rails) else {},
+    ]
+    found: list[FieldError] = []
+    for rule in map(parse, guardrails.rules):
+        if point.keys().isdisjoint(rule.names):
+            continue
+        # the last of the three changes in other threads, so that nothing may walk through it
+        positions = {name: at for name in rule.names for at in [_first(name, known)] if at is not None}
+        if why := rule.why_not(positions):
+            found.append(FieldError("guardrails.rules", why))
+    return found
+
+
+def _first(name: str, known: Sequence[Mapping[str, float]]) -> float | None:
+    return next((at for one in known if (at := one.get(name)) is not None), None)
+
+
+def _outside(name: str, position: float, limits: Ends) -> str:
+    low, high = limits
+    if low is None or high is None:
+        end, side = (high, "above") if low is None else (low, "below")
+        return f"{name} = {shown(position)} is {side} {shown(end)}"
+    return f"{name} = {shown(position)} is outside [{shown(low)}, {shown(high)}]"
+
+
+def _too_far(point: Point, guardrails: Guardrails, standing: Standing) -> list[FieldError]:
+    found: list[FieldError] = []
+    for name, step in guardrails.max_step.items():
+        origin = _origin(name, step, standing)
+        if name in point and origin is not None:
+            taken = abs(point[name] - origin)
+            if math.isnan(taken):
+                said = f"where {name} is cannot be found out now, so no step of it can be measured"
+                found.append(FieldError(f"guardrails.max_step.{name}", said))
+            elif not taken <= step:
+                said = f"{name} = {point[name]:g} is {taken:g} from {origin:g}, more than {step:g}"
+                found.append(FieldError(f"guardrails.max_step.{name}", said))
+    return found
+
+
+def _origin(name: str, step: float, standing: Standing) -> float | None:
+    """Return where a step begins: where the actuator is, or where it was sent if it is all but there."""
+    sent, found = standing.positions.get(name), standing.found.get(name)
+    if found is None or (sent is not None and abs(found - sent) <= AS_GOOD_AS_THERE * step):
+        return sent
+    return found
+
+
+def _spent(guardrails: Guardrails, standing: Standing) -> list[FieldError]:
+    found: list[FieldError] = []
+    if guardrails.budget_runs is not None and standing.runs >= guardrails.budget_runs:
+        said = f"{standing.runs} runs were begun, and the budget is {guardrails.budget_runs}"
+        found.append(FieldError("guardrails.budget_runs", said))
+    if guardrails.budget_time_s is not None and standing.run_time_s >= guardrails.budget_time_s:
+        said = f"the runs took {standing.run_time_s:.0f} s, and the budget is {guardrails.budget_time_s:g} s"
+        found.append(FieldError("guardrails.budget_time_s", said))
+    return found

@@ -1,0 +1,460 @@
+"""One agent's life: started, paused, resumed, stopped, restarted, and brought back after a restart of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final, Literal
+
+from pydantic import ValidationError
+
+from agent_service import context as actor
+from agent_service import references as live
+from agent_service.agents import recovery
+from agent_service.agents.restart import Revival
+from agent_service.agents.turn import watched_by
+from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound, ServiceError
+from agent_service.journal import _journal as journal
+from agent_service.models import AgentSpec, RestartAs
+from agent_service.models.own_names import renamed_rules
+from agent_service.models.states import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.protocols import SERVICE_STOPS
+from agent_service.service.config import sentence, validation_errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.agents.loop import AgentLoop
+    from agent_service.documents.runs import Run
+    from agent_service.models import AgentPatch
+    from agent_service.plans.control import PlanQueue
+
+_log = logging.getLogger(__name__)
+_A = AgentState
+_REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
+
+
+class AgentLife:
+    """Starts and ends an agent's loop; belongs to the event loop.
+
+    Parameters
+    ----------
+    agent
+        The agent.
+    make_loop
+        Makes a loop for it.
+    queue
+        The plan queue: nothing starts while it is held.
+    documents
+        ``await documents(uid)`` returns a past run, for a warm start.
+    """
+
+    def __init__(
+        self,
+        agent: HostedAgent,
+        *,
+        make_loop: Callable[[HostedAgent], AgentLoop],
+        queue: PlanQueue,
+        documents: Callable[[str], Awaitable[Run]],
+    ) -> None:
+        self.agent = agent
+        self.loop: AgentLoop | None = None
+        self._make_loop = make_loop
+        self._queue = queue
+        self._documents = documents
+        self._commands = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._building: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._patching = asyncio.Lock()
+        self._revival = Revival(agent, self._go_on)
+        self._removed = False
+        self._called_off = ""
+        self._retries = True
+        self._prepared = False
+
+    @property
+    def state(self) -> AgentState:
+        """The agent's state."""
+        return self.agent.record.state
+
+    @property
+    def passing(self) -> bool:
+        """Whether it is between two states: starting, stopping, or about to start."""
+        return self._beginning is not None or self.state in (_A.STARTING, _A.STOPPING)
+
+    # commands -----------------------------------------------------------------------------------------------------
+
+    async def start(self, *, paused: bool = False) -> None:
+        """Build the brain, replay what it knew, and run the loop, or be paused first.
+
+        Raises
+        ------
+        IllegalTransition, QueueHeld, Conflict
+            Not now; says what is legal, or what to do first.
+        AgentFault, DeadlineExceeded
+            The brain could not be built.
+        """
+        async with self._command(Command.START):
+            self._check_start()
+            self._begin_when_free(paused=paused)
+        await self._answer()
+
+    async def pause(self) -> None:
+        """Let the current run finish, and submit nothing more."""
+        async with self._command(Command.PAUSE):
+            await self.agent.become(_A.PAUSED, f"paused by {actor.person()}")
+
+    async def resume(self) -> None:
+        """Go on after a pause."""
+        async with self._command(Command.RESUME):
+            self._queue.refuse_held()
+            await self.agent.become(_A.RUNNING)
+
+    async def stop(self, reason: str = "") -> None:
+        """Let the current run finish, abandon a call of the brain under way, and stop."""
+        await self.call_off(reason)
+        await self._answer()
+
+    async def call_off(self, reason: str) -> None:
+        """Begin to stop, as `stop` does, and do not wait for it."""
+        async with self._command(Command.STOP):
+            await self._end(reason or f"stopped by {actor.person()}")
+
+    async def restart(self) -> None:
+        """Stop if need be, rebuild the brain by replay, and run again."""
+        async with self._command(Command.RESTART):
+            self._check_start()
+            if self.state in ALIVE:
+                await self._end("restarting")
+            self._begin_when_free()
+        await self._answer()
+
+    async def remove(self) -> None:
+        """Remove an agent that is at rest; its history stays in the journal and the catalogue."""
+        async with self._command(Command.DELETE):
+            agent = self.agent
+            self._queue.withdraw(agent.name, "not measured: the agent was removed")
+            for left in list(agent.record.open.values()):
+                with contextlib.suppress(IllegalTransition):  # its run ended meanwhile
+                    await agent.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
+            await agent.brain.discard()
+            self._removed = True
+            await agent.become_from({self.state}, self.state, removed=True)
+
+    async def patch(
+        self,
+        change: AgentPatch,
+        *,
+        check: Callable[[AgentSpec], Awaitable[None]],
+        look: Callable[[AgentSpec], Awaitable[None]],
+        may: Callable[[AgentSpec, AgentSpec], None],
+    ) -> None:
+        """Change the agent: configuration by rebuilding the brain, loop and guardrails at once.
+
+        Parameters
+        ----------
+        change
+            What to change.
+        check
+            Awaited with the new specification when its configuration changed; raises `InvalidInput`.
+        look
+            Awaited with it when its guardrails changed, and nothing else; raises `InvalidInput`.
+        may
+            Called with the present specification and the new one; raises when whoever asks may not change that.
+
+        Raises
+        ------
+        InvalidConfig
+            The result would not be valid; says which field and why.
+        Conflict
+            The agent is between two states, or was stopped meanwhile.
+        AgentFault
+            The brain cannot be built with this configuration; the present one stays.
+        """
+        agent = self.agent
+        async with self._patching:
+            spec = patched(agent.spec, change)
+            may(agent.spec, spec)
+            if change.config is not None:
+                await check(spec)
+                if self.state in (_A.STARTING, _A.STOPPING):
+                    raise Conflict(f"agent {agent.name!r} is {self.state}; change its config when that is done")
+            elif change.guardrails is not None:
+                await look(spec)
+            told = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
+            if change.config is None or self.state not in ALIVE:
+                await agent.configured(**told)
+                return
+            self._building = asyncio.ensure_future(agent.build(config=spec.config, fact=told))
+            try:
+                await asyncio.wait({self._building})
+            except asyncio.CancelledError:  # the request is called off: the present brain stays
+                self._building.cancel()
+                await asyncio.wait({self._building})
+                raise
+            if self._building.cancelled():
+                raise Conflict(f"agent {agent.name!r} was stopped while its config changed; nothing is changed")
+            self._building.result()
+
+    async def follow_hold(self, *, held: bool, reason: str) -> None:
+        """Pause while the queue is held; go on when it no longer is, unless a person paused the agent too."""
+        if held:
+            await self.agent.become_from({_A.RUNNING}, _A.PAUSED, reason, held=True)
+        elif self.agent.record.held:
+            await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
+
+    async def recover(
+        self,
+        runs: Mapping[str, Sequence[Run]],
+        *,
+        default: Literal["resume", "paused"] = "resume",
+        paused: bool = False,
+    ) -> None:
+        """Come back after the service ended, if the agent was alive then.
+
+        Parameters
+        ----------
+        runs
+            Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
+        default
+            What it does if its specification does not say.
+        paused
+            Whether it comes back paused in any case.
+        """
+        agent = self.agent
+        resumes = self._retries = (agent.spec.recover or default) == "resume"
+        await recovery.reconcile(agent, runs, retry=self.state in ALIVE and resumes)
+        before = agent.record.restart_as  # it was about to come back by itself
+        was, was_held = (self.state, agent.record.held) if before is None else (before.state, before.held)
+        if agent.record.starts_paused:
+            was = _A.PAUSED
+        by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
+        to_pause = by_hold or was is _A.PAUSED or paused or not resumes
+        if self.state is _A.STOPPING:
+            await agent.become(_A.STOPPED, agent.record.reason)
+        elif self.state in ALIVE:
+            # in one commit: between two of them it would be an agent that nobody brings back
+            restarted = "the service was restarted"
+            await agent.become_in_turn(
+                (_A.STOPPING, {"reason": restarted, "was": _A.PAUSED if paused else was}),
+                (_A.STOPPED, {"reason": restarted}),
+                (_A.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
+            )
+            said = "recovered after a restart of the service; resume it to go on"
+            paused_then = RestartAs(state=_A.PAUSED, reason=said, held=by_hold)
+            self._spawn(paused_then if to_pause else RestartAs(state=_A.RUNNING), attended=False)
+
+    async def leave(self) -> None:
+        """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
+
+        Nothing is written of it: the facts say that the agent was alive, so `recover` brings it back. What was
+        submitted and did not begin is ``approved`` again.
+        """
+        loop, task = self.loop, self._task
+        if loop is None or task is None or self.state is _A.STARTING:
+            return
+        loop.leave()
+        self._queue.withdraw(self.agent.name, SERVICE_STOPS)
+        self.agent.touched()
+        while not task.done() and (self._queue.ends_by_itself or not loop.in_flight):
+            await asyncio.wait({task, self.agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self) -> None:
+        """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
+        if self.loop is not None:
+            self.loop.stopping = True
+            self.loop.hurry()
+        await self._revival.cancel()
+        await self.agent.brain.discard()
+        tasks = {one for one in (self._beginning, self._building, self._task, self.agent.rebuilding) if one is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # how ----------------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _command(self, command: Command) -> AsyncGenerator[None]:
+        """Hold off other commands; raise unless this one is legal now."""
+        async with self._commands:
+            if self._removed:
+                raise NotFound(f"agent {self.agent.name!r} was removed meanwhile")
+            if self._beginning is None:
+                require(command, self.state, name=self.agent.name)
+            elif command is not Command.STOP:
+                raise IllegalTransition(
+                    f"agent {self.agent.name!r} is about to start; stop it, or wait", legal=["stop"]
+                )
+            yield
+
+    def _check_start(self) -> None:
+        self._queue.refuse_held()
+        self._refuse_done()
+        live.require(self.agent.spec.type, self.agent.spec.evaluate)
+
+    def _begin_when_free(self, *, paused: bool = False) -> None:
+        """Start when the task of the life before has ended: its run may be under way still."""
+        self._called_off = ""
+        self._beginning = asyncio.create_task(self._begin(self._task, paused=paused), name=f"begin:{self.agent.name}")
+
+    async def _begin(self, earlier: asyncio.Task[None] | None, *, paused: bool) -> None:
+        try:
+            if earlier is not None:
+                await asyncio.wait({earlier})
+            if self._called_off or not await self.agent.become_from(_REST, _A.STARTING, starts_paused=paused):
+                return
+            paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
+            self._spawn(paused_then if paused else RestartAs(state=_A.RUNNING), attended=True)
+            if self._called_off:
+                await self._end(self._called_off)
+        except BackendUnavailable as error:
+            self.agent.fault = error
+        finally:
+            self._beginning = None
+            self.agent.touched()
+
+    def _spawn(self, then: RestartAs, *, attended: bool) -> None:
+        self.loop = self._make_loop(self.agent)
+        self.loop.retries = self._retries
+        self._prepared = False
+        self.agent.restarts.begin(then, attended=attended)
+        self._building = asyncio.ensure_future(self.agent.build())
+        with watched_by(None):  # who asked for the start follows the building, not the life after it
+            self._task = asyncio.create_task(
+                self._live(self.loop, self._building, then), name=f"agent:{self.agent.name}"
+            )
+
+    async def _live(self, loop: AgentLoop, building: asyncio.Task[None], then: RestartAs) -> None:
+        """Live from starting to stopped or failed; lets no exception out."""
+        actor.nobody()  # whoever started it does not do what it does from here on
+        journal.be_patient()
+        why: str | None = None
+        try:
+            await asyncio.wait({building})
+            if not building.cancelled():
+                await self._begin_life(building, then)
+                why = await loop.run()
+        except ServiceError as error:
+            await self._note_failure(error)
+        except Exception:  # noqa: BLE001 - a bug of ours must not take the service down; logged
+            _log.exception("the loop of agent %s failed", self.agent.name)
+            await self._note_failure(ServiceError("the service's own loop failed; its log says more"))
+        finally:
+            building.cancel()
+            self.loop = None
+        try:
+            if why is not None:
+                await self.agent.become_from(ALIVE, _A.STOPPING, why)
+            await self._sweep()
+        except BackendUnavailable as error:
+            _log.error("the end of agent %s could not be written: %s", self.agent.name, error.detail)
+
+    async def _begin_life(self, building: asyncio.Task[None], then: RestartAs) -> None:
+        """Go on when the brain is built; after a fault that a restart follows, the restart does that."""
+        try:
+            building.result()
+            await self._go_on(then)
+        except ServiceError as error:
+            if not self.agent.restarts.survived(error):
+                await self._note_failure(error)
+            if not self.agent.restarts.survived(error):
+                raise
+
+    async def _go_on(self, then: RestartAs) -> None:
+        """Be running or paused, now that the brain is there; what the queue is by now counts."""
+        await self._prepare()
+        if not self.agent.brain.is_there:  # lost meanwhile: it is built again, or this is the end
+            return
+        state, reason, held = then.state, then.reason, then.held
+        if self._queue.held and state is _A.RUNNING:
+            state, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
+        elif held and not self._queue.held:
+            state, reason, held = _A.RUNNING, None, False
+        await self.agent.become_from({_A.STARTING}, state, reason, held=held)
+
+    async def _prepare(self) -> None:
+        """Settle what an earlier life left, and tell the brain of past runs; once, before the loop does anything."""
+        loop = self.loop
+        if loop is None or self._prepared:
+            return
+        await recovery.look_up(self.agent, self._documents, retry=self._retries)
+        await self._warm_start(loop)
+        self._prepared = True
+
+    async def _sweep(self) -> None:
+        """End a stopping: whoever comes last, the loop or the command, writes it."""
+        if self.state is _A.STOPPING:
+            await self.agent.brain.discard()
+            await self.agent.become_from({_A.STOPPING}, _A.STOPPED, self.agent.record.reason)
+
+    async def _note_failure(self, error: ServiceError) -> None:
+        with contextlib.suppress(BackendUnavailable):  # logged by the journal
+            await self.agent.failed(error, during=str(self.state))
+
+    async def _warm_start(self, loop: AgentLoop) -> None:
+        for uid in self.agent.spec.warm_start:
+            if uid not in self.agent.record.ingested_runs:
+                await loop.take_past_run(await self._documents(uid))
+
+    async def _end(self, reason: str) -> None:
+        if self._beginning is not None and self.state not in ALIVE:
+            self._called_off = reason
+            return
+        await self.agent.become(_A.STOPPING, reason)
+        await self._revival.cancel()
+        if self._building is not None:
+            self._building.cancel()
+        if self.loop is not None:
+            self.loop.stopping = True
+            self.loop.hurry()
+        self._queue.withdraw(self.agent.name, f"not measured: {reason}")
+        await self.agent.brain.abandon_call()
+        self.agent.touched()
+        if self._task is None or self._task.done():
+            await self._sweep()
+
+    async def _answer(self) -> None:
+        """Wait for a transition to be done; raise the agent's fault if that was the end of it."""
+        while self.passing:
+            doing = {one for one in (self._beginning, self._task) if one is not None and not one.done()}
+            if not doing:
+                raise BackendUnavailable(f"the end of agent {self.agent.name!r} could not be written to the journal")
+            await asyncio.wait({self.agent.changed(), *doing}, return_when=asyncio.FIRST_COMPLETED)
+        if self.state is _A.FAILED and self.agent.fault is not None:
+            raise self.agent.fault
+
+    def _refuse_done(self) -> None:
+        total, done = self.agent.spec.loop.max_runs, self.agent.record.done
+        if total is not None and done >= total:
+            raise Conflict(
+                f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs with PATCH first",
+                legal=legal_commands(self.state),
+            )
+
+
+def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
+    """Return what an agent would be after a change.
+
+    Raises
+    ------
+    InvalidConfig
+        It would not be valid; says which field and why.
+    """
+    own = {word: name for name, word in spec.names.items()}
+    rails = renamed_rules(change.guardrails or {}, own)
+    try:
+        return AgentSpec.model_validate(
+            {
+                **spec.model_dump(),
+                "config": spec.config if change.config is None else change.config,
+                "loop": {**spec.loop.model_dump(), **(change.loop or {})},
+                "guardrails": {**spec.guardrails.model_dump(), **rails},
+            }
+        )
+    except ValidationError as error:
+        found = validation_errors(error)
+        raise InvalidConfig(sentence(found), errors=found) from None

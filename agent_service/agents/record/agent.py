@@ -1,0 +1,284 @@
+"""What the service knows of one agent: a fold over the journal's facts, and nothing else.
+
+`AgentRecord.apply` is the only thing that changes a record. It is called with each fact as it is committed, and again
+with all of them when the service starts, so what is in memory is what the journal says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
+from typing import Any, Self
+
+from agent_service.models import (
+    ID_KEY,
+    AgentSpec,
+    AgentStatus,
+    BestPoint,
+    Busy,
+    Counts,
+    Event,
+    EventKind,
+    Guardrails,
+    LastError,
+    LoopSpec,
+    Progress,
+    Report,
+    RestartAs,
+    Suggestion,
+)
+from agent_service.models.best_measured import Extremes
+from agent_service.models.states import OPEN, AgentState, SuggestionState, legal_commands
+
+HANDED_OVER_KEPT = 1000
+"""Times of plans that are remembered: as many as `Guardrails.max_runs_per_minute` can allow."""
+
+_REMEMBERED = frozenset({EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind.CONFIG})
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """One agent, as the journal tells it.
+
+    Parameters
+    ----------
+    spec
+        Its present specification: patches are folded in.
+    created_at
+        Time of the fact that created it.
+    """
+
+    spec: AgentSpec
+    created_at: datetime
+    state: AgentState = AgentState.CREATED
+    reason: str | None = None
+    held: bool = False
+    restart_as: RestartAs | None = None
+    starts_paused: bool = False
+    started_at: datetime | None = None
+    suggestions: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
+    open: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
+    fates: Counter[SuggestionState] = field(default_factory=Counter[SuggestionState])
+    proposed_by: dict[str, str] = field(default_factory=dict[str, str])
+    best: list[BestPoint] = field(default_factory=list[BestPoint])
+    extremes: Extremes = field(default_factory=Extremes)
+    last_error: LastError | None = None
+    reports: list[Report] = field(default_factory=list[Report])
+    facts: list[Event] = field(default_factory=list[Event])
+    ingested_runs: set[str] = field(default_factory=set[str])
+    done: int = 0
+    failures_in_row: int = 0
+    rejections_in_row: int = 0
+    last_failure: str = ""
+    ingests: int = 0
+    by_hand: int = 0
+    from_runs: int = 0
+    retold: int = 0
+    handed_over: int = 0
+    handed_over_at: deque[float] = field(default_factory=lambda: deque(maxlen=HANDED_OVER_KEPT), compare=False)
+    run_time_s: float = 0.0
+    longest_run_s: float = 0.0
+    claimed_by: dict[str, str] = field(default_factory=dict[str, str])
+    approved_by_person: set[str] = field(default_factory=set[str])
+
+    @classmethod
+    def created(cls, event: Event) -> Self:
+        """Begin a record with the fact that created the agent."""
+        return cls(spec=AgentSpec.model_validate(event.data["spec"]), created_at=event.time)
+
+    def apply(self, event: Event) -> None:
+        """Take a fact in."""
+        data: dict[str, Any] = event.data
+        if event.kind in _REMEMBERED or (event.kind is EventKind.METHOD and data["replay"]):
+            self.facts.append(event)
+        if event.kind is EventKind.AGENT_STATE:
+            self._apply_state(event, data)
+        elif event.kind is EventKind.SUGGESTION_STATE:
+            self._apply_suggestion(event, data)
+        elif event.kind is EventKind.INGEST:
+            self._apply_ingest(data)
+        elif event.kind is EventKind.REPORT:
+            self.reports.append(Report(seq=event.seq or 0, at=event.time, report=data["report"]))
+        elif event.kind is EventKind.CONFIG:
+            self._apply_config(data)
+        elif event.kind is EventKind.QUEUE_STATE:
+            self._apply_queue(data)
+
+    def _apply_ingest(self, data: dict[str, Any]) -> None:
+        self.ingests += 1
+        self.ingested_runs.update(data["run_uids"])
+        self.best = [BestPoint.model_validate(one) for one in data["best"]]
+        self.measure(data["points"])
+        if retold := data.get("retold"):
+            runs = sum(one["counts"] for one in retold)
+            self.retold += len(retold)
+            self.done += runs
+            self.handed_over += runs
+            return
+        foreign = sum(not one.get(ID_KEY) for one in data["points"])
+        if data["run_uids"]:
+            self.from_runs += foreign
+        else:
+            self.by_hand += foreign
+
+    def measure(self, points: list[dict[str, Any]]) -> None:
+        """Look at measured points for the best of them."""
+        for one in points:
+            self.extremes.add(one, actuators=self.spec.actuators)
+
+    def _apply_state(self, event: Event, data: dict[str, Any]) -> None:
+        self.state = AgentState(data["state"])
+        self.reason = data.get("reason")
+        self.held = bool(data.get("held"))
+        self.starts_paused = bool(data.get("starts_paused"))
+        again = data.get("restart_as")
+        self.restart_as = RestartAs.model_validate(again) if again else None
+        if self.state is AgentState.STARTING and not again:
+            self.started_at = event.time
+            self.failures_in_row = self.rejections_in_row = 0
+        if error := data.get("error"):
+            self.last_error = LastError(**error, at=event.time)
+
+    def _apply_suggestion(self, event: Event, data: dict[str, Any]) -> None:
+        state = SuggestionState(data["state"])
+        if state is SuggestionState.PROPOSED:
+            self.proposed_by[data["id"]] = data["by"]
+            new = Suggestion(
+                id=data["id"],
+                agent=self.spec.name,
+                state=state,
+                point=data["point"],
+                plan=data.get("plan"),
+                retry_of=data.get("retry_of"),
+                created_at=event.time,
+                updated_at=event.time,
+            )
+        else:
+            old = self.suggestions[data["id"]]
+            self.fates[old.state] -= 1
+            changed = {key: data[key] for key in ("run_uid", "run_uids", "outcome", "reason", "point") if key in data}
+            new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
+            self._count(old, new, data)
+        if state is SuggestionState.APPROVED and (data.get("word") or data.get("by")):  # 0.1.0 wrote the latter only
+            self.approved_by_person.add(new.id)
+        self.fates[state] += 1
+        self.suggestions[new.id] = new
+        if state in OPEN:
+            self.open[new.id] = new
+        else:
+            self.open.pop(new.id, None)
+        if state is SuggestionState.INGESTED:
+            self.failures_in_row = self.rejections_in_row = 0
+            self.done += new.run_uid is not None
+        elif data.get("fault"):
+            self.failures_in_row += state is SuggestionState.FAILED
+            self.rejections_in_row += state is SuggestionState.REJECTED
+            self.last_failure = new.reason or ""
+
+    def _count(self, old: Suggestion, new: Suggestion, data: dict[str, Any]) -> None:
+        """Count what the guardrails limit: plans handed over, and begun or waiting, and the time that runs took."""
+        if new.state is SuggestionState.SUBMITTED:
+            self._hand_over()
+        elif old.state is SuggestionState.SUBMITTED:
+            if new.state in (SuggestionState.APPROVED, SuggestionState.REJECTED):
+                self._take_back()
+            elif self.handed_over_at:  # it began now, or had a while ago
+                self.handed_over_at[-1] = time.monotonic()
+        elif old.state is SuggestionState.RUNNING and new.state is not old.state:
+            if "run_time_s" in data:
+                self._ran(data["run_time_s"])
+            elif new.state is not SuggestionState.ABANDONED:  # a fact of 0.1.0, which knew no better
+                self._ran(max(0.0, (new.updated_at - old.updated_at).total_seconds()))
+
+    def _apply_queue(self, data: dict[str, Any]) -> None:
+        """Count moves as plans, and remember whose a claim is."""
+        match data.get("command"):
+            case "move" if "plan" in data:
+                self._hand_over()
+            case "moved":
+                self._ran(data["run_time_s"]) if data["begun"] else self._take_back()
+            case "claim":
+                self.claimed_by[data["suggestion"]] = str(data.get("by") or "")
+            case "release" if data.get("how") == "unused":
+                self.claimed_by.pop(data["suggestion"], None)
+            case _:
+                pass
+
+    def _hand_over(self) -> None:
+        self.handed_over += 1
+        # no clock that can be set; after a restart of the service all that went before counts as of this moment
+        self.handed_over_at.append(time.monotonic())
+
+    def _take_back(self) -> None:
+        self.handed_over -= 1
+        if self.handed_over_at:
+            self.handed_over_at.pop()
+
+    def _ran(self, run_time_s: float | None) -> None:
+        """Count the time of a run; of one that the service did not see to its end, the longest there was so far."""
+        if run_time_s is not None:
+            self.longest_run_s = max(self.longest_run_s, run_time_s)
+        self.run_time_s += self.longest_run_s if run_time_s is None else run_time_s
+
+    def _apply_config(self, data: dict[str, Any]) -> None:
+        if "config" in data:
+            self.spec = self.spec.model_copy(update={"config": data["config"]})
+        if "loop" in data:
+            self.spec = self.spec.model_copy(update={"loop": LoopSpec.model_validate(data["loop"])})
+            self.failures_in_row = 0
+        if "guardrails" in data:
+            self.spec = self.spec.model_copy(update={"guardrails": Guardrails.model_validate(data["guardrails"])})
+            self.rejections_in_row = 0
+
+    def open_in(self, *states: SuggestionState) -> list[Suggestion]:
+        """Return the open suggestions in one of ``states``, oldest first."""
+        return [one for one in self.open.values() if one.state in states]
+
+    def counts(self) -> Counts:
+        """Return how many suggestions met which fate."""
+        return Counts(
+            suggested=self.fates.total(),
+            ingested=self.fates[SuggestionState.INGESTED],
+            failed=self.fates[SuggestionState.FAILED],
+            pending=len(self.open),
+            by_hand=self.by_hand,
+            from_runs=self.from_runs,
+            retold=self.retold,
+        )
+
+    @property
+    def best_by_model(self) -> BestPoint | None:
+        """What the brain says is the best point, if it says so."""
+        return self.best[0] if self.best else None
+
+    @property
+    def best_measured(self) -> BestPoint | None:
+        """The best point that was measured, if one was."""
+        return self.extremes.best(self.spec, self.best_by_model)[0]
+
+    def status(self, *, executor: str, executor_reason: str | None, busy: Busy | None) -> AgentStatus:
+        """Return the agent as the API shows it."""
+        best, objective, direction = self.extremes.best(self.spec, self.best_by_model)
+        return AgentStatus(
+            name=self.spec.name,
+            state=self.state,
+            reason=self.reason,
+            type=self.spec.type,
+            executor=executor,
+            executor_reason=executor_reason,
+            config=self.spec.config,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            progress=Progress(done=self.done, total=self.spec.loop.max_runs),
+            counts=self.counts(),
+            best=best,
+            best_by_model=self.best_by_model,
+            objective=objective,
+            direction=direction,
+            last_error=self.last_error,
+            busy=busy,
+            legal=[str(command) for command in legal_commands(self.state)],
+            spec=self.spec,
+        )

@@ -1,0 +1,128 @@
+"""From an agent's facts in the journal to what its adapter replays when the brain is rebuilt."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.brains.messages import (
+    EditFact,
+    Fact,
+    FailFact,
+    IngestFact,
+    MethodFact,
+    RetryFact,
+    SuggestFact,
+    VariableFact,
+)
+from agent_service.models import ID_KEY, EventKind, Retold
+from agent_service.models.states import SuggestionState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from agent_service.agents.record.agent import AgentRecord
+    from agent_service.models import Event
+
+_WITHOUT_OUTCOME: Final = frozenset(
+    {SuggestionState.REJECTED, SuggestionState.EXPIRED, SuggestionState.FAILED, SuggestionState.ABANDONED}
+)
+
+
+def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) -> list[Fact]:
+    """Return what happened to an agent's brain, in the order in which it happened.
+
+    Parameters
+    ----------
+    record
+        The agent.
+    config
+        A new configuration: what it names is no longer what a variable was set to before.
+    """
+    facts: list[Fact] = []
+    batch: list[Event] = []
+    retried = {str(one.data.get("retry_of")) for one in record.facts}
+    for event in record.facts:
+        data: dict[str, Any] = event.data
+        state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
+        proposed = state == SuggestionState.PROPOSED and not data.get("retry_of")
+        if proposed and (not batch or _together(batch[-1], event)):
+            batch.append(event)
+            continue
+        facts.extend(_suggested(batch))
+        batch = [event] if proposed else []
+        if data.get("retry_of"):
+            facts.append(RetryFact(id=data["id"], retry_of=str(data["retry_of"])))
+        elif event.kind is EventKind.INGEST:
+            facts.extend(_ingested(data))
+        elif event.kind is EventKind.METHOD:
+            facts.append(MethodFact(name=data["method"], args=tuple(data["args"]), kwargs=data["kwargs"]))
+        elif event.kind is EventKind.CONFIG and "variable" in data:
+            facts.append(VariableFact(name=data["variable"], value=data["value"]))
+        elif event.kind is EventKind.CONFIG and "config" in data:
+            facts = _without_variables(facts, data["config"])
+        elif state in _WITHOUT_OUTCOME and data["id"] not in retried:
+            point = data.get("point") or record.suggestions[data["id"]].point
+            facts.append(FailFact(points=({**point, ID_KEY: data["id"]},)))
+        elif state == SuggestionState.APPROVED and "point" in data:
+            facts.append(EditFact(id=data["id"], point=data["point"]))
+    facts.extend(_suggested(batch))
+    return _without_variables(facts, config or {})
+
+
+def essence(record: AgentRecord) -> list[Event]:
+    """Return the facts that `facts_of` needs, with no more in them than it needs; it makes the same of them."""
+    found = ((event, _essence(event, record)) for event in record.facts)
+    return [event.model_copy(update={"data": data}) for event, data in found if data is not None]
+
+
+def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
+    data: dict[str, Any] = event.data
+    if event.kind is EventKind.INGEST:
+        return {key: data[key] for key in ("points", "retold") if key in data}
+    if event.kind is not EventKind.SUGGESTION_STATE:
+        return data
+    state = data["state"]
+    if state in _WITHOUT_OUTCOME:
+        suggestion_id = data["id"]
+        return {
+            "id": suggestion_id,
+            "state": state,
+            "point": data.get("point") or record.suggestions[suggestion_id].point,
+        }
+    if state == SuggestionState.PROPOSED or (state == SuggestionState.APPROVED and "point" in data):
+        return {key: data[key] for key in ("id", "state", "point", "brain_id", "batch", "retry_of") if key in data}
+    return None
+
+
+def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> list[Mapping[str, Any]]:
+    """Return the points that are to be told to the brain: not those that it knows from its time as an earlier agent."""
+    return [one for one, of in zip_longest(points, retold) if of is None or not of.known]
+
+
+def _ingested(data: Mapping[str, Any]) -> list[Fact]:
+    new = untold(data["points"], [Retold.model_validate(one) for one in data.get("retold") or ()])
+    return [IngestFact(points=tuple(new))] if new else []
+
+
+def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:
+    return [one for one in facts if not (isinstance(one, VariableFact) and one.name in names)]
+
+
+def _together(one: Event, following: Event) -> bool:
+    """Whether two proposals come from one call of the brain; older journals do not say, there neighbours do."""
+    batch = following.data.get("batch")
+    return one.data.get("batch") == batch and (batch is not None or following.seq == (one.seq or 0) + 1)
+
+
+def _suggested(batch: list[Event]) -> Iterable[SuggestFact]:
+    if not batch:
+        return []
+    told: list[dict[str, Any]] = [event.data for event in batch]
+    return [
+        SuggestFact(
+            ids=tuple(one["id"] for one in told),
+            points=tuple(one["point"] for one in told),
+            brain_ids=tuple(one.get("brain_id") for one in told),
+        )
+    ]

@@ -1,0 +1,176 @@
+"""What the service knows: a fold over the journal's facts, which can be put into a snapshot and taken out again.
+
+A snapshot stands for all facts up to its number. What nobody needs to go on is not in it: suggestions whose fate is
+final, older reports, and of each fact all but what the agent's brain was told.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from pydantic import TypeAdapter
+
+from agent_service.agents.record.agent import HANDED_OVER_KEPT, AgentRecord
+from agent_service.agents.record.replay import essence
+from agent_service.errors import UsageError
+from agent_service.models import Event, EventKind
+from agent_service.models.states import OPEN, SUGGESTION_TRANSITIONS, SuggestionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SNAPSHOT_VERSION: Final = 1
+REPORTS_KEPT: Final = 100
+"""Newest reports of an agent that a snapshot holds."""
+
+_DERIVED: Final = {"facts", "open", "extremes", "handed_over_at"}
+
+
+@dataclass(slots=True)
+class ServiceRecord:
+    """All agents and the plan queue, as the journal tells it; `apply` and `compact` are all that change it."""
+
+    agents: dict[str, AgentRecord] = field(default_factory=dict[str, AgentRecord])
+    positions: dict[str, float] = field(default_factory=dict[str, float])
+    queue: Event | None = None
+
+    def apply(self, event: Event) -> Mapping[str, float]:
+        """Take the next fact in; return where it says that actuators were sent."""
+        sent = self._apply(event)
+        self.positions.update(sent)
+        return sent
+
+    def _apply(self, event: Event) -> Mapping[str, float]:
+        data = event.data
+        sent: Mapping[str, float] = {}
+        if event.kind is EventKind.QUEUE_STATE:
+            if data.get("command") in ("pause", "resume", "abort"):
+                self.queue = event
+            elif data.get("command") == "moved" or (data.get("command") == "move" and "plan" not in data):
+                sent = cast("Mapping[str, float]", data["point"]) if data.get("begun", True) else {}
+        if event.agent is None:
+            return sent
+        if event.kind is EventKind.AGENT_STATE and "spec" in data:
+            self.agents[event.agent] = AgentRecord.created(event)
+        elif (record := self.agents.get(event.agent)) is None:
+            return sent
+        elif event.kind is EventKind.AGENT_STATE and data.get("removed"):
+            del self.agents[event.agent]
+        else:
+            record.apply(event)
+            if (
+                event.kind is EventKind.SUGGESTION_STATE
+                and data["state"] == SuggestionState.RUNNING
+                and "run_uids" not in data
+            ):
+                return record.suggestions[str(data["id"])].point
+        return sent
+
+    def compact(self) -> None:
+        """Forget what nobody needs to go on."""
+        for record in self.agents.values():
+            best = {
+                one.id for one in (*record.best, record.best_measured) if one
+            }  # people look up how these came to be
+            final = {one.id for one in record.suggestions.values() if _is_final(one.state)}
+            _compact(record, final=final - best)
+
+    def follow(self, older: ServiceRecord, *, seq: int) -> dict[str, set[str]]:
+        """Forget what a compacted record of the facts up to ``seq`` has forgotten; this one knows later facts too.
+
+        Returns
+        -------
+        dict
+            By agent, the ids of suggestions that are forgotten now.
+        """
+        forgotten: dict[str, set[str]] = {}
+        for name, then in older.agents.items():
+            record = self.agents.get(name)
+            if record is None or record.created_at != then.created_at:  # removed since, and perhaps made anew
+                continue
+            later = {str(one.data["id"]) for one in record.facts if (one.seq or 0) > seq and "id" in one.data}
+            gone = record.suggestions.keys() - then.suggestions.keys() - later
+            forgotten[name] = gone
+            record.facts = [*then.facts, *(one for one in record.facts if (one.seq or 0) > seq)]
+            record.reports = [*then.reports, *(one for one in record.reports if one.seq > seq)]
+            for suggestion_id in gone:
+                _forget(record, suggestion_id)
+        return forgotten
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON, for a snapshot."""
+        return {
+            "version": SNAPSHOT_VERSION,
+            "positions": self.positions,
+            "queue": None if self.queue is None else self.queue.model_dump(mode="json"),
+            "agents": {name: _record_as_json(record) for name, record in self.agents.items()},
+        }
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Self:
+        """Return what `as_json` made JSON of.
+
+        Raises
+        ------
+        UsageError
+            When it was made by a newer version of this program.
+        """
+        if told["version"] > SNAPSHOT_VERSION:
+            raise UsageError(
+                f"the journal's snapshot has version {told['version']}, written by a newer agent-service; this one "
+                f"reads up to {SNAPSHOT_VERSION}: upgrade it"
+            )
+        return cls(
+            agents={name: _record_from_json(name, one) for name, one in told["agents"].items()},
+            positions=told["positions"],
+            queue=None if told["queue"] is None else Event.model_validate(told["queue"]),
+        )
+
+
+@cache
+def _record_type() -> TypeAdapter[AgentRecord]:
+    return TypeAdapter(AgentRecord)  # not when this is imported: it takes a while
+
+
+def _is_final(state: SuggestionState) -> bool:
+    return not SUGGESTION_TRANSITIONS[state]
+
+
+def _compact(record: AgentRecord, *, final: set[str]) -> None:
+    record.facts = essence(record)
+    record.reports = record.reports[-REPORTS_KEPT:]
+    for suggestion_id in final:
+        _forget(record, suggestion_id)
+
+
+def _forget(record: AgentRecord, suggestion_id: str) -> None:
+    del record.suggestions[suggestion_id]
+    record.proposed_by.pop(suggestion_id, None)
+    record.claimed_by.pop(suggestion_id, None)
+    record.approved_by_person.discard(suggestion_id)
+
+
+def _record_as_json(record: AgentRecord) -> dict[str, Any]:
+    told = _record_type().dump_python(record, mode="json", exclude=_DERIVED)
+    told["facts"] = [[one.seq, one.kind, one.time.isoformat(), one.data] for one in record.facts]
+    return told
+
+
+def _record_from_json(name: str, told: dict[str, Any]) -> AgentRecord:
+    facts = [
+        Event.model_construct(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=EventKind(kind), data=data)
+        for seq, kind, time, data in told["facts"]
+    ]
+    record = _record_type().validate_python({key: value for key, value in told.items() if key not in _DERIVED})
+    record.facts = facts
+    for one in facts:
+        if one.kind is EventKind.INGEST:
+            record.measure(cast("list[dict[str, Any]]", one.data["points"]))
+    record.open = {one.id: one for one in record.suggestions.values() if one.state in OPEN}
+    # as when the facts are folded: what went before counts as of now
+    record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))
+    return record

@@ -1,0 +1,125 @@
+"""After the service ended in the middle of things: what became of the suggestions that were under way.
+
+The run of each is in the spool, or it never began (see `spool`): each is measured at most once, and none is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent_service.documents.choice import Made
+from agent_service.documents.spool import INTERRUPTED
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
+from agent_service.models.states import ALIVE, SuggestionState
+from agent_service.protocols import SERVICE_STOPS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.documents.runs import Run
+    from agent_service.models import Suggestion
+
+MAX_RETRIES: Final = 3
+"""How often in a row a point comes back that was interrupted: measuring it may be what ends the service."""
+
+_S = SuggestionState
+_UNDER_WAY: Final = (_S.SUBMITTED, _S.RUNNING)
+
+
+async def reconcile(agent: HostedAgent, runs: Mapping[str, Sequence[Run]], *, retry: bool) -> None:
+    """Write what became of an agent's suggestions that were submitted or running when the service ended.
+
+    One whose runs are complete stays ``running``; they are with the agent's `unevaluated`, and its loop takes them from
+    there. One whose run failed, or was aborted by a person, is ``failed``. Any other is ``abandoned``.
+
+    Parameters
+    ----------
+    agent
+        The agent; nothing of it runs yet.
+    runs
+        Complete runs that were kept, by the id of their suggestion, those that began first first.
+    retry
+        Whether the point of an abandoned suggestion comes back, as a new one with ``retry_of``.
+    """
+    for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
+        if left.run_uid in agent.record.ingested_runs:  # a journal of an earlier version, cut between the two facts
+            await agent.advance(left.id, _S.INGESTED)
+    for left in agent.record.open_in(*_UNDER_WAY):
+        found = runs.get(left.id, ())
+        if found and {run.uid for run in found}.issuperset(left.run_uids):
+            await _settle(agent, left, found, retry=retry)
+        elif left.run_uid is None:
+            await abandon(agent, left, "interrupted: the service ended before its run began", retry=retry)
+        elif agent.record.state not in ALIVE:
+            await abandon(agent, left, "interrupted: the service ended meanwhile", retry=False)
+        else:  # not here: whoever asks the catalogue may have to wait for it
+            continue
+
+
+async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]], *, retry: bool) -> None:
+    """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue.
+
+    Parameters
+    ----------
+    agent
+        The agent, before its loop begins.
+    documents
+        ``await documents(uid)`` returns a run, or raises a `ServiceError`.
+    retry
+        As for `reconcile`.
+    """
+    for left in agent.record.open_in(_S.RUNNING):
+        if left.run_uid is None or left.id in agent.unevaluated:
+            continue
+        try:
+            found = [await documents(uid) for uid in left.run_uids or [left.run_uid]]
+        except (NotFound, BackendUnavailable, DeadlineExceeded) as error:
+            said = f"interrupted: the service ended meanwhile, and its run was not found ({error.detail})"
+            await abandon(agent, left, said, retry=retry)
+        else:
+            await _settle(agent, left, found, retry=retry)
+
+
+async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, retry: bool) -> None:
+    if left.state is _S.SUBMITTED:
+        await agent.advance(left.id, _S.RUNNING, run_uid=runs[0].uid)
+    stops = [run.stop or {} for run in runs]
+    if any(not stop or stop.get("reason") in (INTERRUPTED, SERVICE_STOPS) for stop in stops):
+        await abandon(agent, left, "interrupted: the service ended meanwhile", retry=retry)
+    elif len(runs) > 1 or stops[0].get("exit_status") == "success":
+        agent.unevaluated[left.id] = Made(tuple(runs), ended=bool(left.run_uids))
+    else:
+        status = str(stops[0].get("exit_status"))
+        said = str(stops[0].get("reason") or "") or f"the run ended with exit_status {status}"
+        await agent.advance(left.id, _S.FAILED, reason=said, fault=status != "abort")
+
+
+async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: bool) -> None:
+    """Write that nobody knows an outcome of a suggestion, and that none will come.
+
+    Parameters
+    ----------
+    agent, left
+        The agent, and its suggestion.
+    reason
+        Why, in one line.
+    retry
+        Whether its point comes back as a new suggestion, a limited number of times.
+    """
+    record = agent.record
+    again = retry and record.proposed_by[left.id] == "loop" and _retries(agent, left) < MAX_RETRIES
+    if again and all(one.retry_of != left.id for one in record.suggestions.values()):
+        # first, so that the point is not lost when the service ends between the two
+        await agent.propose_again(left)
+    await agent.advance(left.id, _S.ABANDONED, reason=reason)
+
+
+def _retries(agent: HostedAgent, suggestion: Suggestion) -> int:
+    """Return how many suggestions before this one had its point and were interrupted."""
+    count, earlier = 0, suggestion.retry_of
+    while earlier is not None:
+        count += 1
+        known = agent.record.suggestions.get(earlier)
+        earlier = known.retry_of if known else None
+    return count

@@ -1,0 +1,106 @@
+"""Restarts of an agent's brain after a fault: whether, when, and how often in a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakSet
+
+from agent_service.errors import AgentFault, CallCancelled, DeadlineExceeded, ServiceError
+from agent_service.models import RestartAs
+from agent_service.models.states import AgentState
+
+if TYPE_CHECKING:
+    from agent_service.agents.record.agent import AgentRecord
+
+LONGEST_PAUSE_S: Final = 60.0
+"""Longest wait before a restart; each wait in a row is twice as long as the one before."""
+
+_HEALED_BY_A_RESTART: Final = (AgentFault, DeadlineExceeded, CallCancelled)
+
+
+class Restart(NamedTuple):
+    """A restart that is due.
+
+    Parameters
+    ----------
+    pause_s
+        How long to wait before it.
+    sentence
+        What to say of it: the how manieth it is, and when it comes.
+    """
+
+    pause_s: float
+    sentence: str
+
+
+class Restarts:
+    """Counts the restarts of one agent; belongs to the event loop.
+
+    Examples
+    --------
+    >>> Restarts().in_row
+    0
+    """
+
+    def __init__(self) -> None:
+        self.in_row = 0
+        self._attended = False
+        self._to_be: RestartAs | None = None
+        self._survived: WeakSet[ServiceError] = WeakSet()
+
+    def begin(self, to_be: RestartAs, *, attended: bool) -> None:
+        """Begin to count anew, with a start.
+
+        Parameters
+        ----------
+        to_be
+            What the agent is to be when its brain is there.
+        attended
+            Whether a person waits for it.
+        """
+        self.in_row = 0
+        self._to_be = to_be
+        self._attended = attended
+
+    def as_before(self, record: AgentRecord) -> RestartAs:
+        """Return what the agent is to be after a restart: what it is, or was about to be."""
+        if record.restart_as is not None:
+            return record.restart_as
+        if record.state is AgentState.STARTING and self._to_be is not None:
+            return self._to_be
+        return RestartAs(state=record.state, reason=record.reason, held=record.held)
+
+    def next(self, record: AgentRecord, error: ServiceError) -> Restart | None:
+        """Return the restart that follows a fault, None when the agent is to fail.
+
+        One whose brain could not be built when a person started it fails at once: the person is there. One whose
+        process was lost meanwhile comes back, for that was not the brain.
+        """
+        spec = record.spec
+        started = record.state is not AgentState.STARTING or record.restart_as is not None
+        died = isinstance(error, AgentFault) and error.died
+        if spec.on_fault == "fail" or not isinstance(error, _HEALED_BY_A_RESTART):
+            return None
+        if self._attended and not started and not died:
+            return None
+        if self.in_row >= spec.restarts.limit:
+            return None
+        pause_s = min(spec.restarts.pause * 2**self.in_row, LONGEST_PAUSE_S)
+        self.in_row += 1
+        return Restart(pause_s, f"({self.in_row} of {spec.restarts.limit}), in {pause_s:g} s")
+
+    def in_vain(self) -> str:
+        """Return what to add to the reason of an agent that fails in spite of its restarts; nothing without any."""
+        return "" if not self.in_row else f"; restarted {self.in_row} times in a row, and not again"
+
+    def succeeded(self) -> None:
+        """Begin to count anew: the brain works."""
+        self.in_row = 0
+
+    def survive(self, error: ServiceError) -> None:
+        """Note that a restart follows this error, so that it is nobody's end."""
+        self._survived.add(error)
+
+    def survived(self, error: BaseException) -> bool:
+        """Return whether a restart follows this error."""
+        return isinstance(error, ServiceError) and error in self._survived

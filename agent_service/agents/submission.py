@@ -1,0 +1,227 @@
+"""Plans on their way through the sink: from `submitted` until the run is complete, or the plan was taken back.
+
+`Flight` is one of them; `Ahead` keeps the next one of an agent in the sink while one is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from agent_service.agents import guardrails
+from agent_service.documents.choice import Made
+from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
+from agent_service.models import EventKind
+from agent_service.models.states import AgentState, SuggestionState
+from agent_service.protocols import PlanOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.documents.dispatch import Expectation, Listener
+    from agent_service.models import Suggestion
+    from agent_service.protocols import Journal, PlanResult, PlanSink
+
+TAKEN_BACK: Final = "taken back before it began"
+
+STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
+"""How long the documents of a run may follow its plan."""
+
+
+class Flight:
+    """A suggestion whose plan is in the sink; belongs to the event loop.
+
+    Use `begin` to make one, and `close` it in any case.
+    """
+
+    def __init__(self, agent: HostedAgent, suggestion: Suggestion, expected: Expectation, sink: PlanSink) -> None:
+        self.suggestion = suggestion
+        self.started = expected.started
+        self._agent = agent
+        self._expected = expected
+        self._sink = sink
+        self.plan: asyncio.Future[PlanResult] = asyncio.ensure_future(sink.run(self._order()))
+
+    @classmethod
+    async def begin(
+        cls, agent: HostedAgent, suggestion: Suggestion, *, sink: PlanSink, listener: Listener
+    ) -> Self | None:
+        """Write that the suggestion is submitted, then hand its plan to the sink.
+
+        Returns None when the agent was paused meanwhile: nothing was handed over, and the suggestion is approved again.
+
+        Raises
+        ------
+        IllegalTransition
+            Somebody else decided its fate: it was rejected, or ingested by hand.
+        BackendUnavailable
+            It could not be written, and nothing was handed over.
+        """
+        expected = listener.expect(suggestion.id)
+        expected.__enter__()  # before the plan can run, so that no document comes too early
+        try:
+            forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before
+            await agent.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
+            if agent.record.state is AgentState.PAUSED:  # whoever paused it was told that nothing more is submitted
+                await agent.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
+                expected.__exit__(None, None, None)
+                return None
+            flight = cls(agent, suggestion, expected, sink)
+            await asyncio.sleep(0)  # the plan is in the sink from here on
+        except BaseException:
+            expected.__exit__(None, None, None)
+            raise
+        return flight
+
+    def _order(self) -> PlanOrder:
+        spec = self._agent.spec
+        return PlanOrder(
+            suggestion_id=self.suggestion.id,
+            agent=spec.name,
+            point=self.suggestion.point,
+            plan=spec.plan,
+            actuators=tuple(spec.actuators),
+            sensors=tuple(spec.sensors),
+            run=spec.run,
+            every=self._agent.brain.traits.takes in ("runs", "uids"),
+        )
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody decided its fate meanwhile, by ingesting it by hand for example."""
+        return self._agent.suggestion(self.suggestion.id).state in (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
+
+    async def note_start(self) -> None:
+        """Write that it is running, once its start document is here."""
+        if self.started.done() and self._agent.suggestion(self.suggestion.id).state is SuggestionState.SUBMITTED:
+            await self._agent.advance(self.suggestion.id, SuggestionState.RUNNING, run_uid=self.started.result())
+
+    async def result(self) -> PlanResult:
+        """Return how the plan ended, after what it said of its start.
+
+        Raises
+        ------
+        QueueHeld
+            The sink did not take it.
+        """
+        ended = await self.plan
+        if not self.started.done() and ended.run_uids:
+            await asyncio.wait({self.started}, timeout=STOP_DOCUMENT_TIMEOUT_S)
+        await self.note_start()
+        return ended
+
+    async def made(self, result: PlanResult) -> Made:
+        """Return the runs that its plan made, those that ``result`` tells of complete.
+
+        Raises
+        ------
+        TimeoutError
+            A stop document did not come.
+        """
+        await asyncio.wait_for(self._expected.complete(result.run_uids), STOP_DOCUMENT_TIMEOUT_S)
+        return Made(tuple(self._expected.begun.values()))
+
+    def take_back(self, reason: str) -> bool:
+        """Take the plan out of the sink, if it has not begun; return whether that was so."""
+        return self._sink.withdraw(self._agent.name, reason, only=self.suggestion.id)
+
+    def close(self) -> None:
+        """Wait for nothing more; a plan that waits is withdrawn."""
+        self.plan.cancel()
+        self._expected.__exit__(None, None, None)
+
+
+class Ahead:
+    """The plan of an agent's next suggestion, handed to the sink while one is under way; belongs to the event loop.
+
+    Parameters
+    ----------
+    agent
+        The agent.
+    journal
+        Where it is written, behind, that the plan was taken back at the end.
+    may_begin
+        ``may_begin(under_way)``: whether another one would be measured whatever becomes of those under way.
+    begin
+        Hands a suggestion's plan to the sink. See `Flight.begin`.
+    """
+
+    def __init__(
+        self,
+        agent: HostedAgent,
+        *,
+        journal: Journal,
+        may_begin: Callable[[int], bool],
+        begin: Callable[[Suggestion], Awaitable[Flight | None]],
+    ) -> None:
+        self._agent = agent
+        self._journal = journal
+        self._may_begin = may_begin
+        self._begin = begin
+        self._flight: Flight | None = None
+
+    @property
+    def news(self) -> list[asyncio.Future[PlanResult]]:
+        """What to wait for: a future that is done when the plan was taken back; nothing while there is none."""
+        return [self._flight.plan] if self._flight is not None and not self._flight.plan.done() else []
+
+    async def look(self, *, under_way: int) -> None:
+        """Hand the next approved suggestion over; or take it back, when it is not to be measured any more."""
+        flight = self._flight
+        if flight is None:
+            await self._hand_over(under_way)
+        elif not self._may_begin(under_way) or self._out_of_bounds(flight.suggestion) or not flight.open:
+            if flight.take_back(TAKEN_BACK):
+                await flight.plan
+            await self._let_go(flight)
+            if self._flight is None and not flight.open:  # decided by hand: another one takes its place
+                await self._hand_over(under_way)
+        else:
+            await self._let_go(flight)
+
+    async def take(self) -> Flight | None:
+        """Return the plan that is next, to be seen through by who asks; None when there is none to be measured."""
+        if self._flight is not None:
+            await self.look(under_way=0)
+        flight, self._flight = self._flight, None
+        return flight
+
+    def drop(self) -> None:
+        """Take the plan back at the end of the agent's loop; the fact is written behind."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        if flight.take_back(TAKEN_BACK) and flight.open:
+            told = {"id": flight.suggestion.id, "state": SuggestionState.APPROVED, "reason": "the agent's loop ended"}
+            with contextlib.suppress(BackendUnavailable):
+                self._journal.post(EventKind.SUGGESTION_STATE, self._agent.name, told)
+        flight.close()
+
+    async def _hand_over(self, under_way: int) -> None:
+        approved = self._agent.record.open_in(SuggestionState.APPROVED)
+        if not approved or not self._may_begin(under_way) or self._forbids(approved[0]):
+            return
+        with contextlib.suppress(IllegalTransition):  # rejected, or ingested by hand, meanwhile
+            self._flight = await self._begin(approved[0])
+
+    def _forbids(self, suggestion: Suggestion) -> bool:
+        return bool(guardrails.why_not(suggestion.point, self._agent.rails, self._agent.standing))
+
+    def _out_of_bounds(self, suggestion: Suggestion) -> bool:
+        """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
+        return bool(guardrails.why_not(suggestion.point, self._agent.rails))
+
+    async def _let_go(self, flight: Flight) -> None:
+        """Let its suggestion be approved again if its plan ended and never began."""
+        if not flight.plan.done():
+            return
+        held = isinstance(flight.plan.exception(), QueueHeld)
+        if not held and (flight.plan.exception() or flight.plan.result().begun):
+            return
+        self._flight = None
+        flight.close()
+        if flight.open:
+            reason = "the queue was held" if held else flight.plan.result().reason
+            await self._agent.advance(flight.suggestion.id, SuggestionState.APPROVED, reason=reason)

@@ -1,0 +1,79 @@
+"""What of a state directory is not in its catalogue: what waits to be written, and what was refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent_service.documents.spool import Spool
+from agent_service.errors import ServiceError
+from agent_service.journal._journal import last_seq, read_snapshot
+
+if TYPE_CHECKING:
+    from agent_service.state_dir import StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Runs and decisions that are not in the catalogue.
+
+    Parameters
+    ----------
+    runs, decisions
+        How many wait to be written; of the decisions, facts of the journal.
+    """
+
+    runs: int
+    decisions: int
+
+    @classmethod
+    def of(cls, state: StateDir) -> Backlog:
+        """Count them, without a service; may be called while one runs."""
+        runs = len(Spool(state.spool).complete()) if state.spool.exists() else 0
+        return cls(runs, _facts(state))
+
+    def __str__(self) -> str:
+        return counted(self.runs, self.decisions)
+
+
+def counted(runs: int, decisions: int) -> str:
+    """Say how many runs and decisions; an empty text for none at all."""
+    parts = [
+        f"{count} {what}{'' if count == 1 else 's'}"
+        for count, what in ((runs, "run"), (decisions, "decision"))
+        if count
+    ]
+    return " and ".join(parts)
+
+
+def refusal(runs: int, decisions: int, state: object) -> str | None:
+    """Say what the catalogue refused and what to do; None when it refused nothing."""
+    what = counted(runs, decisions)
+    if not what:
+        return None
+    are = "is" if runs + decisions == 1 else "are"
+    return (
+        f"the catalogue refused {what}, which {are} kept: `agent-service archive list {state}` says why, "
+        f"`agent-service archive retry {state}` has them tried again"
+    )
+
+
+def refusal_in(state: StateDir) -> str | None:
+    """Say what the catalogue refused of a state directory, as `refusal`."""
+    runs = len(list(state.spool.glob("refused/*.jsonl")))
+    lines = {line for path in state.spool.glob("decisions/refused/*.jsonl") for line in path.read_text().split("\n")}
+    return refusal(runs, len(lines - {""}), state.path)
+
+
+def _facts(state: StateDir) -> int:
+    try:
+        snapshot = read_snapshot(state.journal)
+        last = last_seq(state.journal)
+    except ServiceError:
+        return 0
+    try:
+        written = int(json.loads(state.outbox.read_bytes())["seq"])
+    except (OSError, ValueError, KeyError, TypeError):
+        written = 0
+    return max(0, last - max(written, 0 if snapshot is None else snapshot[0]))

@@ -1,0 +1,178 @@
+"""Values that come out of a brain or a user's function, made fit for the service: plain, finite, complete.
+
+Numpy's scalars and arrays are known by shape, not by import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from agent_service.models import ID_KEY, BestPoint
+from agent_service.models.number import at_home, real
+
+if TYPE_CHECKING:
+    from agent_service.models import Point
+
+_MISSING = object()
+_TRIPLE = 3
+
+
+def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[tuple[Point, object]]:
+    """Check what ``suggest`` returned.
+
+    Returns
+    -------
+    list of (point, id)
+        At most ``asked``; the id is the brain's own, or None.
+
+    Raises
+    ------
+    ValueError
+        When it is no sequence of mappings, holds too many, a foreign or missing actuator, a value that is no finite
+        number, or the same ``_id`` twice.
+    """
+    points = _mappings(result, "suggest")
+    if len(points) > asked:
+        raise ValueError(f"suggest was asked for {asked} and returned {len(points)} points; return at most that many")
+    found: list[tuple[Point, object]] = []
+    for index, mapping in enumerate(points):
+        brain_id = mapping.get(ID_KEY)
+        if brain_id is not None and any(id_key(brain_id) == id_key(one) for _, one in found):
+            raise ValueError(f"suggest returned the _id {brain_id!r} twice; make each unique")
+        found.append((_position(mapping, actuators, f"point {index} of suggest"), brain_id))
+    return found
+
+
+def id_key(brain_id: object) -> object:
+    """Return what tells one ``_id`` of a brain's from another, whatever it takes for one."""
+    try:
+        hash(brain_id)
+    except Exception:  # noqa: BLE001 - whatever an odd object raises
+        try:
+            return repr(brain_id)
+        except Exception:  # noqa: BLE001 - too deep, for example
+            return type(brain_id), id(brain_id)
+    return brain_id
+
+
+def best_parts(entry: Any) -> tuple[object, Mapping[str, object], Mapping[str, object]]:
+    """Return ``(id, point, outcome)`` of an item of ``get_best_points``.
+
+    Raises
+    ------
+    ValueError
+        When it is no such triple.
+    """
+    parts: list[Any] = [*entry] if isinstance(entry, Sequence) else []  # pyright: ignore[reportUnknownArgumentType]
+    if len(parts) != _TRIPLE or [type(one) for one in parts[1:] if not isinstance(one, Mapping)]:
+        kind = type(cast("object", entry)).__name__
+        raise ValueError(f"get_best_points returned a list with a {kind} in it; return (_id, point, outcome) for each")
+    return parts[0], parts[1], parts[2]
+
+
+def best_point(
+    point: Mapping[str, object], outcome: Mapping[str, object], *, actuators: Sequence[str], suggestion_id: str | None
+) -> BestPoint:
+    """Turn a point and outcome of ``get_best_points`` into ours.
+
+    An outcome may be a ``(value, standard error)`` pair, as Ax gives it; outcomes that are no finite number are left
+    out.
+    """
+    wanted = [name for name in actuators if name in point] if actuators else [name for name in point if name != ID_KEY]
+    positions = {name: real(point[name]) for name in wanted}
+    return BestPoint(
+        id=suggestion_id,
+        point={name: value for name, value in positions.items() if value is not None},
+        outcome={
+            str(name): float(number)
+            for name, value in outcome.items()
+            if name != ID_KEY and (number := real(_without_error(value))) is not None
+        },
+    )
+
+
+def evaluated(
+    result: object, *, suggestions: Sequence[Mapping[str, Any]], actuators: Sequence[str]
+) -> list[dict[str, float]]:
+    """Check what an evaluate function returned, and put it in the order of ``suggestions``.
+
+    Parameters
+    ----------
+    result
+        A mapping of outcome name to number for a single suggestion, or a sequence of them, one for each suggestion:
+        matched by ``_id`` where they have it, else by order. It may hold the suggestion's own positions.
+
+    Raises
+    ------
+    ValueError
+        When outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
+    """
+    found = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
+    if len(found) != len(suggestions):
+        raise ValueError(f"evaluate got {len(suggestions)} suggestion(s) and returned {len(found)} outcome(s)")
+    ids = [one.get(ID_KEY, _MISSING) for one in found]
+    if any(one is not _MISSING for one in ids):
+        wanted = [one.get(ID_KEY) for one in suggestions]
+        if sorted(map(repr, ids)) != sorted(map(repr, wanted)):
+            raise ValueError("evaluate returned an _id that is none of the suggestions', or one twice; copy them over")
+        found = [found[ids.index(one)] for one in wanted]
+    return [_outcome(one, suggestion, actuators) for one, suggestion in zip(found, suggestions, strict=True)]
+
+
+def _mappings(result: object, method: str) -> list[Mapping[str, object]]:
+    if isinstance(result, Mapping | str | bytes) or not isinstance(result, Sequence):
+        raise ValueError(f"{method} returned {_kind(cast('object', result))}; return a list of dictionaries")  # noqa: TRY004 - bad value
+    items = list(cast("Sequence[object]", result))
+    for index, one in enumerate(items):
+        if not isinstance(one, Mapping):
+            raise ValueError(f"item {index} of {method} is {_kind(one)}; return a list of dictionaries")  # noqa: TRY004 - bad value
+    return cast("list[Mapping[str, object]]", items)
+
+
+def _position(mapping: Mapping[str, object], actuators: Sequence[str], where: str) -> Point:
+    given = set(mapping) - {ID_KEY}
+    if missing := sorted(set(actuators) - given):
+        raise ValueError(f"{where} lacks {', '.join(missing)}; the agent's actuators are {', '.join(actuators)}")
+    if foreign := sorted(map(str, given - set(actuators))):
+        raise ValueError(f"{where} has {', '.join(foreign)}, which is no actuator of the agent")
+    point: Point = {}
+    for name in actuators:
+        number = real(mapping[name])
+        if number is None:
+            raise ValueError(f"{where} has no finite number for {name}, but {_kind(mapping[name])}")
+        if (settable := at_home(number)) is None:
+            raise ValueError(f"{where} has a whole number beyond 64 bits for {name}, which no device takes")
+        point[name] = settable
+    return point
+
+
+def _outcome(
+    mapping: Mapping[str, object], suggestion: Mapping[str, Any], actuators: Sequence[str]
+) -> dict[str, float]:
+    outcome: dict[str, float] = {}
+    for name, value in mapping.items():
+        if name == ID_KEY:
+            continue
+        number = real(value)
+        if name in actuators:
+            if number is None or number != suggestion.get(name):
+                raise ValueError(
+                    f"evaluate returned another {name} than was suggested, and {name} is an actuator; an outcome needs "
+                    "another name"
+                )
+            continue
+        if number is None:
+            raise ValueError(f"evaluate returned no finite number for {name}, but {_kind(value)}")
+        outcome[str(name)] = float(number)
+    if not outcome:
+        raise ValueError("evaluate returned no outcome; return at least one, by name")
+    return outcome
+
+
+def _without_error(value: object) -> object:
+    return cast("tuple[object, ...]", value)[0] if isinstance(value, tuple) and value else cast("object", value)
+
+
+def _kind(value: object) -> str:
+    return repr(value) if value is None or isinstance(value, float) else f"something of type {type(value).__name__}"

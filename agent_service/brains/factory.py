@@ -1,0 +1,87 @@
+"""What makes an agent's brain, wherever it is to live: a callable that can travel to a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from agent_service import references as live
+from agent_service.brains import types as agent_types
+from agent_service.brains.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.listed import ANY, Listed
+from agent_service.documents import outcomes
+from agent_service.models.own_names import for_brain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.models import AgentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Makes an agent's brain, in its adapter. Called in the agent's executor; so is `check`.
+
+    Parameters
+    ----------
+    spec
+        The agent. What it names by ``module:callable`` is imported where the recipe is called.
+    listed
+        Whose code that may be.
+    factory, function
+        What its ``type`` and ``evaluate`` stand for where these are live objects, which are known in the service's
+        process only; else None.
+    """
+
+    spec: AgentSpec
+    listed: Listed = ANY
+    factory: Callable[..., object] | None = None
+    function: Callable[..., Any] | None = None
+
+    @classmethod
+    def of(cls, spec: AgentSpec, listed: Listed = ANY) -> Self:
+        """Return the recipe of an agent.
+
+        Raises
+        ------
+        UnknownType, InvalidInput
+            A live object that it names is not in this process, or a module that it names is not on the list.
+        """
+        listed.refuse_named(spec)
+        return cls(
+            spec,
+            listed,
+            factory=live.find(spec.type) if live.is_live(spec.type) else None,
+            function=outcomes.load_function(spec.evaluate) if spec.evaluate and live.is_live(spec.evaluate) else None,
+        )
+
+    @property
+    def has_live_objects(self) -> bool:
+        """Whether it holds objects of this process, which may not pickle."""
+        return self.factory is not None or self.function is not None
+
+    def __call__(self) -> OptimizerAdapter:
+        """Make the brain."""
+        brain = self._type().build(for_brain(self.spec))
+        return OptimizerAdapter(brain, spec=self.spec, evaluate=self._evaluate())
+
+    def check(self) -> None:
+        """Find out whether it can be called, without making the brain.
+
+        Raises
+        ------
+        UnknownType, InvalidConfig, InvalidInput
+            It cannot; says which field is wrong and why.
+        """
+        self._type().validate(for_brain(self.spec))
+        self._evaluate()
+
+    def _type(self) -> agent_types.AgentType:
+        if self.factory is not None:
+            return agent_types.AgentType(self.spec.type, self.factory)
+        return agent_types.resolve(self.spec.type, self.listed)
+
+    def _evaluate(self) -> Callable[..., Any] | None:
+        if self.function is not None or self.spec.evaluate is None:
+            return self.function
+        return outcomes.load_function(self.spec.evaluate, self.listed)

@@ -1,0 +1,237 @@
+"""The demo's course: serve, create an agent, follow it, wait for the catalogue, say what came out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shlex
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent_service.archive.backlog import refusal
+from agent_service.cli.demo import _invocation as invocation
+from agent_service.cli.demo._display import display_for
+from agent_service.cli.demo._trace import Trace
+from agent_service.client import Client
+from agent_service.documents.spool import Spool
+from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, UsageError
+from agent_service.models.states import AgentState
+from agent_service.plans.beamline import LIMITS_MM, optimum, true_flux
+from agent_service.service.config import ServiceConfig
+from agent_service.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from rich.console import Console
+
+    from agent_service.models import ArchiveStatus, Event
+
+AGENT: Final = "bayes"
+ACTUATORS: Final = ("mirror_x", "mirror_y")
+OUTCOME: Final = "flux"
+
+_POLL_S: Final = 0.25
+_SETTLED_S: Final = 2.5
+_ARCHIVE_PATIENCE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """One demonstration.
+
+    Parameters
+    ----------
+    console
+        Where to show it.
+    state
+        State directory, empty or not there yet.
+    seed
+        Seed of the simulated beamline and of the agent.
+    runs
+        Number of runs to measure.
+    keep
+        Whether to go on serving afterwards, until Ctrl-C.
+    """
+
+    console: Console
+    state: Path
+    seed: int = 0
+    runs: int = 30
+    keep: bool = False
+
+    def run(self) -> None:
+        """Serve, measure, archive, and say what came out. Blocks; call it from the main thread.
+
+        Raises
+        ------
+        UsageError
+            When the state directory cannot be used.
+        AgentFault, DeadlineExceeded, BackendUnavailable
+            When the loop or the archive fails; says why in one line.
+        """
+        config = self._config()
+        self._say("starting the service, its RunEngine and the simulated beamline ...")
+        from agent_service.launch.background import BackgroundServer
+
+        with ExitStack() as stack:
+            stack.enter_context(_log_in(config.service.state / "service.log"))
+            server = stack.enter_context(BackgroundServer(config, headless=True))
+            client = stack.enter_context(Client(server.url, api_key=server.api_key))
+            self._say(f"serving at {server.url}, its API page is {server.url}/docs")
+            trace = Trace(actuators=ACTUATORS, outcome=OUTCOME, total=self.runs)
+            with display_for(self.console) as display:
+                display.show(trace)
+                for event in self._loop(client):
+                    if trace.take(event):
+                        display.show(trace)
+                    if trace.ended:
+                        break
+                _require_success(trace)
+                for archived in _archive(client, Spool(StateDir(config.service.state).spool), trace.done):
+                    display.archiving(*archived)
+            self._summary(trace)
+            self._how_to_read()
+            if self.keep:
+                self._serve_on(server.url)
+        self._say("the service has stopped")
+
+    def _config(self) -> ServiceConfig:
+        if StateDir(self.state).journal.exists():
+            raise UsageError(f"{self.state} holds an earlier service's journal; give an empty folder with --state")
+        return ServiceConfig.model_validate(
+            {"service": {"port": 0, "state": self.state}, "run_engine": {"seed": self.seed, "md": {"purpose": "demo"}}}
+        )
+
+    def _loop(self, client: Client) -> Iterator[Event]:
+        bounds = {name: list(LIMITS_MM) for name in ACTUATORS}
+        client.create(
+            name=AGENT,
+            type="bayes",
+            config={"bounds": bounds, "objective": OUTCOME, "maximize": True, "seed": self.seed},
+            actuators=list(ACTUATORS),
+            sensors=[OUTCOME],
+            outcome=OUTCOME,
+            loop={"max_runs": self.runs},
+        )
+        client.start(AGENT)
+        deadline_s = 60.0 + 2.0 * self.runs
+        began = time.monotonic()
+        # from the beginning: what happened between create and this request is told as well
+        for event in client.events(AGENT, last_event_id=0):
+            yield event
+            if time.monotonic() - began > deadline_s:
+                raise DeadlineExceeded(f"the loop has not ended within {deadline_s:g} s; try again with fewer --runs")
+
+    def _summary(self, trace: Trace) -> None:
+        self._say("")
+        self._say(f"best measured: {trace.text(trace.best)}: the highest of all runs, noise included")
+        self._say(f"best by model: {trace.text(trace.by_model)}: here the agent's model of the noise has the highest")
+        true, highest = true_flux(*(trace.by_model[name] for name in ACTUATORS)), optimum().flux
+        self._say(
+            f"there:      {true:.4g} without noise, {100.0 * true / highest:.1f} % of the true optimum, {highest:.4g}"
+        )
+        self._say(f"runs:       {trace.done}, all in the catalogue, and every decision of the agent")
+        self._say("")
+
+    def _how_to_read(self) -> None:
+        profiles = str(StateDir(self.state).profiles)
+        python = shlex.quote(invocation.shown(Path(sys.executable)))
+        if self.keep:
+            self._say(f"To read them while this serves: in another terminal, in Python ({python}):")
+        else:
+            command = f"{invocation.command()} catalog {shlex.quote(str(self.state))}"
+            self._say("To read them with databroker: in another terminal, serve them again with")
+            self._say(f"    {command}")
+            self._say(f"and in Python ({python}):")
+        for line in (
+            # absolute: Tiled does not find its profiles in a relative one
+            f'import os; os.environ["TILED_PROFILES"] = {profiles!r}',
+            "import databroker",
+            'runs = databroker.from_profile("agent_service")',
+            'runs[-1]["primary"].read()                          # the newest run',
+            'decisions = databroker.from_profile("agent_service_agents")',
+            'decisions[-1]["suggest"].read()                     # what the agent suggested, and what became of it',
+        ):
+            self._say(f"    {line}")
+
+    def _serve_on(self, url: str) -> None:
+        try:
+            self._say("")
+            self._say(f"still serving at {url} (API page {url}/docs, key in {self.state}/api_key); Ctrl-C ends it")
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            self._say("")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def new_state() -> Path:
+    """Return a state directory for a demonstration: ``agent-service-demo/DATE-TIME``, not there yet."""
+    return Path("agent-service-demo") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+
+
+@contextmanager
+def _log_in(path: Path) -> Generator[None, None, None]:
+    """Write warnings, and what Bluesky says of a failed plan, into a file instead of across the display."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _require_success(trace: Trace) -> None:
+    if trace.state is AgentState.FAILED or trace.done < trace.total:
+        why = trace.reason or trace.last_failure or "no reason given"
+        raise AgentFault(f"the loop ended after {trace.done} of {trace.total} runs: {why}")
+
+
+def _archive(client: Client, spool: Spool, total: int) -> Iterator[tuple[int, int, str]]:
+    """Yield ``(done, total, note)`` until the catalogue holds everything.
+
+    What waits in the spool is counted here: the service hears of it from its archive now and then, and not while that
+    starts. For the same reason only a lag that stays at nothing is one.
+    """
+    least = math.inf
+    moved_at = settled_at = time.monotonic()
+    while True:
+        archive = client.service().archive
+        runs, now = len(spool.complete()), time.monotonic()
+        behind = max(runs, archive.runs_behind) + archive.facts_behind
+        if behind or archive.state != "ready":
+            settled_at = now
+        if behind < least:
+            least, moved_at = behind, now
+        settled = now - settled_at > _SETTLED_S
+        yield max(0, total - runs), total, "done" if settled else _note(archive, runs)
+        refused = refusal(archive.runs_refused, archive.decisions_refused, client.service().state_dir)
+        if refused is not None:
+            raise BackendUnavailable(refused)
+        if settled:
+            return
+        if now - moved_at > _ARCHIVE_PATIENCE_S:
+            raise BackendUnavailable(
+                f"{runs} runs are not in the catalogue yet ({archive.reason or archive.state}); they are kept, and "
+                "written when a service runs on this state directory again"
+            )
+        time.sleep(_POLL_S)
+
+
+def _note(archive: ArchiveStatus, runs: int) -> str:
+    if archive.state == "starting":
+        return "the catalogue is starting"
+    if archive.state != "ready":
+        return archive.reason or f"the catalogue is {archive.state}"
+    return "runs" if runs else "the agent's decisions"

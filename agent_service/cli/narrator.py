@@ -1,0 +1,121 @@
+"""What a service does, told a person in a line each: agents that come back, end or fail, the queue held and released.
+
+It follows the service's own event stream, like any other client, in a daemon thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+
+from agent_service.client import Client
+from agent_service.errors import ServiceError, texts
+from agent_service.models import EventKind, QueueState
+from agent_service.models.states import AgentState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.models import AgentStatus, Event, ServiceStatus
+
+
+class Narrator:
+    """Follows a service that has just started, until it ends.
+
+    Parameters
+    ----------
+    url, key
+        The service's address as it announces it, and its key.
+    say
+        Called with each line, in the narrator's own thread.
+    """
+
+    def __init__(self, url: str, key: str, *, say: Callable[[str], None]) -> None:
+        self._client = Client(_reachable(url), api_key=key)
+        self._say = say
+        self._back: dict[str, AgentStatus] = {}
+
+    def start(self) -> None:
+        """Follow in a daemon thread; it ends by itself when the service does."""
+        threading.Thread(target=self._follow, name="narrator", daemon=True).start()
+
+    def _follow(self) -> None:
+        # what cannot be told is no reason to trouble the service: the journal has it
+        try:
+            with self._client as client:
+                # nothing else: each fact of a loop would be told to this very process over HTTP
+                events = client.events(kinds=[EventKind.AGENT_STATE, EventKind.QUEUE_STATE], patience_s=0)
+                next(events)  # the first beat: from here on nothing is missed
+                self._tell_where_it_stands(client.service(), client.agents())
+                for event in events:
+                    self.take(event)
+        except (ServiceError, httpx.HTTPError):
+            return
+
+    def _tell_where_it_stands(self, service: ServiceStatus, agents: list[AgentStatus]) -> None:
+        for agent in agents:
+            if agent.state in (AgentState.STARTING, AgentState.RUNNING, AgentState.PAUSED):
+                self._back[agent.name] = agent
+                self._tell_agent(agent.name, agent.state, agent.reason)
+            elif agent.last_error is not None and agent.last_error.at >= service.started_at:
+                self._tell_agent(agent.name, agent.state, agent.last_error.message)
+        if service.queue.state is QueueState.HELD:
+            self._say(_held(service.queue.reason))
+        elif service.queue.state is QueueState.PAUSED:
+            self._say("the queue is paused")
+        elif service.queue.state is QueueState.SUSPENDED:
+            self._say(f"the RunEngine is suspended: {_one_line(service.queue.reason)}")
+
+    def take(self, event: Event) -> None:
+        """Say what an event tells a person, if anything."""
+        reason = event.data.get("reason")
+        said = None if reason is None else str(reason)
+        if event.kind is EventKind.AGENT_STATE and event.agent is not None and not event.data.get("removed"):
+            self._tell_agent(event.agent, AgentState(str(event.data["state"])), said)
+        elif event.kind is EventKind.QUEUE_STATE:
+            match event.data.get("command"):
+                case "abort":
+                    self._say(_held(said))
+                case "pause":
+                    self._say("the queue is paused")
+                case "resume":
+                    self._say("the queue goes on")
+                case _:
+                    pass
+
+    def _tell_agent(self, name: str, state: AgentState, reason: str | None) -> None:
+        match state:
+            case AgentState.RUNNING if name in self._back:
+                self._say(f"resuming {name} ({_runs(self._back.pop(name))})")
+            case AgentState.PAUSED if name in self._back:
+                self._say(f"{name} is back, paused ({_runs(self._back.pop(name))}); resume it to go on")
+            case AgentState.STARTING if (reason or "").startswith("restarting after"):
+                self._say(f"agent {name} is {_one_line(reason)}")
+            case AgentState.FAILED:
+                self._back.pop(name, None)
+                self._say(f"agent {name} failed: {_one_line(reason)}")
+            case AgentState.STOPPED:
+                self._back.pop(name, None)
+                self._say(f"agent {name} has stopped: {_one_line(reason)}")
+            case _:
+                pass
+
+
+def _runs(agent: AgentStatus) -> str:
+    done, total = agent.progress.done, agent.progress.total
+    return f"{done} runs so far" if total is None else f"{done} of {total} runs"
+
+
+def _held(reason: str | None) -> str:
+    return f"the queue is held ({_one_line(reason)}): nothing moves until somebody resumes it"
+
+
+def _one_line(reason: str | None) -> str:
+    return texts.one_line(reason or "no reason given")
+
+
+def _reachable(url: str) -> str:
+    """Return where this machine reaches a service that listens on every address."""
+    return url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")

@@ -1,0 +1,264 @@
+"""One run's documents in memory, and putting interleaved documents together into runs.
+
+The documents are Bluesky's, as the event-model project defines them: a start, descriptors, events (single or in pages),
+and a stop. Others (resource, datum, stream_resource, ...) are kept with their run and not looked into.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.documents.copies import own, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agent_service.protocols import Document
+
+_log = logging.getLogger(__name__)
+
+MAX_OPEN_RUNS: Final = 64
+"""Most runs put together at a time; the one that was opened first is forgotten for one more."""
+
+MAX_DOCUMENTS: Final = 100_000
+"""Most documents of a run kept in memory; a run with more is forgotten, as no outcome may come from a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The documents of one run. Safe to read from any thread.
+
+    Parameters
+    ----------
+    documents
+        ``(name, document)`` in the order of their emission, the start first.
+    """
+
+    documents: tuple[tuple[str, Document], ...]
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[tuple[str, Document]]) -> Run:
+        """Make a run of what a catalogue's ``run.documents()`` yields.
+
+        Raises
+        ------
+        ValueError
+            When there is no start document among them.
+        """
+        run = cls(tuple(pair for name, document in documents for pair in plain(name, document)))
+        if not any(name == "start" for name, _ in run.documents):
+            raise ValueError("there is no start document among these documents, so they are no run")
+        return run
+
+    def copy(self) -> Run:
+        """Return a copy that shares nothing that can change with this run, to be given away."""
+        return Run(tuple((name, own(document)) for name, document in self.documents))
+
+    @property
+    def start(self) -> Document:
+        """The start document."""
+        return next(document for name, document in self.documents if name == "start")
+
+    @property
+    def stop(self) -> Document | None:
+        """The stop document, or None while the run goes on (a catalogue then shows an empty one)."""
+        return next((document for name, document in self.documents if name == "stop" and document), None)
+
+    @property
+    def uid(self) -> str:
+        """The run's uid."""
+        return str(self.start["uid"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has its stop document."""
+        return self.stop is not None
+
+    @property
+    def descriptors(self) -> list[Document]:
+        """The descriptors of all streams, in order."""
+        return [document for name, document in self.documents if name == "descriptor"]
+
+    def fields(self, stream: str = "primary") -> list[str]:
+        """Return the names of the fields that a stream's events have, in the order of its descriptors."""
+        found: dict[str, None] = {}
+        for descriptor in self._descriptors_of(stream):
+            found.update(dict.fromkeys(_mapping(descriptor, "data_keys")))
+        return list(found)
+
+    def events(self, stream: str = "primary") -> list[Document]:
+        """Return a stream's events, single ones and those of pages, in order.
+
+        After a pause Bluesky repeats what came after the last checkpoint: the events measured again bear the numbers
+        of the first ones and replace them, also when a device was configured meanwhile and the stream has another
+        descriptor since.
+        """
+        wanted = {str(descriptor.get("uid")) for descriptor in self._descriptors_of(stream)}
+        found: dict[object, Document] = {}
+        for name, document in self.documents:
+            if name in {"event", "event_page"} and str(document.get("descriptor")) in wanted:
+                for event in [document] if name == "event" else _unpacked(document):
+                    number = event.get("seq_num")
+                    found[len(found) if number is None else str(number)] = event
+        return list(found.values())
+
+    def data(self, field: str, stream: str = "primary") -> NDArray[np.generic]:
+        """Return a field's values as an array.
+
+        Parameters
+        ----------
+        field
+            A data key, for example ``flux``; or the name of a device that has one value to show, whatever its key is.
+        stream
+            Name of the stream.
+
+        Returns
+        -------
+        np.ndarray
+            Shape ``(events, *shape of the field)``, in the field's own unit; events without the field are left out.
+            Where arrays of one element and numbers are mixed, they are numbers.
+
+        Raises
+        ------
+        KeyError
+            When no event of the stream has the field; says which fields there are.
+        """
+        import numpy as np  # noqa: PLC0415 - the service starts without numpy
+
+        keys = {field} if field in self.fields(stream) else {field, *self._shown_by(field, stream)}
+        found = [_mapping(event, "data") for event in self.events(stream)]
+        values = [data[key] for data in found for key in sorted(keys) if key in data]
+        if not values:
+            there = ", ".join(self.fields(stream)) or "nothing"
+            raise KeyError(f"no event of stream {stream!r} of run {self.uid} has a field {field!r}; it has: {there}")
+        arrays = [np.asarray(value) for value in values]
+        if len({array.shape for array in arrays}) > 1 and all(array.size == 1 for array in arrays):
+            values = [array.reshape(())[()] for array in arrays]  # one number each, in arrays or not
+        return np.asarray(values)
+
+    def external(self, field: str, stream: str = "primary") -> bool:
+        """Return whether a field's values are in files, and not (all) in the run's documents."""
+        declared = any(
+            "external" in _mapping(_mapping(one, "data_keys"), field) for one in self._descriptors_of(stream)
+        )
+        filled = [_mapping(event, "filled").get(field, not declared) for event in self.events(stream)]
+        return not all(filled) or (declared and not filled)
+
+    def _shown_by(self, device: str, stream: str) -> list[str]:
+        """Return the key that a device shows: the one it hints at, or its only one; nothing where it has several."""
+        for descriptor in self._descriptors_of(stream):
+            hints, keys = _mapping(descriptor, "hints"), _mapping(descriptor, "object_keys")
+            for told in (_mapping(hints, device).get("fields"), keys.get(device)):
+                shown = cast("list[Any]", told) if isinstance(told, list) else []
+                if len(shown) == 1 and isinstance(shown[0], str):
+                    return [shown[0]]
+        return []
+
+    def _descriptors_of(self, stream: str) -> list[Document]:
+        return [one for one in self.descriptors if one.get("name", "primary") == stream]
+
+
+class RunAssembler:
+    """Puts interleaved documents together into runs. Used from one thread; never raises for an odd document.
+
+    Parameters
+    ----------
+    wanted
+        Whether a run is of interest, by its start document; others are not kept. None: all are.
+    max_open_runs, max_documents
+        Bounds on what is kept in memory.
+
+    Examples
+    --------
+    >>> runs = RunAssembler()
+    >>> runs.take("start", {"uid": "a"})
+    >>> runs.take("stop", {"uid": "b", "run_start": "a", "exit_status": "success"}).uid
+    'a'
+    """
+
+    def __init__(
+        self,
+        *,
+        wanted: Callable[[Document], bool] | None = None,
+        max_open_runs: int = MAX_OPEN_RUNS,
+        max_documents: int = MAX_DOCUMENTS,
+    ) -> None:
+        self._wanted = wanted
+        self._max_open_runs = max_open_runs
+        self._max_documents = max_documents
+        self._open: dict[str, list[tuple[str, Document]]] = {}
+        # uid of a descriptor or resource -> uid of its run: events and datums name only the former
+        self._owner: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def take(self, name: str, document: Document) -> Run | None:
+        """Take one document, and return its run if this was the run's stop; the run is forgotten then.
+
+        Documents of a run whose start was not seen, or not wanted, are dropped.
+        """
+        if name == "start":
+            self._begin(document)
+            return None
+        uid = self._run_of(document)
+        documents = self._open.get(uid)
+        if documents is None:
+            return None
+        documents.append((name, document))
+        if name == "stop":
+            self.discard(uid)
+            return Run(tuple(documents))
+        if name in {"descriptor", "resource", "stream_resource"}:
+            self._owner[str(document.get("uid"))] = uid
+        if len(documents) > self._max_documents:
+            _log.warning("run %s has more than %d documents: no outcome of it", uid, self._max_documents)
+            self.discard(uid)
+        return None
+
+    def discard(self, uid: str) -> None:
+        """Forget a run, and drop what else comes of it."""
+        for name, document in self._open.pop(uid, ()):
+            if name in {"descriptor", "resource", "stream_resource"}:
+                self._owner.pop(str(document.get("uid")), None)
+
+    def _begin(self, start: Document) -> None:
+        uid = start.get("uid")
+        if not isinstance(uid, str) or uid in self._open or (self._wanted is not None and not self._wanted(start)):
+            return
+        if len(self._open) >= self._max_open_runs:
+            oldest = next(iter(self._open))
+            _log.warning("more than %d runs are open at once: run %s is forgotten", self._max_open_runs, oldest)
+            self.discard(oldest)
+        self._open[uid] = [("start", start)]
+
+    def _run_of(self, document: Document) -> str:
+        if "run_start" in document:
+            return str(document["run_start"])
+        for key in ("descriptor", "resource", "stream_resource"):
+            if key in document:
+                return self._owner.get(str(document[key]), "")
+        return ""
+
+
+def _mapping(document: Document, key: str) -> dict[str, Any]:
+    """Return a part of a document, empty where an odd document has something else there."""
+    part = document.get(key)
+    return cast("dict[str, Any]", part) if isinstance(part, dict) else {}
+
+
+def _unpacked(page: Document) -> Iterator[Document]:
+    columns = {key: _mapping(page, key) for key in ("data", "timestamps", "filled")}
+    singles = {key: page[key] for key in ("uid", "time", "seq_num") if isinstance(page.get(key), Collection)}
+    for index in range(len(singles.get("seq_num", ()))):
+        event: Document = {key: column[index] for key, column in singles.items() if index < len(column)}
+        event["descriptor"] = page.get("descriptor")
+        for key, fields in columns.items():
+            event[key] = {field: column[index] for field, column in fields.items() if index < len(column)}
+        yield event

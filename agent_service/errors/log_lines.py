@@ -1,0 +1,46 @@
+"""Log lines, for people or for a log collector: no key in them, nothing that steers a terminal or feigns a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from agent_service.errors.texts import MAX_TRACE, cut_middle, printable, without_keys
+
+_TEXT: Final = "%(asctime)s %(name)s %(levelname)s %(message)s"
+_OF_A_REQUEST: Final = ("request_id", "key")
+_INDENT: Final = "    "
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people; a traceback, and further lines of a message, are indented below it."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and a traceback below it if there is one."""
+        return _tidy(super().format(record)).replace("\n", f"\n{_INDENT}")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and, where there is one, request_id, key and error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _tidy(record.getMessage()),
+        }
+        told |= {name: one for name in _OF_A_REQUEST if (one := getattr(record, name, None)) is not None}
+        if record.exc_info:
+            told["error"] = _tidy(self.formatException(record.exc_info))
+        return json.dumps(told, ensure_ascii=False, default=str)
+
+
+def _tidy(text: str) -> str:
+    return without_keys(printable(cut_middle(text, most=2 * MAX_TRACE)))

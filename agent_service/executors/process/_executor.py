@@ -1,0 +1,319 @@
+"""The process executor: each brain in a process of its own, which can be killed, limited, and die alone.
+
+The processes are forked by a fork server that belongs to the service (see `forkserver`). The object to host is made in
+the child by a function that travels by cloudpickle, so that it may come from a notebook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pickle
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
+from agent_service.executors.faults import one_line
+from agent_service.executors.handle import Handle
+from agent_service.executors.notices import Delivery, LogNotice
+from agent_service.executors.process._child import Settings
+from agent_service.executors.process._frames import FrameReader, Kind, frame, unpacked_error
+from agent_service.executors.process._launcher import Nursery, import_path
+from agent_service.executors.process._output import Words, how_it_ended
+from agent_service.executors.process._pickling import QUICK, cannot_load, pickled, quickly_pickled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent_service.executors.notices import Notice
+
+PRELOAD: Final = (
+    "numpy",
+    "numpy.random",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn.gaussian_process",
+    "bayes_opt.acquisition",
+    "bayes_opt.target_space",
+)
+"""What most agents import, the quick ones first."""
+
+_LAST_WORDS_WITHIN_S: Final = 0.8
+_TRIES: Final = 3
+"""How often a process is asked for that does not even begin."""
+
+_log = logging.getLogger(__name__)
+
+
+class ProcessExecutor:
+    """Hosts brains in processes; belongs to one event loop.
+
+    Parameters
+    ----------
+    base
+        Modules that every child needs, imported before the first fork.
+    preload
+        Heavy modules that many agents need, imported by the fork server while there is nothing else to do.
+    """
+
+    kind = "process"
+
+    def __init__(self, *, base: Sequence[str] = (), preload: Sequence[str] = PRELOAD) -> None:
+        self._nursery: Nursery | None = None
+        self._base = ("cloudpickle", *base)
+        self._preload = preload
+        self._handles: set[ProcessHandle] = set()
+
+    def why_not(self) -> str | None:
+        """Return why there can be no processes on this system, None where there can."""
+        return None if sys.platform == "linux" else f"processes need Linux, and this is {sys.platform}"
+
+    async def start(
+        self,
+        build: Callable[[], object],
+        *,
+        name: str,
+        timeout_s: float,
+        memory_limit_mb: int | None = None,
+        tell: Callable[[Notice], None] | None = None,
+    ) -> ProcessHandle:
+        """Build the object in a new process and return a handle on it. See `protocols.Executor`.
+
+        Raises
+        ------
+        BackendUnavailable
+            There can be no processes on this system.
+        """
+        if (why := self.why_not()) is not None:
+            raise BackendUnavailable(f'{why}; set executor = "thread"')
+        if self._nursery is None:
+            self._nursery = Nursery(base=self._base, preload=self._preload)
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            handle = self._new_handle(name, self._nursery, tell)
+            try:
+                await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
+            except AgentFault as error:
+                if handle.pid is None and error.died and tries_left:  # nothing began: the fork server has just ended
+                    continue
+                raise
+            return handle
+
+    def _new_handle(self, name: str, nursery: Nursery, tell: Callable[[Notice], None] | None) -> ProcessHandle:
+        handle = ProcessHandle(name, nursery, tell=tell)
+        self._handles.add(handle)
+        handle.on_end = lambda: self._handles.discard(handle)
+        return handle
+
+    async def close(self) -> None:
+        """End all processes, the fork server's too. Harmless the second time."""
+        for handle in list(self._handles):
+            await handle.close()
+        nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            await nursery.close()
+
+
+class ProcessHandle(Handle):
+    """A handle on an object in a process of its own; belongs to one event loop.
+
+    Parameters
+    ----------
+    name
+        The agent's name, for messages.
+    nursery
+        Where processes come from.
+    tell
+        Called on the event loop with what the object's code reports, logs and prints.
+    """
+
+    def __init__(self, name: str, nursery: Nursery, *, tell: Callable[[Notice], None] | None = None) -> None:
+        super().__init__(name)
+        self._tell = tell
+        self._printed = None if tell is None else Delivery(tell, loop=self._loop)
+        self.on_end: Callable[[], object] = lambda: None
+        self.pid: int | None = None
+        self._nursery = nursery
+        self._exit: asyncio.Future[int | None] | None = None
+        self._hello: asyncio.Future[None] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._hung_up = False
+        self._words = Words(self._hear_line)
+        self._inquest: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    async def build(self, build: Callable[[], object], *, memory_limit_mb: int | None = None, timeout_s: float) -> None:
+        """Fork the process and make the object in it; a failure or a passed deadline ends the process."""
+        settings = Settings(
+            name=self._name,
+            import_path=tuple(import_path()),
+            folder=os.getcwd(),  # noqa: PTH109 - as text
+            memory_limit_mb=memory_limit_mb,
+        )
+
+        async def begin(_: object) -> None:
+            made = await asyncio.to_thread(pickled, build)
+            await self._fork()
+            self._send(Kind.SETTINGS, pickle.dumps(settings))
+            self._send(Kind.BUILD, made)
+
+        try:
+            await self._do("start", begin, timeout_s)
+        except ServiceError:
+            await self.close()
+            raise
+
+    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        """Call a method of the object, when its turn comes. See `protocols.AgentHandle`."""
+
+        def begin(_: object) -> asyncio.Future[None] | None:
+            payload = quickly_pickled((method, args))
+            if payload is not None:
+                self._send(Kind.CALL, payload)
+                return None
+            return asyncio.ensure_future(self._send_slowly((method, args)))
+
+        return await self._do(method, begin, timeout_s)
+
+    async def _send_slowly(self, call: object) -> None:
+        self._send(Kind.CALL, await asyncio.to_thread(pickled, call))
+
+    def _send(self, kind: Kind, payload: bytes) -> None:
+        """Send a frame; what stands in the way of that is told by `hung_up`, with how the child ended."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        try:
+            self._transport.write(frame(kind, payload))
+        except (OSError, RuntimeError):  # uvloop's raises when the child has just ended, asyncio's does not
+            self._transport.abort()
+
+    async def _fork(self) -> None:
+        with contextlib.ExitStack() as ours_until_taken_over:
+            ours, theirs = socket.socketpair()
+            ours_until_taken_over.callback(ours.close)
+            with theirs:
+                listening, speaking = os.pipe()
+                pipe = open(listening, "rb", buffering=0)  # noqa: SIM115, PTH123, ASYNC230 - a descriptor
+                ours_until_taken_over.callback(pipe.close)
+                try:
+                    await self._nursery.fork(theirs, speaking)
+                finally:
+                    os.close(speaking)
+            await self._loop.connect_read_pipe(lambda: self._words, pipe)
+            self._transport, _ = await self._loop.connect_accepted_socket(lambda: _Connection(self), ours)
+            ours_until_taken_over.pop_all()
+        await self._hello
+
+    # what the child says ------------------------------------------------------------------------------------------
+
+    def heard(self, kind: Kind, payload: bytes) -> None:
+        """Take a frame of the child.
+
+        Raises
+        ------
+        Exception
+            It is nonsense: the child does not speak any more as it should.
+        """
+        if kind is Kind.HELLO:
+            self.pid = int(payload)
+            self._exit = self._nursery.ended(self.pid)
+            if not self._hello.done():
+                self._hello.set_result(None)
+        elif kind is Kind.NOTICES:
+            if self._tell is not None and self._dead is None:
+                for notice in pickle.loads(payload):  # noqa: S301 - of a child of ours
+                    self._tell(notice)
+        elif self._present is None or self._present.done():
+            return
+        elif kind is Kind.ERROR:
+            self._present.set_exception(unpacked_error(payload))
+        elif len(payload) <= QUICK:
+            try:
+                self._present.set_result(pickle.loads(payload))  # noqa: S301 - from a child of ours
+            except BaseException as error:  # noqa: BLE001 - whatever its own __setstate__ raises, SystemExit too
+                self._present.set_exception(cannot_load(error))
+        else:
+            self._loading = self._loop.create_task(self._load_slowly(self._present, payload))
+
+    def _hear_line(self, line: str) -> None:
+        if self._printed is not None:
+            self._printed.put(LogNotice("info", line, "output"))
+
+    @staticmethod
+    async def _load_slowly(present: asyncio.Future[Any], payload: bytes) -> None:
+        result, failure = None, None
+        try:
+            result = await asyncio.to_thread(pickle.loads, payload)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            failure = cannot_load(error)
+        if present.done():
+            return
+        if failure is None:
+            present.set_result(result)
+        else:
+            present.set_exception(failure)
+
+    def hung_up(self) -> None:
+        """Notice that the connection is gone: the child has ended, or was told to."""
+        self._hung_up = True
+        if self._dead is None:
+            self._inquest = self._loop.create_task(self._find_why())
+
+    async def _find_why(self) -> None:
+        """Find out how the child ended, and say so to who waits."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_WITHIN_S):
+                status = None if self._exit is None else await asyncio.shield(self._exit)
+                await asyncio.shield(self._words.over)
+        status = self._exit.result() if self._exit is not None and self._exit.done() else None
+        last_words = self._words.text()
+        how = how_it_ended(status) if self.pid is not None else "ended before it began"
+        if self._dead is None:
+            self._lose(
+                AgentFault(f"the process of agent {self._name!r} {how}", traceback=last_words or None, died=True)
+            )
+
+    def _discard(self) -> None:
+        if self.pid is not None:
+            self._nursery.kill(self.pid, alive=not self._hung_up)
+        if self._transport is not None:
+            self._transport.abort()
+        self._words.close()
+        if self._printed is not None:
+            self._printed.close()
+        if not self._hello.done() and self._dead is not None:
+            self._hello.set_exception(self._dead)
+            self._hello.exception()  # nobody may be waiting any more
+        if self._inquest is not None and self._inquest is not asyncio.current_task():
+            self._inquest.cancel()
+        self.on_end()
+
+
+class _Connection(asyncio.Protocol):
+    """Puts the child's frames together."""
+
+    def __init__(self, handle: ProcessHandle) -> None:
+        self._handle = handle
+        self._frames = FrameReader()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's only looks like one
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for kind, payload in self._frames.feed(data):
+                self._handle.heard(kind, payload)
+        except Exception as error:  # noqa: BLE001 - somebody wrote nonsense to a descriptor that is not theirs
+            _log.warning("what the process of an agent says makes no sense (%s); it is ended", one_line(error))
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handle.hung_up()

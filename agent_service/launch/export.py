@@ -1,0 +1,244 @@
+"""A prototype as a folder that runs on another machine, without Jupyter and without this one's paths and keys."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import sqlite3
+from string import Template
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.errors import UsageError, texts
+from agent_service.journal import _sqlite as journal_file
+from agent_service.launch import requirements
+from agent_service.launch.notebook_file import code_cells
+from agent_service.state_dir import StateDir, private_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SERVICE: Final = Template("""# exported from $source; `agent-service check service.toml` says what is wrong with it
+[service]
+host = "127.0.0.1"
+port = 8000
+state = "state"
+${memory}catalog = $catalog
+""")
+
+_UNIT: Final = Template("""# systemd unit: copy it to /etc/systemd/system, where the folder is /opt/agents/$name
+[Unit]
+Description=agent service $name
+After=network-online.target
+
+[Service]
+User=agents
+WorkingDirectory=/opt/agents/$name
+ExecStart=/opt/agents/$name/.venv/bin/agent-service serve $systemd service.toml
+Restart=on-failure
+TimeoutStopSec=60
+NoNewPrivileges=true
+ProtectSystem=strict
+ReadWritePaths=/opt/agents/$name
+
+[Install]
+WantedBy=multi-user.target
+""")
+
+_README: Final = Template("""Install: `python3.11 -m venv .venv && .venv/bin/python -m pip install -r requirements.txt`
+Serve: `.venv/bin/agent-service serve $target service.toml`; agent-service.service does it, in /opt/agents/$name.
+$last
+""")
+
+_MAGIC: Final = re.compile(r"^\s*%agent_serve\b(.*)$", re.MULTILINE)
+_STARTUP: Final = re.compile(r"--startup[ =](\S+)")
+_REFERENCE: Final = re.compile(r"^(?:--\w+=)?([A-Za-z_][\w.]*):[A-Za-z_][\w.]*$")
+
+
+def export(target: Path, folder: Path, *, state: Path | None = None, catalog: str | None = None) -> list[str]:
+    """Write a notebook or script, and what it needs, into a new folder.
+
+    Parameters
+    ----------
+    target
+        The notebook or script.
+    folder
+        Where to; it must not exist, or be empty.
+    state
+        State directory to take along: a consistent copy of its journal, without keys, whose agents come back paused, so
+        that two services never steer one motor.
+    catalog
+        What goes into service.toml; default ``embedded``.
+
+    Returns
+    -------
+    list of str
+        The files that were written, relative to ``folder``.
+
+    Raises
+    ------
+    UsageError
+        The target cannot be read, the folder is not empty, or there is no journal in ``state``; nothing is written.
+    """
+    target, folder = target.absolute(), folder.absolute()
+    if target.suffix not in (".ipynb", ".py") or not target.is_file():
+        raise UsageError(f"{target} is no notebook or script; give NOTEBOOK.ipynb or SCRIPT.py")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already and not empty; give another folder")
+    journal = None if state is None else StateDir(state).journal
+    if journal is not None and not journal.is_file():
+        raise UsageError(f"there is no journal in {state}; name the state directory of the service with --state")
+    if journal is not None:
+        _check(journal)
+    code = _code(target)
+    modules = dict(_local_modules(code, target.parent, seen={target.stem}))
+    needed = requirements.distributions(_imported(code, *modules.values()))
+    making = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    try:
+        _write_target(target, making / target.name)
+        for path in modules:
+            _copy(path, target.parent, making)
+        pins = [requirements.pinned(one, making / "wheels") for one in needed]
+        _write(making, target, pins, catalog=catalog or "embedded", with_state=journal is not None)
+        if journal is not None:
+            _copy_state(journal, making / "state")
+        if folder.exists():
+            folder.rmdir()
+        making.rename(folder)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+
+
+def _code(target: Path) -> str:
+    """Return the Python of a notebook or script, with the lines that are not Python left out."""
+    if target.suffix == ".py":
+        return target.read_text(encoding="utf-8")
+    kept: list[str] = []
+    for cell in code_cells(target):
+        if cell.runs_headless:
+            kept += [cell.source]
+    return "\n".join(kept)
+
+
+def _trees(code: str) -> Iterator[ast.AST]:
+    """Yield what can be parsed: the whole, or else each block of lines between magics and shell commands."""
+    python = "\n".join("" if line.lstrip().startswith(("%", "!", "?")) else line for line in code.splitlines())
+    try:
+        yield ast.parse(python)
+    except SyntaxError:
+        for block in python.split("\n\n"):
+            try:
+                yield ast.parse(block)
+            except SyntaxError:
+                continue
+
+
+def _imported(*codes: str) -> set[str]:
+    """Return the names of the modules that code imports, or names: as ``module:attribute``, or as startup."""
+    found: set[str] = set()
+    for code in codes:
+        for node in (node for tree in _trees(code) for node in ast.walk(tree)):
+            match node:
+                case ast.Import():
+                    found |= {one.name for one in node.names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    found.add(module)
+                case ast.keyword(arg="startup", value=ast.Constant(value=str(startup))):
+                    found.add(startup.removesuffix(".py"))
+                case ast.keyword(arg="startup", value=ast.List(elts=parts) | ast.Tuple(elts=parts)):
+                    texts = [one.value for one in parts if isinstance(one, ast.Constant)]
+                    found |= {one.removesuffix(".py") for one in texts if isinstance(one, str)}
+                case ast.Constant(value=str(text)):
+                    found |= set(_REFERENCE.findall(text))
+                case _:
+                    pass
+        for line in _MAGIC.findall(code):
+            found |= {one.strip("\"'").removesuffix(".py") for one in _STARTUP.findall(line)}
+            found |= {name for word in line.split() for name in _REFERENCE.findall(word.strip("\"'"))}
+    return found
+
+
+def _local_modules(code: str, folder: Path, *, seen: set[str]) -> Iterator[tuple[Path, str]]:
+    """Yield the modules beside the prototype that it imports, and those that these import, with their code."""
+    for name in sorted({one.partition(".")[0] for one in _imported(code)} - seen):
+        seen.add(name)
+        file, package = folder / f"{name}.py", folder / name
+        found = [file] if file.is_file() else sorted(package.rglob("*.py")) if package.is_dir() else []
+        for path in found:
+            text = path.read_text(encoding="utf-8")
+            yield path, text
+            yield from _local_modules(text, folder, seen=seen)
+
+
+def _write_target(target: Path, path: Path) -> None:
+    """Copy a notebook without its outputs, or a script as it is."""
+    if target.suffix == ".py":
+        shutil.copyfile(target, path)
+        return
+    notebook: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell.get("cell_type") == "code":
+            cell.update(outputs=[], execution_count=None)
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _copy(path: Path, base: Path, folder: Path) -> None:
+    copied = folder / path.relative_to(base)
+    copied.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copied)
+
+
+def _write(folder: Path, target: Path, pins: list[str], *, catalog: str, with_state: bool) -> None:
+    told = {
+        "name": re.sub(r"[^A-Za-z0-9_-]+", "-", target.stem).strip("-") or "prototype",
+        "target": shlex.quote(target.name),
+        # systemd's own quotes: https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html
+        "systemd": json.dumps(target.name, ensure_ascii=False).replace("%", "%%").replace("$", "$$"),
+        "source": texts.one_line(target.name),
+    }
+    last = (
+        "Its memory is in state/: it does not start without. "
+        "Agents that ran arrive paused; stop the other service, then resume them."
+        if with_state
+        else "It begins without memory; what it measures is kept in state/."
+    )
+    memory = "require_state = true  # its agents' memory: do not begin without\n" if with_state else ""
+    (folder / "service.toml").write_text(
+        _SERVICE.substitute(told, catalog=json.dumps(catalog), memory=memory), encoding="utf-8"
+    )
+    (folder / "agent-service.service").write_text(_UNIT.substitute(told), encoding="utf-8")
+    (folder / "README.md").write_text(_README.substitute(told, last=last), encoding="utf-8")
+    (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+
+
+def _check(journal: Path) -> None:
+    """Raise `UsageError` unless it is a journal that the service of this version would read."""
+    with contextlib.closing(sqlite3.connect(journal)) as file:
+        try:
+            known = journal_file.version_of(file, journal) is not None
+        except sqlite3.Error as error:
+            raise UsageError(f"the journal {journal} cannot be read: {error}; name another with --state") from None
+    if not known:
+        raise UsageError(f"{journal} holds no journal; name the state directory of the service with --state")
+
+
+def _copy_state(journal: Path, state: Path) -> None:
+    """Copy a journal that a service may be writing, and mark that its agents arrive."""
+    arriving = StateDir(state)
+    state.mkdir(mode=0o700)
+    private_files.touch(arriving.journal)
+    source, copy = sqlite3.connect(journal), sqlite3.connect(arriving.journal)
+    try:
+        source.backup(copy)
+    finally:
+        source.close()
+        copy.close()
+    private_files.touch(arriving.arrival)

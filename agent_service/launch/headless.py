@@ -1,0 +1,206 @@
+"""Headless serving: the service listens first, then the notebooks, scripts and modules run that say what it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import runpy
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.errors import ServiceError, UsageError
+from agent_service.launch import notebook_file as notebook
+from agent_service.launch.local import open_service, serve, settled
+from agent_service.launch.process_service import Home
+from agent_service.launch.signals import StopSignals
+from agent_service.service.config import ServiceConfig, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from agent_service.service.service import Service
+
+SUFFIXES: Final = (".ipynb", ".py", ".toml")
+
+CELLS_END_WITHIN_S: Final = 2.0
+"""How long code that is being run may take to heed an interrupt; then the process ends without it."""
+
+
+class Target:
+    """One thing to serve: a notebook, a script, a service.toml, or ``module:attribute``.
+
+    Parameters
+    ----------
+    text
+        As a person writes it.
+
+    Raises
+    ------
+    UsageError
+        It is none of these, or the file is not there.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.suffix = Path(text).suffix
+        if self.suffix in SUFFIXES:
+            self.path = Path(text).absolute()
+            if not self.path.is_file():
+                raise UsageError(f"{text} is not there; give the path of a notebook, a script or a service.toml")
+            self.name = self.path.stem
+        elif ":" in text and all(part.isidentifier() for part in text.replace(":", ".").split(".")):
+            self.path = Path.cwd()
+            self.name = text.partition(":")[2]
+        elif Path(text).is_dir():
+            raise UsageError(f"{text} is a folder; give the path of a notebook, a script or a service.toml in it")
+        else:
+            raise UsageError(
+                f"{text} cannot be served; give NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute"
+            )
+
+    def run(self, home: Home, *, flags: dict[str, Any]) -> None:
+        """Serve it in a home, in the main thread.
+
+        Raises
+        ------
+        ServiceError
+            It failed; says where and why.
+        """
+        if self.suffix == ".toml":
+            open_service(load(self.path, flags=flags))
+        elif self.suffix == ".ipynb":
+            with _in_folder(self.path.parent):
+                notebook.run(
+                    self.path, on_cell=lambda n, of: home.tell(f"running code cell {n} of {of} of {self.path.name}")
+                )
+        elif self.suffix == ".py":
+            home.tell(f"running {self.path.name}")
+            _run_script(self.path)
+        else:
+            home.tell(f"importing {self.text}")
+            self._serve_attribute()
+
+    def _serve_attribute(self) -> None:
+        module_name, _, attribute = self.text.partition(":")
+        sys.path.insert(0, str(self.path))
+        try:
+            found: Any = importlib.import_module(module_name)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except Exception as error:
+            raise UsageError(f"{self.text} cannot be imported: {type(error).__name__}: {error}") from error
+        if isinstance(found, ServiceConfig):
+            open_service(settled(found))
+        else:
+            serve({self.name.replace(".", "-"): found})
+
+
+def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[[str, Service], None]) -> None:
+    """Listen, run the targets in turn, and serve until Ctrl-C or SIGTERM, which may come at any time. Main thread.
+
+    Parameters
+    ----------
+    targets
+        What to serve. A service.toml among them says what service it is.
+    flags
+        Values of ``[service]`` from the command line; None values are left out.
+    on_ready
+        Called with the URL and the service when everything is served.
+
+    Raises
+    ------
+    ServiceError
+        A target failed, or nothing is served; the service is ended then.
+    """
+    ordered = sorted(targets, key=lambda one: one.suffix != ".toml")
+    first = ordered[0]
+    home = Home(load(first.path if first.suffix == ".toml" else None, flags=flags), name=first.name)
+    code_ended = threading.Event()
+
+    def heard(count: int) -> None:
+        if count > 1:
+            home.server.end()
+        else:
+            threading.Thread(target=_insist, args=(home, code_ended), name="insist", daemon=True).start()
+
+    with StopSignals(heard) as signals:
+        try:
+            with signals.interrupting():
+                # a service.toml says what service it is that the first of the others opens
+                for target in [one for one in ordered if one is not first or first.suffix != ".toml"]:
+                    target.run(home, flags=flags)
+                if home.service is None and first.suffix == ".toml":
+                    first.run(home, flags=flags)
+            code_ended.set()
+            if not signals.asked.is_set():
+                on_ready(home.server.url, _served(home, targets))
+                signals.asked.wait()
+        except KeyboardInterrupt:
+            if not signals.asked.is_set():  # the code raised it itself
+                raise
+        finally:
+            code_ended.set()
+            home.close()
+
+
+def _served(home: Home, targets: Sequence[Target]) -> Service:
+    """Return the service, ready from now on, if there is one."""
+    if home.service is None:
+        names = ", ".join(one.text for one in targets)
+        raise UsageError(
+            f"{names} serves nothing; let a cell that runs headless say %agent_serve my_agent, or call "
+            "agent_service.serve({...})"
+        )
+    home.tell(None)
+    return home.service
+
+
+def _insist(home: Home, code_ended: threading.Event) -> None:
+    """End the process in spite of code that does not heed an interrupt."""
+    if not code_ended.wait(CELLS_END_WITHIN_S):
+        home.close()
+        said = "stopped; the code that was being run did not heed the interrupt"
+        print(said, file=sys.stderr, flush=True)  # noqa: T201 - the last word of the process
+        os._exit(0)
+
+
+def _run_script(path: Path) -> None:
+    sys.path.insert(0, str(path.parent))
+    before = sys.argv[:]
+    sys.argv[:] = [str(path)]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except ServiceError as error:
+        raise type(error)(f"{path.name}: {error.detail}") from error
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise ServiceError(f"{path.name} ended with exit code {error.code}") from error
+    except Exception as error:
+        raise ServiceError(f"{path.name}{_where(path, error)}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.argv[:] = before
+
+
+def _where(path: Path, error: BaseException) -> str:
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            found = f", line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+@contextlib.contextmanager
+def _in_folder(folder: Path) -> Generator[None]:
+    """Be in a notebook's folder while it runs, as in Jupyter."""
+    before = Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,348 @@
+"""A service for a notebook or a script: `serve` starts it on a thread of this process and hosts what is there."""
+
+from __future__ import annotations
+
+import atexit
+import html
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from agent_service import references as live
+from agent_service.archive.catalog import open_catalog
+from agent_service.client import Client
+from agent_service.documents.sources.run_engine import ReplaceableEngine
+from agent_service.errors import Conflict, ServiceError, UsageError
+from agent_service.launch import api_link
+from agent_service.launch.archived import wait_until_archived
+from agent_service.launch.background import BackgroundServer
+from agent_service.launch.live_agents import Host, Hosted
+from agent_service.launch.local_config import settled
+from agent_service.launch.process_service import current
+from agent_service.models import AgentSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from agent_service.launch.process_service import Home
+    from agent_service.models import AgentStatus
+    from agent_service.service.config import ServiceConfig
+
+_open: Final[list[LocalService]] = []
+
+_hooked = False
+
+
+def serve(  # noqa: PLR0913 - a person's one call; each has a default
+    agents: Mapping[str, object] | None = None,
+    *,
+    RE: Any = None,  # noqa: N803 - as every Bluesky notebook calls it
+    config: ServiceConfig | str | Path | None = None,
+    startup: str | Sequence[str] | None = None,
+    catalog: str | None = None,
+    port: int | None = None,
+    state: str | Path | None = None,
+    md: Mapping[str, Any] | None = None,
+    start: bool = False,
+    fresh: bool = False,
+    **fields: Any,
+) -> LocalService:
+    """Serve agents on a background thread of this process; returns when the service answers.
+
+    Without ``RE`` the service runs plans in a RunEngine of its own, on the devices of ``startup``. With ``RE`` it only
+    listens to that: nothing moves until somebody calls ``RE(run_agent(name, devices=[...]))``.
+
+    Parameters
+    ----------
+    agents
+        Agents to host, by name: a brain, its class or factory, the name of an installed type, an `AgentSpec`, or a
+        mapping of its fields. One that is there already, from an earlier run of the cell or the notebook, is replaced,
+        and the new one is told what it had measured.
+    RE
+        Your own RunEngine: subscribed, never called, and let go at the end.
+    config
+        A `ServiceConfig`, or the path of a service.toml, underneath the other arguments.
+    startup
+        Module, script or folder of scripts that makes the devices and plans of the service's own RunEngine, or several.
+    catalog
+        ``embedded`` (the default), ``none``, or the URI of a Tiled server's catalogue; nothing waits for it.
+    port
+        By default a free one, or the one in ``config``.
+    state
+        State directory; by default that of ``config``, else one per notebook or script: ``.agent-service/NAME`` in the
+        working directory, or in the system's temporary directory where the former is on a network file system. A
+        session without a name gets one of its own.
+    md
+        Metadata for every start document.
+    start
+        Whether to start the agents. One that is not waits, ``created``, or ``paused`` when it was told what an earlier
+        one had measured; `run_agent`, a button or the client let it go.
+    fresh
+        Whether agents that are replaced are forgotten, with what they had measured.
+    **fields
+        Fields of `AgentSpec` for each of ``agents`` that does not say them itself: ``actuators`` and ``sensors`` (names
+        or devices), ``outcome``, ``evaluate`` (a function, too), ``loop``, ... A brain may have ``actuators``,
+        ``sensors`` and ``outcome`` as attributes.
+
+    Returns
+    -------
+    LocalService
+        With ``.client``, ``.url`` and ``.close()``; a context manager.
+
+    Raises
+    ------
+    UsageError
+        The port is taken, the state directory is in use, or the configuration is wrong.
+    InvalidInput, AgentFault
+        An agent is wrong, or its brain could not be built; the service is closed again then.
+
+    Examples
+    --------
+    >>> import agent_service, tempfile
+    >>> bayes = {"type": "bayes", "config": {"bounds": {"mirror_x": [-5, 5]}, "objective": "flux"}}
+    >>> with agent_service.serve({"aligner": bayes}, catalog="none", state=tempfile.mkdtemp()) as service:
+    ...     service.client.agent("aligner").state.value
+    'created'
+    """
+    made = settled(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
+    service = open_service(made, engine=RE)
+    try:
+        for name, thing in (agents or {}).items():
+            service.host(name, thing, start=start, fresh=fresh, **fields)
+    except BaseException:
+        service.close()
+        raise
+    return service
+
+
+def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
+    """Start a service of this process, or return the one of a headless process, which runs already.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    engine
+        A RunEngine to listen to.
+
+    Raises
+    ------
+    UsageError
+        The service cannot be started, or it is another than the one that runs headless in this process.
+    """
+    home = current()
+    if home is None:
+        return LocalService(config, engine=engine)
+    if home.local is None:
+        home.local = LocalService(config, engine=engine, home=home)
+    else:
+        home.open(config, engine=engine)
+    return home.local
+
+
+class LocalService:
+    """A service on a background thread of this process, and a client of it.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    engine
+        A RunEngine to listen to.
+    home
+        The home of a headless process: this is the service that runs there, and it ends with its process only.
+
+    Attributes
+    ----------
+    url
+        Where it listens.
+    client
+        A blocking client with its key.
+    state
+        The state directory.
+    config
+        The configuration.
+    headless
+        Whether it is the service of a headless process, which notebooks and scripts do not close.
+
+    Notes
+    -----
+    It ends with `close`, with the ``with`` block, or with the interpreter.
+    """
+
+    def __init__(self, config: ServiceConfig, *, engine: Any = None, home: Home | None = None) -> None:
+        self.headless = home is not None
+        self.config = config if home is None else home.open(config, engine=engine)
+        self.state = self.config.service.state.absolute()
+        if any(one.state == self.state for one in live.services()):
+            raise UsageError(
+                f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
+                "another folder as state"
+            )
+        if home is None:
+            self._engine = None if engine is None else ReplaceableEngine(engine)
+            self._server = BackgroundServer(config, engine=self._engine).start()
+        else:
+            self._engine, self._server = home.engine, home.server
+        self.url = self._server.url
+        self.client = Client(self.url, api_key=self._server.api_key)
+        self._host = Host(self.client)
+        self._address = live.LocalAddress(self.url, self._server.api_key, self.state)
+        self._closed = False
+        live.opened(self._address)
+        _close_at_exit(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
+    def engine(self) -> Any:
+        """The RunEngine that it listens to; None when it runs plans in one of its own."""
+        return None if self._engine is None else self._engine.engine
+
+    def listen_to(self, engine: Any) -> bool:
+        """Listen to another RunEngine instead of the present one: a notebook has made a new one.
+
+        Returns
+        -------
+        bool
+            Whether it is another.
+
+        Raises
+        ------
+        Conflict
+            When the service runs plans in a RunEngine of its own.
+        """
+        if self._engine is None:
+            raise Conflict(
+                "this service runs plans in a RunEngine of its own; for yours, close it and serve again with RE"
+            )
+        return self._engine.replace(engine)
+
+    def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> Hosted:
+        """Host an object as an agent, in the place of one of that name if there is one. See `serve`.
+
+        Raises
+        ------
+        InvalidInput, AgentFault, Conflict
+            As `serve`, or the run under way of the agent to replace does not end.
+        """
+        own = _own_fields(thing)
+        return self._host.host(
+            name,
+            thing,
+            start=start,
+            fresh=fresh,
+            stays=self.headless,
+            fields={key: one for key, one in fields.items() if key not in own},
+        )
+
+    def catalog(self, *, path: str | None = None, within_s: float = 60.0) -> Any:
+        """Open the catalogue, as `open_catalog` does, once it holds what was measured so far.
+
+        Runs are written behind the agents' loops, two or three a second; the embedded catalogue needs some seconds to
+        start.
+
+        Parameters
+        ----------
+        path
+            Where in the catalogue to begin; ``"agents"`` opens the agents' decisions.
+        within_s
+            How long to wait for it, in seconds.
+
+        Raises
+        ------
+        UsageError
+            The service has no catalogue, or is closed.
+        DeadlineExceeded
+            It was not there in time.
+        """
+        self._require_open()
+        wait_until_archived(self.client, self.state, decisions=path is not None, within_s=within_s)
+        return open_catalog(self.state, path=path)
+
+    def close(self) -> None:
+        """Stop the service and wait for it; does nothing the second time, nor in a headless process."""
+        if self._closed or self.headless:
+            return
+        self._closed = True
+        _open.remove(self)
+        live.closed(self._address)
+        self.client.close()
+        self._server.close()
+        self._host.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"agent service at {self.url}: {self._said()}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._html()}
+
+    def _said(self) -> str:
+        try:
+            agents = self._agents()
+        except ServiceError as error:
+            return error.detail
+        return ", ".join(f"{one.name} {one.state.value}" for one in agents) or "no agents yet"
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError("closed; serve again")
+
+    def _agents(self) -> list[AgentStatus]:
+        self._require_open()
+        return self.client.agents()
+
+    def _html(self) -> str:
+        try:
+            agents = self._agents()
+        except ServiceError as error:
+            return f"<div><b>Agent service</b>: {html.escape(error.detail)}</div>"
+        rows = "".join(
+            f"<tr><td>{html.escape(one.name)}</td><td>{one.state.value}</td><td>{_progress(one)}</td>"
+            f"<td>{html.escape(one.reason or '')}</td></tr>"
+            for one in agents
+        )
+        head = "<tr><th>agent</th><th>state</th><th>runs</th><th></th></tr>"
+        table = f"<table>{head}{rows}</table>" if rows else "<div>no agents yet</div>"
+        return (
+            f"<div><b>Agent service</b> at <code>{self.url}</code>, state in "
+            f"<code>{html.escape(str(self.state))}</code> {api_link.anchor(self.url)}</div>{table}"
+        )
+
+
+def _close_at_exit(service: LocalService) -> None:
+    """Let a service end with the interpreter, while threads can still be started: atexit's own turn is too late."""
+    global _hooked  # noqa: PLW0603 - one hook a process; there is no taking it back
+    _open.append(service)
+    if not _hooked:
+        _hooked = True
+        getattr(threading, "_register_atexit", atexit.register)(_close_all)
+
+
+def _close_all() -> None:
+    for service in _open[:]:  # each takes itself out
+        service.close()
+
+
+def _progress(status: AgentStatus) -> str:
+    done, total = status.progress.done, status.progress.total
+    return str(done) if total is None else f"{done} of {total}"
+
+
+def _own_fields(thing: object) -> set[str]:
+    """Return the fields that a specification or a mapping says itself."""
+    if isinstance(thing, AgentSpec):
+        return set(thing.model_fields_set)
+    return {str(key) for key in cast("Mapping[Any, Any]", thing)} if isinstance(thing, Mapping) else set()

@@ -1,0 +1,156 @@
+"""The home of a headless process: it listens at once, and whoever serves in this process reaches the one service.
+
+``agent-service serve prototype.ipynb`` makes it before the first cell runs. `serving.serve` and the magics ask for it
+by `current`: where there is one they start no service of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from agent_service.documents.sources.run_engine import ReplaceableEngine
+from agent_service.errors import UsageError
+from agent_service.launch.background import BackgroundServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_service.launch.local import LocalService
+    from agent_service.service.config import ServiceConfig
+    from agent_service.service.service import Service
+
+Section = TypeVar("Section", bound=BaseModel)
+
+_home: Home | None = None
+
+
+class Home:
+    """One service of this process, opened by the first who serves; made and closed in the main thread.
+
+    Parameters
+    ----------
+    config
+        What the command line and a service.toml said. It wins over what is served, but for the RunEngine and the
+        startup that a notebook brings where the file names none; its agents are created beside those served.
+    name
+        What is run, for the name of the state directory where none was given.
+
+    Attributes
+    ----------
+    server
+        The server; it listens from the beginning.
+    config
+        The configuration of the service, when it is open.
+    engine
+        The RunEngine that it listens to, if any.
+    local
+        What those who serve in this process are given, once it is open.
+
+    Raises
+    ------
+    UsageError
+        The port is taken, or there is a home already.
+    """
+
+    def __init__(self, config: ServiceConfig, *, name: str) -> None:
+        global _home  # noqa: PLW0603 - one a process, by its nature
+        if _home is not None:
+            raise UsageError("this process serves already")
+        self.name = name
+        self.local: LocalService | None = None
+        self.engine: ReplaceableEngine | None = None
+        self.config: ServiceConfig | None = None
+        self._given = config
+        self.server = BackgroundServer(config, headless=True).listen()
+        _home = self
+
+    @property
+    def state(self) -> Path | None:
+        """The state directory that the command line, or the service.toml on it, says; None when neither does."""
+        section = self._given.service
+        return section.state if "state" in section.model_fields_set else None
+
+    @property
+    def service(self) -> Service | None:
+        """The running service, once it is open."""
+        return self.server.service
+
+    def open(self, config: ServiceConfig, *, engine: Any = None) -> ServiceConfig:
+        """Start the service, or check that it is the one that is asked for; returns its configuration.
+
+        Parameters
+        ----------
+        config
+            What a notebook or script asks for.
+        engine
+            Its RunEngine, to be listened to.
+
+        Raises
+        ------
+        UsageError
+            The configuration is wrong, or it is another than that of the service which runs here.
+        """
+        if self.config is None:
+            settled = self._settled(config, claimed=engine is not None)
+            self.engine = None if engine is None else ReplaceableEngine(engine)
+            self.config = settled
+            self.server.open(self.config, engine=self.engine)
+            return self.config
+        if engine is not None and self.engine is None:
+            raise UsageError(
+                "a service that moves the devices itself runs here already, without RE; let the one with RE serve first"
+            )
+        if self.engine is not None and engine is not None:
+            self.engine.replace(engine)
+        _refuse_another_startup(config, self.config)
+        return self.config
+
+    def tell(self, doing: str | None) -> None:
+        """Say what keeps the service from being ready; None when nothing does any more."""
+        self.server.tell(doing)
+
+    def close(self) -> None:
+        """End the service and the listening."""
+        global _home  # noqa: PLW0603 - one a process
+        _home = None
+        self.server.close()
+
+    def _settled(self, config: ServiceConfig, *, claimed: bool) -> ServiceConfig:
+        given = self._given
+        if given.run_engine.startup is not None:
+            _refuse_another_startup(config, given)
+        section = config.service.model_dump(exclude_unset=True)
+        section.pop("port", None)  # it listens already
+        section.pop("host", None)
+        update: dict[str, Any] = {
+            "service": _over(config.service, given.service, below=section),
+            "agents": [*given.agents, *(one for one in config.agents if one not in given.agents)],
+            "import_from": list(dict.fromkeys([*given.import_from, *config.import_from])),
+            "api_key": config.api_key or given.api_key,
+        }
+        others = given.model_fields_set - update.keys()
+        if claimed:  # its RunEngine is the source, and nobody else's plans run
+            others -= {"sink", "source"}
+        update |= {name: _over(getattr(config, name), getattr(given, name)) for name in others}
+        return config.model_copy(update=update)
+
+
+def _over(section: Section, above: Section, *, below: dict[str, Any] | None = None) -> Section:
+    """Return a section with what another one says put over it."""
+    told = section.model_dump(exclude_unset=True) if below is None else below
+    return type(section).model_validate({**told, **above.model_dump(exclude_unset=True)})
+
+
+def _refuse_another_startup(config: ServiceConfig, there: ServiceConfig) -> None:
+    if config.run_engine.startup not in (None, there.run_engine.startup):
+        raise UsageError(
+            f"the service that runs here has another startup than {config.run_engine.startup}; one process serves "
+            "one beamline: leave it out, or serve the two apart"
+        )
+
+
+def current() -> Home | None:
+    """Return the home of this process, or None in a notebook, a script or a test."""
+    return _home

@@ -1,0 +1,219 @@
+"""The plan queue as people steer it: pause, resume, abort, each a fact; an abort latches until somebody resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from agent_service import context as actor
+from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError, texts
+from agent_service.journal._journal import be_patient
+from agent_service.models import EventKind, QueueState
+from agent_service.protocols import MOVE, PlanResult
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent_service.models import Event, Point, QueueStatus
+    from agent_service.protocols import Journal, PlanSink
+
+_log = logging.getLogger(__name__)
+
+
+class PlanQueue:
+    """Steers the plan sink; belongs to the event loop.
+
+    Parameters
+    ----------
+    sink
+        Where plans go.
+    journal
+        Where the commands are written.
+    on_hold
+        Awaited with ``(held, reason)`` whenever the latch falls or is released.
+    on_suspend
+        Called with why the RunEngine is suspended, and with None when it goes on.
+
+    Attributes
+    ----------
+    suspended
+        Why the RunEngine is suspended; None when it is not.
+    """
+
+    def __init__(
+        self,
+        sink: PlanSink,
+        *,
+        journal: Journal,
+        on_hold: Callable[[bool, str], Awaitable[None]],
+        on_suspend: Callable[[str | None], None],
+    ) -> None:
+        self.sink = sink
+        self._journal = journal
+        self._on_hold = on_hold
+        self._on_suspend = on_suspend
+        self.suspended: str | None = None
+        self._held = False
+        self._last_state = QueueState.IDLE
+        self._last_reason = ""
+        self._told: asyncio.Task[None] | None = None
+        self._unwritten: asyncio.Task[None] | None = None
+
+    @property
+    def status(self) -> QueueStatus:
+        """What runs and what waits, from memory."""
+        return self.sink.status
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody aborted and nobody resumed since."""
+        return self.sink.status.state is QueueState.HELD
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether the plan under way is on its way to an end, here: it stands not still, nor is it in other hands."""
+        return self.sink.plans_end_here and self.status.state not in (QueueState.PAUSED, QueueState.SUSPENDED)
+
+    def refuse_held(self) -> None:
+        """Raise `QueueHeld` while the queue is held."""
+        if self.held:
+            raise QueueHeld(
+                f"the plan queue is held ({self.status.reason or 'somebody aborted'}): nothing moves until somebody "
+                "resumes it",
+                legal=["resume"],
+            )
+
+    def apply(self, event: Event) -> None:
+        """Take a fact about the queue in, so that a hold and a pause survive a restart of the service."""
+        if event.data.get("command") in ("pause", "resume", "abort"):
+            self._last_state = QueueState(str(event.data["state"]))
+            self._last_reason = str(event.data.get("reason") or "aborted")
+
+    async def start(self) -> None:
+        """Begin to take plans; held or paused, if the journal says so."""
+        self.sink.start(self._changed)
+        if self._last_state is QueueState.HELD:
+            self.sink.latch(self._last_reason)
+        elif self._last_state is QueueState.PAUSED:
+            await self.sink.pause()
+
+    async def pause(self) -> str:
+        """Pause the plan under way at its next checkpoint, and hold back the next ones; acts and answers as `abort`."""
+        await self.sink.pause()
+        return await self._fact_of_stop("pause", self.status.reason)
+
+    async def resume(self) -> None:
+        """Go on, and release the latch; the agents that the hold paused go on too. This is written first."""
+        going = QueueState.IDLE if self.status.current is None else QueueState.RUNNING
+        await self._fact("resume", None, state=going)
+        await self.sink.resume()
+
+    async def abort(self, reason: str) -> str:
+        """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait.
+
+        Returns
+        -------
+        str
+            What to know of it when it cannot be written now, as on a full disk; else nothing.
+        """
+        who, reason = actor.person(), texts.one_line(reason)
+        said = f"{reason} (aborted by {who})" if reason and who != actor.A_PERSON else reason or f"aborted by {who}"
+        await self.sink.abort(said)
+        return await self._fact_of_stop("abort", said)
+
+    def withdraw(self, agent: str, reason: str) -> None:
+        """Take back an agent's plans that wait; one that is under way goes on."""
+        self.sink.withdraw(agent, reason)
+
+    async def move(self, agent: str, point: Point) -> None:
+        """Move actuators to a point, for an agent, without a run. It counts as a plan of the agent's.
+
+        Raises
+        ------
+        OutOfBounds
+            A guardrail forbade it when its turn had come.
+        BackendUnavailable
+            When the move failed or was aborted.
+        Conflict
+            When this service moves nothing itself.
+        """
+        self.refuse_held()
+        if self.status.state is QueueState.PAUSED:
+            raise Conflict(
+                "the plan queue is paused, so nothing can move now; resume the queue first", legal=["resume"]
+            )
+        if self.sink.kind == "claim":  # it can only say so: nothing moves that would have to be written first
+            await self.sink.move(point)
+        fact = {"command": "move", "point": point, "plan": MOVE, "state": self.status.state, "reason": None}
+        await self._journal.append(EventKind.QUEUE_STATE, agent, fact)
+        try:
+            result = await self.sink.move(point, agent=agent)
+        except ServiceError:  # it was not taken
+            self._note_moved(agent, point, PlanResult("abort", begun=False))
+            raise
+        self._note_moved(agent, point, result)
+        if result.exit_status == "rejected":
+            raise OutOfBounds(result.reason)
+        if result.exit_status != "success":
+            raise BackendUnavailable(f"the move failed: {result.reason}")
+
+    def _note_moved(self, agent: str, point: Point, result: PlanResult) -> None:
+        """Write how a move ended; until that is written, and if it cannot be, it counts as made."""
+        took_s, reason = result.took_s, result.reason or None
+        told = {"command": "moved", "point": point, "begun": took_s is not None, "run_time_s": took_s, "reason": reason}
+        with contextlib.suppress(BackendUnavailable):
+            written = self._journal.post(EventKind.QUEUE_STATE, agent, {**told, "state": self.status.state})
+            written.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def note(
+        self,
+        command: Literal["claim", "release"],
+        suggestion_id: str,
+        *,
+        agent: str,
+        reason: str = "",
+        how: str | None = None,
+    ) -> None:
+        """Write who claimed a suggestion, or how a claim ended: the fact's ``by`` is the key of the request."""
+        said = texts.one_line(reason) or None
+        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": said}
+        await self._journal.append(EventKind.QUEUE_STATE, agent, data if how is None else {**data, "how": how})
+
+    async def _fact_of_stop(self, command: str, reason: str | None) -> str:
+        """Write a stop that has happened, or begin to write it as soon as that can be; return what to say then."""
+        try:
+            await self._fact(command, reason)
+        except BackendUnavailable as error:
+            _log.error("%s could not be written: %s", command, error.detail)
+            self._unwritten = asyncio.create_task(self._write_later(command, reason), name=f"write:{command}")
+            done = f"the queue is {self.status.state}, and nothing begins"
+            return (
+                f"{done}; it is not written yet ({error.detail}), and a restart of the service before that forgets it"
+            )
+        return ""
+
+    async def _write_later(self, command: str, reason: str | None) -> None:
+        be_patient()
+        with contextlib.suppress(BackendUnavailable):  # the service ends: whoever asked was told
+            await self._fact(command, reason)
+
+    async def _fact(self, command: str, reason: str | None, *, state: QueueState | None = None) -> None:
+        data = {"command": command, "state": state or self.status.state, "reason": reason}
+        await self._journal.append(EventKind.QUEUE_STATE, None, data)
+
+    def _changed(self) -> None:
+        status = self.status
+        self._journal.publish(EventKind.PROGRESS, None, {"queue": status.model_dump(mode="json")})
+        suspended = status.reason if status.state is QueueState.SUSPENDED else None
+        if suspended != self.suspended:
+            self.suspended = suspended
+            self._on_suspend(suspended)
+        if self.held != self._held:
+            self._held = self.held
+            self._told = asyncio.ensure_future(self._tell(f"the queue is held: {status.reason or 'aborted'}"))
+
+    async def _tell(self, reason: str) -> None:
+        be_patient()
+        await self._on_hold(self._held, reason)

@@ -1,0 +1,262 @@
+"""What a device says of its limits, of where it is, and of a position that it is to have: ophyd's ways, ophyd-async's.
+
+Whatever is asked may do I/O, block, or raise: ask in a thread of its own. Devices are known by what they can do.
+Sources: ophyd's ``PositionerBase.limits`` and ``check_value``, ``EpicsMotor.low_limit_travel``; bluesky's ``Checkable``
+and ``check_limits``; ophyd-async's ``Motor`` and ``event_model.Limits``.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.models.number import real
+from agent_service.protocols import READBACKS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent_service.models import Ends
+
+    Await = Callable[[Awaitable[Any]], Any]
+
+_CANNOT_SAY: Final = frozenset({"TimeoutError", "ConnectionError", "DisconnectedError", "NotConnectedError"})
+"""Errors of a device that cannot be asked now, as ophyd, ophyd-async and Python call them."""
+
+_SETPOINTS: Final = ("setpoint", "user_setpoint")
+"""What ophyd and ophyd-async call the part of a positioner that moves it."""
+
+_END_NAMES: Final = (("low", "high"), ("lower", "upper"), ("min", "max"))
+"""What the ends of limits are called where they have names, as keys or attributes."""
+
+_log = logging.getLogger(__name__)
+
+
+def limits_of(device: Any, await_: Await) -> Ends:
+    """Return the lowest and the highest position that a device states, each None when it states none.
+
+    ``(0, 0)``, ends that are equal or the wrong way round, NaN and infinities mean none, as in EPICS and ophyd. Where a
+    device states limits in several places, as a motor and its setpoint do, the narrowest count. The setpoint of a motor
+    moves the motor, so the motor's hold for it.
+
+    Parameters
+    ----------
+    device
+        The device.
+    await_
+        Awaits what a device of ophyd-async answers, in the event loop that it lives in.
+
+    Raises
+    ------
+    Exception
+        Whatever the device raised, when it stated nothing besides.
+    """
+    failed: Exception | None = None
+    stated: list[Ends] = []
+    for way in (_attribute, _named, _travel, _described, _of_whole):
+        try:
+            stated += [_ends(low, high) for low, high in way(device, await_)]
+        except Exception as error:  # noqa: BLE001 - whatever a device raises
+            failed = failed or error
+    lows = [low for low, _ in stated if low is not None]
+    highs = [high for _, high in stated if high is not None]
+    if failed is not None and not lows and not highs:
+        raise failed
+    return max(lows, default=None), min(highs, default=None)
+
+
+def position_of(device: Any, await_: Await) -> float | None:
+    """Return where a device is, in its units. Never raises.
+
+    ophyd's say it as ``position``, ophyd-async's by ``locate``; of any other, as a signal, the readback counts.
+
+    Returns
+    -------
+    float or None
+        NaN of a device that should know and cannot be asked now; None of one that has no position.
+    """
+    failed = False
+    for way in (_heard, _located, _read):
+        try:
+            position = real(way(device, await_))
+        except Exception as error:  # noqa: BLE001 - whatever a device raises
+            _log.warning("device %s does not say where it is: %s: %s", device.name, type(error).__name__, error)
+            failed = True
+        else:
+            if position is not None:
+                return position
+    return math.nan if failed else None
+
+
+def refusals(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> dict[str, str]:
+    """Return why devices refuse their position of a point, by actuator, as their ``check_value`` says; moves nothing.
+
+    A device without ``check_value``, and one that cannot be asked now, refuses nothing. Pseudo axes of one positioner
+    are asked together, for the place of one depends on the others'.
+    """
+    found: dict[str, str] = {}
+    left = dict(devices)
+    for name, device in devices.items():
+        together = {one: other for one, other in left.items() if _same_parent(device, other)}
+        if name in left and len(together) > 1:
+            parent = device.parent
+            axes = {other.attr_name: point[one] for one, other in together.items()}
+            why = _why_not(lambda parent=parent, axes=axes: parent.check_value(parent.target._replace(**axes)), await_)
+            found |= dict.fromkeys(together, why) if why else {}
+            left = {one: other for one, other in left.items() if one not in together}
+    for name, device in left.items():
+        if callable(check := getattr(device, "check_value", None)) and (
+            why := _why_not(lambda check=check, at=point[name]: check(at), await_)
+        ):
+            found[name] = why
+    return found
+
+
+def why_not(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> str:
+    """Return why a point cannot be measured with these devices: by the limits that they state, or their own word."""
+    found: dict[str, str] = {}
+    for name, device in devices.items():
+        try:
+            low, high = limits_of(device, await_)
+        except Exception:  # noqa: BLE001, S112 - it cannot be asked now, and refuses nothing
+            continue
+        if not ((low is None or low <= point[name]) and (high is None or point[name] <= high)):
+            ends = f"[{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
+            found[name] = f"{name} = {point[name]:g} is outside {ends}, the limits that the device states"
+    refused = refusals({name: one for name, one in devices.items() if name not in found}, point, await_)
+    said = [*found.values(), *(f"the device refuses {name} = {point[name]:g}: {why}" for name, why in refused.items())]
+    return "; ".join(said)
+
+
+def _why_not(check: Callable[[], Any], await_: Await) -> str:
+    try:
+        answer = check()
+        if inspect.isawaitable(answer):
+            await_(answer)
+    except NotImplementedError:
+        return ""
+    except Exception as error:  # noqa: BLE001 - any exception is the refusal, as bluesky's Checkable has it
+        if _CANNOT_SAY.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+            return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return ""
+
+
+def _same_parent(device: Any, other: Any) -> bool:
+    parent = getattr(device, "parent", None)
+    return parent is not None and hasattr(parent, "PseudoPosition") and getattr(other, "parent", None) is parent
+
+
+def _ends(low: object, high: object) -> Ends:
+    lowest, highest = real(low), real(high)
+    if lowest is not None and highest is not None and lowest >= highest:
+        return None, None
+    return lowest, highest
+
+
+# ways in which a device states its limits ---------------------------------------------------------------------------
+
+
+def _attribute(device: Any, await_: Await) -> list[tuple[object, object]]:
+    """Return what ophyd's positioners and signals have as ``limits``; others a method of that name, or named ends."""
+    if not (hasattr(type(device), "limits") or "limits" in getattr(device, "__dict__", {})):
+        return []
+    stated = _value(device.limits, await_)
+    if callable(stated):
+        stated = stated()
+        stated = await_(stated) if inspect.isawaitable(stated) else stated
+    return [] if stated is None else [_two(stated)]
+
+
+def _named(device: Any, await_: Await) -> list[tuple[object, object]]:
+    try:
+        return _pair(device, "low_limit", "high_limit", await_)
+    except TypeError:  # ophyd's positioners look them up in their `limits`, which may be None
+        return []
+
+
+def _travel(device: Any, await_: Await) -> list[tuple[object, object]]:
+    """Return the limits of a motor record, ophyd's or ophyd-async's."""
+    return _pair(device, "low_limit_travel", "high_limit_travel", await_)
+
+
+def _described(device: Any, await_: Await) -> list[tuple[object, object]]:
+    """Return the control limits in what a device of ophyd-async, and its setpoint, describe."""
+    setpoint = getattr(getattr(device, "movable_logic", None), "setpoint", None)
+    found: list[tuple[object, object]] = []
+    for one in (device, setpoint):
+        if inspect.iscoroutinefunction(getattr(one, "describe", None)):
+            described = cast("dict[str, Any]", await_(cast("Any", one).describe()))
+            control = described.get(cast("Any", one).name, {}).get("limits", {}).get("control") or {}
+            found.append((control.get("low"), control.get("high")))
+    return found
+
+
+def _of_whole(device: Any, await_: Await) -> list[tuple[object, object]]:
+    """Return the limits of the device that this one is the setpoint of."""
+    whole = getattr(device, "parent", None)
+    if whole is None or all(getattr(whole, name, None) is not device for name in _SETPOINTS):
+        return []
+    return [limits_of(whole, await_)]
+
+
+def _two(stated: Any) -> tuple[object, object]:
+    """Return the two ends of limits, in a pair or by their names.
+
+    Raises
+    ------
+    TypeError
+        They are neither.
+    """
+    for low, high in _END_NAMES:
+        if isinstance(stated, Mapping):
+            if low in stated or high in stated:
+                return stated.get(low), stated.get(high)
+        elif hasattr(stated, low) and hasattr(stated, high) and not callable(getattr(stated, low)):
+            return getattr(stated, low), getattr(stated, high)
+    if hasattr(stated, "__len__") and len(stated) == 2 and not isinstance(stated, Mapping):  # noqa: PLR2004 - a pair
+        return stated[0], stated[1]
+    raise TypeError(f"its limits are of type {type(stated).__name__}, not a lowest and a highest position")
+
+
+def _pair(device: Any, low: str, high: str, await_: Await) -> list[tuple[object, object]]:
+    ends = [_value(getattr(device, name, None), await_) for name in (low, high)]
+    return [(ends[0], ends[1])]
+
+
+def _value(one: Any, await_: Await) -> Any:
+    """Return a value, of a signal the one it has now."""
+    if hasattr(one, "get_value"):  # ophyd-async's; its soft and mock signals too
+        return await_(one.get_value())
+    if hasattr(one, "get") and hasattr(one, "name"):
+        return one.get()
+    return one
+
+
+# ways in which a device says where it is ----------------------------------------------------------------------------
+
+
+def _heard(device: Any, await_: Await) -> object:
+    """Return what a positioner of ophyd heard last."""
+    return getattr(device, "position", None)
+
+
+def _located(device: Any, await_: Await) -> object:
+    return _answered(device.locate(), await_)["readback"] if hasattr(device, "locate") else None
+
+
+def _read(device: Any, await_: Await) -> object:
+    if not hasattr(device, "read"):
+        return None
+    reading = _answered(device.read(), await_)
+    names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS)]
+    if len(reading) == 1:
+        names += reading
+    return next((reading[name]["value"] for name in names if name in reading), None)
+
+
+def _answered(answer: Any, await_: Await) -> Any:
+    return await_(answer) if inspect.isawaitable(answer) else answer

@@ -1,0 +1,218 @@
+"""Devices and plans by name, as an agent's specification and a configuration say them.
+
+A name is looked up when it is used: a device that was removed since is an unknown device then.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service import references as live
+from agent_service.brains.listed import ANY, Listed
+from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType, texts
+from agent_service.models.spelling import near
+from agent_service.plans import device_tree
+from agent_service.plans.device_tree import Node, is_device, own_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+BUILT_IN: Final = {"acquire": "agent_service.plans.library:acquire"}
+"""Plans that every namespace has, unless it has its own of that name; named, as they stand above this module."""
+
+_OUR_OWN: Final = frozenset({*BUILT_IN.values(), "agent_service.plans.library:move_to"})
+_SHOWN: Final = 20
+
+
+class Namespace:
+    """Devices and plans by name. May be used from any thread.
+
+    A device is known by what it calls itself (``stage_x``), wherever it is: in a variable, in a list or a mapping, as a
+    component, a pseudo axis or a child of another; and by the way to it (``stage.x``, ``motors.0``).
+
+    Parameters
+    ----------
+    names
+        The names, live: a module's ``__dict__``, for example.
+    before
+        More names, each with what they come from: those that come later win, but hide no device.
+    source
+        What a person calls it, for messages.
+    listed
+        Where a plan that is named ``module:callable`` must be defined.
+
+    Examples
+    --------
+    >>> Namespace({}, source="an empty namespace").device("motor")
+    Traceback (most recent call last):
+    agent_service.errors.UnknownDevice: there is no device 'motor' in an empty namespace; it has none
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, object],
+        *,
+        before: Sequence[tuple[str, Mapping[str, object]]] = (),
+        source: str,
+        listed: Listed = ANY,
+    ) -> None:
+        self._sources = [*before, ("", names)]
+        self._listed = listed
+        self.source = source
+        self._found: dict[str, tuple[tuple[int, ...], str, object, str]] = {}
+
+    @property
+    def devices(self) -> list[str]:
+        """Names of the variables that are devices now."""
+        return sorted(name for name, one in self._public().items() if is_device(one))
+
+    @property
+    def plans(self) -> list[str]:
+        """Names of the plans, as far as one can tell: the built-in ones, and generator functions."""
+        from inspect import isgeneratorfunction  # noqa: PLC0415 - needed for a list in a message only
+
+        found = {name for name, one in self._public().items() if isgeneratorfunction(one)}
+        return sorted(found | set(BUILT_IN))
+
+    def device(self, name: str) -> Any:
+        """Return the device that calls itself ``name``, or to which ``name`` is the way.
+
+        Raises
+        ------
+        UnknownDevice
+            When there is none, says what is near and what there is; when there are two, says where they are; when it
+            is a lazy component that cannot be made, says why.
+        """
+        variables = tuple(map(id, self._public().values()))
+        if name in self._found:  # a search of a beamline takes milliseconds, and each plan asks
+            then, path, device, called = self._found[name]
+            if then == variables and own_name(device) == called and self._at(path) is device:
+                return device
+        path, device = self._search(name)
+        self._found[name] = variables, path, device, own_name(device)
+        return device
+
+    def own_name(self, name: str) -> str:
+        """Return what the device ``name`` calls itself: plans and documents know it by that.
+
+        Raises
+        ------
+        UnknownDevice
+            As `device`.
+        """
+        return own_name(self.device(name))
+
+    def actuator(self, name: str) -> Any:
+        """Return the device that calls itself ``name``, if it can be set. See `own_name` for one known by a way.
+
+        Raises
+        ------
+        UnknownDevice
+            As `device`; or it has no ``set``, or calls itself otherwise.
+        """
+        found = self.device(name)
+        if not hasattr(found, "set"):
+            raise UnknownDevice(f"the device {name!r} has no set, so it cannot be an actuator; name it as a sensor")
+        if own_name(found) != name:
+            # plans take a position by device.name, and documents hold the readback under it
+            raise UnknownDevice(f"the device {name!r} calls itself {own_name(found)!r}; name it so as an actuator")
+        return found
+
+    def plan(self, name: str) -> Callable[..., Any]:
+        """Return a plan: a name in the namespace, ``module:callable``, ``live:NAME``, or a built-in one. May import.
+
+        Raises
+        ------
+        UnknownPlan
+            When there is none, or it cannot be called.
+        InvalidInput
+            When ``module:callable`` is defined elsewhere than it must be.
+        """
+        found = self._names.get(name)
+        if found is None and ":" in (reference := BUILT_IN.get(name, name)):
+            found = _imported(reference)
+            if reference not in _OUR_OWN:
+                self._listed.refuse_foreign(found, field="plan", reference=reference)
+        if found is None:
+            there = self.plans
+            raise UnknownPlan(f"there is no plan {name!r} in {self.source}; {near(name, there)}{_listed(there)}")
+        if not callable(found) or isinstance(found, type):
+            raise UnknownPlan(f"{name!r} in {self.source} is of type {type(found).__name__}, not a plan to call")
+        return found
+
+    def find(self, name: str) -> object | None:
+        """Return what a name stands for, whatever that is; None when there is no such name."""
+        return self._names.get(name)
+
+    @property
+    def _names(self) -> dict[str, object]:
+        # a copy: the user's own code may change the namespace meanwhile
+        return {name: one for _, names in self._sources for name, one in dict(names).items()}
+
+    def _public(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for _, names in self._sources:
+            for name, one in dict(names).items():
+                hidden = found.get(name)
+                if hidden is not one and is_device(hidden):
+                    earlier = next(label for label, there in self._sources if there.get(name) is hidden)
+                    found[f"{earlier}: {name}"] = hidden
+                found[name] = one
+        return {name: one for name, one in found.items() if not name.startswith("_")}
+
+    def _search(self, name: str) -> tuple[str, object]:
+        public = self._public()
+        meant = {node.path: node for node in device_tree.nodes(public) if name in (node.path, node.name)}
+        there = None if name in meant else self._at(name)  # a way that leads through what is not searched
+        if is_device(there) and all(node.device is not there for node in meant.values()):
+            meant[name] = Node(name, own_name(there), there)
+        if len(meant) > 1:
+            raise UnknownDevice(self._ambiguous(name, list(meant.values())))
+        if meant:
+            [node] = meant.values()
+            return node.path, node.device or self._at(node.path)
+        if there is not None:
+            kind = type(there).__name__
+            nameless = " and has no name; give it one" if is_device(there, named=False) else ", not a device to read"
+            raise UnknownDevice(f"{name!r} in {self.source} is of type {kind}{nameless}")
+        known = dict.fromkeys(word for node in device_tree.nodes(public) for word in (node.path, node.name))
+        hint = near(name, known) or near(name.replace(".", "_"), known)
+        raise UnknownDevice(f"there is no device {name!r} in {self.source}; {hint}{_listed(self.devices)}")
+
+    def _at(self, path: str) -> object | None:
+        try:
+            return device_tree.at(self._names, path)
+        except Exception as error:
+            said = texts.one_line(str(error))
+            raise UnknownDevice(f"{path!r} in {self.source} cannot be had: {type(error).__name__}: {said}") from error
+
+    def _ambiguous(self, name: str, meant: list[Node]) -> str:
+        ways = [f"{one.path} (calls itself {one.name!r})" if one.name != name else one.path for one in meant]
+        listed = f"{', '.join(ways[:-1])} and {ways[-1]}"
+        return f"{name!r} is meant for {len(ways)} devices in {self.source}: {listed}; give each a name of its own"
+
+
+def _imported(reference: str) -> object:
+    if live.is_live(reference):
+        try:
+            return live.find(reference)
+        except UnknownType as error:
+            raise UnknownPlan(f"plan: {error.detail}") from None
+    module, _, attribute = reference.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+    except Exception as error:
+        said = texts.one_line(str(error))
+        raise UnknownPlan(f"plan {reference!r}: importing {module!r} raised {type(error).__name__}: {said}") from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise UnknownPlan(f"plan {reference!r}: the module {module!r} has no {attribute!r}")
+    return found
+
+
+def _listed(there: Iterable[str]) -> str:
+    names = list(there)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"it has {', '.join(names[:_SHOWN])}{more}" if names else "it has none"

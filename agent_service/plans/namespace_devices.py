@@ -1,0 +1,54 @@
+"""The devices of a namespace of this process, as guardrails ask them. See `protocols.Devices`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.plans import device_settings as device_words
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from agent_service.models import Ends, Point
+    from agent_service.plans.namespace import Namespace
+
+_ANSWERS_WITHIN_S: Final = 10.0
+"""How long a device of ophyd-async may take to answer; who asks waits less, and what hangs is to end some time."""
+
+
+class NamespaceDevices:
+    """Devices by name; from any thread, and it may block.
+
+    Parameters
+    ----------
+    namespace
+        Where they are found, anew for each question.
+    ask
+        ``ask(coroutine, timeout_s)`` returns what the coroutine of a device returns, awaited where plans await it.
+    """
+
+    def __init__(self, namespace: Namespace, ask: Callable[[Coroutine[Any, Any, Any], float], Any]) -> None:
+        self._namespace = namespace
+        self._ask = ask
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownDevice` unless there is an actuator of that name."""
+        self._namespace.actuator(name)
+
+    def limits(self, name: str) -> Ends:
+        """Return what a device states as its limits."""
+        return device_words.limits_of(self._namespace.actuator(name), self._await)
+
+    def position(self, name: str) -> float | None:
+        """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
+        return device_words.position_of(self._namespace.actuator(name), self._await)
+
+    def refusals(self, point: Point) -> dict[str, str]:
+        """Return why devices refuse their position of a point, by name; moves nothing."""
+        return device_words.refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
+
+    def _await(self, answer: Awaitable[Any]) -> Any:
+        async def awaited() -> Any:
+            return await answer
+
+        return self._ask(awaited(), _ANSWERS_WITHIN_S)

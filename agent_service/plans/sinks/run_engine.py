@@ -1,0 +1,382 @@
+"""Source and sink ``run_engine``: documents of the service's own RunEngine, and plans for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from agent_service.documents.copies import own, plain
+from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
+from agent_service.models import ID_KEY
+from agent_service.plans.device_positions import positions_of, wholes_of
+from agent_service.plans.namespace_devices import NamespaceDevices
+from agent_service.plans.sinks.run_engine_backlog import Job
+from agent_service.protocols import MOVE, SERVICE_STOPS, PlanOrder, PlanResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from agent_service.models import AgentSpec, Point, QueueStatus
+    from agent_service.plans.namespace import Namespace
+    from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
+    from agent_service.protocols import Document
+
+    Permit = Callable[[PlanOrder, Mapping[str, float], Mapping[str, Sequence[str]]], None]
+
+_log = logging.getLogger(__name__)
+
+_MOVE_TO: Final = "agent_service.plans.library:move_to"
+"""The plan of a move, found as every plan is."""
+
+_PUMP_END_S: Final = 10.0
+"""How long `RunEngineSource.stop` waits for the documents received to be delivered."""
+
+_SPOOL_AGAIN_S: Final = 0.5
+"""How often the spool is tried again."""
+
+_ABORT_S: Final = 5.0
+"""How long `RunEngineSink.abort` waits for the plan to end; it is held and being aborted in any case."""
+
+
+class Emitter(Protocol):
+    """Whoever measures, as a source listens to it. See `RunEngineDriver.listen`."""
+
+    def listen(
+        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Hand every document to the one listener."""
+        ...
+
+    def unlisten(self) -> None:
+        """Hand documents to nobody."""
+        ...
+
+
+class RunEngineSource:
+    """Documents of the service's own RunEngine, or of another emitter.
+
+    In the RunEngine's thread a document is copied (see `own`) and put into a queue without a bound: none is ever
+    dropped, the run never waits, and whoever emitted the document may change it afterwards. One thread of the source's
+    own takes them out.
+
+    Parameters
+    ----------
+    emitter
+        The RunEngine: the driver of the service's own, or somebody else's.
+    spool
+        ``write(name, document)``, called before anybody else sees the document; None to keep nothing. When it raises
+        `OSError`, the disk is full for example, it is called again until it does not, and the documents wait: nobody
+        learns of a run that could be lost. At the end of the service they are given up.
+    on_error
+        Told, in the source's thread, what ``spool`` raised, and None when it went on.
+    """
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        spool: Callable[[str, Document], None] | None,
+        *,
+        on_error: Callable[[Exception | None], None] = lambda _: None,
+    ) -> None:
+        self._emitter = emitter
+        self._spool = spool
+        self._on_error = on_error
+        self._queue: queue.SimpleQueue[tuple[str, Document] | Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Lock()
+        self._ended = False
+        self._closing = threading.Event()
+
+    @property
+    def backlog(self) -> int:
+        """How many documents were received and not yet delivered."""
+        return self._queue.qsize()
+
+    def start(self, on_document: Callable[[str, Document], None]) -> None:
+        """Begin: ``on_document(name, document)`` is called in order, in the source's thread, after the spool.
+
+        It must hand over to the event loop by itself (``loop.call_soon_threadsafe``). What it raises is logged.
+        """
+        self._thread = threading.Thread(
+            target=self._pump, args=(on_document,), name="run-engine-documents", daemon=True
+        )
+        self._thread.start()
+        self._emitter.listen(lambda name, document: self._queue.put((name, own(document))), self._after)
+
+    def put(self, name: str, document: Document) -> None:
+        """Take a document that somebody else measured; it goes the way of the RunEngine's own. From any thread.
+
+        It is not copied: nobody else has it.
+        """
+        self._queue.put((name, document))
+
+    def stop(self) -> None:
+        """End, after the documents received were delivered. Stop the sink first: its last stop document comes here."""
+        self._emitter.unlisten()
+        with self._ending:
+            self._ended = True
+            self._queue.put(None)
+        self._closing.set()
+        if self._thread is None:
+            return
+        self._thread.join(_PUMP_END_S)
+        if self._thread.is_alive():
+            _log.error("%d documents were not delivered within %.0f s", self.backlog, _PUMP_END_S)
+
+    def _after(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the source's thread, after the documents so far; at once when it has ended."""
+        with self._ending:
+            if not self._ended:
+                self._queue.put(callback)
+                return
+        callback()
+
+    def _pump(self, on_document: Callable[[str, Document], None]) -> None:
+        while (item := self._queue.get()) is not None:
+            if callable(item):
+                item()
+                continue
+            try:
+                for name, document in plain(*item):
+                    if self._keep(name, document):
+                        on_document(name, document)
+            except Exception:  # noqa: BLE001 - one bad document must not end the source
+                _log.exception("a %s document was not delivered", item[0])
+
+    def _keep(self, name: str, document: Document) -> bool:
+        """Put a document into the spool, however long that takes; return False when the service ended before."""
+        if self._spool is None:
+            return True
+        failed = False
+        while True:
+            try:
+                self._spool(name, document)
+            except OSError as error:
+                if not failed:
+                    _log.error("documents cannot be spooled: %s; they wait until they can be", error)
+                    self._on_error(error)
+                failed = True
+                if self._closing.wait(_SPOOL_AGAIN_S):
+                    return False
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the source
+                _log.exception("a %s document was not spooled", name)
+                self._on_error(error)
+                return True
+            else:
+                if failed:
+                    self._on_error(None)
+                return True
+
+
+class RunEngineSink:
+    """Plans for the service's own RunEngine; a `PlanSink`. Its coroutines run on the service's event loop.
+
+    Parameters
+    ----------
+    driver
+        The RunEngine; `start` starts it and `stop` ends it.
+    namespace
+        Where devices and plans are found by name, anew for each plan.
+    md
+        Metadata for every start document. It wins over a plan's own; a ``scan_id`` in it is where numbers go on from.
+    permit
+        ``permit(order, found, wholes)``: called when a plan's or a move's turn has come, in the driver's thread, with
+        where its actuators are as far as they say it, and the devices that they are parts of. Raises `OutOfBounds`
+        when a guardrail forbids it by now.
+    """
+
+    kind = "run_engine"
+    takes_ahead = True
+    plans_end_here = True
+
+    def __init__(
+        self,
+        driver: RunEngineDriver,
+        namespace: Namespace,
+        md: Mapping[str, Any],
+        *,
+        permit: Permit = lambda order, found, wholes: None,
+    ) -> None:
+        self.devices = NamespaceDevices(namespace, driver.ask)
+        self._driver = driver
+        self._permit = permit
+        self._namespace = namespace
+        self._md = dict(md)
+        self._jobs: set[Job] = set()
+        self._telling = False
+        driver.scan_id = int(self._md.pop("scan_id", 0))
+
+    @property
+    def status(self) -> QueueStatus:
+        """What runs and what waits, from memory."""
+        return self._driver.status
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Begin; returns at once, the RunEngine is made meanwhile. ``on_change`` is called on this event loop."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            # a plan changes the status half a dozen times; one wake-up of the loop may tell of several
+            if not self._telling:
+                self._telling = True
+                _call_on(loop, told)
+
+        def told() -> None:
+            self._telling = False
+            on_change()
+
+        self._driver.start(tell)
+
+    async def stop(self, timeout_s: float) -> None:
+        """End: a plan under way is aborted so that its stop document is written, and its thread ends.
+
+        Plans under way and waiting end as ``abort``; later ones too, at once. A RunEngine that is still being made is
+        left to itself: its thread ends when it is there.
+        """
+        self._driver.close(SERVICE_STOPS)
+        if self._driver.being_made:
+            return
+        if not await asyncio.to_thread(self._driver.join, timeout_s) and self._driver.busy:
+            _log.error("the plan under way did not end within %.1f s; its devices may still be busy", timeout_s)
+
+    def latch(self, reason: str) -> None:
+        """Hold the queue from the start on, as it was held when the service ended."""
+        self._driver.latch(reason)
+
+    def own_name(self, name: str) -> str:
+        """Return what the device ``name`` calls itself; ``name`` may be the way to it."""
+        return self._namespace.own_name(name)
+
+    def check(self, spec: AgentSpec) -> None:
+        """Raise `UnknownPlan` or `UnknownDevice` unless there are the plan and the devices. It may import modules."""
+        self._namespace.plan(spec.plan)
+        for name in spec.actuators:
+            self._namespace.actuator(name)
+        for name in spec.sensors:
+            self._namespace.device(name)
+
+    async def run(self, order: PlanOrder) -> PlanResult:
+        """Queue a plan and return when it ended and its documents were delivered.
+
+        A caller that is cancelled withdraws a plan that waits; one that runs goes on to its end, unobserved.
+
+        Raises
+        ------
+        QueueHeld
+            When the queue is held.
+        """
+        identity = {"agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
+        md = {**own(self._md), **own(order.md), **identity}  # a plan may change what it is given
+        md.pop("scan_id", None)
+        return await self._queued(lambda: self._plan(order), label=order.suggestion_id, md=md)
+
+    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+        """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended.
+
+        A caller that is cancelled withdraws a move that waits.
+
+        Raises
+        ------
+        QueueHeld
+            When the queue is held.
+        """
+        order = PlanOrder("", agent, point, plan=MOVE, actuators=tuple(point), sensors=())
+        began_at = 0.0
+
+        def build() -> Any:
+            nonlocal began_at
+            messages = self._move(order)
+            began_at = time.monotonic()
+            return messages
+
+        result = await self._queued(build, md={"agent_name": agent}, needs_run=False)
+        return replace(result, took_s=time.monotonic() - began_at) if began_at else result
+
+    def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
+        """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any."""
+        mine = [job for job in self._jobs if job.md.get("agent_name") == agent and only in (None, job.label)]
+        taken = [job for job in mine if self._driver.withdraw(job)]
+        for job in taken:
+            job.done(PlanResult("abort", reason, begun=False))
+        return bool(taken)
+
+    async def pause(self) -> None:
+        """Pause: the plan under way stops at its next checkpoint, if it has one, and no other begins."""
+        self._driver.pause()
+
+    async def resume(self) -> None:
+        """Resume from paused or held.
+
+        Raises
+        ------
+        BackendUnavailable
+            There is no RunEngine: it could not be made.
+        """
+        if self._driver.broken is not None:
+            raise BackendUnavailable(self._driver.broken)
+        self._driver.resume()
+
+    async def abort(self, reason: str) -> None:
+        """Latch ``held``, withdraw what waits, and abort the plan under way; returns when it ended, or after 5 s."""
+        self._driver.abort(reason)
+        await asyncio.to_thread(self._driver.wait_idle, _ABORT_S)
+
+    async def _queued(self, build: Callable[[], Any], **about: Any) -> PlanResult:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[PlanResult] = loop.create_future()
+
+        def settle(result: PlanResult) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        job = Job(build, lambda result: _call_on(loop, lambda: settle(result)), **about)
+        self._driver.submit(job)
+        self._jobs.add(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._driver.withdraw(job)
+            raise
+        finally:
+            self._jobs.discard(job)
+
+    # --- in the driver's thread
+
+    def _plan(self, order: PlanOrder) -> Any:
+        plan = self._namespace.plan(order.plan)
+        actuators = [self._namespace.actuator(name) for name in order.actuators]
+        sensors = [self._namespace.device(name) for name in order.sensors]
+        _check_finite(order.point)
+        self._permit(order, positions_of(actuators, self._driver.ask), wholes_of(actuators))
+        suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
+        messages = plan(suggestions, actuators, sensors, md=own(order.md))
+        if not isinstance(messages, Iterable):
+            kind = type(messages).__name__
+            raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")
+        return cast("Iterable[Any]", messages)
+
+    def _move(self, order: PlanOrder) -> Any:
+        _check_finite(order.point)
+        devices = [self._namespace.actuator(name) for name in order.actuators]
+        self._permit(order, positions_of(devices, self._driver.ask), wholes_of(devices))
+        return self._namespace.plan(_MOVE_TO)(order.point, devices)
+
+
+def _check_finite(point: Point) -> None:
+    for name, position in point.items():
+        if not math.isfinite(position):
+            raise InvalidPoint(f"the position of {name!r} is not a finite number, so nothing moves")
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        _log.debug("the event loop is closed, nobody waits for this any more")

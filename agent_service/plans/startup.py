@@ -1,0 +1,162 @@
+"""The startup: modules, scripts, a folder of them, or the simulated beamline, whose names are devices and plans."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.brains.listed import ANY, Listed
+from agent_service.errors import UsageError, texts
+from agent_service.plans import ipython_profile
+from agent_service.plans.namespace import Namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+CONFIGURE: Final = "configure_run_engine"
+"""Function of a startup that is called with the service's RunEngine."""
+
+
+def load(
+    startup: str | Sequence[str] | None, *, default: Callable[[], Mapping[str, object]], listed: Listed = ANY
+) -> Namespace:
+    """Load the startup namespace. Runs the user's code and may take seconds: call it from a worker thread.
+
+    Parameters
+    ----------
+    startup
+        A module's name, the path of a script (``.py``) or of a folder of scripts (see `ipython_profile`), several of
+        these, or None for ``default``.
+    default
+        Makes the namespace of the simulated beamline.
+    listed
+        Where plans that are named ``module:callable`` must be defined.
+
+    Raises
+    ------
+    UsageError
+        When there is no such module, script or folder, or it raises: which one, where, and what.
+    """
+    parts = [startup] if isinstance(startup, str) else list(startup or ())
+    if not parts:
+        return Namespace(default(), source="the simulated beamline", listed=listed)
+    *before, (_, names) = [(part, _names_of(part)) for part in parts]
+    return Namespace(names, before=before, source=f"startup {', '.join(map(repr, parts))}", listed=listed)
+
+
+def configurer(namespace: Namespace, reference: str | None) -> tuple[str, Callable[[Any], object]] | None:
+    """Return the function that sets the service's RunEngine up, and what it is called; None when there is none.
+
+    Parameters
+    ----------
+    namespace
+        The startup, whose ``configure_run_engine`` is taken where there is no reference.
+    reference
+        ``module:function``.
+
+    Raises
+    ------
+    UsageError
+        There is no such function, or it is no plain one.
+    """
+    if reference is None:
+        called, found = f"{CONFIGURE} of {namespace.source}", namespace.find(CONFIGURE)
+        if found is None:
+            return None
+    else:
+        called, found = f"configure {reference!r}", _function(reference)
+    if not callable(found):
+        raise UsageError(f"{called} is of type {type(found).__name__}, not a function of the RunEngine")
+    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
+        raise UsageError(f"{called} is a coroutine or a plan; write it as a plain function: def {CONFIGURE}(RE): ...")
+    return called, found
+
+
+def said(error: BaseException) -> str:
+    """Return what the user's code raised, in one line with where that was."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
+    others = [one for one in frames if not Path(one.filename).is_relative_to(Path(__file__).parent)]
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+    theirs = [one for one in others if not any(one.filename.startswith(f"{lib}{os.sep}") for lib in libraries)]
+    last = (theirs or others)[-1:]  # where they called what raised, rather than where in a library that was
+    where = "".join(f" ({Path(one.filename).name}, line {one.lineno})" for one in last)
+    return f"{type(error).__name__}: {texts.one_line(str(error))}{where}"
+
+
+def is_folder(startup: str) -> bool:
+    """Return whether a startup is meant as a folder of scripts: a path, or a folder that is no package."""
+    path = Path(startup).expanduser()
+    return not startup.endswith(".py") and ("/" in startup or (path.is_dir() and not (path / "__init__.py").exists()))
+
+
+def _names_of(startup: str) -> Mapping[str, object]:
+    try:
+        if is_folder(startup):
+            return ipython_profile.run(Path(startup).expanduser())
+        if startup.endswith(".py"):
+            return _run_script(Path(startup)).__dict__
+        return importlib.import_module(startup).__dict__
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(_why(startup, error)) from error
+
+
+def _function(reference: str) -> object:
+    module, _, attribute = reference.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"configure is {reference!r}; write it as module:function, for example my_beamline:set_up")
+    try:
+        found: object = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"configure {reference!r}: importing {module!r} raised {said(error)}") from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise UsageError(f"configure {reference!r}: the module {module!r} has no {attribute!r}")
+    return found
+
+
+def _run_script(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(2, "there is no such file", str(path))
+    name = f"agent_service_startup_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python script")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        # as `python script.py` does: what lies beside a script can be imported by it
+        sys.path.insert(0, folder)
+    there = getattr(sys.modules.get(path.stem), "__file__", None)
+    known_as = [name] if path.stem in sys.modules and there != str(path) else [name, path.stem]
+    # by its plain name too: its neighbours import it so, and would make its devices a second time
+    sys.modules.update(dict.fromkeys(known_as, module))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        for one in known_as:
+            del sys.modules[one]
+        raise
+    return module
+
+
+def _why(startup: str, error: BaseException) -> str:
+    kind = "folder" if is_folder(startup) else "script" if startup.endswith(".py") else "module"
+    if isinstance(error, FileNotFoundError) and error.filename == str(Path(startup)):
+        return f"the startup script {startup} does not exist; set startup in [run_engine] to a script or a module"
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{startup}.".startswith(f"{error.name}."):
+        return (
+            f"the startup module {startup!r} cannot be imported: there is no module {error.name!r}; install it, put "
+            "its folder on PYTHONPATH, or give the path of a script"
+        )
+    return f"the startup {kind} {startup!r} raised {said(error)}"

@@ -1,0 +1,74 @@
+"""Reads that ask the brain now (``?fresh=true``), within a deadline, instead of answering from memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent_service.errors import InvalidInput
+from agent_service.models.states import Command, require
+from agent_service.server.auth import KEY, refuse_without
+from agent_service.server.prefer import brain_work
+from agent_service.service.config import sentence, validation_errors
+from agent_service.service.keys import Scope
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.brains.messages import View
+    from agent_service.service.jobs import JobDesk
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    fresh: bool = Field(
+        default=False,
+        description="ask the brain, when its turn comes, instead of what it showed last; needs the scope `control`",
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = Field(
+        default=None, description="with fresh: seconds to wait; default: the agent's `timeouts.report`"
+    )
+
+
+PARAMETERS: Final[dict[str, Any]] = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": schema["description"]}
+        for name, schema in _Wish.model_json_schema()["properties"].items()
+    ]
+}
+"""What a route with `look` takes in its query, for the OpenAPI document."""
+
+
+async def look(request: Request, desk: JobDesk, agent: HostedAgent) -> View | None:
+    """Let the brain show itself, if the request asks for that; else None.
+
+    The query is read here and not by FastAPI: these reads are asked for most, and nearly all of them without one.
+
+    Raises
+    ------
+    InvalidInput
+        The query is wrong; says in what.
+    Forbidden
+        The key lacks the scope ``control``: this is a call of the agent's code, and more than to read.
+    IllegalTransition
+        The agent has no brain now; says what is legal.
+    DeadlineExceeded
+        It did not show itself in time. The brain goes on.
+    """
+    if not request.scope["query_string"]:
+        return None
+    try:
+        wish = _Wish.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        found = validation_errors(error)
+        raise InvalidInput(sentence(found), errors=found) from None
+    if not wish.fresh:
+        return None
+    refuse_without(request.scope[KEY], Scope.CONTROL, why="fresh")
+    require(Command.REPORT, agent.record.state, name=agent.name)
+    work = brain_work(agent, "look")
+    desk.begin(work, agent.look())
+    return await desk.within(work, wish.timeout_s or agent.spec.timeouts.report)

@@ -1,0 +1,122 @@
+"""A configuration looked at without starting anything: what ``agent-service check`` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service.brains import types as agent_types
+from agent_service.brains.listed import Listed
+from agent_service.documents import outcomes
+from agent_service.errors import FieldError, InvalidInput, ServiceError
+from agent_service.models.own_names import named
+from agent_service.plans import beamline, startup
+from agent_service.plans.namespace import Namespace
+from agent_service.server.app import import_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.models import AgentSpec
+    from agent_service.service.config import ServiceConfig
+
+
+def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
+    """Return what would keep a configuration from being served, beyond what its model says.
+
+    Modules of the agents' types and functions are imported. No address is bound, no state directory is made.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    devices
+        Whether to load the startup namespace too, which may connect to hardware, and to look for the agents' devices
+        and plans there. The simulated beamline is loaded in any case.
+
+    Returns
+    -------
+    list of FieldError
+        The place in the configuration and what is wrong there; empty when nothing is.
+
+    Examples
+    --------
+    >>> from agent_service.service.config import ServiceConfig
+    >>> agent = {"name": "a", "type": "sobol", "config": {"bounds": {"motor": [0, 1]}}, "outcome": "det"}
+    >>> wrong = check(ServiceConfig(agents=[{**agent, "actuators": ["motor"], "sensors": ["dett"]}]))
+    >>> wrong[0].field
+    'agents.0.sensors'
+    """
+    import_from(config)
+    found: list[FieldError] = []
+    namespace: Namespace | None = None
+    if config.sink.kind == "run_engine" and (devices or config.run_engine.startup is None):
+        try:
+            namespace = startup.load(
+                config.run_engine.startup, default=beamline.simulated, listed=Listed.of(config.security.modules)
+            )
+        except ServiceError as error:
+            found.append(FieldError("run_engine.startup", error.detail))
+    found += _check_configure(config, namespace)
+    names: set[str] = set()
+    listed = Listed.of(config.security.modules)
+    for number, spec in enumerate(config.agents):
+        if spec.name in names:
+            found.append(FieldError(f"agents.{number}.name", f"there are two agents {spec.name!r}; rename one"))
+        names.add(spec.name)
+        try:
+            listed.refuse_named(spec)
+        except InvalidInput as error:
+            found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in error.errors]
+            continue
+        found += [
+            FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace, listed)
+        ]
+    return found
+
+
+def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list[FieldError]:
+    reference = config.run_engine.configure
+    if config.sink.kind != "run_engine" or (namespace is None and reference is None):
+        return []
+    try:
+        startup.configurer(namespace or Namespace({}, source="nothing"), reference)
+    except ServiceError as error:
+        return [FieldError("run_engine.configure", error.detail)]
+    return []
+
+
+def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -> list[FieldError]:
+    found: list[FieldError] = []
+    try:
+        agent_types.resolve(spec.type, listed).validate(spec)
+    except ServiceError as error:
+        found += error.errors or [FieldError("type", error.detail)]
+    try:
+        outcomes.check_names(spec)
+    except ServiceError as error:
+        found += error.errors
+    try:
+        if spec.evaluate:
+            outcomes.load_function(spec.evaluate, listed)
+    except ServiceError as error:
+        found.append(FieldError("evaluate", error.detail))
+    if namespace is None:
+        return found
+    looked_for: list[tuple[str, Callable[[str], object], str]] = [("plan", namespace.plan, spec.plan)]
+    looked_for += [("actuators", _actuator(namespace), one) for one in spec.actuators]
+    looked_for += [("sensors", namespace.device, one) for one in spec.sensors]
+    for field, look, name in looked_for:
+        try:
+            look(name)
+        except ServiceError as error:
+            found.append(FieldError(field, error.detail))
+    if not found:
+        try:
+            named(spec, namespace.own_name)
+        except InvalidInput as error:
+            found += error.errors
+    return found
+
+
+def _actuator(namespace: Namespace) -> Callable[[str], object]:
+    return lambda name: namespace.actuator(namespace.own_name(name))

@@ -1,0 +1,168 @@
+"""The desk at which approved suggestions are claimed, renewed and released: between the routes and the sink."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from agent_service import context as actor
+from agent_service.errors import BackendUnavailable, Conflict, Forbidden
+from agent_service.models import Claim
+from agent_service.models.states import AgentState, SuggestionState
+from agent_service.service.keys import Scope
+
+if TYPE_CHECKING:
+    from agent_service.agents.supervisor import Supervisor
+    from agent_service.models import ClaimRequest, Event, ReleaseRequest, RenewRequest, Suggestion
+    from agent_service.plans.sinks.claim import ClaimSink
+    from agent_service.protocols import Document, PlanOrder
+    from agent_service.service.keys import Key
+
+_ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
+_UNDER_WAY: Final = frozenset({SuggestionState.SUBMITTED, SuggestionState.RUNNING})
+
+SETTLES_WITHIN_S: Final = 5.0
+"""How long an answer to a release waits for the suggestion's fate to be written."""
+
+
+class ClaimDesk:
+    """Hands plans out to whoever measures; belongs to the event loop.
+
+    Parameters
+    ----------
+    sink
+        Where the plans wait.
+    supervisor
+        Knows the suggestions.
+    stopping
+        Set when the service ends: nobody waits for a claim any more then.
+    """
+
+    def __init__(self, sink: ClaimSink, supervisor: Supervisor, stopping: asyncio.Event) -> None:
+        self._sink = sink
+        self._supervisor = supervisor
+        self._stopping = stopping
+
+    async def claim(self, request: ClaimRequest) -> Claim | None:
+        """Claim a suggestion, or wait for one; None when none came, or the agent it would come from has ended.
+
+        Raises
+        ------
+        NotFound
+            There is no such agent.
+        BackendUnavailable
+            It could not be written who claims; nothing is claimed then.
+        """
+        name = request.agent
+        if name is not None:
+            self._supervisor.agent(name)
+
+        def over() -> bool:
+            life = None if name is None else self._supervisor.lives.get(name)
+            return name is not None and (life is None or life.state in _ENDED)
+
+        claiming = asyncio.ensure_future(
+            self._sink.claim(
+                name,
+                by=actor.acting() or "",
+                lease_s=request.lease_s,
+                wait_s=request.wait_s,
+                over=over,
+                says_done=request.says_done,
+            )
+        )
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({claiming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            order = claiming.result() if claiming.done() else None
+        finally:
+            claiming.cancel()
+            stopping.cancel()
+        if order is None:
+            return None
+        try:
+            await self._supervisor.queue.note("claim", order.suggestion_id, agent=order.agent)
+            order = self._sink.renew(order.suggestion_id)
+        except Conflict:  # its fate was decided otherwise meanwhile
+            return None
+        except BaseException:
+            with contextlib.suppress(Conflict):
+                self._sink.release(order.suggestion_id, how="unused", reason="")
+            raise
+        return self._answer(order)
+
+    def renew(self, suggestion_id: str, request: RenewRequest, key: Key) -> Claim:
+        """Begin a lease anew.
+
+        Raises
+        ------
+        NotFound, Conflict
+            There is no such suggestion, or nobody holds a claim on it.
+        Forbidden
+            Another key holds it.
+        """
+        self._supervisor.owner(suggestion_id)
+        if (holder := self._sink.holder(suggestion_id)) not in (None, key.name):
+            raise Forbidden(_said(suggestion_id, holder, "renew it"))
+        return self._answer(self._sink.renew(suggestion_id, request.lease_s))
+
+    def refuse_stranger(self, suggestion_id: str, key: Key, *, to: str) -> None:
+        """Raise `Forbidden` when another key holds a claim, unless this one has the scope ``approve``."""
+        holder = self._sink.holder(suggestion_id)
+        if holder not in (None, key.name) and Scope.APPROVE not in key.scopes:
+            raise Forbidden(f"{_said(suggestion_id, holder, to)}; or a key with the scope 'approve'")
+
+    async def release(self, suggestion_id: str, request: ReleaseRequest, key: Key) -> Suggestion:
+        """End a claim, and return the suggestion with its fate; of a plan that is done, as it is by now.
+
+        Raises
+        ------
+        NotFound, Conflict
+            There is no such suggestion, or nobody holds a claim on it.
+        Forbidden
+            Another key holds it, and this one has no scope ``approve``.
+        """
+        owner = self._supervisor.owner(suggestion_id)
+        self.refuse_stranger(suggestion_id, key, to="release it")
+        if request.how == "done":
+            self._sink.done(suggestion_id, request.runs)
+            return owner.suggestion(suggestion_id)
+        who = actor.person()
+        said = request.reason or f"released by {'who claimed it' if who == actor.A_PERSON else who} ({request.how})"
+        self._sink.release(suggestion_id, how=request.how, reason=said)
+        with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
+            await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said, how=request.how)
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + SETTLES_WITHIN_S
+        while request.how != "unused" and owner.suggestion(suggestion_id).state in _UNDER_WAY:
+            if (left := deadline - clock.time()) <= 0:
+                break
+            await asyncio.wait({owner.changed()}, timeout=left)
+        return owner.suggestion(suggestion_id)
+
+    def begin(self, start: Document) -> None:
+        """Look at the start document of a run that who claimed its suggestion posts, before the listener has it."""
+        self._sink.begin(start)
+
+    def take(self, name: str, document: Document) -> None:
+        """Look at a document, after the listener has it."""
+        self._sink.take(name, document)
+
+    def apply(self, event: Event) -> None:
+        """Look at a committed fact, after the supervisor has it."""
+        self._sink.apply(event)
+
+    def _answer(self, order: PlanOrder) -> Claim:
+        suggestion = self._supervisor.owner(order.suggestion_id).suggestion(order.suggestion_id)
+        return Claim(
+            **suggestion.model_dump(),
+            actuators=list(order.actuators),
+            sensors=list(order.sensors),
+            md=self._sink.metadata(order),
+            lease_s=self._sink.lease_s(order.suggestion_id),
+        )
+
+
+def _said(suggestion_id: str, holder: str | None, to: str) -> str:
+    return f"suggestion {suggestion_id} is claimed with the key {holder!r}, and only that one may {to}"

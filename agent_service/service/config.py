@@ -1,0 +1,341 @@
+"""The service's configuration: flags > ``AGENT_SERVICE_*`` > service.toml > defaults. Reads files, touches no network.
+
+An environment variable names its section and key: ``AGENT_SERVICE_SERVICE__PORT=8000``,
+``AGENT_SERVICE_RUN_ENGINE__STARTUP=my_beamline.startup``. ``AGENT_SERVICE_CONFIG`` names the file for
+``uvicorn --factory agent_service:create_app``, ``AGENT_SERVICE_API_KEY`` is the key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent_service.errors import MAX_ERRORS, MAX_FIELD, FieldError, UsageError, texts
+from agent_service.models import AgentSpec, ServiceGuardrails
+from agent_service.models.spelling import near_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic_core import ErrorDetails
+
+
+_SAID: Final = {
+    "extra_forbidden": "is not a known key here",
+    "missing": "is missing",
+    # the only pattern there is: the name of an agent
+    "string_pattern_mismatch": "may hold up to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit",
+    "finite_number": "is not a finite number",
+    "json_invalid": "is not valid JSON",
+}
+"""Words of ours for the errors that people make most; pydantic's for the others."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServiceSection(_Section):
+    """``[service]``: where it listens and where it keeps what it knows."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    root_path: str = Field(default="", description="path prefix that a reverse proxy strips, for example /proxy/8000")
+    state: Path = Field(
+        default=Path("agent-service.state"), description="state directory; never on a network file system"
+    )
+    require_state: bool = Field(
+        default=False,
+        description="true: do not begin without memory; the service starts only where its state directory holds a "
+        "journal, as that which was exported with it",
+    )
+    journal: Literal["sqlite"] = Field(default="sqlite", description="sqlite: a file in the state directory")
+    durability: Literal["process", "power"] = Field(
+        default="process",
+        description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
+    )
+    keep_days: float = Field(
+        default=90, gt=0, description="facts of the journal that are older, in days, are compacted into a snapshot"
+    )
+    keep_facts: int = Field(
+        default=100_000, ge=1000, description="most facts that the journal keeps; older ones are compacted"
+    )
+    recover: Literal["resume", "paused"] = Field(
+        default="resume",
+        description="what agents that were alive do at a restart, if they do not say it themselves; in a notebook the "
+        "default is paused, for nothing moves unasked there",
+    )
+    catalog: str = Field(
+        default="embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs"
+    )
+    grace_s: float = Field(
+        default=10,
+        ge=0,
+        le=3600,
+        description="how long a stop may take, in seconds: calls and the plan under way may end within the first half "
+        "of it; then the plan is aborted, and has the other half to clean up",
+    )
+
+
+class RunEngineSection(_Section):
+    """``[run_engine]``: the service's own RunEngine."""
+
+    startup: str | list[str] | None = Field(
+        default=None,
+        description="what makes devices and plans: a module, a script (.py), a folder of scripts, which run in order "
+        "and in one namespace as those of an IPython profile, or a list of these; default: the simulated beamline",
+    )
+    configure: str | None = Field(
+        default=None,
+        description="module:function, called with the service's RunEngine when it is made: suspenders, baseline, "
+        "preprocessors, RE.md, subscriptions; default: configure_run_engine of the startup, if it has one",
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the simulated beamline")
+    md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
+
+
+class SourceSection(_Section):
+    """``[source]``: where documents come from."""
+
+    kind: Literal["run_engine", "none"] = Field(
+        default="run_engine",
+        description="run_engine: the service's own RunEngine, or the one it was given in Python; none: only those who "
+        "post them over HTTP",
+    )
+
+
+class SinkSection(_Section):
+    """``[sink]``: where plans go."""
+
+    kind: Literal["run_engine", "claim"] = Field(
+        default="run_engine",
+        description="run_engine: the service's own RunEngine; claim: whoever claims them over HTTP, as run_agent does",
+    )
+
+
+class SecuritySection(_Section):
+    """``[security]``: who may speak to it, beside those who have a key."""
+
+    allowed_hosts: list[str] = Field(
+        default_factory=list[str],
+        description="names under which it is reached, as behind a proxy, beside localhost, this machine's name and any "
+        "address; *.example.org for all below one, * for any",
+    )
+    cors_origins: list[str] = Field(
+        default_factory=list[str],
+        description="origins of web pages elsewhere that may use it, for example https://portal.example.org",
+    )
+    modules: list[str] | None = Field(
+        default=None,
+        description="modules that an agent's type, evaluate and plan may be imported from, with all inside them; "
+        "default: any",
+    )
+    metrics: Literal["read", "open"] = Field(
+        default="read", description="read: /metrics needs a key with that scope; open: it needs none"
+    )
+
+
+class ServiceConfig(BaseSettings):
+    """Everything a service needs to know before it starts.
+
+    Examples
+    --------
+    >>> ServiceConfig(service={"catalog": "none", "port": 0}).service.port
+    0
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGENT_SERVICE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    service: ServiceSection = ServiceSection()
+    run_engine: RunEngineSection = RunEngineSection()
+    source: SourceSection = SourceSection()
+    sink: SinkSection = SinkSection()
+    security: SecuritySection = SecuritySection()
+    guardrails: ServiceGuardrails = Field(
+        default=ServiceGuardrails(),
+        description="limits that hold for each agent beside its own, and that nobody can change over HTTP",
+    )
+    agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])
+    import_from: list[Path] = Field(
+        default_factory=list[Path],
+        description="folders that modules named in this configuration are imported from, first; "
+        "default: the folder of the file",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
+    )
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, given: object) -> object:
+        """Take an empty variable for none, and a key without the spaces that no header can show."""
+        return (given.strip() or None) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _heard(self) -> ServiceConfig:
+        if self.source.kind == "none" and self.sink.kind == "run_engine":
+            msg = 'source.kind = "none" would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def file_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema of a service.toml: everything but the key, which does not belong in a file."""
+        schema = cls.model_json_schema()
+        del schema["properties"]["api_key"]
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "service.toml"}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then the environment; `load` puts the file underneath."""
+        return (init_settings, env_settings)
+
+
+def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None) -> ServiceConfig:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    path
+        A service.toml, or None for the defaults. Its state directory defaults to ``NAME.state`` beside the file, and
+        relative paths in it are relative to the file.
+    flags
+        Values of ``[service]`` that win over everything, for example ``{"port": 0}``; None values are left out.
+
+    Raises
+    ------
+    UsageError
+        When the file cannot be read, is not TOML, or a key or value in it is wrong; says which.
+    """
+    data = {} if path is None else _read(Path(path))
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    try:
+        env = ServiceConfig().model_dump(exclude_unset=True)
+        merged = _merge(_merge(data, env), {"service": given} if given else {})
+        return ServiceConfig.model_validate(merged)
+    except ValidationError as error:
+        where = "the configuration" if path is None else str(path)
+        found = validation_errors(error, ServiceConfig)
+        raise UsageError(f"{where} is not valid: {sentence(found)}", errors=found) from None
+
+
+def config_from_environment() -> ServiceConfig:
+    """Read the file that ``AGENT_SERVICE_CONFIG`` names, or the defaults when it names none."""
+    return load(os.environ.get("AGENT_SERVICE_CONFIG") or None)
+
+
+def field_errors(
+    errors: Sequence[ErrorDetails], *, drop: int = 0, model: type[BaseModel] | None = None
+) -> list[FieldError]:
+    """Turn pydantic's errors into ours: a dotted path and a message, without the input.
+
+    Parameters
+    ----------
+    errors
+        As `pydantic.ValidationError.errors` gives them.
+    drop
+        How many leading parts of each location to leave out (FastAPI puts ``body`` there).
+    model
+        What refused the input, so that a key it does not know is answered with one that is near.
+    """
+    found: list[FieldError] = []
+    for error in errors[:MAX_ERRORS]:
+        path = ".".join(texts.cut(str(part), most=MAX_FIELD) for part in error["loc"][drop:])
+        said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden" and model is not None and (hint := near_key(model, error["loc"][drop:])):
+            said = f"{said}; {hint}"
+        found.append(FieldError(path, said))
+    return found
+
+
+def validation_errors(error: ValidationError, model: type[BaseModel] | None = None) -> list[FieldError]:
+    """Return what a model of ours refused, as `field_errors` has it."""
+    return field_errors(error.errors(include_url=False, include_input=False, include_context=False), model=model)
+
+
+def sentence(found: Sequence[FieldError]) -> str:
+    """Put errors of fields into one line; an error of the whole input has no field to name."""
+    return "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in found)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; give the path of a service.toml") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; give the path of a service.toml") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8, so it is no TOML") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    if "api_key" in data:
+        raise UsageError(f"{path} holds api_key; a key does not belong in a file: set AGENT_SERVICE_API_KEY")
+    _place(data, path.resolve())
+    return data
+
+
+def _place(data: dict[str, Any], path: Path) -> None:
+    """Make the paths in a file relative to it; what is of a wrong type is left to be refused."""
+    folders = data.setdefault("import_from", ["."])
+    if isinstance(folders, list):
+        data["import_from"] = [path.parent / one if isinstance(one, str) else one for one in cast("list[Any]", folders)]
+    service = data.setdefault("service", {})
+    if isinstance(service, dict):
+        section = cast("dict[str, Any]", service)
+        state = section.get("state", f"{path.stem}.state")
+        section["state"] = path.parent / state if isinstance(state, str) else state
+    engine = data.get("run_engine")
+    if isinstance(engine, dict):
+        section = cast("dict[str, Any]", engine)
+        startup = section.get("startup")
+        if isinstance(startup, list):
+            section["startup"] = [_placed(one, path.parent) for one in cast("list[Any]", startup)]
+        elif startup is not None:
+            section["startup"] = _placed(startup, path.parent)
+
+
+def _placed(startup: Any, folder: Path) -> Any:
+    """Return a startup with its path made absolute, if it is one and not a module's name."""
+    if not isinstance(startup, str):
+        return startup
+    inner = folder / Path(startup).expanduser()
+    is_path = startup.endswith(".py") or "/" in startup or (inner.is_dir() and not (inner / "__init__.py").exists())
+    return str(inner) if is_path else startup
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(cast("dict[str, Any]", old), cast("dict[str, Any]", value))
+        else:
+            merged[key] = value
+    return merged

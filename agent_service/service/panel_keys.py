@@ -1,0 +1,170 @@
+"""Keys of notebook pages: with them a panel stops what moves when its kernel does not hear it any more.
+
+They live in memory only, for one origin each, and no longer than the key that asked for them. None is listed.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from starlette.middleware.cors import CORSMiddleware
+
+from agent_service.errors import Forbidden, InvalidInput
+from agent_service.service.keys import Key, Scope, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import Scope as Asked
+
+LASTS_S: Final = 86_400.0
+"""How long one counts after its kernel asked last, in seconds: who finds it dead in the morning can still stop."""
+
+MAX_OF_KEY: Final = 128
+"""Panel keys that one key may have; the next costs the one that ends first its place."""
+
+PREFIX: Final = "basp_"
+SCOPES: Final = frozenset({Scope.READ, Scope.CONTROL, Scope.APPROVE})
+"""What one may do at most; never ``admin``, which is code."""
+
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9._~-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "X-Request-ID")
+
+
+@dataclass(frozen=True, slots=True)
+class PanelKey(Key):
+    """The key of a page.
+
+    Parameters
+    ----------
+    origin
+        The only origin whose pages may use it, for example ``https://hub.example.org``.
+    maker
+        The key that asked for it; it ends with that.
+    ends_at
+        When it ends, on the monotonic clock, in seconds.
+    """
+
+    origin: str = ""
+    maker: Key | None = None
+    ends_at: float = 0.0
+
+    @property
+    def host(self) -> bytes:
+        """Host and port of its origin: what ``Host`` says of requests that came through the notebook server."""
+        return self.origin.partition("://")[2].encode()
+
+
+class PanelKeys:
+    """The panel keys of a running service; belongs to the event loop.
+
+    Parameters
+    ----------
+    clock
+        Monotonic time, in seconds.
+
+    Examples
+    --------
+    >>> keys = PanelKeys()
+    >>> maker = Key("alice", frozenset({Scope.READ, Scope.ADMIN}), b"")
+    >>> key, secret = keys.make(maker, "http://localhost:8888")
+    >>> sorted(keys.find(secret, holds=lambda _: True).scopes), keys.admits("http://localhost:8888")
+    (['read'], True)
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._keys: dict[bytes, PanelKey] = {}
+
+    def make(self, maker: Key, origin: str, *, renews: str | None = None) -> tuple[PanelKey, str]:
+        """Return a key of at most the maker's scopes, and itself: ``renews`` with its time begun anew, or a new one.
+
+        Raises
+        ------
+        Forbidden
+            The maker is a panel key itself: it would never end.
+        InvalidInput
+            ``origin`` is none.
+        """
+        if isinstance(maker, PanelKey):
+            raise Forbidden("a panel's key makes no other; only its kernel can, which has a key of its own")
+        if not _ORIGIN.fullmatch(origin):
+            raise InvalidInput("origin must be that of a web page, such as https://hub.example.org or http://host:8888")
+        self._forget_ended()
+        ends_at = self._clock() + LASTS_S
+        earlier = None if renews is None else self._keys.get(digest_of(renews))
+        if renews is not None and earlier is not None and (earlier.maker, earlier.origin) == (maker, origin):
+            key, secret = replace(earlier, ends_at=ends_at), renews
+        else:
+            secret = f"{PREFIX}{secrets.token_hex(24)}"
+            key = PanelKey(maker.name, maker.scopes & SCOPES, digest_of(secret), None, origin, maker, ends_at)
+            self._make_room(maker)
+        self._keys[key.digest] = key
+        return key, secret
+
+    def find(self, secret: str, *, holds: Callable[[Key], bool]) -> PanelKey | None:
+        """Return a key that is valid now; ``holds`` tells whether the key that asked for it is."""
+        key = self._keys.get(digest_of(secret))  # by its hash, whose place in a table tells nothing of the key
+        return key if key is not None and self.holds(key, holds=holds) else None
+
+    def holds(self, key: PanelKey, *, holds: Callable[[Key], bool]) -> bool:
+        """Return whether a key that was found before is still valid."""
+        kept = self._keys.get(key.digest)
+        return kept is not None and kept.ends_at > self._clock() and kept.maker is not None and holds(kept.maker)
+
+    def admits(self, origin: str) -> bool:
+        """Return whether a page of this origin holds a key now."""
+        now = self._clock()
+        return any(one.origin == origin and one.ends_at > now for one in self._keys.values())
+
+    def _make_room(self, maker: Key) -> None:
+        of_maker = [digest for digest, one in self._keys.items() if one.maker == maker]
+        if len(of_maker) >= MAX_OF_KEY:
+            del self._keys[min(of_maker, key=lambda digest: self._keys[digest].ends_at)]
+
+    def _forget_ended(self) -> None:
+        now = self._clock()
+        self._keys = {digest: one for digest, one in self._keys.items() if one.ends_at > now}
+
+
+class PageOrigins(CORSMiddleware):
+    """CORS for the origins of the configuration and of pages that hold a panel key; for others it is not there.
+
+    Parameters
+    ----------
+    app
+        The application.
+    origins
+        Those of the configuration.
+    panel_keys
+        The keys of pages.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Collection[str], panel_keys: PanelKeys) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=_METHODS,
+            allow_headers=_HEADERS,
+            allow_private_network=True,
+            expose_headers=("Location", "X-Request-ID"),
+        )
+        self._panel_keys = panel_keys
+
+    async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
+        """Take a request through."""
+        headers: list[tuple[bytes, bytes]] = scope.get("headers", [])
+        if any(name == b"origin" and self.is_allowed_origin(value.decode("latin-1")) for name, value in headers):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Return whether a page of this origin may read answers; which key it shows is looked at later."""
+        return super().is_allowed_origin(origin) or self._panel_keys.admits(origin)

@@ -1,0 +1,125 @@
+"""How long the journal keeps its facts one by one: older ones go into a snapshot, so that a service runs for months."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.agents.record.service import ServiceRecord
+from agent_service.archive.decisions import Fold, load_fold
+from agent_service.errors import BackendUnavailable
+from agent_service.models import utcnow
+from agent_service.models.states import SuggestionState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_service.agents.supervisor import Supervisor
+    from agent_service.journal._journal import SqlJournal
+    from agent_service.models import Event
+    from agent_service.service.config import ServiceSection
+
+LOOKS_EVERY_S: Final = 600.0
+WORTH_IT: Final = 0.1
+"""Part of ``keep_facts`` by which the journal has to be longer before it is compacted."""
+
+_PAGE: Final = 5000
+
+_log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Compacts the journal now and then; belongs to the event loop.
+
+    Parameters
+    ----------
+    journal
+        The journal.
+    supervisor
+        What is in memory forgets the same.
+    config
+        How long facts are kept.
+    cursor
+        The outbox's cursor: a fact that is not in the catalogue yet is kept. None when there is no catalogue.
+    """
+
+    def __init__(
+        self, journal: SqlJournal, supervisor: Supervisor, config: ServiceSection, *, cursor: Path | None
+    ) -> None:
+        self._journal = journal
+        self._supervisor = supervisor
+        self._config = config
+        self._cursor = cursor
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look at the journal now, and then every ten minutes."""
+        self._task = asyncio.create_task(self._run(), name="retention")
+
+    def stop(self) -> None:
+        """End; a snapshot that is being written is written."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.compact()
+            except BackendUnavailable as error:
+                _log.warning("the journal was not compacted: %s", error.detail)
+            except Exception:  # noqa: BLE001 - the facts are all there still; logged, and tried again
+                _log.exception("the journal was not compacted")
+            await asyncio.sleep(LOOKS_EVERY_S)
+
+    async def compact(self) -> bool:
+        """Put what is older than the limits into a snapshot; return whether there was enough of it.
+
+        Raises
+        ------
+        BackendUnavailable
+            When the journal cannot be read or written.
+        """
+        seq = await asyncio.to_thread(self._limit)
+        if seq - self._journal.snapshot_seq < max(1, WORTH_IT * self._config.keep_facts):
+            return False
+        record, outbox = await asyncio.to_thread(self._fold, seq)
+        await self._journal.compact({**record.as_json(), "outbox": outbox.model_dump(mode="json")}, seq=seq)
+        self._supervisor.follow(record, seq=seq)
+        _log.info("facts up to %d went into a snapshot", seq)
+        return True
+
+    def _limit(self) -> int:
+        """Return the last fact that is to go."""
+        old = self._journal.last_before(utcnow() - timedelta(days=self._config.keep_days))
+        seq = max(old, self._journal.last_seq - self._config.keep_facts)
+        if self._cursor is not None:
+            seq = min(seq, load_fold(self._cursor).seq)
+        # points that were suggested together stay together
+        while seq > self._journal.snapshot_seq and all(_is_proposal(one) for one in self._around(seq)):
+            seq -= 1
+        return seq
+
+    def _around(self, seq: int) -> list[Event]:
+        return self._journal.read(after=seq - 1, limit=2)
+
+    def _fold(self, seq: int) -> tuple[ServiceRecord, Fold]:
+        """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since."""
+        record, outbox, told = ServiceRecord(), Fold(), 0
+        snapshot = self._journal.snapshot()
+        if snapshot is not None:
+            told, said = snapshot
+            record, outbox = ServiceRecord.from_json(said), Fold.model_validate(said["outbox"])
+        while told < seq:
+            for event in self._journal.read(after=told, limit=min(_PAGE, seq - told)):
+                record.apply(event)
+                outbox.take(event)
+                told = event.seq or told
+        record.compact()
+        return record, outbox
+
+
+def _is_proposal(event: Event) -> bool:
+    data: dict[str, Any] = event.data
+    return data.get("state") == SuggestionState.PROPOSED
