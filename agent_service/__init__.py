@@ -6,22 +6,28 @@ Importing this package is cheap: each public name is loaded when it is first use
 from __future__ import annotations
 
 import importlib
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import spec_from_loader
 from typing import TYPE_CHECKING, Any
 
+from agent_service._version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
     from agent_service.archive.catalog import open_catalog
     from agent_service.brains.declared import method
+    from agent_service.brains.variable import variable
     from agent_service.client import AsyncClient, Client
+    from agent_service.client.run_agent import run_agent
     from agent_service.errors import ServiceError
     from agent_service.executors.notices import progress
     from agent_service.launch.local import serve
     from agent_service.models import AgentSpec
-    from agent_service.plans.library import run_agent
     from agent_service.server.app import create_app
     from agent_service.service.config import ServiceConfig
-    from agent_service.variables import variable
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AgentSpec",
@@ -42,23 +48,64 @@ _HOMES = {
     "AgentSpec": "models",
     "AsyncClient": "client",
     "Client": "client",
-    "ServiceConfig": "config",
+    "ServiceConfig": "service.config",
     "ServiceError": "errors",
     "create_app": "server.app",
-    "method": "methods",
-    "open_catalog": "catalog",
-    "progress": "notices",
-    "run_agent": "plans",
-    "serve": "server.serving",
-    "variable": "variables",
+    "method": "brains.declared",
+    "open_catalog": "archive.catalog",
+    "progress": "executors.notices",
+    "run_agent": "client.run_agent",
+    "serve": "launch.local",
+    "variable": "brains.variable",
 }
 
 
+_MOVED = {
+    "beamline": "plans.beamline",
+    "brains.bayes": "brains.builtin.bayes",
+    "brains.record": "brains.builtin.record",
+    "brains.sequence": "brains.builtin.sequence",
+    "brains.sobol": "brains.builtin.sobol",
+    "catalog": "archive.catalog",
+    "config": "service.config",
+    "methods": "brains.declared",
+    "notices": "executors.notices",
+    "server.serving": "launch.local",
+    "variables": "brains.variable",
+}
+"""Modules that the documentation of 0.1.0 names, and where they are now."""
+
+
 def __getattr__(name: str) -> object:
+    if name in _MOVED:
+        return importlib.import_module(f"{__name__}.{_MOVED[name]}")
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds a module of 0.1.0 under its former name: notebooks, configurations and journals may name it."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Return a spec for a module that has moved, None for any other."""
+        moved = _MOVED.get(fullname.removeprefix(f"{__name__}."))
+        return None if moved is None else spec_from_loader(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module where it is now."""
+        module = importlib.import_module(f"{__name__}.{_MOVED[spec.name.removeprefix(f'{__name__}.')]}")
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing but undo that the module was given a former name: it is there already."""
+        spec = module.__spec__
+        module.__spec__ = None if spec is None else spec.loader_state
+
+
+sys.meta_path.insert(0, _Moved())  # first, for an empty folder would be found, too, at a former place
 
 
 def load_ipython_extension(shell: Any) -> None:

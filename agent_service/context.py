@@ -1,16 +1,20 @@
-"""Who acts: the name of the key whose request is being carried out, for the facts that it causes.
+"""What a task knows of the request it works for: who acts, whether its facts may wait, who follows the call.
 
-The gate sets it for each request; tasks and worker threads that a request starts inherit it, and those that outlive
-their request, as an agent's loop does, call `nobody` first.
+The gate sets who acts for each request; tasks and worker threads that a request starts inherit all of it, and those
+that outlive their request, as an agent's loop does, call `nobody` first.
 """
 
 from __future__ import annotations
 
+import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from contextvars import Token
+
+    from agent_service.models import CallProgress
 
 OWNER: Final = "owner"
 """Name of the key of the first start, in a state directory or in AGENT_SERVICE_API_KEY."""
@@ -45,3 +49,51 @@ def person() -> str:
     """Return who acts, for a sentence: a key's name, or `A_PERSON` where that says no more."""
     name = _acting.get()
     return A_PERSON if name is None or name == OWNER else name
+
+
+_patience: Final[ContextVar[bool]] = ContextVar("agent_service_patience", default=False)
+
+
+def be_patient() -> None:
+    """Let the facts of this task, and of those it starts, wait for a journal that cannot be written now."""
+    _patience.set(True)
+
+
+def is_patient() -> bool:
+    """Return whether facts of this task may wait for a journal that cannot be written now."""
+    return _patience.get()
+
+
+class Watcher(Protocol):
+    """Whoever asked for a call, and follows it: a job."""
+
+    @property
+    def id(self) -> str | None:
+        """Its id, where it can be found by one."""
+        ...
+
+    def began(self) -> None:
+        """Its turn has come."""
+        ...
+
+    def progressed(self, progress: CallProgress) -> None:
+        """Note how far the agent's code says it is."""
+        ...
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("agent_service_watcher", default=None)
+
+
+@contextlib.contextmanager
+def watched_by(watcher: Watcher | None) -> Generator[None]:
+    """Let calls that are asked for within the block, and in tasks begun there, be followed; None: by nobody."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def watcher() -> Watcher | None:
+    """Return who follows the calls of this task, or None."""
+    return _watcher.get()

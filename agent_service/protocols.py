@@ -1,6 +1,6 @@
 """The seams of the house: what a brain, an executor, a journal, a document source and a plan sink must do.
 
-Everything above programs against these; only ``server/app.py`` names the classes that implement them.
+Everything above programs against these; only ``service/compose.py`` names the classes that implement them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.errors import AgentFault
-    from agent_service.executors.notices import Notice
     from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule
 
 Document = dict[str, Any]
@@ -29,6 +28,46 @@ READBACKS: Final = ("_user_readback", "-user_readback", "_readback", "-readback"
 
 MOVE: Final = "move_to"
 """Name of the plan of a move without a run, as go-to-best makes it, for ``guardrails.plans``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressNotice:
+    """How far a call is.
+
+    Parameters
+    ----------
+    done, total
+        In whatever the agent counts; ``total`` None when it does not know.
+    message
+        What it is doing, for a person.
+    """
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogNotice:
+    """A line that the agent's code logged.
+
+    Parameters
+    ----------
+    level
+        ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
+    message
+        The line.
+    logger
+        Name of the logger.
+    """
+
+    level: str
+    message: str
+    logger: str = ""
+
+
+Notice = ProgressNotice | LogNotice
+"""What an agent says while it works."""
 
 
 @runtime_checkable

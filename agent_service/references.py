@@ -7,8 +7,6 @@ The registry belongs to this process, and a reference is valid here only. A live
   taken when it was registered) is loaded instead: a brain that has seen data is never replayed into. Registered once
   more, it goes on with what it knows (`knows`), or begins again from its first birth pickle (`begin_again`);
 - a function (``evaluate``, ``plan``) of the user's own.
-
-Services of this process are noted here too, so that a plan finds the one it belongs to.
 """
 
 from __future__ import annotations
@@ -16,28 +14,18 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import AlreadyExists, Conflict, InvalidInput, UnknownType, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PREFIX: Final = "live:"
 
 
-class LocalAddress(NamedTuple):
-    """A service of this process: where it listens, its key, and its state directory."""
-
-    url: str
-    api_key: str
-    state: Path
-
-
 _lock: Final = threading.Lock()
 _things: Final[dict[str, Callable[..., object]]] = {}
-_services: Final[list[LocalAddress]] = []
 
 
 class LiveBrain:
@@ -226,24 +214,6 @@ def require(*references: str | None) -> None:
             found = find(reference)
             if isinstance(found, LiveBrain):
                 found.require()
-
-
-def opened(service: LocalAddress) -> None:
-    """Note that a service of this process answers."""
-    with _lock:
-        _services.append(service)
-
-
-def closed(service: LocalAddress) -> None:
-    """Note that a service of this process has ended; harmless the second time."""
-    with _lock:
-        _services[:] = [one for one in _services if one != service]
-
-
-def services() -> list[LocalAddress]:
-    """Return the services of this process, the one that was opened last at the end."""
-    with _lock:
-        return list(_services)
 
 
 def _factory(name: str, thing: object) -> Callable[..., object]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import anywidget
 import traitlets
 
-from agent_service import references as live
+from agent_service.client.local_services import services
 from agent_service.errors import AgentFault, BackendUnavailable, InvalidInput, ServiceError
 from agent_service.launch import api_link
 from agent_service.models import utcnow
@@ -77,7 +77,7 @@ class Panel(anywidget.AnyWidget):
             "stop-everything": self._stop_everything,
             "resume-queue": self._resume_queue,
         }
-        own = any(one.url == address.url for one in live.services())
+        own = any(one.url == address.url for one in services())
         self.link = {"state": "connecting", "message": "", "url": address.url, "own": own}
         self._changed = False
         self._heartbeat = Heartbeat(address.url, cast("Any", self).send)

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Hosted agents: their life, their loop, their facts, the limits that hold for what they move.
+
+Not here: the objects that suggest (`brains`) and where these live (`executors`).
+"""

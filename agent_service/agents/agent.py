@@ -12,13 +12,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.agents import guardrails
 from agent_service.agents.brain import Brain
 from agent_service.agents.points import TAKES_OUTCOME
 from agent_service.agents.rails import AgentRails
 from agent_service.agents.record.replay import facts_of, untold
 from agent_service.agents.restart_policy import Restarts
+from agent_service.context import be_patient
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
@@ -30,7 +31,6 @@ from agent_service.errors import (
     ServiceError,
     texts,
 )
-from agent_service.journal._journal import be_patient
 from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
 from agent_service.models.states import (
     ALIVE,
@@ -535,7 +535,7 @@ class HostedAgent:
         """Let the agent fail: its process ended between calls."""
 
         async def mourn() -> None:
-            actor.nobody()
+            context.nobody()
             be_patient()
             async with self.brain.turn:
                 if self.brain.is_dead:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.agents.turn import Turn
 from agent_service.brains.adapters.optimizer import Traits, View
 from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded
-from agent_service.executors.notices import LogNotice
 from agent_service.models import Busy, CallProgress, EventKind, Variable, utcnow
+from agent_service.protocols import LogNotice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent_service.agents.placement import Place, Placement
-    from agent_service.executors.notices import Notice
     from agent_service.models import AgentSpec
-    from agent_service.protocols import AgentHandle
+    from agent_service.protocols import AgentHandle, Notice
 
 _LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 
@@ -182,7 +181,7 @@ class Brain:
     async def give_up_call(self) -> None:
         """Abandon the call under way, if there is one, because a person said so."""
         if self._handle is not None and self.busy is not None:
-            self._given_up = (self._handle, actor.person())
+            self._given_up = (self._handle, context.person())
             await self._handle.close()
 
     async def call(self, method: str, *args: Any, timeout_s: float) -> Any:

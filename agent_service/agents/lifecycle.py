@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ValidationError
 
-from agent_service import context as actor
-from agent_service import references as live
+from agent_service import context, references
 from agent_service.agents import recovery
 from agent_service.agents.restart import Revival
-from agent_service.agents.turn import watched_by
+from agent_service.context import be_patient, watched_by
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound, ServiceError
-from agent_service.journal import _journal as journal
 from agent_service.models import AgentSpec, RestartAs
 from agent_service.models.own_names import renamed_rules
+from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.states import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.protocols import SERVICE_STOPS
-from agent_service.service.config import sentence, validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -105,7 +103,7 @@ class AgentLife:
     async def pause(self) -> None:
         """Let the current run finish, and submit nothing more."""
         async with self._command(Command.PAUSE):
-            await self.agent.become(_A.PAUSED, f"paused by {actor.person()}")
+            await self.agent.become(_A.PAUSED, f"paused by {context.person()}")
 
     async def resume(self) -> None:
         """Go on after a pause."""
@@ -121,7 +119,7 @@ class AgentLife:
     async def call_off(self, reason: str) -> None:
         """Begin to stop, as `stop` does, and do not wait for it."""
         async with self._command(Command.STOP):
-            await self._end(reason or f"stopped by {actor.person()}")
+            await self._end(reason or f"stopped by {context.person()}")
 
     async def restart(self) -> None:
         """Stop if need be, rebuild the brain by replay, and run again."""
@@ -294,7 +292,7 @@ class AgentLife:
     def _check_start(self) -> None:
         self._queue.refuse_held()
         self._refuse_done()
-        live.require(self.agent.spec.type, self.agent.spec.evaluate)
+        references.require(self.agent.spec.type, self.agent.spec.evaluate)
 
     def _begin_when_free(self, *, paused: bool = False) -> None:
         """Start when the task of the life before has ended: its run may be under way still."""
@@ -330,8 +328,8 @@ class AgentLife:
 
     async def _live(self, loop: AgentLoop, building: asyncio.Task[None], then: RestartAs) -> None:
         """Live from starting to stopped or failed; lets no exception out."""
-        actor.nobody()  # whoever started it does not do what it does from here on
-        journal.be_patient()
+        context.nobody()  # whoever started it does not do what it does from here on
+        be_patient()
         why: str | None = None
         try:
             await asyncio.wait({building})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent_service.brains.factory import Recipe
 from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import AgentFault, FieldError, InvalidInput
-from agent_service.executors.process._pickling import pickled
+from agent_service.executors.process import pickled
 
 if TYPE_CHECKING:
     from agent_service.models import AgentSpec

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from agent_service import context as actor
+from agent_service import context
+from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, ServiceError
-from agent_service.journal._journal import be_patient
 from agent_service.models.states import AgentState
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Revival:
 
     async def _revive(self, pause_s: float) -> None:
         """Wait, build, and let it go on; lets no exception out."""
-        actor.nobody()
+        context.nobody()
         be_patient()
         await asyncio.sleep(pause_s)
         as_before = self._agent.record.restart_as

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.agents import guardrails, points
 from agent_service.agents.agent import HostedAgent
 from agent_service.agents.device_limits import DeviceLimits
@@ -337,7 +337,7 @@ class Supervisor:
             SuggestionState.APPROVED,
             word=True,
             point=point,
-            reason=f"edited by {actor.person()}",
+            reason=f"edited by {context.person()}",
         )
         await agent.edit(suggestion, point)
         return approved
@@ -367,7 +367,7 @@ class Supervisor:
     async def reject(self, suggestion_id: str, reason: str) -> Suggestion:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
         agent = self.owner(suggestion_id)
-        said = f"rejected by {actor.person()}{f': {reason}' if reason else ''}"
+        said = f"rejected by {context.person()}{f': {reason}' if reason else ''}"
         suggestion = agent.suggestion(suggestion_id)
         await agent.fail_suggestion(suggestion, SuggestionState.REJECTED, said, fault=False, word=True)
         return agent.suggestion(suggestion_id)

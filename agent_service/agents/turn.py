@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from agent_service import context
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from agent_service.models import CallProgress
-
-
-class Watcher(Protocol):
-    """Whoever asked for a call, and follows it: a job."""
-
-    @property
-    def id(self) -> str | None:
-        """Its id, where it can be found by one."""
-        ...
-
-    def began(self) -> None:
-        """Its turn has come."""
-        ...
-
-    def progressed(self, progress: CallProgress) -> None:
-        """Note how far the agent's code says it is."""
-        ...
-
-
-_watcher: ContextVar[Watcher | None] = ContextVar("agent_service_watcher", default=None)
-
-
-@contextlib.contextmanager
-def watched_by(watcher: Watcher | None) -> Generator[None]:
-    """Let calls that are asked for within the block, and in tasks begun there, be followed; None: by nobody."""
-    token = _watcher.set(watcher)
-    try:
-        yield
-    finally:
-        _watcher.reset(token)
+    from agent_service.context import Watcher
 
 
 class Turn:
@@ -60,7 +28,7 @@ class Turn:
 
     async def __aenter__(self) -> None:
         """Wait for the turn, and take it."""
-        watcher = _watcher.get()
+        watcher = context.watcher()
         if watcher is None:
             await self._lock.acquire()
             return

@@ -87,7 +87,7 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
 def _facts_to_write(state: StateDir) -> int:
     """Return how many facts are not in the catalogue yet; without Tiled, which takes seconds to import."""
     from agent_service.archive.decisions import load_fold  # noqa: PLC0415
-    from agent_service.journal._journal import last_seq, read_snapshot  # noqa: PLC0415
+    from agent_service.journal import last_seq, read_snapshot  # noqa: PLC0415
 
     written = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
     return max(0, last_seq(state.journal) - written)

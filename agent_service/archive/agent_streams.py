@@ -18,7 +18,7 @@ from agent_service.archive.decisions import OWN_COLUMNS, SEQ, AgentRun, Row, Run
 from agent_service.archive.storable import storable
 from agent_service.archive.tiled_nodes import child, child_or_new, run_uid_part
 from agent_service.archive.trials import TRIES, reason_of
-from agent_service.journal._journal import read_facts, read_snapshot
+from agent_service.journal import read_facts, read_snapshot
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:

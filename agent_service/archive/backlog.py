@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.documents.spool import Spool
 from agent_service.errors import ServiceError
-from agent_service.journal._journal import last_seq, read_snapshot
+from agent_service.journal import last_seq, read_snapshot
 
 if TYPE_CHECKING:
     from agent_service.state_dir import StateDir

@@ -163,7 +163,8 @@ def connect(uri: str, *, api_key: str | None = None, as_measured: bool = False) 
     api_key
         Key for it.
     as_measured
-        Whether runs are to be read under the names that were measured (`agent_service.archive.reading`), or by their columns.
+        Whether runs are to be read under the names that were measured (`agent_service.archive.reading`), or by
+        their columns.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from agent_service.archive.runs import documents_of, is_written, withdraw, write
 from agent_service.archive.trials import Again, Trials, Unreachable, clear_probe, probe, reason_of
 from agent_service.documents.spool import Spool, encode
 from agent_service.errors import ServiceError
-from agent_service.journal._journal import read_facts, read_snapshot
+from agent_service.journal import read_facts, read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

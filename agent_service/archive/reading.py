@@ -1,7 +1,7 @@
 """Runs of a catalogue under the names that were measured: databroker's clients, with what the catalogue changed undone.
 
-`agent_service.archive.catalog` hands them out. A client without this package sees the columns, and finds the names in the
-metadata: see docs/reading.md.
+`agent_service.archive.catalog` hands them out. A client without this package sees the columns, and finds the names in
+the metadata: see docs/reading.md.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,1 +1,4 @@
-"""The brains we ship; each is an entry point of the group ``agent_service.agents``."""
+"""Brains: how they are found, made, adapted and asked, and those that are built in (`builtin`).
+
+Not here: where they live (`executors`) and who asks them (`agents`).
+"""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from agent_service import references as live
-from agent_service.brains import types as agent_types
+from agent_service import references
+from agent_service.brains import types
 from agent_service.brains.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.evaluate import load_function
 from agent_service.brains.listed import ANY, Listed
-from agent_service.documents import outcomes
 from agent_service.models.own_names import for_brain
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Recipe:
         return cls(
             spec,
             listed,
-            factory=live.find(spec.type) if live.is_live(spec.type) else None,
-            function=outcomes.load_function(spec.evaluate) if spec.evaluate and live.is_live(spec.evaluate) else None,
+            factory=references.find(spec.type) if references.is_live(spec.type) else None,
+            function=load_function(spec.evaluate) if spec.evaluate and references.is_live(spec.evaluate) else None,
         )
 
     @property
@@ -76,12 +76,12 @@ class Recipe:
         self._type().validate(for_brain(self.spec))
         self._evaluate()
 
-    def _type(self) -> agent_types.AgentType:
+    def _type(self) -> types.AgentType:
         if self.factory is not None:
-            return agent_types.AgentType(self.spec.type, self.factory)
-        return agent_types.resolve(self.spec.type, self.listed)
+            return types.AgentType(self.spec.type, self.factory)
+        return types.resolve(self.spec.type, self.listed)
 
     def _evaluate(self) -> Callable[..., Any] | None:
         if self.function is not None or self.spec.evaluate is None:
             return self.function
-        return outcomes.load_function(self.spec.evaluate, self.listed)
+        return load_function(self.spec.evaluate, self.listed)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agent_service import references as live
+from agent_service import references
 from agent_service.errors import FieldError, InvalidInput
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Listed:
         self._refuse(
             FieldError(field, "names a module that [security] modules of the service does not list")
             for field, reference in code_in(spec)
-            if not live.is_live(reference) and not self._lists(reference.partition(":")[0])
+            if not references.is_live(reference) and not self._lists(reference.partition(":")[0])
         )
 
     def refuse_foreign(self, found: object, *, field: str, reference: str) -> None:
@@ -61,7 +61,7 @@ class Listed:
         reference
             How it was named.
         """
-        if self.modules is None or live.is_live(reference):
+        if self.modules is None or references.is_live(reference):
             return
         module = _defined_in(found)
         if module is None or not self._lists(module):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from agent_service.documents.outcomes import Takes
+    from agent_service.brains.evaluate import Takes
     from agent_service.models import BestPoint, Method, Point, Variable
 
 

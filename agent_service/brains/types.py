@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from agent_service import references as live
+from agent_service import references
 from agent_service.brains.coroutines import awaited
 from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import MAX_ERRORS, FieldError, InvalidConfig, UnknownType, texts
+from agent_service.models.problems import validation_errors
 from agent_service.models.spelling import near
-from agent_service.service.config import validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -107,7 +107,7 @@ class AgentType:
     @property
     def _called(self) -> str:
         """What a person calls it: a live object's reference is a random name."""
-        return str(getattr(self.factory, "__name__", self.name)) if live.is_live(self.name) else self.name
+        return str(getattr(self.factory, "__name__", self.name)) if references.is_live(self.name) else self.name
 
     def _model(self) -> type[BaseModel] | None:
         model = getattr(self.factory, "Config", None)
@@ -137,8 +137,8 @@ def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the f
     InvalidInput
         When it is defined elsewhere than it must be.
     """
-    if live.is_live(type):
-        return AgentType(type, live.find(type))
+    if references.is_live(type):
+        return AgentType(type, references.find(type))
     if ":" in type:
         found = _imported(type)
         listed.refuse_foreign(found, field="type", reference=type)

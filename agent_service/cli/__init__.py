@@ -98,8 +98,9 @@ def check(
     ] = False,
 ) -> None:
     """Say what is wrong with a configuration, without starting anything."""
+    from agent_service.models.problems import sentence
     from agent_service.service.check import check as look
-    from agent_service.service.config import load, sentence
+    from agent_service.service.config import load
 
     loaded = load(config)
     found = look(loaded, devices=devices)

@@ -11,6 +11,19 @@ Examples
 <AgentState.RUNNING: 'running'>
 """
 
-from agent_service.client._clients import AsyncClient, Client
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent_service.client._clients import AsyncClient, Client
 
 __all__ = ["AsyncClient", "Client"]
+
+
+def __getattr__(name: str) -> object:  # nobody loads httpx who only asks for the services of this process
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}._clients"), name)

@@ -12,18 +12,15 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from agent_service import __version__
+from agent_service._version import __version__
 from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, FieldError, ServiceError, by_code
 from agent_service.models import Job, Problem
-
-if TYPE_CHECKING:
-    from agent_service.client._clients import AsyncClient, Client
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,6 +102,22 @@ def listed(path: str, model: type[M], *, limit: int | None = None, **params: str
     return Call("GET", path, read, params=params, paged=True, limit=limit)
 
 
+class Sender(Protocol):
+    """A client that blocks until it has the answer."""
+
+    def send(self, call: Call[T]) -> T:
+        """Send a call and return its result."""
+        ...
+
+
+class AsyncSender(Protocol):
+    """A client whose answers are awaited."""
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call and return its result."""
+        ...
+
+
 class route(Generic[P, T]):  # noqa: N801 - a decorator
     """A method of both clients, written once as a function that returns a `Call`.
 
@@ -118,10 +131,10 @@ class route(Generic[P, T]):  # noqa: N801 - a decorator
     @overload
     def __get__(self, client: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
     @overload
-    def __get__(self, client: Client, owner: type) -> Callable[P, T]: ...
+    def __get__(self, client: Sender, owner: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, client: AsyncClient, owner: type) -> Callable[P, Awaitable[T]]: ...
-    def __get__(self, client: Client | AsyncClient | None, owner: type) -> Any:
+    def __get__(self, client: AsyncSender, owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, client: Sender | AsyncSender | None, owner: type) -> Any:
         if client is None:
             return self._build
         sender = cast("Any", client)

@@ -1,1 +1,4 @@
-"""TODO."""
+"""What was measured: Bluesky documents from their source to the spool, and the runs and outcomes made of them.
+
+Not here: what moves things (`plans`), and the catalogue (`archive`).
+"""

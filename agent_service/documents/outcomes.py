@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from agent_service import references as live
-from agent_service.brains.listed import ANY, Listed
-from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownType, texts
+from agent_service.errors import FieldError, InvalidInput, InvalidPoint
 from agent_service.models import ID_KEY
 from agent_service.models.number import real
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from agent_service.documents.runs import Run
     from agent_service.models import AgentSpec
-
-
-Takes = Literal["run", "runs", "uid", "uids"]
-"""What an evaluate function takes."""
-
-_TAKES: Final[tuple[Takes, ...]] = get_args(Takes)
 
 
 def by_field(run: Run, fields: Iterable[str]) -> dict[str, float]:
@@ -85,54 +75,6 @@ def check_evaluated(outcome: Mapping[str, float], actuators: Collection[str]) ->
         raise InvalidPoint(f"the outcome {shared[0]!r} has the name {whose}; give it another name")
 
 
-def load_function(reference: str, listed: Listed = ANY) -> Callable[..., Any]:
-    """Return the function that ``module:function`` or ``live:NAME`` names. May import: call it from a worker thread.
-
-    Raises
-    ------
-    InvalidInput
-        With the field ``evaluate``, when there is no such module or function, or the module raises; when it is defined
-        elsewhere than in a module of ``listed``.
-    """
-    if live.is_live(reference):
-        try:
-            return live.find(reference)
-        except UnknownType as error:
-            raise _wrong(f"evaluate: {error.detail}") from None
-    module, _, attribute = reference.partition(":")
-    if not module or not attribute:
-        raise _wrong(f"evaluate is {reference!r}; write it as module:function, for example my_analysis:peak_area")
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise _wrong(
-            f"evaluate: importing {module!r} raised {type(error).__name__}: {texts.one_line(str(error))}"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise _wrong(f"evaluate: the module {module!r} has no {attribute!r}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise _wrong(f"evaluate: {reference!r} is of type {type(found).__name__}, not a function")
-    listed.refuse_foreign(found, field="evaluate", reference=reference)
-    return found
-
-
-def takes(function: Callable[..., Any]) -> Takes:
-    """Return what an evaluate function wants, by the name of its first parameter.
-
-    ``run``: the run that counts, its documents in memory; so does a parameter of any other name. ``runs``: all that the
-    plan made for the suggestion. ``uid`` and ``uids``: the same, by uid, once the catalogue holds them.
-    """
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        # a builtin without a signature cannot have asked for it
-        return "run"
-    name = next(iter(parameters), None)
-    return name if name in _TAKES else "run"
-
-
 def _mean(run: Run, field: str) -> float:
     import numpy as np  # noqa: PLC0415 - the service starts without numpy
 
@@ -173,7 +115,3 @@ def _numbers(values: NDArray[Any]) -> NDArray[Any] | None:
 
 def _kind(values: NDArray[Any]) -> str:
     return "text (an image that is not in the documents?)" if values.dtype.kind in "US" else str(values.dtype)
-
-
-def _wrong(message: str) -> InvalidInput:
-    return InvalidInput(message, errors=[FieldError("evaluate", message)])

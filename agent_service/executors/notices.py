@@ -12,10 +12,10 @@ import math
 import threading
 from collections import deque
 from contextvars import Context, ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import texts
+from agent_service.protocols import LogNotice, Notice, ProgressNotice
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,44 +32,6 @@ INTERVAL_S: Final = 0.1
 
 _LINES_PER_INTERVAL: Final = 10
 
-
-@dataclass(frozen=True, slots=True)
-class ProgressNotice:
-    """How far a call is.
-
-    Parameters
-    ----------
-    done, total
-        In whatever the agent counts; ``total`` None when it does not know.
-    message
-        What it is doing, for a person.
-    """
-
-    done: float
-    total: float | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LogNotice:
-    """A line that the agent's code logged.
-
-    Parameters
-    ----------
-    level
-        ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
-    message
-        The line.
-    logger
-        Name of the logger.
-    """
-
-    level: str
-    message: str
-    logger: str = ""
-
-
-Notice = ProgressNotice | LogNotice
 
 _tell: ContextVar[Callable[[Notice], None] | None] = ContextVar("agent_service_tell", default=None)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from agent_service.executors.notices import Notice
+    from agent_service.protocols import Notice
 
 _Job = tuple["Callable[[object], Any]", "asyncio.Future[Any]"]
 

@@ -14,12 +14,11 @@ import asyncio
 import contextlib
 import json
 import logging
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.errors import BackendUnavailable, InvalidInput
 from agent_service.journal import _sqlite as journal_file
 from agent_service.journal._place import JournalPlace
@@ -38,12 +37,6 @@ CLOSES_WITHIN_S: Final = 10.0
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_patience: Final[ContextVar[bool]] = ContextVar("agent_service_patience", default=False)
-
-
-def be_patient() -> None:
-    """Let the facts of this task, and of those it starts, wait for a journal that cannot be written now."""
-    _patience.set(True)
 
 
 class Follower:
@@ -173,7 +166,7 @@ class SqlJournal:
     ) -> list[asyncio.Future[Event]]:
         """Queue facts that are written all or none, and return a future for each, as `post` does."""
         writer, loop = self._opened()
-        name, patient = actor.acting(), _patience.get()
+        name, patient = context.acting(), context.is_patient()
         pending: list[Pending] = []
         for kind, told in facts:
             by = {"by": name} if name is not None and told.get("by", "person") == "person" else {}

@@ -1,1 +1,4 @@
-"""From a prototype to a service: notebooks and scripts run headless, and exported as a folder for another machine."""
+"""From a file or a notebook to a running service: in this process, headless, or exported for another machine.
+
+Not here: the command line (`cli`), and the application itself (`server`).
+"""

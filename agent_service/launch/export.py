@@ -13,7 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import UsageError, texts
-from agent_service.journal import _sqlite as journal_file
+from agent_service.journal import version_of
 from agent_service.launch import requirements
 from agent_service.launch.notebook_file import code_cells
 from agent_service.state_dir import StateDir, private_files
@@ -223,7 +223,7 @@ def _check(journal: Path) -> None:
     """Raise `UsageError` unless it is a journal that the service of this version would read."""
     with contextlib.closing(sqlite3.connect(journal)) as file:
         try:
-            known = journal_file.version_of(file, journal) is not None
+            known = version_of(file, journal) is not None
         except sqlite3.Error as error:
             raise UsageError(f"the journal {journal} cannot be read: {error}; name another with --state") from None
     if not known:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import ServiceError, UsageError
-from agent_service.launch import notebook_file as notebook
+from agent_service.launch import notebook_file
 from agent_service.launch.local import open_service, serve, settled
 from agent_service.launch.process_service import Home
 from agent_service.launch.signals import StopSignals
@@ -73,7 +73,7 @@ class Target:
             open_service(load(self.path, flags=flags))
         elif self.suffix == ".ipynb":
             with _in_folder(self.path.parent):
-                notebook.run(
+                notebook_file.run(
                     self.path, on_cell=lambda n, of: home.tell(f"running code cell {n} of {of} of {self.path.name}")
                 )
         elif self.suffix == ".py":

@@ -17,8 +17,8 @@ from agent_service import references as live
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
 from agent_service.models.own_names import for_brain, renamed
+from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.states import AgentState, Command, legal_commands
-from agent_service.service.config import sentence, validation_errors
 
 if TYPE_CHECKING:
     from agent_service.client import Client

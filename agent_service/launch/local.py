@@ -8,9 +8,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from agent_service import references as live
 from agent_service.archive.catalog import open_catalog
 from agent_service.client import Client
+from agent_service.client.local_services import LocalAddress, closed, opened, services
 from agent_service.documents.sources.run_engine import ReplaceableEngine
 from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.launch import api_link
@@ -138,7 +138,7 @@ def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
         home.local = LocalService(config, engine=engine, home=home)
     else:
         home.open(config, engine=engine)
-    return home.local
+    return cast("LocalService", home.local)
 
 
 class LocalService:
@@ -175,7 +175,7 @@ class LocalService:
         self.headless = home is not None
         self.config = config if home is None else home.open(config, engine=engine)
         self.state = self.config.service.state.absolute()
-        if any(one.state == self.state for one in live.services()):
+        if any(one.state == self.state for one in services()):
             raise UsageError(
                 f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
                 "another folder as state"
@@ -188,9 +188,9 @@ class LocalService:
         self.url = self._server.url
         self.client = Client(self.url, api_key=self._server.api_key)
         self._host = Host(self.client)
-        self._address = live.LocalAddress(self.url, self._server.api_key, self.state)
+        self._address = LocalAddress(self.url, self._server.api_key, self.state)
         self._closed = False
-        live.opened(self._address)
+        opened(self._address)
         _close_at_exit(self)
 
     @property
@@ -270,7 +270,7 @@ class LocalService:
             return
         self._closed = True
         _open.remove(self)
-        live.closed(self._address)
+        closed(self._address)
         self.client.close()
         self._server.close()
         self._host.forget()

@@ -17,7 +17,6 @@ from agent_service.launch.background import BackgroundServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent_service.launch.local import LocalService
     from agent_service.service.config import ServiceConfig
     from agent_service.service.service import Service
 
@@ -46,7 +45,7 @@ class Home:
     engine
         The RunEngine that it listens to, if any.
     local
-        What those who serve in this process are given, once it is open.
+        What those who serve in this process are given, a `local.LocalService`, once it is open.
 
     Raises
     ------
@@ -59,7 +58,7 @@ class Home:
         if _home is not None:
             raise UsageError("this process serves already")
         self.name = name
-        self.local: LocalService | None = None
+        self.local: object = None
         self.engine: ReplaceableEngine | None = None
         self.config: ServiceConfig | None = None
         self._given = config

@@ -7,9 +7,9 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from agent_service import context as actor
+from agent_service import context
+from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError, texts
-from agent_service.journal._journal import be_patient
 from agent_service.models import EventKind, QueueState
 from agent_service.protocols import MOVE, PlanResult
 
@@ -118,8 +118,8 @@ class PlanQueue:
         str
             What to know of it when it cannot be written now, as on a full disk; else nothing.
         """
-        who, reason = actor.person(), texts.one_line(reason)
-        said = f"{reason} (aborted by {who})" if reason and who != actor.A_PERSON else reason or f"aborted by {who}"
+        who, reason = context.person(), texts.one_line(reason)
+        said = f"{reason} (aborted by {who})" if reason and who != context.A_PERSON else reason or f"aborted by {who}"
         await self.sink.abort(said)
         return await self._fact_of_stop("abort", said)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import references as live
+from agent_service import references
 from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType, texts
 from agent_service.models.spelling import near
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 BUILT_IN: Final = {"acquire": "agent_service.plans.library:acquire"}
 """Plans that every namespace has, unless it has its own of that name; named, as they stand above this module."""
 
-_OUR_OWN: Final = frozenset({*BUILT_IN.values(), "agent_service.plans.library:move_to"})
+_OUR_OWN: Final = frozenset(
+    f"{module}:{plan}"
+    for module in ("agent_service.plans.library", "agent_service.plans")
+    for plan in ("acquire", "move_to")
+)
+"""Plans of ours by their modules, the one of 0.1.0 too."""
 _SHOWN: Final = 20
 
 
@@ -194,9 +199,9 @@ class Namespace:
 
 
 def _imported(reference: str) -> object:
-    if live.is_live(reference):
+    if references.is_live(reference):
         try:
-            return live.find(reference)
+            return references.find(reference)
         except UnknownType as error:
             raise UnknownPlan(f"plan: {error.detail}") from None
     module, _, attribute = reference.partition(":")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.plans import device_settings as device_words
+from agent_service.plans import device_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -37,15 +37,15 @@ class NamespaceDevices:
 
     def limits(self, name: str) -> Ends:
         """Return what a device states as its limits."""
-        return device_words.limits_of(self._namespace.actuator(name), self._await)
+        return device_settings.limits_of(self._namespace.actuator(name), self._await)
 
     def position(self, name: str) -> float | None:
         """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
-        return device_words.position_of(self._namespace.actuator(name), self._await)
+        return device_settings.position_of(self._namespace.actuator(name), self._await)
 
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of a point, by name; moves nothing."""
-        return device_words.refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
+        return device_settings.refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
 
     def _await(self, answer: Awaitable[Any]) -> Any:
         async def awaited() -> Any:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from fastapi.sse import ServerSentEvent
 
-from agent_service.errors import TooMany
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Generator
+    from collections.abc import AsyncIterator, Collection
 
     from agent_service.service.keys import Key
     from agent_service.service.service import Service
@@ -21,41 +18,6 @@ if TYPE_CHECKING:
 HEARTBEAT_S: Final = 10.0
 LOOKS_EVERY_S: Final = 0.5
 """How often a stream looks whether its key is still valid."""
-
-MAX_STREAMS: Final = 256
-MAX_STREAMS_OF_KEY: Final = 64
-
-
-class StreamSlots:
-    """How many event streams are open, all and by key: each costs memory and a share of every event."""
-
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-
-    @property
-    def open(self) -> int:
-        """How many are open."""
-        return self._open.total()
-
-    @contextlib.contextmanager
-    def one(self, key: Key) -> Generator[None]:
-        """Hold a place for a stream.
-
-        Raises
-        ------
-        TooMany
-            There is none left.
-        """
-        if self._open[key.name] >= MAX_STREAMS_OF_KEY or self.open >= MAX_STREAMS:
-            raise TooMany(
-                f"{self._open[key.name]} event streams of the key {key.name!r} are open, and {self.open} of "
-                f"all; {MAX_STREAMS_OF_KEY} of a key and {MAX_STREAMS} of all may be: close some, or share one"
-            )
-        self._open[key.name] += 1
-        try:
-            yield
-        finally:
-            self._open[key.name] -= 1
 
 
 async def stream(

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge, Unauthenticated
-from agent_service.server import auth, body
-from agent_service.server import starting as door
+from agent_service.server import auth, body, starting
 from agent_service.server.problems import problem
 from agent_service.service.panel_keys import PanelKey
 
@@ -83,7 +82,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         seen = _Headers(scope["headers"])
-        request_id = door.request_id(seen.request_id)
+        request_id = starting.request_id(seen.request_id)
         scope["request_id"] = request_id.decode("ascii")
         status, began = 0, time.monotonic()
 
@@ -101,12 +100,12 @@ class Gate:
         except BackendUnavailable as error:
             key, unknown = None, error
         scope[auth.KEY] = key
-        token = None if key is None else actor.enter(key.name)
+        token = None if key is None else context.enter(key.name)
         try:
             await self._pass(scope, receive, answer, seen, key, unknown)
         finally:
             if token is not None:
-                actor.leave(token)
+                context.leave(token)
             if _log.isEnabledFor(logging.INFO):  # the path without its query: what is in that is the client's
                 told = (scope["method"], scope["path"], status, (time.monotonic() - began) * 1000)
                 who = {"request_id": scope["request_id"], "key": key.name if key else None}
@@ -162,7 +161,7 @@ class Gate:
         of_page = key if isinstance(key, PanelKey) else None
         hosts = (one for one in seen.hosts if of_page is None or one.lower() != of_page.host)
         if not all(self._hosts.admits(host, server=server) for host in hosts):
-            return Forbidden(door.HOST_SAID)
+            return Forbidden(starting.HOST_SAID)
         if of_page is not None:
             return None if seen.origin in (b"", of_page.origin.encode()) else Forbidden(_ELSEWHERE_SAID)
         if seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.errors import CallCancelled, Conflict
 from agent_service.models import Job
 from agent_service.server.problems import request_id_of
@@ -87,7 +87,7 @@ class Patience:
             if command == "patch":
                 work.task.cancel()
                 return
-            called_off = actor.person()
+            called_off = context.person()
             await life.call_off(f"its {command} was cancelled by {called_off}")
 
         work = Work(name, command, cancel=cancel, request_id=self.request_id)

@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from agent_service import errors
-from agent_service.models import Problem, ProblemField
-from agent_service.service.config import field_errors, sentence
+from agent_service.models import Problem
+from agent_service.models.problems import described, field_errors, sentence, unforeseen
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -40,21 +40,6 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     )
 }
 """What any route may answer beside its own, for the OpenAPI document."""
-
-
-def described(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Problem:
-    """Return an error as a problem."""
-    return Problem(
-        type=f"urn:agent-service:problem:{error.code}",
-        title=error.title,
-        status=status or error.status,
-        detail=error.detail,
-        code=error.code,
-        request_id=request_id,
-        errors=[ProblemField(field=one.field, message=one.message) for one in error.errors],
-        legal=list(error.legal),
-        traceback=error.traceback if isinstance(error, errors.AgentFault) else None,
-    )
 
 
 def problem(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Response:
@@ -111,12 +96,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
-
-
-def unforeseen(request_id: str | None) -> errors.ServiceError:
-    """Return what a client may know of a bug of ours, which is in the log."""
-    said = "the service failed unexpectedly; its log has the details under this request id"
-    return errors.ServiceError(said if request_id else "the service failed unexpectedly; its log has the details")
 
 
 def request_id_of(request: Request) -> str | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_service.brains import types as agent_types
+from agent_service.brains import types
+from agent_service.brains.evaluate import load_function
 from agent_service.brains.listed import Listed
 from agent_service.documents import outcomes
 from agent_service.errors import FieldError, InvalidInput, ServiceError
 from agent_service.models.own_names import named
 from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace
-from agent_service.server.app import import_from
+from agent_service.service.compose import import_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,7 @@ def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list
 def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -> list[FieldError]:
     found: list[FieldError] = []
     try:
-        agent_types.resolve(spec.type, listed).validate(spec)
+        types.resolve(spec.type, listed).validate(spec)
     except ServiceError as error:
         found += error.errors or [FieldError("type", error.detail)]
     try:
@@ -97,7 +98,7 @@ def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -
         found += error.errors
     try:
         if spec.evaluate:
-            outcomes.load_function(spec.evaluate, listed)
+            load_function(spec.evaluate, listed)
     except ServiceError as error:
         found.append(FieldError("evaluate", error.detail))
     if namespace is None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from agent_service import context as actor
+from agent_service import context
 from agent_service.errors import BackendUnavailable, Conflict, Forbidden
 from agent_service.models import Claim
 from agent_service.models.states import AgentState, SuggestionState
@@ -65,7 +65,7 @@ class ClaimDesk:
         claiming = asyncio.ensure_future(
             self._sink.claim(
                 name,
-                by=actor.acting() or "",
+                by=context.acting() or "",
                 lease_s=request.lease_s,
                 wait_s=request.wait_s,
                 over=over,
@@ -128,8 +128,8 @@ class ClaimDesk:
         if request.how == "done":
             self._sink.done(suggestion_id, request.runs)
             return owner.suggestion(suggestion_id)
-        who = actor.person()
-        said = request.reason or f"released by {'who claimed it' if who == actor.A_PERSON else who} ({request.how})"
+        who = context.person()
+        said = request.reason or f"released by {'who claimed it' if who == context.A_PERSON else who} ({request.how})"
         self._sink.release(suggestion_id, how=request.how, reason=said)
         with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
             await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said, how=request.how)

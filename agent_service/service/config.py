@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import (
     AliasChoices,
@@ -25,25 +25,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent_service.errors import MAX_ERRORS, MAX_FIELD, FieldError, UsageError, texts
+from agent_service.errors import UsageError
 from agent_service.models import AgentSpec, ServiceGuardrails
-from agent_service.models.spelling import near_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pydantic_core import ErrorDetails
-
-
-_SAID: Final = {
-    "extra_forbidden": "is not a known key here",
-    "missing": "is missing",
-    # the only pattern there is: the name of an agent
-    "string_pattern_mismatch": "may hold up to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit",
-    "finite_number": "is not a finite number",
-    "json_invalid": "is not valid JSON",
-}
-"""Words of ours for the errors that people make most; pydantic's for the others."""
+from agent_service.models.problems import sentence, validation_errors
 
 
 class _Section(BaseModel):
@@ -246,40 +230,6 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
 def config_from_environment() -> ServiceConfig:
     """Read the file that ``AGENT_SERVICE_CONFIG`` names, or the defaults when it names none."""
     return load(os.environ.get("AGENT_SERVICE_CONFIG") or None)
-
-
-def field_errors(
-    errors: Sequence[ErrorDetails], *, drop: int = 0, model: type[BaseModel] | None = None
-) -> list[FieldError]:
-    """Turn pydantic's errors into ours: a dotted path and a message, without the input.
-
-    Parameters
-    ----------
-    errors
-        As `pydantic.ValidationError.errors` gives them.
-    drop
-        How many leading parts of each location to leave out (FastAPI puts ``body`` there).
-    model
-        What refused the input, so that a key it does not know is answered with one that is near.
-    """
-    found: list[FieldError] = []
-    for error in errors[:MAX_ERRORS]:
-        path = ".".join(texts.cut(str(part), most=MAX_FIELD) for part in error["loc"][drop:])
-        said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden" and model is not None and (hint := near_key(model, error["loc"][drop:])):
-            said = f"{said}; {hint}"
-        found.append(FieldError(path, said))
-    return found
-
-
-def validation_errors(error: ValidationError, model: type[BaseModel] | None = None) -> list[FieldError]:
-    """Return what a model of ours refused, as `field_errors` has it."""
-    return field_errors(error.errors(include_url=False, include_input=False, include_context=False), model=model)
-
-
-def sentence(found: Sequence[FieldError]) -> str:
-    """Put errors of fields into one line; an error of the whole input has no field to name."""
-    return "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in found)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.agents.turn import watched_by
+from agent_service.context import watched_by
 from agent_service.errors import BackendUnavailable, CallCancelled, Conflict, DeadlineExceeded, NotFound, ServiceError
 from agent_service.models import CallProgress, EventKind, Job, JobState, Problem, utcnow
-from agent_service.server import problems
+from agent_service.models.problems import described, unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -111,8 +111,8 @@ class Work:
             error: BaseException | None = CallCancelled(f"{self.call} was cancelled; nothing happened")
         else:
             error = self.task.exception()
-        known = error if isinstance(error, ServiceError) else problems.unforeseen(self.request_id)
-        return problems.described(known, request_id=self.request_id)
+        known = error if isinstance(error, ServiceError) else unforeseen(self.request_id)
+        return described(known, request_id=self.request_id)
 
 
 class JobDesk:

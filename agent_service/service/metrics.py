@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
-
-import agent_service
-from agent_service.models import QueueState
-from agent_service.models.states import AgentState, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from prometheus_client.core import Metric
+    from prometheus_client.registry import Collector
 
     from agent_service.protocols import AgentHandle, Executor
-    from agent_service.service.service import Service
 
 LOOKS_EVERY_S: Final = 0.25
 _CALL_BUCKETS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -28,17 +21,10 @@ _LAG_BUCKETS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
 
 
 class Metrics:
-    """The metrics of one service, in a registry of its own; belongs to the event loop.
+    """The metrics of one service, in a registry of its own; belongs to the event loop."""
 
-    Parameters
-    ----------
-    service
-        What is measured.
-    """
-
-    def __init__(self, service: Service) -> None:
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Memory(service))
         ProcessCollector(registry=self._registry)
         self._calls = Histogram(
             "agent_service_call_seconds",
@@ -71,6 +57,10 @@ class Metrics:
         if self._timer is not None:
             self._timer.cancel()
 
+    def collect_from(self, gauges: Collector) -> None:
+        """Ask ``gauges`` too, whenever the metrics are read."""
+        self._registry.register(gauges)
+
     def called(self, call: str, executor: str, seconds: float) -> None:
         """Note how long a call of an agent took."""
         self._calls.labels(call, executor).observe(seconds)
@@ -78,49 +68,6 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
-
-
-class _Memory:
-    """Collects what is in the service's memory."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def collect(self) -> Iterator[Metric]:
-        service = self._service
-        supervisor = service.supervisor
-        yield InfoMetricFamily("agent_service", "This program", value={"version": agent_service.__version__})
-        states = Counter(life.state for life in supervisor.lives.values())
-        yield _labelled("agents", "Agents by state", "state", {str(one): states[one] for one in AgentState})
-        fates: Counter[SuggestionState] = Counter()
-        for life in supervisor.lives.values():
-            fates.update(life.agent.record.fates)
-        by_fate = {str(one): fates[one] for one in SuggestionState}
-        yield _labelled("suggestions", "Suggestions of the agents there are, by fate", "fate", by_fate)
-        queue = supervisor.queue.status
-        in_state = {str(one): one is queue.state for one in QueueState}
-        yield _labelled("queue_state", "1 for the state that the plan queue is in", "state", in_state)
-        yield GaugeMetricFamily("agent_service_queue_plans", "Plans that wait in the queue", value=queue.pending)
-        yield GaugeMetricFamily(
-            "agent_service_documents_waiting", "Documents on their way to the spool", value=service.source.backlog
-        )
-        archive = service.archive.status
-        behind = {"runs": archive.runs_behind, "facts": archive.facts_behind}
-        yield _labelled("outbox_behind", "What is not in the catalogue yet", "what", behind)
-        yield GaugeMetricFamily(
-            "agent_service_outbox_refused", "Runs that the catalogue refused", value=archive.runs_refused
-        )
-        yield CounterMetricFamily("agent_service_facts", "Facts in the journal", value=service.journal.last_seq)
-        yield GaugeMetricFamily("agent_service_event_streams", "Open event streams", value=service.streams.open)
-        parts = {name: part.ready for name, part in service.readiness().parts.items()}
-        yield _labelled("ready", "1 for each part that is ready", "part", parts)
-
-
-def _labelled(name: str, said: str, label: str, values: dict[str, int] | dict[str, bool]) -> Metric:
-    family = GaugeMetricFamily(f"agent_service_{name}", said, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], float(value))
-    return family
 
 
 class TimedExecutor:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_service.agents.supervisor import Supervisor
-    from agent_service.journal._journal import SqlJournal
+    from agent_service.journal import SqlJournal
     from agent_service.models import Event
     from agent_service.service.config import ServiceSection
 

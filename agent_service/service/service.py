@@ -8,7 +8,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Final
 
-import agent_service
+from agent_service._version import __version__
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.archive.backlog import refusal
 from agent_service.documents.copies import plain
@@ -17,19 +17,19 @@ from agent_service.documents.sources.posted import PostedRuns
 from agent_service.errors import BackendUnavailable, FieldError, Forbidden, InvalidInput, NotFound
 from agent_service.executors.notices import listening_to_logs
 from agent_service.models import UID_SAID, EventKind, Readiness, ReadyPart, ServiceStatus, is_uid, utcnow
-from agent_service.server.event_stream import StreamSlots
 from agent_service.service.jobs import JobDesk
 from agent_service.service.keys import KeyFile, Keyring, Scope
 from agent_service.service.metrics import Metrics
 from agent_service.service.panel_keys import PREFIX, PanelKey
 from agent_service.service.retention import Retention
+from agent_service.service.stream_slots import StreamSlots
 
 if TYPE_CHECKING:
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
     from agent_service.documents.spool import Spool
-    from agent_service.journal._journal import SqlJournal
+    from agent_service.journal import SqlJournal
     from agent_service.models import AgentSpec, Event
     from agent_service.protocols import Document, DocumentSource
     from agent_service.service.claims import ClaimDesk
@@ -96,7 +96,7 @@ class Service:
         self.keyring: Keyring
         self.panel_keys = panel_keys
         self.streams = StreamSlots()
-        self.metrics = Metrics(self)
+        self.metrics = Metrics()
         self._spool = spool
         self._ready = False
         self._spool_fault: str | None = None
@@ -378,7 +378,7 @@ class Service:
         for life in self.supervisor.lives.values():
             agents[life.state] = agents.get(life.state, 0) + 1
         return ServiceStatus(
-            version=agent_service.__version__,
+            version=__version__,
             session=self.session,
             started_at=self.started_at,
             uptime_s=(utcnow() - self.started_at).total_seconds(),

@@ -7,7 +7,7 @@ import random
 import jsonschema
 import pytest
 
-from agent_service.brains import types as agent_types
+from agent_service.brains import types
 from agent_service.brains.adapters.optimizer import EditFact, FailFact, IngestFact, OptimizerAdapter, SuggestFact
 from agent_service.errors import InvalidConfig
 from agent_service.models import AgentSpec
@@ -85,7 +85,7 @@ def spec_of(kind, **changes):
 
 def adapter_of(kind, **changes):
     spec = spec_of(kind, **changes)
-    found = agent_types.resolve(kind)
+    found = types.resolve(kind)
     found.validate(spec)
     return OptimizerAdapter(found.build(spec), spec=spec)
 
@@ -229,12 +229,12 @@ def test_it_goes_on_after_a_replay_of_nothing(adapter) -> None:
 
 
 def test_every_shipped_type_is_installed() -> None:
-    assert {one.name for one in agent_types.installed()} >= set(SHIPPED)
+    assert {one.name for one in types.installed()} >= set(SHIPPED)
 
 
 @pytest.mark.parametrize("kind", SHIPPED)
 def test_the_schema_is_valid_and_describes_every_field(kind) -> None:
-    found = agent_types.resolve(kind)
+    found = types.resolve(kind)
     schema = found.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(CONFIGS[kind], schema)
@@ -273,10 +273,10 @@ def test_the_report_is_fit_for_json(kind) -> None:
 def test_a_wrong_configuration_names_the_field(kind, changes, field) -> None:
     spec = spec_of(kind, config={**CONFIGS[kind], **changes})
     with pytest.raises(InvalidConfig) as caught:
-        agent_types.resolve(kind).validate(spec)
+        types.resolve(kind).validate(spec)
     assert field in [one.field for one in caught.value.errors]
 
 
 def test_bayes_needs_to_know_which_of_two_outcomes_to_judge_by() -> None:
     with pytest.raises(InvalidConfig, match="name one of flux, width"):
-        agent_types.resolve("bayes").validate(spec_of("bayes", outcome=["flux", "width"]))
+        types.resolve("bayes").validate(spec_of("bayes", outcome=["flux", "width"]))

@@ -7,9 +7,10 @@ import pytest
 from guests import Gate, Guest, unborn
 
 from agent_service.errors import AgentFault, DeadlineExceeded, FieldError, InvalidConfig, NotFound
-from agent_service.executors.notices import LogNotice, ProgressNotice, listening_to_logs
+from agent_service.executors.notices import listening_to_logs
 from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor, ThreadHandle
+from agent_service.protocols import LogNotice, ProgressNotice
 
 
 @pytest.fixture(params=[ThreadExecutor, ProcessExecutor])

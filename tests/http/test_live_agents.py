@@ -6,7 +6,7 @@ import brainbox
 import pytest
 from services import running
 
-from agent_service import references as live
+from agent_service import references
 
 
 class Locked(brainbox.Walker):
@@ -23,12 +23,12 @@ def reference():
     made = []
 
     def of(thing):
-        made.append(live.register(thing))
+        made.append(references.register(thing))
         return made[-1]
 
     yield of
     for one in made:
-        live.forget(one)
+        references.forget(one)
 
 
 def test_the_users_own_object_measures_and_is_not_replayed_into(served, reference):
@@ -71,8 +71,8 @@ def test_after_a_restart_the_object_is_gone_and_the_others_are_not(tmp_path, ref
         service.create("other", loop={"approval": "required"})
         service.post("agents/alive/start")
         service.post("agents/other/start")
-    live.forget(alive)
-    live.forget(rests)
+    references.forget(alive)
+    references.forget(rests)
     with running(tmp_path / "state") as service:
         assert service.until("other", "running")
         status = service.until("alive", "failed")

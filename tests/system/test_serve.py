@@ -15,8 +15,9 @@ from archive_rig import descriptors, run_engine
 from services import wait_until
 
 import agent_service
-from agent_service import references as live
+from agent_service import references
 from agent_service.client import Client
+from agent_service.client.local_services import services
 from agent_service.errors import AgentFault, DeadlineExceeded, InvalidInput, UsageError
 from agent_service.models import AgentSpec
 from agent_service.service.config import ServiceConfig
@@ -39,8 +40,8 @@ def serve(tmp_path):
     yield call
     for one in opened:
         one.close()
-    assert not live.services()
-    assert not live._things, "live objects were left behind"
+    assert not services()
+    assert not references._things, "live objects were left behind"
 
 
 def until(service, name, state):

@@ -6,7 +6,7 @@ import sys
 import jsonschema
 import pytest
 
-from agent_service.brains import types as agent_types
+from agent_service.brains import types
 from agent_service.brains.types import AgentType
 from agent_service.errors import InvalidConfig, UnknownType
 from agent_service.models import AgentSpec
@@ -58,7 +58,7 @@ PLAIN = AgentType("here:Plain", Plain)
 
 
 def test_a_type_of_ones_own_is_found_by_module_and_name() -> None:
-    found = agent_types.resolve(f"{__name__}:Outer.Inner")
+    found = types.resolve(f"{__name__}:Outer.Inner")
     assert found.factory is Plain
     assert found.name == f"{__name__}:Outer.Inner"
     assert found.summary == "A class without a Config."
@@ -77,7 +77,7 @@ def test_a_type_of_ones_own_is_found_by_module_and_name() -> None:
 )
 def test_an_unknown_type_says_what_is_near(name, said) -> None:
     with pytest.raises(UnknownType, match=said):
-        agent_types.resolve(name)
+        types.resolve(name)
 
 
 @pytest.mark.parametrize("code", ["raise RuntimeError('two\\nlines')", "import sys; sys.exit(3)", "def f(:"])
@@ -85,14 +85,14 @@ def test_a_module_that_does_not_import_says_why_in_one_line(tmp_path, monkeypatc
     (tmp_path / "broken_agents.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnknownType) as caught:
-        agent_types.resolve("broken_agents:X")
+        types.resolve("broken_agents:X")
     sys.modules.pop("broken_agents", None)
     assert "\n" not in caught.value.detail
     assert "importing broken_agents raised" in caught.value.detail
 
 
 def test_installed_types_are_sorted_and_complete() -> None:
-    names = [one.name for one in agent_types.installed()]
+    names = [one.name for one in types.installed()]
     assert names == sorted(names)
     assert {"bayes", "sequence", "sobol"} <= set(names)
 
@@ -146,7 +146,7 @@ def test_a_brain_without_suggest_must_listen() -> None:
 
 def test_knowing_the_types_is_cheap() -> None:
     code = (
-        "import sys; from agent_service import agent_types; agent_types.installed();"
+        "import sys; from agent_service.brains import types; types.installed();"
         "print([name for name in ('sklearn', 'bayes_opt', 'scipy', 'pandas', 'bluesky') if name in sys.modules])"
     )
     import subprocess

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from agent_service import method
-from agent_service.brains import declared as methods
+from agent_service.brains import declared
 from agent_service.brains.coroutines import awaited
 from agent_service.errors import InvalidInput, NotFound
 
@@ -54,41 +54,41 @@ class Derived(Base):
 
 
 def test_what_is_declared():
-    found = {one.name: one for one in methods.described(Derived())}
+    found = {one.name: one for one in declared.described(Derived())}
     assert list(found) == ["of_the_class", "opaque", "own_validation", "plain", "typed"]
     assert found["plain"].doc.startswith("First line.")
     assert found["plain"].parameters["required"] == ["a"]
     assert found["plain"].parameters["properties"]["b"]["default"] == 2
     assert found["typed"].replay
-    assert methods.replayed(Base(), "typed")
-    assert not methods.replayed(Base(), "plain")
-    assert not methods.replayed(Base(), "hidden")
-    typed = {one.name: one for one in methods.described(Base())}["typed"].parameters["properties"]
+    assert declared.replayed(Base(), "typed")
+    assert not declared.replayed(Base(), "plain")
+    assert not declared.replayed(Base(), "hidden")
+    typed = {one.name: one for one in declared.described(Base())}["typed"].parameters["properties"]
     assert typed["n"] == {"title": "n", "type": "integer"}
     assert typed["scale"]["default"] is None
     assert found["opaque"].parameters["properties"]["one"]["description"] == "as opaque takes it"
 
 
 def test_calls():
-    assert methods.call(Base(), "plain", [1, 9], {"c": 3}) == [1, (9,), 2, {"c": 3}]
-    assert methods.call(Derived(), "typed", [5], {}) == -5
-    assert methods.call(Base(), "opaque", [], {}) == "ok"
-    assert methods.call(Base(), "of_the_class", [], {}) == "Base"
+    assert declared.call(Base(), "plain", [1, 9], {"c": 3}) == [1, (9,), 2, {"c": 3}]
+    assert declared.call(Derived(), "typed", [5], {}) == -5
+    assert declared.call(Base(), "opaque", [], {}) == "ok"
+    assert declared.call(Base(), "of_the_class", [], {}) == "Base"
 
 
 def test_what_does_not_fit():
     with pytest.raises(InvalidInput, match=r"typed\(n: 'int'|typed\(n: int") as caught:
-        methods.call(Base(), "typed", ["x"], {"names": [1]})
+        declared.call(Base(), "typed", ["x"], {"names": [1]})
     assert [one.field for one in caught.value.errors] == ["args.0", "kwargs.names.0"]
     with pytest.raises(NotFound, match="no method 'tped'; did you mean 'typed'"):
-        methods.call(Base(), "tped", [], {})
+        declared.call(Base(), "tped", [], {})
     with pytest.raises(NotFound, match="it has none"):
-        methods.call(object(), "any", [], {})
+        declared.call(object(), "any", [], {})
 
 
 def test_a_validation_of_its_own_is_no_wrong_argument():
     with pytest.raises(ValidationError, match="size"):
-        methods.call(Base(), "own_validation", [], {})
+        declared.call(Base(), "own_validation", [], {})
 
 
 def test_a_coroutine_is_declared_and_checked_like_any_other():
@@ -97,10 +97,10 @@ def test_a_coroutine_is_declared_and_checked_like_any_other():
         async def later(self, n: int) -> int:
             return n + 1
 
-    assert [one.name for one in methods.described(Own())] == ["later"]
-    assert awaited(methods.call(Own(), "later", ["2"], {})) == 3
+    assert [one.name for one in declared.described(Own())] == ["later"]
+    assert awaited(declared.call(Own(), "later", ["2"], {})) == 3
     with pytest.raises(InvalidInput, match=r"do not fit later\(n: int\)"):
-        methods.call(Own(), "later", ["two"], {})
+        declared.call(Own(), "later", ["two"], {})
 
 
 def test_the_decorated_function_is_itself():

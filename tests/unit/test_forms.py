@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, Field
 
-from agent_service.brains import types as agent_types
+from agent_service.brains import types
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import AgentSpec, AgentStatus, utcnow
 from notebook_widgets import forms
@@ -19,7 +19,7 @@ def status(config, **spec):
 
 
 def form(config, schema=None, **spec):
-    found = agent_types.resolve("bayes").schema() if schema is None else schema
+    found = types.resolve("bayes").schema() if schema is None else schema
     return forms.agent_form(status(config, **spec), found)
 
 

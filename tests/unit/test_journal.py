@@ -13,9 +13,10 @@ from disks import largest_file
 from house import house
 from sqlalchemy.exc import OperationalError
 
+from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
 from agent_service.journal import _sqlite as journal_file
-from agent_service.journal._journal import SqlJournal, be_patient, read_facts
+from agent_service.journal._journal import SqlJournal, read_facts
 from agent_service.journal._sqlite import SCHEMA_VERSION
 from agent_service.models import EventKind
 

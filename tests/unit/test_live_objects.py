@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from agent_service import references as live
-from agent_service.brains import types as agent_types
-from agent_service.documents import outcomes
+from agent_service.brains import types
+from agent_service.brains.evaluate import load_function
 from agent_service.errors import AlreadyExists, Conflict, InvalidConfig, InvalidInput, UnknownPlan, UnknownType
 from agent_service.models import AgentSpec
 from agent_service.plans import startup
@@ -51,7 +51,7 @@ def registered():
 def test_an_object_is_used_as_it_is_and_then_born_again(registered):
     brain = Brain(told=2)
     reference = registered(brain)
-    found = agent_types.resolve(reference)
+    found = types.resolve(reference)
     assert found.summary == "Counts what it was told."
     assert found.build(spec(reference)) is brain
     brain.ingest([{}])
@@ -63,23 +63,23 @@ def test_an_object_is_used_as_it_is_and_then_born_again(registered):
 def test_an_object_takes_no_configuration(registered):
     reference = registered(Brain())
     with pytest.raises(InvalidConfig, match=r"config\.told: is unknown; it takes nothing"):
-        agent_types.resolve(reference).validate(spec(reference, config={"told": 1}))
+        types.resolve(reference).validate(spec(reference, config={"told": 1}))
 
 
 def test_an_object_that_does_not_pickle_begins_once(registered):
     reference = registered(Locked())
     live.require(reference)
-    agent_types.resolve(reference).build(spec(reference))
+    types.resolve(reference).build(spec(reference))
     with pytest.raises(Conflict, match="does not pickle"):
         live.require(reference)
     with pytest.raises(Conflict, match="lock"):
-        agent_types.resolve(reference).build(spec(reference))
+        types.resolve(reference).build(spec(reference))
 
 
 @pytest.mark.parametrize("factory", [Brain, lambda told=0: Brain(told)])
 def test_a_class_or_factory_is_called_with_config(registered, factory):
     reference = registered(factory)
-    found = agent_types.resolve(reference)
+    found = types.resolve(reference)
     found.validate(spec(reference, config={"told": 5}))
     first, second = (found.build(spec(reference, config={"told": 5})) for _ in range(2))
     assert first.told == second.told == 5
@@ -88,15 +88,15 @@ def test_a_class_or_factory_is_called_with_config(registered, factory):
 
 def test_functions_evaluate_and_plan(registered):
     reference = registered(lambda run, suggestions: [])
-    assert outcomes.load_function(reference)(None, []) == []
+    assert load_function(reference)(None, []) == []
     assert startup.Namespace({}, source="nothing").plan(reference)(1, 2) == []
 
 
 def test_what_is_gone_says_so():
     for look, error in [
-        (agent_types.resolve, UnknownType),
+        (types.resolve, UnknownType),
         (live.require, UnknownType),
-        (outcomes.load_function, InvalidInput),
+        (load_function, InvalidInput),
         (startup.Namespace({}, source="nothing").plan, UnknownPlan),
     ]:
         with pytest.raises(error, match="is not in this process"):

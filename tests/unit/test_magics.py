@@ -16,7 +16,8 @@ from prototype import notebook
 from services import running, wait_until
 
 import agent_service
-from agent_service import references as live
+from agent_service import references
+from agent_service.client.local_services import services
 from agent_service.models import AgentSpec
 from agent_service.state_dir import StateDir
 from notebook_widgets.live import LiveThread
@@ -39,8 +40,8 @@ def shell(capsys, tmp_path, monkeypatch):
     one.run(WALKERS)
     yield one
     one.shell.run_line_magic("unload_ext", "agent_service")
-    assert not live.services()
-    assert not live._things, "live objects were left behind"
+    assert not services()
+    assert not references._things, "live objects were left behind"
     assert LiveThread._shared is None, "a panel was left behind"
 
 
@@ -368,7 +369,7 @@ def test_a_port_and_a_state_that_are_taken(shell, tmp_path):
 def test_the_first_line_that_is_wrong_leaves_no_service(shell):
     shell.refused(f"%agent_serve walker {SERVICE} --actuators q --outcome signal")
     assert "service" not in shell.names
-    assert not live.services()
+    assert not services()
 
 
 # --- a file

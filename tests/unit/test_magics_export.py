@@ -7,7 +7,7 @@ from cells import Shell
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
-from agent_service.launch import local_config as settled
+from agent_service.launch import local_config
 from agent_service.launch.process_service import Home
 
 
@@ -24,7 +24,7 @@ def shell(capsys, tmp_path, monkeypatch):
 def test_the_notebook_that_runs_with_what_it_measured(shell, tmp_path, monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "my proto.ipynb"))
     shell.run(f"{WALK}\n{SERVE} --catalog none --no-panel")
-    assert shell.names["service"].state == settled.state_of(tmp_path / "my proto.ipynb")
+    assert shell.names["service"].state == local_config.state_of(tmp_path / "my proto.ipynb")
     shell.client.start("walk")
     wait_until(lambda: shell.client.agent("walk").progress.done >= 1)
     said = shell.run("%agent_export site/{'proto'} --with-state --catalog none")
@@ -58,7 +58,7 @@ def test_what_cannot_be_exported(shell, tmp_path, line, said):
 
 
 def test_where_it_is_served_without_jupyter_nothing_is_written(shell, tmp_path):
-    home = Home(settled.settled(state=tmp_path / "state", catalog="none", port=0), name="proto")
+    home = Home(local_config.settled(state=tmp_path / "state", catalog="none", port=0), name="proto")
     try:
         assert shell.run("%agent_export out") == "not exported: this notebook is served without Jupyter here\n"
     finally:

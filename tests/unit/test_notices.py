@@ -16,14 +16,13 @@ from agent_service.executors.notices import (
     MAX_LINES,
     MAX_MESSAGE,
     Delivery,
-    LogNotice,
     NoticeBuffer,
-    ProgressNotice,
     listening_to_logs,
     pause_after,
     reporting,
 )
 from agent_service.executors.thread import ThreadExecutor
+from agent_service.protocols import LogNotice, ProgressNotice
 
 log = logging.getLogger("some.agent")
 

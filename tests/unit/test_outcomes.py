@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent_service.documents.outcomes import actuators_of, by_field, check_names, load_function, takes
+from agent_service.brains.evaluate import load_function, takes
+from agent_service.documents.outcomes import actuators_of, by_field, check_names
 from agent_service.documents.runs import Run
 from agent_service.errors import InvalidInput, InvalidPoint
 from agent_service.models import AgentSpec

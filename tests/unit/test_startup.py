@@ -65,10 +65,10 @@ def test_devices_and_plans(namespace: Namespace, names: dict[str, object]) -> No
 
 
 def test_plans_from_elsewhere(namespace: Namespace, names: dict[str, object]) -> None:
-    from agent_service.plans import library as plans
+    from agent_service.plans import library
 
-    assert namespace.plan("acquire") is plans.acquire
-    assert namespace.plan("agent_service.plans.library:move_to") is plans.move_to
+    assert namespace.plan("acquire") is library.acquire
+    assert namespace.plan("agent_service.plans.library:move_to") is library.move_to
     names["acquire"] = my_plan
     assert namespace.plan("acquire") is my_plan, "a namespace's own plan goes before the built-in one"
 

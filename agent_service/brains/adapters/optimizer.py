@@ -19,6 +19,7 @@ from agent_service.brains import declared as methods
 from agent_service.brains.adapters.json_values import Unfit, json_safe
 from agent_service.brains.adapters.values import best_parts, best_point, evaluated, id_key, suggested
 from agent_service.brains.coroutines import awaited, called
+from agent_service.brains.evaluate import takes
 from agent_service.brains.messages import (
     Called,
     EditFact,
@@ -34,13 +35,11 @@ from agent_service.brains.messages import (
     VariableFact,
     View,
 )
-from agent_service.documents.outcomes import takes
-from agent_service.documents.runs import Run
+from agent_service.brains.variable import assign, declared
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.models.number import real
 from agent_service.models.own_names import renamed
-from agent_service.variables import assign, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -408,7 +407,7 @@ def _given(subject: object) -> object:
     """Return runs as copies, for others hear of the same ones; uids as they are."""
     if isinstance(subject, list):
         return [_given(one) for one in cast("list[object]", subject)]
-    return subject.copy() if isinstance(subject, Run) else subject
+    return subject if isinstance(subject, str) else cast("Any", subject).copy()
 
 
 def _same(a: Point, b: Point) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from agent_service.executors.notices import Notice
+    from agent_service.protocols import Notice
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _MB: Final = 1 << 20

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
 from agent_service.executors.faults import one_line
 from agent_service.executors.handle import Handle
-from agent_service.executors.notices import Delivery, LogNotice
+from agent_service.executors.notices import Delivery
 from agent_service.executors.process._child import Settings
 from agent_service.executors.process._frames import FrameReader, Kind, frame, unpacked_error
 from agent_service.executors.process._launcher import Nursery, import_path
 from agent_service.executors.process._output import Words, how_it_ended
 from agent_service.executors.process._pickling import QUICK, cannot_load, pickled, quickly_pickled
+from agent_service.protocols import LogNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent_service.executors.notices import Notice
+    from agent_service.protocols import Notice
 
 PRELOAD: Final = (
     "numpy",

@@ -1,1 +1,4 @@
-"""Document sources and plan sinks."""
+"""Where plans go: the service's own RunEngine, or whoever claims them.
+
+Each is a `PlanSink` (`protocols`).
+"""

@@ -29,7 +29,7 @@ from agent_service.models import (
 )
 from agent_service.models.spelling import near
 from agent_service.models.states import Command, require
-from agent_service.server import fresh_reads as fresh
+from agent_service.server import fresh_reads
 from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
 from agent_service.server.pagination import Cursor, Limit, page, position
 from agent_service.server.prefer import PatienceDep, takes_long
@@ -39,12 +39,12 @@ router = APIRouter(prefix="/agents/{name}", tags=["brain"])
 
 
 @router.get(
-    "/variables/{variable}", dependencies=[READ], responses=ready_made(Variable), openapi_extra=fresh.PARAMETERS
+    "/variables/{variable}", dependencies=[READ], responses=ready_made(Variable), openapi_extra=fresh_reads.PARAMETERS
 )
 async def variable(service: ServiceDep, http: Request, name: str, variable: str) -> Response:
     """Return one variable, as of the brain's last finished call, or now."""
     agent = service.supervisor.agent(name)
-    await fresh.look(http, service.jobs, agent)
+    await fresh_reads.look(http, service.jobs, agent)
     if variable not in agent.brain.variables:
         known = ", ".join(agent.brain.variables) or "none: is it started?"
         raise NotFound(f"agent {name!r} has no variable {variable!r}; it has {known}")
@@ -101,11 +101,11 @@ async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | 
     return await service.supervisor.go_to_best(name, by=given.by, seen=given.point)
 
 
-@router.get("/best", dependencies=[READ], openapi_extra=fresh.PARAMETERS)
+@router.get("/best", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)
 async def best(service: ServiceDep, http: Request, name: str) -> BestList:
     """Return the best points as the brain saw them at the last ingest, or sees them now; else the best measured."""
     agent = service.supervisor.agent(name)
-    seen = await fresh.look(http, service.jobs, agent)
+    seen = await fresh_reads.look(http, service.jobs, agent)
     by_model = agent.record.best if seen is None else list(seen.best)
     if by_model or (measured := agent.record.best_measured) is None:
         return BestList(items=by_model, by="model")
@@ -135,11 +135,11 @@ async def reports(service: ServiceDep, name: str, limit: Limit = 100, cursor: Cu
     return ReportList(items=items, next=following)
 
 
-@router.get("/variables", dependencies=[READ], openapi_extra=fresh.PARAMETERS)
+@router.get("/variables", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)
 async def variables(service: ServiceDep, http: Request, name: str) -> VariableList:
     """Return what the brain declares to show, as of its last finished call, or now."""
     agent = service.supervisor.agent(name)
-    await fresh.look(http, service.jobs, agent)
+    await fresh_reads.look(http, service.jobs, agent)
     return VariableList(items=list(agent.brain.variables.values()))
 
 

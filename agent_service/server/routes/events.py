@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agent_service.models import EventKind
-from agent_service.server import event_stream as sse
+from agent_service.server import event_stream
 from agent_service.server.auth import READ, KeyDep
 from agent_service.server.routes import ServiceDep
 
@@ -31,5 +31,7 @@ async def events(
     last_event_id: Annotated[int | None, Header(ge=0, description="resume after this event")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream events; from now on, or after ``Last-Event-ID`` without a gap."""
-    async for event in sse.stream(service, key=key, after=last_event_id, agent=agent, kinds=frozenset(kind or ())):
+    async for event in event_stream.stream(
+        service, key=key, after=last_event_id, agent=agent, kinds=frozenset(kind or ())
+    ):
         yield event

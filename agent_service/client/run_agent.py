@@ -1,0 +1,164 @@
+"""run_agent: the plan that measures what a served agent suggests, in somebody's own RunEngine."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import bluesky.plan_stubs as bps
+from bluesky.preprocessors import msg_mutator
+from bluesky.utils import RunEngineControlException
+
+from agent_service.client import Client
+from agent_service.client.claimer import Claimer
+from agent_service.client.local_services import services
+from agent_service.errors import texts
+from agent_service.models import ID_KEY
+from agent_service.plans import device_settings
+from agent_service.plans.namespace import Namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+
+    from agent_service.models import Claim
+
+
+_log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 0.02
+"""How often `run_agent` looks whether there is a suggestion; the RunEngine can pause between."""
+
+
+ANSWERS_WITHIN_S: Final = 2.0
+"""How long devices may take to say whether they can go to a point."""
+
+
+def run_agent(
+    name: str,
+    *,
+    devices: Sequence[Any],
+    client_or_url: Client | str | None = None,
+    plan: Callable[..., Generator[Any, Any, Any]] | None = None,
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Measure what a served agent suggests, in this RunEngine, until the agent is stopped, failed or removed.
+
+    Approved suggestions are claimed over HTTP by a thread of the plan's own: the RunEngine is never blocked, so it can
+    be paused, resumed and aborted at any time. An agent that does not run is started, or resumed, first. A suggestion
+    whose plan raises is failed and the next one measured, until the agent has had enough of it (``loop.max_failures``).
+    What is claimed when the plan ends early is failed, and does not count towards that.
+
+    Parameters
+    ----------
+    name
+        The agent's name.
+    devices
+        The devices it moves and reads, whose names are the agent's actuators and sensors.
+    client_or_url
+        The service; by default the one that this process opened last, else that of AGENT_SERVICE_URL.
+    plan
+        Called for each suggestion with ``(suggestions, actuators, sensors, md=...)``; by default the agent's own.
+
+    Returns
+    -------
+    tuple of str
+        The runs' uids, as far as the plan tells them.
+
+    Raises
+    ------
+    UnknownDevice
+        The agent needs a device that is not there.
+    NotFound, BackendUnavailable
+        There is no such agent, or the service does not answer for half a minute.
+
+    Examples
+    --------
+    ::
+
+        service = agent_service.serve(agents={"aligner": agent}, RE=RE)
+        RE(run_agent("aligner", devices=[mirror_x, mirror_y, flux]))
+    """
+    by_name = {device.name: device for device in devices}
+    client, owned = (client_or_url, False) if isinstance(client_or_url, Client) else (_client(client_or_url), True)
+    claimer = Claimer(client, name, devices=by_name, owned=owned)
+    claimer.start()
+    uids: list[str] = []
+    try:
+        while True:
+            while claimer.waiting:
+                yield from bps.checkpoint()
+                yield from bps.sleep(LOOK_EVERY_S)
+            claim = claimer.take()
+            if claim is None:
+                return tuple(uids)
+            uids += yield from _measured(claim, by_name, plan, claimer)
+    finally:
+        claimer.end()
+
+
+def _client(url: str | None) -> Client:
+    here = [one for one in services() if url in (None, one.url)]
+    return Client(here[-1].url, api_key=here[-1].api_key) if here else Client(url)
+
+
+def _refused(point: Mapping[str, float], devices: Mapping[str, Any]) -> Generator[Any, Any, str]:
+    """Return why the devices cannot go to a point, as they say; those that do not answer in time refuse nothing.
+
+    The service asked those that it knows; these are asked where they are, in a thread, for they may do I/O.
+    """
+    loop = asyncio.get_running_loop()
+    found: list[str] = []
+
+    def await_(answer: Awaitable[Any]) -> Any:
+        async def awaited() -> Any:
+            return await answer
+
+        return asyncio.run_coroutine_threadsafe(awaited(), loop).result(ANSWERS_WITHIN_S)
+
+    asking = threading.Thread(
+        target=lambda: found.append(device_settings.why_not(devices, point, await_)), name="asking devices", daemon=True
+    )
+    asking.start()
+    late = time.monotonic() + ANSWERS_WITHIN_S
+    while asking.is_alive() and time.monotonic() < late:
+        yield from bps.sleep(LOOK_EVERY_S)
+    return found[0] if found else ""
+
+
+def _measured(
+    claim: Claim, devices: Mapping[str, Any], plan: Callable[..., Any] | None, claimer: Claimer
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Measure one suggestion, tell the claimer how that ended, and return the uids of its runs."""
+    opened = 0
+
+    def identified(message: Any) -> Any:
+        nonlocal opened
+        if message.command != "open_run":
+            return message
+        opened += 1  # each of its start documents carries the suggestion's id, also when the plan forgets its md
+        return message._replace(kwargs={**message.kwargs, **claim.md})
+
+    actuators, sensors = ([devices[one] for one in names] for names in (claim.actuators, claim.sensors))
+    if refused := (yield from _refused(claim.point, {one: devices[one] for one in claim.actuators})):
+        claimer.release("fail", refused)
+        return ()
+    try:
+        called = plan or Namespace({}, source="run_agent").plan(claim.plan or "acquire")
+        messages = called([{**claim.point, ID_KEY: claim.id}], actuators, sensors, md=dict(claim.md))
+        result = yield from msg_mutator(messages, identified)
+    except (RunEngineControlException, GeneratorExit):
+        claimer.release("abort", "aborted in the RunEngine that measured it")
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a plan raises fails its suggestion; the agent counts these
+        said = f"{type(error).__name__}: {texts.one_line(str(error), most=500)}"
+        _log.warning("the plan of suggestion %s of agent %s raised %s", claim.id, claim.agent, said)
+        claimer.release("fail", said)
+        return ()
+    if opened:
+        claimer.done(opened)
+    else:
+        claimer.release("fail", "the plan made no run")
+    return tuple(one for one in result if isinstance(one, str)) if isinstance(result, tuple | list) else ()

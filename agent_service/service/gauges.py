@@ -1,0 +1,70 @@
+"""What Prometheus may know of a service's memory: agents, suggestions, the queue, the archive, the journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from agent_service._version import __version__
+from agent_service.models import QueueState
+from agent_service.models.states import AgentState, SuggestionState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from agent_service.service.service import Service
+
+
+class ServiceGauges(Collector):
+    """What a service has in its memory, as metrics.
+
+    Parameters
+    ----------
+    service
+        What is measured.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        service = self._service
+        supervisor = service.supervisor
+        yield InfoMetricFamily("agent_service", "This program", value={"version": __version__})
+        states = Counter(life.state for life in supervisor.lives.values())
+        yield _labelled("agents", "Agents by state", "state", {str(one): states[one] for one in AgentState})
+        fates: Counter[SuggestionState] = Counter()
+        for life in supervisor.lives.values():
+            fates.update(life.agent.record.fates)
+        by_fate = {str(one): fates[one] for one in SuggestionState}
+        yield _labelled("suggestions", "Suggestions of the agents there are, by fate", "fate", by_fate)
+        queue = supervisor.queue.status
+        in_state = {str(one): one is queue.state for one in QueueState}
+        yield _labelled("queue_state", "1 for the state that the plan queue is in", "state", in_state)
+        yield GaugeMetricFamily("agent_service_queue_plans", "Plans that wait in the queue", value=queue.pending)
+        yield GaugeMetricFamily(
+            "agent_service_documents_waiting", "Documents on their way to the spool", value=service.source.backlog
+        )
+        archive = service.archive.status
+        behind = {"runs": archive.runs_behind, "facts": archive.facts_behind}
+        yield _labelled("outbox_behind", "What is not in the catalogue yet", "what", behind)
+        yield GaugeMetricFamily(
+            "agent_service_outbox_refused", "Runs that the catalogue refused", value=archive.runs_refused
+        )
+        yield CounterMetricFamily("agent_service_facts", "Facts in the journal", value=service.journal.last_seq)
+        yield GaugeMetricFamily("agent_service_event_streams", "Open event streams", value=service.streams.open)
+        parts = {name: part.ready for name, part in service.readiness().parts.items()}
+        yield _labelled("ready", "1 for each part that is ready", "part", parts)
+
+
+def _labelled(name: str, said: str, label: str, values: dict[str, int] | dict[str, bool]) -> Metric:
+    family = GaugeMetricFamily(f"agent_service_{name}", said, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], float(value))
+    return family
