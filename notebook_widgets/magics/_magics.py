@@ -10,7 +10,6 @@ from IPython.core.error import UsageError as CellError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from agent_service.errors import ServiceError, UsageError
-from agent_service.models.states import AgentState, Command, legal_commands
 from notebook_widgets import kernel
 from notebook_widgets.magics._completion import Completion
 from notebook_widgets.magics._export import exported
@@ -169,6 +168,8 @@ class AgentMagics(Magics):
             say(exported(read("agent_export", line), self.session))
 
     def _stopped(self, name: str) -> str:
+        from agent_service.models.states import AgentState, Command, legal_commands  # noqa: PLC0415 - loads pydantic
+
         service = self.session.require()
         if not name:
             names = [one.name for one in service.client.agents()]

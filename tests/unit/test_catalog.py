@@ -10,8 +10,8 @@ import pytest
 
 from agent_service.archive import serve_catalog
 from agent_service.archive.catalog import CatalogAddress, node_uri, open_catalog, without_key
+from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.spool import Spool
 from agent_service.state_dir import StateDir
 
 
