@@ -240,9 +240,9 @@ class Supervisor:
         """
         spec = await self._named(spec)
         outcomes.check_names(spec)
-        recipe = self._placement.recipe(spec)
-        place = await self._placement.choose(recipe)
-        for executor, check in ((place.executor, recipe.check), (self._placement.thread, self._sink_check(spec))):
+        factory = self._placement.brain_factory(spec)
+        place = await self._placement.choose(factory)
+        for executor, check in ((place.executor, factory.check), (self._placement.thread, self._sink_check(spec))):
             checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
             await checking.close()
 
