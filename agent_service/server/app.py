@@ -98,7 +98,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         redoc_url=None,
     )
     security = settled.security
-    opened = auth.OPEN | ({"/metrics"} if security.metrics == "open" else set())
+    opened = [*auth.OPEN, *(["/metrics"] if security.metrics == "open" else [])]
     hosts = Hosts(security.allowed_hosts, security.cors_origins)
     app.add_middleware(gate.Gate, hosts=hosts, closed=auth.Closed(opened))
     # outside the gate, so that a page can read its refusals too
