@@ -13,21 +13,25 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import QueuePool
 from tiled.alembic_utils import stamp_head
 from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
 from tiled.catalog.core import initialize_database
 from tiled.server.app import build_app_from_config
+from tiled.storage import parse_storage
 
 from agent_service.archive.catalog import CatalogAddress
 from agent_service.errors import BackendUnavailable
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
+    from tiled.storage import SQLStorage
+
     from agent_service.state_dir import StateDir
 
 _START_TIMEOUT_S: Final = 60.0
@@ -70,6 +74,7 @@ class TiledServer:
         self._state.catalog_files.mkdir(mode=0o700, parents=True, exist_ok=True)
         api_key = _kept_key(directory / "api_key")
         _make_database(directory)
+        tables(_tables_uri(_speakable(directory)))
         app = build_app_from_config(_configuration(_speakable(directory), api_key))
         listener = _listen(directory / "port")
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
@@ -111,7 +116,7 @@ def _configuration(directory: Path, api_key: str) -> dict[str, Any]:
                     "uri": _uri("sqlite", directory / "catalog.db"),
                     "writable_storage": [
                         f"file://localhost{directory / 'files'}",
-                        _uri("duckdb", directory / "storage.duckdb"),  # not SQLite: docs/adr/0007-tables-in-duckdb.md
+                        _tables_uri(directory),
                     ],
                     # detectors write files anywhere; whoever has the key is the user who can read them anyway
                     "readable_storage": ["file://localhost/"],
@@ -123,6 +128,27 @@ def _configuration(directory: Path, api_key: str) -> dict[str, Any]:
         "media_types": {"BlueskyRun": {"application/json-seq": _JSON_SEQ}},
         "streaming_cache": {"uri": "memory"},
     }
+
+
+def tables(uri: str) -> SQLStorage:
+    """Return the storage of the tables at ``uri`` that Tiled is going to use, with a connection for each request.
+
+    Tiled lets all requests share one connection to DuckDB: one that ends rolls back what another has not committed yet,
+    whose rows are then acknowledged and lost, and two that read at the same moment end the process.
+    """
+    storage = cast("SQLStorage", parse_storage(uri))
+    lock = threading.Lock()
+
+    def connect() -> Any:
+        with lock:  # DuckDB must not be opened twice in a process
+            return storage._adbc_connection.adbc_clone()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+
+    storage.__dict__["_connection_pool"] = QueuePool(connect, max_overflow=-1)
+    return storage
+
+
+def _tables_uri(directory: Path) -> str:
+    return _uri("duckdb", directory / "storage.duckdb")  # not SQLite: docs/adr/0007-tables-in-duckdb.md
 
 
 def _uri(dialect: str, path: Path) -> str:
