@@ -16,8 +16,8 @@ from agent_service.archive.tiled_server import tables
 SEQS = "sorted(s for run in agents.values() for s in run['{}'].read()['journal_seq'].values.tolist())"
 READER = """
 import sys
-from agent_service.archive.nodes import child
-from agent_service.catalog import CatalogAddress, connect, node_uri
+from agent_service.archive.tiled_nodes import child
+from agent_service.archive.catalog import CatalogAddress, connect, node_uri
 from agent_service.state_dir import StateDir
 from pathlib import Path
 address = CatalogAddress.load(StateDir(Path(sys.argv[1])))
