@@ -71,7 +71,7 @@ Notice = ProgressNotice | LogNotice
 
 
 @runtime_checkable
-class Brain(Protocol):
+class Agent(Protocol):
     """A brain: bluesky-adaptive 1.x's ``Optimizer``, matched by shape and never by import.
 
     Optional methods, used where a brain has them: ``register_suggestions``, ``register_failures``,
@@ -93,7 +93,7 @@ class Brain(Protocol):
 
 
 @runtime_checkable
-class BrainHandle(Protocol):
+class AgentHandle(Protocol):
     """A hosted brain that lives somewhere else: in a thread or a process. One call at a time, in order."""
 
     died: asyncio.Future[AgentFault]
@@ -135,7 +135,7 @@ class Executor(Protocol):
         timeout_s: float,
         memory_limit_mb: int | None = None,
         tell: Callable[[Notice], None] | None = None,
-    ) -> BrainHandle:
+    ) -> AgentHandle:
         """Build the object where it will live, and return a handle on it.
 
         Parameters
@@ -196,6 +196,16 @@ class Journal(Protocol):
         self, agent: str | None, facts: Sequence[tuple[EventKind, dict[str, Any]]]
     ) -> list[asyncio.Future[Event]]:
         """Queue facts of one agent that are written all or none."""
+        ...
+
+    async def settled(self) -> None:
+        """Return when facts can be written, and it is known of each that was refused whether it is a fact all the same.
+
+        Raises
+        ------
+        BackendUnavailable
+            When it is closed before that.
+        """
         ...
 
     def publish(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> None:

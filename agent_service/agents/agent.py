@@ -43,7 +43,7 @@ from agent_service.models.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 
     from pydantic import JsonValue
 
@@ -249,6 +249,7 @@ class HostedAgent:
             self.restarts.survive(error)
             said = f"restarting after {where}{error.detail} {restart.sentence}"
             await self._become(AgentState.STARTING, said, error=told, restart_as=before.model_dump(mode="json"))
+            self.restarts.began()
         self.on_restart(restart.pause_s)
 
     async def advance(
@@ -347,13 +348,16 @@ class HostedAgent:
         """
         await self.fence.look()
         async with self.brain.turn:
-            spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
-            await self.brain.build(
-                spec,
-                facts=lambda: facts_of(self.record, config=config),
-                take=None if fact is None else lambda: self.configured(**fact),
-            )
-            self.fault = None
+            await self._build(config, fact)
+
+    async def _build(self, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
+        spec = self.spec if config is None else self.spec.model_copy(update={"config": dict(config)})
+        await self.brain.build(
+            spec,
+            facts=lambda: facts_of(self.record, config=config),
+            take=None if fact is None else lambda: self.configured(**fact),
+        )
+        self.fault = None
 
     async def suggest(self, n_points: int, *, by: str, approve: bool = False) -> list[Suggestion]:
         """Ask the brain for points; they are ``proposed`` facts when this returns.
@@ -545,23 +549,57 @@ class HostedAgent:
         self._mourning = asyncio.ensure_future(mourn())
 
     async def _write(self, facts: Sequence[tuple[EventKind, dict[str, Any]]]) -> None:
-        """Write what a call of the brain became, all or nothing.
+        """Write what a call of the brain became, all or nothing; in the turn of the call.
 
-        When that cannot be, the brain knows more than the journal, and it is built anew.
+        When that cannot be, the brain knows more than the journal. It is asked nothing before it was built anew.
         """
         try:
             for written in self._journal.post_together(self.name, facts):  # one commit: all fail, or none
                 await written
         except BackendUnavailable:
-            self.rebuilding = asyncio.create_task(self._rebuild(), name=f"rebuild:{self.name}")
+            self._mend(self._rebuild())
             raise
 
+    def _mend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something be done in the turn that is taken now, before anybody else calls the brain."""
+        self.rebuilding = asyncio.create_task(work, name=f"rebuild:{self.name}")
+        self.brain.turn.pass_on(self.rebuilding)
+
     async def _rebuild(self) -> None:
-        try:
-            await self.build()
-        except ServiceError as error:
-            with contextlib.suppress(BackendUnavailable):
+        """Build the brain anew from the facts when all of them are known; lets no exception out."""
+        context.nobody()
+        be_patient()
+        with contextlib.suppress(BackendUnavailable):  # the journal is closed
+            await self._journal.settled()
+            if self.record.state not in ALIVE or not self.brain.is_there:
+                return
+            try:
+                await self.fence.look()
+                await self._build()
+            except ServiceError as error:
                 await self.failed(error, during="rebuild")
+
+    async def _fail_later(self, error: ServiceError, during: str) -> None:
+        context.nobody()
+        be_patient()
+        with contextlib.suppress(BackendUnavailable):  # the journal is closed
+            await self.failed(error, during=during)
+
+    async def call_off_rebuilding(self) -> None:
+        """Give up to build the brain anew, if that is under way; there is no brain then."""
+        task = self.rebuilding
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            await self.brain.discard()
+
+    async def _fail_in_turn(self, error: ServiceError, during: str) -> None:
+        """Let the agent fail in the turn of a call; when a request may not wait for the fact, it is written behind."""
+        try:
+            await self.failed(error, during=during)
+        except BackendUnavailable:
+            self._mend(self._fail_later(error, during))
+            raise
 
     def _require_brain(self) -> None:
         if self.brain.is_there:
@@ -588,7 +626,7 @@ class HostedAgent:
             result = await self.brain.call(method, *args, timeout_s=timeout_s)
         except ServiceError as error:
             if isinstance(error, fatal) or (isinstance(error, AgentFault) and error.died):
-                await self.failed(error, during=method)
+                await self._fail_in_turn(error, method)
             raise
         if method in _PROVES_HEALTH:
             self.restarts.succeeded()

@@ -409,6 +409,7 @@ class AgentLife:
         if self.loop is not None:
             self.loop.stopping = True
             self.loop.hurry()
+        await self.agent.call_off_rebuilding()
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.brain.abandon_call()
         self.agent.touched()

@@ -86,8 +86,11 @@ class Restarts:
         if self.in_row >= spec.restarts.limit:
             return None
         pause_s = min(spec.restarts.pause * 2**self.in_row, LONGEST_PAUSE_S)
+        return Restart(pause_s, f"({self.in_row + 1} of {spec.restarts.limit}), in {pause_s:g} s")
+
+    def began(self) -> None:
+        """Count a restart, now that it is a fact that it is due."""
         self.in_row += 1
-        return Restart(pause_s, f"({self.in_row} of {spec.restarts.limit}), in {pause_s:g} s")
 
     def in_vain(self) -> str:
         """Return what to add to the reason of an agent that fails in spite of its restarts; nothing without any."""

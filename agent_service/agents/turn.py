@@ -20,11 +20,16 @@ class Turn:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._waiting: list[Watcher] = []
+        self._heir: asyncio.Task[None] | None = None
         self.watcher: Watcher | None = None
 
     def awaited_by(self, watcher: Watcher) -> bool:
         """Return whether ``watcher`` waits for its turn."""
         return watcher in self._waiting
+
+    def pass_on(self, heir: asyncio.Task[None]) -> None:
+        """Let a task have the turn when the block that has it now ends; the task's end gives it to the next."""
+        self._heir = heir
 
     async def __aenter__(self) -> None:
         """Wait for the turn, and take it."""
@@ -41,6 +46,10 @@ class Turn:
         watcher.began()
 
     async def __aexit__(self, *_: object) -> None:
-        """Give it to the next."""
+        """Give it to the next, or to the heir."""
         self.watcher = None
-        self._lock.release()
+        heir, self._heir = self._heir, None
+        if heir is None:
+            self._lock.release()
+        else:
+            heir.add_done_callback(lambda _: self._lock.release())

@@ -22,7 +22,7 @@ from agent_service import context
 from agent_service.errors import BackendUnavailable, InvalidInput
 from agent_service.journal import _sqlite as journal_file
 from agent_service.journal._place import JournalPlace
-from agent_service.journal._writer import Compaction, JournalWriter, Pending
+from agent_service.journal._writer import Barrier, Compaction, JournalWriter, Pending
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
@@ -174,6 +174,13 @@ class SqlJournal:
             pending.append(Pending(utcnow(), agent, kind, data, _encoded(data), patient, loop.create_future()))
         writer.put(tuple(pending))
         return [one.done for one in pending]
+
+    async def settled(self) -> None:
+        """Return when nothing is in doubt. See `protocols.Journal`."""
+        writer, loop = self._opened()
+        done: asyncio.Future[None] = loop.create_future()
+        writer.put(Barrier(done))
+        await done
 
     def _opened(self) -> tuple[JournalWriter, asyncio.AbstractEventLoop]:
         if self._writer is None or self._loop is None:

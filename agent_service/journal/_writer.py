@@ -65,6 +65,13 @@ class Compaction:
     done: asyncio.Future[None]
 
 
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Somebody who waits until facts can be written, and no commit is in doubt."""
+
+    done: asyncio.Future[None]
+
+
 class JournalWriter:
     """Writes in a thread of its own what other threads put into its queue.
 
@@ -101,14 +108,14 @@ class JournalWriter:
         self._on_loop = on_loop
         self._committed = committed
         self._fault_changed = fault_changed
-        self._queue: queue.SimpleQueue[tuple[Pending, ...] | Compaction | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Pending, ...] | Compaction | Barrier | None] = queue.SimpleQueue()
         self._connection: sa.Connection | None = None
         self._doubtful: list[Pending] = []
         self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
         self._thread.start()
 
-    def put(self, one: tuple[Pending, ...] | Compaction) -> None:
-        """Queue facts that are to be written in one transaction, or a snapshot; from any thread."""
+    def put(self, one: tuple[Pending, ...] | Compaction | Barrier) -> None:
+        """Queue facts that are to be written in one transaction, or a snapshot, or a barrier; from any thread."""
         self._queue.put(one)
 
     def close(self, timeout_s: float) -> None:
@@ -120,20 +127,25 @@ class JournalWriter:
 
     def _write_forever(self) -> None:
         waiting: list[Pending] = []
+        barriers: list[Barrier] = []
         try:
             while True:
                 batch = self._next_batch()
                 waiting = self._write([*waiting, *(fact for one in batch if isinstance(one, tuple) for fact in one)])
+                barriers += [one for one in batch if isinstance(one, Barrier)]
+                if self.fault is None:
+                    barriers = self._pass(barriers, None)
                 for one in batch:
                     if isinstance(one, Compaction):
                         self._compact(one)
                 if None in batch:
                     self._refuse(waiting)
+                    self._pass(barriers, BackendUnavailable(f"the journal cannot be written: {self.fault}"))
                     return
         finally:
             self._disconnect()
 
-    def _next_batch(self) -> list[tuple[Pending, ...] | Compaction | None]:
+    def _next_batch(self) -> list[tuple[Pending, ...] | Compaction | Barrier | None]:
         """Wait for something to write, but not for long: the last attempt may have failed, or the file be gone."""
         try:
             batch = [self._queue.get(timeout=RETRY_S)]
@@ -220,6 +232,12 @@ class JournalWriter:
             refusal = f"the journal cannot be written: {self.fault}; nothing was acknowledged"
             self._on_loop(_refused, facts, BackendUnavailable(refusal))
 
+    def _pass(self, barriers: list[Barrier], error: BackendUnavailable | None) -> list[Barrier]:
+        """Let those go on who wait; return those that wait still: none."""
+        for one in barriers:
+            self._on_loop(_settled, one, error)
+        return []
+
     def _compact(self, asked: Compaction) -> None:
         try:
             self._require_place()
@@ -268,6 +286,6 @@ def _refused(facts: Sequence[Pending], refusal: BackendUnavailable) -> None:
             pending.done.exception()  # a post nobody awaits was logged
 
 
-def _settled(asked: Compaction, error: BackendUnavailable | None) -> None:
+def _settled(asked: Compaction | Barrier, error: BackendUnavailable | None) -> None:
     if not asked.done.done():
         asked.done.set_result(None) if error is None else asked.done.set_exception(error)
