@@ -71,7 +71,7 @@ Notice = ProgressNotice | LogNotice
 
 
 @runtime_checkable
-class Agent(Protocol):
+class Brain(Protocol):
     """A brain: bluesky-adaptive 1.x's ``Optimizer``, matched by shape and never by import.
 
     Optional methods, used where a brain has them: ``register_suggestions``, ``register_failures``,
@@ -93,7 +93,7 @@ class Agent(Protocol):
 
 
 @runtime_checkable
-class AgentHandle(Protocol):
+class BrainHandle(Protocol):
     """A hosted brain that lives somewhere else: in a thread or a process. One call at a time, in order."""
 
     died: asyncio.Future[AgentFault]
@@ -135,7 +135,7 @@ class Executor(Protocol):
         timeout_s: float,
         memory_limit_mb: int | None = None,
         tell: Callable[[Notice], None] | None = None,
-    ) -> AgentHandle:
+    ) -> BrainHandle:
         """Build the object where it will live, and return a handle on it.
 
         Parameters

@@ -1,6 +1,7 @@
-"""Live objects: what cannot travel by HTTP waits here under a random name, and its reference ``live:NAME`` travels.
+"""References to code: ``module:attribute``, which is imported, and ``live:NAME``, a live object of this process.
 
-The registry belongs to this process, and a reference is valid here only. A live object is one of
+A live object cannot travel by HTTP: it waits here under a random name, and its reference travels. The registry belongs
+to this process, and a reference is valid here only. A live object is one of
 
 - a class or factory: called with ``**config``, as often as needed;
 - a brain that exists already: used as it is the first time. When it must be built again, its birth pickle (cloudpickle,
@@ -11,7 +12,9 @@ The registry belongs to this process, and a reference is valid here only. A live
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import operator
 import secrets
 import threading
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -20,6 +23,7 @@ from agent_service.errors import AlreadyExists, Conflict, InvalidInput, UnknownT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 PREFIX: Final = "live:"
 
@@ -54,7 +58,7 @@ class LiveBrain:
 
             self._birth = cloudpickle.dumps(brain)  # pyright: ignore[reportUnknownMemberType]
         except Exception as error:  # noqa: BLE001 - whatever the object's own __reduce__ raises
-            self._why_not = f"{type(error).__name__}: {texts.one_line(str(error))}"
+            self._why_not = texts.describe(error)
 
     def __call__(self) -> object:
         """Return the object the first time, and then one like it was when it was registered.
@@ -110,6 +114,45 @@ class LiveBrain:
                 f"the live {self.__name__} {self._name!r} cannot begin again: it has seen data, and it does not pickle "
                 f"({self._why_not}); serve a new object, or its class"
             )
+
+
+class Unresolved(Exception):
+    """A reference ``module:attribute`` that leads to nothing; its ``__cause__`` is what was raised.
+
+    Attributes
+    ----------
+    module
+        The module, when it was imported and has no such attribute; None when importing it raised.
+    """
+
+    def __init__(self, message: str, module: ModuleType | None = None) -> None:
+        super().__init__(message)
+        self.module = module
+
+
+def is_import(reference: str) -> bool:
+    """Return whether a reference is written as ``module:attribute``."""
+    module, _, attribute = reference.partition(":")
+    return bool(module and attribute)
+
+
+def imported(reference: str) -> object:
+    """Import what ``module:attribute`` names. Runs the module's code: call it from a worker thread.
+
+    Raises
+    ------
+    Unresolved
+        The module or the attribute cannot be had: says which, in one line.
+    """
+    name, _, attribute = reference.partition(":")
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise Unresolved(f"importing {name!r} raised {texts.describe(error)}") from error
+    try:
+        return operator.attrgetter(attribute)(module)
+    except AttributeError as error:
+        raise Unresolved(f"the module {name!r} has no {attribute!r}", module) from error
 
 
 def _reborn(name: str, kind: str, doc: str | None, birth: bytes) -> LiveBrain:

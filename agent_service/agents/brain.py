@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent_service.agents.placement import Place, Placement
     from agent_service.models import AgentSpec
-    from agent_service.protocols import AgentHandle, Notice
+    from agent_service.protocols import BrainHandle, Notice
 
 _LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 
@@ -74,10 +74,10 @@ class Brain:
         self._stirred = stirred
         self._changed = changed
         self._died = died
-        self._handle: AgentHandle | None = None
+        self._handle: BrainHandle | None = None
         self._place: Place | None = None
         self._progress: CallProgress | None = None
-        self._given_up: tuple[AgentHandle, str] | None = None
+        self._given_up: tuple[BrainHandle, str] | None = None
         self._variable_bytes: dict[str, bytes] = {}
 
     @property
@@ -141,12 +141,12 @@ class Brain:
         AgentFault, DeadlineExceeded
             When it cannot be built or replayed; the present one, if any, stays then.
         """
-        recipe = self._placement.recipe(spec)
+        factory = self._placement.brain_factory(spec)
         deadline = spec.timeouts.start
-        place = await self._placement.choose(recipe)
+        place = await self._placement.choose(factory)
         elsewhere = place.executor.kind == "process"
         handle = await place.executor.start(
-            recipe,
+            factory,
             name=self._name,
             timeout_s=deadline,
             memory_limit_mb=spec.memory_limit_mb,
@@ -229,6 +229,6 @@ class Brain:
         told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
         self._publish(EventKind.PROGRESS, told)
 
-    def _mourn(self, handle: AgentHandle, error: AgentFault) -> None:
+    def _mourn(self, handle: BrainHandle, error: AgentFault) -> None:
         if self._handle is handle:
             self._died(error)

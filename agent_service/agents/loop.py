@@ -1,6 +1,6 @@
 """One agent's loop: suggest, check, approve, submit, wait for the run, find its outcome, ingest; and again.
 
-The way of a document: source -> listener -> here (`_measure`) -> outcome -> executor (`HostedAgent.ingest`) ->
+The way of a document: source -> dispatcher -> here (`_measure`) -> outcome -> executor (`HostedAgent.ingest`) ->
 journal -> followers. One plan of an agent is under way at a time; while it runs, the outcome of the last is ingested,
 and the next one of a batch is handed to the sink ahead, so that the RunEngine never waits for us.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from agent_service.agents.agent import HostedAgent
-    from agent_service.documents.dispatch import Listener
+    from agent_service.documents.dispatch import RunDispatcher
     from agent_service.documents.runs import Run
     from agent_service.models import Suggestion
     from agent_service.protocols import Journal, PlanResult, PlanSink
@@ -64,7 +64,7 @@ class AgentLoop:
         The agent.
     sink
         Where its plans go.
-    listener
+    dispatcher
         Where its runs come from.
     journal
         For log lines that the event stream shows.
@@ -86,7 +86,7 @@ class AgentLoop:
         agent: HostedAgent,
         *,
         sink: PlanSink,
-        listener: Listener,
+        dispatcher: RunDispatcher,
         journal: Journal,
         archived: Callable[[str, float], Awaitable[None]],
     ) -> None:
@@ -96,7 +96,7 @@ class AgentLoop:
         self._leaving = False
         self._agent = agent
         self._sink = sink
-        self._listener = listener
+        self._dispatcher = dispatcher
         self._journal = journal
         self._archived = archived
         self._inbox: deque[Run] = deque()
@@ -104,7 +104,7 @@ class AgentLoop:
         self._delayed = ""
         self._brain = 0
         self._pending_outcomes: set[asyncio.Task[None]] = set()
-        self._hand_over = partial(Flight.begin, agent, sink=sink, listener=listener)
+        self._hand_over = partial(Flight.begin, agent, sink=sink, dispatcher=dispatcher)
         self._ahead = Ahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
 
     def take_run(self, run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent_service.brains.factory import Recipe
+from agent_service.brains.factory import BrainFactory
 from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import AgentFault, FieldError, InvalidInput
 from agent_service.executors.process import pickled
@@ -42,9 +42,9 @@ class Placement:
         self._headless = headless
         self._listed = listed
 
-    def recipe(self, spec: AgentSpec) -> Recipe:
-        """Return what makes an agent's brain. See `Recipe.of`."""
-        return Recipe.of(spec, self._listed)
+    def brain_factory(self, spec: AgentSpec) -> BrainFactory:
+        """Return what makes an agent's brain. See `BrainFactory.of`."""
+        return BrainFactory.of(spec, self._listed)
 
     def expected(self, spec: AgentSpec) -> Place:
         """Return where an agent will probably live; from memory, without looking at its objects."""
@@ -60,7 +60,7 @@ class Placement:
             return Place(self.thread, f"auto: {why}")
         return Place(self._process, "auto: the service is headless")
 
-    async def choose(self, recipe: Recipe) -> Place:
+    async def choose(self, factory: BrainFactory) -> Place:
         """Return where an agent is to live.
 
         Raises
@@ -68,20 +68,20 @@ class Placement:
         InvalidInput
             It is to live in a process of its own and cannot; says why.
         """
-        place = self.expected(recipe.spec)
+        place = self.expected(factory.spec)
         if place.executor is not self._process:
             return place
         why = self._process.why_not()
-        if why is None and recipe.has_live_objects:
+        if why is None and factory.has_live_objects:
             try:
-                await asyncio.to_thread(pickled, recipe)
+                await asyncio.to_thread(pickled, factory)
             except AgentFault as error:
                 why = error.detail
         if why is None:
             return place
-        if recipe.spec.executor == "process" or recipe.spec.memory_limit_mb is not None:
+        if factory.spec.executor == "process" or factory.spec.memory_limit_mb is not None:
             said = f'{why}; set executor = "thread", without memory_limit_mb'
-            raise InvalidInput(f"agent {recipe.spec.name!r}: {said}", errors=[FieldError("executor", said)])
+            raise InvalidInput(f"agent {factory.spec.name!r}: {said}", errors=[FieldError("executor", said)])
         return Place(self.thread, f"auto: {why}")
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent_service.agents.agent import HostedAgent
-    from agent_service.documents.dispatch import Expectation, Listener
+    from agent_service.documents.dispatch import Expectation, RunDispatcher
     from agent_service.models import Suggestion
     from agent_service.protocols import Journal, PlanResult, PlanSink
 
@@ -46,7 +46,7 @@ class Flight:
 
     @classmethod
     async def begin(
-        cls, agent: HostedAgent, suggestion: Suggestion, *, sink: PlanSink, listener: Listener
+        cls, agent: HostedAgent, suggestion: Suggestion, *, sink: PlanSink, dispatcher: RunDispatcher
     ) -> Self | None:
         """Write that the suggestion is submitted, then hand its plan to the sink.
 
@@ -59,7 +59,7 @@ class Flight:
         BackendUnavailable
             It could not be written, and nothing was handed over.
         """
-        expected = listener.expect(suggestion.id)
+        expected = dispatcher.expect(suggestion.id)
         expected.__enter__()  # before the plan can run, so that no document comes too early
         try:
             forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before

@@ -22,7 +22,7 @@ from agent_service.agents.positions import Whereabouts
 from agent_service.agents.rails import elsewhere, no_limits_said
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.documents import outcomes
-from agent_service.documents.dispatch import Listener
+from agent_service.documents.dispatch import RunDispatcher
 from agent_service.errors import AlreadyExists, Conflict, FieldError, NotFound, OutOfBounds, UnknownDevice
 from agent_service.models import AgentPatch, AgentSpec, BestPoint, EventKind, ServiceGuardrails, Suggestion, own_names
 from agent_service.models.spelling import near
@@ -87,7 +87,7 @@ class Supervisor:
     ) -> None:
         self._limits = limits or ServiceGuardrails()
         self.lives: dict[str, AgentLife] = {}
-        self.listener = Listener(everyone=self._everyone, late=self._late)
+        self.dispatcher = RunDispatcher(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
         self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
         self._owners: dict[str, HostedAgent] = {}
@@ -164,7 +164,7 @@ class Supervisor:
         return AgentLoop(
             agent,
             sink=self.queue.sink,
-            listener=self.listener,
+            dispatcher=self.dispatcher,
             journal=self._journal,
             archived=self._archived,
         )
@@ -240,9 +240,9 @@ class Supervisor:
         """
         spec = await self._named(spec)
         outcomes.check_names(spec)
-        recipe = self._placement.recipe(spec)
-        place = await self._placement.choose(recipe)
-        for executor, check in ((place.executor, recipe.check), (self._placement.thread, self._sink_check(spec))):
+        factory = self._placement.brain_factory(spec)
+        place = await self._placement.choose(factory)
+        for executor, check in ((place.executor, factory.check), (self._placement.thread, self._sink_check(spec))):
             checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
             await checking.close()
 

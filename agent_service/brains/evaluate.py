@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from agent_service import references
 from agent_service.brains.listed import ANY, Listed
-from agent_service.errors import FieldError, InvalidInput, UnknownType, texts
+from agent_service.errors import FieldError, InvalidInput, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,19 +34,12 @@ def load_function(reference: str, listed: Listed = ANY) -> Callable[..., Any]:
             return references.find(reference)
         except UnknownType as error:
             raise _wrong(f"evaluate: {error.detail}") from None
-    module, _, attribute = reference.partition(":")
-    if not module or not attribute:
+    if not references.is_import(reference):
         raise _wrong(f"evaluate is {reference!r}; write it as module:function, for example my_analysis:peak_area")
     try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise _wrong(
-            f"evaluate: importing {module!r} raised {type(error).__name__}: {texts.one_line(str(error))}"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise _wrong(f"evaluate: the module {module!r} has no {attribute!r}")
-        found = getattr(found, part)
+        found = references.imported(reference)
+    except references.Unresolved as error:
+        raise _wrong(f"evaluate: {error}") from error
     if not callable(found):
         raise _wrong(f"evaluate: {reference!r} is of type {type(found).__name__}, not a function")
     listed.refuse_foreign(found, field="evaluate", reference=reference)

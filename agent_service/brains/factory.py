@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BrainFactory:
     """Makes an agent's brain, in its adapter. Called in the agent's executor; so is `check`.
 
     Parameters
     ----------
     spec
-        The agent. What it names by ``module:callable`` is imported where the recipe is called.
+        The agent. What it names by ``module:callable`` is imported where this is called.
     listed
         Whose code that may be.
-    factory, function
+    live_type, live_evaluate
         What its ``type`` and ``evaluate`` stand for where these are live objects, which are known in the service's
         process only; else None.
     """
 
     spec: AgentSpec
     listed: Listed = ANY
-    factory: Callable[..., object] | None = None
-    function: Callable[..., Any] | None = None
+    live_type: Callable[..., object] | None = None
+    live_evaluate: Callable[..., Any] | None = None
 
     @classmethod
     def of(cls, spec: AgentSpec, listed: Listed = ANY) -> Self:
-        """Return the recipe of an agent.
+        """Return the factory of an agent's brain.
 
         Raises
         ------
@@ -51,14 +51,14 @@ class Recipe:
         return cls(
             spec,
             listed,
-            factory=references.find(spec.type) if references.is_live(spec.type) else None,
-            function=load_function(spec.evaluate) if spec.evaluate and references.is_live(spec.evaluate) else None,
+            live_type=references.find(spec.type) if references.is_live(spec.type) else None,
+            live_evaluate=load_function(spec.evaluate) if spec.evaluate and references.is_live(spec.evaluate) else None,
         )
 
     @property
     def has_live_objects(self) -> bool:
         """Whether it holds objects of this process, which may not pickle."""
-        return self.factory is not None or self.function is not None
+        return self.live_type is not None or self.live_evaluate is not None
 
     def __call__(self) -> OptimizerAdapter:
         """Make the brain."""
@@ -77,11 +77,11 @@ class Recipe:
         self._evaluate()
 
     def _type(self) -> types.AgentType:
-        if self.factory is not None:
-            return types.AgentType(self.spec.type, self.factory)
+        if self.live_type is not None:
+            return types.AgentType(self.spec.type, self.live_type)
         return types.resolve(self.spec.type, self.listed)
 
     def _evaluate(self) -> Callable[..., Any] | None:
-        if self.function is not None or self.spec.evaluate is None:
-            return self.function
+        if self.live_evaluate is not None or self.spec.evaluate is None:
+            return self.live_evaluate
         return load_function(self.spec.evaluate, self.listed)

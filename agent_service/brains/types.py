@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import operator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +13,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from agent_service import references
 from agent_service.brains.coroutines import awaited
 from agent_service.brains.listed import ANY, Listed
-from agent_service.errors import MAX_ERRORS, FieldError, InvalidConfig, UnknownType, texts
+from agent_service.errors import MAX_ERRORS, FieldError, InvalidConfig, UnknownType
 from agent_service.models.problems import validation_errors
 from agent_service.models.spelling import near
 
@@ -165,25 +163,17 @@ def installed() -> list[AgentType]:
 
 
 def _imported(reference: str, *, called: str | None = None) -> Callable[..., object]:
-    module_name, _, attribute = reference.partition(":")
     who = f"agent type {called or reference!r}"
-    if not module_name or not attribute:
+    if not references.is_import(reference):
         raise UnknownType(f"{who} is not written as module:callable, for example my_agents:Scanner")
+    attribute = reference.partition(":")[2]
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        said = texts.one_line(str(error))
-        raise UnknownType(
-            f"{who}: importing {module_name} raised {type(error).__name__}: {said}; it must be importable where the "
-            "service runs"
-        ) from error
-    try:
-        found: object = operator.attrgetter(attribute)(module)
-    except AttributeError:
-        hint = near(attribute, [name for name, one in vars(module).items() if callable(one)])
-        raise UnknownType(
-            f"{who}: the module {module_name} has no {attribute}; {hint}name a class or function"
-        ) from None
+        found = references.imported(reference)
+    except references.Unresolved as error:
+        if error.module is None:
+            raise UnknownType(f"{who}: {error}; it must be importable where the service runs") from error
+        hint = near(attribute, [name for name, value in vars(error.module).items() if callable(value)])
+        raise UnknownType(f"{who}: {error}; {hint}name a class or function") from None
     if not callable(found):
         raise UnknownType(f"{who}: {attribute} is of type {type(found).__name__}, not a class or function")
     return found

@@ -21,7 +21,7 @@ class Expectation:
     --------
     A loop enters it before it submits the plan, so that no document can come too early::
 
-        with listener.expect(suggestion.id) as expected:
+        with dispatcher.expect(suggestion.id) as expected:
             result = await sink.run(order)
             await expected.complete(result.run_uids)
 
@@ -33,12 +33,12 @@ class Expectation:
         The runs by uid, in the order of their beginnings; of one that goes on only the start is there.
     """
 
-    def __init__(self, listener: Listener, suggestion_id: str) -> None:
+    def __init__(self, dispatcher: RunDispatcher, suggestion_id: str) -> None:
         loop = asyncio.get_running_loop()
         self.suggestion_id = suggestion_id
         self.started: asyncio.Future[str] = loop.create_future()
         self.begun: dict[str, Run] = {}
-        self._listener = listener
+        self._dispatcher = dispatcher
         self._news = asyncio.Event()
 
     def begin(self, start: Document) -> None:
@@ -48,7 +48,7 @@ class Expectation:
         if not self.started.done():
             self.started.set_result(uid)
 
-    def take(self, run: Run) -> bool:
+    def add(self, run: Run) -> bool:
         """Take a run that has ended, and return whether it is one of its own."""
         if run.uid not in self.begun:
             return False
@@ -63,17 +63,17 @@ class Expectation:
             await self._news.wait()
 
     def __enter__(self) -> Self:
-        self._listener.expected[self.suggestion_id] = self
+        self._dispatcher.expected[self.suggestion_id] = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.expected.pop(self.suggestion_id, None)
+        self._dispatcher.expected.pop(self.suggestion_id, None)
         self.started.cancel()
 
 
-class Listener:
+class RunDispatcher:
     """Takes every document of every source, in order, on the event loop.
 
     Parameters
@@ -99,7 +99,7 @@ class Listener:
         """Return an expectation of the runs for a suggestion; enter it before the plan can run."""
         return Expectation(self, suggestion_id)
 
-    def take(self, name: str, doc: Document) -> None:
+    def on_document(self, name: str, doc: Document) -> None:
         """Take a document: cheap, never raises for what is in it."""
         if name == "start":
             expected = self.expected.get(_suggestion_of(doc))
@@ -123,7 +123,7 @@ class Listener:
         suggestion_id = _suggestion_of(run.start)
         expected = self.expected.get(suggestion_id)
         owner: Callable[[Run], None] | None = None
-        is_expected = expected is not None and expected.take(run)
+        is_expected = expected is not None and expected.add(run)
         if not is_expected and suggestion_id and (owner := self._late(suggestion_id)) is not None:
             owner(run)
         for inbox in self._everyone():

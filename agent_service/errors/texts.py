@@ -67,6 +67,17 @@ def one_line(text: str, *, most: int = MAX_SAID) -> str:
     return cut(printable(" ".join(text[: 8 * most].split())) + ("…" if len(text) > 8 * most else ""), most=most)
 
 
+def describe(error: BaseException) -> str:
+    """Return an exception's type and message as one line.
+
+    Examples
+    --------
+    >>> describe(ValueError("too hot"))
+    'ValueError: too hot'
+    """
+    return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+
+
 def cut(text: str, *, most: int = MAX_SAID) -> str:
     """Return a text of at most ``most`` characters, ending in … where something is left out."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

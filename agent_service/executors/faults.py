@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def as_faults(name: str) -> Generator[None]:
-    """Let no other error of an executor out than those that `protocols.Executor` and `protocols.AgentHandle` name.
+    """Let no other error of an executor out than those that `protocols.Executor` and `protocols.BrainHandle` name.
 
     Parameters
     ----------

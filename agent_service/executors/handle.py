@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """A handle on an object that lives somewhere else; belongs to one event loop. See `protocols.AgentHandle`.
+    """A handle on an object that lives somewhere else; belongs to one event loop. See `protocols.BrainHandle`.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class ThreadHandle(Handle):
             raise
 
     async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call a method of the object, when its turn comes. See `protocols.AgentHandle`."""
+        """Call a method of the object, when its turn comes. See `protocols.BrainHandle`."""
 
         def work(target: object) -> Any:
             return getattr(target, method)(*args)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import runpy
 import sys
@@ -11,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service import references
 from agent_service.errors import ServiceError, UsageError
 from agent_service.launch import notebook_file
 from agent_service.launch.local import open_service, serve, settled
@@ -84,14 +84,11 @@ class Target:
             self._serve_attribute()
 
     def _serve_attribute(self) -> None:
-        module_name, _, attribute = self.text.partition(":")
         sys.path.insert(0, str(self.path))
         try:
-            found: Any = importlib.import_module(module_name)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except Exception as error:
-            raise UsageError(f"{self.text} cannot be imported: {type(error).__name__}: {error}") from error
+            found = references.imported(self.text)
+        except references.Unresolved as error:
+            raise UsageError(f"{self.text} cannot be imported: {error}") from error
         if isinstance(found, ServiceConfig):
             open_service(settled(found))
         else:

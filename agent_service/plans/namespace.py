@@ -5,7 +5,6 @@ A name is looked up when it is used: a device that was removed since is an unkno
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import references
@@ -189,8 +188,7 @@ class Namespace:
         try:
             return device_tree.at(self._names, path)
         except Exception as error:
-            said = texts.one_line(str(error))
-            raise UnknownDevice(f"{path!r} in {self.source} cannot be had: {type(error).__name__}: {said}") from error
+            raise UnknownDevice(f"{path!r} in {self.source} cannot be had: {texts.describe(error)}") from error
 
     def _ambiguous(self, name: str, meant: list[Node]) -> str:
         ways = [f"{one.path} (calls itself {one.name!r})" if one.name != name else one.path for one in meant]
@@ -204,17 +202,10 @@ def _imported(reference: str) -> object:
             return references.find(reference)
         except UnknownType as error:
             raise UnknownPlan(f"plan: {error.detail}") from None
-    module, _, attribute = reference.partition(":")
     try:
-        found: object = importlib.import_module(module)
-    except Exception as error:
-        said = texts.one_line(str(error))
-        raise UnknownPlan(f"plan {reference!r}: importing {module!r} raised {type(error).__name__}: {said}") from error
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        raise UnknownPlan(f"plan {reference!r}: the module {module!r} has no {attribute!r}")
-    return found
+        return references.imported(reference)
+    except references.Unresolved as error:
+        raise UnknownPlan(f"plan {reference!r}: {error}") from error
 
 
 def _listed(there: Iterable[str]) -> str:

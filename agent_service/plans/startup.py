@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service import references
 from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import UsageError, texts
 from agent_service.plans import ipython_profile
@@ -82,13 +83,16 @@ def configurer(namespace: Namespace, reference: str | None) -> tuple[str, Callab
 
 def said(error: BaseException) -> str:
     """Return what the user's code raised, in one line with where that was."""
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
-    others = [one for one in frames if not Path(one.filename).is_relative_to(Path(__file__).parent)]
+    return f"{texts.describe(error)}{_where(error)}"
+
+
+def _where(error: BaseException) -> str:
+    """Return where the user's code raised an error: where it called a library, if that raised it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parents[1])]
     libraries = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
-    theirs = [one for one in others if not any(one.filename.startswith(f"{lib}{os.sep}") for lib in libraries)]
-    last = (theirs or others)[-1:]  # where they called what raised, rather than where in a library that was
-    where = "".join(f" ({Path(one.filename).name}, line {one.lineno})" for one in last)
-    return f"{type(error).__name__}: {texts.one_line(str(error))}{where}"
+    theirs = [frame for frame in others if not any(frame.filename.startswith(f"{lib}{os.sep}") for lib in libraries)]
+    return "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in (theirs or others)[-1:])
 
 
 def is_folder(startup: str) -> bool:
@@ -111,18 +115,12 @@ def _names_of(startup: str) -> Mapping[str, object]:
 
 
 def _function(reference: str) -> object:
-    module, _, attribute = reference.partition(":")
-    if not module or not attribute:
+    if not references.is_import(reference):
         raise UsageError(f"configure is {reference!r}; write it as module:function, for example my_beamline:set_up")
     try:
-        found: object = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"configure {reference!r}: importing {module!r} raised {said(error)}") from error
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        raise UsageError(f"configure {reference!r}: the module {module!r} has no {attribute!r}")
-    return found
+        return references.imported(reference)
+    except references.Unresolved as error:
+        raise UsageError(f"configure {reference!r}: {error}{_where(error.__cause__ or error)}") from error
 
 
 def _run_script(path: Path) -> ModuleType:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from agent_service._version import __version__
 from agent_service.errors import UsageError
-from agent_service.server import gate, problems
+from agent_service.server import auth, gate, problems
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.cached_reads import ReadyReads
 from agent_service.server.routes import (
@@ -98,7 +98,9 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         redoc_url=None,
     )
     security = settled.security
-    app.add_middleware(gate.Gate, hosts=Hosts(security.allowed_hosts, security.cors_origins))
+    opened = [*auth.OPEN, *(["/metrics"] if security.metrics == "open" else [])]
+    hosts = Hosts(security.allowed_hosts, security.cors_origins)
+    app.add_middleware(gate.Gate, hosts=hosts, closed=auth.Closed(opened))
     # outside the gate, so that a page can read its refusals too
     app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)
     problems.install(app)

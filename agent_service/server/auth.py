@@ -1,6 +1,7 @@
 """Who may do what: each route names the one scope it needs, as ``dependencies=[READ]``; `Needs` enforces it.
 
-The gate finds out who asks, before anything of the body is read, and turns strangers away from ``/api/``.
+The gate finds out who asks, before anything of the body is read. It is closed by default: without a key only what
+`OPEN` lists answers, and a route or a mount that names no scope and is not listed answers nobody.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Security, routing
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
+from starlette.routing import Match, compile_path
 
 from agent_service.agents import guardrails
 from agent_service.brains.listed import code_in
@@ -18,12 +20,15 @@ from agent_service.errors import Forbidden, Unauthenticated
 from agent_service.service.keys import Key, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent_service.models import AgentSpec
 
 KEY: Final = "agent_service.key"
 """Where the gate leaves the `Key` of a request in its ASGI scope."""
+
+OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/docs-assets/{name}", "/openapi.json"})
+"""The routes that answer everybody, as they are declared."""
 
 _SCHEMES: Final = ("apikey", "bearer")
 
@@ -78,6 +83,45 @@ class Needs(SecurityBase):
         if key is None:
             raise stranger(showed_key="authorization" in request.headers)
         refuse_without(key, self.scope)
+
+
+class Closed:
+    """What an application does not answer: to strangers all that is not open, and to nobody what names no scope.
+
+    Parameters
+    ----------
+    opened
+        The routes that answer everybody, as they are declared.
+
+    Notes
+    -----
+    The routes are looked at when there is another number of them. One that guards itself says so in ``needs``.
+    """
+
+    def __init__(self, opened: Iterable[str] = OPEN) -> None:
+        self._opened = frozenset(opened)
+        self._patterns = [compile_path(path)[0] for path in self._opened]
+        self._looked_at = 0
+        self._bare: list[Any] = []
+
+    def opens(self, path: str) -> bool:
+        """Return whether a path, without the proxy's prefix, answers everybody."""
+        return any(pattern.match(path) for pattern in self._patterns)
+
+    def closes(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a request is for a route or a mount that names no scope and is not open."""
+        routes = scope["app"].router.routes
+        if len(routes) != self._looked_at:
+            # before FastAPI keeps a tree of routers, the routes are all there
+            every: Iterable[Any] = getattr(routing, "iter_route_contexts", iter)(routes)
+            self._bare = [route for route in every if not (_names_scope(route) or route.path in self._opened)]
+            self._looked_at = len(routes)
+        return any(route.matches(scope)[0] is Match.FULL for route in self._bare)
+
+
+def _names_scope(route: Any) -> bool:
+    dependencies = getattr(route, "dependencies", None) or ()
+    return hasattr(route, "needs") or any(isinstance(one.dependency, Needs) for one in dependencies)
 
 
 class NeedsForMetrics(Needs):

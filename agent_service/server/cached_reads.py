@@ -29,12 +29,14 @@ _JSON: Final = (b"content-type", b"application/json")
 class ReadyReads(BaseRoute):
     """A route for the plain reads of agents; whatever else is asked for is for the routes after it."""
 
+    needs = Scope.READ
+
     def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, dict[str, Any]]:
         """Return whether the answer is ready, and with it the answer."""
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
             return Match.NONE, {}
         key = scope.get(auth.KEY)
-        if key is None or Scope.READ not in key.scopes:
+        if key is None or self.needs not in key.scopes:
             return Match.NONE, {}
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         body = _ready(scope["app"].state.service, path[len(PREFIX) :]) if path.startswith(PREFIX) else None

@@ -46,6 +46,7 @@ _ORIGIN_SAID: Final = (
     "this service does not answer pages of that Origin; if it is yours, add it to cors_origins, or its host to "
     "allowed_hosts, in [security] of its service.toml"
 )
+_CLOSED_DETAIL: Final = "this is closed: it names no scope that a key must have, and is not on the list of what is open"
 _ELSEWHERE_SAID: Final = "this key belongs to a panel in a page of another Origin; each page has its own"
 _SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
 
@@ -70,14 +71,20 @@ class Gate:
         The application.
     hosts
         The names of the service.
+    closed
+        What is not answered.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, closed: auth.Closed) -> None:
         self._app = app
         self._hosts = hosts
+        self._closed = closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request through."""
+        if scope["type"] == "websocket":  # there are none
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -146,8 +153,10 @@ class Gate:
         error: ServiceError | None = self._foreign(seen, (scope.get("server") or ("",))[0], key)
         if error is not None:
             pass
-        elif key is None and "/api/" in scope["path"]:
+        elif key is None and not self._closed.opens(scope["path"].removeprefix(scope.get("root_path", ""))):
             error = auth.stranger(showed_key=bool(seen.authorization))
+        elif self._closed.closes(scope):
+            error = Forbidden(_CLOSED_DETAIL)
         elif seen.length > _limit(key):
             error = TooLarge(_SAID)
         elif key and scope["method"] not in _READS and not _NEED_NO_JOURNAL.search(scope["path"]):

@@ -142,11 +142,11 @@ class ClaimDesk:
         return owner.suggestion(suggestion_id)
 
     def begin(self, start: Document) -> None:
-        """Look at the start document of a run that who claimed its suggestion posts, before the listener has it."""
+        """Look at the start document of a run that who claimed its suggestion posts, before the dispatcher has it."""
         self._sink.begin(start)
 
     def take(self, name: str, document: Document) -> None:
-        """Look at a document, after the listener has it."""
+        """Look at a document, after the dispatcher has it."""
         self._sink.take(name, document)
 
     def apply(self, event: Event) -> None:

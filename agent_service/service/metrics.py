@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
-    from agent_service.protocols import AgentHandle, Executor
+    from agent_service.protocols import BrainHandle, Executor
 
 LOOKS_EVERY_S: Final = 0.25
 _CALL_BUCKETS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -85,11 +85,11 @@ class TimedExecutor:
         self._inner = inner
         self._noted = noted
 
-    async def start(self, *args: Any, **options: Any) -> AgentHandle:
+    async def start(self, *args: Any, **options: Any) -> BrainHandle:
         """Build the object where it will live. See `protocols.Executor`."""
         handle = await self._inner.start(*args, **options)
         kind = getattr(handle, "kind", self._inner.kind)
-        return cast("AgentHandle", _TimedHandle(handle, lambda call, seconds: self._noted(call, kind, seconds)))
+        return cast("BrainHandle", _TimedHandle(handle, lambda call, seconds: self._noted(call, kind, seconds)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -98,12 +98,12 @@ class TimedExecutor:
 class _TimedHandle:
     """Another handle, with its calls timed."""
 
-    def __init__(self, inner: AgentHandle, noted: Callable[[str, float], None]) -> None:
+    def __init__(self, inner: BrainHandle, noted: Callable[[str, float], None]) -> None:
         self._inner = inner
         self._noted = noted
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method of the hosted object. See `protocols.AgentHandle`."""
+        """Call a method of the hosted object. See `protocols.BrainHandle`."""
         began = time.perf_counter()
         try:
             return await self._inner.call(method, *args, **options)

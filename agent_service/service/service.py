@@ -225,7 +225,7 @@ class Service:
             _log.warning("the end of the service could not be written: %s", error.detail)
 
     def take_documents(self, documents: list[tuple[str, Document]], key: Key) -> None:
-        """Take documents of a key: they go the way of the source's own, to the spool and the listener.
+        """Take documents of a key: they go the way of the source's own, to the spool and the dispatcher.
 
         Raises
         ------
@@ -236,7 +236,7 @@ class Service:
         admitted, forgotten = self.posted.admit(plain_ones, key.name)
         for uid in forgotten:
             _log.warning("run %s, posted by %s, is forgotten: too many that it posts are open", uid, key.name)
-            self.supervisor.listener.forget(uid)
+            self.supervisor.dispatcher.forget(uid)
         for name, doc in admitted:
             if name == "start" and self.claims is not None:
                 self.claims.begin(doc)
@@ -265,7 +265,7 @@ class Service:
 
     def _take(self, name: str, doc: Document) -> None:
         posted = self.posted.take(name, doc)
-        self.supervisor.listener.take(name, doc)
+        self.supervisor.dispatcher.on_document(name, doc)
         self.supervisor.whereabouts.take(name, doc, hearsay=posted and self.hears)
         if self.claims is not None:
             self.claims.take(name, doc)

@@ -4,7 +4,7 @@ import asyncio
 import math
 
 import pytest
-from guests import Gate, Guest, unborn
+from hosted_objects import Gate, HostedObject, unborn
 
 from agent_service.errors import AgentFault, DeadlineExceeded, FieldError, InvalidConfig, NotFound
 from agent_service.executors.notices import listening_to_logs
@@ -22,7 +22,7 @@ async def executor(request):
 
 @pytest.fixture
 async def handle(executor):
-    one = await executor.start(Guest, name="guest", timeout_s=30)
+    one = await executor.start(HostedObject, name="guest", timeout_s=30)
     yield one
     await one.close()
 
@@ -121,7 +121,7 @@ async def test_a_call_past_its_deadline_is_abandoned_and_so_is_the_object(handle
 
 
 async def test_a_slow_constructor_meets_the_deadline(executor, gate):
-    first = await executor.start(Guest, name="first", timeout_s=30)
+    first = await executor.start(HostedObject, name="first", timeout_s=30)
     await first.close()
     with pytest.raises(DeadlineExceeded):
         await executor.start(gate.wait, name="slow", timeout_s=0.3)
@@ -166,7 +166,7 @@ def _info(caplog):
 @pytest.mark.usefixtures("_info")
 async def test_what_it_reports_is_told_before_the_result(executor):
     told = []
-    one = await executor.start(Guest, name="one", timeout_s=30, tell=told.append)
+    one = await executor.start(HostedObject, name="one", timeout_s=30, tell=told.append)
     assert await one.call("tell", 1000, 2, timeout_s=30) == 1000
     assert [each for each in told if isinstance(each, ProgressNotice)][-1] == ProgressNotice(1000, 1000, "fitting")
     assert [each for each in told if isinstance(each, LogNotice)] == [
@@ -180,7 +180,7 @@ async def test_what_it_reports_is_told_before_the_result(executor):
 @pytest.mark.usefixtures("_info")
 async def test_one_that_logs_in_a_tight_loop_does_not_flood(executor):
     told = []
-    one = await executor.start(Guest, name="one", timeout_s=30, tell=told.append)
+    one = await executor.start(HostedObject, name="one", timeout_s=30, tell=told.append)
     assert await one.call("tell", 1, 20_000, timeout_s=60) == 1
     lines = [each for each in told if isinstance(each, LogNotice)]
     assert len(lines) < 10_000
@@ -190,8 +190,8 @@ async def test_one_that_logs_in_a_tight_loop_does_not_flood(executor):
 
 
 async def test_objects_have_a_home_each(executor):
-    one = await executor.start(Guest, name="one", timeout_s=30)
-    other = await executor.start(Guest, name="other", timeout_s=30)
+    one = await executor.start(HostedObject, name="one", timeout_s=30)
+    other = await executor.start(HostedObject, name="other", timeout_s=30)
     assert await one.call("add", 1, timeout_s=10) == 1
     assert await other.call("add", 2, timeout_s=10) == 2
     await one.close()
@@ -200,7 +200,7 @@ async def test_objects_have_a_home_each(executor):
 
 
 async def test_closing_twice_does_no_harm(executor):
-    one = await executor.start(Guest, name="one", timeout_s=30)
+    one = await executor.start(HostedObject, name="one", timeout_s=30)
     await one.close()
     await one.close()
     with pytest.raises(AgentFault):

@@ -31,8 +31,8 @@ def pid_of(served, name):
 
 
 def fork_server_of(served, name):
-    nursery = brain(served, name)._placement._process._nursery
-    return None if nursery is None else nursery.pid
+    fork_server = brain(served, name)._placement._process._fork_server
+    return None if fork_server is None else fork_server.pid
 
 
 def send(number, pid):
@@ -98,7 +98,7 @@ class Kills(RuleBasedStateMachine):
         name = next(NAMES)
         loop = {"max_runs": 4, "approval": "required" if len(self.names) % 2 else "auto"}
         self.served.create(
-            name, type="perilous:Frail", config={"faults": self.faults}, executor="process", loop=loop, **RESTARTS
+            name, type="crashing_brain:Frail", config={"faults": self.faults}, executor="process", loop=loop, **RESTARTS
         )
         self.names.append(name)
         self.ask("POST", f"agents/{name}/start", headers={"Prefer": "wait=0"})
@@ -185,7 +185,7 @@ def frail(start, tmp_path):
 
     def create(name, **spec):
         given = {"config": {"faults": str(faults)}, "executor": "process", "loop": {"max_runs": 4}, **RESTARTS, **spec}
-        service.create(name, type="perilous:Frail", **given)
+        service.create(name, type="crashing_brain:Frail", **given)
         return service
 
     return create
@@ -223,7 +223,7 @@ def test_agents_that_come_back_with_the_service_come_back_from_a_fault(start, tm
     first = start(tmp_path / "state")
     config = {"faults": str(faults), "where": "constructor", "how": how}
     first.create(
-        "one", type="perilous:Frail", config=config, executor="process", loop={"approval": "required"}, **RESTARTS
+        "one", type="crashing_brain:Frail", config=config, executor="process", loop={"approval": "required"}, **RESTARTS
     )
     first.post("agents/one/start")
     wait_until(lambda: first.suggestions("one"))
@@ -238,7 +238,7 @@ def test_what_was_measured_is_not_lost_with_the_process_that_evaluates_it(frail,
     deadly = tmp_path / "deadly"
     deadly.write_text("2")
     monkeypatch.setenv("DEADLY", str(deadly))
-    service = frail("one", evaluate="perilous:deadly_peak")
+    service = frail("one", evaluate="crashing_brain:deadly_peak")
     service.post("agents/one/start")
     stopped = service.until("one", "stopped", "failed")
     assert (stopped["state"], stopped["counts"]["failed"], stopped["counts"]["ingested"]) == ("stopped", 0, 4)

@@ -36,7 +36,7 @@ def gate():
 def frail(service, faults, name="frail", *, where="suggest", how="raise", **spec):
     given = {"executor": "thread", "on_fault": "restart", "restarts": {"pause": 0.02}, "loop": {"max_runs": 6}, **spec}
     config = {"faults": str(faults), "where": where, "how": how}
-    return service.create(name, type="perilous:Frail", config=config, **given)
+    return service.create(name, type="crashing_brain:Frail", config=config, **given)
 
 
 def states(service, name="frail"):

@@ -26,7 +26,7 @@ def tenth(crowd):
     """Make the tenth agent, in a process of its own; it is paused, and removed after the test."""
 
     def make(**spec):
-        given = {"name": "tenth", "type": "perilous:Perilous", "executor": "process", **spec}
+        given = {"name": "tenth", "type": "crashing_brain:CrashingBrain", "executor": "process", **spec}
         crowd.create(**given)
         crowd.post("agents/tenth/start")
         crowd.until("tenth", "running")
@@ -99,7 +99,7 @@ def test_a_death_between_calls_is_told_too(crowd, tenth):
 
 
 def test_a_constructor_that_raises(crowd, tenth):
-    crowd.create("tenth", type="perilous:Perilous", executor="process", config={"peril": "constructor"})
+    crowd.create("tenth", type="crashing_brain:CrashingBrain", executor="process", config={"peril": "constructor"})
     fault = crowd.problem("POST", "agents/tenth/start", 502, "agent_fault")
     assert "the licence server does not answer" in fault["detail"]
     assert crowd.status("tenth")["state"] == "failed"

@@ -73,7 +73,7 @@ def register():
 
 def lived(service, name, **spec):
     """Create an agent, let it make two runs, and return its status and where it was."""
-    service.create(name, **{"type": "perilous:Perilous", "loop": {"max_runs": 2}, **spec})
+    service.create(name, **{"type": "crashing_brain:CrashingBrain", "loop": {"max_runs": 2}, **spec})
     service.post(f"agents/{name}/start", None)
     wait_until(lambda: service.status(name)["state"] in ("running", "stopped", "failed"))
     status = service.until(name, "stopped", "failed")

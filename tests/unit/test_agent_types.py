@@ -88,7 +88,7 @@ def test_a_module_that_does_not_import_says_why_in_one_line(tmp_path, monkeypatc
         types.resolve("broken_agents:X")
     sys.modules.pop("broken_agents", None)
     assert "\n" not in caught.value.detail
-    assert "importing broken_agents raised" in caught.value.detail
+    assert "importing 'broken_agents' raised" in caught.value.detail
 
 
 def test_installed_types_are_sorted_and_complete() -> None:

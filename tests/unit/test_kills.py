@@ -12,12 +12,12 @@ from contextlib import suppress
 
 import pytest
 from archive_rig import alive, descriptors
-from guests import Mortal
+from hosted_objects import Mortal
 
 from agent_service.errors import AgentFault
 from agent_service.executors.process import _executor as process
 from agent_service.executors.process._executor import ProcessExecutor, ProcessHandle
-from agent_service.executors.process._launcher import Nursery
+from agent_service.executors.process._launcher import ForkServerClient
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.launch.uvicorn_server import new_event_loop
 
@@ -30,8 +30,8 @@ class Steps:
 
     def __init__(self, monkeypatch):
         self.seen, self.at, self.action = [], None, None
-        self._wrap(monkeypatch, Nursery, "_launch", has_await=True)
-        self._wrap(monkeypatch, Nursery, "fork", has_await=True)
+        self._wrap(monkeypatch, ForkServerClient, "_launch", has_await=True)
+        self._wrap(monkeypatch, ForkServerClient, "fork", has_await=True)
         self._wrap(monkeypatch, ProcessHandle, "_send")
         self._wrap(monkeypatch, ProcessHandle, "heard")
         self._wrap(monkeypatch, ProcessHandle, "_send_slowly", has_await=True)
@@ -89,8 +89,8 @@ def victims(executor, born):
                     os.kill(one.pid, signal.SIGKILL)
 
     def fork_server():
-        if executor._nursery is not None and executor._nursery.pid is not None:
-            os.kill(executor._nursery.pid, signal.SIGKILL)
+        if executor._fork_server is not None and executor._fork_server.pid is not None:
+            os.kill(executor._fork_server.pid, signal.SIGKILL)
 
     def both():
         agent()
@@ -149,7 +149,7 @@ def test_a_call_that_begins_before_the_death_is_understood(loop_factory):
     async def live():
         executor = ProcessExecutor(preload=[])
         handle = await executor.start(Mortal, name="guest", timeout_s=20)
-        os.kill(executor._nursery.pid, signal.SIGSTOP)
+        os.kill(executor._fork_server.pid, signal.SIGSTOP)
         try:
             os.kill(handle.pid, signal.SIGKILL)
             async with asyncio.timeout(20):
@@ -161,7 +161,7 @@ def test_a_call_that_begins_before_the_death_is_understood(loop_factory):
             assert caught.value.died
             assert (await handle.died).died
         finally:
-            os.kill(executor._nursery.pid, signal.SIGCONT)
+            os.kill(executor._fork_server.pid, signal.SIGCONT)
         await executor.close()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from archive_rig import alive, descriptors
-from guests import Mortal
+from hosted_objects import Mortal
 
 from agent_service.errors import AgentFault, DeadlineExceeded
 from agent_service.executors.process._executor import ProcessExecutor
@@ -73,7 +73,7 @@ async def test_a_death_during_a_call_says_how(executor, method, args, said):
     with pytest.raises(AgentFault, match=said) as caught:
         await handle.call(method, *args, timeout_s=30)
     if method == "segfault":
-        assert "in segfault" in caught.value.traceback, "faulthandler's last words"
+        assert "in segfault" in caught.value.traceback, "faulthandler's output"
     with pytest.raises(AgentFault, match=said):
         await handle.call("pid", timeout_s=10)
     assert (await asyncio.wait_for(handle.died, 10)).detail == caught.value.detail
@@ -154,7 +154,7 @@ async def test_nothing_is_left_behind(executor):
             os.kill(handle.pid, signal.SIGKILL)
             await asyncio.wait_for(handle.died, 10)
         await handle.close()
-    server = executor._nursery.pid
+    server = executor._fork_server.pid
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     await until(lambda: set(descriptors()) <= set(before))
     await executor.close()
@@ -163,8 +163,8 @@ async def test_nothing_is_left_behind(executor):
 
 async def test_the_fork_server_may_die(executor, handle):
     other = await executor.start(Mortal, name="other", timeout_s=30)
-    os.kill(executor._nursery.pid, signal.SIGKILL)
-    await until(lambda: executor._nursery.pid is None)
+    os.kill(executor._fork_server.pid, signal.SIGKILL)
+    await until(lambda: executor._fork_server.pid is None)
     assert await handle.call("pid", timeout_s=10) == handle.pid
     third = await executor.start(Mortal, name="third", timeout_s=30)
     assert await third.call("pid", timeout_s=10) == third.pid
@@ -213,7 +213,7 @@ async def main():
     busy = await executor.start(Mine(), name="never", timeout_s=30) if False else None
     busy = await executor.start(Mine, name="busy", timeout_s=30)
     call = asyncio.ensure_future(busy.call("spin", timeout_s=100))
-    print(os.getpid(), executor._nursery.pid, idle.pid, busy.pid, flush=True)
+    print(os.getpid(), executor._fork_server.pid, idle.pid, busy.pid, flush=True)
     await asyncio.sleep(100)
 
 asyncio.run(main())

@@ -217,7 +217,7 @@ def begin(connection: socket.socket, errors: int) -> NoReturn:
     connection
         The socket to the service.
     errors
-        Descriptor of a pipe to the service, for what the agent prints and for its last words.
+        Descriptor of a pipe to the service, for what the agent prints and what faulthandler says.
     """
     try:
         os.setsid()

@@ -21,8 +21,8 @@ from agent_service.executors.handle import Handle
 from agent_service.executors.notices import Delivery
 from agent_service.executors.process._child import Settings
 from agent_service.executors.process._frames import FrameReader, Kind, frame, unpacked_error
-from agent_service.executors.process._launcher import Nursery, import_path
-from agent_service.executors.process._output import Words, how_it_ended
+from agent_service.executors.process._launcher import ForkServerClient, import_path
+from agent_service.executors.process._output import ChildOutput, how_it_ended
 from agent_service.executors.process._pickling import QUICK, cannot_load, pickled, quickly_pickled
 from agent_service.protocols import LogNotice
 
@@ -42,7 +42,7 @@ PRELOAD: Final = (
 )
 """What most agents import, the quick ones first."""
 
-_LAST_WORDS_WITHIN_S: Final = 0.8
+_OUTPUT_WITHIN_S: Final = 0.8
 _TRIES: Final = 3
 """How often a process is asked for that does not even begin."""
 
@@ -63,7 +63,7 @@ class ProcessExecutor:
     kind = "process"
 
     def __init__(self, *, base: Sequence[str] = (), preload: Sequence[str] = PRELOAD) -> None:
-        self._nursery: Nursery | None = None
+        self._fork_server: ForkServerClient | None = None
         self._base = ("cloudpickle", *base)
         self._preload = preload
         self._handles: set[ProcessHandle] = set()
@@ -90,12 +90,12 @@ class ProcessExecutor:
         """
         if (why := self.why_not()) is not None:
             raise BackendUnavailable(f'{why}; set executor = "thread"')
-        if self._nursery is None:
-            self._nursery = Nursery(base=self._base, preload=self._preload)
+        if self._fork_server is None:
+            self._fork_server = ForkServerClient(base=self._base, preload=self._preload)
         tries_left = _TRIES
         while True:
             tries_left -= 1
-            handle = self._new_handle(name, self._nursery, tell)
+            handle = self._new_handle(name, self._fork_server, tell)
             try:
                 await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
             except AgentFault as error:
@@ -104,8 +104,10 @@ class ProcessExecutor:
                 raise
             return handle
 
-    def _new_handle(self, name: str, nursery: Nursery, tell: Callable[[Notice], None] | None) -> ProcessHandle:
-        handle = ProcessHandle(name, nursery, tell=tell)
+    def _new_handle(
+        self, name: str, fork_server: ForkServerClient, tell: Callable[[Notice], None] | None
+    ) -> ProcessHandle:
+        handle = ProcessHandle(name, fork_server, tell=tell)
         self._handles.add(handle)
         handle.on_end = lambda: self._handles.discard(handle)
         return handle
@@ -114,9 +116,9 @@ class ProcessExecutor:
         """End all processes, the fork server's too. Harmless the second time."""
         for handle in list(self._handles):
             await handle.close()
-        nursery, self._nursery = self._nursery, None
-        if nursery is not None:
-            await nursery.close()
+        fork_server, self._fork_server = self._fork_server, None
+        if fork_server is not None:
+            await fork_server.close()
 
 
 class ProcessHandle(Handle):
@@ -126,24 +128,26 @@ class ProcessHandle(Handle):
     ----------
     name
         The agent's name, for messages.
-    nursery
+    fork_server
         Where processes come from.
     tell
         Called on the event loop with what the object's code reports, logs and prints.
     """
 
-    def __init__(self, name: str, nursery: Nursery, *, tell: Callable[[Notice], None] | None = None) -> None:
+    def __init__(
+        self, name: str, fork_server: ForkServerClient, *, tell: Callable[[Notice], None] | None = None
+    ) -> None:
         super().__init__(name)
         self._tell = tell
         self._printed = None if tell is None else Delivery(tell, loop=self._loop)
         self.on_end: Callable[[], object] = lambda: None
         self.pid: int | None = None
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._exit: asyncio.Future[int | None] | None = None
         self._hello: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._hung_up = False
-        self._words = Words(self._hear_line)
+        self._output = ChildOutput(self._hear_line)
         self._inquest: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
 
@@ -169,7 +173,7 @@ class ProcessHandle(Handle):
             raise
 
     async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call a method of the object, when its turn comes. See `protocols.AgentHandle`."""
+        """Call a method of the object, when its turn comes. See `protocols.BrainHandle`."""
 
         def begin(_: object) -> asyncio.Future[None] | None:
             payload = quickly_pickled((method, args))
@@ -201,10 +205,10 @@ class ProcessHandle(Handle):
                 pipe = open(listening, "rb", buffering=0)  # noqa: SIM115, PTH123, ASYNC230 - a descriptor
                 ours_until_taken_over.callback(pipe.close)
                 try:
-                    await self._nursery.fork(theirs, speaking)
+                    await self._fork_server.fork(theirs, speaking)
                 finally:
                     os.close(speaking)
-            await self._loop.connect_read_pipe(lambda: self._words, pipe)
+            await self._loop.connect_read_pipe(lambda: self._output, pipe)
             self._transport, _ = await self._loop.connect_accepted_socket(lambda: _Connection(self), ours)
             ours_until_taken_over.pop_all()
         await self._hello
@@ -221,7 +225,7 @@ class ProcessHandle(Handle):
         """
         if kind is Kind.HELLO:
             self.pid = int(payload)
-            self._exit = self._nursery.ended(self.pid)
+            self._exit = self._fork_server.ended(self.pid)
             if not self._hello.done():
                 self._hello.set_result(None)
         elif kind is Kind.NOTICES:
@@ -269,23 +273,21 @@ class ProcessHandle(Handle):
     async def _find_why(self) -> None:
         """Find out how the child ended, and say so to who waits."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_WITHIN_S):
+            async with asyncio.timeout(_OUTPUT_WITHIN_S):
                 status = None if self._exit is None else await asyncio.shield(self._exit)
-                await asyncio.shield(self._words.over)
+                await asyncio.shield(self._output.over)
         status = self._exit.result() if self._exit is not None and self._exit.done() else None
-        last_words = self._words.text()
+        output = self._output.text()
         how = how_it_ended(status) if self.pid is not None else "ended before it began"
         if self._dead is None:
-            self._lose(
-                AgentFault(f"the process of agent {self._name!r} {how}", traceback=last_words or None, died=True)
-            )
+            self._lose(AgentFault(f"the process of agent {self._name!r} {how}", traceback=output or None, died=True))
 
     def _discard(self) -> None:
         if self.pid is not None:
-            self._nursery.kill(self.pid, alive=not self._hung_up)
+            self._fork_server.kill(self.pid, alive=not self._hung_up)
         if self._transport is not None:
             self._transport.abort()
-        self._words.close()
+        self._output.close()
         if self._printed is not None:
             self._printed.close()
         if not self._hello.done() and self._dead is not None:

@@ -42,7 +42,7 @@ class Says(IntEnum):
 
 
 class ForkServer:
-    """Forks, watches and buries children.
+    """Forks, watches and reaps children.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ _REMEMBERED: Final = 64
 _TRIES: Final = 3
 
 
-class Nursery:
+class ForkServerClient:
     """Where agents' processes come from; belongs to one event loop.
 
     Parameters
@@ -65,7 +65,7 @@ class Nursery:
         self._outbox: deque[tuple[bytes, tuple[int, ...], asyncio.Future[bool]]] = deque()
         self._waiting: dict[int, asyncio.Future[int | None]] = {}
         self._early: OrderedDict[int, int] = OrderedDict()
-        self._burials: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def pid(self) -> int | None:
@@ -125,8 +125,8 @@ class Nursery:
             if self._server is not None:
                 self._server.kill()  # it may be importing something, and would hear us only after that
             self._lost()
-            if self._burials:
-                await asyncio.wait(self._burials)
+            if self._ending:
+                await asyncio.wait(self._ending)
 
     async def _launch(self) -> None:
         ours, theirs = socket.socketpair()
@@ -164,9 +164,9 @@ class Nursery:
         while len(self._received) >= RECORD.size:
             _, pid, status = RECORD.unpack_from(self._received)
             self._received = self._received[RECORD.size :]
-            self._bury(pid, status)
+            self._reap(pid, status)
 
-    def _bury(self, pid: int, status: int) -> None:
+    def _reap(self, pid: int, status: int) -> None:
         future = self._waiting.pop(pid, None)
         if future is None:  # it ended before its hello was heard, or nobody cares
             self._early[pid] = status
@@ -222,9 +222,9 @@ class Nursery:
             if not future.done():
                 future.set_result(None)
         if server is not None:
-            task = asyncio.ensure_future(asyncio.to_thread(_reap, server))
-            self._burials.add(task)
-            task.add_done_callback(self._burials.discard)
+            task = asyncio.ensure_future(asyncio.to_thread(_wait_for_end, server))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
 
 def import_path() -> list[str]:
@@ -250,7 +250,7 @@ def _popen(told: list[str], control: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _reap(server: subprocess.Popen[bytes]) -> None:
+def _wait_for_end(server: subprocess.Popen[bytes]) -> None:
     try:
         server.wait(ENDS_WITHIN_S)
     except subprocess.TimeoutExpired:

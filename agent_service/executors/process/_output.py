@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MEMORY_HINT: Final = "kill -9, or the system ran out of memory"
-_LAST_WORDS: Final = 8192
+_KEPT_BYTES: Final = 8192
 _BREATH_S: Final = 0.02
 """Pause after each piece of what an agent prints: one that prints in a tight loop is slowed, the service is not."""
 
 
-class Words(asyncio.Protocol):
+class ChildOutput(asyncio.Protocol):
     """Hears what a child prints, line by line, and keeps the end of it."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class Words(asyncio.Protocol):
         """Take a piece, and take breath."""
         self._pieces.append(data)
         self._size += len(data)
-        while self._size - len(self._pieces[0]) > _LAST_WORDS:
+        while self._size - len(self._pieces[0]) > _KEPT_BYTES:
             self._size -= len(self._pieces.popleft())
         *lines, self._begun = (self._begun + data).split(b"\n")
         for line in lines[-MAX_LINES:]:
@@ -54,7 +54,7 @@ class Words(asyncio.Protocol):
 
     def text(self) -> str:
         """Return the last of what it printed."""
-        return _text(b"".join(self._pieces)[-_LAST_WORDS:]).strip()
+        return _text(b"".join(self._pieces)[-_KEPT_BYTES:]).strip()
 
     def close(self) -> None:
         """Listen no longer."""

@@ -28,7 +28,7 @@ class Gate:
             time.sleep(0.005)
 
 
-class Guest:
+class HostedObject:
     def __init__(self):
         self.calls = []
         self.thread = threading.current_thread().ident

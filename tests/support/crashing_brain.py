@@ -10,7 +10,7 @@ from pathlib import Path
 from agent_service import variable
 
 
-class Perilous:
+class CrashingBrain:
     """Suggests x = 0, 1, 2, ...; ``peril`` says what happens at the next suggest."""
 
     def __init__(self, peril: str = "") -> None:
