@@ -13,16 +13,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from notebook_widgets.agent_panel import AgentPanel
-    from notebook_widgets.service_panel import ServicePanel
-    from notebook_widgets.suggestions_panel import SuggestionsPanel
+    from notebook_widgets.panels.agent_panel import AgentPanel
+    from notebook_widgets.panels.service_panel import ServicePanel
+    from notebook_widgets.panels.suggestions_panel import SuggestionsPanel
 
 __all__ = ["AgentPanel", "ServicePanel", "SuggestionsPanel"]
 
 _HOMES = {
-    "AgentPanel": "agent_panel",
-    "ServicePanel": "service_panel",
-    "SuggestionsPanel": "suggestions_panel",
+    "AgentPanel": "panels.agent_panel",
+    "ServicePanel": "panels.service_panel",
+    "SuggestionsPanel": "panels.suggestions_panel",
 }
 
 

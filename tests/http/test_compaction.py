@@ -10,7 +10,7 @@ from test_events import stream
 from agent_service.client import Client
 from agent_service.journal._journal import read_facts, read_snapshot
 from agent_service.models import EventKind
-from notebook_widgets.live import Address, Feed
+from notebook_widgets.panels.event_feed import Address, Feed
 
 KEEP = 1000
 

@@ -11,7 +11,7 @@ from services import wait_until
 from agent_service.client import Client
 from agent_service.errors import InvalidInput
 from notebook_widgets import AgentPanel, ServicePanel, SuggestionsPanel
-from notebook_widgets.live import UPDATE_EVERY_S, LiveThread
+from notebook_widgets.panels.event_feed import UPDATE_EVERY_S, LiveThread
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from services import wait_until
 from agent_service.client import Client
 from agent_service.errors import InvalidInput
 from notebook_widgets import AgentPanel, ServicePanel, SuggestionsPanel
-from notebook_widgets.heartbeat import Heartbeat
+from notebook_widgets.panels.heartbeat import Heartbeat
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from agent_service.errors import AgentFault, DeadlineExceeded, InvalidInput, Usa
 from agent_service.models import AgentSpec
 from agent_service.service.config import ServiceConfig
 from agent_service.state_dir import StateDir
-from notebook_widgets.picture import Picture
+from notebook_widgets.panels.agent_view import AgentView
 
 WALKER = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal", "startup": "rig", "catalog": "none"}
 
@@ -168,7 +168,7 @@ def test_whatever_is_served_how_often_each_outcome_is_told_counted_and_drawn_onc
     facts = [one for one in service.client.history("walker") if one.kind == "ingest"]
     assert len(facts[-1].data["retold"]) == 7, "the journal says what was told again"
     assert len(set(facts[-1].data["run_uids"])) == 6
-    drawn = Picture()
+    drawn = AgentView()
     drawn.look(service.client.suggestions("walker"), service.client.history("walker"))
     assert len(drawn.measured) == 7
 

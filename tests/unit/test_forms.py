@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from agent_service.brains import types
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import AgentSpec, AgentStatus, utcnow
-from notebook_widgets import forms
+from notebook_widgets.panels import forms
 
 
 def status(config, **spec):

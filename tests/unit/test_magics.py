@@ -20,9 +20,9 @@ from agent_service import references
 from agent_service.client.local_services import services
 from agent_service.models import AgentSpec
 from agent_service.state_dir import StateDir
-from notebook_widgets.live import LiveThread
 from notebook_widgets.magics import _options
 from notebook_widgets.magics._namespace import name_of
+from notebook_widgets.panels.event_feed import LiveThread
 
 SERVICE = "--startup rig --catalog none"
 WALKER = "--actuators x,y --outcome signal --bounds x=any y=any"

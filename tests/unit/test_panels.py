@@ -14,16 +14,16 @@ from agent_service.client import Client
 from agent_service.errors import InvalidInput
 from agent_service.launch import api_link
 from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, LoopSpec
-from notebook_widgets.agent_panel import AgentPanel
-from notebook_widgets.live import Address
-from notebook_widgets.panel import page
-from notebook_widgets.picture import Picture, entry
-from notebook_widgets.plots import MAX_ROWS, Measured, plotted
-from notebook_widgets.service_panel import ServiceOverview
-from notebook_widgets.story import tells
-from notebook_widgets.suggestions_panel import SuggestionsPanel
+from notebook_widgets.panels.agent_panel import AgentPanel
+from notebook_widgets.panels.agent_view import AgentView, entry
+from notebook_widgets.panels.event_feed import Address
+from notebook_widgets.panels.event_text import described
+from notebook_widgets.panels.panel import page
+from notebook_widgets.panels.plots import MAX_ROWS, Measured, plotted
+from notebook_widgets.panels.service_panel import ServiceOverview
+from notebook_widgets.panels.suggestions_panel import SuggestionsPanel
 
-STATIC = Path(notebook_widgets.__file__).parent / "static"
+STATIC = Path(notebook_widgets.__file__).parent / "panels" / "static"
 PANELS = (AgentPanel, ServiceOverview, SuggestionsPanel)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -67,25 +67,25 @@ def status(**changes):
 
 
 def test_a_suggestion_goes_its_way():
-    picture = Picture()
+    view = AgentView()
     facts = one_run(1, "s1", 1.0, 0.5)
     for fact in facts[:4]:
-        picture.take(fact)
-    assert picture.progress(status())["measuring"] == {"id": "s1", "point": {"x": 1.0, "y": 0.0}}
-    assert not picture.measured
+        view.take(fact)
+    assert view.progress(status())["measuring"] == {"id": "s1", "point": {"x": 1.0, "y": 0.0}}
+    assert not view.measured
     for fact in facts[4:]:
-        picture.take(fact)
-    assert [(one.point["x"], one.outcome["flux"]) for one in picture.measured.values()] == [(1.0, 0.5)]
-    assert not picture.open
-    assert picture.progress(status())["measuring"] is None
+        view.take(fact)
+    assert [(one.point["x"], one.outcome["flux"]) for one in view.measured.values()] == [(1.0, 0.5)]
+    assert not view.open
+    assert view.progress(status())["measuring"] is None
 
 
 def test_events_that_the_answers_contained_change_nothing():
-    picture, facts = Picture(), one_run(1, "s1", 1.0, 0.5)
+    view, facts = AgentView(), one_run(1, "s1", 1.0, 0.5)
     for fact in facts:
-        picture.take(fact)
-    again = Picture()
-    again.look(picture.suggestions.values(), facts)
+        view.take(fact)
+    again = AgentView()
+    again.look(view.suggestions.values(), facts)
     before = (dict(again.suggestions), dict(again.measured), list(again.history))
     again.take(facts[1])
     assert again.suggestions["s1"].state == "ingested", "an old fact must not turn a fate back"
@@ -96,69 +96,69 @@ def test_events_that_the_answers_contained_change_nothing():
 
 
 def test_points_by_hand_and_from_runs_of_others_are_measured_points_too():
-    picture = Picture()
+    view = AgentView()
     points = [{"x": 1.0, "y": 2.0, "flux": 3.0}, {"x": 2.0, "y": 2.0, "flux": 4.0}]
     by_hand = event(1, EventKind.INGEST, points=points, run_uids=[], best=[])
-    picture.take(by_hand)
-    picture.take(by_hand)
-    assert [one.outcome["flux"] for one in picture.measured.values()] == [3.0, 4.0]
+    view.take(by_hand)
+    view.take(by_hand)
+    assert [one.outcome["flux"] for one in view.measured.values()] == [3.0, 4.0]
 
 
 def test_a_fate_of_a_suggestion_nobody_knows_is_passed_over():
-    picture = Picture()
-    picture.take(fate(1, "approved"))
-    assert not picture.suggestions
+    view = AgentView()
+    view.take(fate(1, "approved"))
+    assert not view.suggestions
 
 
 def test_the_time_left_comes_from_the_pace_of_the_last_runs():
-    picture = Picture()
+    view = AgentView()
     for i in range(3):
         for fact in one_run(1 + 10 * i, f"s{i}", float(i), 1.0):
-            picture.take(fact)
-    assert picture.progress(status())["left_s"] == 10 * 8
-    assert picture.progress(status(state="paused"))["left_s"] is None
-    assert picture.progress(status(progress={"done": 2, "total": None}))["left_s"] is None
+            view.take(fact)
+    assert view.progress(status())["left_s"] == 10 * 8
+    assert view.progress(status(state="paused"))["left_s"] is None
+    assert view.progress(status(progress={"done": 2, "total": None}))["left_s"] is None
 
 
 def test_nobody_can_tell_when_a_person_will_look():
-    picture = Picture()
+    view = AgentView()
     for i in range(2):
         for fact in one_run(1 + 10 * i, f"s{i}", float(i), 1.0):
-            picture.take(fact)
-    picture.take(born(30, "s9"))
+            view.take(fact)
+    view.take(born(30, "s9"))
     told = status()
     asked = told.model_copy(update={"spec": told.spec.model_copy(update={"loop": LoopSpec(approval="required")})})
-    found = picture.progress(asked)
+    found = view.progress(asked)
     assert (found["left_s"], found["waiting"]) == (None, 1)
-    assert picture.progress(told)["waiting"] == 0
+    assert view.progress(told)["waiting"] == 0
 
 
 def test_the_inbox_says_what_is_outside():
-    picture = Picture()
-    picture.take(born(1, "s1", x=5.0))
-    picture.take(born(2, "s2", x=0.5))
-    outside, inside = picture.inbox({"x": (-1, 1)}, {})
+    view = AgentView()
+    view.take(born(1, "s1", x=5.0))
+    view.take(born(2, "s2", x=0.5))
+    outside, inside = view.inbox({"x": (-1, 1)}, {})
     assert outside["outside"]
     assert outside["note"] == "x is outside -1 to 1"
     assert (inside["note"], inside["point"]) == ("", {"x": 0.5, "y": 0.0})
-    assert entry(picture.suggestions["s1"], {})["note"] == ""
-    assert entry(picture.suggestions["s1"], {"x": (None, 1)})["note"] == "x is above 1"
-    assert entry(picture.suggestions["s1"], {"x": (9, None)})["note"] == "x is below 9"
-    pressed = entry(picture.suggestions["s2"], {}, "not approved: the device refuses x = 0.5")
+    assert entry(view.suggestions["s1"], {})["note"] == ""
+    assert entry(view.suggestions["s1"], {"x": (None, 1)})["note"] == "x is above 1"
+    assert entry(view.suggestions["s1"], {"x": (9, None)})["note"] == "x is below 9"
+    pressed = entry(view.suggestions["s2"], {}, "not approved: the device refuses x = 0.5")
     assert (pressed["note"], pressed["outside"]) == ("not approved: the device refuses x = 0.5", True)
 
 
 def test_history_leaves_the_usual_steps_out():
-    lines = [tells(fact) for fact in one_run(1, "s1", 1.0, 0.5)]
+    lines = [described(fact) for fact in one_run(1, "s1", 1.0, 0.5)]
     assert [one for one in lines if one] == ["x 1, y 0, flux 0.5"]
-    assert tells(fate(1, "failed", reason="the shutter is closed")) == "s1… failed: the shutter is closed"
-    assert tells(event(1, EventKind.AGENT_STATE, state="stopped", reason="max_runs reached")) == (
+    assert described(fate(1, "failed", reason="the shutter is closed")) == "s1… failed: the shutter is closed"
+    assert described(event(1, EventKind.AGENT_STATE, state="stopped", reason="max_runs reached")) == (
         "stopped: max_runs reached"
     )
-    assert tells(event(1, EventKind.CONFIG, variable="xi", value=0.12345678)) == "xi set to 0.1235"
-    assert tells(event(1, EventKind.CONFIG, loop={}, config={}, by="bob")) == "config and loop changed"
-    assert tells(event(1, EventKind.QUEUE_STATE, command="claim", suggestion="s", state="idle", by="bob")) is None
-    assert tells(event(None, EventKind.HEARTBEAT)) is None
+    assert described(event(1, EventKind.CONFIG, variable="xi", value=0.12345678)) == "xi set to 0.1235"
+    assert described(event(1, EventKind.CONFIG, loop={}, config={}, by="bob")) == "config and loop changed"
+    assert described(event(1, EventKind.QUEUE_STATE, command="claim", suggestion="s", state="idle", by="bob")) is None
+    assert described(event(None, EventKind.HEARTBEAT)) is None
 
 
 def measured(*values):
@@ -166,12 +166,12 @@ def measured(*values):
 
 
 def test_the_plots_numbers():
-    picture = Picture()
-    picture.take(born(1, "s9", 0.25))
+    view = AgentView()
+    view.take(born(1, "s9", 0.25))
     best = {"point": {"x": 1.0, "y": 0.0}, "outcome": {"flux": 2.0}}
     model = {"point": {"x": 0.5, "y": 0.5}, "outcome": {"flux": 1.9}}
     known = status(best=best, best_by_model=model, objective="flux")
-    found = plotted(known, measured(1.0, 2.0), picture.open.values())
+    found = plotted(known, measured(1.0, 2.0), view.open.values())
     assert found["rows"] == [[0.0, 0.0, 1.0], [1.0, 0.0, 2.0]]
     assert found["suggested"] == [{"id": "s9", "state": "proposed", "values": [0.25, 0.0]}]
     assert found["best"] == [1.0, 0.0, 2.0]
@@ -208,7 +208,7 @@ def test_an_agent_made_anew_begins_with_what_it_was_told_of_the_last_one():
         event(10, EventKind.AGENT_STATE, state="created", spec=spec),
         event(11, EventKind.INGEST, points=points, run_uids=["r0", "r1", "r2"], best=[], retold=origins),
     ]
-    followed, looked = Picture(), Picture()
+    followed, looked = AgentView(), AgentView()
     for one in [*earlier, *anew]:
         followed.take(one)
     looked.look([], [*earlier, *anew])

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service.agents.guardrails import inside
 from agent_service.models import ID_KEY, Event, EventKind, Suggestion
 from agent_service.models.states import AgentState, SuggestionState
-from notebook_widgets.plots import Measured, brief
-from notebook_widgets.story import tells
+from notebook_widgets.panels.event_text import described
+from notebook_widgets.panels.plots import Measured, brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ _MOVING: Final = (SuggestionState.RUNNING, SuggestionState.SUBMITTED)
 
 
 @dataclass(slots=True)
-class Picture:
+class AgentView:
     """One agent's suggestions, outcomes, history and log."""
 
     suggestions: dict[str, Suggestion] = field(default_factory=dict[str, Suggestion])
@@ -100,7 +100,7 @@ class Picture:
 
     def _remember(self, event: Event) -> None:
         newer = not self.history or (event.seq or 0) > (self.history[-1].seq or 0)
-        if event.seq is not None and newer and tells(event) is not None:
+        if event.seq is not None and newer and described(event) is not None:
             self.history.append(event)
 
     # what it shows ------------------------------------------------------------------------------------------------
@@ -137,7 +137,8 @@ class Picture:
     def lines(self) -> dict[str, list[dict[str, Any]]]:
         """Return history and log as lines, newest first."""
         history = [
-            {"at": one.time.timestamp(), "kind": str(one.kind), "text": tells(one)} for one in reversed(self.history)
+            {"at": one.time.timestamp(), "kind": str(one.kind), "text": described(one)}
+            for one in reversed(self.history)
         ]
         log = [
             {"at": one.time.timestamp(), "kind": one.data.get("level", "info"), "text": one.data.get("message", "")}
@@ -147,7 +148,7 @@ class Picture:
 
 
 def proposed(event: Event) -> Suggestion:
-    """Return the suggestion that a fact of its birth tells of."""
+    """Return the suggestion that a fact of its birth is about."""
     told = {key: event.data[key] for key in ("id", "point", "plan", "retry_of") if key in event.data}
     moment = {"created_at": event.time, "updated_at": event.time}
     return Suggestion.model_validate({**told, **moment, "agent": event.agent or "", "state": SuggestionState.PROPOSED})

@@ -9,16 +9,16 @@ import ipywidgets
 import traitlets
 
 from agent_service.models import EventKind
-from notebook_widgets.agent_panel import AgentPanel
-from notebook_widgets.panel import Panel
-from notebook_widgets.picture import rounded
+from notebook_widgets.panels.agent_panel import AgentPanel
+from notebook_widgets.panels.agent_view import rounded
+from notebook_widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from agent_service.client import AsyncClient
     from agent_service.models import AgentStatus
-    from notebook_widgets.live import Update
+    from notebook_widgets.panels.event_feed import Update
 
 _LIFECYCLE: Final = ("start", "pause", "resume", "stop")
 _QUIET: Final = frozenset({EventKind.LOG, EventKind.REPORT, EventKind.HEARTBEAT})

@@ -15,15 +15,15 @@ from agent_service.client.local_services import services
 from agent_service.errors import AgentFault, BackendUnavailable, InvalidInput, ServiceError
 from agent_service.launch import api_link
 from agent_service.models import utcnow
-from notebook_widgets.heartbeat import Heartbeat
-from notebook_widgets.live import Address, LiveThread
+from notebook_widgets.panels.event_feed import Address, LiveThread
+from notebook_widgets.panels.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from concurrent.futures import Future
 
     from agent_service.client import AsyncClient
-    from notebook_widgets.live import Link, Update
+    from notebook_widgets.panels.event_feed import Link, Update
 
     Handler = Callable[..., Awaitable[str | None]]
 
@@ -42,7 +42,7 @@ def page(modules: Iterable[str]) -> str:
 
 
 def _static(name: str) -> str:
-    return files("notebook_widgets").joinpath("static", name).read_text(encoding="utf-8")
+    return files(__package__ or "").joinpath("static", name).read_text(encoding="utf-8")
 
 
 class Panel(anywidget.AnyWidget):

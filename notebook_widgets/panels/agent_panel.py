@@ -9,17 +9,17 @@ import traitlets
 
 from agent_service.errors import InvalidInput, NotFound, ServiceError
 from agent_service.models import ID_KEY, EventKind
-from notebook_widgets import forms, inbox
-from notebook_widgets.panel import Panel
-from notebook_widgets.picture import Picture, rounded
-from notebook_widgets.plots import plotted
+from notebook_widgets.panels import forms, inbox
+from notebook_widgets.panels.agent_view import AgentView, rounded
+from notebook_widgets.panels.panel import Panel
+from notebook_widgets.panels.plots import plotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent_service.client import AsyncClient
     from agent_service.models import AgentStatus, BestPoint, Busy, Event, Report, ServiceStatus, Variable
-    from notebook_widgets.live import Link, Update
+    from notebook_widgets.panels.event_feed import Link, Update
 
 LOOKS_BACK: Final = 3000
 """How many of the last facts a panel reads for points that were ingested by hand or from others' runs."""
@@ -71,7 +71,7 @@ class AgentPanel(Panel):
 
     def __init__(self, target: object, name: str) -> None:
         self.name = name
-        self._picture = Picture()
+        self._view = AgentView()
         self._status: AgentStatus | None = None
         self._service: ServiceStatus | None = None
         self._refused: dict[str, str] = {}
@@ -127,13 +127,13 @@ class AgentPanel(Panel):
             client.agent_types(),
         )
         self._schemas = {one.name: one.config_schema for one in types}
-        self._picture.look(suggestions, reversed(history))
+        self._view.look(suggestions, reversed(history))
 
     async def _follow(self, client: AsyncClient, events: list[Event]) -> None:
         """Take events in, and ask only for what they changed."""
         for event in events:
             if event.agent is not None:
-                self._picture.take(event)
+                self._view.take(event)
         kinds = {event.kind for event in events}
         self._status = await client.agent(self.name)
         if kinds & _OF_VARIABLES:
@@ -144,7 +144,7 @@ class AgentPanel(Panel):
             self._service = await client.service()
 
     def _draw(self, link: Link) -> None:
-        status, picture = self._status, self._picture
+        status, view = self._status, self._view
         if status is None:
             self.show(link)
             return
@@ -154,17 +154,17 @@ class AgentPanel(Panel):
             service=self._service.model_dump(mode="json", include={"queue", "archive", "faults", "scopes", "state_dir"})
             if self._service
             else {},
-            progress=picture.progress(status),
+            progress=view.progress(status),
             best=_best(status.best),
             by_model=_best(status.best_by_model) if status.best_by_model != status.best else None,
-            plot=plotted(status, list(picture.measured.values()), picture.open.values()),
-            inbox=picture.inbox(status.limits, self._refused),
+            plot=plotted(status, list(view.measured.values()), view.open.values()),
+            inbox=view.inbox(status.limits, self._refused),
             form=forms.agent_form(status, self._schemas.get(status.type)),
             variables=[_variable(one) for one in self._variables],
             reports=[
                 {"at": one.at.timestamp(), "report": one.report} for one in reversed(self._reports[-MAX_REPORTS:])
             ],
-            lines=picture.lines(),
+            lines=view.lines(),
         )
 
     # acting -------------------------------------------------------------------------------------------------------

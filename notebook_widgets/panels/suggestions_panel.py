@@ -9,14 +9,14 @@ import traitlets
 
 from agent_service.models import EventKind
 from agent_service.models.states import SuggestionState
-from notebook_widgets import inbox
-from notebook_widgets.panel import Panel
-from notebook_widgets.picture import entry, proposed
+from notebook_widgets.panels import inbox
+from notebook_widgets.panels.agent_view import entry, proposed
+from notebook_widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from agent_service.client import AsyncClient
     from agent_service.models import Ends, Event, ServiceStatus, Suggestion
-    from notebook_widgets.live import Update
+    from notebook_widgets.panels.event_feed import Update
 
 _OF_AGENTS = frozenset({EventKind.AGENT_STATE, EventKind.CONFIG})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.models import ID_KEY, EventKind
 from agent_service.models.states import SuggestionState
-from notebook_widgets.plots import brief
+from notebook_widgets.panels.plots import brief
 
 if TYPE_CHECKING:
     from agent_service.models import Event
@@ -16,7 +16,7 @@ _UNHAPPY: Final = frozenset(
 )
 
 
-def tells(event: Event) -> str | None:
+def described(event: Event) -> str | None:
     """Return a fact as one line, or None when it is a step on a suggestion's usual way."""
     data: dict[str, Any] = event.data
     because = f": {data['reason']}" if data.get("reason") else ""
