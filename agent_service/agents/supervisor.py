@@ -478,6 +478,11 @@ class Supervisor:
             if name in life.agent.spec.actuators:
                 life.agent.touched()
 
+    def touch(self, name: str) -> None:
+        """Let an agent's status be made anew, if there is one of that name."""
+        if (life := self.lives.get(name)) is not None:
+            life.agent.touched()
+
     # documents ----------------------------------------------------------------------------------------------------
 
     async def ingest_runs(self, name: str, uids: list[str]) -> int:

@@ -101,7 +101,7 @@ def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
     from agent_service.launch import headless
 
     def on_ready(url: str, service: Service) -> None:
-        _tell_ready(service.config, url, service.api_key, key_is_new=service.key_is_new)
+        _tell_ready(service.config, url, service.access.owner_key, key_is_new=service.access.owner_key_is_new)
 
     headless.run([headless.Target(one) for one in targets], flags=flags, on_ready=on_ready)
 

@@ -186,7 +186,7 @@ class BackgroundServer:
             if ordered.cancel():  # closed before it was opened
                 return
             async with opened(server, self._config, engine=self._engine, headless=self._headless) as service:
-                self.api_key = service.api_key
+                self.api_key = service.access.owner_key
                 announce(service, self._socket)
                 self._up.set()
                 await server.serving

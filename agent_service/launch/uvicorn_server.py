@@ -17,7 +17,7 @@ from agent_service.errors import UsageError
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.connection import BoundedConnection
 from agent_service.server.starting import Door
-from agent_service.service.detached import aside
+from agent_service.service.detached import run_detached
 from agent_service.service.keys import KeyFile
 from agent_service.state_dir import StateDir, private_files
 
@@ -74,7 +74,7 @@ async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.end)
         async with opened(server, config) as service:
-            on_ready(announce(service, bound), service.api_key, service.key_is_new)
+            on_ready(announce(service, bound), service.access.owner_key, service.access.owner_key_is_new)
             await server.serving
 
 
@@ -105,7 +105,7 @@ async def opened(
     CalledOffError
         The server was told to end meanwhile: what was started is ended.
     """
-    imported = aside(lambda: _made(config, engine, headless=headless), name="importing the service")
+    imported = run_detached(lambda: _made(config, engine, headless=headless), name="importing the service")
     app = await _unless_told_to_end(server, imported)
     async with contextlib.AsyncExitStack() as stack:
         await _unless_told_to_end(server, stack.enter_async_context(app.router.lifespan_context(app)))
@@ -196,7 +196,7 @@ class Server(uvicorn.Server):
     def end(self) -> None:
         """Tell the server to end, and return at once; the second time, its service not to wait for anything."""
         if self.told.is_set() and self.service is not None:
-            self.service.hurried.set()
+            self.service.stop_at_once.set()
         self.told.set()
         self.door.close()
         if self.service is not None:
@@ -264,6 +264,6 @@ def address(bound: socket.socket) -> str:
 def announce(service: Service, bound: socket.socket) -> str:
     """Write where the service listens into its state directory, for the command line; return its URL."""
     url = address(bound)
-    told = {"url": url, "pid": os.getpid(), "session": service.session}
+    told = {"url": url, "pid": os.getpid(), "session": service.status.session}
     private_files.write(service.state_dir.service_file, json.dumps(told) + "\n")
     return url

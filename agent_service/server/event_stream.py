@@ -62,7 +62,7 @@ async def stream(
             done, _ = await asyncio.wait(
                 {following, stopping}, timeout=LOOKS_EVERY_S, return_when=asyncio.FIRST_COMPLETED
             )
-            if stopping in done or not service.holds(key):
+            if stopping in done or not service.access.holds(key):
                 return
             if not done:
                 if clock.time() - spoke >= HEARTBEAT_S:

@@ -103,7 +103,7 @@ class Gate:
         secret = auth.secret_in(seen.authorization) if seen.authorization else None
         unknown: BackendUnavailable | None = None
         try:
-            key = None if secret is None else _service(scope).key_of(secret)
+            key = None if secret is None else _service(scope).access.find(secret)
         except BackendUnavailable as error:
             key, unknown = None, error
         scope[auth.KEY] = key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,25 +16,30 @@ from agent_service.errors import UsageError
 from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import SqlJournal
-from agent_service.models import own_names
+from agent_service.models import EventKind, own_names
 from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace
 from agent_service.plans.namespace_devices import NamespaceDevices
 from agent_service.plans.sinks import bluesky_loop
 from agent_service.plans.sinks.claim import ClaimSink
-from agent_service.plans.sinks.run_engine import Emitter, RunEngineSink, RunEngineSource
+from agent_service.plans.sinks.run_engine import RunEngineSink, RunEngineSource
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
+from agent_service.service.access import Access
 from agent_service.service.claims import ClaimDesk
-from agent_service.service.detached import aside
+from agent_service.service.detached import run_detached
+from agent_service.service.documents import DocumentDesk, past_run
 from agent_service.service.gauges import ServiceGauges
-from agent_service.service.metrics import TimedExecutor
+from agent_service.service.jobs import JobDesk
+from agent_service.service.metrics import Metrics, TimedExecutor
+from agent_service.service.retention import Retention
 from agent_service.service.service import Service
+from agent_service.service.status import StatusDesk
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping, Sequence
 
+    from agent_service.plans.sinks.run_engine import Emitter, Permit
     from agent_service.protocols import Executor, PlanOrder
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
@@ -46,7 +52,7 @@ def import_from(config: ServiceConfig) -> None:
             sys.path.insert(0, str(folder))
 
 
-async def compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, headless: bool) -> Service:
+async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, headless: bool) -> Service:
     """Put a service together. Nothing of it runs yet.
 
     Parameters
@@ -55,7 +61,7 @@ async def compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, he
         The configuration.
     engine
         A RunEngine of this process to listen to, or None.
-    of_pages
+    panel_keys
         Keys of the pages that this service serves.
     headless
         Whether the service has its process to itself.
@@ -75,41 +81,74 @@ async def compose(config: ServiceConfig, engine: Any, of_pages: PanelKeys, *, he
     state_dir.prepare()
     journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power", held=state_dir.lost)
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
-    service = Service(config, state_dir=state_dir, journal=journal, spool=spool, panel_keys=of_pages)
-    service.metrics.collect_from(ServiceGauges(service))
-    service.archive = Archive(state_dir, catalog=config.service.catalog, on_change=service.archive_changed)
-    sink, emitter = await _own_run_engine(service) if config.sink.kind == "run_engine" else _claimed(service, engine)
-    service.hears = not isinstance(emitter, NoEmitter)
-    limits = await aside(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
-    service.source = RunEngineSource(emitter, spool.write if spool else None, on_error=service.spool_failed)
-    service.supervisor = Supervisor(
+    stopping, metrics = asyncio.Event(), Metrics()
+
+    def publish_lag() -> None:
+        journal.publish(EventKind.PROGRESS, None, {"archive": archive.status.model_dump(mode="json")})
+
+    archive = Archive(state_dir, catalog=config.service.catalog, on_change=publish_lag)
+
+    def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+        supervisor.ask_devices(order)
+        supervisor.permit(order, found, wholes)
+
+    if config.sink.kind == "run_engine":
+        sink, emitter = await _own_run_engine(config, permit)
+    else:
+        sink, emitter = _claimed(config, engine, lambda order: supervisor.may_begin(order))  # noqa: PLW0108 - made below
+    limits = await run_detached(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
+    supervisor = Supervisor(
         journal=journal,
         sink=sink,
         placement=Placement(
-            thread=_timed(ThreadExecutor(), service),
-            process=_timed(ProcessExecutor(base=("agent_service.brains.factory",)), service),
+            thread=_timed(ThreadExecutor(), metrics),
+            process=_timed(ProcessExecutor(base=("agent_service.brains.factory",)), metrics),
             headless=headless,
             listed=Listed.of(config.security.modules),
         ),
-        archived=service.archive.wait_for,
-        documents=service.past_run,
+        archived=archive.wait_for,
+        documents=lambda uid: past_run(archive, uid),
         limits=limits,
     )
-    if isinstance(sink, ClaimSink):
-        service.claims = ClaimDesk(sink, service.supervisor, service.stopping)
+    claims = ClaimDesk(sink, supervisor, stopping) if isinstance(sink, ClaimSink) else None
+    source = RunEngineSource(
+        emitter,
+        spool.write if spool else None,
+        on_error=lambda error: documents.spool_failed(error),  # noqa: PLW0108 - made below
+    )
+    documents = DocumentDesk(source, spool, supervisor, claims, hears=not isinstance(emitter, NoEmitter))
+    service = Service(
+        config=config,
+        state_dir=state_dir,
+        journal=journal,
+        archive=archive,
+        supervisor=supervisor,
+        documents=documents,
+        jobs=JobDesk(journal, stopping=stopping, touch=supervisor.touch),
+        claims=claims,
+        access=Access(state_dir, panel_keys, config.api_key),
+        status=StatusDesk(
+            config=config,
+            state_dir=state_dir,
+            journal=journal,
+            supervisor=supervisor,
+            archive=archive,
+            documents=documents,
+        ),
+        metrics=metrics,
+        retention=Retention(journal, supervisor, config.service, cursor=None if spool is None else state_dir.outbox),
+        stopping=stopping,
+    )
+    metrics.collect_from(ServiceGauges(service))
     return service
 
 
-def _timed(executor: Executor, service: Service) -> Executor:
-    return cast("Executor", TimedExecutor(executor, service.metrics.called))
+def _timed(executor: Executor, metrics: Metrics) -> Executor:
+    return cast("Executor", TimedExecutor(executor, metrics.called))
 
 
-async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
-    section, listed = service.config.run_engine, Listed.of(service.config.security.modules)
-
-    def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        service.supervisor.ask_devices(order)  # made after the sink
-        service.supervisor.permit(order, found, wholes)
+async def _own_run_engine(config: ServiceConfig, permit: Permit) -> tuple[RunEngineSink, Emitter]:
+    section, listed = config.run_engine, Listed.of(config.security.modules)
 
     def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
         if section.startup is None:
@@ -118,17 +157,14 @@ async def _own_run_engine(service: Service) -> tuple[RunEngineSink, Emitter]:
         namespace = startup.load(section.startup, default=dict[str, object], listed=listed)
         return namespace, bluesky_loop.running()  # perhaps another: that of the RunEngine that it made itself
 
-    namespace, loop = await aside(load, name="loading the startup")
+    namespace, loop = await run_detached(load, name="loading the startup")
     configure = startup.configurer(namespace, section.configure)
     driver = RunEngineDriver(loop, configure=_configured(*configure) if configure else lambda _: None)
     return RunEngineSink(driver, namespace, section.md, permit=permit), driver
 
 
-def _claimed(service: Service, engine: Any) -> tuple[ClaimSink, Emitter]:
-    def may_begin(order: PlanOrder) -> bool:
-        return service.supervisor.may_begin(order)  # made after the sink
-
-    md = service.config.run_engine.md
+def _claimed(config: ServiceConfig, engine: Any, may_begin: Callable[[PlanOrder], bool]) -> tuple[ClaimSink, Emitter]:
+    md = config.run_engine.md
     if engine is None:
         return ClaimSink(md, may_begin=may_begin), NoEmitter()
     devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))

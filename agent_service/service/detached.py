@@ -17,7 +17,7 @@ _ALSO: Final = "run-engine-driver"
 """A thread of its own kind, which imports bluesky before it does anything else."""
 
 
-async def aside(work: Callable[[], T], *, name: str) -> T:
+async def run_detached(work: Callable[[], T], *, name: str) -> T:
     """Call a function in a daemon thread of its own and return what it returns.
 
     A caller that is cancelled goes on at once, and the thread is left behind; what it returns then is ignored. A pool
@@ -55,6 +55,6 @@ async def aside(work: Callable[[], T], *, name: str) -> T:
 
 
 def left_behind() -> list[str]:
-    """Return what is still at work in threads of `aside`, or making a RunEngine, when the service has ended."""
+    """Return what is still at work in threads of `run_detached`, or making a RunEngine, when the service has ended."""
     names = [one.name for one in threading.enumerate()]
     return [one.removeprefix(_NAME) for one in names if one.startswith((_NAME, _ALSO))]

@@ -49,7 +49,9 @@ class ServiceGauges(Collector):
         yield _labelled("queue_state", "1 for the state that the plan queue is in", "state", in_state)
         yield GaugeMetricFamily("agent_service_queue_plans", "Plans that wait in the queue", value=queue.pending)
         yield GaugeMetricFamily(
-            "agent_service_documents_waiting", "Documents on their way to the spool", value=service.source.backlog
+            "agent_service_documents_waiting",
+            "Documents on their way to the spool",
+            value=service.documents.source.backlog,
         )
         archive = service.archive.status
         behind = {"runs": archive.runs_behind, "facts": archive.facts_behind}
@@ -59,7 +61,7 @@ class ServiceGauges(Collector):
         )
         yield CounterMetricFamily("agent_service_facts", "Facts in the journal", value=service.journal.last_seq)
         yield GaugeMetricFamily("agent_service_event_streams", "Open event streams", value=service.streams.open)
-        parts = {name: part.ready for name, part in service.readiness().parts.items()}
+        parts = {name: part.ready for name, part in service.status.readiness().parts.items()}
         yield _labelled("ready", "1 for each part that is ready", "part", parts)
 
 

@@ -13,7 +13,7 @@ from httpx_sse import connect_sse
 from services import wait_until
 
 from agent_service.errors import UsageError
-from agent_service.server import event_stream
+from agent_service.service import stream_slots
 from agent_service.service.keys import KeyFile, Keyring, Scope, scopes_of
 
 COMMAND = (sys.executable, "-m", "agent_service", "keys")
@@ -207,7 +207,7 @@ def test_modules_can_be_limited(start):
 
 
 def test_streams_of_a_key_are_bounded(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(event_stream, "MAX_STREAMS_OF_KEY", 2)
+    monkeypatch.setattr(stream_slots, "MAX_STREAMS_OF_KEY", 2)
     service = start()
     _, key = KeyFile(tmp_path / "state" / "keys.jsonl").create("many", scopes_of("read"))
     with holder(service, key) as many:

@@ -28,7 +28,7 @@ async def app(tmp_path):
 
 
 async def ask(app, path, *, key=True, method="GET"):
-    headers = {"Authorization": f"Apikey {app.state.service.api_key}"} if key else {}
+    headers = {"Authorization": f"Apikey {app.state.service.access.owner_key}"} if key else {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         return (await http.request(method, path, headers=headers)).status_code
 

@@ -39,7 +39,7 @@ async def claim(
     found = await desk.claim(request or ClaimRequest())
     if found is None:
         return Response(status_code=204)
-    revoked = not service.keyring.holds(key)  # while it waited
+    revoked = not service.access.holds(key)  # while it waited
     if revoked or await http.is_disconnected():  # nobody is there to measure it
         await desk.release(found.id, ReleaseRequest(how="unused"), key)
         if revoked:

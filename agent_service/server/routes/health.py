@@ -23,7 +23,7 @@ async def healthz() -> Response:
 @router.get("/readyz", responses={**ready_made(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
 async def readyz(service: ServiceDep) -> Response:
     """Say whether the service takes work, part by part, and if not, why."""
-    found = service.readiness()
+    found = service.status.readiness()
     return as_json(found.model_dump_json().encode(), status=200 if found.ready else 503)
 
 

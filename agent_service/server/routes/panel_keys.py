@@ -19,6 +19,6 @@ async def make(service: ServiceDep, key: KeyDep, request: PanelKeyRequest) -> JS
 
     With it a notebook's panel reaches the service when its kernel does not answer. It is kept in memory only.
     """
-    made, secret = service.panel_keys.make(key, request.origin, renews=request.renews)
+    made, secret = service.access.panel_keys.make(key, request.origin, renews=request.renews)
     answer = PanelKeyAnswer(key=secret, scopes=sorted(made.scopes), lasts_s=LASTS_S)
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})

@@ -1,0 +1,79 @@
+"""Who may speak to a running service: the owner, whoever has a key of its file, and pages of its notebook panels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service.service.keys import KeyFile, Keyring
+from agent_service.service.panel_keys import PREFIX, PanelKey
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from agent_service.service.keys import Key
+    from agent_service.service.panel_keys import PanelKeys
+    from agent_service.state_dir import StateDir
+
+
+class Access:
+    """The keys of a service; belongs to the event loop.
+
+    Parameters
+    ----------
+    state_dir
+        Where the keys are kept.
+    panel_keys
+        The keys of pages.
+    given
+        The owner's key; None for the one in the state directory, which is made at the first start.
+
+    Attributes
+    ----------
+    owner_key
+        The owner's key, empty before `open`.
+    owner_key_is_new
+        Whether it was made just now.
+    """
+
+    def __init__(self, state_dir: StateDir, panel_keys: PanelKeys, given: SecretStr | None) -> None:
+        self.panel_keys = panel_keys
+        self.owner_key = ""
+        self.owner_key_is_new = False
+        self._state_dir = state_dir
+        self._given = given
+        self._keyring = Keyring(KeyFile(state_dir.keys_file), "")
+
+    def open(self) -> None:
+        """Read the keys; call it with the state directory locked.
+
+        Raises
+        ------
+        UsageError
+            They cannot be read.
+        """
+        if self._given is not None:
+            self.owner_key = self._given.get_secret_value()
+        else:
+            self.owner_key, self.owner_key_is_new = self._state_dir.api_key()
+        self._keyring = Keyring(KeyFile(self._state_dir.keys_file), self.owner_key)
+        self._keyring.load()
+
+    def find(self, secret: str) -> Key | None:
+        """Return a key, or None when it is unknown, revoked or ended by now.
+
+        Raises
+        ------
+        BackendUnavailable
+            Nobody can say that now: the file of keys cannot be read.
+        """
+        of_page = secret.startswith(PREFIX)
+        key = self.panel_keys.find(secret, holds=self._keyring.holds) if of_page else self._keyring.find(secret)
+        if key is None:
+            self._keyring.refuse_unread()
+        return key
+
+    def holds(self, key: Key) -> bool:
+        """Return whether a key that was found before is still valid."""
+        if isinstance(key, PanelKey):
+            return self.panel_keys.holds(key, holds=self._keyring.holds)
+        return self._keyring.holds(key)

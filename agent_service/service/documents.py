@@ -1,0 +1,169 @@
+"""What the service does with documents: admit those that are posted, hand all of them on, keep runs for a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from agent_service.documents.copies import plain
+from agent_service.documents.runs import Run
+from agent_service.documents.sources.posted import PostedRuns
+from agent_service.errors import Forbidden, NotFound
+
+if TYPE_CHECKING:
+    from agent_service.agents.supervisor import Supervisor
+    from agent_service.archive import Archive
+    from agent_service.documents.spool import Spool
+    from agent_service.protocols import Document, DocumentSource
+    from agent_service.service.claims import ClaimDesk
+    from agent_service.service.keys import Key
+
+FORGETS_RUNS_AFTER_S: Final = 5.0
+"""How long after the catalogue has a suggestion's run its documents are forgotten, if its outcome is known."""
+
+_log = logging.getLogger(__name__)
+
+
+class DocumentDesk:
+    """Hands documents on to the agents; belongs to the event loop.
+
+    Parameters
+    ----------
+    source
+        Where documents come from, each in the spool already.
+    spool
+        Where their runs are kept until the catalogue has them; None: nowhere.
+    supervisor
+        Whose agents learn of them.
+    claims
+        The desk of claims, if plans are claimed.
+    hears
+        Whether a RunEngine is heard here: it knows better than what is posted where its devices are.
+
+    Attributes
+    ----------
+    spool_error
+        Why documents cannot be kept, or None when they can.
+    """
+
+    def __init__(
+        self,
+        source: DocumentSource,
+        spool: Spool | None,
+        supervisor: Supervisor,
+        claims: ClaimDesk | None,
+        *,
+        hears: bool,
+    ) -> None:
+        self.source = source
+        self.spool_error: Exception | None = None
+        self._spool = spool
+        self._supervisor = supervisor
+        self._claims = claims
+        self._hears = hears
+        self._posted = PostedRuns(self._may_measure)
+        self._forgetting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to hear documents."""
+        loop = asyncio.get_running_loop()
+
+        def to_loop(name: str, document: Document) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._on_document, name, document)
+
+        self.source.start(to_loop)
+
+    def take(self, documents: list[tuple[str, Document]], key: Key) -> None:
+        """Take documents of a key: they go the way of the source's own, to the spool and the dispatcher.
+
+        Raises
+        ------
+        Forbidden, Conflict, TooMany
+            They are of a run, or of a suggestion, that is not that key's; none is taken then.
+        """
+        plain_documents = [pair for name, document in documents for pair in plain(name, document)]
+        admitted, forgotten = self._posted.admit(plain_documents, key.name)
+        for uid in forgotten:
+            _log.warning("run %s, posted by %s, is forgotten: too many that it posts are open", uid, key.name)
+            self._supervisor.dispatcher.forget(uid)
+        for name, document in admitted:
+            if name == "start" and self._claims is not None:
+                self._claims.begin(document)
+            self.source.put(name, document)
+
+    def _may_measure(self, suggestion_id: str, by: str) -> None:
+        """Raise unless a key may post the run of a suggestion: it has claimed it, or it is of another service."""
+        agent = self._supervisor.find_owner(suggestion_id)
+        if agent is None:
+            return
+        holder = agent.record.claimed_by.get(suggestion_id)
+        if holder is None and self._claims is None:
+            raise Forbidden(
+                f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
+            )
+        if holder is None:
+            raise Forbidden(f"nobody has claimed suggestion {suggestion_id}; claim it before you measure it")
+        if holder != by:
+            raise Forbidden(
+                f"suggestion {suggestion_id} was claimed with the key {holder!r}, and only that one may post its run"
+            )
+
+    def _on_document(self, name: str, document: Document) -> None:
+        posted = self._posted.take(name, document)
+        self._supervisor.dispatcher.on_document(name, document)
+        self._supervisor.whereabouts.take(name, document, hearsay=posted and self._hears)
+        if self._claims is not None:
+            self._claims.take(name, document)
+
+    def spool_failed(self, error: Exception | None) -> None:
+        """Remember that documents cannot be kept, or, with None, can be again; from any thread."""
+        self.spool_error = error
+
+    async def kept_runs(self) -> dict[str, list[Run]]:
+        """Close the runs that a crash left open, and return those of suggestions that are not decided yet, by id."""
+        return {} if self._spool is None else await asyncio.to_thread(_kept, self._spool, self._supervisor.undecided())
+
+    def forget_decided(self) -> None:
+        """Begin to forget the runs that were kept for a crash and have an outcome by now, until `stop_forgetting`."""
+        if self._spool is not None:
+            self._forgetting = asyncio.create_task(self._forget_decided(self._spool), name="forget-runs")
+
+    def stop_forgetting(self) -> None:
+        """Forget no more."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+
+    async def _forget_decided(self, spool: Spool) -> None:
+        while True:
+            try:
+                kept = await asyncio.to_thread(spool.kept)
+                undecided = self._supervisor.undecided()
+                decided = [path for path, suggestion_id in kept.items() if suggestion_id not in undecided]
+                await asyncio.to_thread(spool.forget, decided)
+            except OSError as error:
+                _log.warning("runs in the spool cannot be forgotten: %s", error)
+            await asyncio.sleep(FORGETS_RUNS_AFTER_S)
+
+
+def _kept(spool: Spool, undecided: dict[str, str | None]) -> dict[str, list[Run]]:
+    spool.close_interrupted()
+    found = spool.find(undecided)
+    return {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in found.items()}
+
+
+async def past_run(archive: Archive, uid: str) -> Run:
+    """Return a run from the spool or the catalogue.
+
+    Raises
+    ------
+    NotFound
+        Neither has it.
+    BackendUnavailable
+        The catalogue cannot be asked now.
+    """
+    documents = await archive.documents(uid)
+    if not any(name == "start" for name, _ in documents):
+        raise NotFound(f"there is no run {uid} in the catalogue")
+    return Run.from_documents(documents)
