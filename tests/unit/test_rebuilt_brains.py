@@ -67,7 +67,7 @@ async def begun(rooms, state=AgentState.PAUSED, **spec):
 
 
 def frail(faults, where, **spec):
-    return {"type": "perilous:Frail", "config": {"faults": str(faults), "where": where}, **spec}
+    return {"type": "crashing_brain:Frail", "config": {"faults": str(faults), "where": where}, **spec}
 
 
 CALLS = {
