@@ -12,6 +12,7 @@ from agent_service.errors import UsageError
 from agent_service.server import auth, gate, problems
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.cached_reads import ReadyReads
+from agent_service.server.page_origins import PageOrigins
 from agent_service.server.routes import (
     agents,
     api_page,
@@ -29,7 +30,7 @@ from agent_service.server.routes import service as service_routes
 from agent_service.server.stop_signals import told_of_signals
 from agent_service.service.compose import compose
 from agent_service.service.config import ServiceConfig, config_from_environment
-from agent_service.service.panel_keys import PageOrigins, PanelKeys
+from agent_service.service.panel_keys import PanelKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -11,16 +11,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from starlette.middleware.cors import CORSMiddleware
-
 from agent_service.errors import Forbidden, InvalidInput
 from agent_service.service.keys import Key, Scope, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from starlette.types import ASGIApp, Receive, Send
-    from starlette.types import Scope as Asked
+    from collections.abc import Callable
 
 LASTS_S: Final = 86_400.0
 """How long one counts after its kernel asked last, in seconds: who finds it dead in the morning can still stop."""
@@ -33,8 +28,6 @@ SCOPES: Final = frozenset({Scope.READ, Scope.CONTROL, Scope.APPROVE})
 """What one may do at most; never ``admin``, which is code."""
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9._~-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
-_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "X-Request-ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,40 +124,3 @@ class PanelKeys:
     def _forget_ended(self) -> None:
         now = self._clock()
         self._keys = {digest: one for digest, one in self._keys.items() if one.ends_at > now}
-
-
-class PageOrigins(CORSMiddleware):
-    """CORS for the origins of the configuration and of pages that hold a panel key; for others it is not there.
-
-    Parameters
-    ----------
-    app
-        The application.
-    origins
-        Those of the configuration.
-    panel_keys
-        The keys of pages.
-    """
-
-    def __init__(self, app: ASGIApp, *, origins: Collection[str], panel_keys: PanelKeys) -> None:
-        super().__init__(
-            app,
-            allow_origins=origins,
-            allow_methods=_METHODS,
-            allow_headers=_HEADERS,
-            allow_private_network=True,
-            expose_headers=("Location", "X-Request-ID"),
-        )
-        self._panel_keys = panel_keys
-
-    async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
-        """Take a request through."""
-        headers: list[tuple[bytes, bytes]] = scope.get("headers", [])
-        if any(name == b"origin" and self.is_allowed_origin(value.decode("latin-1")) for name, value in headers):
-            await super().__call__(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    def is_allowed_origin(self, origin: str) -> bool:
-        """Return whether a page of this origin may read answers; which key it shows is looked at later."""
-        return super().is_allowed_origin(origin) or self._panel_keys.admits(origin)
