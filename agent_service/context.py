@@ -1,7 +1,7 @@
 """What a task knows of the request it works for: who acts, whether its facts may wait, who follows the call.
 
 The gate sets who acts for each request; tasks and worker threads that a request starts inherit all of it, and those
-that outlive their request, as an agent's loop does, call `nobody` first.
+that outlive their request, as an agent's loop does, call `enter_background` first.
 """
 
 from __future__ import annotations
@@ -33,11 +33,6 @@ def enter(name: str) -> Token[str | None]:
 def leave(token: Token[str | None]) -> None:
     """Undo an `enter`."""
     _acting.reset(token)
-
-
-def nobody() -> None:
-    """Let the service itself act from here on: what this task does is nobody's request."""
-    _acting.set(None)
 
 
 def acting() -> str | None:
@@ -92,6 +87,13 @@ def watched_by(watcher: Watcher | None) -> Generator[None]:
         yield
     finally:
         _watcher.reset(token)
+
+
+def enter_background() -> None:
+    """Let this task work for the service itself: nobody acts, its facts wait for a full disk, and nobody follows it."""
+    _acting.set(None)
+    _patience.set(True)
+    _watcher.set(None)
 
 
 def watcher() -> Watcher | None:

@@ -12,14 +12,13 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service import context
 from agent_service.agents import guardrails
 from agent_service.agents.brain import Brain
 from agent_service.agents.points import TAKES_OUTCOME
 from agent_service.agents.rails import AgentRails
 from agent_service.agents.record.replay import facts_of, untold
 from agent_service.agents.restart_policy import Restarts
-from agent_service.context import be_patient
+from agent_service.agents.tasks import AgentTasks, Role
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
@@ -99,13 +98,12 @@ class HostedAgent:
         self.fault: ServiceError | None = None
         self.restarts = Restarts()
         self.on_restart: Callable[[float], None] = lambda pause_s: None
-        self.rebuilding: asyncio.Task[None] | None = None
         self._journal = journal
-        self._mourning: asyncio.Task[None] | None = None
         self._states = asyncio.Lock()
         self._fates = asyncio.Lock()
         self._status: bytes | None = None
         self._changed: asyncio.Future[None] | None = None
+        self.tasks = AgentTasks(record.spec.name, on_end=self.touched)
         self.brain = Brain(
             record.spec.name,
             placement,
@@ -539,14 +537,12 @@ class HostedAgent:
         """Let the agent fail: its process ended between calls."""
 
         async def mourn() -> None:
-            context.nobody()
-            be_patient()
             async with self.brain.turn:
                 if self.brain.is_dead:
                     with contextlib.suppress(BackendUnavailable):  # logged by the journal
                         await self.failed(error)
 
-        self._mourning = asyncio.ensure_future(mourn())
+        self.tasks.begin(Role.PROCESS_DEATH, mourn())
 
     async def _write(self, facts: Sequence[tuple[EventKind, dict[str, Any]]]) -> None:
         """Write what a call of the brain became, all or nothing; in the turn of the call.
@@ -562,13 +558,10 @@ class HostedAgent:
 
     def _mend(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something be done in the turn that is taken now, before anybody else calls the brain."""
-        self.rebuilding = asyncio.create_task(work, name=f"rebuild:{self.name}")
-        self.brain.turn.pass_on(self.rebuilding)
+        self.brain.turn.pass_on(self.tasks.begin(Role.REBUILD, work))
 
     async def _rebuild(self) -> None:
         """Build the brain anew from the facts when all of them are known; lets no exception out."""
-        context.nobody()
-        be_patient()
         with contextlib.suppress(BackendUnavailable):  # the journal is closed
             await self._journal.settled()
             if self.record.state not in ALIVE or not self.brain.is_there:
@@ -580,17 +573,14 @@ class HostedAgent:
                 await self.failed(error, during="rebuild")
 
     async def _fail_later(self, error: ServiceError, during: str) -> None:
-        context.nobody()
-        be_patient()
         with contextlib.suppress(BackendUnavailable):  # the journal is closed
             await self.failed(error, during=during)
 
     async def call_off_rebuilding(self) -> None:
         """Give up to build the brain anew, if that is under way; there is no brain then."""
-        task = self.rebuilding
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        if self.tasks.under_way(Role.REBUILD):
+            self.tasks.cancel(Role.REBUILD)
+            await self.tasks.wait(Role.REBUILD)
             await self.brain.discard()
 
     async def _fail_in_turn(self, error: ServiceError, during: str) -> None:

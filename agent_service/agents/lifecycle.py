@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from agent_service import context, references
 from agent_service.agents import recovery
 from agent_service.agents.restart import Revival
-from agent_service.context import be_patient, watched_by
+from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound, ServiceError
 from agent_service.models import AgentSpec, RestartAs
 from agent_service.models.own_names import renamed_rules
@@ -63,11 +63,8 @@ class AgentLife:
         self._queue = queue
         self._documents = documents
         self._commands = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._building: asyncio.Task[None] | None = None
-        self._beginning: asyncio.Task[None] | None = None
         self._patching = asyncio.Lock()
-        self._revival = Revival(agent, self._go_on)
+        Revival(agent, self._go_on)
         self._removed = False
         self._called_off = ""
         self._retries = True
@@ -81,7 +78,7 @@ class AgentLife:
     @property
     def passing(self) -> bool:
         """Whether it is between two states: starting, stopping, or about to start."""
-        return self._beginning is not None or self.state in (_A.STARTING, _A.STOPPING)
+        return bool(self.agent.tasks.under_way(Role.BEGIN)) or self.state in (_A.STARTING, _A.STOPPING)
 
     # commands -----------------------------------------------------------------------------------------------------
 
@@ -186,16 +183,16 @@ class AgentLife:
             if change.config is None or self.state not in ALIVE:
                 await agent.configured(**told)
                 return
-            self._building = asyncio.ensure_future(agent.build(config=spec.config, fact=told))
+            building = agent.tasks.begin(Role.BUILD, agent.build(config=spec.config, fact=told), for_request=True)
             try:
-                await asyncio.wait({self._building})
+                await asyncio.wait({building})
             except asyncio.CancelledError:  # the request is called off: the present brain stays
-                self._building.cancel()
-                await asyncio.wait({self._building})
+                building.cancel()
+                await asyncio.wait({building})
                 raise
-            if self._building.cancelled():
+            if building.cancelled():
                 raise Conflict(f"agent {agent.name!r} was stopped while its config changed; nothing is changed")
-            self._building.result()
+            building.result()
 
     async def follow_hold(self, *, held: bool, reason: str) -> None:
         """Pause while the queue is held; go on when it no longer is, unless a person paused the agent too."""
@@ -251,27 +248,25 @@ class AgentLife:
         Nothing is written of it: the facts say that the agent was alive, so `recover` brings it back. What was
         submitted and did not begin is ``approved`` again.
         """
-        loop, task = self.loop, self._task
-        if loop is None or task is None or self.state is _A.STARTING:
+        loop, tasks = self.loop, self.agent.tasks.under_way(Role.LOOP)
+        if loop is None or not tasks or self.state is _A.STARTING:
             return
         loop.leave()
         self._queue.withdraw(self.agent.name, SERVICE_STOPS)
         self.agent.touched()
-        while not task.done() and (self._queue.ends_by_itself or not loop.in_flight):
-            await asyncio.wait({task, self.agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
+        while not all(task.done() for task in tasks) and (self._queue.ends_by_itself or not loop.in_flight):
+            await asyncio.wait({*tasks, self.agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
         if self.loop is not None:
             self.loop.stopping = True
             self.loop.hurry()
-        await self._revival.cancel()
+        self.agent.tasks.cancel(Role.RESTART)
+        await self.agent.tasks.wait(Role.RESTART)
         await self.agent.brain.discard()
-        tasks = {one for one in (self._beginning, self._building, self._task, self.agent.rebuilding) if one is not None}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        self.agent.tasks.cancel(*(role for role in Role if role is not Role.PLAN))  # the loop takes its plans back
+        await self.agent.tasks.wait()
 
     # how ----------------------------------------------------------------------------------------------------------
 
@@ -281,7 +276,7 @@ class AgentLife:
         async with self._commands:
             if self._removed:
                 raise NotFound(f"agent {self.agent.name!r} was removed meanwhile")
-            if self._beginning is None:
+            if not self.agent.tasks.under_way(Role.BEGIN):
                 require(command, self.state, name=self.agent.name)
             elif command is not Command.STOP:
                 raise IllegalTransition(
@@ -297,12 +292,11 @@ class AgentLife:
     def _begin_when_free(self, *, paused: bool = False) -> None:
         """Start when the task of the life before has ended: its run may be under way still."""
         self._called_off = ""
-        self._beginning = asyncio.create_task(self._begin(self._task, paused=paused), name=f"begin:{self.agent.name}")
+        self.agent.tasks.begin(Role.BEGIN, self._begin(paused=paused), for_request=True)
 
-    async def _begin(self, earlier: asyncio.Task[None] | None, *, paused: bool) -> None:
+    async def _begin(self, *, paused: bool) -> None:
         try:
-            if earlier is not None:
-                await asyncio.wait({earlier})
+            await self.agent.tasks.wait(Role.LOOP)
             if self._called_off or not await self.agent.become_from(_REST, _A.STARTING, starts_paused=paused):
                 return
             paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
@@ -311,25 +305,17 @@ class AgentLife:
                 await self._end(self._called_off)
         except BackendUnavailable as error:
             self.agent.fault = error
-        finally:
-            self._beginning = None
-            self.agent.touched()
 
     def _spawn(self, then: RestartAs, *, attended: bool) -> None:
         self.loop = self._make_loop(self.agent)
         self.loop.retries = self._retries
         self._prepared = False
         self.agent.restarts.begin(then, attended=attended)
-        self._building = asyncio.ensure_future(self.agent.build())
-        with watched_by(None):  # who asked for the start follows the building, not the life after it
-            self._task = asyncio.create_task(
-                self._live(self.loop, self._building, then), name=f"agent:{self.agent.name}"
-            )
+        building = self.agent.tasks.begin(Role.BUILD, self.agent.build(), for_request=True)
+        self.agent.tasks.begin(Role.LOOP, self._live(self.loop, building, then))
 
     async def _live(self, loop: AgentLoop, building: asyncio.Task[None], then: RestartAs) -> None:
         """Live from starting to stopped or failed; lets no exception out."""
-        context.nobody()  # whoever started it does not do what it does from here on
-        be_patient()
         why: str | None = None
         try:
             await asyncio.wait({building})
@@ -399,13 +385,12 @@ class AgentLife:
                 await loop.take_past_run(await self._documents(uid))
 
     async def _end(self, reason: str) -> None:
-        if self._beginning is not None and self.state not in ALIVE:
+        if self.agent.tasks.under_way(Role.BEGIN) and self.state not in ALIVE:
             self._called_off = reason
             return
         await self.agent.become(_A.STOPPING, reason)
-        await self._revival.cancel()
-        if self._building is not None:
-            self._building.cancel()
+        self.agent.tasks.cancel(Role.RESTART, Role.BUILD)
+        await self.agent.tasks.wait(Role.RESTART)
         if self.loop is not None:
             self.loop.stopping = True
             self.loop.hurry()
@@ -413,13 +398,13 @@ class AgentLife:
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.brain.abandon_call()
         self.agent.touched()
-        if self._task is None or self._task.done():
+        if not self.agent.tasks.under_way(Role.LOOP):
             await self._sweep()
 
     async def _answer(self) -> None:
         """Wait for a transition to be done; raise the agent's fault if that was the end of it."""
         while self.passing:
-            doing = {one for one in (self._beginning, self._task) if one is not None and not one.done()}
+            doing = self.agent.tasks.under_way(Role.BEGIN, Role.LOOP)
             if not doing:
                 raise BackendUnavailable(f"the end of agent {self.agent.name!r} could not be written to the journal")
             await asyncio.wait({self.agent.changed(), *doing}, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.agents import guardrails, recovery
 from agent_service.agents.submission import Ahead, Flight
+from agent_service.agents.tasks import Role
 from agent_service.documents import outcomes
 from agent_service.documents.choice import Made, choose, matches, needs_end
 from agent_service.errors import (
@@ -103,7 +104,7 @@ class AgentLoop:
         self._silent_at: int | None = None
         self._delayed = ""
         self._brain = 0
-        self._pending_outcomes: set[asyncio.Task[None]] = set()
+        self._outcome_errors: list[Exception] = []
         self._hand_over = partial(Flight.begin, agent, sink=sink, dispatcher=dispatcher)
         self._ahead = Ahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
 
@@ -127,8 +128,7 @@ class AgentLoop:
 
     def hurry(self) -> None:
         """Give up waiting for outcomes that take long: their runs are kept for the next start."""
-        for task in self._pending_outcomes:
-            task.cancel()
+        self._agent.tasks.cancel(Role.OUTCOME)
 
     # the cycle ----------------------------------------------------------------------------------------------------
 
@@ -169,14 +169,14 @@ class AgentLoop:
         limit = self._limit()
         if self._inbox:
             await self._take_foreign(self._inbox.popleft())
-        elif limit and not self._pending_outcomes:
+        elif limit and not self._outcomes_pending:
             return limit
         elif not limit and (approved := self._agent.record.open_in(_S.APPROVED)):
             if wait_s := self._rate_wait_s(approved[0]):
                 await self._wait(wait_s)
             else:
                 await self._measure(approved[0])
-        elif self._pending_outcomes:
+        elif self._outcomes_pending:
             await self._settle_outcomes()
         elif self._agent.brain.stop_reason:
             return self._agent.brain.stop_reason
@@ -197,12 +197,12 @@ class AgentLoop:
             del agent.unevaluated[left_id]
             left = agent.record.open.get(left_id)
             if left is not None and (runs := await self._counting(left, made)):
-                await self._outcome(left, runs)
+                await self._take_outcome(left, runs)
 
     def _limit(self) -> str | None:
         """Return which limit is reached, so that nothing more is submitted; outcomes under way count as runs."""
         record, limits = self._agent.record, self._agent.spec.loop
-        done = record.done + len(self._pending_outcomes)
+        done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME))
         if limits.max_runs is not None and done >= limits.max_runs:
             return f"max_runs reached ({done} of {limits.max_runs})"
         if record.failures_in_row >= limits.max_failures:
@@ -309,9 +309,7 @@ class AgentLoop:
             flight.close()
         if not (runs := await self._counting(suggestion, made)):
             return
-        task = asyncio.ensure_future(self._outcome(suggestion, runs))
-        self._pending_outcomes.add(task)
-        task.add_done_callback(lambda _: agent.wake.set())
+        agent.tasks.begin(Role.OUTCOME, self._outcome(suggestion, runs))
 
     async def _attend(self, *futures: asyncio.Future[Any]) -> None:
         """Wait until one of them is done; meanwhile take others' runs, and hand the next plan ahead.
@@ -333,7 +331,7 @@ class AgentLoop:
         record, limits = self._agent.record, self._agent.spec.loop
         if self.stopping or record.state is not AgentState.RUNNING or guardrails.one_by_one(self._agent.rails):
             return False
-        done = record.done + len(self._pending_outcomes) + under_way
+        done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME)) + under_way
         failures = record.failures_in_row + under_way
         return failures < limits.max_failures and (limits.max_runs is None or done < limits.max_runs)
 
@@ -372,7 +370,13 @@ class AgentLoop:
         return chosen.runs
 
     async def _outcome(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
-        """Find the outcome of a suggestion's runs, and ingest it once."""
+        """Find the outcome of a suggestion's runs, and ingest it once; keep an error for `_settle_outcomes`."""
+        try:
+            await self._take_outcome(suggestion, runs)
+        except Exception as error:  # noqa: BLE001 - raised in the loop
+            self._outcome_errors.append(error)
+
+    async def _take_outcome(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
         agent = self._agent
         try:
             outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
@@ -425,11 +429,16 @@ class AgentLoop:
         outcomes.check_evaluated(outcome, point.keys())
         return outcome
 
+    @property
+    def _outcomes_pending(self) -> bool:
+        return bool(self._agent.tasks.under_way(Role.OUTCOME) or self._outcome_errors)
+
     async def _settle_outcomes(self, *, quietly: bool = False) -> None:
-        tasks, self._pending_outcomes = self._pending_outcomes, set()
-        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
-        for error in results:
-            if isinstance(error, Exception) and not (quietly and isinstance(error, ServiceError)):
+        """Wait until no outcome is pending; raise what went wrong with one."""
+        await self._agent.tasks.wait(Role.OUTCOME)
+        errors, self._outcome_errors = self._outcome_errors, []
+        for error in errors:
+            if not (quietly and isinstance(error, ServiceError)):
                 raise error
 
     # other runs ---------------------------------------------------------------------------------------------------

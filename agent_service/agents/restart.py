@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from agent_service import context
-from agent_service.context import be_patient
+from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, ServiceError
 from agent_service.models.states import AgentState
 
@@ -36,24 +35,14 @@ class Revival:
     def __init__(self, agent: HostedAgent, go_on: Callable[[RestartAs], Awaitable[None]]) -> None:
         self._agent = agent
         self._go_on = go_on
-        self._task: asyncio.Task[None] | None = None
         agent.on_restart = self.begin
 
     def begin(self, pause_s: float) -> None:
         """Begin: the brain is built again after a pause."""
-        self._task = asyncio.create_task(self._revive(pause_s), name=f"revive:{self._agent.name}")
-
-    async def cancel(self) -> None:
-        """Give up, if it is under way; the brain that was being built is discarded."""
-        task = self._task
-        if task is not None and task is not asyncio.current_task() and not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        self._agent.tasks.begin(Role.RESTART, self._revive(pause_s))
 
     async def _revive(self, pause_s: float) -> None:
         """Wait, build, and let it go on; lets no exception out."""
-        context.nobody()
-        be_patient()
         await asyncio.sleep(pause_s)
         as_before = self._agent.record.restart_as
         if self._agent.record.state is not AgentState.STARTING or as_before is None:

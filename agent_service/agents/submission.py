@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.agents import guardrails
+from agent_service.agents.tasks import Role
 from agent_service.documents.choice import Made
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
 from agent_service.models import EventKind
@@ -42,7 +43,7 @@ class Flight:
         self._agent = agent
         self._expected = expected
         self._sink = sink
-        self.plan: asyncio.Future[PlanResult] = asyncio.ensure_future(sink.run(self._order()))
+        self.plan: asyncio.Task[PlanResult] = agent.tasks.begin(Role.PLAN, sink.run(self._order()))
 
     @classmethod
     async def begin(
@@ -59,21 +60,19 @@ class Flight:
         BackendUnavailable
             It could not be written, and nothing was handed over.
         """
-        expected = dispatcher.expect(suggestion.id)
-        expected.__enter__()  # before the plan can run, so that no document comes too early
-        try:
+        with contextlib.ExitStack() as undo:
+            # before the plan can run, so that no document comes too early
+            expected = undo.enter_context(dispatcher.expect(suggestion.id))
             forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before
             await agent.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
             if agent.record.state is AgentState.PAUSED:  # whoever paused it was told that nothing more is submitted
                 await agent.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
-                expected.__exit__(None, None, None)
                 return None
             flight = cls(agent, suggestion, expected, sink)
+            undo.callback(flight.plan.cancel)
             await asyncio.sleep(0)  # the plan is in the sink from here on
-        except BaseException:
-            expected.__exit__(None, None, None)
-            raise
-        return flight
+            undo.pop_all()
+            return flight
 
     def _order(self) -> PlanOrder:
         spec = self._agent.spec
@@ -163,7 +162,7 @@ class Ahead:
         self._flight: Flight | None = None
 
     @property
-    def news(self) -> list[asyncio.Future[PlanResult]]:
+    def news(self) -> list[asyncio.Task[PlanResult]]:
         """What to wait for: a future that is done when the plan was taken back; nothing while there is none."""
         return [self._flight.plan] if self._flight is not None and not self._flight.plan.done() else []
 

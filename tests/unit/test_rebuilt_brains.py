@@ -7,6 +7,7 @@ import pytest
 from disks import filled, largest_file, small_disk
 from house import House
 
+from agent_service.agents.tasks import Role
 from agent_service.errors import AgentFault, BackendUnavailable
 from agent_service.journal import _writer
 from agent_service.models.states import AgentState
@@ -145,7 +146,7 @@ async def test_a_stop_ends_the_rebuilding(rooms, faults):
         await agent.ingest([POINT])
     await life.stop()
     assert agent.record.state is AgentState.STOPPED
-    assert agent.rebuilding.done()
+    assert not agent.tasks.under_way(Role.REBUILD)
     assert not agent.brain.is_there
     await life.start(paused=True)
     assert (await agent.report()).report["n"] == 0

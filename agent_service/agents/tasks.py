@@ -1,0 +1,83 @@
+"""The tasks of one agent, under one owner: nothing that an agent does is begun, awaited or cancelled elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent_service import context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+
+class Role(StrEnum):
+    """What a task of an agent is for; one of role ``plan`` ends with the submission that began it."""
+
+    BEGIN = "begin"
+    BUILD = "build"
+    LOOP = "agent"
+    RESTART = "restart"
+    REBUILD = "rebuild"
+    PROCESS_DEATH = "process-death"
+    PLAN = "plan"
+    OUTCOME = "outcome"
+
+
+class AgentTasks:
+    """Owns the tasks of one agent; belongs to the event loop.
+
+    Parameters
+    ----------
+    name
+        The agent's name.
+    on_end
+        Called whenever a task has ended.
+    """
+
+    def __init__(self, name: str, *, on_end: Callable[[], None]) -> None:
+        self._name = name
+        self._on_end = on_end
+        self._tasks: dict[asyncio.Task[Any], Role] = {}
+
+    def begin(self, role: Role, work: Coroutine[Any, Any, T], *, for_request: bool = False) -> asyncio.Task[T]:
+        """Begin a task; it acts for the service itself, and its facts wait for a full disk.
+
+        Parameters
+        ----------
+        role
+            What it is for; several tasks may have one role.
+        work
+            What it does.
+        for_request
+            Whether it acts for the request that begins it, and is followed by its job: a request waits for no disk.
+        """
+        surroundings = contextvars.copy_context()
+        if not for_request:
+            surroundings.run(context.enter_background)
+        task = asyncio.create_task(work, name=f"{role}:{self._name}", context=surroundings)
+        self._tasks[task] = role
+        task.add_done_callback(self._ended)
+        return task
+
+    def under_way(self, *roles: Role) -> set[asyncio.Task[Any]]:
+        """Return the tasks of these roles that have not ended, those of all roles if none is given."""
+        return {task for task, role in self._tasks.items() if not task.done() and (not roles or role in roles)}
+
+    def cancel(self, *roles: Role) -> None:
+        """Cancel the tasks of these roles, or all; never the one that calls this."""
+        for task in self.under_way(*roles) - {asyncio.current_task()}:
+            task.cancel()
+
+    async def wait(self, *roles: Role) -> None:
+        """Return when the tasks of these roles have ended, or all; never for the one that calls this."""
+        if tasks := self.under_way(*roles) - {asyncio.current_task()}:
+            await asyncio.wait(tasks)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        del self._tasks[task]
+        self._on_end()
