@@ -6,6 +6,7 @@ Everything above programs against these; only ``service/compose.py`` names the c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -284,6 +285,26 @@ class PlanOrder:
     every: bool = False
 
 
+class ExitStatus(StrEnum):
+    """How a plan ended, in one word; the first three are those of a stop document."""
+
+    SUCCESS = "success"
+    """Of several runs some may have failed all the same: see `choice`."""
+    FAIL = "fail"
+    """The plan raised, a device is unknown, or its one run failed."""
+    ABORT = "abort"
+    """A person stopped it."""
+    EXPIRED = "expired"
+    """Nothing was heard any more of who measures."""
+    REJECTED = "rejected"
+    """A guardrail forbade it when its turn had come."""
+
+    @classmethod
+    def of_run(cls, text: object) -> ExitStatus:
+        """Return the one that a stop document says; what is none of the first three counts as a failure."""
+        return next((status for status in (cls.SUCCESS, cls.ABORT) if status == text), cls.FAIL)
+
+
 @dataclass(frozen=True, slots=True)
 class PlanResult:
     """How a plan ended.
@@ -291,9 +312,7 @@ class PlanResult:
     Parameters
     ----------
     exit_status
-        ``success`` (of several runs some may have failed all the same: see `choice`), ``fail`` (the plan raised, a
-        device is unknown, its one run failed), ``abort`` (a person stopped it), ``expired``
-        (nothing was heard any more of who measures) or ``rejected`` (a guardrail forbade it when its turn had come).
+        How, in one word.
     reason
         One line that says why, empty after a success.
     run_uids
@@ -306,7 +325,7 @@ class PlanResult:
         How long a move took, in seconds, waiting not included; None of any other, and of one that did not begin.
     """
 
-    exit_status: str
+    exit_status: ExitStatus
     reason: str = ""
     run_uids: tuple[str, ...] = ()
     asked: bool = True
@@ -348,6 +367,9 @@ class PlanSink(Protocol):
     plans_end_here: bool
     """Whether plans run in this process, so that its end is theirs, and waits for them a while."""
 
+    moves: bool
+    """Whether `move` moves anything; where it does not, it raises at once."""
+
     @property
     def status(self) -> QueueStatus:
         """What runs and what waits; answered from memory."""
@@ -388,6 +410,35 @@ class PlanSink(Protocol):
 
     async def move(self, point: Point, *, agent: str = "") -> PlanResult:
         """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended."""
+        ...
+
+    async def reattach(self, orders: Sequence[PlanOrder]) -> Mapping[str, asyncio.Future[PlanResult]]:
+        """Take up plans again that were in the sink when the service ended; called once, after `start`.
+
+        Never raises: where it cannot be known now what became of a plan, its future is done when that is known. What
+        the sink still holds of this service and is not among ``orders`` it takes back, as far as it waits.
+
+        Parameters
+        ----------
+        orders
+            Those of suggestions that are submitted or running, as the journal says.
+
+        Returns
+        -------
+        mapping of str to future
+            By suggestion, how its plan ended, or will. Those that are missing are not there any more: nobody runs them.
+        """
+        ...
+
+    def observe(self, name: str, document: Document) -> None:
+        """Look at a document of any run, after the dispatcher has it; on the event loop. Cheap, and never raises.
+
+        The start document of a run that is posted comes before that too, once more.
+        """
+        ...
+
+    def apply(self, fact: Event) -> None:
+        """Look at a committed fact, after the supervisor has it; on the event loop. Cheap, and never raises."""
         ...
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:

@@ -34,7 +34,7 @@ from agent_service.errors import (
 )
 from agent_service.models import ID_KEY, EventKind, QueueState
 from agent_service.models.states import ALIVE, AgentState, SuggestionState
-from agent_service.protocols import SERVICE_STOPS
+from agent_service.protocols import SERVICE_STOPS, ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,7 +53,7 @@ TAKES_LATE_RUN: Final = frozenset({SuggestionState.EXPIRED, SuggestionState.ABAN
 
 _log = logging.getLogger(__name__)
 _S = SuggestionState
-_FATES: Final = {"expired": _S.EXPIRED, "rejected": _S.REJECTED}
+_FATES: Final = {ExitStatus.EXPIRED: _S.EXPIRED, ExitStatus.REJECTED: _S.REJECTED}
 
 
 class AgentLoop:
@@ -292,7 +292,7 @@ class AgentLoop:
             await self._attend(flight.plan)
             result = await flight.result()
             agent.run_ended(suggestion.id)
-            if result.exit_status != "success":
+            if result.exit_status is not ExitStatus.SUCCESS:
                 await self._close(suggestion, result)
                 return
             made = await flight.made(result)
@@ -337,12 +337,12 @@ class AgentLoop:
 
     async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
-        taken_back = result.exit_status == "abort" and not result.begun
+        taken_back = result.exit_status is ExitStatus.ABORT and not result.begun
         if self._leaving and taken_back and self._agent.suggestion(suggestion.id).state is _S.SUBMITTED:
             await self._agent.advance(suggestion.id, _S.APPROVED, reason=SERVICE_STOPS)
             return
         fate = _FATES.get(result.exit_status, _S.FAILED)
-        asked = result.exit_status == "abort" and result.asked
+        asked = result.exit_status is ExitStatus.ABORT and result.asked
         await self._fail(
             suggestion,
             result.reason or result.exit_status,

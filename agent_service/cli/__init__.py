@@ -106,7 +106,7 @@ def check(
     found = look(loaded, devices=devices)
     if found:
         raise UsageError(f"{config} is not valid: {sentence(found)}", errors=found)
-    unseen = loaded.run_engine.startup if loaded.sink.kind == "run_engine" and not devices else None
+    unseen = loaded.run_engine.startup if loaded.sink.own_engine and not devices else None
     print(f"{config} is valid: {len(loaded.agents)} agents, state in {loaded.service.state}")
     if unseen is not None:
         print(f"devices and plans in {unseen} were not looked for; --devices does that", file=sys.stderr)

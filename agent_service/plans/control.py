@@ -11,7 +11,7 @@ from agent_service import context
 from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError, texts
 from agent_service.models import EventKind, QueueState
-from agent_service.protocols import MOVE, PlanResult
+from agent_service.protocols import MOVE, ExitStatus, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -144,19 +144,19 @@ class PlanQueue:
             raise Conflict(
                 "the plan queue is paused, so nothing can move now; resume the queue first", legal=["resume"]
             )
-        if self.sink.kind == "claim":  # it can only say so: nothing moves that would have to be written first
+        if not self.sink.moves:  # it can only say so: nothing moves that would have to be written first
             await self.sink.move(point)
         fact = {"command": "move", "point": point, "plan": MOVE, "state": self.status.state, "reason": None}
         await self._journal.append(EventKind.QUEUE_STATE, agent, fact)
         try:
             result = await self.sink.move(point, agent=agent)
         except ServiceError:  # it was not taken
-            self._note_moved(agent, point, PlanResult("abort", begun=False))
+            self._note_moved(agent, point, PlanResult(ExitStatus.ABORT, begun=False))
             raise
         self._note_moved(agent, point, result)
-        if result.exit_status == "rejected":
+        if result.exit_status is ExitStatus.REJECTED:
             raise OutOfBounds(result.reason)
-        if result.exit_status != "success":
+        if result.exit_status is not ExitStatus.SUCCESS:
             raise BackendUnavailable(f"the move failed: {result.reason}")
 
     def _note_moved(self, agent: str, point: Point, result: PlanResult) -> None:

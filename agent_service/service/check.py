@@ -50,7 +50,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     import_from(config)
     found: list[FieldError] = []
     namespace: Namespace | None = None
-    if config.sink.kind == "run_engine" and (devices or config.run_engine.startup is None):
+    if config.sink.own_engine and (devices or config.run_engine.startup is None):
         try:
             namespace = startup.load(
                 config.run_engine.startup, default=beamline.simulated, listed=Listed.of(config.security.modules)
@@ -77,7 +77,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
 
 def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list[FieldError]:
     reference = config.run_engine.configure
-    if config.sink.kind != "run_engine" or (namespace is None and reference is None):
+    if not config.sink.own_engine or (namespace is None and reference is None):
         return []
     try:
         startup.configurer(namespace or Namespace({}, source="nothing"), reference)

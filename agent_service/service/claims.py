@@ -14,9 +14,9 @@ from agent_service.service.keys import Scope
 
 if TYPE_CHECKING:
     from agent_service.agents.supervisor import Supervisor
-    from agent_service.models import ClaimRequest, Event, ReleaseRequest, RenewRequest, Suggestion
-    from agent_service.plans.sinks.claim import ClaimSink
-    from agent_service.protocols import Document, PlanOrder
+    from agent_service.models import ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
+    from agent_service.plans.sinks.claims import Claims
+    from agent_service.protocols import PlanOrder
     from agent_service.service.keys import Key
 
 _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
@@ -31,16 +31,16 @@ class ClaimDesk:
 
     Parameters
     ----------
-    sink
-        Where the plans wait.
+    claims
+        The plans that wait, and those that are claimed.
     supervisor
         Knows the suggestions.
     stopping
         Set when the service ends: nobody waits for a claim any more then.
     """
 
-    def __init__(self, sink: ClaimSink, supervisor: Supervisor, stopping: asyncio.Event) -> None:
-        self._sink = sink
+    def __init__(self, claims: Claims, supervisor: Supervisor, stopping: asyncio.Event) -> None:
+        self._claims = claims
         self._supervisor = supervisor
         self._stopping = stopping
 
@@ -63,7 +63,7 @@ class ClaimDesk:
             return name is not None and (life is None or life.state in _ENDED)
 
         claiming = asyncio.ensure_future(
-            self._sink.claim(
+            self._claims.claim(
                 name,
                 by=context.acting() or "",
                 lease_s=request.lease_s,
@@ -83,12 +83,12 @@ class ClaimDesk:
             return None
         try:
             await self._supervisor.queue.note("claim", order.suggestion_id, agent=order.agent)
-            order = self._sink.renew(order.suggestion_id)
+            order = self._claims.renew(order.suggestion_id)
         except Conflict:  # its fate was decided otherwise meanwhile
             return None
         except BaseException:
             with contextlib.suppress(Conflict):
-                self._sink.release(order.suggestion_id, how="unused", reason="")
+                self._claims.release(order.suggestion_id, how="unused", reason="")
             raise
         return self._answer(order)
 
@@ -103,13 +103,13 @@ class ClaimDesk:
             Another key holds it.
         """
         self._supervisor.owner(suggestion_id)
-        if (holder := self._sink.holder(suggestion_id)) not in (None, key.name):
+        if (holder := self._claims.holder(suggestion_id)) not in (None, key.name):
             raise Forbidden(_said(suggestion_id, holder, "renew it"))
-        return self._answer(self._sink.renew(suggestion_id, request.lease_s))
+        return self._answer(self._claims.renew(suggestion_id, request.lease_s))
 
     def refuse_stranger(self, suggestion_id: str, key: Key, *, to: str) -> None:
         """Raise `Forbidden` when another key holds a claim, unless this one has the scope ``approve``."""
-        holder = self._sink.holder(suggestion_id)
+        holder = self._claims.holder(suggestion_id)
         if holder not in (None, key.name) and Scope.APPROVE not in key.scopes:
             raise Forbidden(f"{_said(suggestion_id, holder, to)}; or a key with the scope 'approve'")
 
@@ -126,11 +126,11 @@ class ClaimDesk:
         owner = self._supervisor.owner(suggestion_id)
         self.refuse_stranger(suggestion_id, key, to="release it")
         if request.how == "done":
-            self._sink.done(suggestion_id, request.runs)
+            self._claims.done(suggestion_id, request.runs)
             return owner.suggestion(suggestion_id)
         who = context.person()
         said = request.reason or f"released by {'who claimed it' if who == context.A_PERSON else who} ({request.how})"
-        self._sink.release(suggestion_id, how=request.how, reason=said)
+        self._claims.release(suggestion_id, how=request.how, reason=said)
         with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
             await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said, how=request.how)
         clock = asyncio.get_running_loop()
@@ -141,26 +141,14 @@ class ClaimDesk:
             await asyncio.wait({owner.changed()}, timeout=left)
         return owner.suggestion(suggestion_id)
 
-    def begin(self, start: Document) -> None:
-        """Look at the start document of a run that who claimed its suggestion posts, before the dispatcher has it."""
-        self._sink.begin(start)
-
-    def take(self, name: str, document: Document) -> None:
-        """Look at a document, after the dispatcher has it."""
-        self._sink.take(name, document)
-
-    def apply(self, event: Event) -> None:
-        """Look at a committed fact, after the supervisor has it."""
-        self._sink.apply(event)
-
     def _answer(self, order: PlanOrder) -> Claim:
         suggestion = self._supervisor.owner(order.suggestion_id).suggestion(order.suggestion_id)
         return Claim(
             **suggestion.model_dump(),
             actuators=list(order.actuators),
             sensors=list(order.sensors),
-            md=self._sink.metadata(order),
-            lease_s=self._sink.lease_s(order.suggestion_id),
+            md=self._claims.metadata(order),
+            lease_s=self._claims.lease_s(order.suggestion_id),
         )
 
 

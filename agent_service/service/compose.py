@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from agent_service.agents.placement import Placement
 from agent_service.agents.supervisor import Supervisor
@@ -37,10 +37,11 @@ from agent_service.service.status import StatusDesk
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from agent_service.plans.sinks.run_engine import Emitter, Permit
-    from agent_service.protocols import Executor, PlanOrder
+    from agent_service.plans.sinks.claims import Claims
+    from agent_service.plans.sinks.run_engine import Emitter
+    from agent_service.protocols import Executor, PlanOrder, PlanSink
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
 
@@ -87,15 +88,7 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         journal.publish(EventKind.PROGRESS, None, {"archive": archive.status.model_dump(mode="json")})
 
     archive = Archive(state_dir, catalog=config.service.catalog, on_change=publish_lag)
-
-    def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        supervisor.ask_devices(order)
-        supervisor.permit(order, found, wholes)
-
-    if config.sink.kind == "run_engine":
-        sink, emitter = await _own_run_engine(config, permit)
-    else:
-        sink, emitter = _claimed(config, engine, lambda order: supervisor.may_begin(order))  # noqa: PLW0108 - made below
+    sink, emitter, claimable = await SINKS[config.sink.kind](config, engine, lambda: supervisor)
     limits = await run_detached(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
     supervisor = Supervisor(
         journal=journal,
@@ -110,13 +103,13 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         documents=lambda uid: past_run(archive, uid),
         limits=limits,
     )
-    claims = ClaimDesk(sink, supervisor, stopping) if isinstance(sink, ClaimSink) else None
+    claims = None if claimable is None else ClaimDesk(claimable, supervisor, stopping)
     source = RunEngineSource(
         emitter,
         spool.write if spool else None,
         on_error=lambda error: documents.spool_failed(error),  # noqa: PLW0108 - made below
     )
-    documents = DocumentDesk(source, spool, supervisor, claims, hears=not isinstance(emitter, NoEmitter))
+    documents = DocumentDesk(source, spool, supervisor, hears=not isinstance(emitter, NoEmitter))
     service = Service(
         config=config,
         state_dir=state_dir,
@@ -147,8 +140,20 @@ def _timed(executor: Executor, metrics: Metrics) -> Executor:
     return cast("Executor", TimedExecutor(executor, metrics.called))
 
 
-async def _own_run_engine(config: ServiceConfig, permit: Permit) -> tuple[RunEngineSink, Emitter]:
+class ComposedSink(NamedTuple):
+    """A sink, who emits the documents of its plans in this process, and what can be claimed of it, if anything can."""
+
+    sink: PlanSink
+    emitter: Emitter
+    claims: Claims | None = None
+
+
+async def _own_run_engine(config: ServiceConfig, _engine: Any, supervisor: Callable[[], Supervisor]) -> ComposedSink:
     section, listed = config.run_engine, Listed.of(config.security.modules)
+
+    def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+        supervisor().ask_devices(order)
+        supervisor().permit(order, found, wholes)
 
     def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
         if section.startup is None:
@@ -160,15 +165,23 @@ async def _own_run_engine(config: ServiceConfig, permit: Permit) -> tuple[RunEng
     namespace, loop = await run_detached(load, name="loading the startup")
     configure = startup.configurer(namespace, section.configure)
     driver = RunEngineDriver(loop, configure=_configured(*configure) if configure else lambda _: None)
-    return RunEngineSink(driver, namespace, section.md, permit=permit), driver
+    return ComposedSink(RunEngineSink(driver, namespace, section.md, permit=permit), driver)
 
 
-def _claimed(config: ServiceConfig, engine: Any, may_begin: Callable[[PlanOrder], bool]) -> tuple[ClaimSink, Emitter]:
-    md = config.run_engine.md
-    if engine is None:
-        return ClaimSink(md, may_begin=may_begin), NoEmitter()
-    devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
-    return ClaimSink(md, may_begin=may_begin, devices=devices), SubscribedEngine(engine)
+async def _claimed(config: ServiceConfig, engine: Any, supervisor: Callable[[], Supervisor]) -> ComposedSink:
+    devices: NamespaceDevices | None = None
+    if engine is not None:
+        devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
+    sink = ClaimSink(config.run_engine.md, may_begin=lambda order: supervisor().may_begin(order), devices=devices)
+    return ComposedSink(sink, NoEmitter() if engine is None else SubscribedEngine(engine), sink.claims)
+
+
+SINKS: Final[Mapping[str, Callable[[ServiceConfig, Any, Callable[[], Supervisor]], Awaitable[ComposedSink]]]] = {
+    "run_engine": _own_run_engine,
+    "claim": _claimed,
+}
+"""What makes the sink of each kind: ``make(config, engine, supervisor)``, with the RunEngine of this process to listen
+to, and the supervisor, which is made after the sink."""
 
 
 def _configured(called: str, configure: Callable[[Any], object]) -> Callable[[Any], None]:

@@ -111,6 +111,11 @@ class SinkSection(_Section):
         description="run_engine: the service's own RunEngine; claim: whoever claims them over HTTP, as run_agent does",
     )
 
+    @property
+    def own_engine(self) -> bool:
+        """Whether the service has a RunEngine of its own, and with it the startup's devices and plans."""
+        return self.kind == "run_engine"
+
 
 class SecuritySection(_Section):
     """``[security]``: who may speak to it, beside those who have a key."""
@@ -174,7 +179,7 @@ class ServiceConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _heard(self) -> ServiceConfig:
-        if self.source.kind == "none" and self.sink.kind == "run_engine":
+        if self.source.kind == "none" and self.sink.own_engine:
             msg = 'source.kind = "none" would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
             raise ValueError(msg)
         return self

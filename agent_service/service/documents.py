@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from agent_service.archive import Archive
     from agent_service.documents.spool import Spool
     from agent_service.protocols import Document, DocumentSource
-    from agent_service.service.claims import ClaimDesk
     from agent_service.service.keys import Key
 
 FORGETS_RUNS_AFTER_S: Final = 5.0
@@ -36,8 +35,6 @@ class DocumentDesk:
         Where their runs are kept until the catalogue has them; None: nowhere.
     supervisor
         Whose agents learn of them.
-    claims
-        The desk of claims, if plans are claimed.
     hears
         Whether a RunEngine is heard here: it knows better than what is posted where its devices are.
 
@@ -52,7 +49,6 @@ class DocumentDesk:
         source: DocumentSource,
         spool: Spool | None,
         supervisor: Supervisor,
-        claims: ClaimDesk | None,
         *,
         hears: bool,
     ) -> None:
@@ -60,7 +56,7 @@ class DocumentDesk:
         self.spool_error: Exception | None = None
         self._spool = spool
         self._supervisor = supervisor
-        self._claims = claims
+        self._sink = supervisor.queue.sink
         self._hears = hears
         self._posted = PostedRuns(self._may_measure)
         self._forgetting: asyncio.Task[None] | None = None
@@ -89,8 +85,8 @@ class DocumentDesk:
             _log.warning("run %s, posted by %s, is forgotten: too many that it posts are open", uid, key.name)
             self._supervisor.dispatcher.forget(uid)
         for name, document in admitted:
-            if name == "start" and self._claims is not None:
-                self._claims.begin(document)
+            if name == "start":  # at once: a plan whose run is here can be given back no more
+                self._sink.observe(name, document)
             self.source.put(name, document)
 
     def _may_measure(self, suggestion_id: str, by: str) -> None:
@@ -99,7 +95,7 @@ class DocumentDesk:
         if agent is None:
             return
         holder = agent.record.claimed_by.get(suggestion_id)
-        if holder is None and self._claims is None:
+        if holder is None and self._sink.moves:
             raise Forbidden(
                 f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
             )
@@ -114,8 +110,7 @@ class DocumentDesk:
         posted = self._posted.take(name, document)
         self._supervisor.dispatcher.on_document(name, document)
         self._supervisor.whereabouts.take(name, document, hearsay=posted and self._hears)
-        if self._claims is not None:
-            self._claims.take(name, document)
+        self._sink.observe(name, document)
 
     def spool_failed(self, error: Exception | None) -> None:
         """Remember that documents cannot be kept, or, with None, can be again; from any thread."""

@@ -195,8 +195,7 @@ class Service:
 
     def _apply(self, event: Event) -> None:
         self.supervisor.apply(event)
-        if self.claims is not None:
-            self.claims.apply(event)
+        self.supervisor.queue.sink.apply(event)
 
     def _publish_journal_fault(self) -> None:
         self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})

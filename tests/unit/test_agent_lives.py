@@ -175,14 +175,14 @@ class AgentLives(RuleBasedStateMachine):
         self.do(self._measure(ends))
 
     async def _measure(self, ends):
-        order = await self.house.sink.claim(None, lease_s=60, wait_s=0, over=lambda: True)
+        order = await self.house.sink.claims.claim(None, lease_s=60, wait_s=0, over=lambda: True)
         if order is None:
             return
         if ends == "unused":
-            self.house.sink.release(order.suggestion_id, how="unused", reason="")
+            self.house.sink.claims.release(order.suggestion_id, how="unused", reason="")
             return
         uid = str(uuid.uuid4())
-        start = {"uid": uid, "time": 1.0, **self.house.sink.metadata(order)}
+        start = {"uid": uid, "time": 1.0, **self.house.sink.claims.metadata(order)}
         descriptor = {"uid": f"{uid}-d", "run_start": uid, "name": "primary", "data_keys": {}}
         event = {"uid": f"{uid}-e", "descriptor": f"{uid}-d", "seq_num": 1, "data": {"signal": order.point["x"]}}
         documents = [("start", start), ("descriptor", descriptor), ("event", event)]
@@ -191,7 +191,7 @@ class AgentLives(RuleBasedStateMachine):
             self.runs[order.suggestion_id] = Run.from_documents(documents)
         for name, document in documents:
             self.house.supervisor.dispatcher.on_document(name, document)
-            self.house.sink.take(name, document)
+            self.house.sink.observe(name, document)
 
     # the service
 

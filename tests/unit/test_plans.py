@@ -1,4 +1,4 @@
-"""The shipped plans, looked at message by message; tests/conformance/test_sinks.py runs them."""
+"""The shipped plans, looked at message by message; tests/conformance/test_plan_sinks.py runs them."""
 
 from ophyd.sim import SynAxis
 

@@ -8,7 +8,7 @@ from bluesky.run_engine import get_bluesky_event_loop, set_bluesky_event_loop
 from bluesky.suspenders import SuspendFloor
 from ophyd import Signal
 
-from agent_service.plans.sinks.run_engine_backlog import Job, PlanQueue
+from agent_service.plans.sinks.run_engine_backlog import PlanBacklog, PlanJob
 from agent_service.plans.sinks.suspenders import Suspenders
 
 
@@ -51,8 +51,8 @@ def test_a_plan_does_not_wait_for_what_is_over(engine):
     ring = Signal(name="ring", value=300.0)
     suspender = Slow(ring, 100)
     engine.install_suspender(suspender)
-    queue = PlanQueue()
-    queue.submit(Job(lambda: iter(()), lambda result: None))
+    queue = PlanBacklog()
+    queue.submit(PlanJob(lambda: iter(()), lambda result: None))
     suspenders = Suspenders(queue, lambda: None)
     suspenders.watch(engine)
     ring.put(50)

@@ -17,13 +17,13 @@ from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.plans.device_positions import positions_of, wholes_of
 from agent_service.plans.namespace_devices import NamespaceDevices
-from agent_service.plans.sinks.run_engine_backlog import Job
-from agent_service.protocols import MOVE, SERVICE_STOPS, PlanOrder, PlanResult
+from agent_service.plans.sinks.run_engine_backlog import PlanJob
+from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, PlanOrder, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from agent_service.models import AgentSpec, Point, QueueStatus
+    from agent_service.models import AgentSpec, Event, Point, QueueStatus
     from agent_service.plans.namespace import Namespace
     from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
     from agent_service.protocols import Document
@@ -195,6 +195,7 @@ class RunEngineSink:
     kind = "run_engine"
     takes_ahead = True
     plans_end_here = True
+    moves = True
 
     def __init__(
         self,
@@ -209,7 +210,7 @@ class RunEngineSink:
         self._permit = permit
         self._namespace = namespace
         self._md = dict(md)
-        self._jobs: set[Job] = set()
+        self._jobs: set[PlanJob] = set()
         self._telling = False
         driver.scan_id = int(self._md.pop("scan_id", 0))
 
@@ -299,12 +300,22 @@ class RunEngineSink:
         result = await self._queued(build, md={"agent_name": agent}, needs_run=False)
         return replace(result, took_s=time.monotonic() - began_at) if began_at else result
 
+    async def reattach(self, orders: Sequence[PlanOrder]) -> dict[str, asyncio.Future[PlanResult]]:
+        """Return nothing: the RunEngine, and what it ran, ended with the service."""
+        return {}
+
+    def observe(self, name: str, document: Document) -> None:
+        """Do nothing: the RunEngine tells how its plans go."""
+
+    def apply(self, fact: Event) -> None:
+        """Do nothing: what the facts forbid is asked when a plan's turn has come."""
+
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
         """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any."""
         mine = [job for job in self._jobs if job.md.get("agent_name") == agent and only in (None, job.label)]
         taken = [job for job in mine if self._driver.withdraw(job)]
         for job in taken:
-            job.done(PlanResult("abort", reason, begun=False))
+            job.done(PlanResult(ExitStatus.ABORT, reason, begun=False))
         return bool(taken)
 
     async def pause(self) -> None:
@@ -336,7 +347,7 @@ class RunEngineSink:
             if not future.done():
                 future.set_result(result)
 
-        job = Job(build, lambda result: _call_on(loop, lambda: settle(result)), **about)
+        job = PlanJob(build, lambda result: _call_on(loop, lambda: settle(result)), **about)
         self._driver.submit(job)
         self._jobs.add(job)
         try:

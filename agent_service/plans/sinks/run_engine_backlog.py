@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import QueueHeld
 from agent_service.models import QueueState, QueueStatus
-from agent_service.protocols import PlanResult
+from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class PlanJob:
     """A plan to run.
 
     Parameters
@@ -55,52 +55,51 @@ class Job:
     abort_reason: str | None = None
     runs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
-    def result(self, ended: str, why: str) -> PlanResult:
+    def result(self, ended: ExitStatus, why: str = "") -> PlanResult:
         """Return how it ended.
 
         Parameters
         ----------
         ended
-            ``success``, ``fail`` or ``abort``, as the RunEngine says.
+            What the RunEngine says.
         why
             What was raised, in one line, or nothing.
         """
         status, reason = self._verdict(ended, why)
-        if self.abort_reason is not None and status != "success":
-            status, reason = "abort", self.abort_reason
-        by_itself = status == "abort" and self.abort_reason is None
+        if self.abort_reason is not None and status is not ExitStatus.SUCCESS:
+            status, reason = ExitStatus.ABORT, self.abort_reason
+        by_itself = status is ExitStatus.ABORT and self.abort_reason is None
         return PlanResult(status, reason, tuple(self.runs), asked=not by_itself)
 
-    def _verdict(self, ended: str, why: str) -> tuple[str, str]:
-        bad = next((run for run in self.runs.values() if run[0] != "success"), None)
+    def _verdict(self, ended: ExitStatus, why: str) -> tuple[ExitStatus, str]:
+        bad = next((run for run in self.runs.values() if run[0] != ExitStatus.SUCCESS), None)
         if why:
-            return "fail", why
-        if ended == "abort":
-            return "abort", (bad and bad[1]) or "the plan asked for a pause where it cannot be resumed"
+            return ExitStatus.FAIL, why
+        if ended is ExitStatus.ABORT:
+            return ExitStatus.ABORT, (bad and bad[1]) or "the plan asked for a pause where it cannot be resumed"
         if len(self.runs) > 1 and all(status for status, _ in self.runs.values()):
-            return "success", ""  # which of them counts, the failed one or another, is not ours to say
+            return ExitStatus.SUCCESS, ""  # which of them counts, the failed one or another, is not ours to say
         if bad is not None:
-            status, reason = bad[0] or "fail", bad[1]
-            return status, reason or f"the run ended with exit_status {status}"
+            return ExitStatus.of_run(bad[0]), bad[1] or f"the run ended with exit_status {bad[0] or ExitStatus.FAIL}"
         if self.needs_run and not self.runs:
-            return "fail", "the plan made no run"
-        return "success", ""
+            return ExitStatus.FAIL, "the plan made no run"
+        return ExitStatus.SUCCESS, ""
 
 
-class PlanQueue:
+class PlanBacklog:
     """The plans that wait and the one that runs. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._current: Job | None = None
+        self._waiting: deque[PlanJob] = deque()
+        self._current: PlanJob | None = None
         self._paused: str | None = None
         self._held: str | None = None
         self._suspended: str | None = None
         self._closing: str | None = None
 
     @property
-    def current(self) -> Job | None:
+    def current(self) -> PlanJob | None:
         """The plan that runs."""
         return self._current
 
@@ -120,7 +119,7 @@ class PlanQueue:
             label = None if current is None else current.label
             return QueueStatus(kind="run_engine", state=state, reason=reason, pending=len(self._waiting), current=label)
 
-    def submit(self, job: Job) -> bool:
+    def submit(self, job: PlanJob) -> bool:
         """Queue a plan, and return whether it was taken: a closing queue gives it back aborted.
 
         Raises
@@ -136,10 +135,10 @@ class PlanQueue:
                 self._waiting.append(job)
                 self._changed.notify_all()
                 return True
-        job.done(PlanResult("abort", closing, begun=False))
+        job.done(PlanResult(ExitStatus.ABORT, closing, begun=False))
         return False
 
-    def withdraw(self, job: Job) -> bool:
+    def withdraw(self, job: PlanJob) -> bool:
         """Take a waiting plan back, and return whether it was still waiting; one that runs goes on."""
         with self._changed:
             if job not in self._waiting:
@@ -148,7 +147,7 @@ class PlanQueue:
             self._changed.notify_all()
             return True
 
-    def pause(self, reason: str) -> Job | None:
+    def pause(self, reason: str) -> PlanJob | None:
         """Let no other plan begin; return the one that has begun and is to be asked to pause, if any."""
         with self._changed:
             if self._held is not None or self._paused is not None:
@@ -179,7 +178,7 @@ class PlanQueue:
             self._closing = reason
             self._changed.notify_all()
 
-    def abort(self, reason: str) -> tuple[list[Job], Job | None]:
+    def abort(self, reason: str) -> tuple[list[PlanJob], PlanJob | None]:
         """Empty the queue and mark the plan under way.
 
         Returns
@@ -204,7 +203,7 @@ class PlanQueue:
 
     # --- asked by the driver
 
-    def take(self, free: Callable[[], bool] = lambda: True) -> Job | None:
+    def take(self, free: Callable[[], bool] = lambda: True) -> PlanJob | None:
         """Wait for a plan that may begin and make it the current one; None when the queue closes.
 
         Parameters
@@ -251,7 +250,7 @@ class PlanQueue:
             self._current = None
             self._changed.notify_all()
 
-    def begin(self, job: Job) -> str:
+    def begin(self, job: PlanJob) -> str:
         """Mark a plan as begun, and return what was asked for meanwhile: ``abort``, ``pause`` or ``go``."""
         with self._changed:
             job.begun = True
@@ -260,14 +259,14 @@ class PlanQueue:
             job.pause_asked = self._paused is not None
             return "pause" if job.pause_asked else "go"
 
-    def note_paused(self, job: Job) -> None:
+    def note_paused(self, job: PlanJob) -> None:
         """Note that a plan has paused. Nobody may have asked for it, or have resumed since."""
         with self._changed:
             if not job.pause_asked and self._paused is None:
                 self._paused = "the plan paused itself"
             job.pause_asked = False
 
-    def await_decision(self, job: Job) -> str:
+    def await_decision(self, job: PlanJob) -> str:
         """Wait until somebody decides on a paused plan; return ``resume`` or ``abort``."""
         with self._changed:
             self._changed.wait_for(

@@ -16,9 +16,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import OutOfBounds, ServiceError, texts
-from agent_service.plans.sinks.run_engine_backlog import Job, PlanQueue
+from agent_service.plans.sinks.run_engine_backlog import PlanBacklog, PlanJob
 from agent_service.plans.sinks.suspenders import Suspenders
-from agent_service.protocols import PlanResult
+from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -72,7 +72,7 @@ class RunEngineDriver:
         self._configure = configure
         self._engine: Any = None
         self._broken: str | None = None
-        self._queue = PlanQueue()
+        self._queue = PlanBacklog()
         self._suspenders = Suspenders(self._queue, lambda: self._notify())  # noqa: PLW0108 - it is set at the start
         self._notify: Callable[[], None] = lambda: None
         self._on_document = _ignore_document
@@ -125,12 +125,12 @@ class RunEngineDriver:
         self._notify = notify
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: PlanJob) -> None:
         """Queue a plan; raises `QueueHeld` when the queue is held."""
         if self._queue.submit(job):
             self._notify()
 
-    def withdraw(self, job: Job) -> bool:
+    def withdraw(self, job: PlanJob) -> bool:
         """Take a waiting plan back, and return whether it was still waiting; one that runs goes on."""
         withdrawn = self._queue.withdraw(job)
         if withdrawn:
@@ -208,7 +208,7 @@ class RunEngineDriver:
         if interrupt is not None:
             self._aside(lambda: self._interrupt(interrupt))
         for job in withdrawn:
-            job.done(PlanResult("abort", reason, begun=False))
+            job.done(PlanResult(ExitStatus.ABORT, reason, begun=False))
         self._notify()
 
     def _ask_pause(self) -> None:
@@ -219,7 +219,7 @@ class RunEngineDriver:
         except TransitionError:
             _log.debug("the plan ended, or paused by itself, before it could be asked to pause")
 
-    def _interrupt(self, job: Job) -> None:
+    def _interrupt(self, job: PlanJob) -> None:
         """Abort a running plan; a paused one is aborted in the driver's thread, by `_go_on`."""
         from bluesky.run_engine import TransitionError  # noqa: PLC0415 - see _make_engine
 
@@ -278,44 +278,44 @@ class RunEngineDriver:
         self._suspenders.watch(engine)
         return engine
 
-    def _perform(self, job: Job) -> PlanResult:
+    def _perform(self, job: PlanJob) -> PlanResult:
         if self._broken is not None:
-            return PlanResult("fail", self._broken)
+            return PlanResult(ExitStatus.FAIL, self._broken)
         try:
-            return job.result(self._execute(job), "")
+            return job.result(self._execute(job))
         except OutOfBounds as error:
-            return PlanResult("rejected", error.detail)
+            return PlanResult(ExitStatus.REJECTED, error.detail)
         except ServiceError as error:
-            return job.result("fail", error.detail)
+            return job.result(ExitStatus.FAIL, error.detail)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plan raises is its result
-            return job.result("fail", one_line(error))
+            return job.result(ExitStatus.FAIL, one_line(error))
 
-    def _execute(self, job: Job) -> str:
+    def _execute(self, job: PlanJob) -> ExitStatus:
         """Run a plan to its end, through pauses, and return the RunEngine's exit status."""
         from bluesky.utils import RunEngineInterrupted  # noqa: PLC0415 - see _make_engine
 
         plan = job.build()
         try:
-            ended = self._engine(plan, **job.md).exit_status
+            ended = ExitStatus(self._engine(plan, **job.md).exit_status)
         except RunEngineInterrupted:
-            ended = "abort"
+            ended = ExitStatus.ABORT
         while self._engine.state != "idle":
             self._queue.note_paused(job)
             self._notify()
             try:
                 ended = self._go_on(job)
             except RunEngineInterrupted:
-                ended = "abort"
+                ended = ExitStatus.ABORT
         return ended
 
-    def _go_on(self, job: Job) -> str:
+    def _go_on(self, job: PlanJob) -> ExitStatus:
         """Wait until somebody resumes or aborts a paused plan, do that, and return the exit status."""
         from bluesky.run_engine import TransitionError  # noqa: PLC0415 - see _make_engine
 
         decision = self._queue.await_decision(job)
         try:
             if decision == "resume":
-                return self._engine.resume().exit_status
+                return ExitStatus(self._engine.resume().exit_status)
             self._engine.abort(job.abort_reason)
         except TransitionError:
             _log.debug("an abort overtook the pause")
@@ -323,7 +323,7 @@ class RunEngineDriver:
             # an abort that met the pause on its way returns at once; the plan's end is still to be waited for
             while self._engine.state not in {"idle", "paused"}:
                 time.sleep(_TRANSITION_S)
-        return "abort"
+        return ExitStatus.ABORT
 
     # --- in the RunEngine's thread
 

@@ -16,7 +16,7 @@ from agent_service.errors import texts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_service.plans.sinks.run_engine_backlog import PlanQueue
+    from agent_service.plans.sinks.run_engine_backlog import PlanBacklog
 
 _UNSAID: Final = "a suspender tripped"
 
@@ -34,7 +34,7 @@ class Suspenders:
         Called, in some thread, when the queue's status has changed.
     """
 
-    def __init__(self, queue: PlanQueue, notify: Callable[[], None]) -> None:
+    def __init__(self, queue: PlanBacklog, notify: Callable[[], None]) -> None:
         self._queue = queue
         self._notify = notify
         self._engine: Any = None

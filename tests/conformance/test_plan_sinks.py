@@ -8,17 +8,19 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from agent_service.errors import QueueHeld, UnknownDevice, UnknownPlan
-from agent_service.models import AgentSpec, QueueState
+from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
+from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow
 from agent_service.plans.sinks.claim import ClaimSink
 from agent_service.plans.sinks.run_engine import RunEngineSink, RunEngineSource
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.plans.startup import Namespace, load
-from agent_service.protocols import Document, PlanOrder, PlanResult, PlanSink
+from agent_service.protocols import Document, ExitStatus, PlanOrder, PlanResult, PlanSink
+from agent_service.service.compose import SINKS
+from agent_service.service.config import SinkSection
 
 STARTUP = str(Path(__file__).with_name("sinks_startup.py"))
 OURS = ("run-engine", "bluesky-run-engine")
@@ -100,27 +102,34 @@ async def claim_rig() -> AsyncIterator[Rig]:
 async def claims_and_measures(sink: ClaimSink, theirs: Rig) -> None:
     seen = 0
     while True:
-        order = await sink.claim(None, lease_s=60, wait_s=30, over=lambda: False)
+        order = await sink.claims.claim(None, lease_s=60, wait_s=30, over=lambda: False)
         if order is None:
             continue
-        result = await theirs.sink.run(dataclasses.replace(order, md=sink.metadata(order)))
+        result = await theirs.sink.run(dataclasses.replace(order, md=sink.claims.metadata(order)))
         for name, document in theirs.documents[seen:]:
-            sink.take(name, document)
+            sink.observe(name, document)
         seen = len(theirs.documents)
         if not result.run_uids:
-            sink.release(order.suggestion_id, how=result.exit_status, reason=result.reason)
+            sink.claims.release(order.suggestion_id, how=result.exit_status, reason=result.reason)
 
 
-@pytest.fixture(params=[run_engine_rig], ids=["run_engine"])
+RIGS = {"run_engine": run_engine_rig, "claim": claim_rig}
+"""A rig for each kind of sink."""
+
+OF_THE_SERVICE = {"run_engine"}
+"""Those whose RunEngine is the service's own, so that it answers for what a plan does in it."""
+
+
+@pytest.fixture(params=sorted(OF_THE_SERVICE))
 async def rig(request) -> AsyncIterator[Rig]:
-    async with request.param() as one:
+    async with RIGS[request.param]() as one:
         yield one
 
 
-@pytest.fixture(params=[run_engine_rig, claim_rig], ids=["run_engine", "claim"])
+@pytest.fixture(params=sorted(RIGS))
 async def any_rig(request) -> AsyncIterator[Rig]:
     """What does not depend on whose RunEngine measures."""
-    async with request.param() as one:
+    async with RIGS[request.param]() as one:
         yield one
 
 
@@ -134,6 +143,11 @@ def spec(**changes: Any) -> AgentSpec:
     return AgentSpec(name="aligner", type="sobol", **given)
 
 
+def test_each_kind_that_a_configuration_may_name_is_composed_and_held_to_this() -> None:
+    kinds = get_args(SinkSection.model_fields["kind"].annotation)
+    assert set(kinds) == set(SINKS) == set(RIGS)
+
+
 def test_it_is_a_plan_sink() -> None:
     sinks: list[PlanSink] = [
         RunEngineSink(RunEngineDriver(), Namespace({}, source="nothing"), {}),
@@ -141,6 +155,37 @@ def test_it_is_a_plan_sink() -> None:
     ]
     for sink in sinks:
         assert (sink.status.kind, sink.status.state) == (sink.kind, QueueState.IDLE)
+
+
+async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig) -> None:
+    assert await any_rig.sink.reattach([order("s1"), order("s2")]) == {}
+    assert any_rig.sink.status.pending == 0
+    assert (await any_rig.sink.run(order("s1"))).exit_status == "success", "it may be handed over once more"
+
+
+async def test_documents_and_facts_that_are_nothing_to_it_change_nothing(any_rig: Rig) -> None:
+    before = any_rig.sink.status
+    for name, document in (
+        ("start", {"uid": "r", "agent_suggestion_uid": "somebody else's"}),
+        ("descriptor", {"uid": "d", "run_start": "r"}),
+        ("event", {"descriptor": "d"}),
+        ("stop", {"run_start": "r", "exit_status": "success"}),
+        ("stop", {}),
+    ):
+        any_rig.sink.observe(name, document)
+    for kind, data in ((EventKind.SUGGESTION_STATE, {"id": "s", "state": "rejected"}), (EventKind.AGENT_STATE, {})):
+        any_rig.sink.apply(Event(seq=1, time=utcnow(), kind=kind, agent="aligner", data=data))
+    assert any_rig.sink.status == before
+
+
+async def test_it_says_whether_it_moves(any_rig: Rig) -> None:
+    where = any_rig.beamline["motor"].position
+    if any_rig.sink.moves:
+        assert (await any_rig.sink.move({"motor": where + 1.0})).exit_status is ExitStatus.SUCCESS
+        return
+    with pytest.raises(Conflict, match="moves nothing itself"):
+        await any_rig.sink.move({"motor": where + 1.0})
+    assert any_rig.beamline["motor"].position == where
 
 
 async def test_an_agents_waiting_plans_are_taken_back(any_rig: Rig) -> None:
@@ -171,7 +216,7 @@ async def test_metadata_is_in_every_start_document(any_rig: Rig) -> None:
     starts = any_rig.all("start")
     uids = [start["uid"] for start in starts]
     # the first run of a claim is the suggestion's; of another nobody there needs to hear
-    assert list(result.run_uids) == (uids if any_rig.sink.kind == "run_engine" else uids[:1])
+    assert list(result.run_uids) == (uids if any_rig.sink.plans_end_here else uids[:1])
     for start in starts:
         assert start["proposal"] == "P-1"
         assert start["sample"] == "gold"

@@ -2,23 +2,23 @@ import pytest
 
 from agent_service.errors import QueueHeld
 from agent_service.models import QueueState
-from agent_service.plans.sinks.run_engine_backlog import Job, PlanQueue
-from agent_service.protocols import PlanResult
+from agent_service.plans.sinks.run_engine_backlog import PlanBacklog, PlanJob
+from agent_service.protocols import ExitStatus, PlanResult
 
 
-def job(label: str = "s1") -> Job:
+def job(label: str = "s1") -> PlanJob:
     ended: list[PlanResult] = []
-    made = Job(lambda: iter(()), ended.append, label=label)
+    made = PlanJob(lambda: iter(()), ended.append, label=label)
     made.md["ended"] = ended
     return made
 
 
 @pytest.fixture
-def queue() -> PlanQueue:
-    return PlanQueue()
+def queue() -> PlanBacklog:
+    return PlanBacklog()
 
 
-def running(queue: PlanQueue) -> Job:
+def running(queue: PlanBacklog) -> PlanJob:
     queue.submit(job())
     taken = queue.take()
     assert taken is not None
@@ -26,7 +26,7 @@ def running(queue: PlanQueue) -> Job:
     return taken
 
 
-def test_held_goes_before_paused_and_paused_before_running(queue: PlanQueue) -> None:
+def test_held_goes_before_paused_and_paused_before_running(queue: PlanBacklog) -> None:
     running(queue)
     assert queue.status.state is QueueState.RUNNING
     queue.pause("by request")
@@ -38,14 +38,14 @@ def test_held_goes_before_paused_and_paused_before_running(queue: PlanQueue) -> 
     assert queue.status.state is QueueState.RUNNING
 
 
-def test_a_held_queue_takes_nothing(queue: PlanQueue) -> None:
+def test_a_held_queue_takes_nothing(queue: PlanBacklog) -> None:
     queue.hold("smoke")
     with pytest.raises(QueueHeld) as error:
         queue.submit(job())
     assert error.value.legal == ("resume",)
 
 
-def test_a_closed_queue_gives_plans_back(queue: PlanQueue) -> None:
+def test_a_closed_queue_gives_plans_back(queue: PlanBacklog) -> None:
     queue.close("the service stops")
     late = job()
     assert not queue.submit(late)
@@ -53,7 +53,7 @@ def test_a_closed_queue_gives_plans_back(queue: PlanQueue) -> None:
     assert queue.take() is None
 
 
-def test_a_pause_before_the_first_message_counts(queue: PlanQueue) -> None:
+def test_a_pause_before_the_first_message_counts(queue: PlanBacklog) -> None:
     queue.submit(job())
     taken = queue.take()
     assert taken is not None
@@ -61,7 +61,7 @@ def test_a_pause_before_the_first_message_counts(queue: PlanQueue) -> None:
     assert queue.begin(taken) == "pause"
 
 
-def test_a_pause_that_was_taken_back_does_not_stop_the_plan(queue: PlanQueue) -> None:
+def test_a_pause_that_was_taken_back_does_not_stop_the_plan(queue: PlanBacklog) -> None:
     taken = running(queue)
     assert queue.pause("by request") is taken
     queue.resume()
@@ -70,7 +70,7 @@ def test_a_pause_that_was_taken_back_does_not_stop_the_plan(queue: PlanQueue) ->
     assert queue.await_decision(taken) == "resume"
 
 
-def test_a_plan_that_pauses_itself_after_ours_stops(queue: PlanQueue) -> None:
+def test_a_plan_that_pauses_itself_after_ours_stops(queue: PlanBacklog) -> None:
     taken = running(queue)
     queue.pause("by request")
     queue.note_paused(taken)
@@ -79,14 +79,14 @@ def test_a_plan_that_pauses_itself_after_ours_stops(queue: PlanQueue) -> None:
     assert (queue.status.state, queue.status.reason) == (QueueState.PAUSED, "the plan paused itself")
 
 
-def test_abort_takes_all_and_the_first_reason_stays(queue: PlanQueue) -> None:
+def test_abort_takes_all_and_the_first_reason_stays(queue: PlanBacklog) -> None:
     taken = running(queue)
     waiting = job("s2")
     queue.submit(waiting)
     assert queue.abort("smoke") == ([waiting], taken)
     assert queue.abort("again") == ([], None), "an abort under way is not repeated"
     assert queue.await_decision(taken) == "abort"
-    assert taken.result("abort", "") == PlanResult("abort", "smoke")
+    assert taken.result(ExitStatus.ABORT) == PlanResult("abort", "smoke")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_abort_takes_all_and_the_first_reason_stays(queue: PlanQueue) -> None:
 def test_verdict(runs: dict[str, tuple[str, str]], ended: str, why: str, status: str, reason: str) -> None:
     one = job()
     one.runs.update(runs)
-    assert one.result(ended, why) == PlanResult(status, reason, tuple(runs))
-    assert one.result("abort", "").asked is False
+    assert one.result(ExitStatus(ended), why) == PlanResult(status, reason, tuple(runs))
+    assert one.result(ExitStatus.ABORT).asked is False
     one.abort_reason = "smoke"
-    assert one.result("abort", "").asked is True
-    assert one.result(ended, why).exit_status == ("success" if status == "success" else "abort")
+    assert one.result(ExitStatus.ABORT).asked is True
+    assert one.result(ExitStatus(ended), why).exit_status == ("success" if status == "success" else "abort")
