@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from agent_service.errors import AgentFault
     from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 Document = dict[str, Any]
 """A Bluesky document; the event-model project defines them."""
@@ -105,8 +108,8 @@ class BrainHandle(Protocol):
         """The call it is in and since when, or None."""
         ...
 
-    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call ``method`` of the hosted object and return what it returns.
+    async def call(self, method: Callable[[Any, *Ts], R], *args: *Ts, timeout_s: float) -> R:
+        """Call the hosted object's method of the name of ``method``, and return what it returns.
 
         Raises
         ------
@@ -126,7 +129,11 @@ class BrainHandle(Protocol):
 class Executor(Protocol):
     """Where brains live."""
 
-    kind: str
+    isolated: bool
+    """Whether each lives apart from the service: it can be killed and limited, and dies alone."""
+
+    needs_pickle: bool
+    """Whether what makes a brain must pickle (cloudpickle)."""
 
     async def start(
         self,
@@ -142,13 +149,13 @@ class Executor(Protocol):
         Parameters
         ----------
         build
-            Makes the object, there. For a process it must pickle (cloudpickle).
+            Makes the object, there.
         name
             The agent's name, for messages and for who looks at processes and threads.
         timeout_s
             How long that may take, in seconds.
         memory_limit_mb
-            Most memory for the object's data, libraries included, in MB (2**20 bytes); a thread cannot be limited.
+            Most memory for the object's data, libraries included, in MB (2**20 bytes); only where it is isolated.
         tell
             Called on the event loop with what the object's code reports and logs from inside a call, ``build``
             included: about ten times a second, the last of a call before its result.

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from agent_service.agents import guardrails
 from agent_service.agents.brain import Brain
@@ -19,6 +19,7 @@ from agent_service.agents.rails import AgentRails
 from agent_service.agents.record.replay import facts_of, untold
 from agent_service.agents.restart_policy import Restarts
 from agent_service.agents.tasks import AgentTasks, Role
+from agent_service.brains.adapter import BrainAdapter
 from agent_service.errors import (
     AgentFault,
     BackendUnavailable,
@@ -50,11 +51,13 @@ if TYPE_CHECKING:
     from agent_service.agents.guardrails import Rails
     from agent_service.agents.placement import Placement
     from agent_service.agents.record.agent import AgentRecord
-    from agent_service.brains.adapters.optimizer import View
-    from agent_service.brains.messages import Called, Reported
+    from agent_service.brains.messages import View
     from agent_service.documents.choice import Made
     from agent_service.models import AgentSpec, AgentStatus, Retold, ServiceGuardrails
     from agent_service.protocols import Journal
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class HostedAgent:
@@ -153,7 +156,7 @@ class HostedAgent:
     def status(self) -> AgentStatus:
         """Return the agent as the API shows it, from memory."""
         place, fence = self.brain.place(self.spec), self.fence
-        status = self.record.status(executor=place.executor.kind, executor_reason=place.reason, busy=self.brain.busy)
+        status = self.record.status(executor=place.name, executor_reason=place.reason, busy=self.brain.busy)
         suspended = self.suspended if self.record.state is AgentState.RUNNING else None
         says = {"limits": fence.limits, "no_limits": fence.no_limits, "limits_unread": fence.unread}
         return status.model_copy(update={**says, "suspended": suspended})
@@ -371,7 +374,7 @@ class HostedAgent:
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
         async with self.brain.turn:
-            proposals, view = await self._call("suggest", ids, timeout_s=self.spec.timeouts.suggest)
+            proposals, view = await self._call(BrainAdapter.suggest, ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by, "batch": ids[0]}
             told = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
             await self.fence.look_again([one.point for one in proposals])
@@ -385,7 +388,7 @@ class HostedAgent:
             await self._write([(EventKind.SUGGESTION_STATE, one) for one in told])
             if forbidden:
                 points = [{**one.point, ID_KEY: one.id} for one in proposals if one.id in forbidden]
-                view = await self._call("fail", points, timeout_s=self.spec.timeouts.ingest)
+                view = await self._call(BrainAdapter.fail, points, timeout_s=self.spec.timeouts.ingest)
         self.brain.remember(view)
         return [self.record.suggestions[one.id] for one in proposals]
 
@@ -420,9 +423,9 @@ class HostedAgent:
                 raise Conflict(f"suggestion {closed[0]} takes no outcome any more; it is decided")
             new = untold(points, retold)
             if new:
-                view: View = await self._call("ingest", new, timeout_s=self.spec.timeouts.ingest)
+                view = await self._call(BrainAdapter.ingest, new, timeout_s=self.spec.timeouts.ingest)
             else:
-                view = await self._call("look", timeout_s=self.spec.timeouts.report)
+                view = await self._call(BrainAdapter.look, timeout_s=self.spec.timeouts.report)
             best = [one.model_dump(mode="json") for one in view.best]
             fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
             if retold:
@@ -452,16 +455,16 @@ class HostedAgent:
         point = {**suggestion.point, ID_KEY: suggestion.id}
         async with self.brain.turn:
             if self.brain.is_there:
-                self.brain.remember(await self._call("fail", [point], timeout_s=self.spec.timeouts.ingest))
+                self.brain.remember(await self._call(BrainAdapter.fail, [point], timeout_s=self.spec.timeouts.ingest))
 
     async def edit(self, suggestion: Suggestion, point: Mapping[str, float]) -> None:
         """Tell the brain that a person approved another point than it suggested."""
         async with self.brain.turn:
             if self.brain.is_there:
-                await self._call("edit", suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest)
+                await self._call(BrainAdapter.edit, suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest)
 
     async def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Let the user's function find the outcomes of a run, in the agent's executor. See `OptimizerAdapter.evaluate`.
+        """Let the user's function find the outcomes of a run, in the agent's executor. See `BrainAdapter.evaluate`.
 
         Raises
         ------
@@ -471,7 +474,7 @@ class HostedAgent:
         """
         async with self.brain.turn:
             return await self._call(
-                "evaluate",
+                BrainAdapter.evaluate,
                 subject,
                 suggestions,
                 timeout_s=self.spec.timeouts.evaluate,
@@ -489,7 +492,7 @@ class HostedAgent:
             When it raised; or when its report cannot be told (it holds itself, for example), and the agent goes on.
         """
         async with self.brain.turn:
-            said: Reported = await self._call("report", timeout_s=self.spec.timeouts.report)
+            said = await self._call(BrainAdapter.report, timeout_s=self.spec.timeouts.report)
         self.brain.remember(said.view)
         if said.fault is not None:
             raise AgentFault(said.fault)
@@ -501,7 +504,7 @@ class HostedAgent:
     async def set_variable(self, name: str, value: Any) -> Variable:
         """Set a variable of the brain when its turn comes."""
         async with self.brain.turn:
-            view: View = await self._call("set_variable", name, value, timeout_s=self.spec.timeouts.ingest)
+            view = await self._call(BrainAdapter.set_variable, name, value, timeout_s=self.spec.timeouts.ingest)
             await self._write([(EventKind.CONFIG, {"variable": name, "value": value})])
         self.brain.remember(view)
         return self.brain.variables[name]
@@ -509,7 +512,7 @@ class HostedAgent:
     async def look(self) -> View:
         """Ask the brain to show itself now: variables, best points."""
         async with self.brain.turn:
-            view: View = await self._call("look", timeout_s=self.spec.timeouts.report)
+            view = await self._call(BrainAdapter.look, timeout_s=self.spec.timeouts.report)
         self.brain.remember(view)
         return view
 
@@ -524,7 +527,7 @@ class HostedAgent:
             The method raised, or returned what JSON cannot hold; the agent goes on.
         """
         async with self.brain.turn:
-            called: Called = await self._call("call_method", name, args, kwargs, timeout_s=self.spec.timeouts.method)
+            called = await self._call(BrainAdapter.call_method, name, args, kwargs, timeout_s=self.spec.timeouts.method)
             if not called.raised:
                 fact = {"method": name, "args": list(args), "kwargs": dict(kwargs), "replay": called.replay}
                 await self._write([(EventKind.METHOD, fact)])
@@ -602,11 +605,11 @@ class HostedAgent:
 
     async def _call(
         self,
-        method: str,
-        *args: Any,
+        method: Callable[[BrainAdapter, *Ts], R],
+        *args: *Ts,
         timeout_s: float,
         fatal: tuple[type[ServiceError], ...] = (AgentFault, DeadlineExceeded, CallCancelled),
-    ) -> Any:
+    ) -> R:
         """Call the brain; a ``fatal`` error is the agent's end, unless the service itself took the brain away.
 
         So is the loss of its process in any call.
@@ -616,14 +619,14 @@ class HostedAgent:
             result = await self.brain.call(method, *args, timeout_s=timeout_s)
         except ServiceError as error:
             if isinstance(error, fatal) or (isinstance(error, AgentFault) and error.died):
-                await self._fail_in_turn(error, method)
+                await self._fail_in_turn(error, method.__name__)
             raise
         if method in _PROVES_HEALTH:
             self.restarts.succeeded()
         return result
 
 
-_PROVES_HEALTH: Final = ("suggest", "ingest")
+_PROVES_HEALTH: Final = (BrainAdapter.suggest, BrainAdapter.ingest)
 
 
 def _flagged(suggestion: Suggestion, run_uids: Sequence[str]) -> dict[str, Any]:

@@ -6,21 +6,26 @@ A brain knows nothing of facts. Its agent (`hosted`) rebuilds it from them, and 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from agent_service import context
 from agent_service.agents.turn import Turn
-from agent_service.brains.adapters.optimizer import Traits, View
+from agent_service.brains.adapter import BrainAdapter
+from agent_service.brains.messages import Traits
 from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded
 from agent_service.models import Busy, CallProgress, EventKind, Variable, utcnow
 from agent_service.protocols import LogNotice
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from agent_service.agents.placement import Place, Placement
+    from agent_service.brains.messages import Fact, View
     from agent_service.models import AgentSpec
     from agent_service.protocols import BrainHandle, Notice
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 _LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 
@@ -122,7 +127,7 @@ class Brain:
         self,
         spec: AgentSpec,
         *,
-        facts: Callable[[], object],
+        facts: Callable[[], Sequence[Fact]],
         take: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Build it where it will live, and bring it to where the facts say it was; in its turn.
@@ -144,17 +149,16 @@ class Brain:
         factory = self._placement.brain_factory(spec)
         deadline = spec.timeouts.start
         place = await self._placement.choose(factory)
-        elsewhere = place.executor.kind == "process"
         handle = await place.executor.start(
             factory,
             name=self._name,
             timeout_s=deadline,
             memory_limit_mb=spec.memory_limit_mb,
-            tell=lambda notice: self._hear(notice, elsewhere=elsewhere),
+            tell=lambda notice: self._hear(notice, elsewhere=place.executor.isolated),
         )
         try:
-            view: View = await handle.call("replay", facts(), timeout_s=deadline)
-            traits: Traits = await handle.call("traits", timeout_s=deadline)
+            view = await handle.call(BrainAdapter.replay, facts(), timeout_s=deadline)
+            traits = await handle.call(BrainAdapter.traits, timeout_s=deadline)
             if take is not None:
                 await take()
         except BaseException:
@@ -184,7 +188,7 @@ class Brain:
             self._given_up = (self._handle, context.person())
             await self._handle.close()
 
-    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
+    async def call(self, method: Callable[[BrainAdapter, *Ts], R], *args: *Ts, timeout_s: float) -> R:
         """Call it, in its turn, and return what it returned.
 
         Raises
@@ -204,7 +208,7 @@ class Brain:
             return await handle.call(method, *args, timeout_s=timeout_s)
         except (AgentFault, DeadlineExceeded) as error:
             if self._handle is not handle:
-                raise Conflict(f"agent {self._name!r} was stopped during {method}") from error
+                raise Conflict(f"agent {self._name!r} was stopped during {method.__name__}") from error
             if self._given_up is not None and self._given_up[0] is handle:
                 who = self._given_up[1]
                 self._given_up = None

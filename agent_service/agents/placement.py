@@ -11,13 +11,16 @@ from agent_service.errors import AgentFault, FieldError, InvalidInput
 from agent_service.executors.process import pickled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent_service.models import AgentSpec
     from agent_service.protocols import Executor
 
 
 class Place(NamedTuple):
-    """An executor for an agent, and why it is that one; None when the agent asked for it."""
+    """An executor for an agent, its name, and why it is that one; None when the agent asked for it."""
 
+    name: str
     executor: Executor
     reason: str | None = None
 
@@ -27,20 +30,27 @@ class Placement:
 
     Parameters
     ----------
-    thread, process
-        The executors there are.
+    executors
+        The executors there are, by the name that `AgentSpec.executor` has for each; the first that is isolated and the
+        first that is not are what ``auto`` chooses from.
     headless
-        What ``auto`` means: a process of the agent's own in a service that has its process to itself, a thread in one
-        that is a guest in a notebook or script, whose objects its agents may share.
+        What ``auto`` means: an isolated one in a service that has its process to itself, another in one that is a guest
+        in a notebook or script, whose objects its agents may share.
     listed
         Whose code they may be.
     """
 
-    def __init__(self, *, thread: Executor, process: Executor, headless: bool, listed: Listed = ANY) -> None:
-        self.thread = thread
-        self._process = process
+    def __init__(self, executors: Mapping[str, Executor], *, headless: bool, listed: Listed = ANY) -> None:
+        self._executors = executors
+        self._isolated = next(name for name, executor in executors.items() if executor.isolated)
+        self._shared = next(name for name, executor in executors.items() if not executor.isolated)
         self._headless = headless
         self._listed = listed
+
+    @property
+    def shared(self) -> Executor:
+        """What hosts code in the service's own process, with what is there."""
+        return self._executors[self._shared]
 
     def brain_factory(self, spec: AgentSpec) -> BrainFactory:
         """Return what makes an agent's brain. See `BrainFactory.of`."""
@@ -48,17 +58,15 @@ class Placement:
 
     def expected(self, spec: AgentSpec) -> Place:
         """Return where an agent will probably live; from memory, without looking at its objects."""
-        if spec.executor == "thread":
-            return Place(self.thread)
-        if spec.executor == "process":
-            return Place(self._process)
+        if spec.executor != "auto":
+            return self._place(spec.executor)
         if spec.memory_limit_mb is not None:
-            return Place(self._process, "auto: only a process can be given a memory limit")
+            return self._place(self._isolated, "auto: only a process can be given a memory limit")
         if not self._headless:
-            return Place(self.thread, "auto: the service shares its process with a notebook or script")
-        if (why := self._process.why_not()) is not None:
-            return Place(self.thread, f"auto: {why}")
-        return Place(self._process, "auto: the service is headless")
+            return self._place(self._shared, "auto: the service shares its process with a notebook or script")
+        if (why := self._executors[self._isolated].why_not()) is not None:
+            return self._place(self._shared, f"auto: {why}")
+        return self._place(self._isolated, "auto: the service is headless")
 
     async def choose(self, factory: BrainFactory) -> Place:
         """Return where an agent is to live.
@@ -68,23 +76,24 @@ class Placement:
         InvalidInput
             It is to live in a process of its own and cannot; says why.
         """
-        place = self.expected(factory.spec)
-        if place.executor is not self._process:
-            return place
-        why = self._process.why_not()
-        if why is None and factory.has_live_objects:
+        spec, place = factory.spec, self.expected(factory.spec)
+        why = place.executor.why_not()
+        if why is None and place.executor.needs_pickle and factory.has_live_objects:
             try:
                 await asyncio.to_thread(pickled, factory)
             except AgentFault as error:
                 why = error.detail
         if why is None:
             return place
-        if factory.spec.executor == "process" or factory.spec.memory_limit_mb is not None:
-            said = f'{why}; set executor = "thread", without memory_limit_mb'
-            raise InvalidInput(f"agent {factory.spec.name!r}: {said}", errors=[FieldError("executor", said)])
-        return Place(self.thread, f"auto: {why}")
+        if spec.executor != "auto" or spec.memory_limit_mb is not None:
+            message = f'{why}; set executor = "{self._shared}", without memory_limit_mb'
+            raise InvalidInput(f"agent {spec.name!r}: {message}", errors=[FieldError("executor", message)])
+        return self._place(self._shared, f"auto: {why}")
 
     async def close(self) -> None:
-        """End the executors."""
-        await self._process.close()
-        await self.thread.close()
+        """End the executors, the last first."""
+        for executor in reversed(list(self._executors.values())):
+            await executor.close()
+
+    def _place(self, name: str, reason: str | None = None) -> Place:
+        return Place(name, self._executors[name], reason)

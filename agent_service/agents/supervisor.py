@@ -242,7 +242,7 @@ class Supervisor:
         outcomes.check_names(spec)
         factory = self._placement.brain_factory(spec)
         place = await self._placement.choose(factory)
-        for executor, check in ((place.executor, factory.check), (self._placement.thread, self._sink_check(spec))):
+        for executor, check in ((place.executor, factory.check), (self._placement.shared, self._sink_check(spec))):
             checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
             await checking.close()
 
@@ -250,7 +250,7 @@ class Supervisor:
         """Return a specification that calls each device by its own name, as documents do; see `own_names`."""
         found: list[AgentSpec] = []
         name = f"names:{spec.name}"
-        look = await self._placement.thread.start(
+        look = await self._placement.shared.start(
             lambda: found.append(own_names.named(spec, self.queue.sink.own_name)), name=name, timeout_s=CHECK_WITHIN_S
         )
         await look.close()
@@ -282,7 +282,7 @@ class Supervisor:
     async def look_at_guardrails(self, spec: AgentSpec) -> None:
         """Check what the guardrails of a specification name, and ask the devices that they are about."""
         if spec.guardrails.rules:
-            checking = await self._placement.thread.start(
+            checking = await self._placement.shared.start(
                 lambda: self._check_rules(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
             )
             await checking.close()

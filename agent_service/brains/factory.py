@@ -15,6 +15,7 @@ from agent_service.models.own_names import for_brain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent_service.brains.adapter import BrainAdapter
     from agent_service.models import AgentSpec
 
 
@@ -60,7 +61,7 @@ class BrainFactory:
         """Whether it holds objects of this process, which may not pickle."""
         return self.live_type is not None or self.live_evaluate is not None
 
-    def __call__(self) -> OptimizerAdapter:
+    def __call__(self) -> BrainAdapter:
         """Make the brain."""
         brain = self._type().build(for_brain(self.spec))
         return OptimizerAdapter(brain, spec=self.spec, evaluate=self._evaluate())

@@ -1,17 +1,25 @@
-"""What handles on hosted objects share: one call at a time, in order, each with a deadline."""
+"""What handles on hosted objects share: one call at a time, in order, each with a deadline; and what counts as a fault.
+
+Whatever an executor meets is an `AgentFault`: what the agent's code raised (`fault`), and what befell the executor
+itself on the way (`as_faults`): a broken connection, no descriptor left, no thread, no process.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import contextlib
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 
-from agent_service.errors import AgentFault, DeadlineExceeded
-from agent_service.executors.faults import as_faults
-from agent_service.models import utcnow
+from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, ServiceError, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Generator
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class Handle:
@@ -21,10 +29,13 @@ class Handle:
     ----------
     name
         The agent's name, for messages.
+    on_call
+        Called with the name of each call that ended, well or not, and how long it took, in seconds.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, on_call: Callable[[str, float], None] | None = None) -> None:
         self._name = name
+        self._on_call = on_call
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._busy: tuple[str, datetime] | None = None
@@ -36,6 +47,15 @@ class Handle:
     def busy(self) -> tuple[str, datetime] | None:
         """The call it is in and since when, or None."""
         return self._busy
+
+    async def call(self, method: Callable[[Any, *Ts], R], *args: *Ts, timeout_s: float) -> R:
+        """Call a method of the object, when its turn comes. See `protocols.BrainHandle`."""
+        name, began = method.__name__, time.perf_counter()
+        try:
+            return cast("R", await self._do(name, lambda present: self._begin(present, name, args), timeout_s))
+        finally:
+            if self._on_call is not None:
+                self._on_call(name, time.perf_counter() - began)
 
     async def close(self) -> None:
         """Discard the object; a call under way raises `AgentFault` at its caller. Returns at once."""
@@ -52,7 +72,7 @@ class Handle:
         async with self._turn:
             if self._dead is not None:
                 raise AgentFault(self._dead.detail, traceback=self._dead.traceback, died=self._dead.died)
-            self._busy = (method, utcnow())
+            self._busy = (method, datetime.now(UTC))
             self._present = self._loop.create_future()
             try:
                 with as_faults(self._name):
@@ -109,6 +129,10 @@ class Handle:
             self._present.set_exception(self._dead)
             self._present.exception()  # nobody may be waiting any more
 
+    def _begin(self, present: asyncio.Future[Any], method: str, args: tuple[object, ...]) -> Awaitable[None] | None:
+        """Send a call to where the object lives; ``present`` gets its result. Return what is left to be awaited."""
+        raise NotImplementedError
+
     def _left_behind(self) -> str:
         """Return what to say of what goes on after the call under way is abandoned."""
         return ""
@@ -116,3 +140,43 @@ class Handle:
     def _discard(self) -> None:
         """Let go of the object, whatever it is doing; called once."""
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def as_faults(name: str) -> Generator[None]:
+    """Let no other error out than those that `protocols.Executor` and `protocols.BrainHandle` name.
+
+    Parameters
+    ----------
+    name
+        The agent's name, for the message.
+
+    Raises
+    ------
+    AgentFault
+        For whatever is no `ServiceError`, and when there is nothing to host the agent in; it counts as ``died``.
+    """
+    try:
+        yield
+    except BackendUnavailable as error:
+        raise AgentFault(f"agent {name!r} could not be hosted: {error.detail}", died=True) from error
+    except ServiceError:
+        raise
+    except Exception as error:  # whatever the system raises
+        raise AgentFault(f"the service lost agent {name!r}: {texts.describe(error)}", died=True) from error
+
+
+def fault(error: BaseException) -> AgentFault:
+    """Turn what an agent raised into an `AgentFault` with its traceback, without the executor's own frames."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("agent_service.executors"):
+        frames = frames.tb_next
+    try:
+        line = texts.describe(error)
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception as second:  # noqa: BLE001 - even its message may raise
+        line = f"{type(error).__name__}: and its message could not be made ({type(second).__name__})"
+        text = ""
+    result = AgentFault(line, traceback=text)
+    result.__cause__ = error
+    return result

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_service.brains.coroutines import Coroutines
 from agent_service.errors import ServiceError
-from agent_service.executors.faults import as_faults, fault
-from agent_service.executors.handle import Handle
+from agent_service.executors.handle import Handle, as_faults, fault
 from agent_service.executors.notices import Delivery, reporting
 
 if TYPE_CHECKING:
@@ -28,9 +27,19 @@ _Job = tuple["Callable[[object], Any]", "asyncio.Future[Any]"]
 
 
 class ThreadExecutor:
-    """Hosts brains in threads of this process."""
+    """Hosts brains in threads of this process.
 
-    kind = "thread"
+    Parameters
+    ----------
+    on_call
+        Called with the name of each call that ended, and how long it took, in seconds.
+    """
+
+    isolated = False
+    needs_pickle = False
+
+    def __init__(self, *, on_call: Callable[[str, float], None] | None = None) -> None:
+        self._on_call = on_call
 
     async def start(
         self,
@@ -43,7 +52,7 @@ class ThreadExecutor:
     ) -> ThreadHandle:
         """Build the object in a new thread and return a handle on it. See `protocols.Executor`."""
         with as_faults(name):  # there may be no thread left
-            handle = ThreadHandle(name, tell=tell)
+            handle = ThreadHandle(name, tell=tell, on_call=self._on_call)
         await handle.build(build, timeout_s=timeout_s)
         return handle
 
@@ -64,10 +73,18 @@ class ThreadHandle(Handle):
         The agent's name, for the thread's name and messages.
     tell
         Called on the event loop with what the object's code reports and logs.
+    on_call
+        As for `ThreadExecutor`.
     """
 
-    def __init__(self, name: str, *, tell: Callable[[Notice], None] | None = None) -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        name: str,
+        *,
+        tell: Callable[[Notice], None] | None = None,
+        on_call: Callable[[str, float], None] | None = None,
+    ) -> None:
+        super().__init__(name, on_call=on_call)
         self._notices = None if tell is None else Delivery(tell, loop=self._loop)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._coroutines = Coroutines()
@@ -87,13 +104,8 @@ class ThreadHandle(Handle):
             await self.close()
             raise
 
-    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call a method of the object, when its turn comes. See `protocols.BrainHandle`."""
-
-        def work(target: object) -> Any:
-            return getattr(target, method)(*args)
-
-        return await self._do(method, lambda future: self._put((work, future)), timeout_s)
+    def _begin(self, present: asyncio.Future[Any], method: str, args: tuple[object, ...]) -> None:
+        self._put((lambda target: getattr(target, method)(*args), present))
 
     def _left_behind(self) -> str:
         if self._coroutines.under_way:

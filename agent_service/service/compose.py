@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.agents.placement import Placement
 from agent_service.agents.supervisor import Supervisor
@@ -30,7 +31,7 @@ from agent_service.service.detached import run_detached
 from agent_service.service.documents import DocumentDesk, past_run
 from agent_service.service.gauges import ServiceGauges
 from agent_service.service.jobs import JobDesk
-from agent_service.service.metrics import Metrics, TimedExecutor
+from agent_service.service.metrics import Metrics
 from agent_service.service.retention import Retention
 from agent_service.service.service import Service
 from agent_service.service.status import StatusDesk
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from agent_service.plans.sinks.claims import Claims
     from agent_service.plans.sinks.run_engine import Emitter
-    from agent_service.protocols import Executor, PlanOrder, PlanSink
+    from agent_service.protocols import PlanOrder, PlanSink
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
 
@@ -94,8 +95,12 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         journal=journal,
         sink=sink,
         placement=Placement(
-            thread=_timed(ThreadExecutor(), metrics),
-            process=_timed(ProcessExecutor(base=("agent_service.brains.factory",)), metrics),
+            {
+                "thread": ThreadExecutor(on_call=partial(metrics.called, "thread")),
+                "process": ProcessExecutor(
+                    base=("agent_service.brains.factory",), on_call=partial(metrics.called, "process")
+                ),
+            },
             headless=headless,
             listed=Listed.of(config.security.modules),
         ),
@@ -134,10 +139,6 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
     )
     metrics.collect_from(ServiceGauges(service))
     return service
-
-
-def _timed(executor: Executor, metrics: Metrics) -> Executor:
-    return cast("Executor", TimedExecutor(executor, metrics.called))
 
 
 class ComposedSink(NamedTuple):

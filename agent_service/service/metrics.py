@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prometheus_client.registry import Collector
-
-    from agent_service.protocols import BrainHandle, Executor
 
 LOOKS_EVERY_S: Final = 0.25
 _CALL_BUCKETS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -61,54 +56,10 @@ class Metrics:
         """Ask ``gauges`` too, whenever the metrics are read."""
         self._registry.register(gauges)
 
-    def called(self, call: str, executor: str, seconds: float) -> None:
+    def called(self, executor: str, call: str, seconds: float) -> None:
         """Note how long a call of an agent took."""
         self._calls.labels(call, executor).observe(seconds)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
-
-
-class TimedExecutor:
-    """Another executor, with how long each call took noted.
-
-    Parameters
-    ----------
-    inner
-        Where brains live.
-    noted
-        Called with the call's name, the executor's kind and seconds, on the event loop.
-    """
-
-    def __init__(self, inner: Executor, noted: Callable[[str, str, float], None]) -> None:
-        self._inner = inner
-        self._noted = noted
-
-    async def start(self, *args: Any, **options: Any) -> BrainHandle:
-        """Build the object where it will live. See `protocols.Executor`."""
-        handle = await self._inner.start(*args, **options)
-        kind = getattr(handle, "kind", self._inner.kind)
-        return cast("BrainHandle", _TimedHandle(handle, lambda call, seconds: self._noted(call, kind, seconds)))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-class _TimedHandle:
-    """Another handle, with its calls timed."""
-
-    def __init__(self, inner: BrainHandle, noted: Callable[[str, float], None]) -> None:
-        self._inner = inner
-        self._noted = noted
-
-    async def call(self, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method of the hosted object. See `protocols.BrainHandle`."""
-        began = time.perf_counter()
-        try:
-            return await self._inner.call(method, *args, **options)
-        finally:
-            self._noted(method, time.perf_counter() - began)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)

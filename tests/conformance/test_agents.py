@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 
 from agent_service.brains import types
-from agent_service.brains.adapters.optimizer import EditFact, FailFact, IngestFact, OptimizerAdapter, SuggestFact
+from agent_service.brains.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.messages import EditFact, FailFact, IngestFact, SuggestFact
 from agent_service.errors import InvalidConfig
 from agent_service.models import AgentSpec
 

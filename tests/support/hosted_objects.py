@@ -43,6 +43,9 @@ class HostedObject:
         self.calls.append("late")
         return "late"
 
+    def process(self):
+        return os.getpid()
+
     def echo(self, *things):
         return things
 

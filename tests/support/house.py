@@ -26,7 +26,7 @@ class House:
         self.supervisor = Supervisor(
             journal=self.journal,
             sink=self.sink,
-            placement=Placement(thread=ThreadExecutor(), process=ProcessExecutor(base=()), headless=False),
+            placement=Placement({"thread": ThreadExecutor(), "process": ProcessExecutor(base=())}, headless=False),
             archived=self.archived,
             documents=self.documents,
         )

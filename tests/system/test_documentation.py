@@ -88,7 +88,8 @@ def test_every_method_of_the_agent_on_the_page_is_called_as_it_says(tmp_path, mo
     monkeypatch.delitem(sys.modules, "my_agents", raising=False)
     from my_agents import Climber
 
-    from agent_service.brains.adapters.optimizer import FailFact, IngestFact, OptimizerAdapter, SuggestFact
+    from agent_service.brains.adapters.optimizer import OptimizerAdapter
+    from agent_service.brains.messages import FailFact, IngestFact, SuggestFact
     from agent_service.models import AgentSpec
 
     config = {"objective": "b", "start": {"x": 0.0}}

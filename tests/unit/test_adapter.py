@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 
 from agent_service import variable
 from agent_service.brains.adapters.json_values import json_safe
-from agent_service.brains.adapters.optimizer import IngestFact, OptimizerAdapter, SuggestFact, VariableFact
+from agent_service.brains.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.messages import IngestFact, SuggestFact, VariableFact
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import AgentSpec
 

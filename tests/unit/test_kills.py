@@ -71,7 +71,7 @@ async def life(executor, born):
     except Exception as error:  # noqa: BLE001 - looked at by the test
         return [error]
     born.append(handle)
-    calls = [("pid",), ("give", "pid"), ("echo", LONG)]
+    calls = [(Mortal.pid,), (Mortal.give, "pid"), (Mortal.echo, LONG)]
     for method, *args in calls:
         results = await asyncio.gather(
             *(handle.call(method, *args, timeout_s=20) for _ in "ab"), return_exceptions=True
@@ -157,7 +157,7 @@ def test_a_call_that_begins_before_the_death_is_understood(loop_factory):
                     await asyncio.sleep(0)
             assert not handle.died.done()
             with pytest.raises(AgentFault, match="the process of agent 'guest' ended") as caught:
-                await handle.call("pid", timeout_s=20)
+                await handle.call(Mortal.pid, timeout_s=20)
             assert caught.value.died
             assert (await handle.died).died
         finally:
@@ -194,7 +194,7 @@ async def test_no_descriptor_left_is_a_fault_and_costs_none():
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         for one in kept:
             os.close(one)
-    assert await handle.call("pid", timeout_s=20) == handle.pid
+    assert await handle.call(Mortal.pid, timeout_s=20) == handle.pid
     await executor.close()
     assert len(descriptors()) <= len(before)
 
@@ -210,7 +210,7 @@ async def test_no_thread_left_is_a_fault(monkeypatch):
             await executor.start(Mortal, name="guest", timeout_s=20)
     assert caught.value.died
     handle = await executor.start(Mortal, name="guest", timeout_s=20)
-    assert await handle.call("pid", timeout_s=20) == os.getpid()
+    assert await handle.call(Mortal.pid, timeout_s=20) == os.getpid()
     await handle.close()
 
 
@@ -219,7 +219,7 @@ async def test_nonsense_on_the_connection_is_a_death():
     for frame in (b"\xff" * 64, bytes([5, 0, 0, 0, 0, 0, 0, 0, process.Kind.HELLO]) + b"hello"):
         handle = await executor.start(Mortal, name="guest", timeout_s=20)
         with pytest.raises(AgentFault) as caught:
-            await handle.call("babble", frame, timeout_s=20)
+            await handle.call(Mortal.babble, frame, timeout_s=20)
         assert caught.value.died
         assert await gone(handle.pid)
     await executor.close()

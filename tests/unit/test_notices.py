@@ -168,7 +168,7 @@ async def test_a_tight_loop_is_coalesced_and_the_last_arrives_before_the_result(
 
     found = []
     handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, tell=found.append)
-    assert await handle.call("count", 50_000, timeout_s=60) == 50_000
+    assert await handle.call(Guest.count, 50_000, timeout_s=60) == 50_000
     assert found[-1] == ProgressNotice(50_000, 50_000)
     assert len(found) < 500
     assert [one.done for one in found] == sorted(one.done for one in found)
@@ -186,7 +186,7 @@ async def test_the_last_arrives_during_a_long_call():
 
     heard = asyncio.Queue()
     handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, tell=heard.put_nowait)
-    call = asyncio.ensure_future(handle.call("wait", timeout_s=30))
+    call = asyncio.ensure_future(handle.call(Guest.wait, timeout_s=30))
     while (await asyncio.wait_for(heard.get(), 10)) != ProgressNotice(2):
         pass
     assert not call.done()
@@ -206,7 +206,7 @@ async def test_an_abandoned_call_is_not_heard_any_more():
 
     heard = []
     handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, tell=heard.append)
-    call = asyncio.ensure_future(handle.call("wait", timeout_s=30))
+    call = asyncio.ensure_future(handle.call(Guest.wait, timeout_s=30))
     while handle.busy is None:
         await asyncio.sleep(0)
     await handle.close()

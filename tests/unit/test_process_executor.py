@@ -41,8 +41,8 @@ async def until(condition, within_s=20.0):
 
 
 async def test_it_is_another_process_that_steps_back(handle, tmp_path, monkeypatch):
-    assert await handle.call("pid", timeout_s=10) == handle.pid != os.getpid()
-    found = await handle.call("look", timeout_s=10)
+    assert await handle.call(Mortal.pid, timeout_s=10) == handle.pid != os.getpid()
+    found = await handle.call(Mortal.look, timeout_s=10)
     assert found["nice"] == 10 + os.nice(0)
     assert found["threads"] == "1"
     assert found["folder"] == str(Path.cwd())
@@ -52,7 +52,7 @@ async def test_it_is_another_process_that_steps_back(handle, tmp_path, monkeypat
 
 async def test_random_numbers_differ_between_agents(executor):
     handles = [await executor.start(Mortal, name=name, timeout_s=30) for name in "abc"]
-    drawn = [await one.call("draw", timeout_s=10) for one in handles]
+    drawn = [await one.call(Mortal.draw, timeout_s=10) for one in handles]
     assert len({one[0] for one in drawn}) == 3, "the standard library's"
     assert len({one[2] for one in drawn}) == 3, "numpy's"
     assert len({one[1] for one in drawn}) == 1, "those with a seed are what they were"
@@ -61,21 +61,21 @@ async def test_random_numbers_differ_between_agents(executor):
 @pytest.mark.parametrize(
     ("method", "args", "said"),
     [
-        ("kill", (signal.SIGKILL,), "killed by SIGKILL .*ran out of memory"),
-        ("kill", (signal.SIGTERM,), "killed by SIGTERM"),
-        ("segfault", (), "killed by SIGSEGV"),
-        ("leave", (3,), "ended with exit code 3"),
-        ("leave", (0,), "ended with exit code 0"),
+        (Mortal.kill, (signal.SIGKILL,), "killed by SIGKILL .*ran out of memory"),
+        (Mortal.kill, (signal.SIGTERM,), "killed by SIGTERM"),
+        (Mortal.segfault, (), "killed by SIGSEGV"),
+        (Mortal.leave, (3,), "ended with exit code 3"),
+        (Mortal.leave, (0,), "ended with exit code 0"),
     ],
 )
 async def test_a_death_during_a_call_says_how(executor, method, args, said):
     handle = await executor.start(Mortal, name="guest", timeout_s=30)
     with pytest.raises(AgentFault, match=said) as caught:
         await handle.call(method, *args, timeout_s=30)
-    if method == "segfault":
+    if method is Mortal.segfault:
         assert "in segfault" in caught.value.traceback, "faulthandler's output"
     with pytest.raises(AgentFault, match=said):
-        await handle.call("pid", timeout_s=10)
+        await handle.call(Mortal.pid, timeout_s=10)
     assert (await asyncio.wait_for(handle.died, 10)).detail == caught.value.detail
 
 
@@ -88,26 +88,26 @@ async def test_a_death_between_calls_is_noticed_at_once(handle):
 async def test_an_endless_loop_is_killed_at_its_deadline(handle):
     pid = handle.pid
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(handle.call("spin", timeout_s=60), 0.2)
+        await asyncio.wait_for(handle.call(Mortal.spin, timeout_s=60), 0.2)
     await until(lambda: not alive(pid))
 
 
 async def test_memory_is_limited(executor):
     handle = await executor.start(Mortal, name="guest", timeout_s=30, memory_limit_mb=300)
-    assert await handle.call("eat", 50, timeout_s=30) == 50 << 20
+    assert await handle.call(Mortal.eat, 50, timeout_s=30) == 50 << 20
     with pytest.raises(AgentFault, match=r"MemoryError.*memory_limit_mb is 300"):
-        await handle.call("eat", 4096, timeout_s=30)
-    assert await handle.call("eat", 50, timeout_s=30) == 50 << 20
+        await handle.call(Mortal.eat, 4096, timeout_s=30)
+    assert await handle.call(Mortal.eat, 50, timeout_s=30) == 50 << 20
     with pytest.raises(AgentFault, match="MemoryError"):
-        await handle.call("eat", 4096, timeout_s=30)
+        await handle.call(Mortal.eat, 4096, timeout_s=30)
 
 
 async def test_what_does_not_pickle_is_a_fault_in_one_line(executor, handle):
     with pytest.raises(AgentFault, match=r"what it returned cannot travel.*TypeError.*lock.*return plain values"):
-        await handle.call("give", "lock", timeout_s=10)
+        await handle.call(Mortal.give, "lock", timeout_s=10)
     with pytest.raises(AgentFault, match="does not pickle"):
-        await handle.call("give", threading.Lock(), timeout_s=10)
-    assert await handle.call("give", "pid", timeout_s=10) == handle.pid
+        await handle.call(Mortal.give, threading.Lock(), timeout_s=10)
+    assert await handle.call(Mortal.give, "pid", timeout_s=10) == handle.pid
     lock = threading.Lock()
     with pytest.raises(AgentFault, match="does not pickle"):
         await executor.start(lambda: lock, name="locked", timeout_s=30)
@@ -116,7 +116,7 @@ async def test_what_does_not_pickle_is_a_fault_in_one_line(executor, handle):
 async def test_what_an_agent_started_ends_with_it(executor):
     for end in ("close", "death"):
         handle = await executor.start(Mortal, name="guest", timeout_s=30)
-        pid = await handle.call("spawn", timeout_s=10)
+        pid = await handle.call(Mortal.spawn, timeout_s=10)
         assert alive(pid)
         if end == "close":
             await handle.close()
@@ -127,9 +127,9 @@ async def test_what_an_agent_started_ends_with_it(executor):
 
 async def test_printing_without_end_neither_blocks_nor_is_lost(executor):
     handle = await executor.start(Mortal, name="guest", timeout_s=30)
-    assert await handle.call("shout", 20_000, timeout_s=60) == 20_000
+    assert await handle.call(Mortal.shout, 20_000, timeout_s=60) == 20_000
     with pytest.raises(AgentFault) as caught:
-        await handle.call("leave", 1, timeout_s=10)
+        await handle.call(Mortal.leave, 1, timeout_s=10)
     assert "line 19999" in caught.value.traceback
     assert len(caught.value.traceback) < 10_000
 
@@ -137,7 +137,7 @@ async def test_printing_without_end_neither_blocks_nor_is_lost(executor):
 async def test_what_it_prints_is_told(executor):
     told = []
     handle = await executor.start(Mortal, name="guest", timeout_s=30, tell=told.append)
-    await handle.call("shout", 2, timeout_s=60)
+    await handle.call(Mortal.shout, 2, timeout_s=60)
     await until(lambda: len(told) == 2)
     assert [(one.logger, one.message[:6]) for one in told] == [("output", "line 0"), ("output", "line 1")]
 
@@ -148,7 +148,7 @@ async def test_nothing_is_left_behind(executor):
     before, pids = descriptors(), []
     for number in range(20):
         handle = await executor.start(Mortal, name="guest", timeout_s=30)
-        assert (await handle.call("look", timeout_s=10))["descriptors"] < 12, "descriptors of others"
+        assert (await handle.call(Mortal.look, timeout_s=10))["descriptors"] < 12, "descriptors of others"
         pids.append(handle.pid)
         if number % 2:
             os.kill(handle.pid, signal.SIGKILL)
@@ -165,11 +165,11 @@ async def test_the_fork_server_may_die(executor, handle):
     other = await executor.start(Mortal, name="other", timeout_s=30)
     os.kill(executor._fork_server.pid, signal.SIGKILL)
     await until(lambda: executor._fork_server.pid is None)
-    assert await handle.call("pid", timeout_s=10) == handle.pid
+    assert await handle.call(Mortal.pid, timeout_s=10) == handle.pid
     third = await executor.start(Mortal, name="third", timeout_s=30)
-    assert await third.call("pid", timeout_s=10) == third.pid
+    assert await third.call(Mortal.pid, timeout_s=10) == third.pid
     with pytest.raises(DeadlineExceeded):
-        await other.call("spin", timeout_s=0.1)
+        await other.call(Mortal.spin, timeout_s=0.1)
     await until(lambda: not alive(other.pid))
     os.kill(handle.pid, signal.SIGKILL)
     assert "ended" in (await asyncio.wait_for(handle.died, 10)).detail
@@ -180,11 +180,11 @@ def test_the_event_loop_of_the_service_will_do():
         executor, told = ProcessExecutor(preload=[]), []
         handle = await executor.start(Mortal, name="guest", timeout_s=30, tell=told.append)
         other = await executor.start(Mortal, name="other", timeout_s=30)
-        assert await handle.call("shout", 1, timeout_s=10) == 1
+        assert await handle.call(Mortal.shout, 1, timeout_s=10) == 1
         await until(lambda: told)
-        assert await handle.call("eat", 1, timeout_s=10) == 1 << 20
+        assert await handle.call(Mortal.eat, 1, timeout_s=10) == 1 << 20
         with pytest.raises(DeadlineExceeded):
-            await other.call("spin", timeout_s=0.1)
+            await other.call(Mortal.spin, timeout_s=0.1)
         await until(lambda: not alive(other.pid))
         os.kill(handle.pid, signal.SIGKILL)
         assert "SIGKILL" in (await asyncio.wait_for(handle.died, 10)).detail
@@ -209,10 +209,10 @@ shift = 40
 async def main():
     executor = ProcessExecutor(preload=[])
     idle = await executor.start(Mine, name="idle", timeout_s=30)
-    assert await idle.call("add", 2, timeout_s=10) == 42
+    assert await idle.call(Mine.add, 2, timeout_s=10) == 42
     busy = await executor.start(Mine(), name="never", timeout_s=30) if False else None
     busy = await executor.start(Mine, name="busy", timeout_s=30)
-    call = asyncio.ensure_future(busy.call("spin", timeout_s=100))
+    call = asyncio.ensure_future(busy.call(Mine.spin, timeout_s=100))
     print(os.getpid(), executor._fork_server.pid, idle.pid, busy.pid, flush=True)
     await asyncio.sleep(100)
 

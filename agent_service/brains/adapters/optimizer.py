@@ -49,19 +49,6 @@ if TYPE_CHECKING:
 
     from agent_service.models import AgentSpec, BestPoint, Point
 
-__all__ = [
-    "EditFact",
-    "Fact",
-    "FailFact",
-    "IngestFact",
-    "OptimizerAdapter",
-    "Proposal",
-    "SuggestFact",
-    "Traits",
-    "VariableFact",
-    "View",
-]
-
 _OURS: Final = frozenset({"agent_service", "pydantic"})
 _AGREE: Final = 1e-9
 """Relative tolerance within which a point suggested again in a replay is the same point."""

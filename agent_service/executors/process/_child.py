@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from agent_service.brains.coroutines import Coroutines
-from agent_service.errors import AgentFault, ServiceError
-from agent_service.executors.faults import fault, one_line
+from agent_service.errors import AgentFault, ServiceError, texts
+from agent_service.executors.handle import fault
 from agent_service.executors.notices import NoticeBuffer, listening_to_logs, pause_after, reporting
 from agent_service.executors.process._frames import MAX_PAYLOAD, Kind, frame, packed_error, read
 
@@ -145,7 +145,7 @@ class Child:
         except MemoryError as error:
             self._out_of_memory(error)
         except Exception as error:  # noqa: BLE001 - whatever the result's own __reduce__ raises
-            told = f"what it returned cannot travel to the service: {one_line(error)}; return plain values"
+            told = f"what it returned cannot travel to the service: {texts.describe(error)}; return plain values"
             self._finish(Kind.ERROR, packed_error(AgentFault(told)))
         else:
             self._finish(Kind.RESULT, payload)

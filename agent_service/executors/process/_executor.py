@@ -15,8 +15,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.errors import AgentFault, BackendUnavailable, ServiceError
-from agent_service.executors.faults import one_line
+from agent_service.errors import AgentFault, BackendUnavailable, ServiceError, texts
 from agent_service.executors.handle import Handle
 from agent_service.executors.notices import Delivery
 from agent_service.executors.process._child import Settings
@@ -58,11 +57,21 @@ class ProcessExecutor:
         Modules that every child needs, imported before the first fork.
     preload
         Heavy modules that many agents need, imported by the fork server while there is nothing else to do.
+    on_call
+        Called with the name of each call that ended, and how long it took, in seconds.
     """
 
-    kind = "process"
+    isolated = True
+    needs_pickle = True
 
-    def __init__(self, *, base: Sequence[str] = (), preload: Sequence[str] = PRELOAD) -> None:
+    def __init__(
+        self,
+        *,
+        base: Sequence[str] = (),
+        preload: Sequence[str] = PRELOAD,
+        on_call: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self._on_call = on_call
         self._fork_server: ForkServerClient | None = None
         self._base = ("cloudpickle", *base)
         self._preload = preload
@@ -107,7 +116,7 @@ class ProcessExecutor:
     def _new_handle(
         self, name: str, fork_server: ForkServerClient, tell: Callable[[Notice], None] | None
     ) -> ProcessHandle:
-        handle = ProcessHandle(name, fork_server, tell=tell)
+        handle = ProcessHandle(name, fork_server, tell=tell, on_call=self._on_call)
         self._handles.add(handle)
         handle.on_end = lambda: self._handles.discard(handle)
         return handle
@@ -132,12 +141,19 @@ class ProcessHandle(Handle):
         Where processes come from.
     tell
         Called on the event loop with what the object's code reports, logs and prints.
+    on_call
+        As for `ProcessExecutor`.
     """
 
     def __init__(
-        self, name: str, fork_server: ForkServerClient, *, tell: Callable[[Notice], None] | None = None
+        self,
+        name: str,
+        fork_server: ForkServerClient,
+        *,
+        tell: Callable[[Notice], None] | None = None,
+        on_call: Callable[[str, float], None] | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, on_call=on_call)
         self._tell = tell
         self._printed = None if tell is None else Delivery(tell, loop=self._loop)
         self.on_end: Callable[[], object] = lambda: None
@@ -172,17 +188,14 @@ class ProcessHandle(Handle):
             await self.close()
             raise
 
-    async def call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call a method of the object, when its turn comes. See `protocols.BrainHandle`."""
-
-        def begin(_: object) -> asyncio.Future[None] | None:
-            payload = quickly_pickled((method, args))
-            if payload is not None:
-                self._send(Kind.CALL, payload)
-                return None
-            return asyncio.ensure_future(self._send_slowly((method, args)))
-
-        return await self._do(method, begin, timeout_s)
+    def _begin(
+        self, present: asyncio.Future[Any], method: str, args: tuple[object, ...]
+    ) -> asyncio.Future[None] | None:
+        payload = quickly_pickled((method, args))
+        if payload is not None:
+            self._send(Kind.CALL, payload)
+            return None
+        return asyncio.ensure_future(self._send_slowly((method, args)))
 
     async def _send_slowly(self, call: object) -> None:
         self._send(Kind.CALL, await asyncio.to_thread(pickled, call))
@@ -314,7 +327,7 @@ class _Connection(asyncio.Protocol):
             for kind, payload in self._frames.feed(data):
                 self._handle.heard(kind, payload)
         except Exception as error:  # noqa: BLE001 - somebody wrote nonsense to a descriptor that is not theirs
-            _log.warning("what the process of an agent says makes no sense (%s); it is ended", one_line(error))
+            _log.warning("what the process of an agent says makes no sense (%s); it is ended", texts.describe(error))
             if self._transport is not None:
                 self._transport.abort()
 

@@ -6,8 +6,7 @@ import io
 import pickle
 from typing import Any, Final
 
-from agent_service.errors import AgentFault, ServiceError
-from agent_service.executors.faults import one_line
+from agent_service.errors import AgentFault, ServiceError, texts
 
 QUICK: Final = 1 << 18
 """Bytes of pickle that the event loop deals with itself; more is dealt with in a thread."""
@@ -29,7 +28,7 @@ def pickled(thing: object) -> bytes:
         raise
     except Exception as error:
         raise AgentFault(
-            f"it cannot travel to a process of its own, for it does not pickle: {one_line(error)}"
+            f"it cannot travel to a process of its own, for it does not pickle: {texts.describe(error)}"
         ) from error
 
 
@@ -66,4 +65,4 @@ def quickly_pickled(thing: object) -> bytes | None:
 
 def cannot_load(error: BaseException) -> AgentFault:
     """Return the fault of a result that the service cannot load."""
-    return AgentFault(f"what it returned cannot be loaded by the service: {one_line(error)}; return plain values")
+    return AgentFault(f"what it returned cannot be loaded by the service: {texts.describe(error)}; return plain values")

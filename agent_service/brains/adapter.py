@@ -1,0 +1,110 @@
+"""What the service calls where a brain lives, whatever its shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import JsonValue
+
+    from agent_service.brains.messages import Called, Fact, Proposal, Reported, Traits, View
+
+
+class BrainAdapter(Protocol):
+    """A brain as the service knows it, by the service's ids and names; it is the one object that an executor hosts.
+
+    All methods are called in the agent's executor, one at a time.
+    """
+
+    def traits(self) -> Traits:
+        """Return what the brain and the evaluate function can do."""
+        ...
+
+    def suggest(self, ids: Sequence[str], /) -> tuple[list[Proposal], View]:
+        """Ask the brain for as many points as there are ids.
+
+        Returns
+        -------
+        proposals
+            At most one for each id, in order; none when the brain has nothing left to suggest.
+        view
+            What the brain shows now.
+
+        Raises
+        ------
+        Conflict
+            When the brain only listens.
+        ValueError
+            When what it returned is no list of points of the agent's actuators.
+        """
+        ...
+
+    def ingest(self, points: Sequence[Mapping[str, Any]], /) -> View:
+        """Tell the brain outcomes, and let it checkpoint.
+
+        Parameters
+        ----------
+        points
+            Actuators and outcomes; ``_id`` is the service's id of the suggestion, or absent.
+        """
+        ...
+
+    def fail(self, points: Sequence[Mapping[str, Any]], /) -> View:
+        """Tell the brain that suggestions (``_id`` and position) found no outcome, where it can be told."""
+        ...
+
+    def edit(self, suggestion_id: str, point: Mapping[str, float], /) -> None:
+        """Tell the brain that a person approved ``point`` instead of what the suggestion said."""
+        ...
+
+    def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]], /) -> list[dict[str, float]]:
+        """Let the user's function find the outcomes of ``subject``: a run, its uid, or a list of either (see `takes`).
+
+        Returns
+        -------
+        list of dict
+            Outcome name to finite number, in the order of ``suggestions``.
+
+        Raises
+        ------
+        ValueError
+            When the function did not return a finite outcome for each suggestion.
+        """
+        ...
+
+    def report(self) -> Reported:
+        """Ask the brain what it thinks; a report that cannot be told is no end of the agent, but said to who asked."""
+        ...
+
+    def set_variable(self, name: str, value: JsonValue, /) -> View:
+        """Set a variable that the brain declares.
+
+        Raises
+        ------
+        NotFound
+            When it declares none of that name.
+        InvalidInput
+            When it is read-only, or the brain refuses the value.
+        """
+        ...
+
+    def call_method(self, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue], /) -> Called:
+        """Call a method that the brain declares.
+
+        Raises
+        ------
+        NotFound, InvalidInput
+            It declares none of that name, or the arguments do not fit. What the method itself raises is returned: it is
+            the answer to who called, and no end of the agent.
+        """
+        ...
+
+    def look(self) -> View:
+        """Return what the brain shows now, the best points asked for anew."""
+        ...
+
+    def replay(self, facts: Sequence[Fact], /) -> View:
+        """Bring a new brain to where an old one was: the same data, not necessarily the same next points."""
+        ...
