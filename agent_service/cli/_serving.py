@@ -65,7 +65,7 @@ def serve(
         _serve_again_and_again(targets or [])
         return
     from agent_service.launch import logs
-    from agent_service.service.detached import left_behind
+    from agent_service.service.detached import still_running
 
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
     logs.configure(format=log_format.value, level=log_level.value)
@@ -76,7 +76,7 @@ def serve(
     else:
         _serve_file(Path(targets[0]) if targets else None, flags)
     print("stopped", file=sys.stderr, flush=True)
-    if left_behind():  # an import under way does not bear the end of the interpreter
+    if still_running():  # an import under way does not bear the end of the interpreter
         os._exit(0)
 
 

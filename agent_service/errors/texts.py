@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MAX_SAID: Final = 2000
+MAX_LINE: Final = 2000
 """Longest message of an error or reason, in characters."""
 
 MAX_TRACE: Final = 20_000
@@ -55,7 +55,7 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def one_line(text: str, *, most: int = MAX_SAID) -> str:
+def one_line(text: str, *, most: int = MAX_LINE) -> str:
     r"""Return a text as one line that any terminal bears, cut at ``most`` characters.
 
     Examples
@@ -78,7 +78,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
 
 
-def cut(text: str, *, most: int = MAX_SAID) -> str:
+def cut(text: str, *, most: int = MAX_LINE) -> str:
     """Return a text of at most ``most`` characters, ending in … where something is left out."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

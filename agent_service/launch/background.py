@@ -90,7 +90,7 @@ class BackgroundServer:
         return self
 
     def listen(self) -> Self:
-        """Bind the port, start the thread and listen, with the door closed until `open`.
+        """Bind the port, start the thread and listen, and answer health only until `open`.
 
         Raises
         ------
@@ -120,8 +120,8 @@ class BackgroundServer:
     def tell(self, doing: str | None) -> None:
         """Say what keeps it from being ready, open or not; None when nothing does any more. From any thread."""
         if self._server is not None:
-            self._server.door.reason = doing or "starting"
-            self._server.door.holds = doing is not None
+            self._server.starting.reason = doing or "starting"
+            self._server.starting.holds = doing is not None
 
     def _wait(self, event: threading.Event) -> None:
         try:

@@ -16,7 +16,7 @@ import uvicorn
 from agent_service.errors import UsageError
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.connection import BoundedConnection
-from agent_service.server.starting import Door
+from agent_service.server.starting import StartingApp
 from agent_service.service.detached import run_detached
 from agent_service.service.keys import KeyFile
 from agent_service.state_dir import StateDir, private_files
@@ -80,7 +80,7 @@ async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[
 
 @contextlib.asynccontextmanager
 async def listening(bound: socket.socket, config: ServiceConfig) -> AsyncGenerator[Server]:
-    """Listen, with the door closed: /healthz answers, and everybody else is told to come again."""
+    """Listen, without the application: /healthz answers, and everybody else is told to come again."""
     server = Server(Hosts(config.security.allowed_hosts, config.security.cors_origins))
     server.serving = asyncio.ensure_future(server.serve(sockets=[bound]))
     up = asyncio.ensure_future(server.up.wait())
@@ -96,7 +96,7 @@ async def listening(bound: socket.socket, config: ServiceConfig) -> AsyncGenerat
 async def opened(
     server: Server, config: ServiceConfig, *, engine: Any = None, headless: bool = True
 ) -> AsyncGenerator[Service]:
-    """Start the service, and open the door to it until it ends. See `create_app`.
+    """Start the service, and let requests through to it until it ends. See `create_app`.
 
     Raises
     ------
@@ -110,7 +110,7 @@ async def opened(
     async with contextlib.AsyncExitStack() as stack:
         await _unless_told_to_end(server, stack.enter_async_context(app.router.lifespan_context(app)))
         server.service = app.state.service
-        server.door.open(app)
+        server.starting.open(app)
         yield app.state.service
 
 
@@ -141,14 +141,14 @@ class Server(uvicorn.Server):
     Parameters
     ----------
     hosts
-        The names of the service, which the door asks for before the application is there.
+        The names of the service, which are asked for before the application is there.
 
     Attributes
     ----------
-    door
-        Its application.
+    starting
+        Its application: it stands in for the service's until that is there.
     service
-        The service behind the door, when it is open.
+        The service, when it is there.
     serving
         The task in which it serves.
     up
@@ -160,13 +160,13 @@ class Server(uvicorn.Server):
     serving: asyncio.Future[None]
 
     def __init__(self, hosts: Hosts) -> None:
-        self.door = Door(hosts)
+        self.starting = StartingApp(hosts)
         self.service: Service | None = None
         self.up = asyncio.Event()
         self.told = asyncio.Event()
         super().__init__(
             uvicorn.Config(
-                self.door,
+                self.starting,
                 lifespan="off",
                 log_config=None,
                 log_level="warning",
@@ -198,7 +198,7 @@ class Server(uvicorn.Server):
         if self.told.is_set() and self.service is not None:
             self.service.stop_at_once.set()
         self.told.set()
-        self.door.close()
+        self.starting.close()
         if self.service is not None:
             self.service.stopping.set()
         self.should_exit = True

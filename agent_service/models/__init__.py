@@ -38,7 +38,7 @@ from agent_service.models._agents import (
 from agent_service.models._base import (
     ID_KEY,
     MAX_POINTS,
-    UID_SAID,
+    UID_DETAIL,
     AgentName,
     Answer,
     Ends,
@@ -85,7 +85,7 @@ from agent_service.models._suggestions import (
 __all__ = [
     "ID_KEY",
     "MAX_POINTS",
-    "UID_SAID",
+    "UID_DETAIL",
     "AgentList",
     "AgentName",
     "AgentPatch",

@@ -30,7 +30,7 @@ AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-
 """Name of an agent: it stands in URLs, file names and start documents."""
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@=+-]{0,127}")
-UID_SAID = "is no uid: up to 128 letters, digits and '_.:@=+-', a letter or digit first"
+UID_DETAIL = "is no uid: up to 128 letters, digits and '_.:@=+-', a letter or digit first"
 
 
 def is_uid(text: object) -> bool:
@@ -40,7 +40,7 @@ def is_uid(text: object) -> bool:
 
 def _checked_uid(text: str) -> str:
     if not is_uid(text):
-        raise ValueError(UID_SAID)
+        raise ValueError(UID_DETAIL)
     return text
 
 

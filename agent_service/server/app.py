@@ -11,7 +11,7 @@ from agent_service._version import __version__
 from agent_service.errors import UsageError
 from agent_service.server import auth, gate, problems
 from agent_service.server.allowed_hosts import Hosts
-from agent_service.server.cached_reads import ReadyReads
+from agent_service.server.cached_reads import CachedReads
 from agent_service.server.page_origins import PageOrigins
 from agent_service.server.routes import (
     agents,
@@ -27,7 +27,7 @@ from agent_service.server.routes import (
     suggestions,
 )
 from agent_service.server.routes import service as service_routes
-from agent_service.server.stop_signals import told_of_signals
+from agent_service.server.stop_signals import on_stop_signals
 from agent_service.service.compose import compose
 from agent_service.service.config import ServiceConfig, config_from_environment
 from agent_service.service.panel_keys import PanelKeys
@@ -83,7 +83,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         app.state.service = service
         await service.start()
         try:
-            with told_of_signals(service.stopping.set):
+            with on_stop_signals(service.stopping.set):
                 yield
         finally:
             await service.stop()
@@ -105,7 +105,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     # outside the gate, so that a page can read its refusals too
     app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)
     problems.install(app)
-    app.router.routes.insert(0, ReadyReads())
+    app.router.routes.insert(0, CachedReads())
     # in the order in which they are tried: what a brain is asked is asked most
     for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs, panel_keys):
         app.include_router(routes.router, prefix="/api/v1")

@@ -26,7 +26,7 @@ _BODY: Final = "agent_service.ready"
 _JSON: Final = (b"content-type", b"application/json")
 
 
-class ReadyReads(BaseRoute):
+class CachedReads(BaseRoute):
     """A route for the plain reads of agents; whatever else is asked for is for the routes after it."""
 
     needs = Scope.READ

@@ -37,7 +37,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._in_head = False
         self._moved = False
         self._loose = 0
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> bool:
@@ -48,7 +48,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection; when there are too many, close one that is idle, or this one if none is."""
         super().connection_made(transport)
-        self._be_patient()
+        self._start_timer()
         if len(self.connections) > MAX_CONNECTIONS:
             others = (one for one in self.connections if isinstance(one, BoundedConnection) and one is not self)
             victim = next((one for one in others if one.idle), self)
@@ -58,7 +58,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End with the connection."""
-        self._hurry()
+        self._cancel_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -68,8 +68,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._loose = 0 if self._moved else self._loose + len(data)
         if self._loose > MAX_HEAD:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        elif self._patience is None and (self._in_head or self.idle):
-            self._be_patient()
+        elif self._timer is None and (self._in_head or self.idle):
+            self._start_timer()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -79,7 +79,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the application have the request."""
         self._in_head, self._moved = False, True
-        self._hurry()
+        self._cancel_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -92,16 +92,16 @@ class BoundedConnection(HttpToolsProtocol):
         self._moved = True
         super().on_message_complete()
 
-    def _be_patient(self) -> None:
-        self._patience = self.loop.call_later(HEAD_WITHIN_S, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(HEAD_WITHIN_S, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
-    def _hurry(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._hurry()
+        self._cancel_timer()
         if self.transport.is_closing():
             return
         if self.idle:  # else it would end up within another answer

@@ -39,18 +39,18 @@ MAX_HEADERS: Final = 32_768
 BODY_PAUSE_S: Final = 30.0
 """How long a body may pause on its way."""
 
-_HEADERS_SAID: Final = f"the headers are over {MAX_HEADERS // 1024} KB; send fewer"
-_PARTS_SAID: Final = "without a key, a body of unknown length is not taken; send its Content-Length, or a key"
-_SLOW_SAID: Final = f"the body did not go on for {BODY_PAUSE_S:g} s; send it again"
-_ORIGIN_SAID: Final = (
+_HEADERS_DETAIL: Final = f"the headers are over {MAX_HEADERS // 1024} KB; send fewer"
+_PARTS_DETAIL: Final = "without a key, a body of unknown length is not taken; send its Content-Length, or a key"
+_SLOW_DETAIL: Final = f"the body did not go on for {BODY_PAUSE_S:g} s; send it again"
+_ORIGIN_DETAIL: Final = (
     "this service does not answer pages of that Origin; if it is yours, add it to cors_origins, or its host to "
     "allowed_hosts, in [security] of its service.toml"
 )
 _CLOSED_DETAIL: Final = "this is closed: it names no scope that a key must have, and is not on the list of what is open"
-_ELSEWHERE_SAID: Final = "this key belongs to a panel in a page of another Origin; each page has its own"
-_SAID: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
+_ELSEWHERE_DETAIL: Final = "this key belongs to a panel in a page of another Origin; each page has its own"
+_TOO_LONG_DETAIL: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
 
-_FORGETFUL_SAID: Final = "the journal cannot be written, so nothing can be acknowledged now"
+_UNWRITABLE_DETAIL: Final = "the journal cannot be written, so nothing can be acknowledged now"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # whole paths below the API's, not their ends: an agent, a variable or a method may have any of these names
 _DOCUMENTS: Final = re.compile(r"/api/v1/documents\Z")
@@ -131,7 +131,7 @@ class Gate:
         if unknown is not None and refusal is not None and isinstance(refusal[0], Unauthenticated):
             refusal = unknown, unknown.status
         if refusal is None and seen.has_parts and key is None:  # what takes a body takes a key; and it may never end
-            refusal = TooLarge(_PARTS_SAID), TooLarge.status
+            refusal = TooLarge(_PARTS_DETAIL), TooLarge.status
         if refusal is None and seen.has_body and key is not None:
             # read here: what it holds is known before it is taken apart, and a route that reads none lets none pass
             limits = body.OF_DOCUMENTS if _DOCUMENTS.search(scope["path"]) else body.LIMITS
@@ -140,7 +140,7 @@ class Gate:
             except (TooLarge, InvalidInput) as error:
                 refusal = error, error.status
             except TimeoutError:
-                refusal = InvalidInput(_SLOW_SAID), HTTPStatus.REQUEST_TIMEOUT
+                refusal = InvalidInput(_SLOW_DETAIL), HTTPStatus.REQUEST_TIMEOUT
         if refusal is not None:
             answer = problem(refusal[0], request_id=scope["request_id"], status=refusal[1])
             await answer(scope, receive, send)
@@ -149,7 +149,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, seen: _Headers, key: Key | None) -> tuple[ServiceError, int] | None:
         if seen.size > MAX_HEADERS:
-            return TooLarge(_HEADERS_SAID), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            return TooLarge(_HEADERS_DETAIL), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         error: ServiceError | None = self._foreign(seen, (scope.get("server") or ("",))[0], key)
         if error is not None:
             pass
@@ -158,11 +158,11 @@ class Gate:
         elif self._closed.closes(scope):
             error = Forbidden(_CLOSED_DETAIL)
         elif seen.length > _limit(key):
-            error = TooLarge(_SAID)
+            error = TooLarge(_TOO_LONG_DETAIL)
         elif key and scope["method"] not in _READS and not _NEED_NO_JOURNAL.search(scope["path"]):
             fault = _service(scope).journal.fault
             if fault:
-                error = BackendUnavailable(f"{_FORGETFUL_SAID} ({fault}){_remedy(_service(scope))}")
+                error = BackendUnavailable(f"{_UNWRITABLE_DETAIL} ({fault}){_remedy(_service(scope))}")
         return None if error is None else (error, error.status)
 
     def _foreign(self, seen: _Headers, server: object, key: Key | None) -> Forbidden | None:
@@ -170,11 +170,11 @@ class Gate:
         of_page = key if isinstance(key, PanelKey) else None
         hosts = (one for one in seen.hosts if of_page is None or one.lower() != of_page.host)
         if not all(self._hosts.admits(host, server=server) for host in hosts):
-            return Forbidden(starting.HOST_SAID)
+            return Forbidden(starting.HOST_DETAIL)
         if of_page is not None:
-            return None if seen.origin in (b"", of_page.origin.encode()) else Forbidden(_ELSEWHERE_SAID)
+            return None if seen.origin in (b"", of_page.origin.encode()) else Forbidden(_ELSEWHERE_DETAIL)
         if seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):
-            return Forbidden(_ORIGIN_SAID)
+            return Forbidden(_ORIGIN_DETAIL)
         return None
 
 
@@ -236,7 +236,7 @@ async def _whole(receive: Receive, limits: body.Limits) -> Receive:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY:
-            raise TooLarge(_SAID)
+            raise TooLarge(_TOO_LONG_DETAIL)
         more = message.get("more_body", False)
     whole = b"".join(parts)
     body.refuse_oversized(whole, limits)
@@ -261,12 +261,12 @@ def _limited(receive: Receive) -> Receive:
         try:
             message = await (asyncio.wait_for(receive(), BODY_PAUSE_S) if more else receive())
         except TimeoutError:
-            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, _SLOW_SAID) from None
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, _SLOW_DETAIL) from None
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
             more = message.get("more_body", False)
             if taken > MAX_BODY:
-                raise HTTPException(TooLarge.status, _SAID)
+                raise HTTPException(TooLarge.status, _TOO_LONG_DETAIL)
         return message
 
     return take

@@ -33,7 +33,7 @@ _ASYNC: Final = re.compile(r"respond-async", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class PreferWait:
     """How long somebody waits.
 
     Parameters
@@ -114,13 +114,13 @@ def brain_work(agent: HostedAgent, call: str, request_id: str | None = None) -> 
     return Work(agent.name, call, cancel=cancel, request_id=request_id)
 
 
-async def _patience(
+async def _prefer_wait(
     request: Request,
     prefer: Annotated[
         str | None,
         Header(description="`wait=S`: answer 202 with a job after so many seconds (default 10; 0: at once)"),
     ] = None,
-) -> Patience:
+) -> PreferWait:
     # `prefer` is for the OpenAPI document: the header may come several times
     said = ",".join(request.headers.getlist("prefer"))
     wait_s = None
@@ -130,10 +130,10 @@ async def _patience(
             break
         if _ASYNC.fullmatch(preference.strip()):
             wait_s = 0.0
-    return Patience(wait_s, request_id_of(request))
+    return PreferWait(wait_s, request_id_of(request))
 
 
-PatienceDep = Annotated[Patience, Depends(_patience)]
+PreferWaitDep = Annotated[PreferWait, Depends(_prefer_wait)]
 """How long the client waits, in a route."""
 
 

@@ -1,4 +1,4 @@
-"""The door: who knocks before the application is there is told to come again, and health is answered at once.
+"""Until the application is there: health is answered at once, and everybody else is told to come again.
 
 A service listens before it loads Bluesky, the journal and the user's devices, which takes seconds. Nothing heavy is
 imported here.
@@ -11,9 +11,10 @@ import contextlib
 import json
 import re
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import BackendUnavailable, Forbidden, ServiceError
+from agent_service.models.problems import described
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,7 +26,7 @@ ALIVE: Final = b'{"status":"ok"}'
 
 RETRY_AFTER_S: Final = 1
 
-HOST_SAID: Final = (
+HOST_DETAIL: Final = (
     "this service is not known by the name in the Host header; if that is a name of yours for it, as behind a proxy, "
     "add it to allowed_hosts in [security] of its service.toml"
 )
@@ -39,7 +40,7 @@ def request_id(given: bytes) -> bytes:
     return given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
 
 
-class Door:
+class StartingApp:
     """An ASGI application that stands in for another until that is there.
 
     Parameters
@@ -52,7 +53,7 @@ class Door:
     reason
         What is being waited for, in words; /readyz and the refusals say it. May be set from any thread.
     holds
-        Whether /readyz says so even when the door is open: a notebook that is served has cells left to run.
+        Whether /readyz says so even when the application is there: a notebook that is served has cells left to run.
     """
 
     def __init__(self, hosts: Hosts) -> None:
@@ -90,7 +91,7 @@ class Door:
         server = (scope.get("server") or ("",))[0]
         names = [value for name, value in scope["headers"] if name == b"host"]
         if not all(self._hosts.admits(one, server=server) for one in names):
-            await _send(send, 403, _PROBLEM, _problem(Forbidden(HOST_SAID), called), called)
+            await _send(send, 403, _PROBLEM, _problem(Forbidden(HOST_DETAIL), called), called)
         elif scope["path"] == "/healthz":
             await _send(send, 200, _JSON, ALIVE, called)
         elif scope["path"] == "/readyz":
@@ -114,12 +115,4 @@ async def _send(send: Send, status: int, kind: bytes, body: bytes, called: bytes
 
 
 def _problem(error: ServiceError, called: bytes) -> bytes:
-    told: dict[str, Any] = {
-        "type": f"urn:agent-service:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": called.decode(),
-    }
-    return json.dumps(told).encode()
+    return described(error, request_id=called.decode()).model_dump_json().encode()

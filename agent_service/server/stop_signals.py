@@ -20,7 +20,7 @@ _HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def told_of_signals(tell: Callable[[], None]) -> Generator[None]:
+def on_stop_signals(tell: Callable[[], None]) -> Generator[None]:
     """Call ``tell`` on the event loop at SIGINT and SIGTERM, and leave the rest to who hears them now.
 
     Does nothing outside the main thread, where no signals are heard.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAME: Final = "aside:"
+_NAME: Final = "detached:"
 _ALSO: Final = "run-engine-driver"
 """A thread of its own kind, which imports bluesky before it does anything else."""
 
@@ -54,7 +54,7 @@ async def run_detached(work: Callable[[], T], *, name: str) -> T:
     return await future
 
 
-def left_behind() -> list[str]:
+def still_running() -> list[str]:
     """Return what is still at work in threads of `run_detached`, or making a RunEngine, when the service has ended."""
     names = [one.name for one in threading.enumerate()]
     return [one.removeprefix(_NAME) for one in names if one.startswith((_NAME, _ALSO))]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.errors import BackendUnavailable, FieldError, InvalidInput
 from agent_service.executors.notices import listening_to_logs
-from agent_service.models import UID_SAID, EventKind, is_uid
+from agent_service.models import UID_DETAIL, EventKind, is_uid
 from agent_service.service.stream_slots import StreamSlots
 
 if TYPE_CHECKING:
@@ -212,6 +212,6 @@ class Service:
 
 
 def _refuse_odd_uids(spec: AgentSpec) -> None:
-    odd = [FieldError(f"warm_start.{i}", UID_SAID) for i, uid in enumerate(spec.warm_start) if not is_uid(uid)]
+    odd = [FieldError(f"warm_start.{i}", UID_DETAIL) for i, uid in enumerate(spec.warm_start) if not is_uid(uid)]
     if odd:  # not by the model: a journal of 0.1.0 may hold some
         raise InvalidInput("; ".join(f"{one.field} {one.message}" for one in odd), errors=odd)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent_service.errors import MAX_DETAIL, MAX_ERRORS, AgentFault, FieldError, InvalidInput
 from agent_service.errors.log_lines import JsonFormatter, TextFormatter
-from agent_service.errors.texts import MAX_SAID, MAX_TRACE, cut_middle, one_line, printable, without_keys
+from agent_service.errors.texts import MAX_LINE, MAX_TRACE, cut_middle, one_line, printable, without_keys
 from agent_service.executors.faults import fault
 
 NASTY = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\r\x00\u2028\udc80"
@@ -113,7 +113,7 @@ def test_what_an_agent_raises_is_cut_and_cleaned():
     except ValueError as error:
         told = fault(error)
     assert told.detail.startswith("ValueError: ")
-    assert len(told.detail) <= MAX_SAID + 20
+    assert len(told.detail) <= MAX_LINE + 20
     assert len(told.traceback) <= MAX_TRACE + 2000
     assert told.traceback.startswith("Traceback")
     assert not controls(told.detail + told.traceback)

@@ -18,7 +18,7 @@ ServiceDep = Annotated[Service, Depends(_service)]
 """The running service, in a route."""
 
 
-def ready_made(model: type[Any]) -> dict[int | str, dict[str, Any]]:
+def cached_answer(model: type[Any]) -> dict[int | str, dict[str, Any]]:
     """Describe a 200 answer whose JSON bytes are ready before the request."""
     return {200: {"model": model, "description": "Successful Response"}}
 

@@ -10,8 +10,8 @@ from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
 from agent_service.models.states import AgentState
 from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code, refuse_loosening
 from agent_service.server.pagination import Cursor, Limit
-from agent_service.server.prefer import PatienceDep, takes_long
-from agent_service.server.routes import ServiceDep, as_json, ready_made
+from agent_service.server.prefer import PreferWaitDep, takes_long
+from agent_service.server.routes import ServiceDep, as_json, cached_answer
 
 router = APIRouter(prefix="/agents", tags=["agents"])
 
@@ -54,14 +54,14 @@ async def create(
     return as_json(agent.status_json(), status=201, headers={"Location": f"/api/v1/agents/{agent.name}"})
 
 
-@router.get("/{name}", responses=ready_made(AgentStatus), dependencies=[READ])
+@router.get("/{name}", responses=cached_answer(AgentStatus), dependencies=[READ])
 async def status(service: ServiceDep, name: str) -> Response:
     """Return an agent's status as of its last finished call; never waits for the agent."""
     return as_json(service.supervisor.agent(name).status_json())
 
 
 @router.patch("/{name}", responses=takes_long(AgentStatus), dependencies=[CONTROL])
-async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch, patience: PatienceDep) -> Response:
+async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch, prefer: PreferWaitDep) -> Response:
     """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once.
 
     The config of an agent that names code needs the scope `admin` too: it is what that code is called with. To loosen
@@ -74,7 +74,7 @@ async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch,
     def may(before: AgentSpec, after: AgentSpec) -> None:
         refuse_loosening(key, before, after)
 
-    return await patience.life(service.jobs, life, "patch", lambda: service.supervisor.patch(name, change, may=may))
+    return await prefer.life(service.jobs, life, "patch", lambda: service.supervisor.patch(name, change, may=may))
 
 
 @router.delete("/{name}", status_code=204, dependencies=[CONTROL])
@@ -88,15 +88,15 @@ async def remove(service: ServiceDep, name: str) -> Response:
 async def start(
     service: ServiceDep,
     name: str,
-    patience: PatienceDep,
+    prefer: PreferWaitDep,
     paused: Annotated[bool, Query(description="be paused first: it knows what it knew, and submits nothing")] = False,  # noqa: FBT002 - a query
 ) -> Response:
     """Build the brain, replay what it knew, and run its loop."""
     life = service.supervisor.life(name)
-    return await patience.life(service.jobs, life, "start", lambda: life.start(paused=paused))
+    return await prefer.life(service.jobs, life, "start", lambda: life.start(paused=paused))
 
 
-@router.post("/{name}/pause", responses=ready_made(AgentStatus), dependencies=[CONTROL])
+@router.post("/{name}/pause", responses=cached_answer(AgentStatus), dependencies=[CONTROL])
 async def pause(service: ServiceDep, name: str) -> Response:
     """Let the current run finish, and submit nothing more."""
     life = service.supervisor.life(name)
@@ -104,7 +104,7 @@ async def pause(service: ServiceDep, name: str) -> Response:
     return as_json(life.agent.status_json())
 
 
-@router.post("/{name}/resume", responses=ready_made(AgentStatus), dependencies=[CONTROL])
+@router.post("/{name}/resume", responses=cached_answer(AgentStatus), dependencies=[CONTROL])
 async def resume(service: ServiceDep, name: str) -> Response:
     """Go on after a pause."""
     life = service.supervisor.life(name)
@@ -113,14 +113,14 @@ async def resume(service: ServiceDep, name: str) -> Response:
 
 
 @router.post("/{name}/stop", responses=takes_long(AgentStatus), dependencies=[CONTROL])
-async def stop(service: ServiceDep, name: str, patience: PatienceDep) -> Response:
+async def stop(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Response:
     """Let the current run finish, abandon a call of the brain under way, and stop."""
     life = service.supervisor.life(name)
-    return await patience.life(service.jobs, life, "stop", life.stop)
+    return await prefer.life(service.jobs, life, "stop", life.stop)
 
 
 @router.post("/{name}/restart", responses=takes_long(AgentStatus), dependencies=[CONTROL])
-async def restart(service: ServiceDep, name: str, patience: PatienceDep) -> Response:
+async def restart(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Response:
     """Stop if need be, rebuild the brain by replay, and run again."""
     life = service.supervisor.life(name)
-    return await patience.life(service.jobs, life, "restart", life.restart)
+    return await prefer.life(service.jobs, life, "restart", life.restart)

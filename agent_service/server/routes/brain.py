@@ -32,14 +32,17 @@ from agent_service.models.states import Command, require
 from agent_service.server import fresh_reads
 from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
 from agent_service.server.pagination import Cursor, Limit, page, position
-from agent_service.server.prefer import PatienceDep, takes_long
-from agent_service.server.routes import ServiceDep, as_json, ready_made
+from agent_service.server.prefer import PreferWaitDep, takes_long
+from agent_service.server.routes import ServiceDep, as_json, cached_answer
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])
 
 
 @router.get(
-    "/variables/{variable}", dependencies=[READ], responses=ready_made(Variable), openapi_extra=fresh_reads.PARAMETERS
+    "/variables/{variable}",
+    dependencies=[READ],
+    responses=cached_answer(Variable),
+    openapi_extra=fresh_reads.PARAMETERS,
 )
 async def variable(service: ServiceDep, http: Request, name: str, variable: str) -> Response:
     """Return one variable, as of the brain's last finished call, or now."""
@@ -52,7 +55,7 @@ async def variable(service: ServiceDep, http: Request, name: str, variable: str)
 
 
 @router.post("/suggest", responses=takes_long(SuggestAnswer), dependencies=[CONTROL])
-async def suggest(service: ServiceDep, name: str, request: SuggestRequest, patience: PatienceDep) -> Response:
+async def suggest(service: ServiceDep, name: str, request: SuggestRequest, prefer: PreferWaitDep) -> Response:
     """Ask the brain for points now; they stay proposed until somebody approves them."""
     agent = service.supervisor.agent(name)
     require(Command.SUGGEST, agent.record.state, name=name)
@@ -60,12 +63,12 @@ async def suggest(service: ServiceDep, name: str, request: SuggestRequest, patie
     async def doing() -> SuggestAnswer:
         return SuggestAnswer(suggestions=await agent.suggest(request.n_points, by="person"))
 
-    return await patience.brain(service.jobs, agent, "suggest", doing())
+    return await prefer.brain(service.jobs, agent, "suggest", doing())
 
 
 @router.post("/ingest", responses=takes_long(IngestAnswer), dependencies=[CONTROL])
 async def ingest(
-    service: ServiceDep, key: KeyDep, name: str, request: IngestRequest, patience: PatienceDep
+    service: ServiceDep, key: KeyDep, name: str, request: IngestRequest, prefer: PreferWaitDep
 ) -> Response:
     """Tell the brain outcomes: points by hand, or runs in the catalogue.
 
@@ -83,15 +86,15 @@ async def ingest(
             return IngestAnswer(ingested=await service.supervisor.ingest_runs(name, request.run_uids))
         return IngestAnswer(ingested=await agent.ingest(checked, retold=request.retold))
 
-    return await patience.brain(service.jobs, agent, "ingest", doing())
+    return await prefer.brain(service.jobs, agent, "ingest", doing())
 
 
 @router.post("/report", responses=takes_long(Report), dependencies=[CONTROL])
-async def report(service: ServiceDep, name: str, patience: PatienceDep) -> Response:
+async def report(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Response:
     """Ask the brain what it thinks, and keep it."""
     agent = service.supervisor.agent(name)
     require(Command.REPORT, agent.record.state, name=name)
-    return await patience.brain(service.jobs, agent, "report", agent.report())
+    return await prefer.brain(service.jobs, agent, "report", agent.report())
 
 
 @router.post("/go-to-best", dependencies=[APPROVE])
@@ -145,13 +148,13 @@ async def variables(service: ServiceDep, http: Request, name: str) -> VariableLi
 
 @router.put("/variables/{variable}", responses=takes_long(Variable), dependencies=[CONTROL])
 async def set_variable(
-    service: ServiceDep, name: str, variable: str, request: VariableValue, patience: PatienceDep
+    service: ServiceDep, name: str, variable: str, request: VariableValue, prefer: PreferWaitDep
 ) -> Response:
     """Set a variable when the brain's turn comes."""
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
     doing = agent.set_variable(variable, request.value)
-    return await patience.brain(service.jobs, agent, f"variables/{variable}", doing)
+    return await prefer.brain(service.jobs, agent, f"variables/{variable}", doing)
 
 
 @router.get("/methods", dependencies=[READ])
@@ -162,7 +165,7 @@ async def methods(service: ServiceDep, name: str) -> MethodList:
 
 @router.post("/methods/{method}", responses=takes_long(MethodAnswer), dependencies=[CONTROL])
 async def method(
-    service: ServiceDep, name: str, method: str, patience: PatienceDep, request: MethodCall | None = None
+    service: ServiceDep, name: str, method: str, prefer: PreferWaitDep, request: MethodCall | None = None
 ) -> Response:
     """Call a method when the brain's turn comes, and return what it returned."""
     agent = service.supervisor.agent(name)
@@ -176,4 +179,4 @@ async def method(
     async def doing() -> MethodAnswer:
         return MethodAnswer(result=await agent.call_method(method, given.args, given.kwargs))
 
-    return await patience.brain(service.jobs, agent, f"methods/{method}", doing())
+    return await prefer.brain(service.jobs, agent, f"methods/{method}", doing())

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from agent_service.errors import Conflict
 from agent_service.models import Claim, ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
 from agent_service.server.auth import CONTROL, KeyDep, stranger
-from agent_service.server.routes import ServiceDep, as_json, ready_made
+from agent_service.server.routes import ServiceDep, as_json, cached_answer
 from agent_service.service.claims import ClaimDesk
 
 router = APIRouter(prefix="/suggestions", tags=["claims"])
@@ -29,7 +29,7 @@ Desk = Annotated[ClaimDesk, Depends(_desk)]
 
 @router.post(
     "/claim",
-    responses={**ready_made(Claim), 204: {"description": "There is none to claim now", "model": None}},
+    responses={**cached_answer(Claim), 204: {"description": "There is none to claim now", "model": None}},
     dependencies=[CONTROL],
 )
 async def claim(

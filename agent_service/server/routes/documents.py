@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from agent_service.documents.sources.posted import uids_in
 from agent_service.errors import FieldError, InvalidInput
-from agent_service.models import UID_SAID, DocumentBatch, DocumentsAnswer, is_uid
+from agent_service.models import UID_DETAIL, DocumentBatch, DocumentsAnswer, is_uid
 from agent_service.server.auth import CONTROL, KeyDep
 from agent_service.server.routes import ServiceDep
 
@@ -50,7 +50,7 @@ def _check_all(batch: list[tuple[str, dict[str, Any]]]) -> None:
         for path, uid in uids_in(name, document):
             if not is_uid(uid):
                 raise InvalidInput(
-                    f"documents.{i}.1.{path} {UID_SAID}", errors=[FieldError(f"documents.{i}.1.{path}", UID_SAID)]
+                    f"documents.{i}.1.{path} {UID_DETAIL}", errors=[FieldError(f"documents.{i}.1.{path}", UID_DETAIL)]
                 )
         suggestion_id = document.get("agent_suggestion_uid") if name == "start" else None
         if isinstance(suggestion_id, str) and not (len(suggestion_id) <= _LONGEST_ID and suggestion_id.isprintable()):

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent_service.models import Readiness
 from agent_service.server.auth import METRICS
-from agent_service.server.routes import ServiceDep, as_json, ready_made
+from agent_service.server.routes import ServiceDep, as_json, cached_answer
 from agent_service.server.starting import ALIVE
 
 router = APIRouter(tags=["health"])
@@ -20,7 +20,7 @@ async def healthz() -> Response:
     return as_json(ALIVE)
 
 
-@router.get("/readyz", responses={**ready_made(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
+@router.get("/readyz", responses={**cached_answer(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
 async def readyz(service: ServiceDep) -> Response:
     """Say whether the service takes work, part by part, and if not, why."""
     found = service.status.readiness()

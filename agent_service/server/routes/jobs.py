@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from agent_service.models import Job, JobList
 from agent_service.server.auth import CONTROL, READ
 from agent_service.server.pagination import Cursor, Limit, page
-from agent_service.server.prefer import PatienceDep
+from agent_service.server.prefer import PreferWaitDep
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -28,10 +28,10 @@ async def jobs(
 
 
 @router.get("/{job_id}", dependencies=[READ])
-async def job(service: ServiceDep, job_id: str, patience: PatienceDep) -> Job:
+async def job(service: ServiceDep, job_id: str, prefer: PreferWaitDep) -> Job:
     """Return a job; with `Prefer: wait=S` when it has ended, or after so many seconds."""
     work = service.jobs.find(job_id)
-    await service.jobs.wait(work, patience.wait_s or 0)
+    await service.jobs.wait(work, prefer.wait_s or 0)
     return work.shown()
 
 
