@@ -1,0 +1,57 @@
+"""docs/glossary.md is short, and nobody uses the words that were given up."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MOST_WORDS = 40
+
+RETIRED = {
+    r"\bRecipes?\b": "BrainFactory",
+    r"[Nn]urser(y|ies)": "ForkServerClient",
+    r"\b_?bury\b": "reap",
+    r"last_words": "output",
+    r"[Ff]arewell": "stop_signals",
+    r"\bPicture\b": "AgentView",
+    r"\bAgentHandle\b": "BrainHandle",
+    r"perilous": "crashing",
+}
+"""What was given up, as a regular expression, and what is said instead."""
+
+KEEPS_HISTORY = ("docs/adr/", "CHANGELOG.md")
+TEXTS = [
+    *sorted(
+        path
+        for folder in ("agent_service", "notebook_widgets", "tests", "docs", "notebooks")
+        for suffix in ("*.py", "*.md", "*.js", "*.ipynb")
+        for path in (ROOT / folder).rglob(suffix)
+        if path != Path(__file__) and not str(path.relative_to(ROOT)).startswith(KEEPS_HISTORY)
+    ),
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+]
+
+
+def words():
+    page = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| ([a-z ]+) \| (.+) \|$", page, re.MULTILINE)[1:]
+
+
+def test_the_glossary_is_short_and_in_order():
+    found = [word for word, _ in words()]
+    assert 20 < len(found) <= MOST_WORDS
+    assert found == sorted(set(found))
+
+
+@pytest.mark.parametrize(("retired", "instead"), RETIRED.items())
+def test_nobody_uses_a_word_that_was_given_up(retired, instead):
+    pattern = re.compile(retired)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: say {instead}: {line.strip()[:80]}"
+        for path in TEXTS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, "\n".join(found)
