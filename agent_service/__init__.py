@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from agent_service.archive.catalog import open_catalog
-    from agent_service.brains.declared import method
-    from agent_service.brains.variable import variable
+    from agent_service.brains.declared import method, variable
     from agent_service.client import AsyncClient, Client
     from agent_service.client.run_agent import run_agent
     from agent_service.errors import ServiceError
@@ -56,7 +55,7 @@ _HOMES = {
     "progress": "executors.notices",
     "run_agent": "client.run_agent",
     "serve": "launch.local",
-    "variable": "brains.variable",
+    "variable": "brains.declared",
 }
 
 
@@ -71,7 +70,7 @@ _MOVED = {
     "methods": "brains.declared",
     "notices": "executors.notices",
     "server.serving": "launch.local",
-    "variables": "brains.variable",
+    "variables": "brains.declared",
 }
 """Modules that the documentation of 0.1.0 names, and where they are now."""
 

@@ -1,26 +1,56 @@
-"""What a brain lets people call beside suggest, ingest and report: its methods."""
+"""What a brain lets people see, set and call beside suggest, ingest and report: its variables and its methods."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast, overload
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError, validate_call
-from pydantic.errors import PydanticSchemaGenerationError
 
+from agent_service.brains.config_schema import arguments_schema, config_model
 from agent_service.errors import FieldError, InvalidInput, NotFound
 from agent_service.models import Method
+from agent_service.models.problems import sentence
 from agent_service.models.spelling import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
+    from pydantic.fields import FieldInfo
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _MARK: Final = "__agent_service_method__"
+
+
+class variable(property):  # noqa: N801 - used as a decorator, like the property it is
+    """A property that the service serves as a variable of the agent.
+
+    With a setter it is writable over HTTP. Getter and setter, which may be ``async def``, run in the agent's executor,
+    never during another call.
+
+    Examples
+    --------
+    >>> class Agent:
+    ...     _gain = 1.0
+    ...
+    ...     @variable
+    ...     def gain(self):
+    ...         "Exploration gain, dimensionless."
+    ...         return self._gain
+    ...
+    ...     @gain.setter
+    ...     def gain(self, value):
+    ...         self._gain = float(value)
+    >>> variables(Agent())
+    {'gain': True}
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with a class that is defined in a notebook; a property does not pickle by itself."""
+        return type(self), (self.fget, self.fset, self.fdel, self.__doc__)
 
 
 @overload
@@ -56,13 +86,49 @@ def method(function: F | None = None, *, replay: bool = False) -> F | Callable[[
     return _marked(function, replay=replay)
 
 
+def variables(brain: object) -> dict[str, bool]:
+    """Return the names of the variables that ``brain``'s class declares, each with whether it can be set.
+
+    A field of the class's pydantic ``Config`` marked ``json_schema_extra={"writable": True}`` counts as one, when the
+    brain has an attribute of that name.
+    """
+    writable = {
+        name: member.fset is not None
+        for cls in reversed(type(brain).__mro__)
+        for name, member in vars(cls).items()
+        if isinstance(member, variable)
+    }
+    for name, field in _config_fields(brain).items():
+        extra: object = field.json_schema_extra
+        if isinstance(extra, dict) and cast("dict[str, Any]", extra).get("writable") and hasattr(brain, name):
+            writable.setdefault(name, True)
+    return writable
+
+
+def assign(brain: object, name: str, value: JsonValue) -> Any:
+    """Set a variable, and return what its setter returned: something to await where the setter is a coroutine.
+
+    Raises
+    ------
+    ValidationError
+        When the configuration has a field of that name, and the value does not fit it.
+    """
+    fitting: Any = value
+    if (field := _config_fields(brain).get(name)) is not None:
+        fitting = TypeAdapter(cast("Any", Annotated[field.annotation, field])).validate_python(value)
+    member = inspect.getattr_static(type(brain), name, None)
+    if isinstance(member, property) and member.fset is not None:
+        return member.fset(brain, fitting)
+    return setattr(brain, name, fitting)
+
+
 def described(brain: object) -> tuple[Method, ...]:
     """Return the methods that ``brain``'s class declares, by name."""
     return tuple(
         Method(
             name=name,
             doc=inspect.getdoc(getattr(brain, name)) or "",
-            parameters=_schema(getattr(brain, name)),
+            parameters=arguments_schema(getattr(brain, name)),
             replay=replay,
         )
         for name, replay in sorted(_declared(brain).items())
@@ -84,9 +150,9 @@ def call(brain: object, name: str, args: Sequence[JsonValue], kwargs: Mapping[st
     InvalidInput
         When the arguments do not fit; names each.
     """
-    there = _declared(brain)
-    if name not in there:
-        raise NotFound(f"there is no method {name!r}; {near(name, there)}it has {', '.join(sorted(there)) or 'none'}")
+    known = _declared(brain)
+    if name not in known:
+        raise NotFound(f"there is no method {name!r}; {near(name, known)}it has {', '.join(sorted(known)) or 'none'}")
     bound: Callable[..., Any] = getattr(brain, name)
     entered = False
 
@@ -99,25 +165,30 @@ def call(brain: object, name: str, args: Sequence[JsonValue], kwargs: Mapping[st
     try:
         inspect.signature(bound).bind(*args, **kwargs)
     except TypeError as error:
-        said = f"the arguments do not fit {name}{inspect.signature(bound)}: {error}"
-        raise InvalidInput(said, errors=[FieldError("kwargs", str(error))]) from None
+        message = f"the arguments do not fit {name}{inspect.signature(bound)}: {error}"
+        raise InvalidInput(message, errors=[FieldError("kwargs", str(error))]) from None
     try:
         checked = validate_call(enter)
-    except (PydanticSchemaGenerationError, PydanticUserError):  # an annotation that pydantic cannot check
+    except PydanticUserError:  # an annotation that pydantic cannot check
         return bound(*args, **kwargs)
     try:
         return checked(*args, **kwargs)
     except ValidationError as error:
         if entered:  # it is the method's own
             raise
-        found = [
+        wrong = [
             FieldError(
-                ".".join(["args" if isinstance(one["loc"][0], int) else "kwargs", *map(str, one["loc"])]), one["msg"]
+                ".".join(["args" if isinstance(each["loc"][0], int) else "kwargs", *map(str, each["loc"])]), each["msg"]
             )
-            for one in error.errors(include_input=False, include_url=False)
+            for each in error.errors(include_input=False, include_url=False)
         ]
-        said = "; ".join(f"{one.field}: {one.message}" for one in found)
-        raise InvalidInput(f"the arguments do not fit {name}{inspect.signature(bound)}: {said}", errors=found) from None
+        message = f"the arguments do not fit {name}{inspect.signature(bound)}: {sentence(wrong)}"
+        raise InvalidInput(message, errors=wrong) from None
+
+
+def _config_fields(brain: object) -> dict[str, FieldInfo]:
+    model = config_model(type(brain))
+    return {} if model is None else model.model_fields
 
 
 def _marked(function: F, *, replay: bool) -> F:
@@ -126,38 +197,9 @@ def _marked(function: F, *, replay: bool) -> F:
 
 
 def _declared(brain: object) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    for cls in reversed(type(brain).__mro__):
-        for name, member in vars(cls).items():
-            replay = getattr(getattr(member, "__func__", member), _MARK, None)
-            if isinstance(replay, bool):
-                found[name] = replay
-    return found
-
-
-def _schema(bound: Callable[..., Any]) -> dict[str, JsonValue]:
-    """Return the JSON Schema of a method's keyword arguments; those of which pydantic knows nothing may be anything."""
-    properties: dict[str, JsonValue] = {}
-    required: list[JsonValue] = []
-    for name, one in _signature(bound).parameters.items():
-        if one.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            continue
-        schema: dict[str, JsonValue] = {"title": name}
-        try:
-            schema |= TypeAdapter(Any if one.annotation is inspect.Parameter.empty else one.annotation).json_schema()
-        except (PydanticSchemaGenerationError, PydanticUserError, NameError):
-            schema["description"] = f"as {bound.__name__} takes it"
-        default: object = one.default
-        if default is inspect.Parameter.empty:
-            required.append(name)
-        elif default is None or isinstance(default, bool | int | float | str):
-            schema["default"] = default
-        properties[name] = schema
-    return {"type": "object", "properties": properties, "required": required}
-
-
-def _signature(bound: Callable[..., Any]) -> inspect.Signature:
-    try:
-        return inspect.signature(bound, eval_str=True)
-    except NameError:  # an annotation that is importable for type checkers only
-        return inspect.signature(bound)
+    return {
+        name: replay
+        for cls in reversed(type(brain).__mro__)
+        for name, member in vars(cls).items()
+        if isinstance(replay := getattr(getattr(member, "__func__", member), _MARK, None), bool)
+    }

@@ -5,20 +5,20 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError
+from pydantic import ValidationError
 
 from agent_service import references
+from agent_service.brains.config_schema import config_model, config_schema, signature_errors
 from agent_service.brains.coroutines import awaited
 from agent_service.brains.listed import ANY, Listed
-from agent_service.errors import MAX_ERRORS, FieldError, InvalidConfig, UnknownType
-from agent_service.models.problems import validation_errors
+from agent_service.errors import FieldError, InvalidConfig, UnknownType
+from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.spelling import near
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from pydantic import JsonValue
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 GROUP: Final = "agent_service.agents"
 """Entry-point group in which a package names the brains it brings."""
-
-_NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,7 @@ class AgentType:
 
     def schema(self) -> dict[str, JsonValue]:
         """Return the JSON Schema of the configuration."""
-        model = self._model()
-        return _schema(self.factory, self.name) if model is None else model.model_json_schema()
+        return config_schema(self.factory, self.name)
 
     def validate(self, spec: AgentSpec) -> None:
         """Check an agent's configuration, without making the brain.
@@ -68,15 +65,15 @@ class AgentType:
             A key is unknown, missing or of the wrong type, or the configuration does not fit the agent's actuators and
             outcomes; names each field, as in ``config.bounds.mirror_x``.
         """
-        model = self._model()
+        model = config_model(self.factory)
         config: object = dict(spec.config)
         if model is None:
-            self._refuse(_signature_errors(self.factory, spec.config))
+            self._refuse(signature_errors(self.factory, spec.config))
         else:
             try:
                 config = model.model_validate(spec.config)
             except ValidationError as error:
-                self._refuse(FieldError(_path(one.field), one.message) for one in validation_errors(error))
+                self._refuse([FieldError(_path(wrong.field), wrong.message) for wrong in validation_errors(error)])
         check = getattr(self.factory, "check", None)
         if callable(check):
             try:
@@ -107,15 +104,11 @@ class AgentType:
         """What a person calls it: a live object's reference is a random name."""
         return str(getattr(self.factory, "__name__", self.name)) if references.is_live(self.name) else self.name
 
-    def _model(self) -> type[BaseModel] | None:
-        model = getattr(self.factory, "Config", None)
-        return model if isinstance(model, type) and issubclass(model, BaseModel) else None
-
-    def _refuse(self, found: Iterable[FieldError]) -> None:
-        errors = list(found)
+    def _refuse(self, errors: list[FieldError]) -> None:
         if errors:
-            said = "; ".join(f"{one.field}: {one.message}" for one in errors)
-            raise InvalidConfig(f"the configuration does not fit type {self._called!r}: {said}", errors=errors)
+            raise InvalidConfig(
+                f"the configuration does not fit type {self._called!r}: {sentence(errors)}", errors=errors
+            )
 
 
 def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the field's name in AgentSpec
@@ -181,100 +174,3 @@ def _imported(reference: str, *, called: str | None = None) -> Callable[..., obj
 
 def _path(field: str) -> str:
     return f"config.{field}" if field else "config"
-
-
-# --- types without a Config: their signature speaks
-
-
-def _signature(factory: Callable[..., object]) -> inspect.Signature | None:
-    try:
-        return inspect.signature(factory, eval_str=True)
-    except NameError:  # an annotation that is importable for type checkers only
-        return inspect.signature(factory)
-    except (TypeError, ValueError):
-        return None
-
-
-def _adapter(parameter: inspect.Parameter) -> TypeAdapter[Any] | None:
-    annotation = parameter.annotation
-    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
-        return None
-    try:
-        return TypeAdapter(annotation)
-    except (PydanticSchemaGenerationError, PydanticUserError):
-        return None
-
-
-def _named(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
-    return {name: one for name, one in signature.parameters.items() if one.kind in _NAMED}
-
-
-def _is_open(signature: inspect.Signature) -> bool:
-    return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in signature.parameters.values())
-
-
-def _signature_errors(factory: Callable[..., object], config: Mapping[str, JsonValue]) -> list[FieldError]:
-    signature = _signature(factory)
-    if signature is None:
-        return []
-    named = _named(signature)
-    found = [
-        FieldError(f"config.{name}", "is missing")
-        for name, one in named.items()
-        if one.default is inspect.Parameter.empty and name not in config
-    ]
-    for name, value in config.items():
-        if len(found) > MAX_ERRORS:
-            break
-        if name not in named:
-            if not _is_open(signature):
-                found.append(FieldError(f"config.{name}", f"is unknown; {near(name, named)}it takes {_listed(named)}"))
-            continue
-        adapter = _adapter(named[name])
-        try:
-            if adapter is not None:
-                adapter.validate_python(value)
-        except ValidationError as error:
-            found += [FieldError(_below(f"config.{name}", one.field), one.message) for one in validation_errors(error)]
-    return found
-
-
-def _below(path: str, field: str) -> str:
-    return f"{path}.{field}" if field else path
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "nothing"
-
-
-def _schema(factory: Callable[..., object], name: str) -> dict[str, JsonValue]:
-    signature = _signature(factory)
-    title = getattr(factory, "__name__", name)
-    if signature is None:
-        return {"title": title, "type": "object"}
-    properties: dict[str, JsonValue] = {}
-    named = _named(signature)
-    for key, one in named.items():
-        properties[key] = {"title": key, **_parameter_schema(one)}
-    required: list[JsonValue] = [key for key, one in named.items() if one.default is inspect.Parameter.empty]
-    return {
-        "title": title,
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": _is_open(signature),
-    }
-
-
-def _parameter_schema(parameter: inspect.Parameter) -> dict[str, JsonValue]:
-    adapter = _adapter(parameter)
-    schema: dict[str, JsonValue] = {}
-    if adapter is not None:
-        try:
-            schema = adapter.json_schema()
-        except PydanticUserError:  # a type that JSON cannot say
-            schema = {}
-    default: object = parameter.default
-    if default is None or isinstance(default, bool | int | float | str):
-        schema["default"] = default
-    return schema

@@ -19,7 +19,7 @@ MOVED = {
     "methods": "brains.declared",
     "notices": "executors.notices",
     "server.serving": "launch.local",
-    "variables": "brains.variable",
+    "variables": "brains.declared",
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent_service.errors import MAX_DETAIL, MAX_ERRORS, AgentFault, FieldError, InvalidInput
 from agent_service.errors.log_lines import JsonFormatter, TextFormatter
 from agent_service.errors.texts import MAX_LINE, MAX_TRACE, cut_middle, one_line, printable, without_keys
-from agent_service.executors.faults import fault
+from agent_service.executors.handle import fault
 
 NASTY = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\r\x00\u2028\udc80"
 

@@ -11,11 +11,11 @@ import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from agent_service.brains import declared as methods
+from agent_service.brains import declared
 from agent_service.brains.adapters.json_values import Unfit, json_safe
 from agent_service.brains.adapters.values import best_parts, best_point, evaluated, id_key, suggested
 from agent_service.brains.coroutines import awaited, called
@@ -35,7 +35,6 @@ from agent_service.brains.messages import (
     VariableFact,
     View,
 )
-from agent_service.brains.variable import assign, declared
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
 from agent_service.models.number import real
@@ -85,7 +84,7 @@ class OptimizerAdapter:
         return Traits(
             suggests=self._can("suggest"),
             takes=takes(self._evaluate) if self._evaluate else "run",
-            methods=methods.described(self._brain),
+            methods=declared.described(self._brain),
         )
 
     # calls of the brain -------------------------------------------------------------------------------------------
@@ -188,7 +187,7 @@ class OptimizerAdapter:
         InvalidInput
             When it is read-only, or the brain refuses the value.
         """
-        writable = declared(self._brain)
+        writable = declared.variables(self._brain)
         if name not in writable:
             listed = ", ".join(sorted(writable)) or "none"
             raise NotFound(f"agent {self._spec.name!r} has no variable {name!r}; it declares: {listed}")
@@ -212,7 +211,7 @@ class OptimizerAdapter:
             the answer to who called, and no end of the agent.
         """
         try:
-            result: object = awaited(methods.call(self._brain, name, args, kwargs))
+            result: object = awaited(declared.call(self._brain, name, args, kwargs))
         except (NotFound, InvalidInput):
             raise
         except Exception as error:  # noqa: BLE001 - the agent boundary; told to who called
@@ -220,7 +219,7 @@ class OptimizerAdapter:
             said = f"{name} raised {type(error).__name__}: {_first_line(error)}"
             return Called(self.view(), raised=True, fault=utf8(said), traceback=_trace(error))
         self._best = None
-        answer = Called(self.view(), replay=methods.replayed(self._brain, name))
+        answer = Called(self.view(), replay=declared.replayed(self._brain, name))
         try:
             return replace(answer, result=json_safe(result, name="the result", strict=True))
         except Unfit as error:
@@ -242,7 +241,7 @@ class OptimizerAdapter:
             stop=self._ask_stop(),
             variables=tuple(
                 _shown(name, awaited(getattr(self._brain, name)), writable=writable, at=at)
-                for name, writable in sorted(declared(self._brain).items())
+                for name, writable in sorted(declared.variables(self._brain).items())
             ),
         )
 
@@ -278,9 +277,9 @@ class OptimizerAdapter:
     def _turn_again(self, fact: VariableFact | MethodFact) -> None:
         # the type may have lost the variable or the method since
         if isinstance(fact, MethodFact):
-            if methods.replayed(self._brain, fact.name):
-                awaited(methods.call(self._brain, fact.name, fact.args, fact.kwargs))
-        elif declared(self._brain).get(fact.name):
+            if declared.replayed(self._brain, fact.name):
+                awaited(declared.call(self._brain, fact.name, fact.args, fact.kwargs))
+        elif declared.variables(self._brain).get(fact.name):
             self._set(fact.name, fact.value)
         self._best = None
 
@@ -289,7 +288,7 @@ class OptimizerAdapter:
         return called(getattr(self._brain, method), *args, of=method)
 
     def _set(self, name: str, value: JsonValue) -> None:
-        awaited(assign(self._brain, name, self._checked(name, value)))
+        awaited(declared.assign(self._brain, name, value))
 
     def _can(self, method: str) -> bool:
         return callable(getattr(self._brain, method, None))
@@ -375,15 +374,6 @@ class OptimizerAdapter:
         said = self._do("should_stop")
         stop, reason = cast("tuple[bool, str | None]", said if isinstance(said, tuple) else (bool(said), None))
         return str(reason or "its stopping criterion is met") if stop else None
-
-    def _checked(self, name: str, value: JsonValue) -> Any:
-        """Check a variable's value against the config field of the same name, if there is one."""
-        brain: object = self._brain
-        fields: dict[str, Any] = getattr(getattr(type(brain), "Config", None), "model_fields", {})
-        if name not in fields:
-            return value
-        field = fields[name]
-        return TypeAdapter(cast("Any", Annotated[field.annotation, field])).validate_python(value)
 
     def _place(self, point: Mapping[str, Any]) -> tuple[float, ...]:
         places = (real(point[name]) for name in self._spec.actuators if name in point)

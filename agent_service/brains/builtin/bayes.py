@@ -13,7 +13,7 @@ from pydantic import Field
 
 from agent_service.brains.builtin.record import Record, Search, check_goal, check_names
 from agent_service.brains.builtin.sobol import design
-from agent_service.brains.variable import variable
+from agent_service.brains.declared import variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
