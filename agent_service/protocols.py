@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from agent_service.errors import AgentFault
@@ -178,46 +178,29 @@ class Executor(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """The service's memory: facts in an order, numbered without holes from 1."""
+class FactRow(NamedTuple):
+    """A fact as a store keeps it; ``data`` is its data as JSON."""
 
-    @property
+    seq: int
+    time: datetime
+    agent: str | None
+    kind: EventKind
+    data: str
+
+
+class JournalReader(Protocol):
+    """What a journal says: facts in an order, numbered without holes from 1; early ones may be in a snapshot.
+
+    Every method blocks on the disk, may be called from any thread, and raises `BackendUnavailable` when the journal
+    cannot be read.
+    """
+
     def last_seq(self) -> int:
-        """Number of the newest fact, 0 when there is none."""
+        """Return the number of the newest fact, 0 when there is none."""
         ...
 
-    async def append(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> Event:
-        """Write a fact; returns when it would survive a kill -9. Concurrent facts share one commit.
-
-        Raises
-        ------
-        BackendUnavailable
-            When it cannot be written. It is not in the journal then, and nobody is told of it.
-        """
-        ...
-
-    def post(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> asyncio.Future[Event]:
-        """Queue a fact without waiting; facts posted one after the other keep their order and share a commit."""
-        ...
-
-    def post_together(
-        self, agent: str | None, facts: Sequence[tuple[EventKind, dict[str, Any]]]
-    ) -> list[asyncio.Future[Event]]:
-        """Queue facts of one agent that are written all or none."""
-        ...
-
-    async def settled(self) -> None:
-        """Return when facts can be written, and it is known of each that was refused whether it is a fact all the same.
-
-        Raises
-        ------
-        BackendUnavailable
-            When it is closed before that.
-        """
-        ...
-
-    def publish(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> None:
-        """Tell the followers something transient, which is not written."""
+    def last_before(self, time: datetime) -> int:
+        """Return the number of the last fact older than ``time``, 0 when there is none."""
         ...
 
     def read(
@@ -229,14 +212,47 @@ class Journal(Protocol):
         limit: int | None = None,
         newest_first: bool = False,
     ) -> list[Event]:
-        """Return facts in order. Blocks on the disk: call it from a worker thread, not from the event loop."""
+        """Return facts numbered above ``after`` (below it, if ``newest_first`` and not 0), in that order."""
         ...
 
-    def follow(self, *, after: int, wanted: Callable[[Event], bool] | None = None) -> AsyncGenerator[Event]:
-        """Yield facts newer than ``after`` for ever, each once and in order, transient ones among them.
+    def snapshot(self) -> tuple[int, dict[str, Any]] | None:
+        """Return the number of the last fact in the snapshot, and the snapshot; None when there is none."""
+        ...
 
-        Those that are ``wanted`` only, if given; the others wake nobody.
+
+class JournalStore(JournalReader, Protocol):
+    """Where a journal is kept. Besides reading, it is called from one thread at a time; every method blocks."""
+
+    def open(self) -> tuple[int, int]:
+        """Make the store, or bring it up to date; return the numbers of the newest fact and of the last in a snapshot.
+
+        Raises
+        ------
+        UsageError
+            It is no journal, cannot be used, or was written by a newer version of this program.
         """
+        ...
+
+    def write(self, batch: Sequence[FactRow]) -> None:
+        """Write facts, all or none: they survive a kill -9 then. Without any, find out whether that could be done.
+
+        Raises
+        ------
+        BackendUnavailable
+            It failed, in one line; read what came after the last fact to know whether it was written all the same.
+        """
+        ...
+
+    def compact(self, seq: int, snapshot: str) -> None:
+        """Put a snapshot, as JSON, in the place of the facts up to ``seq``; raises `BackendUnavailable`."""
+        ...
+
+    def lost(self) -> str | None:
+        """Return why the next start would not read what is written now, and what to do; None when it would."""
+        ...
+
+    def close(self) -> None:
+        """Close it; harmless the second time."""
         ...
 
 

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.brains.messages import View
     from agent_service.documents.choice import Made
+    from agent_service.journal import JournalLog
     from agent_service.models import AgentSpec, AgentStatus, Retold, ServiceGuardrails
-    from agent_service.protocols import Journal
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -83,7 +83,7 @@ class HostedAgent:
         self,
         record: AgentRecord,
         *,
-        journal: Journal,
+        journal: JournalLog,
         placement: Placement,
         positions: Mapping[str, float],
         limits: ServiceGuardrails,

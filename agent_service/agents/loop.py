@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from agent_service.agents.agent import HostedAgent
     from agent_service.documents.dispatch import RunDispatcher
     from agent_service.documents.runs import Run
+    from agent_service.journal import JournalLog
     from agent_service.models import Suggestion
-    from agent_service.protocols import Journal, PlanResult, PlanSink
+    from agent_service.protocols import PlanResult, PlanSink
 
 MAX_REJECTIONS: Final = 100
 """Suggestions that the guardrails may reject in a row before the agent stops: by then it does not learn from it."""
@@ -88,7 +89,7 @@ class AgentLoop:
         *,
         sink: PlanSink,
         dispatcher: RunDispatcher,
-        journal: Journal,
+        journal: JournalLog,
         archived: Callable[[str, float], Awaitable[None]],
     ) -> None:
         self.stopping = False

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.documents.dispatch import Expectation, RunDispatcher
+    from agent_service.journal import JournalLog
     from agent_service.models import Suggestion
-    from agent_service.protocols import Journal, PlanResult, PlanSink
+    from agent_service.protocols import PlanResult, PlanSink
 
 TAKEN_BACK: Final = "taken back before it began"
 
@@ -151,7 +152,7 @@ class Ahead:
         self,
         agent: HostedAgent,
         *,
-        journal: Journal,
+        journal: JournalLog,
         may_begin: Callable[[int], bool],
         begin: Callable[[Suggestion], Awaitable[Flight | None]],
     ) -> None:

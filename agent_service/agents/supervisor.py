@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from agent_service.agents.placement import Placement
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.documents.runs import Run
+    from agent_service.journal import JournalLog
     from agent_service.models import Event, Point
-    from agent_service.protocols import Journal, PlanOrder, PlanSink
+    from agent_service.protocols import PlanOrder, PlanSink
 
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Supervisor:
     def __init__(  # noqa: PLR0913 - what the composition root hands over, by name
         self,
         *,
-        journal: Journal,
+        journal: JournalLog,
         sink: PlanSink,
         placement: Placement,
         archived: Callable[[str, float], Awaitable[None]],

@@ -87,10 +87,10 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
 def _facts_to_write(state: StateDir) -> int:
     """Return how many facts are not in the catalogue yet; without Tiled, which takes seconds to import."""
     from agent_service.archive.decisions import load_fold  # noqa: PLC0415
-    from agent_service.journal import last_seq, read_snapshot  # noqa: PLC0415
+    from agent_service.journal import reader  # noqa: PLC0415
 
-    written = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
-    return max(0, last_seq(state.journal) - written)
+    journal = reader(state.journal_url)
+    return max(0, journal.last_seq() - load_fold(state.outbox, snapshot=journal.snapshot()).seq)
 
 
 class _Connect:

@@ -18,7 +18,6 @@ from agent_service.archive.decisions import OWN_COLUMNS, SEQ, AgentRun, Row, Run
 from agent_service.archive.storable import storable
 from agent_service.archive.tiled_nodes import child, child_or_new, run_uid_part
 from agent_service.archive.trials import TRIES, reason_of
-from agent_service.journal import read_facts, read_snapshot
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from agent_service.archive.decisions import ColumnType
     from agent_service.archive.refused import Aside
     from agent_service.archive.trials import Trials
+    from agent_service.protocols import JournalReader
 
 _BATCH_FACTS: Final = 1000
 _BATCH_ROWS: Final = 5000
@@ -90,7 +90,7 @@ class AgentStreams:
     agents
         Tiled's client of the container of the agents' runs.
     journal
-        The journal's file.
+        The service's journal.
     cursor
         File that keeps how far it came. It moves after the rows are in the catalogue; rows that a crash left there
         are known by their numbers.
@@ -104,13 +104,13 @@ class AgentStreams:
     One thread of one process at a time.
     """
 
-    def __init__(self, agents: Any, *, journal: Path, cursor: Path, aside: Aside, trials: Trials) -> None:
+    def __init__(self, agents: Any, *, journal: JournalReader, cursor: Path, aside: Aside, trials: Trials) -> None:
         self._agents = agents
         self._journal = journal
         self._cursor = cursor
         self._aside = aside
         self._trials = trials
-        self._fold = load_fold(cursor, snapshot=read_snapshot(journal))
+        self._fold = load_fold(cursor, snapshot=journal.snapshot())
         self._tables: dict[tuple[str, StreamName], _Table] = {}
         self._runs: dict[str, Any] = {}
         self._closed: dict[tuple[str, str], str] = {}
@@ -129,7 +129,7 @@ class AgentStreams:
         Unreachable, Again
             When the catalogue did not take it now. The next call begins again from the last batch that was taken whole.
         """
-        facts = read_facts(self._journal, after=self._fold.seq, limit=_BATCH_FACTS)
+        facts = self._journal.read(after=self._fold.seq, limit=_BATCH_FACTS)
         if not facts:
             return False
         fold = self._fold.model_copy(deep=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.documents.spool import Spool
 from agent_service.errors import ServiceError
-from agent_service.journal import last_seq, read_snapshot
+from agent_service.journal import reader
 
 if TYPE_CHECKING:
     from agent_service.state_dir import StateDir
@@ -68,8 +68,8 @@ def refusal_in(state: StateDir) -> str | None:
 
 def _facts(state: StateDir) -> int:
     try:
-        snapshot = read_snapshot(state.journal)
-        last = last_seq(state.journal)
+        journal = reader(state.journal_url)
+        snapshot, last = journal.snapshot(), journal.last_seq()
     except ServiceError:
         return 0
     try:

@@ -18,7 +18,7 @@ from agent_service.archive.runs import documents_of, is_written, withdraw, write
 from agent_service.archive.trials import Again, Trials, Unreachable, clear_probe, probe, reason_of
 from agent_service.documents.spool import Spool, encode
 from agent_service.errors import ServiceError
-from agent_service.journal import read_facts, read_snapshot
+from agent_service.journal import reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class Outbox:
         self._spool = Spool(state.spool)
         self._aside = Aside(state.spool)
         self._trials = Trials(state.spool / "trying.json", probe=self._probe)
-        self._journal = state.journal
+        self._journal = reader(state.journal_url)
         self._cursor = state.outbox
         self._connect = connect
         self._send = send
@@ -73,7 +73,7 @@ class Outbox:
         self._root: Any = None
         self._agents: Any = None
         self._streams: AgentStreams | None = None
-        self._newest_fact = load_fold(state.outbox, snapshot=read_snapshot(state.journal)).seq
+        self._newest_fact = load_fold(state.outbox, snapshot=self._journal.snapshot()).seq
         self._written_before = self._newest_fact
         self._facts_due = 0.0
         self._look_due = 0.0
@@ -109,8 +109,7 @@ class Outbox:
         """Tell how much is still to be written, if that changed."""
         written = self._streams.seq if self._streams else self._written_before
         try:
-            while facts := read_facts(self._journal, after=self._newest_fact, limit=1000):
-                self._newest_fact = facts[-1].seq or self._newest_fact
+            self._newest_fact = max(self._newest_fact, self._journal.last_seq())
         except ServiceError as error:
             _log.warning("%s", error)
         lag = Lag(

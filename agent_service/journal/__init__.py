@@ -3,7 +3,9 @@
 Not here: what the facts mean (`agents.record`), and the copy that databroker reads (`archive`).
 """
 
-from agent_service.journal._journal import SqlJournal, last_seq, read_facts, read_snapshot
-from agent_service.journal._sqlite import version_of
+from agent_service.journal._journal import JournalLog
+from agent_service.journal._reader import reader
+from agent_service.journal._sqlite import SqliteStore
+from agent_service.journal._sqlite_schema import version_of
 
-__all__ = ["SqlJournal", "last_seq", "read_facts", "read_snapshot", "version_of"]
+__all__ = ["JournalLog", "SqliteStore", "reader", "version_of"]

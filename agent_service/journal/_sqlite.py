@@ -1,4 +1,4 @@
-"""The journal's SQLite file: its tables, its versions and how an older one is brought up to date, and reading.
+"""A journal in a SQLite file: the store that the service writes, and the reader for other processes.
 
 Facts up to a snapshot's ``seq`` are in the snapshot, later ones are rows. There is at most one snapshot.
 """
@@ -7,261 +7,227 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
+import logging
+import os
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 import sqlalchemy as sa
-from sqlalchemy import event as sa_event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal._place import refuse_lost
-from agent_service.models import Event, EventKind
-from agent_service.state_dir import private_files
+from agent_service.errors import BackendUnavailable
+from agent_service.journal._sqlite_files import JournalFiles
+from agent_service.journal._sqlite_schema import connect, facts, open_engine, prepare, snapshots, why
+from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Sequence
 
-SCHEMA_VERSION: Final = 2
+    from agent_service.protocols import FactRow
 
-MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
-    1: ("CREATE TABLE snapshots (seq INTEGER NOT NULL PRIMARY KEY, time VARCHAR NOT NULL, data TEXT NOT NULL)",),
-}
-"""For each version, the statements that make the next one of it."""
+FORGET_AT_ONCE: Final = 2000
+"""Facts that are deleted in one transaction."""
 
-metadata: Final = sa.MetaData()
-facts: Final = sa.Table(
-    "facts",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("agent", sa.String),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-    sa.Index("facts_by_agent", "agent", "seq"),
-)
-snapshots: Final = sa.Table(
-    "snapshots",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-)
-meta: Final = sa.Table(
-    "meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False)
-)
+_log = logging.getLogger(__name__)
+
+# made once: SQLAlchemy keeps a statement's compiled form with the statement
+_INSERT: Final = facts.insert()
+_SNAPSHOT_SEQ: Final = sa.select(sa.func.max(snapshots.c.seq))
+_ATTEMPT: Final = sa.text("INSERT OR REPLACE INTO meta VALUES ('last_attempt', hex(randomblob(64)))")
 
 
-def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
-    """Make the file, or bring it up to date.
+class _SqliteRows:
+    """Reads a journal's file, in any thread."""
 
-    Returns
-    -------
-    tuple of int
-        Number of the last fact, and of the snapshot; 0 for what is not there.
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
 
-    Raises
-    ------
-    UsageError
-        When it is no journal, cannot be used, or was written by a newer version of this program; when it was lost while
-        a service ran, and a copy lies beside it.
+    def last_seq(self) -> int:
+        """Return the number of the newest fact, 0 when there is none."""
+        return self._number(sa.select(sa.func.max(facts.c.seq))) or self._number(_SNAPSHOT_SEQ)
+
+    def last_before(self, time: datetime) -> int:
+        """Return the number of the last fact older than ``time``, 0 when there is none."""
+        return self._number(sa.select(sa.func.max(facts.c.seq)).where(facts.c.time < time.isoformat()))
+
+    def read(
+        self,
+        *,
+        after: int = 0,
+        agent: str | None = None,
+        kinds: Sequence[EventKind] = (),
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Event]:
+        """Return facts in order. See `protocols.JournalReader`."""
+        query = sa.select(facts)
+        if newest_first:
+            query = query.order_by(facts.c.seq.desc())
+            query = query.where(facts.c.seq < after) if after else query
+        else:
+            query = query.order_by(facts.c.seq).where(facts.c.seq > after)
+        if agent is not None:
+            query = query.where(facts.c.agent == agent)
+        if kinds:
+            query = query.where(facts.c.kind.in_([str(kind) for kind in kinds]))
+        return [
+            Event.model_construct(
+                seq=row.seq,
+                time=datetime.fromisoformat(row.time),
+                agent=row.agent,
+                kind=EventKind(row.kind),
+                data=json.loads(row.data),
+            )
+            for row in self._rows(query if limit is None else query.limit(limit))
+        ]
+
+    def snapshot(self) -> tuple[int, dict[str, Any]] | None:
+        """Return the number of the last fact in the snapshot, and the snapshot. See `protocols.JournalReader`."""
+        rows = self._rows(sa.select(snapshots).order_by(snapshots.c.seq.desc()).limit(1))
+        if not rows:
+            return None
+        try:
+            return rows[0].seq, json.loads(rows[0].data)
+        except ValueError as error:
+            raise BackendUnavailable(
+                f"the snapshot in the journal is damaged ({error}); bring the state directory back from a backup"
+            ) from error
+
+    def _number(self, query: sa.Select[Any]) -> int:
+        rows = self._rows(query)
+        return rows[0][0] or 0 if rows else 0
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(query).all()
+        except SQLAlchemyError as error:
+            raise BackendUnavailable(f"the journal cannot be read: {why(error)}") from error
+
+
+class SqliteReader(_SqliteRows):
+    """Reads the journal of another process; it is empty while there is none.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///PATH``, where what a URL cannot hold is quoted.
     """
-    refuse_lost(path)
-    if path.is_symlink():  # whose other name no lock guards
-        raise UsageError(f"the journal {path} is a link; put the file itself there, or remove it")
-    try:
-        private_files.touch(path)  # before SQLite makes it for everybody
-        _upgrade(path)
-        with engine.begin() as connection:
-            metadata.create_all(connection)
-            if connection.scalar(_version()) is None:
-                connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
-            snapshot = connection.scalar(sa.select(sa.func.max(snapshots.c.seq))) or 0
-            newest = connection.scalar(sa.select(sa.func.max(facts.c.seq))) or 0
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise UsageError(f"the journal {path} cannot be used: {why(error)}") from error
-    return max(snapshot, newest), snapshot
+
+    def __init__(self, url: str) -> None:
+        path = Path(os.fsdecode(unquote_to_bytes(url.removeprefix("sqlite:///"))))
+        self._path = path
+        super().__init__(sa.create_engine("sqlite://", creator=lambda: connect(path, mode="ro"), poolclass=sa.NullPool))
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        if not self._path.exists():
+            return []
+        try:
+            return super()._rows(query)
+        except BackendUnavailable as error:
+            if "no such table" in error.detail:  # it is being made
+                return []
+            raise
 
 
-def _version() -> sa.Select[Any]:
-    return sa.select(meta.c.value).where(meta.c.key == "schema_version")
+class SqliteStore(_SqliteRows):
+    """Keeps the journal in a SQLite file. See `protocols.JournalStore`.
 
-
-def _upgrade(path: Path) -> None:
-    """Migrate an older journal, a version at a time, after a copy of it was made beside it."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as file:
-        version = version_of(file, path)
-        if version is None or version == SCHEMA_VERSION:
-            return
-        _copy(file, path.with_name(f"{path.name}.v{version}"))
-        while version < SCHEMA_VERSION:
-            _migrate(file, version)
-            version += 1
-
-
-def version_of(file: sqlite3.Connection, path: Path) -> int | None:
-    """Return the version of a journal, None of a file that holds none yet; changes nothing.
-
-    Raises
-    ------
-    UsageError
-        When it was written by a newer version of this program, or says what cannot be.
+    Parameters
+    ----------
+    path
+        The file; made when it is missing. Its folder must exist, on a local disk.
+    power_safe
+        Whether a batch also survives a power cut (synchronous=FULL) and not only a kill -9 (NORMAL).
+    folder_lost
+        Returns why its folder is no longer this service's, or None; asked at each batch.
     """
-    if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-        return None
-    found = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if found is None:
-        return None
-    version = int(found[0]) if found[0].isascii() and found[0].isdigit() else 0
-    if version < min(MIGRATIONS):
-        raise UsageError(
-            f"the journal {path} says that its version is {found[0]!r}, which there never was: it is damaged; put "
-            "a copy in its place, or give another folder with --state"
-        )
-    if version > SCHEMA_VERSION:
-        raise UsageError(
-            f"the journal {path} has version {version}, written by a newer agent-service; this one reads up to "
-            f"{SCHEMA_VERSION}: upgrade it, or give another folder with --state"
-        )
-    return version
 
+    def __init__(
+        self, path: Path, *, power_safe: bool = False, folder_lost: Callable[[], str | None] = lambda: None
+    ) -> None:
+        super().__init__(open_engine(path, synchronous="FULL" if power_safe else "NORMAL"))
+        self._path = path
+        self._files = JournalFiles(path, folder_lost=folder_lost)
+        self._connection: sa.Connection | None = None
 
-def _copy(file: sqlite3.Connection, backup: Path) -> None:
-    if backup.exists():  # of an earlier attempt, which ended before the migration
-        return
-    unfinished = backup.with_name(f"{backup.name}.new")
-    unfinished.unlink(missing_ok=True)
-    private_files.touch(unfinished)
-    with contextlib.closing(sqlite3.connect(unfinished)) as copy:
-        file.backup(copy)
-    unfinished.rename(backup)
+    def open(self) -> tuple[int, int]:
+        """Make the file, or bring it up to date. See `protocols.JournalStore`."""
+        seqs = prepare(self._path, self._engine)
+        self._files.remember()
+        return seqs
 
+    def lost(self) -> str | None:
+        """Return why the next start would not read what is written now, and what to do; None when it would."""
+        reason = self._files.lost()
+        return reason and f"{reason}; {self._files.remedy()}"
 
-def _migrate(file: sqlite3.Connection, version: int) -> None:
-    file.execute("BEGIN IMMEDIATE")
-    try:
-        for statement in MIGRATIONS[version]:
-            file.execute(statement)
-        file.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version + 1),))
-        file.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
-            file.execute("ROLLBACK")
-        raise
+    def write(self, batch: Sequence[FactRow]) -> None:
+        """Write facts, all or none; without any, find out whether that could be done."""
+        with self._attempt():
+            self._insert(batch)
 
+    def _insert(self, batch: Sequence[FactRow]) -> None:
+        with self._transaction() as connection:
+            if batch:
+                rows = [{**row._asdict(), "time": row.time.isoformat(), "kind": str(row.kind)} for row in batch]
+                connection.execute(_INSERT, rows)
+            else:
+                connection.execute(_ATTEMPT)
 
-def connect(path: Path, *, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
-    """Open a journal that is there, for any thread, one at a time; a missing one is an error, and is not made.
+    def compact(self, seq: int, snapshot: str) -> None:
+        """Put a snapshot in the place of the facts up to ``seq``."""
+        with self._attempt(), self._transaction() as connection:
+            connection.execute(snapshots.delete())
+            connection.execute(snapshots.insert(), {"seq": seq, "time": utcnow().isoformat(), "data": snapshot})
+        try:
+            self._forget(seq)
+        except SQLAlchemyError as error:  # they are in the snapshot, and deleted with the next one
+            self._disconnect()
+            _log.warning("old facts could not be deleted from the journal: %s", why(error))
 
-    SQLite takes what else may be wanted in a URI, and ``as_uri`` quotes what a path may hold: ``#``, ``?`` and ``%``.
-    """
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, check_same_thread=False)
+    def _forget(self, seq: int) -> None:
+        """Delete the facts up to ``seq``, some at a time; what an end in between leaves is never read again."""
+        oldest: int | None = 1
+        while oldest is not None:
+            with self._transaction() as connection:
+                connection.execute(facts.delete().where(facts.c.seq <= min(seq, oldest + FORGET_AT_ONCE)))
+                oldest = connection.scalar(sa.select(sa.func.min(facts.c.seq)).where(facts.c.seq <= seq))
 
+    def close(self) -> None:
+        """Close the file; harmless the second time."""
+        self._disconnect()
+        self._engine.dispose()
 
-def open_engine(path: Path, *, synchronous: str) -> sa.Engine:
-    """Return an engine for a journal's file, in WAL mode; connections may be used by any thread, one at a time."""
-    engine = sa.create_engine("sqlite://", creator=lambda: connect(path, mode="rw"), poolclass=sa.QueuePool)
+    @contextlib.contextmanager
+    def _attempt(self) -> Generator[None]:
+        """Turn what fails into `BackendUnavailable`; the next attempt begins with a new connection."""
+        try:
+            self._require_files()
+            yield
+            self._require_files()
+        except SQLAlchemyError as error:
+            self._disconnect()
+            raise BackendUnavailable(why(error)) from error
 
-    def tune(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA synchronous={synchronous}")
-        cursor.execute("PRAGMA busy_timeout=5000")
-        cursor.close()
+    def _require_files(self) -> None:
+        """Raise `BackendUnavailable` when the next start would not read what is written here."""
+        if (reason := self._files.lost()) is not None:
+            self._disconnect()
+            self._files.rescue(self._engine)
+            raise BackendUnavailable(f"{reason}; {self._files.remedy()}")
 
-    sa_event.listen(engine, "connect", tune)
-    return engine
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sa.Connection]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
+            yield self._connection
 
-
-def query(
-    *,
-    after: int = 0,
-    agent: str | None = None,
-    kinds: Sequence[EventKind] = (),
-    limit: int | None = None,
-    newest_first: bool = False,
-) -> sa.Select[Any]:
-    """Return the query for facts numbered above ``after`` (below it, if ``newest_first`` and not 0), in that order."""
-    found = sa.select(facts)
-    if newest_first:
-        found = found.order_by(facts.c.seq.desc())
-        found = found.where(facts.c.seq < after) if after else found
-    else:
-        found = found.order_by(facts.c.seq).where(facts.c.seq > after)
-    if agent is not None:
-        found = found.where(facts.c.agent == agent)
-    if kinds:
-        found = found.where(facts.c.kind.in_([str(kind) for kind in kinds]))
-    return found if limit is None else found.limit(limit)
-
-
-def select(engine: sa.Engine, asked: sa.Select[Any]) -> list[Event]:
-    """Return the facts that a `query` asks for.
-
-    Raises
-    ------
-    BackendUnavailable
-        When they cannot be read.
-    """
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(asked).all()
-    except SQLAlchemyError as error:
-        raise BackendUnavailable(f"the journal cannot be read: {why(error)}") from error
-    return [
-        Event.model_construct(
-            seq=row.seq,
-            time=datetime.fromisoformat(row.time),
-            agent=row.agent,
-            kind=EventKind(row.kind),
-            data=json.loads(row.data),
-        )
-        for row in rows
-    ]
-
-
-def last_before(engine: sa.Engine, time: datetime) -> int:
-    """Return the number of the last fact older than ``time``, 0 when there is none.
-
-    Raises
-    ------
-    BackendUnavailable
-        When it cannot be read.
-    """
-    asked = sa.select(sa.func.max(facts.c.seq)).where(facts.c.time < time.isoformat())
-    try:
-        with engine.connect() as connection:
-            return connection.scalar(asked) or 0
-    except SQLAlchemyError as error:
-        raise BackendUnavailable(f"the journal cannot be read: {why(error)}") from error
-
-
-def read_snapshot(engine: sa.Engine) -> tuple[int, dict[str, Any]] | None:
-    """Return the snapshot and the number of the last fact that is in it, or None.
-
-    Raises
-    ------
-    BackendUnavailable
-        When it cannot be read.
-    """
-    try:
-        with engine.connect() as connection:
-            row = connection.execute(sa.select(snapshots).order_by(snapshots.c.seq.desc()).limit(1)).first()
-    except SQLAlchemyError as error:
-        raise BackendUnavailable(f"the journal cannot be read: {why(error)}") from error
-    if row is None:
-        return None
-    try:
-        return row.seq, json.loads(row.data)
-    except ValueError as error:
-        raise BackendUnavailable(
-            f"the snapshot in the journal is damaged ({error}); bring the state directory back from a backup"
-        ) from error
-
-
-def why(error: Exception) -> str:
-    """Return what the database says of an error, in one line."""
-    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return said.splitlines()[0] if said else type(error).__name__
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.close()

@@ -1,31 +1,27 @@
-"""The journal's writer: one thread, group commit, and what happens when the disk does not take it.
+"""The journal's writer: one thread, group commit, and what happens when the store cannot be written.
 
-A fact that cannot be written is refused, or, if it is patient, tried again until it can be. A commit that failed may
-have come to pass all the same, so after a failure the file is looked at before anything gets a number.
+A fact that cannot be written is refused, or, if it is patient, tried again until it can be. A batch that failed may
+have been written all the same, so after a failure the store is read before anything gets a number.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-
 from agent_service.errors import BackendUnavailable
-from agent_service.journal import _sqlite as journal_file
-from agent_service.models import Event, EventKind, utcnow
+from agent_service.models import Event, EventKind
+from agent_service.protocols import FactRow
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from agent_service.journal._place import JournalPlace
+    from agent_service.protocols import JournalStore
 
 RETRY_S: Final = 1.0
 """How often a journal that cannot be written is tried again, and how often one is looked at while there is no fact."""
@@ -33,14 +29,7 @@ RETRY_S: Final = 1.0
 MOST_AT_ONCE: Final = 1000
 """Facts that share a commit at most, so that none takes long."""
 
-FORGET_AT_ONCE: Final = 2000
-"""Facts that are deleted in one transaction."""
-
 _log = logging.getLogger(__name__)
-
-# made once: SQLAlchemy keeps a statement's compiled form with the statement
-_INSERT = journal_file.facts.insert()
-_ATTEMPT = sa.text("INSERT OR REPLACE INTO meta VALUES ('last_attempt', hex(randomblob(64)))")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +66,8 @@ class JournalWriter:
 
     Parameters
     ----------
-    engine
-        The file.
-    place
-        Where it is.
+    store
+        Where they go; open. It is closed when the thread ends.
     seqs
         Numbers of the last fact in it, and of the last one in its snapshot.
     on_loop
@@ -91,10 +78,9 @@ class JournalWriter:
         Called when `fault` changed.
     """
 
-    def __init__(  # noqa: PLR0913 - the file's two sides, and what its owner wants to know
+    def __init__(
         self,
-        engine: sa.Engine,
-        place: JournalPlace,
+        store: JournalStore,
         seqs: tuple[int, int],
         *,
         on_loop: Callable[..., None],
@@ -103,13 +89,11 @@ class JournalWriter:
     ) -> None:
         self.last_seq, self.snapshot_seq = seqs
         self.fault: str | None = None
-        self._engine = engine
-        self._place = place
+        self._store = store
         self._on_loop = on_loop
         self._committed = committed
         self._fault_changed = fault_changed
         self._queue: queue.SimpleQueue[tuple[Pending, ...] | Compaction | Barrier | None] = queue.SimpleQueue()
-        self._connection: sa.Connection | None = None
         self._doubtful: list[Pending] = []
         self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
         self._thread.start()
@@ -143,7 +127,7 @@ class JournalWriter:
                     self._pass(barriers, BackendUnavailable(f"the journal cannot be written: {self.fault}"))
                     return
         finally:
-            self._disconnect()
+            self._store.close()
 
     def _next_batch(self) -> list[tuple[Pending, ...] | Compaction | Barrier | None]:
         """Wait for something to write, but not for long: the last attempt may have failed, or the file be gone."""
@@ -157,18 +141,18 @@ class JournalWriter:
 
     def _write(self, facts: list[Pending]) -> list[Pending]:
         """Write facts; return those that wait for another attempt."""
-        if not facts and self.fault is None and self._place.fault() is None:
+        if not facts and self.fault is None and self._store.lost() is None:
             return []
         try:
-            self._require_place()
             if self.fault is not None:
                 facts = self._without_written(facts)
             self._doubtful = facts  # kept over further faults, until the file could be looked at
-            self._insert(self.last_seq + 1, facts)
-            self._require_place()
-        except (SQLAlchemyError, BackendUnavailable) as error:
-            self._disconnect()
-            self._note(journal_file.why(error))
+            first = self.last_seq + 1
+            self._store.write(
+                [FactRow(first + i, one.time, one.agent, one.kind, one.text) for i, one in enumerate(facts)]
+            )
+        except BackendUnavailable as error:
+            self._note(error.detail)
             self._refuse([one for one in facts if not one.patient])
             return [one for one in facts if one.patient]
         events = [
@@ -181,41 +165,16 @@ class JournalWriter:
         self._on_loop(self._committed, facts, events)
         return []
 
-    def _require_place(self) -> None:
-        """Raise `BackendUnavailable` when the next start would not read what is written here."""
-        if (why := self._place.fault()) is not None:
-            self._disconnect()
-            self._place.rescue(self._engine)
-            raise BackendUnavailable(f"{why}; {self._place.remedy()}")
-
     def _without_written(self, facts: list[Pending]) -> list[Pending]:
-        """Look whether the commit that failed has come to pass; return the facts that are still to be written."""
-        self._disconnect()
-        found = journal_file.select(self._engine, journal_file.query(after=self.last_seq))
+        """Look whether the batch that failed was written; return the facts that are still to be written."""
+        self._store.write(())  # a store that is lost must not be asked
+        found = self._store.read(after=self.last_seq)
         doubtful, self._doubtful = self._doubtful, []
         if not found:
             return facts
         self.last_seq = found[-1].seq or self.last_seq
         self._on_loop(self._committed, doubtful, found)  # those that were refused by then are facts all the same
         return [one for one in facts if one not in doubtful]
-
-    def _insert(self, first: int, facts: list[Pending]) -> None:
-        """Write facts numbered from ``first`` in one transaction; without any, find out whether it could be done."""
-        rows = [
-            {
-                "seq": first + i,
-                "time": one.time.isoformat(),
-                "agent": one.agent,
-                "kind": str(one.kind),
-                "data": one.text,
-            }
-            for i, one in enumerate(facts)
-        ]
-        with self._transaction() as connection:
-            if rows:
-                connection.execute(_INSERT, rows)
-            else:
-                connection.execute(_ATTEMPT)
 
     def _note(self, fault: str | None) -> None:
         if fault == self.fault:
@@ -240,43 +199,13 @@ class JournalWriter:
 
     def _compact(self, asked: Compaction) -> None:
         try:
-            self._require_place()
-            with self._transaction() as connection:
-                connection.execute(journal_file.snapshots.delete())
-                told = {"seq": asked.seq, "time": utcnow().isoformat(), "data": asked.text}
-                connection.execute(journal_file.snapshots.insert(), told)
-            self._require_place()
-            self.snapshot_seq = asked.seq
-            self._forget(asked.seq)
-        except (SQLAlchemyError, BackendUnavailable) as error:
-            self._disconnect()
-            self._on_loop(
-                _settled, asked, BackendUnavailable(f"a snapshot cannot be written: {journal_file.why(error)}")
-            )
+            self._store.compact(asked.seq, asked.text)
+        except BackendUnavailable as error:
+            refusal = BackendUnavailable(f"a snapshot cannot be written: {error.detail}")
+            self._on_loop(_settled, asked, refusal)
         else:
+            self.snapshot_seq = asked.seq
             self._on_loop(_settled, asked, None)
-
-    def _forget(self, seq: int) -> None:
-        """Delete the facts up to ``seq``, some at a time; what an end in between leaves is never read again."""
-        rows = journal_file.facts
-        oldest: int | None = 1
-        while oldest is not None:
-            with self._transaction() as connection:
-                connection.execute(rows.delete().where(rows.c.seq <= min(seq, oldest + FORGET_AT_ONCE)))
-                oldest = connection.scalar(sa.select(sa.func.min(rows.c.seq)).where(rows.c.seq <= seq))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Generator[sa.Connection]:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        with self._connection.begin():
-            yield self._connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(SQLAlchemyError):
-                connection.close()
 
 
 def _refused(facts: Sequence[Pending], refusal: BackendUnavailable) -> None:

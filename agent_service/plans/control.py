@@ -16,8 +16,9 @@ from agent_service.protocols import MOVE, ExitStatus, PlanResult
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from agent_service.journal import JournalLog
     from agent_service.models import Event, Point, QueueStatus
-    from agent_service.protocols import Journal, PlanSink
+    from agent_service.protocols import PlanSink
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class PlanQueue:
         self,
         sink: PlanSink,
         *,
-        journal: Journal,
+        journal: JournalLog,
         on_hold: Callable[[bool, str], Awaitable[None]],
         on_suspend: Callable[[str | None], None],
     ) -> None:

@@ -16,7 +16,7 @@ from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
 from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
-from agent_service.journal import SqlJournal
+from agent_service.journal import JournalLog, SqliteStore
 from agent_service.models import EventKind, own_names
 from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace
@@ -81,7 +81,8 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
             "here with the others, as it was exported; or take require_state out of its service.toml"
         )
     state_dir.prepare()
-    journal = SqlJournal(state_dir.journal, power_safe=config.service.durability == "power", held=state_dir.lost)
+    power_safe = config.service.durability == "power"
+    journal = JournalLog(SqliteStore(state_dir.journal, power_safe=power_safe, folder_lost=state_dir.lost))
     spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
     stopping, metrics = asyncio.Event(), Metrics()
 

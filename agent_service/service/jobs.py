@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, JsonValue
 
-    from agent_service.protocols import Journal
+    from agent_service.journal import JournalLog
+
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class JobDesk:
         Called with an agent's name when its status is to be made anew.
     """
 
-    def __init__(self, journal: Journal, *, stopping: asyncio.Event, touch: Callable[[str], None]) -> None:
+    def __init__(self, journal: JournalLog, *, stopping: asyncio.Event, touch: Callable[[str], None]) -> None:
         self._journal = journal
         self._stopping = stopping
         self._touch = touch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_service.agents.supervisor import Supervisor
-    from agent_service.journal import SqlJournal
+    from agent_service.journal import JournalLog
     from agent_service.models import Event
     from agent_service.service.config import ServiceSection
 
@@ -46,7 +46,7 @@ class Retention:
     """
 
     def __init__(
-        self, journal: SqlJournal, supervisor: Supervisor, config: ServiceSection, *, cursor: Path | None
+        self, journal: JournalLog, supervisor: Supervisor, config: ServiceSection, *, cursor: Path | None
     ) -> None:
         self._journal = journal
         self._supervisor = supervisor

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
-    from agent_service.journal import SqlJournal
+    from agent_service.journal import JournalLog
     from agent_service.models import AgentSpec, Event
     from agent_service.service.access import Access
     from agent_service.service.claims import ClaimDesk
@@ -62,7 +62,7 @@ class Service:
 
     config: ServiceConfig
     state_dir: StateDir
-    journal: SqlJournal
+    journal: JournalLog
     archive: Archive
     supervisor: Supervisor
     documents: DocumentDesk

@@ -14,7 +14,7 @@ from agent_service.service.keys import Scope
 if TYPE_CHECKING:
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
-    from agent_service.journal import SqlJournal
+    from agent_service.journal import JournalLog
     from agent_service.service.config import ServiceConfig
     from agent_service.service.documents import DocumentDesk
     from agent_service.service.keys import Key
@@ -42,7 +42,7 @@ class StatusDesk:
         *,
         config: ServiceConfig,
         state_dir: StateDir,
-        journal: SqlJournal,
+        journal: JournalLog,
         supervisor: Supervisor,
         archive: Archive,
         documents: DocumentDesk,

@@ -9,6 +9,7 @@ import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote_from_bytes
 
 from agent_service.errors import UsageError
 from agent_service.state_dir import private_files
@@ -81,6 +82,11 @@ class StateDir:
     def journal(self) -> Path:
         """The journal's SQLite file."""
         return self.path / "journal.db"
+
+    @property
+    def journal_url(self) -> str:
+        """The journal's URL, for `journal.reader`."""
+        return f"sqlite:///{quote_from_bytes(os.fsencode(self.journal))}"
 
     @property
     def spool(self) -> Path:

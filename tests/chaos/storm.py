@@ -23,7 +23,7 @@ from services import wait_until
 
 from agent_service import Client
 from agent_service.errors import Conflict, ServiceError
-from agent_service.journal._journal import read_facts
+from agent_service.journal import reader
 
 from .zygote import Zygote
 
@@ -277,7 +277,7 @@ class Findings:
         self.suggestions = {name: client.suggestions(name) for name in ("steady", "asking", "apart")}
         self.known = {one.id: one for found in self.suggestions.values() for one in found}
         self.reports = {"steady": client.reports("steady")}
-        self.facts = read_facts(state / "journal.db", limit=1_000_000)
+        self.facts = reader(f"sqlite:///{state}/journal.db").read(limit=1_000_000)
         # whole runs, a request each: there are many, and a table would take four
         rows = "[[d for n, d in run.documents() if n in ('start', 'event', 'stop')] for run in runs.values()[1:]]"
         decisions = (

@@ -8,7 +8,7 @@ from services import running, wait_until
 from test_events import stream
 
 from agent_service.client import Client
-from agent_service.journal._journal import read_facts, read_snapshot
+from agent_service.journal import reader
 from agent_service.models import EventKind
 from notebook_widgets.panels.event_feed import Address, Feed
 
@@ -28,8 +28,8 @@ def compacted(tmp_path_factory):
         before = one.status("busy")
     with running(state, service={"keep_facts": KEEP}) as served:
         served.until("busy", "paused")
-        wait_until(lambda: read_snapshot(state / "journal.db"), what="a snapshot")
-        wait_until(lambda: read_facts(state / "journal.db")[0].seq > 1)
+        wait_until(lambda: reader(f"sqlite:///{state}/journal.db").snapshot(), what="a snapshot")
+        wait_until(lambda: reader(f"sqlite:///{state}/journal.db").read()[0].seq > 1)
         served.before = before
         yield served
 

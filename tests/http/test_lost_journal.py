@@ -9,7 +9,7 @@ from service_process import Process
 from services import running, wait_until
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal._journal import SqlJournal
+from agent_service.journal import JournalLog, SqliteStore
 from agent_service.models import EventKind
 from agent_service.state_dir import StateDir
 
@@ -168,7 +168,7 @@ def test_of_what_is_acknowledged_while_it_is_deleted_all_is_read_again(tmp_path)
 
 async def test_the_journal_by_itself(tmp_path):
     with StateDir(tmp_path / "state") as state:
-        journal = SqlJournal(state.journal, held=state.lost)
+        journal = JournalLog(SqliteStore(state.journal, folder_lost=state.lost))
         journal.open()
         await journal.append(EventKind.REPORT, "a", {"n": 1})
         assert journal.fault is None

@@ -9,7 +9,7 @@ from agent_service.agents.supervisor import Supervisor
 from agent_service.errors import NotFound
 from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
-from agent_service.journal._journal import SqlJournal
+from agent_service.journal import JournalLog, SqliteStore
 from agent_service.models import AgentSpec
 from agent_service.plans.sinks.claim import ClaimSink
 
@@ -20,7 +20,7 @@ class House:
     """A service without HTTP, RunEngine and catalogue; ``runs`` stands for the last."""
 
     def __init__(self, path):
-        self.journal = SqlJournal(path)
+        self.journal = JournalLog(SqliteStore(path))
         self.runs = {}
         self.sink = ClaimSink({}, may_begin=lambda order: self.supervisor.may_begin(order))  # noqa: PLW0108 - made below
         self.supervisor = Supervisor(

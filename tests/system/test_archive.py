@@ -18,7 +18,7 @@ from archive_rig import Decisions, ask, descriptors, measure
 from agent_service.archive import Archive
 from agent_service.documents.spool import Spool, encode
 from agent_service.errors import BackendUnavailable, DeadlineExceeded
-from agent_service.journal._journal import SqlJournal
+from agent_service.journal import JournalLog, SqliteStore
 from agent_service.state_dir import StateDir
 
 WITHIN_S = 60
@@ -31,7 +31,7 @@ class Rig:
         self.state = StateDir(path)
         self.state.lock()
         self.spool = Spool(self.state.spool)
-        self.journal = SqlJournal(self.state.journal)
+        self.journal = JournalLog(SqliteStore(self.state.journal))
         self.journal.open()
         self.decisions = Decisions(self.journal)
         self.told = 0

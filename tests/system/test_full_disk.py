@@ -14,7 +14,7 @@ from service_process import NOBODY
 from services import wait_until
 
 from agent_service.errors import BackendUnavailable
-from agent_service.journal._journal import read_facts
+from agent_service.journal import reader
 from notebook_widgets import AgentPanel
 
 RUNS = 30
@@ -71,7 +71,7 @@ def test_it_waits_and_goes_on(process, what):
             client.pause("walker")
         with pytest.raises(BackendUnavailable):
             client.ingest("walker", [{"x": 0.0, "y": 0.0, "signal": 0.0}])
-        told = read_facts(process.state / "journal.db", limit=10_000)
+        told = reader(f"sqlite:///{process.state}/journal.db").read(limit=10_000)
         after = client.agent("walker")
         assert (after.state, after.progress) == (before.state, before.progress)
         assert after.progress.done == sum(one.kind == "ingest" for one in told)  # it shows what is written
@@ -86,7 +86,7 @@ def test_it_waits_and_goes_on(process, what):
     assert status.reason == f"max_runs reached ({RUNS} of {RUNS})"
     assert [one.state for one in suggestions] == ["ingested"] * RUNS
     assert [one.point["x"] for one in suggestions] == list(range(RUNS))
-    facts = read_facts(process.state / "journal.db", limit=10_000)
+    facts = reader(f"sqlite:///{process.state}/journal.db").read(limit=10_000)
     assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
     runs = complete_runs(process)
     assert [run[-1][1]["exit_status"] for run in runs] == ["success"] * RUNS
@@ -108,9 +108,8 @@ def test_a_stop_on_a_full_disk_says_that_it_stopped(process, stop):
         assert client.queue().state == state
         limit(process, None)
         wait_until(lambda: client.ready().parts["journal"].ready)
-        wait_until(
-            lambda: [one for one in read_facts(process.state / "journal.db", limit=10_000) if one.kind == "queue.state"]
-        )
+        journal = reader(f"sqlite:///{process.state}/journal.db")
+        wait_until(lambda: journal.read(kinds=["queue.state"]))
         process.end(signal.SIGKILL)
     with process.start() as client:
         assert client.queue().state == state

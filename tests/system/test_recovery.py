@@ -9,7 +9,7 @@ import pytest
 from service_process import NOBODY
 from services import wait_until
 
-from agent_service.journal._journal import read_facts
+from agent_service.journal import reader
 
 
 def create(client, name, **spec):
@@ -39,7 +39,7 @@ def test_kill_9_in_the_middle_of_a_run(process):
     uids = [one.run_uid for one in suggestions if one.run_uid]
     assert len(set(uids)) == len(uids) == 5  # the interrupted one is never run again, its point is
     assert seen == 4  # what was measured before the crash was replayed
-    facts = read_facts(process.state / "journal.db", limit=10_000)
+    facts = reader(f"sqlite:///{process.state}/journal.db").read(limit=10_000)
     assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
 
 

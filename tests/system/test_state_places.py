@@ -13,7 +13,7 @@ from services import running, wait_until
 from agent_service.archive import Archive
 from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
-from agent_service.journal._journal import SqlJournal, last_seq, read_facts, read_snapshot
+from agent_service.journal import JournalLog, SqliteStore, reader
 from agent_service.models import EventKind
 from agent_service.state_dir import StateDir
 
@@ -40,14 +40,14 @@ def under(folder):
 async def test_the_journal_is_where_it_is_said_to_be(tmp_path, name):
     folder = tmp_path / name
     with StateDir(folder) as state:
-        journal = SqlJournal(state.journal)
+        journal = JournalLog(SqliteStore(state.journal))
         journal.open()
         await journal.append(EventKind.REPORT, "a", {"n": 1})
-        assert [fact.data for fact in read_facts(state.journal)] == [{"n": 1}]  # as another process reads it
-        assert last_seq(state.journal) == 1
-        assert read_snapshot(state.journal) is None
+        assert [fact.data for fact in reader(state.journal_url).read()] == [{"n": 1}]  # as another process reads it
+        assert reader(state.journal_url).last_seq() == 1
+        assert reader(state.journal_url).snapshot() is None
         await journal.close()
-        again = SqlJournal(state.journal)
+        again = JournalLog(SqliteStore(state.journal))
         again.open()
         assert again.last_seq == 1
         await again.close()

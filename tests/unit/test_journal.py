@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 
 from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
-from agent_service.journal import _sqlite as journal_file
-from agent_service.journal._journal import SqlJournal, read_facts
-from agent_service.journal._sqlite import SCHEMA_VERSION
+from agent_service.journal import JournalLog, SqliteStore, reader
+from agent_service.journal import _sqlite_schema as journal_file
+from agent_service.journal._sqlite_schema import SCHEMA_VERSION
 from agent_service.models import EventKind
 
 LOG = EventKind.CONFIG
@@ -25,7 +25,7 @@ LOG = EventKind.CONFIG
 
 @pytest.fixture
 async def journal(tmp_path):
-    one = SqlJournal(tmp_path / "journal.db")
+    one = JournalLog(SqliteStore(tmp_path / "journal.db"))
     one.open()
     yield one
     await one.close()
@@ -54,7 +54,7 @@ async def test_posts_keep_their_order(journal):
 
 async def test_a_fact_is_applied_and_told_only_when_it_is_on_disk(journal, tmp_path):
     seen = []
-    journal.on_commit(lambda event: seen.append((event.seq, len(read_facts(tmp_path / "journal.db")))))
+    journal.on_commit(lambda event: seen.append((event.seq, len(reader(f"sqlite:///{tmp_path}/journal.db").read()))))
     await asyncio.gather(*[journal.post(LOG, None, {}) for _ in range(20)])
     assert [seq for seq, _ in seen] == list(range(1, 21))
     assert all(on_disk >= seq for seq, on_disk in seen)
@@ -83,7 +83,7 @@ async def test_followers_get_the_past_then_the_present_each_once(journal):
 
 
 async def test_a_reader_that_is_too_slow_is_dropped(journal, monkeypatch):
-    monkeypatch.setattr("agent_service.journal._journal.FOLLOWER_CAPACITY", 4)
+    monkeypatch.setattr("agent_service.journal._followers.FOLLOWER_CAPACITY", 4)
     events = journal.follow(after=0)
     first = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)  # the follower is there
@@ -95,7 +95,7 @@ async def test_a_reader_that_is_too_slow_is_dropped(journal, monkeypatch):
 
 async def test_it_goes_on_where_it_ended(tmp_path):
     for n in range(3):
-        journal = SqlJournal(tmp_path / "journal.db")
+        journal = JournalLog(SqliteStore(tmp_path / "journal.db"))
         journal.open()
         assert journal.last_seq == n
         await journal.append(LOG, None, {})
@@ -103,13 +103,13 @@ async def test_it_goes_on_where_it_ended(tmp_path):
 
 
 async def test_a_journal_of_a_newer_program_is_refused(tmp_path):
-    journal = SqlJournal(tmp_path / "journal.db")
+    journal = JournalLog(SqliteStore(tmp_path / "journal.db"))
     journal.open()
     await journal.close()
     with sqlite3.connect(tmp_path / "journal.db") as file:
         file.execute("update meta set value = ? where key = 'schema_version'", (str(SCHEMA_VERSION + 1),))
     file.close()
-    newer = SqlJournal(tmp_path / "journal.db")
+    newer = JournalLog(SqliteStore(tmp_path / "journal.db"))
     with pytest.raises(UsageError, match="upgrade it"):
         newer.open()
     await newer.close()
@@ -117,13 +117,13 @@ async def test_a_journal_of_a_newer_program_is_refused(tmp_path):
 
 @pytest.mark.parametrize("version", ["0", "-1", "two", ""])
 async def test_a_version_there_never_was_is_refused(tmp_path, version):
-    journal = SqlJournal(tmp_path / "journal.db")
+    journal = JournalLog(SqliteStore(tmp_path / "journal.db"))
     journal.open()
     await journal.close()
     with sqlite3.connect(tmp_path / "journal.db") as file:
         file.execute("update meta set value = ? where key = 'schema_version'", (version,))
     file.close()
-    damaged = SqlJournal(tmp_path / "journal.db")
+    damaged = JournalLog(SqliteStore(tmp_path / "journal.db"))
     with pytest.raises(UsageError, match="it is damaged"):
         damaged.open()
     await damaged.close()
@@ -131,7 +131,7 @@ async def test_a_version_there_never_was_is_refused(tmp_path, version):
 
 async def test_a_file_that_is_no_journal_is_refused(tmp_path):
     (tmp_path / "journal.db").write_text("this is no database, and it is long enough to tell" * 100)
-    journal = SqlJournal(tmp_path / "journal.db")
+    journal = JournalLog(SqliteStore(tmp_path / "journal.db"))
     with pytest.raises(UsageError, match="cannot be used"):
         journal.open()
     await journal.close()
@@ -158,7 +158,7 @@ async def test_nan_never_gets_into_it(journal):
 
 
 async def test_a_closed_journal_refuses(tmp_path):
-    journal = SqlJournal(tmp_path / "journal.db")
+    journal = JournalLog(SqliteStore(tmp_path / "journal.db"))
     journal.open()
     await journal.close()
     with pytest.raises(BackendUnavailable):
@@ -166,17 +166,17 @@ async def test_a_closed_journal_refuses(tmp_path):
 
 
 def test_reading_another_process_s_journal_that_is_not_there(tmp_path):
-    assert read_facts(tmp_path / "journal.db") == []
+    assert reader(f"sqlite:///{tmp_path}/journal.db").read() == []
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path):
     script = """
 import asyncio, sys
 from pathlib import Path
-from agent_service.journal._journal import SqlJournal
+from agent_service.journal import JournalLog, SqliteStore
 from agent_service.models import EventKind
 async def main():
-    journal = SqlJournal(Path(sys.argv[1]))
+    journal = JournalLog(SqliteStore(Path(sys.argv[1])))
     journal.open()
     while True:
         event = await journal.append(EventKind.CONFIG, None, {"pad": "x" * 200})
@@ -192,7 +192,7 @@ asyncio.run(main())
                 os.kill(child.pid, signal.SIGKILL)
                 break
         acknowledged = int((line + child.stdout.read()).split("\n")[-2] or line)
-    facts = read_facts(tmp_path / "journal.db", limit=100_000)
+    facts = reader(f"sqlite:///{tmp_path}/journal.db").read(limit=100_000)
     assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
     assert len(facts) >= acknowledged >= 200
 
@@ -221,7 +221,7 @@ async def test_a_full_disk_refuses_requests_and_the_service_itself_waits(journal
         with pytest.raises(BackendUnavailable, match="cannot be written: disk I/O error; nothing was acknowledged"):
             await journal.append(LOG, None, {"n": "refused"})
         assert [one.done() for one in waiting] == [False, False]
-        assert len(read_facts(tmp_path / "journal.db")) == journal.last_seq == 1
+        assert len(reader(f"sqlite:///{tmp_path}/journal.db").read()) == journal.last_seq == 1
     assert [event.seq for event in await asyncio.gather(*waiting)] == [2, 3]
     assert (await journal.append(LOG, None, {"n": 3})).seq == 4
     assert [one.data["n"] for one in journal.read()] == [0, 1, 2, 3]
@@ -240,7 +240,7 @@ async def test_it_finds_out_by_itself_that_there_is_space_again(journal, tmp_pat
 
 
 async def test_closing_gives_up_what_waits(tmp_path):
-    journal = SqlJournal(tmp_path / "journal.db")
+    journal = JournalLog(SqliteStore(tmp_path / "journal.db"))
     journal.open()
     await journal.append(LOG, None, {})
     with largest_file((tmp_path / "journal.db-wal").stat().st_size):
@@ -249,21 +249,21 @@ async def test_closing_gives_up_what_waits(tmp_path):
         await journal.close()
         with pytest.raises(BackendUnavailable):
             await waiting
-    assert len(read_facts(tmp_path / "journal.db")) == 1
+    assert len(reader(f"sqlite:///{tmp_path}/journal.db").read()) == 1
 
 
 async def test_a_commit_that_failed_and_came_to_pass_is_a_fact_once(journal, monkeypatch):
     applied = []
     journal.on_commit(lambda event: applied.append(event.data["n"]))
-    insert, times = journal._writer._insert, []
+    insert, times = journal._store._insert, []
 
-    def lost_answer(first, facts):
-        insert(first, facts)
-        times.append(first)
+    def lost_answer(batch):
+        insert(batch)
+        times.append(batch)
         if len(times) == 1:
             raise OperationalError("commit", None, OSError("the disk did not answer"))
 
-    monkeypatch.setattr(journal._writer, "_insert", lost_answer)
+    monkeypatch.setattr(journal._store, "_insert", lost_answer)
     patient = asyncio.create_task(patiently(journal, {"n": "patient"}))
     async with asyncio.timeout(10):
         assert (await patient).seq == 1
@@ -276,34 +276,34 @@ async def test_a_commit_in_doubt_is_looked_at_after_more_faults_and_more_facts(j
     """The files are moved away right after a commit; facts come meanwhile; then the files are put back."""
     applied = []
     journal.on_commit(lambda event: applied.append(event.data["n"]))
-    insert, moved = journal._writer._insert, tmp_path / "moved"
+    insert, moved = journal._store._insert, tmp_path / "moved"
     moved.mkdir()
 
-    def and_move_away(first, facts):
-        insert(first, facts)
-        if facts:
+    def and_move_away(batch):
+        insert(batch)
+        if batch:
             for part in tmp_path.glob("journal.db*"):
                 part.rename(moved / part.name)
 
-    monkeypatch.setattr(journal._writer, "_insert", and_move_away)
+    monkeypatch.setattr(journal._store, "_insert", and_move_away)
     both = asyncio.gather(  # they share a commit
         asyncio.create_task(patiently(journal, {"n": "patient"})),
         asyncio.create_task(journal.append(LOG, None, {"n": "refused"})),
         return_exceptions=True,
     )
     await fault(journal, there=True)
-    monkeypatch.setattr(journal._writer, "_insert", insert)
-    look = journal._writer._place.fault
+    monkeypatch.setattr(journal._store, "_insert", insert)
+    look = journal._store._files.lost
     looked = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def place_fault():
+    def files_lost():
         loop.call_soon_threadsafe(looked.set)
         return look()
 
     more = [asyncio.create_task(patiently(journal, {"n": n})) for n in range(later)]
     await asyncio.sleep(0)
-    monkeypatch.setattr(journal._writer._place, "fault", place_fault)
+    monkeypatch.setattr(journal._store._files, "lost", files_lost)
     for _ in range(2):  # the attempt that takes them fails too
         looked.clear()
         await looked.wait()
@@ -383,7 +383,7 @@ async def test_a_migrated_journal_has_the_tables_of_a_new_one(old, tmp_path):
 async def test_a_migration_that_fails_leaves_the_journal_as_it_was(old, monkeypatch):
     broken = ("CREATE TABLE half (x)", "this is no SQL")
     monkeypatch.setattr(journal_file, "MIGRATIONS", {**journal_file.MIGRATIONS, 1: broken})
-    journal = SqlJournal(old)
+    journal = JournalLog(SqliteStore(old))
     with pytest.raises(UsageError, match="cannot be used"):
         journal.open()
     await journal.close()

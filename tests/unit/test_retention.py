@@ -12,7 +12,7 @@ from agent_service.agents.record.replay import facts_of
 from agent_service.agents.record.service import REPORTS_KEPT, ServiceRecord
 from agent_service.archive.decisions import Fold, load_fold
 from agent_service.errors import BackendUnavailable, NotFound, UsageError
-from agent_service.journal._journal import read_snapshot
+from agent_service.journal import reader
 from agent_service.models import EventKind
 from agent_service.models.states import SuggestionState as State
 from agent_service.service.config import ServiceSection
@@ -214,7 +214,7 @@ async def test_a_damaged_snapshot_is_told_in_a_line(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as file, file:
         file.execute("UPDATE snapshots SET data = substr(data, 1, 10)")
     with pytest.raises(BackendUnavailable, match="snapshot in the journal is damaged"):
-        read_snapshot(tmp_path / "journal.db")
+        reader(f"sqlite:///{tmp_path}/journal.db").snapshot()
 
 
 async def test_a_snapshot_of_a_newer_program_is_refused():

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from agent_service.errors import UsageError
-from agent_service.journal._journal import SqlJournal
+from agent_service.journal import JournalLog, SqliteStore
 from agent_service.service.keys import KeyFile, Keyring
 from agent_service.state_dir import StateDir, file_system, private_files
 
@@ -197,7 +197,7 @@ async def test_a_journal_that_is_a_link_is_refused(tmp_path):
         for target in (tmp_path / "nowhere", tmp_path / "file"):
             state.journal.symlink_to(target)
             with pytest.raises(UsageError, match="is a link"):
-                SqlJournal(state.journal).open()
+                JournalLog(SqliteStore(state.journal)).open()
             assert not (tmp_path / "nowhere").exists()
             state.journal.unlink()
             (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""Whether a journal is still where the next start will read it: a deleted file is written on, and read by nobody.
+"""Whether a SQLite journal is where the next start will read it: a deleted file is written on, and read by nobody.
 
 SQLite goes on with files that were deleted, moved away, replaced or cut short while they are open, and says nothing. So
 their identity and size are compared with what lies at their paths, after each commit and before anybody is told of it.
@@ -30,40 +30,40 @@ _GROW: Final = ("", "-wal")
 _RESCUED: Final = "rescued"
 
 
-class JournalPlace:
-    """Where a journal's files are, and which they were when it was opened. May be used from any thread.
+class JournalFiles:
+    """The files of a journal as they were when it was opened, and what lies in their place. For any thread.
 
     Parameters
     ----------
     path
         The journal's file.
-    held
+    folder_lost
         Returns why the folder is no longer this service's, or None.
     """
 
-    def __init__(self, path: Path, *, held: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, path: Path, *, folder_lost: Callable[[], str | None] = lambda: None) -> None:
         self._path = path
-        self._held = held
+        self._folder_lost = folder_lost
         self._known: dict[str, tuple[int, int]] = {}
         self._sizes: dict[str, int] = {}
         self._cut: str | None = None
         self.rescued: Path | None = None
 
-    def learn(self) -> None:
-        """Take the files that lie there now for the journal's; call it when it has just been opened."""
+    def remember(self) -> None:
+        """Remember the files that are there now as the journal's; call it when it has just been opened."""
         for part in _PARTS:
             with contextlib.suppress(OSError):
                 found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - after each commit: Path costs more than the look
                 self._known[part] = found.st_dev, found.st_ino
                 self._sizes[part] = found.st_size
 
-    def fault(self) -> str | None:
+    def lost(self) -> str | None:
         """Return why the next start would not read what is written now, or None."""
         for part, known in self._known.items():
             before = self._sizes.get(part, 0)  # before the look: another thread may look later, and see more
             name = f"{self._path.name}{part}"
             try:
-                found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - see `learn`
+                found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - see `remember`
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError | NotADirectoryError)
                 return f"{name} {'was deleted or moved away' if gone else f'cannot be looked at ({error.strerror})'}"
@@ -76,7 +76,7 @@ class JournalPlace:
             self._sizes[part] = found.st_size
         if self._cut is not None:
             return self._cut
-        return self._held()
+        return self._folder_lost()
 
     def remedy(self) -> str:
         """Return what a person has to do."""

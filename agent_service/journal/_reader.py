@@ -1,0 +1,30 @@
+"""The journal of another process, by its URL: for the archive, and for whoever looks at a state directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent_service.errors import UsageError
+from agent_service.journal._sqlite import SqliteReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent_service.protocols import JournalReader
+
+READERS: Final[Mapping[str, Callable[[str], JournalReader]]] = {"sqlite": SqliteReader}
+"""Reader by the URL's scheme."""
+
+
+def reader(url: str) -> JournalReader:
+    """Return a reader of the journal at ``url``, for example ``sqlite:////home/me/state/journal.db``.
+
+    Raises
+    ------
+    UsageError
+        No journal has a URL of that scheme.
+    """
+    scheme = url.partition(":")[0]
+    if scheme not in READERS:
+        raise UsageError(f"a journal's URL begins with one of {', '.join(READERS)}, not with {scheme!r}")
+    return READERS[scheme](url)

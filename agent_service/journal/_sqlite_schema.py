@@ -1,0 +1,178 @@
+"""The journal's SQLite file: its tables, its versions, and how an older one is brought up to date.
+
+Facts up to a snapshot's ``seq`` are in the snapshot, later ones are rows. There is at most one snapshot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from agent_service.errors import UsageError
+from agent_service.journal._sqlite_files import refuse_lost
+from agent_service.state_dir import private_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SCHEMA_VERSION: Final = 2
+
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
+    1: ("CREATE TABLE snapshots (seq INTEGER NOT NULL PRIMARY KEY, time VARCHAR NOT NULL, data TEXT NOT NULL)",),
+}
+"""For each version, the statements that make the next one of it."""
+
+metadata: Final = sa.MetaData()
+facts: Final = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.String, nullable=False),
+    sa.Column("agent", sa.String),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Index("facts_by_agent", "agent", "seq"),
+)
+snapshots: Final = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.String, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+)
+meta: Final = sa.Table(
+    "meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False)
+)
+
+
+def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
+    """Make the file, or bring it up to date.
+
+    Returns
+    -------
+    tuple of int
+        Number of the last fact, and of the snapshot; 0 for what is not there.
+
+    Raises
+    ------
+    UsageError
+        When it is no journal, cannot be used, or was written by a newer version of this program; when it was lost while
+        a service ran, and a copy lies beside it.
+    """
+    refuse_lost(path)
+    if path.is_symlink():  # whose other name no lock guards
+        raise UsageError(f"the journal {path} is a link; put the file itself there, or remove it")
+    try:
+        private_files.touch(path)  # before SQLite makes it for everybody
+        _upgrade(path)
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            if connection.scalar(_version()) is None:
+                connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
+            snapshot = connection.scalar(sa.select(sa.func.max(snapshots.c.seq))) or 0
+            newest = connection.scalar(sa.select(sa.func.max(facts.c.seq))) or 0
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise UsageError(f"the journal {path} cannot be used: {why(error)}") from error
+    return max(snapshot, newest), snapshot
+
+
+def _version() -> sa.Select[Any]:
+    return sa.select(meta.c.value).where(meta.c.key == "schema_version")
+
+
+def _upgrade(path: Path) -> None:
+    """Migrate an older journal, a version at a time, after a copy of it was made beside it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as file:
+        version = version_of(file, path)
+        if version is None or version == SCHEMA_VERSION:
+            return
+        _copy(file, path.with_name(f"{path.name}.v{version}"))
+        while version < SCHEMA_VERSION:
+            _migrate(file, version)
+            version += 1
+
+
+def version_of(file: sqlite3.Connection, path: Path) -> int | None:
+    """Return the version of a journal, None of a file that holds none yet; changes nothing.
+
+    Raises
+    ------
+    UsageError
+        When it was written by a newer version of this program, or says what cannot be.
+    """
+    if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return None
+    found = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    if found is None:
+        return None
+    version = int(found[0]) if found[0].isascii() and found[0].isdigit() else 0
+    if version < min(MIGRATIONS):
+        raise UsageError(
+            f"the journal {path} says that its version is {found[0]!r}, which there never was: it is damaged; put "
+            "a copy in its place, or give another folder with --state"
+        )
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"the journal {path} has version {version}, written by a newer agent-service; this one reads up to "
+            f"{SCHEMA_VERSION}: upgrade it, or give another folder with --state"
+        )
+    return version
+
+
+def _copy(file: sqlite3.Connection, backup: Path) -> None:
+    if backup.exists():  # of an earlier attempt, which ended before the migration
+        return
+    unfinished = backup.with_name(f"{backup.name}.new")
+    unfinished.unlink(missing_ok=True)
+    private_files.touch(unfinished)
+    with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+        file.backup(copy)
+    unfinished.rename(backup)
+
+
+def _migrate(file: sqlite3.Connection, version: int) -> None:
+    file.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in MIGRATIONS[version]:
+            file.execute(statement)
+        file.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version + 1),))
+        file.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
+            file.execute("ROLLBACK")
+        raise
+
+
+def connect(path: Path, *, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    """Open a journal that is there, for any thread, one at a time; a missing one is an error, and is not made.
+
+    SQLite takes what else may be wanted in a URI, and ``as_uri`` quotes what a path may hold: ``#``, ``?`` and ``%``.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, check_same_thread=False)
+
+
+def open_engine(path: Path, *, synchronous: str) -> sa.Engine:
+    """Return an engine for a journal's file, in WAL mode; connections may be used by any thread, one at a time."""
+    engine = sa.create_engine("sqlite://", creator=lambda: connect(path, mode="rw"), poolclass=sa.QueuePool)
+
+    def tune(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.close()
+
+    sa_event.listen(engine, "connect", tune)
+    return engine
+
+
+def why(error: Exception) -> str:
+    """Return what the database says of an error, in one line."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return said.splitlines()[0] if said else type(error).__name__

@@ -1,0 +1,244 @@
+"""One suite for journal stores: what the journal's writer and the readers of other processes count on."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from disks import largest_file
+
+from agent_service.archive.decisions import Fold
+from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.journal import JournalLog, SqliteStore, reader
+from agent_service.models import EventKind
+from agent_service.protocols import FactRow
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class SqliteCase:
+    """A store in a SQLite file: how it is made, filled up, lost and put back."""
+
+    def __init__(self, folder):
+        self.file = folder / "journal.db"
+        self.url = f"sqlite:///{self.file}"
+        self.elsewhere = folder / "elsewhere"
+
+    def store(self):
+        return SqliteStore(self.file)
+
+    def full(self):
+        return largest_file((self.file.parent / "journal.db-wal").stat().st_size)
+
+    def lose(self):
+        self.elsewhere.mkdir()
+        for part in self.file.parent.glob("journal.db*"):
+            shutil.move(part, self.elsewhere / part.name)
+
+    def put_back(self):
+        for part in self.elsewhere.iterdir():
+            shutil.move(part, self.file.parent / part.name)
+
+    def spoil(self):
+        self.file.write_bytes(b"no journal at all " * 500)
+
+
+STORES = [SqliteCase]
+
+
+@pytest.fixture(params=STORES)
+def case(request, tmp_path):
+    return request.param(tmp_path)
+
+
+@pytest.fixture
+def store(case):
+    with contextlib.closing(case.store()) as made:
+        assert made.open() == (0, 0)
+        yield made
+
+
+def row(seq, kind=EventKind.REPORT, agent="a", **data):
+    return FactRow(seq, NOON + timedelta(seconds=seq), agent, kind, json.dumps(data))
+
+
+def write_nothing_often(store):
+    for _ in range(1000):
+        store.write([])
+
+
+def seqs(facts):
+    return [fact.seq for fact in facts]
+
+
+def test_what_was_written_is_read_back_as_it_was(store):
+    store.write([row(1, agent=None, text="é 測定 \\ ' \" \n", number=1e300), row(2, kind=EventKind.CONFIG)])
+    first, second = store.read()
+    assert (first.seq, first.agent, first.kind, first.time) == (1, None, EventKind.REPORT, NOON + timedelta(seconds=1))
+    assert first.data == {"text": "é 測定 \\ ' \" \n", "number": 1e300}
+    assert (second.seq, second.agent, second.kind, second.data) == (2, "a", EventKind.CONFIG, {})
+
+
+def test_facts_are_read_in_order_after_a_number_by_agent_and_by_kind(store):
+    kinds = [EventKind.REPORT, EventKind.INGEST]
+    store.write([row(seq, kind=kinds[seq % 2], agent="ab"[seq % 3 == 0]) for seq in range(1, 10)])
+    store.write([row(10)])
+    assert seqs(store.read()) == list(range(1, 11))
+    assert seqs(store.read(after=7)) == [8, 9, 10]
+    assert seqs(store.read(after=2, limit=3)) == [3, 4, 5]
+    assert seqs(store.read(agent="b")) == [3, 6, 9]
+    assert seqs(store.read(kinds=[EventKind.INGEST], after=3)) == [5, 7, 9]
+    assert seqs(store.read(kinds=kinds, agent="b", limit=2)) == [3, 6]
+    assert seqs(store.read(newest_first=True, limit=2)) == [10, 9]
+    assert seqs(store.read(newest_first=True, after=4)) == [3, 2, 1]
+    assert store.read(kinds=[EventKind.CONFIG]) == store.read(after=10) == []
+    assert (store.last_seq(), store.last_before(NOON)) == (10, 0)
+    assert store.last_before(NOON + timedelta(seconds=4)) == 3
+
+
+def test_a_batch_is_written_whole_or_not_at_all(store):
+    store.write([row(1)])
+    with pytest.raises(BackendUnavailable):
+        store.write([row(2), row(3), row(3)])
+    assert seqs(store.read()) == [1]
+    store.write([row(2), row(3)])
+    assert seqs(store.read()) == [1, 2, 3]
+
+
+def test_a_batch_of_nothing_tells_whether_it_can_be_written(store, case):
+    store.write([row(1)])
+    store.write([])
+    with case.full(), pytest.raises(BackendUnavailable):
+        write_nothing_often(store)
+    store.write([])
+    assert seqs(store.read()) == [1]
+
+
+def test_a_full_disk_is_refused_and_what_was_written_stays(store, case):
+    store.write([row(1)])
+    with case.full():
+        with pytest.raises(BackendUnavailable) as caught:
+            store.write([row(2, pad="x" * 100_000)])
+        assert caught.value.detail
+        assert "\n" not in caught.value.detail
+        with pytest.raises(BackendUnavailable):
+            store.compact(1, json.dumps({"pad": "x" * 100_000}))
+        assert seqs(store.read()) == [1]
+        assert store.snapshot() is None
+        assert store.lost() is None
+    store.write([row(2)])
+    assert seqs(store.read()) == [1, 2]
+
+
+def test_a_lost_store_takes_nothing_more_until_it_is_back(store, case):
+    store.write([row(1)])
+    assert store.lost() is None
+    case.lose()
+    assert "moved away" in store.lost()
+    for attempt in (lambda: store.write([row(2)]), lambda: store.write([]), lambda: store.compact(1, "{}")):
+        with pytest.raises(BackendUnavailable, match="moved away"):
+            attempt()
+    case.put_back()
+    assert store.lost() is None
+    store.write([row(2)])
+    assert seqs(reader(case.url).read()) == [1, 2]
+
+
+def test_a_snapshot_stands_for_the_facts_up_to_its_number(store, case):
+    store.write([row(seq) for seq in range(1, 6001)])
+    store.compact(3, json.dumps({"n": 3}))
+    assert store.snapshot() == (3, {"n": 3})
+    assert store.read(limit=1)[0].seq == 4
+    store.compact(6000, json.dumps({"n": 6000}))
+    assert store.snapshot() == (6000, {"n": 6000})
+    assert store.read() == []
+    assert store.last_seq() == 6000
+    store.close()
+    with contextlib.closing(case.store()) as again:
+        assert again.open() == (6000, 6000)
+        again.write([row(6001)])
+        assert seqs(again.read(after=6000)) == [6001]
+
+
+def test_a_snapshot_and_what_came_after_fold_to_the_same(store):
+    spec = {"type": "walker", "actuators": ["x"], "outcome": "y"}
+    store.write([row(1, EventKind.SERVICE_STATE, None, state="started", session="s")])
+    store.write([row(2, EventKind.AGENT_STATE, state="created", spec=spec)])
+    store.write([row(seq, EventKind.INGEST, points=[{"x": seq, "y": 1.0}]) for seq in range(3, 9)])
+    whole, early = Fold(), Fold()
+    for fact in store.read():
+        whole.take(fact)
+    for fact in store.read(limit=5):
+        early.take(fact)
+    store.compact(5, early.model_dump_json())
+    seq, snapshot = store.snapshot()
+    again = Fold.model_validate(snapshot)
+    for fact in store.read(after=seq):
+        again.take(fact)
+    assert again == whole
+    assert again.seq == 8
+
+
+def test_it_goes_on_where_it_was_closed(case):
+    for seq in (1, 2, 3):
+        with contextlib.closing(case.store()) as store:
+            assert store.open() == (seq - 1, 0)
+            store.write([row(seq)])
+            store.close()  # twice is harmless
+    assert seqs(reader(case.url).read()) == [1, 2, 3]
+
+
+def test_what_is_no_journal_is_refused(case):
+    case.spoil()
+    with contextlib.closing(case.store()) as store, pytest.raises(UsageError, match="cannot be used"):
+        store.open()
+
+
+def test_a_reader_has_what_was_written_and_nothing_before(case):
+    journal = reader(case.url)
+    assert (journal.read(), journal.snapshot(), journal.last_seq(), journal.last_before(NOON)) == ([], None, 0, 0)
+    with contextlib.closing(case.store()) as store:
+        store.open()
+        assert (journal.read(), journal.snapshot(), journal.last_seq()) == ([], None, 0)
+        store.write([row(1), row(2, kind=EventKind.INGEST)])
+        assert journal.read() == store.read()
+        assert seqs(journal.read(kinds=[EventKind.INGEST])) == [2]
+        store.compact(1, "{}")
+        assert journal.snapshot() == (1, {})
+        assert (seqs(journal.read()), journal.last_seq()) == ([2], 2)
+
+
+def test_a_reader_of_another_process_reads_while_it_is_written(store, case):
+    store.write([row(1)])
+    script = "import sys; from agent_service.journal import reader; print(len(reader(sys.argv[1]).read()))"
+    for seq in (2, 3):
+        store.write([row(seq)])
+        output = subprocess.run([sys.executable, "-c", script, case.url], capture_output=True, text=True, check=True)
+        assert output.stdout.split() == [str(seq)]
+
+
+def test_no_reader_without_a_scheme_that_there_is():
+    with pytest.raises(UsageError, match="sqlite"):
+        reader("paper:///notes")
+
+
+async def test_the_log_on_it_writes_reads_and_follows(case):
+    log = JournalLog(case.store())
+    log.open()
+    written = [await log.append(EventKind.REPORT, "a", {"n": n}) for n in range(3)]
+    await log.compact({"n": 0}, seq=1)
+    followed = [event async for event in _first(2, log.follow(after=1))]
+    assert seqs(followed) == [2, 3]
+    assert seqs(written) == [1, 2, 3]
+    assert (log.last_seq, log.snapshot_seq, log.fault) == (3, 1, None)
+    await log.close()
+    assert seqs(reader(case.url).read()) == [2, 3]
+
+
+async def _first(count, events):
+    for _ in range(count):
+        yield await anext(events)
+    await events.aclose()
