@@ -22,7 +22,7 @@ from agent_service.plans import device_settings
 from agent_service.plans.namespace import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from agent_service.models import Claim
 
@@ -111,13 +111,9 @@ def _refused(point: Mapping[str, float], devices: Mapping[str, Any]) -> Generato
     """
     loop = asyncio.get_running_loop()
     found: list[str] = []
-
-    def await_(answer: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await answer
-
-        return asyncio.run_coroutine_threadsafe(awaited(), loop).result(ANSWERS_WITHIN_S)
-
+    await_ = device_settings.awaiting(
+        lambda answer, within_s: asyncio.run_coroutine_threadsafe(answer, loop).result(within_s), ANSWERS_WITHIN_S
+    )
     asking = threading.Thread(
         target=lambda: found.append(device_settings.why_not(devices, point, await_)), name="asking devices", daemon=True
     )

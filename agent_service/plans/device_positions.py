@@ -1,18 +1,30 @@
-"""Where devices say that they are: asked in the driver's thread, right before a plan begins."""
+"""Where devices say that they are, in ophyd's ways and in ophyd-async's, and what they are parts of.
 
+Whatever is asked may do I/O, block, or raise: ask in a thread of its own.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import inspect
+import logging
+import math
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.plans.device_settings import position_of
+from agent_service.errors import texts
+from agent_service.models.number import real
+from agent_service.plans.device_settings import awaiting
+from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Iterable
 
-    Ask = Callable[[Coroutine[Any, Any, Any], float], Any]
+    from agent_service.plans.device_settings import Ask, Await
 
 _ANSWERS_WITHIN_S: Final = 5.0
-"""How long a device of ophyd-async may take to say where it is."""
+"""How long a device of ophyd-async may take to say where it is, right before a plan begins."""
+
+_log = logging.getLogger(__name__)
 
 
 def positions_of(devices: Iterable[Any], ask: Ask) -> dict[str, float]:
@@ -23,37 +35,76 @@ def positions_of(devices: Iterable[Any], ask: Ask) -> dict[str, float]:
     devices
         The devices.
     ask
-        ``ask(coroutine, timeout_s)`` awaits for a device.
+        As for `awaiting`.
 
     Returns
     -------
     dict
         NaN of a device that should know and cannot be asked now; nothing of one that has no position.
     """
+    await_ = awaiting(ask, _ANSWERS_WITHIN_S)
+    positions = {str(device.name): position_of(device, await_) for device in devices}
+    return {name: position for name, position in positions.items() if position is not None}
 
-    def await_(answer: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await answer
 
-        return ask(awaited(), _ANSWERS_WITHIN_S)
+def position_of(device: Any, await_: Await) -> float | None:
+    """Return where a device is, in its units. Never raises.
 
-    found: dict[str, float] = {}
-    for device in devices:
-        position = position_of(device, await_)
-        if position is not None:
-            found[str(device.name)] = position
-    return found
+    ophyd's say it as ``position``, ophyd-async's by ``locate``; of any other, as a signal, the readback counts.
+
+    Returns
+    -------
+    float or None
+        NaN of a device that should know and cannot be asked now; None of one that has no position.
+    """
+    failed = False
+    for way in (_last_position, _located, _read):
+        try:
+            position = real(way(device, await_))
+        except Exception as error:  # noqa: BLE001 - whatever a device raises
+            _log.warning("device %s does not say where it is: %s", device.name, texts.describe(error))
+            failed = True
+        else:
+            if position is not None:
+                return position
+    return math.nan if failed else None
 
 
 def wholes_of(devices: Iterable[Any]) -> dict[str, list[str]]:
     """Return by name of a device the names of those that it is a part of, as ophyd's and ophyd-async's say it."""
-    found: dict[str, list[str]] = {}
+    wholes: dict[str, list[str]] = {}
     for device in devices:
         above: list[Any] = []
         whole = getattr(device, "parent", None)
-        while whole is not None and all(whole is not one for one in above):
+        while whole is not None and all(whole is not known for known in above):
             above.append(whole)
             whole = getattr(whole, "parent", None)
         if above:
-            found[str(device.name)] = [str(getattr(one, "name", "")) for one in above]
-    return found
+            wholes[str(device.name)] = [str(getattr(whole, "name", "")) for whole in above]
+    return wholes
+
+
+# ways in which a device says where it is ----------------------------------------------------------------------------
+
+
+def _last_position(device: Any, await_: Await) -> object:
+    """Return what a positioner of ophyd heard last."""
+    return getattr(device, "position", None)
+
+
+def _located(device: Any, await_: Await) -> object:
+    return _answered(device.locate(), await_)["readback"] if hasattr(device, "locate") else None
+
+
+def _read(device: Any, await_: Await) -> object:
+    if not hasattr(device, "read"):
+        return None
+    reading = _answered(device.read(), await_)
+    names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS)]
+    if len(reading) == 1:
+        names += reading
+    return next((reading[name]["value"] for name in names if name in reading), None)
+
+
+def _answered(answer: Any, await_: Await) -> Any:
+    return await_(answer) if inspect.isawaitable(answer) else answer

@@ -1,4 +1,4 @@
-"""What a device says of its limits, of where it is, and of a position that it is to have: ophyd's ways, ophyd-async's.
+"""What a device says of its limits and of a position that it is to have, in ophyd's ways and in ophyd-async's.
 
 Whatever is asked may do I/O, block, or raise: ask in a thread of its own. Devices are known by what they can do.
 Sources: ophyd's ``PositionerBase.limits`` and ``check_value``, ``EpicsMotor.low_limit_travel``; bluesky's ``Checkable``
@@ -9,20 +9,19 @@ and ``check_limits``; ophyd-async's ``Motor`` and ``event_model.Limits``.
 from __future__ import annotations
 
 import inspect
-import logging
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from agent_service.errors import texts
 from agent_service.models.number import real
-from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from agent_service.models import Ends
 
     Await = Callable[[Awaitable[Any]], Any]
+    Ask = Callable[[Coroutine[Any, Any, Any], float], Any]
 
 _CANNOT_SAY: Final = frozenset({"TimeoutError", "ConnectionError", "DisconnectedError", "NotConnectedError"})
 """Errors of a device that cannot be asked now, as ophyd, ophyd-async and Python call them."""
@@ -33,7 +32,20 @@ _SETPOINTS: Final = ("setpoint", "user_setpoint")
 _END_NAMES: Final = (("low", "high"), ("lower", "upper"), ("min", "max"))
 """What the ends of limits are called where they have names, as keys or attributes."""
 
-_log = logging.getLogger(__name__)
+
+def awaiting(ask: Ask, within_s: float) -> Await:
+    """Return a function that awaits what a device of ophyd-async answers, for ``within_s`` seconds at most.
+
+    Parameters
+    ----------
+    ask
+        ``ask(coroutine, timeout_s)`` runs a coroutine in the event loop that the devices live in.
+    """
+
+    async def awaited(answer: Awaitable[Any]) -> Any:
+        return await answer
+
+    return lambda answer: ask(awaited(answer), within_s)
 
 
 def limits_of(device: Any, await_: Await) -> Ends:
@@ -69,56 +81,33 @@ def limits_of(device: Any, await_: Await) -> Ends:
     return max(lows, default=None), min(highs, default=None)
 
 
-def position_of(device: Any, await_: Await) -> float | None:
-    """Return where a device is, in its units. Never raises.
-
-    ophyd's say it as ``position``, ophyd-async's by ``locate``; of any other, as a signal, the readback counts.
-
-    Returns
-    -------
-    float or None
-        NaN of a device that should know and cannot be asked now; None of one that has no position.
-    """
-    failed = False
-    for way in (_heard, _located, _read):
-        try:
-            position = real(way(device, await_))
-        except Exception as error:  # noqa: BLE001 - whatever a device raises
-            _log.warning("device %s does not say where it is: %s: %s", device.name, type(error).__name__, error)
-            failed = True
-        else:
-            if position is not None:
-                return position
-    return math.nan if failed else None
-
-
 def refusals(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> dict[str, str]:
     """Return why devices refuse their position of a point, by actuator, as their ``check_value`` says; moves nothing.
 
     A device without ``check_value``, and one that cannot be asked now, refuses nothing. Pseudo axes of one positioner
     are asked together, for the place of one depends on the others'.
     """
-    found: dict[str, str] = {}
-    left = dict(devices)
+    reasons: dict[str, str] = {}
+    unasked = dict(devices)
     for name, device in devices.items():
-        together = {one: other for one, other in left.items() if _same_parent(device, other)}
-        if name in left and len(together) > 1:
+        axes = {axis_name: axis for axis_name, axis in unasked.items() if _same_parent(device, axis)}
+        if name in unasked and len(axes) > 1:
             parent = device.parent
-            axes = {other.attr_name: point[one] for one, other in together.items()}
-            why = _why_not(lambda parent=parent, axes=axes: parent.check_value(parent.target._replace(**axes)), await_)
-            found |= dict.fromkeys(together, why) if why else {}
-            left = {one: other for one, other in left.items() if one not in together}
-    for name, device in left.items():
+            place = {axis.attr_name: point[axis_name] for axis_name, axis in axes.items()}
+            why = _refusal(lambda whole=parent, at=place: whole.check_value(whole.target._replace(**at)), await_)
+            reasons |= dict.fromkeys(axes, why) if why else {}
+            unasked = {other: device for other, device in unasked.items() if other not in axes}
+    for name, device in unasked.items():
         if callable(check := getattr(device, "check_value", None)) and (
-            why := _why_not(lambda check=check, at=point[name]: check(at), await_)
+            why := _refusal(lambda check=check, at=point[name]: check(at), await_)
         ):
-            found[name] = why
-    return found
+            reasons[name] = why
+    return reasons
 
 
 def why_not(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> str:
     """Return why a point cannot be measured with these devices: by the limits that they state, or their own word."""
-    found: dict[str, str] = {}
+    outside: dict[str, str] = {}
     for name, device in devices.items():
         try:
             low, high = limits_of(device, await_)
@@ -126,13 +115,15 @@ def why_not(devices: Mapping[str, Any], point: Mapping[str, float], await_: Awai
             continue
         if not ((low is None or low <= point[name]) and (high is None or point[name] <= high)):
             ends = f"[{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
-            found[name] = f"{name} = {point[name]:g} is outside {ends}, the limits that the device states"
-    refused = refusals({name: one for name, one in devices.items() if name not in found}, point, await_)
-    said = [*found.values(), *(f"the device refuses {name} = {point[name]:g}: {why}" for name, why in refused.items())]
-    return "; ".join(said)
+            outside[name] = f"{name} = {point[name]:g} is outside {ends}, the limits that the device states"
+    inside = {name: device for name, device in devices.items() if name not in outside}
+    refused = [
+        f"the device refuses {name} = {point[name]:g}: {why}" for name, why in refusals(inside, point, await_).items()
+    ]
+    return "; ".join([*outside.values(), *refused])
 
 
-def _why_not(check: Callable[[], Any], await_: Await) -> str:
+def _refusal(check: Callable[[], Any], await_: Await) -> str:
     try:
         answer = check()
         if inspect.isawaitable(answer):
@@ -141,7 +132,7 @@ def _why_not(check: Callable[[], Any], await_: Await) -> str:
         return ""
     except Exception as error:  # noqa: BLE001 - any exception is the refusal, as bluesky's Checkable has it
         if _CANNOT_SAY.isdisjoint(kind.__name__ for kind in type(error).__mro__):
-            return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+            return texts.describe(error)
     return ""
 
 
@@ -185,14 +176,14 @@ def _travel(device: Any, await_: Await) -> list[tuple[object, object]]:
 
 def _described(device: Any, await_: Await) -> list[tuple[object, object]]:
     """Return the control limits in what a device of ophyd-async, and its setpoint, describe."""
-    setpoint = getattr(getattr(device, "movable_logic", None), "setpoint", None)
-    found: list[tuple[object, object]] = []
-    for one in (device, setpoint):
-        if inspect.iscoroutinefunction(getattr(one, "describe", None)):
-            described = cast("dict[str, Any]", await_(cast("Any", one).describe()))
-            control = described.get(cast("Any", one).name, {}).get("limits", {}).get("control") or {}
-            found.append((control.get("low"), control.get("high")))
-    return found
+    setpoint: Any = getattr(getattr(device, "movable_logic", None), "setpoint", None)
+    limits: list[tuple[object, object]] = []
+    for described in (device, setpoint):
+        if inspect.iscoroutinefunction(getattr(described, "describe", None)):
+            fields = cast("dict[str, Any]", await_(described.describe()))
+            control = fields.get(described.name, {}).get("limits", {}).get("control") or {}
+            limits.append((control.get("low"), control.get("high")))
+    return limits
 
 
 def _of_whole(device: Any, await_: Await) -> list[tuple[object, object]]:
@@ -227,36 +218,10 @@ def _pair(device: Any, low: str, high: str, await_: Await) -> list[tuple[object,
     return [(ends[0], ends[1])]
 
 
-def _value(one: Any, await_: Await) -> Any:
-    """Return a value, of a signal the one it has now."""
-    if hasattr(one, "get_value"):  # ophyd-async's; its soft and mock signals too
-        return await_(one.get_value())
-    if hasattr(one, "get") and hasattr(one, "name"):
-        return one.get()
-    return one
-
-
-# ways in which a device says where it is ----------------------------------------------------------------------------
-
-
-def _heard(device: Any, await_: Await) -> object:
-    """Return what a positioner of ophyd heard last."""
-    return getattr(device, "position", None)
-
-
-def _located(device: Any, await_: Await) -> object:
-    return _answered(device.locate(), await_)["readback"] if hasattr(device, "locate") else None
-
-
-def _read(device: Any, await_: Await) -> object:
-    if not hasattr(device, "read"):
-        return None
-    reading = _answered(device.read(), await_)
-    names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS)]
-    if len(reading) == 1:
-        names += reading
-    return next((reading[name]["value"] for name in names if name in reading), None)
-
-
-def _answered(answer: Any, await_: Await) -> Any:
-    return await_(answer) if inspect.isawaitable(answer) else answer
+def _value(signal: Any, await_: Await) -> Any:
+    """Return the value that a signal has now; what is no signal is the value itself."""
+    if hasattr(signal, "get_value"):  # ophyd-async's; its soft and mock signals too
+        return await_(signal.get_value())
+    if hasattr(signal, "get") and hasattr(signal, "name"):
+        return signal.get()
+    return signal

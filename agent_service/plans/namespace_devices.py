@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from agent_service.plans import device_settings
+from agent_service.plans.device_positions import position_of
+from agent_service.plans.device_settings import awaiting, limits_of, refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-
     from agent_service.models import Ends, Point
+    from agent_service.plans.device_settings import Ask
     from agent_service.plans.namespace import Namespace
 
 _ANSWERS_WITHIN_S: Final = 10.0
@@ -24,12 +24,12 @@ class NamespaceDevices:
     namespace
         Where they are found, anew for each question.
     ask
-        ``ask(coroutine, timeout_s)`` returns what the coroutine of a device returns, awaited where plans await it.
+        As for `awaiting`.
     """
 
-    def __init__(self, namespace: Namespace, ask: Callable[[Coroutine[Any, Any, Any], float], Any]) -> None:
+    def __init__(self, namespace: Namespace, ask: Ask) -> None:
         self._namespace = namespace
-        self._ask = ask
+        self._await = awaiting(ask, _ANSWERS_WITHIN_S)
 
     def check(self, name: str) -> None:
         """Raise `UnknownDevice` unless there is an actuator of that name."""
@@ -37,18 +37,12 @@ class NamespaceDevices:
 
     def limits(self, name: str) -> Ends:
         """Return what a device states as its limits."""
-        return device_settings.limits_of(self._namespace.actuator(name), self._await)
+        return limits_of(self._namespace.actuator(name), self._await)
 
     def position(self, name: str) -> float | None:
         """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
-        return device_settings.position_of(self._namespace.actuator(name), self._await)
+        return position_of(self._namespace.actuator(name), self._await)
 
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of a point, by name; moves nothing."""
-        return device_settings.refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
-
-    def _await(self, answer: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await answer
-
-        return self._ask(awaited(), _ANSWERS_WITHIN_S)
+        return refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
