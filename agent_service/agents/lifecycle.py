@@ -415,7 +415,7 @@ class AgentLife:
         total, done = self.agent.spec.loop.max_runs, self.agent.record.done
         if total is not None and done >= total:
             raise Conflict(
-                f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs with PATCH first",
+                f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
                 legal=legal_commands(self.state),
             )
 

@@ -176,7 +176,8 @@ class Supervisor:
         """Return an agent's life, or raise `NotFound` naming what is near."""
         life = self.lives.get(name)
         if life is None:
-            hint = near(name, self.lives).rstrip() or "GET /api/v1/agents lists those there are"
+            names = ", ".join(sorted(self.lives))
+            hint = near(name, self.lives).rstrip() or (f"there are {names}" if names else "there is none yet")
             raise NotFound(f"there is no agent {name!r}; {hint}")
         return life
 
@@ -188,7 +189,7 @@ class Supervisor:
         """Return the agent whose suggestion it is, or raise `NotFound`."""
         agent = self._owners.get(suggestion_id)
         if agent is None:
-            raise NotFound(f"there is no suggestion {suggestion_id}; GET /api/v1/suggestions lists those there are")
+            raise NotFound(f"there is no suggestion {suggestion_id}; look it up among those of its agent")
         return agent
 
     def find_owner(self, suggestion_id: str) -> HostedAgent | None:

@@ -121,13 +121,37 @@ def legal_commands(state: AgentState) -> tuple[Command, ...]:
     return tuple(command for command in Command if state in LEGAL[command])
 
 
-def require(command: Command, state: AgentState, *, name: str) -> None:
-    """Raise `IllegalTransition`, saying what is legal, unless ``command`` is legal in ``state``."""
+_SPOKEN: Final = {
+    Command.SUGGEST: "be asked for points",
+    Command.INGEST: "be told outcomes",
+    Command.GO_TO_BEST: "go to its best point",
+    Command.DELETE: "be removed",
+}
+"""What a sentence says of an agent that can do a command, where that is not the command's name."""
+
+
+def require(command: Command, state: AgentState, *, name: str, to: str | None = None) -> None:
+    """Raise `IllegalTransition`, saying what is legal, unless ``command`` is legal in ``state``.
+
+    Parameters
+    ----------
+    command
+        What is asked for.
+    state
+        The agent's state.
+    name
+        The agent's name.
+    to
+        What somebody wants of the agent, for the sentence ``it cannot ...``, where the command says it wrongly: to set
+        a variable is legal where ``ingest`` is.
+    """
     if state in LEGAL[command]:
         return
     legal = legal_commands(state)
-    wait = "wait until that is done" if not legal else f"legal now: {', '.join(legal)}"
-    raise IllegalTransition(f"agent {name!r} is {state}, so it cannot {command}; {wait}", legal=legal)
+    can = " or ".join(_SPOKEN.get(one, one.value) for one in legal)
+    advice = f"it can {can}" if legal else "wait until that is done"
+    wanted = to or _SPOKEN.get(command, command.value)
+    raise IllegalTransition(f"agent {name!r} is {state}, so it cannot {wanted}; {advice}", legal=legal)
 
 
 def check_agent(old: AgentState, new: AgentState) -> None:

@@ -307,7 +307,8 @@ def _stayed(name: str, hosted: Hosted) -> str:
     if not hosted.differs:
         return said
     return (
-        f"{said}; its {' and '.join(hosted.differs)} is not as the notebook has it: PATCH it, or serve it with --fresh"
+        f"{said}; its {' and '.join(hosted.differs)} is not as the notebook has it: change that in its panel, or "
+        "serve it with --fresh"
     )
 
 

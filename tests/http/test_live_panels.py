@@ -75,7 +75,7 @@ def test_the_buttons_are_the_service_s_commands(served, panels):
         assert served.status("life")["state"] == state
         shows(panel, state)
     assert panel.agent["reason"] == "stopped by a person"
-    assert "cannot stop; legal now: start" in refused(panel, "stop")
+    assert "cannot stop; it can start" in refused(panel, "stop")
     press(panel, "start")
     assert panel.notice == {}
 

@@ -499,7 +499,7 @@ def test_mistakes_of_the_other_magics(walking):
     [
         (
             "service.client.stop('walker')",
-            "IllegalTransition: agent 'walker' is created, so it cannot stop; legal now: ",
+            "IllegalTransition: agent 'walker' is created, so it cannot stop; it can ",
         ),
         ("service.client.agent('wlker')", "NotFound: there is no agent 'wlker'; did you mean 'walker'?"),
         ("wrong.agents()", "Unauthenticated: the service does not know this key"),

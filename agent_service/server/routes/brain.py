@@ -152,7 +152,7 @@ async def set_variable(
 ) -> Response:
     """Set a variable when the brain's turn comes."""
     agent = service.supervisor.agent(name)
-    require(Command.INGEST, agent.record.state, name=name)
+    require(Command.INGEST, agent.record.state, name=name, to="have a variable set")
     doing = agent.set_variable(variable, request.value)
     return await prefer.brain(service.jobs, agent, f"variables/{variable}", doing)
 
@@ -169,7 +169,7 @@ async def method(
 ) -> Response:
     """Call a method when the brain's turn comes, and return what it returned."""
     agent = service.supervisor.agent(name)
-    require(Command.INGEST, agent.record.state, name=name)
+    require(Command.INGEST, agent.record.state, name=name, to=f"be asked for {method}")
     if method not in (there := [one.name for one in agent.brain.traits.methods]):
         raise NotFound(
             f"agent {name!r} has no method {method!r}; {near(method, there)}it has {', '.join(there) or 'none'}"
