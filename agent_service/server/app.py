@@ -12,6 +12,7 @@ from agent_service.errors import UsageError
 from agent_service.server import auth, gate, problems
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.cached_reads import CachedReads
+from agent_service.server.direct_calls import DirectCalls
 from agent_service.server.page_origins import PageOrigins
 from agent_service.server.routes import (
     agents,
@@ -105,7 +106,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     # outside the gate, so that a page can read its refusals too
     app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)
     problems.install(app)
-    app.router.routes.insert(0, CachedReads())
+    app.router.routes[:0] = [CachedReads(), DirectCalls()]
     # in the order in which they are tried: what a brain is asked is asked most
     for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs, panel_keys):
         app.include_router(routes.router, prefix="/api/v1")

@@ -230,7 +230,8 @@ async def _whole(receive: Receive, limits: body.Limits) -> Receive:
     parts: list[bytes] = []
     size, more = 0, True
     while more:
-        message = await asyncio.wait_for(receive(), BODY_PAUSE_S)
+        async with asyncio.timeout(BODY_PAUSE_S):
+            message = await receive()
         if message["type"] != "http.request":  # the client went away
             break
         parts.append(message.get("body", b""))

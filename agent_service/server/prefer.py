@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from pydantic import BaseModel
+    from starlette.datastructures import Headers
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.lifecycle import AgentLife
@@ -114,23 +115,26 @@ def brain_work(agent: HostedAgent, call: str, request_id: str | None = None) -> 
     return Work(agent.name, call, cancel=cancel, request_id=request_id)
 
 
+def prefer_wait(headers: Headers, request_id: str | None) -> PreferWait:
+    """Return how long a client says that it waits; the header may come several times."""
+    wait_s = None
+    for preference in re.split(r"[,;]", ",".join(headers.getlist("prefer"))):
+        if seconds := _WAIT.fullmatch(preference.strip()):
+            wait_s = min(float(seconds[1]), LONGEST_WAIT_S)
+            break
+        if _ASYNC.fullmatch(preference.strip()):
+            wait_s = 0.0
+    return PreferWait(wait_s, request_id)
+
+
 async def _prefer_wait(
     request: Request,
-    prefer: Annotated[
+    prefer: Annotated[  # for the OpenAPI document
         str | None,
         Header(description="`wait=S`: answer 202 with a job after so many seconds (default 10; 0: at once)"),
     ] = None,
 ) -> PreferWait:
-    # `prefer` is for the OpenAPI document: the header may come several times
-    said = ",".join(request.headers.getlist("prefer"))
-    wait_s = None
-    for preference in re.split(r"[,;]", said):
-        if found := _WAIT.fullmatch(preference.strip()):
-            wait_s = min(float(found[1]), LONGEST_WAIT_S)
-            break
-        if _ASYNC.fullmatch(preference.strip()):
-            wait_s = 0.0
-    return PreferWait(wait_s, request_id_of(request))
+    return prefer_wait(request.headers, request_id_of(request))
 
 
 PreferWaitDep = Annotated[PreferWait, Depends(_prefer_wait)]
