@@ -256,24 +256,35 @@ class JournalStore(JournalReader, Protocol):
         ...
 
 
+class Intake(Protocol):
+    """Where sources put documents."""
+
+    def put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+        """Take a document; from any thread, and it never blocks.
+
+        Parameters
+        ----------
+        name, document
+            The document, which nobody changes any more.
+        stored
+            Called, from a thread of the intake's own, when the document is on disk, so that a broker's offset can
+            follow it; it returns at once. Never called for a document that is given up, at the end of the service.
+        """
+        ...
+
+
 class DocumentSource(Protocol):
-    """Where documents come from. It only ever enqueues in the thread that measures, and never raises there."""
+    """Where documents come from. It only puts them into the intake, in the order of their emission.
 
-    @property
-    def backlog(self) -> int:
-        """How many documents were received and not yet delivered."""
-        ...
+    In the thread that measures it never blocks and never raises.
+    """
 
-    def start(self, on_document: Callable[[str, Document], None]) -> None:
-        """Begin: ``on_document(name, document)`` is called in order, from one thread of the source's own."""
-        ...
-
-    def put(self, name: str, document: Document) -> None:
-        """Take a document of somebody else; it goes the way of the source's own. From any thread; never blocks."""
+    def start(self, intake: Intake) -> None:
+        """Begin to put documents into the intake."""
         ...
 
     def stop(self) -> None:
-        """End, after the documents already received were delivered."""
+        """Put no more; harmless the second time, and before the start."""
         ...
 
 
@@ -453,8 +464,8 @@ class PlanSink(Protocol):
         """
         ...
 
-    def observe(self, name: str, document: Document) -> None:
-        """Look at a document of any run, after the dispatcher has it; on the event loop. Cheap, and never raises.
+    def observe(self, name: str, document: Document, run: str) -> None:
+        """Look at a document of any ``run``, after the dispatcher has it; on the event loop. Cheap, and never raises.
 
         The start document of a run that is posted comes before that too, once more.
         """

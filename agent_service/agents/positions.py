@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 RUNS_KEPT: Final = 100
 """Open runs of others that are followed."""
 
-STREAMS_KEPT: Final = 10_000
-"""Streams of open runs of others that are followed."""
+STREAMS_KEPT: Final = 100
+"""Streams of such a run that are followed."""
 
 SPARE_KEPT: Final = 10_000
 """Names that are remembered though no agent has an actuator of that name: one may come."""
@@ -36,14 +36,16 @@ LONGEST_NAME: Final = 200
 """Longest name that is remembered, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    run: str
-    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+@dataclass(slots=True)
+class _OthersRun:
+    """An open run that is not for a suggestion: whether it is hearsay, and the aliases of its streams' keys."""
+
+    hearsay: bool
+    streams: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
 
 class Whereabouts:
-    """Keeps positions by name, in its unit. May be used from any thread, but for `take`.
+    """Keeps positions by name, in its unit. May be used from any thread, but for `on_document`.
 
     Parameters
     ----------
@@ -67,48 +69,43 @@ class Whereabouts:
         self._lock = threading.Lock()
         self._firm: set[str] = set()
         self._spare: dict[str, None] = {}
-        self._others: dict[str, bool] = {}
-        self._streams: dict[str, _Stream] = {}
+        self._others: dict[str, _OthersRun] = {}
 
     def sent(self, point: Mapping[str, float]) -> None:
         """Note that actuators were sent to ``point``."""
         for name, position in point.items():
             self._note(name, position, firm=True)
 
-    def take(self, name: str, document: Document, *, hearsay: bool = False) -> None:
+    def on_document(self, name: str, document: Document, run: str, *, hearsay: bool = False) -> None:
         """Look at a document: an event of a run that is not for a suggestion says where somebody else's plan went.
 
         Parameters
         ----------
-        name, document
-            The document.
+        name, document, run
+            The document, and the uid of its run.
         hearsay
             Whether it counts only for what is not known otherwise. Looked at with the start of each run.
         """
         if name == "start":
-            self._begin(document, hearsay=hearsay)
+            self._begin(document, run, hearsay=hearsay)
+        elif (others := self._others.get(run)) is None:
+            return
         elif name == "descriptor":
-            run = str(document.get("run_start"))
-            if run in self._others:
-                self._streams[str(document.get("uid"))] = _Stream(run, _aliases(document))
-                _drop_oldest(self._streams, STREAMS_KEPT)
+            others.streams[str(document.get("uid"))] = _aliases(document)
+            _drop_oldest(others.streams, STREAMS_KEPT)
         elif name == "stop":
-            run = str(document.get("run_start"))
-            if self._others.pop(run, None) is not None:
-                self._streams = {uid: one for uid, one in self._streams.items() if one.run != run}
-        elif name in ("event", "event_page"):
-            stream = self._streams.get(str(document.get("descriptor")))
-            if stream is not None and stream.run in self._others:
-                self._measured(document, stream, firm=not self._others[stream.run], value=_VALUES[name])
+            del self._others[run]
+        elif name in _VALUES and (aliases := others.streams.get(str(document.get("descriptor")))) is not None:
+            self._measured(document, aliases, firm=not others.hearsay, value=_VALUES[name])
 
-    def _begin(self, start: Document, *, hearsay: bool) -> None:
+    def _begin(self, start: Document, run: str, *, hearsay: bool) -> None:
         suggestion_id = start.get("agent_suggestion_uid")
         if not (isinstance(suggestion_id, str) and suggestion_id and self._is_ours(suggestion_id)):
-            self._others.setdefault(str(start.get("uid")), hearsay)
+            self._others.setdefault(run, _OthersRun(hearsay))
             _drop_oldest(self._others, RUNS_KEPT)  # their stop documents never came
 
     def _measured(
-        self, event: Document, stream: _Stream, *, firm: bool, value: Callable[[object], float | None]
+        self, event: Document, aliases: Mapping[str, str], *, firm: bool, value: Callable[[object], float | None]
     ) -> None:
         data = event.get("data")
         if not isinstance(data, dict):
@@ -117,7 +114,7 @@ class Whereabouts:
         for key, values in cast("dict[str, Any]", data).items():
             if (position := value(values)) is not None:
                 found[key] = position
-        for alias, key in stream.aliases.items():
+        for alias, key in aliases.items():
             if key in found:
                 found.setdefault(alias, found[key])
         for name, position in found.items():

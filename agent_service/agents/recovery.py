@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.choice import Made
-from agent_service.documents.spool import INTERRUPTED
+from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
 from agent_service.models.states import ALIVE, SuggestionState
 from agent_service.protocols import SERVICE_STOPS

@@ -16,7 +16,8 @@ from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild
 from agent_service.archive.refused import Aside
 from agent_service.archive.runs import documents_of, is_written, withdraw, write_run
 from agent_service.archive.trials import Again, Trials, Unreachable, clear_probe, probe, reason_of
-from agent_service.documents.spool import Spool, encode
+from agent_service.documents.lines import encode
+from agent_service.documents.spool import Spool
 from agent_service.errors import ServiceError
 from agent_service.journal import reader
 

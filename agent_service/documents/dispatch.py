@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from agent_service.documents.runs import Run, RunAssembler
+from agent_service.documents.assembler import RunAssembler
+from agent_service.documents.routing import suggestion_of
+from agent_service.documents.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -99,28 +101,25 @@ class RunDispatcher:
         """Return an expectation of the runs for a suggestion; enter it before the plan can run."""
         return Expectation(self, suggestion_id)
 
-    def on_document(self, name: str, doc: Document) -> None:
-        """Take a document: cheap, never raises for what is in it."""
-        if name == "start":
-            expected = self.expected.get(_suggestion_of(doc))
-            if expected is not None:
-                expected.begin(doc)
-        run = self._assembler.take(name, doc)
-        if run is not None:
-            self._deliver(run)
+    def on_document(self, name: str, document: Document, run: str) -> None:
+        """Look at a document of ``run``: cheap, never raises for what is in it."""
+        if name == "start" and (expected := self.expected.get(suggestion_of(document))) is not None:
+            expected.begin(document)
+        if (ended := self._assembler.add(name, document, run)) is not None:
+            self._deliver(ended)
 
     def forget(self, uid: str) -> None:
         """Put a run together no further."""
         self._assembler.discard(uid)
 
     def _wanted(self, start: Document) -> bool:
-        suggestion_id = _suggestion_of(start)
+        suggestion_id = suggestion_of(start)
         if suggestion_id in self.expected or any(True for _ in self._everyone()):
             return True
         return bool(suggestion_id) and self._late(suggestion_id) is not None
 
     def _deliver(self, run: Run) -> None:
-        suggestion_id = _suggestion_of(run.start)
+        suggestion_id = suggestion_of(run.start)
         expected = self.expected.get(suggestion_id)
         owner: Callable[[Run], None] | None = None
         is_expected = expected is not None and expected.add(run)
@@ -129,8 +128,3 @@ class RunDispatcher:
         for inbox in self._everyone():
             if inbox != owner:
                 inbox(run)
-
-
-def _suggestion_of(start: Document) -> str:
-    found: Any = start.get("agent_suggestion_uid")
-    return found if isinstance(found, str) else ""

@@ -1,4 +1,4 @@
-"""One run's documents in memory, and putting interleaved documents together into runs.
+"""One run's documents in memory.
 
 The documents are Bluesky's, as the event-model project defines them: a start, descriptors, events (single or in pages),
 and a stop. Others (resource, datum, stream_resource, ...) are kept with their run and not looked into.
@@ -6,28 +6,19 @@ and a stop. Others (resource, datum, stream_resource, ...) are kept with their r
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from agent_service.documents.copies import own, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from agent_service.protocols import Document
-
-_log = logging.getLogger(__name__)
-
-MAX_OPEN_RUNS: Final = 64
-"""Most runs put together at a time; the one that was opened first is forgotten for one more."""
-
-MAX_DOCUMENTS: Final = 100_000
-"""Most documents of a run kept in memory; a run with more is forgotten, as no outcome may come from a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,8 @@ class Run:
     @property
     def stop(self) -> Document | None:
         """The stop document, or None while the run goes on (a catalogue then shows an empty one)."""
-        return next((document for name, document in self.documents if name == "stop" and document), None)
+        latest_first = reversed(self.documents)
+        return next((document for name, document in latest_first if name == "stop" and document), None)
 
     @property
     def uid(self) -> str:
@@ -162,89 +154,6 @@ class Run:
 
     def _descriptors_of(self, stream: str) -> list[Document]:
         return [one for one in self.descriptors if one.get("name", "primary") == stream]
-
-
-class RunAssembler:
-    """Puts interleaved documents together into runs. Used from one thread; never raises for an odd document.
-
-    Parameters
-    ----------
-    wanted
-        Whether a run is of interest, by its start document; others are not kept. None: all are.
-    max_open_runs, max_documents
-        Bounds on what is kept in memory.
-
-    Examples
-    --------
-    >>> runs = RunAssembler()
-    >>> runs.take("start", {"uid": "a"})
-    >>> runs.take("stop", {"uid": "b", "run_start": "a", "exit_status": "success"}).uid
-    'a'
-    """
-
-    def __init__(
-        self,
-        *,
-        wanted: Callable[[Document], bool] | None = None,
-        max_open_runs: int = MAX_OPEN_RUNS,
-        max_documents: int = MAX_DOCUMENTS,
-    ) -> None:
-        self._wanted = wanted
-        self._max_open_runs = max_open_runs
-        self._max_documents = max_documents
-        self._open: dict[str, list[tuple[str, Document]]] = {}
-        # uid of a descriptor or resource -> uid of its run: events and datums name only the former
-        self._owner: dict[str, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def take(self, name: str, document: Document) -> Run | None:
-        """Take one document, and return its run if this was the run's stop; the run is forgotten then.
-
-        Documents of a run whose start was not seen, or not wanted, are dropped.
-        """
-        if name == "start":
-            self._begin(document)
-            return None
-        uid = self._run_of(document)
-        documents = self._open.get(uid)
-        if documents is None:
-            return None
-        documents.append((name, document))
-        if name == "stop":
-            self.discard(uid)
-            return Run(tuple(documents))
-        if name in {"descriptor", "resource", "stream_resource"}:
-            self._owner[str(document.get("uid"))] = uid
-        if len(documents) > self._max_documents:
-            _log.warning("run %s has more than %d documents: no outcome of it", uid, self._max_documents)
-            self.discard(uid)
-        return None
-
-    def discard(self, uid: str) -> None:
-        """Forget a run, and drop what else comes of it."""
-        for name, document in self._open.pop(uid, ()):
-            if name in {"descriptor", "resource", "stream_resource"}:
-                self._owner.pop(str(document.get("uid")), None)
-
-    def _begin(self, start: Document) -> None:
-        uid = start.get("uid")
-        if not isinstance(uid, str) or uid in self._open or (self._wanted is not None and not self._wanted(start)):
-            return
-        if len(self._open) >= self._max_open_runs:
-            oldest = next(iter(self._open))
-            _log.warning("more than %d runs are open at once: run %s is forgotten", self._max_open_runs, oldest)
-            self.discard(oldest)
-        self._open[uid] = [("start", start)]
-
-    def _run_of(self, document: Document) -> str:
-        if "run_start" in document:
-            return str(document["run_start"])
-        for key in ("descriptor", "resource", "stream_resource"):
-            if key in document:
-                return self._owner.get(str(document[key]), "")
-        return ""
 
 
 def _mapping(document: Document, key: str) -> dict[str, Any]:

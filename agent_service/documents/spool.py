@@ -11,24 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
-import os
 import re
-import uuid
-from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
+
+from agent_service.documents.lines import append, decode, encode
+from agent_service.documents.routing import suggestion_of
+from agent_service.documents.spool_repair import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from agent_service.protocols import Document
-
-INTERRUPTED: Final = "the service was interrupted"
-"""Reason in the stop document of a run that a crash left without one."""
 
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _COMPLETE_NAME: Final = re.compile(r"(\d{12})-.+\.jsonl")
@@ -36,18 +31,6 @@ _MAX_STRAYS: Final = 1000
 _MAX_KNOWN: Final = 10_000
 
 _log = logging.getLogger(__name__)
-
-
-def encode(name: str, doc: Document) -> str:
-    """Return a document as one line of JSON, without the newline.
-
-    Numpy scalars and arrays become numbers and nested lists; NaN and infinities are kept, as Python's json spells them.
-    What JSON cannot say at all becomes its text, so that one odd value never costs a run.
-    """
-    try:
-        return json.dumps([name, doc], default=_plain, separators=(",", ":"))
-    except (TypeError, ValueError):
-        return json.dumps([name, _with_text_keys(doc)], default=_plain, separators=(",", ":"))
 
 
 class Spool:
@@ -60,7 +43,7 @@ class Spool:
 
     Notes
     -----
-    `write` and `close_interrupted` belong to one thread of one process, the service's document pump; the other methods
+    `write` and `close_interrupted` belong to one thread of one process, that of the `DocumentIntake`; the other methods
     may be called from any process.
     """
 
@@ -71,15 +54,15 @@ class Spool:
         self._kept = directory / "kept"
         for folder in (directory.parent, directory, self._open, self._complete, self._refused, self._kept):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._routes = _Routes()
         found = self.complete()
         self._completed = _number(found[-1]) if found else 0
         self._known = dict.fromkeys(path.name.partition("-")[2] for path in found)
+        self._runs: set[str] = set()
         self._strays: set[str] = set()
         self._ended: set[Path] = set()
 
-    def write(self, name: str, doc: Document) -> None:
-        """Write a document to its run's file; at the stop document the run becomes complete.
+    def write(self, name: str, doc: Document, run: str) -> None:
+        """Write a document to the file of ``run``; at the stop document the run becomes complete.
 
         Never raises for what a document is: one that belongs to no open run, or starts a run that is already there, is
         logged and left out.
@@ -90,12 +73,13 @@ class Spool:
             When the disk does not take it. Nothing of it is there then; write it again, before any other.
         """
         try:
-            run = self._begin(doc) if name == "start" else self._routes.run_of(name, doc)
-            if run is None:
-                if name != "start":
-                    self._stray(name, doc)
-                return
-            self._write(run, name, doc)
+            if name == "start":
+                if self._begin(run):
+                    self._write(run, name, doc)
+            elif run in self._runs:
+                self._write(run, name, doc)
+            else:
+                self._stray(name, doc)
         except (TypeError, ValueError, RecursionError):
             _log.exception("a %s document could not be written to the spool; its run will be incomplete", name)
 
@@ -103,10 +87,10 @@ class Spool:
         path = self._path(run)
         try:
             if path not in self._ended:
-                _append(path, encode(name, doc))
+                append(path, encode(name, doc))
         except OSError:
             if name == "start":
-                self._routes.close(run)
+                self._runs.discard(run)
                 self._known.pop(path.name, None)
                 path.unlink(missing_ok=True)
             raise
@@ -114,7 +98,7 @@ class Spool:
             self._ended.add(path)  # a second attempt, after the move failed, writes it no second time
             self._finish(path)
             self._ended.discard(path)
-            self._routes.close(run)
+            self._runs.discard(run)
 
     def complete(self) -> list[Path]:
         """Return the files of complete runs, in the order of completion."""
@@ -136,7 +120,7 @@ class Spool:
         """
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                pair = _decode(line)
+                pair = decode(line)
                 if pair is None:
                     msg = f"line {number} of {path.name} is no document"
                     raise ValueError(msg)
@@ -153,7 +137,7 @@ class Spool:
             Its start document.
         """
         with contextlib.suppress(FileNotFoundError):
-            if _suggestion_of(start):
+            if suggestion_of(start):
                 path.replace(self._kept / path.name)
             else:
                 path.unlink()
@@ -161,7 +145,7 @@ class Spool:
     def kept(self) -> dict[Path, str]:
         """Return the files of runs that are in the catalogue and not forgotten, each with its suggestion's id."""
         starts = {path: self._start_of(path) for path in self._kept.iterdir()}
-        return {path: _suggestion_of(start or {}) for path, start in starts.items()}
+        return {path: suggestion_of(start or {}) for path, start in starts.items()}
 
     def forget(self, paths: Iterable[Path]) -> None:
         """Forget runs that were kept."""
@@ -180,7 +164,7 @@ class Spool:
         for folder in (self._complete, self._refused, self._kept):
             for path in sorted(folder.glob("*.jsonl")):
                 start = self._start_of(path)
-                if start is None or (suggestion_id := _suggestion_of(start)) not in suggestion_ids:
+                if start is None or (suggestion_id := suggestion_of(start)) not in suggestion_ids:
                     continue
                 try:
                     found.setdefault(suggestion_id, []).append(list(self.read(path)))
@@ -226,31 +210,28 @@ class Spool:
         """
         closed: list[str] = []
         for path in sorted(self._open.glob("*.jsonl"), key=lambda found: found.stat().st_mtime_ns):
-            survey = _survey(path)
-            if survey.run is None:
+            repaired = repair(path)
+            if repaired.run is None:
                 path.unlink()
                 continue
-            os.truncate(path, survey.size)
-            if not survey.stopped:
-                _append(path, encode("stop", survey.stop_document()))
-                closed.append(survey.run)
+            if repaired.interrupted:
+                closed.append(repaired.run)
             self._finish(path)
         return closed
 
-    def _begin(self, doc: Document) -> str | None:
-        run = doc.get("uid")
-        if not isinstance(run, str) or not run:
+    def _begin(self, run: str) -> bool:
+        if not run:
             _log.warning("a start document without a uid was left out")
-            return None
+            return False
         path = self._path(run)
         if path.name in self._known or path.exists():
             _log.warning("run %.200r began a second time; the repetition was left out", run)
-            return None
+            return False
         self._known[path.name] = None
         while len(self._known) > _MAX_KNOWN:  # the catalogue tells of older ones
             del self._known[next(iter(self._known))]
-        self._routes.open(run)
-        return run
+        self._runs.add(run)
+        return True
 
     def _path(self, run: str) -> Path:
         # a uid may come over HTTP: only a harmless one becomes a file name
@@ -268,165 +249,11 @@ class Spool:
             _log.warning("a %s document of %r belongs to no open run and was left out", name, owner)
 
 
-class _Routes:
-    """Which run a document belongs to."""
-
-    def __init__(self) -> None:
-        self._members: dict[str, set[str]] = {}
-        self._owners: dict[str, str] = {}
-
-    def open(self, run: str) -> None:
-        self._members[run] = set()
-
-    def close(self, run: str) -> None:
-        for uid in self._members.pop(run, ()):
-            self._owners.pop(uid, None)
-
-    def run_of(self, name: str, doc: Document) -> str | None:
-        match name:
-            case "stop":
-                return self._open_run(doc.get("run_start"))
-            case "descriptor" | "resource" | "stream_resource":
-                run = self._open_run(doc.get("run_start"))
-                if run is None and name == "resource" and "run_start" not in doc and len(self._members) == 1:
-                    run = next(iter(self._members))  # old devices leave it out; with one run open there is no doubt
-                if run is not None:
-                    uid = str(doc.get("uid"))
-                    self._members[run].add(uid)
-                    self._owners[uid] = run
-                return run
-            case "event" | "event_page" | "stream_datum":
-                return self._owners.get(str(doc.get("descriptor")))
-            case "datum" | "datum_page":
-                return self._owners.get(str(doc.get("resource")))
-            case _:
-                return None
-
-    def _open_run(self, run: object) -> str | None:
-        return run if isinstance(run, str) and run in self._members else None
-
-
-@dataclass(slots=True)
-class _Survey:
-    """What is in the file of a run that a crash left open."""
-
-    run: str | None = None
-    size: int = 0
-    stopped: bool = False
-    time: float = 0.0
-    streams: dict[str, str] = field(default_factory=dict[str, str])
-    events: Counter[str] = field(default_factory=Counter[str])
-
-    def add(self, name: str, doc: Document) -> None:
-        if isinstance(time := doc.get("time"), int | float):
-            self.time = max(self.time, time)
-        stream = self.streams.get(str(doc.get("descriptor")), "")
-        match name:
-            case "start":
-                self.run = str(doc["uid"])
-            case "descriptor":
-                stream = str(doc.get("name"))
-                self.streams[str(doc.get("uid"))] = stream
-                self.events[stream] += 0
-            case "event":
-                self.events[stream] += 1
-            case "event_page":
-                self.events[stream] += len(doc.get("seq_num", ()))
-            case "stream_datum":
-                last = int(doc.get("seq_nums", {}).get("stop", 1)) - 1
-                self.events[stream] = max(self.events[stream], last)
-            case "stop":
-                self.stopped = True
-            case _:
-                pass
-
-    def stop_document(self) -> Document:
-        return {
-            "uid": str(uuid.uuid4()),
-            "run_start": self.run,
-            "time": self.time,
-            "exit_status": "abort",
-            "reason": INTERRUPTED,
-            "num_events": dict(self.events),
-        }
-
-
-def _survey(path: Path) -> _Survey:
-    survey = _Survey()
-    with path.open("rb") as lines:
-        for line in lines:
-            pair = _decode(line)
-            if pair is None:
-                break
-            with contextlib.suppress(
-                AttributeError, KeyError, TypeError, ValueError
-            ):  # an odd document counts for nothing
-                survey.add(*pair)
-            survey.size += len(line)
-    return survey
-
-
-def _decode(line: bytes) -> tuple[str, Document] | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        pair: Any = json.loads(line)
-    except ValueError:
-        return None
-    match pair:
-        case [str() as name, dict()]:
-            return name, cast("Document", pair[1])
-        case _:
-            return None
-
-
-def _suggestion_of(start: Document) -> str:
-    found = start.get("agent_suggestion_uid")
-    return found if isinstance(found, str) else ""
-
-
 def _time_of(start: Document) -> float:
     found = start.get("time")
     return float(found) if isinstance(found, int | float) else 0.0
 
 
-def _append(path: Path, line: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(handle).st_size
-        rest = memoryview(f"{line}\n".encode())
-        try:
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-        except OSError:
-            os.ftruncate(handle, size)  # half a line would spoil the next one
-            raise
-    finally:
-        os.close(handle)
-
-
 def _number(path: Path) -> int:
     found = _COMPLETE_NAME.fullmatch(path.name)
     return int(found[1]) if found else 0
-
-
-def _plain(value: object) -> object:
-    """Make of ``value`` something JSON can say; json calls it for what it does not know."""
-    to_list = getattr(value, "tolist", None)  # numpy's, for scalars too
-    if callable(to_list):
-        return to_list()
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, object]", value))
-    if isinstance(value, set | frozenset):
-        return sorted(cast("set[object]", value), key=str)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return str(value)
-
-
-def _with_text_keys(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _with_text_keys(one) for key, one in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_with_text_keys(one) for one in cast("list[object]", value)]
-    return value

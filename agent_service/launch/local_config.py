@@ -68,7 +68,7 @@ def settled(
         base = _with(base, "security", {"allowed_hosts": ["*"]})
     if RE is None:
         return base
-    return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(kind="run_engine")})
+    return base.model_copy(update={"sink": SinkSection(kind="claim"), "source": SourceSection(), "sources": None})
 
 
 def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> ServiceConfig:

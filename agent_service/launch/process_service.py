@@ -128,9 +128,10 @@ class Home:
             "agents": [*given.agents, *(one for one in config.agents if one not in given.agents)],
             "import_from": list(dict.fromkeys([*given.import_from, *config.import_from])),
             "api_key": config.api_key or given.api_key,
+            "sources": None if claimed else given.sources or config.sources,
         }
         others = given.model_fields_set - update.keys()
-        if claimed:  # its RunEngine is the source, and nobody else's plans run
+        if claimed:  # its RunEngine is a source, and nobody else's plans run
             others -= {"sink", "source"}
         update |= {name: _over(getattr(config, name), getattr(given, name)) for name in others}
         return config.model_copy(update=update)

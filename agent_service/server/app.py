@@ -73,7 +73,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     'agent-service'
     """
     settled = config_from_environment() if config is None else config
-    if engine is not None and (settled.sink.own_engine or settled.source.kind != "run_engine"):
+    if engine is not None and (settled.sink.own_engine or not settled.hears("run_engine")):
         raise UsageError('a RunEngine of yours is never called by the service: set [sink] kind = "claim"')
 
     of_pages = PanelKeys()

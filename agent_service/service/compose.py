@@ -11,7 +11,9 @@ from agent_service.agents.placement import Placement
 from agent_service.agents.supervisor import Supervisor
 from agent_service.archive import Archive
 from agent_service.brains.listed import Listed
-from agent_service.documents.sources.run_engine import NoEmitter, SubscribedEngine, asks
+from agent_service.documents.intake import DocumentIntake
+from agent_service.documents.sources.posted import PostedSource
+from agent_service.documents.sources.run_engine import RunEngineSource, asks
 from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
 from agent_service.executors.process import ProcessExecutor
@@ -23,12 +25,12 @@ from agent_service.plans.namespace import Namespace
 from agent_service.plans.namespace_devices import NamespaceDevices
 from agent_service.plans.sinks import bluesky_loop
 from agent_service.plans.sinks.claim import ClaimSink
-from agent_service.plans.sinks.run_engine import RunEngineSink, RunEngineSource
+from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.service.access import Access
 from agent_service.service.claims import ClaimDesk
 from agent_service.service.detached import run_detached
-from agent_service.service.documents import DocumentDesk, past_run
+from agent_service.service.documents import DocumentDesk, may_measure, past_run
 from agent_service.service.gauges import ServiceGauges
 from agent_service.service.jobs import JobDesk
 from agent_service.service.metrics import Metrics
@@ -41,8 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from agent_service.plans.sinks.claims import Claims
-    from agent_service.plans.sinks.run_engine import Emitter
-    from agent_service.protocols import PlanOrder, PlanSink
+    from agent_service.protocols import DocumentSource, PlanOrder, PlanSink
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
 
@@ -90,7 +91,11 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         journal.publish(EventKind.PROGRESS, None, {"archive": archive.status.model_dump(mode="json")})
 
     archive = Archive(state_dir, catalog=config.service.catalog, on_change=publish_lag)
-    sink, emitter, claimable = await SINKS[config.sink.kind](config, engine, lambda: supervisor)
+    intake = DocumentIntake(
+        spool.write if spool else None,
+        on_error=lambda error: documents.spool_failed(error),  # noqa: PLW0108 - made below
+    )
+    sink, engine, claimable = await SINKS[config.sink.kind](config, intake, engine, lambda: supervisor)
     limits = await run_detached(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
     supervisor = Supervisor(
         journal=journal,
@@ -110,12 +115,9 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         limits=limits,
     )
     claims = None if claimable is None else ClaimDesk(claimable, supervisor, stopping)
-    source = RunEngineSource(
-        emitter,
-        spool.write if spool else None,
-        on_error=lambda error: documents.spool_failed(error),  # noqa: PLW0108 - made below
-    )
-    documents = DocumentDesk(source, spool, supervisor, hears=not isinstance(emitter, NoEmitter))
+    posted = PostedSource(may_measure(supervisor))
+    sources = [made for kind, make in SOURCES.items() if config.hears(kind) and (made := make(engine, posted))]
+    documents = DocumentDesk(intake=intake, sources=sources, posted=posted, spool=spool, supervisor=supervisor)
     service = Service(
         config=config,
         state_dir=state_dir,
@@ -143,14 +145,16 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
 
 
 class ComposedSink(NamedTuple):
-    """A sink, who emits the documents of its plans in this process, and what can be claimed of it, if anything can."""
+    """A sink, the RunEngine of its plans in this process, if any, and what can be claimed of it, if anything can."""
 
     sink: PlanSink
-    emitter: Emitter
+    engine: Any
     claims: Claims | None = None
 
 
-async def _own_run_engine(config: ServiceConfig, _engine: Any, supervisor: Callable[[], Supervisor]) -> ComposedSink:
+async def _own_run_engine(
+    config: ServiceConfig, intake: DocumentIntake, _engine: Any, supervisor: Callable[[], Supervisor]
+) -> ComposedSink:
     section, listed = config.run_engine, Listed.of(config.security.modules)
 
     def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
@@ -166,24 +170,32 @@ async def _own_run_engine(config: ServiceConfig, _engine: Any, supervisor: Calla
 
     namespace, loop = await run_detached(load, name="loading the startup")
     configure = startup.configurer(namespace, section.configure)
-    driver = RunEngineDriver(loop, configure=_configured(*configure) if configure else lambda _: None)
+    driver = RunEngineDriver(intake, loop, configure=_configured(*configure) if configure else lambda _: None)
     return ComposedSink(RunEngineSink(driver, namespace, section.md, permit=permit), driver)
 
 
-async def _claimed(config: ServiceConfig, engine: Any, supervisor: Callable[[], Supervisor]) -> ComposedSink:
+async def _claimed(
+    config: ServiceConfig, intake: DocumentIntake, engine: Any, supervisor: Callable[[], Supervisor]
+) -> ComposedSink:
     devices: NamespaceDevices | None = None
     if engine is not None:
         devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
-    sink = ClaimSink(config.run_engine.md, may_begin=lambda order: supervisor().may_begin(order), devices=devices)
-    return ComposedSink(sink, NoEmitter() if engine is None else SubscribedEngine(engine), sink.claims)
+    md = config.run_engine.md
+    sink = ClaimSink(md, intake, may_begin=lambda order: supervisor().may_begin(order), devices=devices)
+    return ComposedSink(sink, engine, sink.claims)
 
 
-SINKS: Final[Mapping[str, Callable[[ServiceConfig, Any, Callable[[], Supervisor]], Awaitable[ComposedSink]]]] = {
-    "run_engine": _own_run_engine,
-    "claim": _claimed,
+SINKS: Final[
+    Mapping[str, Callable[[ServiceConfig, DocumentIntake, Any, Callable[[], Supervisor]], Awaitable[ComposedSink]]]
+] = {"run_engine": _own_run_engine, "claim": _claimed}
+"""What makes the sink of each kind: ``make(config, intake, engine, supervisor)``, with where the documents go, the
+RunEngine of this process to listen to, and the supervisor, which is made after the sink."""
+
+SOURCES: Final[Mapping[str, Callable[[Any, PostedSource], DocumentSource | None]]] = {
+    "run_engine": lambda engine, posted: None if engine is None else RunEngineSource(engine),
+    "posted": lambda engine, posted: posted,
 }
-"""What makes the sink of each kind: ``make(config, engine, supervisor)``, with the RunEngine of this process to listen
-to, and the supervisor, which is made after the sink."""
+"""What makes the source of each kind; the RunEngine is the service's own or the one it was given, if any."""
 
 
 def _configured(called: str, configure: Callable[[Any], object]) -> Callable[[Any], None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AliasChoices,
@@ -93,13 +93,29 @@ class RunEngineSection(_Section):
     md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
 
 
+class RunEngineSourceSection(_Section):
+    """``[[sources]]`` of kind ``run_engine``."""
+
+    kind: Literal["run_engine"] = Field(
+        description="run_engine: the service's own RunEngine, or the one it was given in Python"
+    )
+
+
+class PostedSourceSection(_Section):
+    """``[[sources]]`` of kind ``posted``."""
+
+    kind: Literal["posted"] = Field(description="posted: those who post documents over HTTP")
+
+
+AnySource = Annotated[RunEngineSourceSection | PostedSourceSection, Field(discriminator="kind")]
+
+
 class SourceSection(_Section):
-    """``[source]``: where documents come from."""
+    """``[source]``, as it was before ``[[sources]]``: where documents come from, beside those who post them."""
 
     kind: Literal["run_engine", "none"] = Field(
         default="run_engine",
-        description="run_engine: the service's own RunEngine, or the one it was given in Python; none: only those who "
-        "post them over HTTP",
+        description="run_engine: the same as [[sources]] of kinds run_engine and posted; none: as posted alone",
     )
 
 
@@ -155,6 +171,9 @@ class ServiceConfig(BaseSettings):
     service: ServiceSection = ServiceSection()
     run_engine: RunEngineSection = RunEngineSection()
     source: SourceSection = SourceSection()
+    sources: list[AnySource] | None = Field(
+        default=None, description="where documents come from, in place of [source]; default: run_engine and posted"
+    )
     sink: SinkSection = SinkSection()
     security: SecuritySection = SecuritySection()
     guardrails: ServiceGuardrails = Field(
@@ -179,10 +198,22 @@ class ServiceConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _heard(self) -> ServiceConfig:
-        if self.source.kind == "none" and self.sink.own_engine:
-            msg = 'source.kind = "none" would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
+        if self.sources is not None and "source" in self.model_fields_set:
+            raise ValueError("[source] and [[sources]] say the same; leave [source] out")
+        kinds = [one.kind for one in self.sources or ()]
+        if len({*kinds}) < len(kinds):
+            raise ValueError("sources: each kind of source is named once")
+        if self.sink.own_engine and not self.hears("run_engine"):
+            said = 'source.kind = "none"' if self.sources is None else 'sources without kind = "run_engine"'
+            msg = f'{said} would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
             raise ValueError(msg)
         return self
+
+    def hears(self, kind: str) -> bool:
+        """Return whether documents come from sources of a kind."""
+        if self.sources is None:
+            return kind in ("posted", self.source.kind)
+        return any(one.kind == kind for one in self.sources)
 
     @classmethod
     def file_schema(cls) -> dict[str, Any]:

@@ -6,14 +6,16 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.copies import plain
 from agent_service.documents.runs import Run
-from agent_service.documents.sources.posted import PostedRuns
 from agent_service.errors import Forbidden, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
+    from agent_service.documents.intake import DocumentIntake
+    from agent_service.documents.sources.posted import PostedSource
     from agent_service.documents.spool import Spool
     from agent_service.protocols import Document, DocumentSource
     from agent_service.service.keys import Key
@@ -29,14 +31,16 @@ class DocumentDesk:
 
     Parameters
     ----------
-    source
-        Where documents come from, each in the spool already.
+    intake
+        Hands documents over, each in the spool already.
+    sources
+        Where documents come from.
+    posted
+        The one among them, if it is, that those who post documents speak to.
     spool
         Where their runs are kept until the catalogue has them; None: nowhere.
     supervisor
         Whose agents learn of them.
-    hears
-        Whether a RunEngine is heard here: it knows better than what is posted where its devices are.
 
     Attributes
     ----------
@@ -46,71 +50,56 @@ class DocumentDesk:
 
     def __init__(
         self,
-        source: DocumentSource,
+        *,
+        intake: DocumentIntake,
+        sources: Sequence[DocumentSource],
+        posted: PostedSource,
         spool: Spool | None,
         supervisor: Supervisor,
-        *,
-        hears: bool,
     ) -> None:
-        self.source = source
+        self.intake = intake
+        self._sources = sources
+        self._posted = posted
         self.spool_error: Exception | None = None
         self._spool = spool
         self._supervisor = supervisor
         self._sink = supervisor.queue.sink
-        self._hears = hears
-        self._posted = PostedRuns(self._may_measure)
+        self._hears_itself = any(source is not posted for source in sources)
         self._forgetting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to hear documents."""
-        loop = asyncio.get_running_loop()
+        self.intake.start(self._on_document)
+        for source in self._sources:
+            source.start(self.intake)
 
-        def to_loop(name: str, document: Document) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._on_document, name, document)
-
-        self.source.start(to_loop)
+    async def stop(self) -> None:
+        """End, when all documents were delivered. Stop the sink first: its last stop document comes here."""
+        for source in self._sources:
+            source.stop()
+        await self.intake.stop()
 
     def take(self, documents: list[tuple[str, Document]], key: Key) -> None:
-        """Take documents of a key: they go the way of the source's own, to the spool and the dispatcher.
+        """Take documents of a key: they go the way of all others, to the spool and the dispatcher.
 
         Raises
         ------
         Forbidden, Conflict, TooMany
             They are of a run, or of a suggestion, that is not that key's; none is taken then.
         """
-        plain_documents = [pair for name, document in documents for pair in plain(name, document)]
-        admitted, forgotten = self._posted.admit(plain_documents, key.name)
+        admitted, forgotten = self._posted.post(documents, key.name)
         for uid in forgotten:
             _log.warning("run %s, posted by %s, is forgotten: too many that it posts are open", uid, key.name)
             self._supervisor.dispatcher.forget(uid)
         for name, document in admitted:
             if name == "start":  # at once: a plan whose run is here can be given back no more
-                self._sink.observe(name, document)
-            self.source.put(name, document)
+                self._sink.observe(name, document, str(document["uid"]))
 
-    def _may_measure(self, suggestion_id: str, by: str) -> None:
-        """Raise unless a key may post the run of a suggestion: it has claimed it, or it is of another service."""
-        agent = self._supervisor.find_owner(suggestion_id)
-        if agent is None:
-            return
-        holder = agent.record.claimed_by.get(suggestion_id)
-        if holder is None and self._sink.moves:
-            raise Forbidden(
-                f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
-            )
-        if holder is None:
-            raise Forbidden(f"nobody has claimed suggestion {suggestion_id}; claim it before you measure it")
-        if holder != by:
-            raise Forbidden(
-                f"suggestion {suggestion_id} was claimed with the key {holder!r}, and only that one may post its run"
-            )
-
-    def _on_document(self, name: str, document: Document) -> None:
-        posted = self._posted.take(name, document)
-        self._supervisor.dispatcher.on_document(name, document)
-        self._supervisor.whereabouts.take(name, document, hearsay=posted and self._hears)
-        self._sink.observe(name, document)
+    def _on_document(self, name: str, document: Document, run: str) -> None:
+        posted = self._posted.on_document(name, document, run)
+        self._supervisor.dispatcher.on_document(name, document, run)
+        self._supervisor.whereabouts.on_document(name, document, run, hearsay=posted and self._hears_itself)
+        self._sink.observe(name, document, run)
 
     def spool_failed(self, error: Exception | None) -> None:
         """Remember that documents cannot be kept, or, with None, can be again; from any thread."""
@@ -140,6 +129,31 @@ class DocumentDesk:
             except OSError as error:
                 _log.warning("runs in the spool cannot be forgotten: %s", error)
             await asyncio.sleep(FORGETS_RUNS_AFTER_S)
+
+
+def may_measure(supervisor: Supervisor) -> Callable[[str, str], None]:
+    """Return ``may_measure(suggestion_id, by)``, which raises `Forbidden` unless a key may post a suggestion's run.
+
+    It may when it has claimed the suggestion, or that is of another service.
+    """
+
+    def check(suggestion_id: str, by: str) -> None:
+        agent = supervisor.find_owner(suggestion_id)
+        if agent is None:
+            return
+        holder = agent.record.claimed_by.get(suggestion_id)
+        if holder is None and supervisor.queue.sink.moves:
+            raise Forbidden(
+                f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
+            )
+        if holder is None:
+            raise Forbidden(f"nobody has claimed suggestion {suggestion_id}; claim it before you measure it")
+        if holder != by:
+            raise Forbidden(
+                f"suggestion {suggestion_id} was claimed with the key {holder!r}, and only that one may post its run"
+            )
+
+    return check
 
 
 def _kept(spool: Spool, undecided: dict[str, str | None]) -> dict[str, list[Run]]:

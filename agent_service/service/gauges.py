@@ -51,7 +51,7 @@ class ServiceGauges(Collector):
         yield GaugeMetricFamily(
             "agent_service_documents_waiting",
             "Documents on their way to the spool",
-            value=service.documents.source.backlog,
+            value=service.documents.intake.backlog,
         )
         archive = service.archive.status
         behind = {"runs": archive.runs_behind, "facts": archive.facts_behind}

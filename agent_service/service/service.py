@@ -162,7 +162,7 @@ class Service:
             await self.supervisor.close()
             left_s = ends_at - asyncio.get_running_loop().time()
             await self.supervisor.queue.sink.stop(max(ABORTS_WITHIN_S, left_s))
-            await asyncio.to_thread(self.documents.source.stop)
+            await self.documents.stop()
             await self._write_stop()
             await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
         finally:

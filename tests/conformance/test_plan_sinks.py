@@ -12,10 +12,13 @@ from typing import Any, get_args
 
 import pytest
 
+from agent_service.documents.intake import DocumentIntake
+from agent_service.documents.routing import Routing
+from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow
 from agent_service.plans.sinks.claim import ClaimSink
-from agent_service.plans.sinks.run_engine import RunEngineSink, RunEngineSource
+from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.plans.startup import Namespace, load
 from agent_service.protocols import Document, ExitStatus, PlanOrder, PlanResult, PlanSink
@@ -23,7 +26,7 @@ from agent_service.service.compose import SINKS
 from agent_service.service.config import SinkSection
 
 STARTUP = str(Path(__file__).with_name("sinks_startup.py"))
-OURS = ("run-engine", "bluesky-run-engine")
+OURS = ("run-engine", "bluesky-run-engine", "document-intake")
 
 
 async def until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
@@ -69,17 +72,19 @@ class Rig:
 @contextlib.asynccontextmanager
 async def run_engine_rig() -> AsyncIterator[Rig]:
     namespace = await asyncio.to_thread(load, STARTUP, default=dict)
-    driver = RunEngineDriver()
-    loop = asyncio.get_running_loop()
+    intake = DocumentIntake(None)
+    driver = RunEngineDriver(intake)
     rig = Rig(RunEngineSink(driver, namespace, {"proposal": "P-1", "scan_id": 41}), namespace)
-    source = RunEngineSource(driver, None)
-    source.start(lambda name, document: loop.call_soon_threadsafe(rig.documents.append, (name, document)))
+    source = RunEngineSource(driver)
+    intake.start(lambda name, document, run: rig.documents.append((name, document)))
+    source.start(intake)
     rig.sink.start(lambda: rig.changes.append(rig.sink.status.state))
     try:
         yield rig
     finally:
         await rig.sink.stop(10)
         source.stop()
+        await intake.stop()
         await until(lambda: not our_threads())
 
 
@@ -87,7 +92,7 @@ async def run_engine_rig() -> AsyncIterator[Rig]:
 async def claim_rig() -> AsyncIterator[Rig]:
     """Somebody claims, and measures in a RunEngine of their own."""
     async with run_engine_rig() as theirs:
-        sink = ClaimSink({"proposal": "P-1", "scan_id": 41}, may_begin=lambda order: True)
+        sink = ClaimSink({"proposal": "P-1", "scan_id": 41}, DocumentIntake(None), may_begin=lambda order: True)
         rig = Rig(sink, theirs.namespace, theirs.documents)
         sink.start(lambda: rig.changes.append(sink.status.state))
         claimer = asyncio.create_task(claims_and_measures(sink, theirs))
@@ -100,14 +105,14 @@ async def claim_rig() -> AsyncIterator[Rig]:
 
 
 async def claims_and_measures(sink: ClaimSink, theirs: Rig) -> None:
-    seen = 0
+    seen, routing = 0, Routing()
     while True:
         order = await sink.claims.claim(None, lease_s=60, wait_s=30, over=lambda: False)
         if order is None:
             continue
         result = await theirs.sink.run(dataclasses.replace(order, md=sink.claims.metadata(order)))
         for name, document in theirs.documents[seen:]:
-            sink.observe(name, document)
+            sink.observe(*routing.route(name, document))
         seen = len(theirs.documents)
         if not result.run_uids:
             sink.claims.release(order.suggestion_id, how=result.exit_status, reason=result.reason)
@@ -150,8 +155,8 @@ def test_each_kind_that_a_configuration_may_name_is_composed_and_held_to_this() 
 
 def test_it_is_a_plan_sink() -> None:
     sinks: list[PlanSink] = [
-        RunEngineSink(RunEngineDriver(), Namespace({}, source="nothing"), {}),
-        ClaimSink({}, may_begin=lambda order: True),
+        RunEngineSink(RunEngineDriver(DocumentIntake(None)), Namespace({}, source="nothing"), {}),
+        ClaimSink({}, DocumentIntake(None), may_begin=lambda order: True),
     ]
     for sink in sinks:
         assert (sink.status.kind, sink.status.state) == (sink.kind, QueueState.IDLE)
@@ -172,7 +177,7 @@ async def test_documents_and_facts_that_are_nothing_to_it_change_nothing(any_rig
         ("stop", {"run_start": "r", "exit_status": "success"}),
         ("stop", {}),
     ):
-        any_rig.sink.observe(name, document)
+        any_rig.sink.observe(name, document, "r")
     for kind, data in ((EventKind.SUGGESTION_STATE, {"id": "s", "state": "rejected"}), (EventKind.AGENT_STATE, {})):
         any_rig.sink.apply(Event(seq=1, time=utcnow(), kind=kind, agent="aligner", data=data))
     assert any_rig.sink.status == before
@@ -278,7 +283,7 @@ async def test_nan(rig: Rig) -> None:
 
 
 def test_check() -> None:
-    sink = RunEngineSink(RunEngineDriver(), load(STARTUP, default=dict), {})
+    sink = RunEngineSink(RunEngineDriver(DocumentIntake(None)), load(STARTUP, default=dict), {})
     sink.check(spec())
     with pytest.raises(UnknownPlan, match="did you mean 'raises'"):
         sink.check(spec(plan="raisess"))
@@ -491,7 +496,7 @@ async def test_stop_in_a_run_writes_the_stop_document(rig: Rig, *, paused: bool)
     assert (await running).exit_status == "abort"
     assert (await waiting).exit_status == "abort"
     assert rig.all("stop")[0]["exit_status"] == "abort"
-    assert [name for name in our_threads() if name != "run-engine-documents"] == []
+    assert [name for name in our_threads() if name != "document-intake"] == []
     assert (await rig.sink.run(order("s3"))).reason == "the service stops"
 
 

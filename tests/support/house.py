@@ -6,6 +6,7 @@ import contextlib
 from agent_service.agents.placement import Placement
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.agents.supervisor import Supervisor
+from agent_service.documents.intake import DocumentIntake
 from agent_service.errors import NotFound
 from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
@@ -22,7 +23,7 @@ class House:
     def __init__(self, path):
         self.journal = JournalLog(SqliteStore(path))
         self.runs = {}
-        self.sink = ClaimSink({}, may_begin=lambda order: self.supervisor.may_begin(order))  # noqa: PLW0108 - made below
+        self.sink = ClaimSink({}, DocumentIntake(None), may_begin=lambda order: self.supervisor.may_begin(order))  # noqa: PLW0108 - made below
         self.supervisor = Supervisor(
             journal=self.journal,
             sink=self.sink,

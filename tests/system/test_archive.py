@@ -14,9 +14,10 @@ import time
 
 import pytest
 from archive_rig import Decisions, ask, descriptors, measure
+from routed import RoutedSpool
 
 from agent_service.archive import Archive
-from agent_service.documents.spool import Spool, encode
+from agent_service.documents.lines import encode
 from agent_service.errors import BackendUnavailable, DeadlineExceeded
 from agent_service.journal import JournalLog, SqliteStore
 from agent_service.state_dir import StateDir
@@ -30,7 +31,7 @@ class Rig:
     def __init__(self, path):
         self.state = StateDir(path)
         self.state.lock()
-        self.spool = Spool(self.state.spool)
+        self.spool = RoutedSpool(self.state.spool)
         self.journal = JournalLog(SqliteStore(self.state.journal))
         self.journal.open()
         self.decisions = Decisions(self.journal)
@@ -180,7 +181,7 @@ for line in pathlib.Path(sys.argv[2]).read_text().splitlines()[:-1]:
 
 async def test_half_written_repeated_and_impossible_runs(tmp_path):
     kept = tmp_path / "kept"
-    made = Spool(kept)
+    made = RoutedSpool(kept)
     half, whole, late = measure(made.write, 3, points=3)
     files = made.complete()
     async with rig(tmp_path / "state") as one, started(one.archive()) as archive:

@@ -10,13 +10,14 @@ import sys
 import pytest
 from archive_rig import Reader, measure
 from gate import Gate
+from routed import RoutedSpool
 from test_archive import HALF, WITHIN_S, rig, started, until
 from test_archive_crash import OWNER
 
 from agent_service.archive.catalog import CatalogAddress
 from agent_service.archive.decisions import Fold
 from agent_service.archive.held import held
-from agent_service.documents.spool import Spool, encode
+from agent_service.documents.lines import encode
 from agent_service.errors import BackendUnavailable
 from agent_service.state_dir import StateDir
 
@@ -246,7 +247,7 @@ async def test_the_reader_is_told_how_many_are_missing(tmp_path, site):
     async with rig(tmp_path / "state") as one:
         CatalogAddress.load(site).save(one.state)  # its service wrote there, and ended early
         measure(one.spool.write, 2)
-        made = Spool(tmp_path / "made")
+        made = RoutedSpool(tmp_path / "made")
         (half,) = measure(made.write, 1)
         subprocess.run(  # noqa: ASYNC221 - nothing else happens meanwhile
             [sys.executable, "-c", HALF, str(site.path), str(made.complete()[0]), "1000"],

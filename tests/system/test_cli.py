@@ -18,10 +18,10 @@ from pathlib import Path
 import httpx
 import pytest
 from commands import COMMAND, Command
+from routed import RoutedSpool
 from services import wait_until
 
 from agent_service.client import Client
-from agent_service.documents.spool import Spool
 from agent_service.errors import AgentFault
 
 ROOT = Path(__file__).parents[2]
@@ -346,7 +346,7 @@ def test_kill_minus_nine_leaves_no_child(command):
 def test_what_the_catalogue_refused_is_told_listed_and_tried_again(command):
     state = command.folder / "s"
     command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = "embedded"
-    spool = Spool(state / "spool")
+    spool = RoutedSpool(state / "spool")
     spool.write("start", {"uid": "a/b\x1b[31m", "time": 1.0})
     spool.write("stop", {"uid": "s", "run_start": "a/b\x1b[31m", "time": 2.0, "exit_status": "success"})
     process, _ = command.start("serve", "--port", "0", "--state", "s")

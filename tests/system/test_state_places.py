@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from archive_rig import ask, measure
+from routed import RoutedSpool
 from services import running, wait_until
 
 from agent_service.archive import Archive
-from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
 from agent_service.journal import JournalLog, SqliteStore, reader
 from agent_service.models import EventKind
@@ -59,7 +59,7 @@ async def test_the_catalogue_is_inside_the_state_directory(tmp_path, name):
     """Written, served again by another process and read back: tables and files, at a path that no URI can say."""
     folder = tmp_path / name
     with StateDir(folder) as state:
-        spool = Spool(state.spool)
+        spool = RoutedSpool(state.spool)
         [uid] = measure(spool.write, 1, points=3)
         for _ in range(2):  # a second life finds what the first one wrote
             archive = Archive(state, catalog="embedded")

@@ -190,8 +190,8 @@ class AgentLives(RuleBasedStateMachine):
             documents.append(("stop", {"uid": f"{uid}-s", "run_start": uid, "exit_status": ends, "reason": ""}))
             self.runs[order.suggestion_id] = Run.from_documents(documents)
         for name, document in documents:
-            self.house.supervisor.dispatcher.on_document(name, document)
-            self.house.sink.observe(name, document)
+            self.house.supervisor.dispatcher.on_document(name, document, uid)
+            self.house.sink.observe(name, document, uid)
 
     # the service
 

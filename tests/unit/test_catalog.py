@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from routed import RoutedSpool
 
 from agent_service.archive import serve_catalog
 from agent_service.archive.catalog import CatalogAddress, node_uri, open_catalog, without_key
-from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.state_dir import StateDir
 
@@ -58,7 +58,7 @@ def test_a_directory_without_a_catalogue_says_what_to_do(tmp_path):
 
 def test_runs_for_a_catalogue_elsewhere_are_not_put_into_one_of_their_own(tmp_path):
     state = StateDir(tmp_path)
-    spool = Spool(state.spool)
+    spool = RoutedSpool(state.spool)
     spool.write("start", {"uid": "u", "time": 1.0})
     spool.write("stop", {"uid": "s", "run_start": "u", "time": 2.0, "exit_status": "success"})
     CatalogAddress(uri="https://tiled.example/api/v1").save(state)

@@ -69,6 +69,10 @@ def test_the_environment_names_the_file(file, monkeypatch):
         ("api_key = 'x'", "AGENT_SERVICE_API_KEY"),
         ("[sink]\nkind = 'teleport'", "sink.kind"),
         ("[source]\nkind = 'none'", 'take sink "claim"'),
+        ("[[sources]]\nkind = 'posted'", 'take sink "claim"'),
+        ("[[sources]]\nkind = 'telepathy'", "sources.0"),
+        ("[[sources]]\nkind = 'run_engine'\n[[sources]]\nkind = 'run_engine'", "named once"),
+        ("[source]\nkind = 'run_engine'\n[[sources]]\nkind = 'run_engine'", "leave [source] out"),
     ],
 )
 def test_a_wrong_file_says_which_key(tmp_path, monkeypatch, text, said):
@@ -84,6 +88,23 @@ def test_the_file_s_folder_is_where_modules_come_from(file, tmp_path):
     assert load(file).import_from == [tmp_path]
     file.write_text('import_from = ["lib"]')
     assert load(file).import_from == [tmp_path / "lib"]
+
+
+@pytest.mark.parametrize(
+    ("text", "heard"),
+    [
+        ("", {"run_engine", "posted"}),
+        ("[source]\nkind = 'run_engine'", {"run_engine", "posted"}),
+        ("[sink]\nkind = 'claim'\n[source]\nkind = 'none'", {"posted"}),
+        ("[sink]\nkind = 'claim'\n[[sources]]\nkind = 'posted'", {"posted"}),
+        ("[[sources]]\nkind = 'run_engine'", {"run_engine"}),
+    ],
+)
+def test_sources_are_listed_or_named_as_before(tmp_path, text, heard):
+    path = tmp_path / "service.toml"
+    path.write_text(text)
+    config = load(path)
+    assert {kind for kind in ("run_engine", "posted") if config.hears(kind)} == heard
 
 
 def test_files_that_cannot_be_read(tmp_path):

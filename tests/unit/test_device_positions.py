@@ -10,13 +10,14 @@ from ophyd_async.core import soft_signal_rw
 from ophyd_async.sim import SimMotor
 from services import wait_until
 
+from agent_service.documents.intake import DocumentIntake
 from agent_service.plans.device_positions import positions_of, wholes_of
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 
 
 @pytest.fixture
 def driver():
-    one = RunEngineDriver()
+    one = RunEngineDriver(DocumentIntake(None))
     one.start(lambda: None)
     wait_until(lambda: not one.being_made)
     yield one

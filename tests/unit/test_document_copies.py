@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from agent_service.documents.copies import own, plain
-from agent_service.documents.spool import encode
+from agent_service.documents.lines import encode
 
 
 class Lazy:

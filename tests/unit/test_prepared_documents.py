@@ -14,7 +14,7 @@ from agent_service.archive.columns import exact, restored
 from agent_service.archive.prepare import prepared
 from agent_service.archive.storable import storable
 from agent_service.archive.survey import Survey
-from agent_service.documents.spool import encode
+from agent_service.documents.lines import encode
 
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),

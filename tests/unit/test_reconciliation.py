@@ -6,7 +6,7 @@ from house import house
 from agent_service.agents import recovery
 from agent_service.documents.choice import Made
 from agent_service.documents.runs import Run
-from agent_service.documents.spool import INTERRUPTED
+from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.models.states import SuggestionState as State
 from agent_service.protocols import SERVICE_STOPS
 

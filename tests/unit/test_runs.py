@@ -2,8 +2,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routed import RoutedAssembler
 
-from agent_service.documents.runs import Run, RunAssembler
+from agent_service.documents.runs import Run
 
 Documents = list[tuple[str, dict[str, Any]]]
 
@@ -23,13 +24,13 @@ def documents(uid: str = "r1", values: tuple[Any, ...] = (1.0, 2.0), field: str 
 
 def test_interleaved_runs_are_told_apart() -> None:
     first, second = documents("r1", (1.0, 2.0)), documents("r2", (3.0, 4.0))
-    runs = RunAssembler()
+    runs = RoutedAssembler()
     found = [run for pair in zip(first, second, strict=True) for one in pair if (run := runs.take(*one))]
     assert [run.uid for run in found] == ["r1", "r2"]
     assert [run.data("flux").tolist() for run in found] == [[1.0, 2.0], [3.0, 4.0]]
     assert all(run.complete for run in found)
     assert len(runs) == 0
-    assert runs._owner == {}
+    assert len(runs.routing) == 0
 
 
 def test_pages_are_read_as_events() -> None:
@@ -72,7 +73,7 @@ def test_an_open_run_is_not_complete() -> None:
 
 
 def test_documents_of_unknown_and_unwanted_runs_are_dropped() -> None:
-    runs = RunAssembler(wanted=lambda start: start.get("agent_name") == "aligner")
+    runs = RoutedAssembler(wanted=lambda start: start.get("agent_name") == "aligner")
     assert not [run for one in documents()[1:] if (run := runs.take(*one))]
     assert not [run for one in documents("r2") if (run := runs.take(*one))]
     assert len(runs) == 0
@@ -80,18 +81,18 @@ def test_documents_of_unknown_and_unwanted_runs_are_dropped() -> None:
 
 
 def test_discard() -> None:
-    runs = RunAssembler()
+    runs = RoutedAssembler()
     *most, stop = documents()
     for one in most:
         runs.take(*one)
     runs.discard("r1")
     runs.discard("r1")
     assert runs.take(*stop) is None
-    assert runs._owner == {}
+    assert len(runs.routing) == 0
 
 
 def test_it_is_bounded_in_runs() -> None:
-    runs = RunAssembler(max_open_runs=2)
+    runs = RoutedAssembler(max_open_runs=2)
     for uid in ("r1", "r2", "r3"):
         runs.take(*documents(uid)[0])
     assert len(runs) == 2
@@ -100,7 +101,7 @@ def test_it_is_bounded_in_runs() -> None:
 
 
 def test_it_is_bounded_in_documents() -> None:
-    runs = RunAssembler(max_documents=4)
+    runs = RoutedAssembler(max_documents=4)
     assert not [run for one in documents(values=(1.0, 2.0, 3.0)) if (run := runs.take(*one))]
     assert len(runs) == 0
     assert [run.uid for one in documents("r3", values=(1.0,)) if (run := runs.take(*one))] == ["r3"]
@@ -124,7 +125,7 @@ def test_it_is_bounded_in_documents() -> None:
     ],
 )
 def test_an_odd_document_does_no_harm(name: str, document: dict[str, Any]) -> None:
-    runs = RunAssembler()
+    runs = RoutedAssembler()
     *most, stop = documents()
     for one in most:
         runs.take(*one)
@@ -135,7 +136,7 @@ def test_an_odd_document_does_no_harm(name: str, document: dict[str, Any]) -> No
 
 
 def test_a_second_start_of_the_same_run_is_ignored() -> None:
-    runs = RunAssembler()
+    runs = RoutedAssembler()
     start, *most, stop = documents()
     for one in (start, *most, start):
         runs.take(*one)

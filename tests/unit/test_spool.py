@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from archive_rig import descriptors, measure
 from disks import largest_file
+from routed import RoutedSpool
 
-from agent_service.documents.spool import INTERRUPTED, Spool, encode
+from agent_service.documents.lines import encode
+from agent_service.documents.spool_repair import INTERRUPTED
 
 
 def run(uid, *, events=1, stop=True):
@@ -45,7 +47,7 @@ def uids(spool):
 
 @pytest.fixture
 def spool(tmp_path):
-    return Spool(tmp_path)
+    return RoutedSpool(tmp_path)
 
 
 def test_a_run_of_a_run_engine_comes_back_as_it_was(spool):
@@ -151,7 +153,7 @@ def test_what_a_full_disk_did_not_take_is_written_again_and_leaves_nothing_torn(
 
 
 def test_a_uid_from_outside_is_never_a_path(tmp_path):
-    spool = Spool(tmp_path / "a" / "b")
+    spool = RoutedSpool(tmp_path / "a" / "b")
     for uid in ("../../escaped", "/etc/passwd", "a" * 300, "ü\ud800", ".hidden"):
         write(spool, run(uid))
     assert len(spool.complete()) == 5
@@ -161,8 +163,8 @@ def test_a_uid_from_outside_is_never_a_path(tmp_path):
 def test_the_order_of_completion_is_kept_over_restarts(tmp_path):
     order = [f"run-{i}" for i in (5, 3, 9, 1)]
     for uid in order:
-        write(Spool(tmp_path), run(uid))
-    spool = Spool(tmp_path)
+        write(RoutedSpool(tmp_path), run(uid))
+    spool = RoutedSpool(tmp_path)
     assert uids(spool) == order
     spool.archived(spool.complete()[0], {})
     spool.archived(spool.complete()[0].with_name("gone"), {})
@@ -182,7 +184,7 @@ def test_a_refused_run_is_kept_with_its_reason(spool):
 
 
 def test_a_crash_leaves_runs_that_are_closed_at_the_next_start(tmp_path):
-    before = Spool(tmp_path)
+    before = RoutedSpool(tmp_path)
     write(before, run("done"))
     write(before, run("cut", events=2, stop=False))
     with (tmp_path / "open" / "cut.jsonl").open("a") as half:
@@ -192,7 +194,7 @@ def test_a_crash_leaves_runs_that_are_closed_at_the_next_start(tmp_path):
     (tmp_path / "open" / "stopped.jsonl").write_text("".join(f"{encode(*pair)}\n" for pair in run("stopped")))
     (tmp_path / "open" / "empty.jsonl").write_text('["sta')
 
-    spool = Spool(tmp_path)
+    spool = RoutedSpool(tmp_path)
     assert sorted(spool.close_interrupted()) == ["cut", "paged"]
     assert spool.close_interrupted() == []
     assert list((tmp_path / "open").iterdir()) == []
@@ -211,7 +213,7 @@ def test_odd_documents_of_a_crashed_run_do_not_stop_the_next_start(tmp_path):
     lines = [*run("odd", stop=False), ("stream_datum", {"seq_nums": 5}), ("event_page", {"seq_num": None})]
     (tmp_path / "open").mkdir()
     (tmp_path / "open" / "odd.jsonl").write_text("".join(f"{encode(*pair)}\n" for pair in lines))
-    assert Spool(tmp_path).close_interrupted() == ["odd"]
+    assert RoutedSpool(tmp_path).close_interrupted() == ["odd"]
 
 
 def test_a_line_that_is_no_document_is_named(spool):
@@ -225,15 +227,16 @@ def test_a_line_that_is_no_document_is_named(spool):
 def test_kill_9_loses_nothing_that_was_written(tmp_path):
     script = (
         "import sys, os, signal, pathlib; from agent_service.documents.spool import Spool\n"
-        "spool = Spool(pathlib.Path(sys.argv[1]))\n"
-        "spool.write('start', {'uid': 'a', 'time': 1.0})\n"
-        "spool.write('descriptor', {'uid': 'd', 'run_start': 'a', 'name': 'primary'})\n"
-        "for i in range(50): spool.write('event', {'descriptor': 'd', 'seq_num': i + 1})\n"
+        "from agent_service.documents.routing import Routing\n"
+        "spool, routing = Spool(pathlib.Path(sys.argv[1])), Routing()\n"
+        "spool.write(*routing.route('start', {'uid': 'a', 'time': 1.0}))\n"
+        "spool.write(*routing.route('descriptor', {'uid': 'd', 'run_start': 'a', 'name': 'primary'}))\n"
+        "for i in range(50): spool.write(*routing.route('event', {'descriptor': 'd', 'seq_num': i + 1}))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    spool = Spool(tmp_path)
+    spool = RoutedSpool(tmp_path)
     assert spool.close_interrupted() == ["a"]
     assert list(spool.read(spool.complete()[0]))[-1][1]["num_events"] == {"primary": 50}
 
@@ -246,7 +249,7 @@ def test_no_file_stays_open(spool):
 
 
 def test_the_run_of_a_suggestion_is_found_wherever_the_archive_has_put_it(tmp_path):
-    spool = Spool(tmp_path)
+    spool = RoutedSpool(tmp_path)
     for uid, suggestion in [("a", "s1"), ("b", "s2"), ("c", "s3"), ("d", ""), ("e", "s5")]:
         docs = run(uid)
         write(spool, [("start", {**docs[0][1], "agent_suggestion_uid": suggestion}), *docs[1:]])
@@ -272,7 +275,7 @@ def test_the_run_of_a_suggestion_is_found_wherever_the_archive_has_put_it(tmp_pa
 
 
 def test_of_several_runs_of_a_suggestion_the_first_begun_comes_first(tmp_path):
-    spool = Spool(tmp_path)
+    spool = RoutedSpool(tmp_path)
     for uid, at in (("late", 5.0), ("early", 4.0)):
         write(spool, [("start", {"uid": uid, "time": at, "agent_suggestion_uid": "s"})])
         write(spool, [("stop", {"run_start": uid, "exit_status": "success"})])

@@ -11,16 +11,18 @@ from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis
 
 from agent_service.agents.positions import SPARE_KEPT, Whereabouts
+from agent_service.documents.routing import Routing
 from agent_service.plans.sinks.run_engine_driver import _dismantle
 
 
 def run(where, value, *, uid="r", key="x", page=False, **start):
     hearsay, descriptor = start.pop("hearsay", False), start.pop("descriptor", {})
-    where.take("start", {"uid": uid, **start}, hearsay=hearsay)
-    where.take("descriptor", {"uid": f"{uid}-d", "run_start": uid, "data_keys": {key: {}}, **descriptor})
+    where.on_document("start", {"uid": uid, **start}, uid, hearsay=hearsay)
+    keys = {"uid": f"{uid}-d", "run_start": uid, "data_keys": {key: {}}}
+    where.on_document("descriptor", {**keys, **descriptor}, uid)
     event = {"descriptor": f"{uid}-d", "data": {key: value}}
-    where.take("event_page" if page else "event", event)
-    where.take("stop", {"run_start": uid})
+    where.on_document("event_page" if page else "event", event, uid)
+    where.on_document("stop", {"run_start": uid}, uid)
 
 
 @pytest.fixture
@@ -108,7 +110,8 @@ def test_names_as_ophyd_makes_them(where):
     stage.y.setpoint.put(9.0)
     stage.y.readback.put(4.0)
     engine = RunEngine({}, context_managers=[])
-    engine.subscribe(where.take)
+    routing = Routing()
+    engine.subscribe(lambda name, document: where.on_document(*routing.route(name, document)))
     try:
         engine(bp.scan([stage.y], stage.x, 0, 3, 2))
         assert where.positions["stage_x"] == 3.0

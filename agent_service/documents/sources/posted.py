@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
+from agent_service.documents.copies import plain
+from agent_service.documents.routing import PARTS, runs_named
 from agent_service.errors import Conflict, Forbidden, TooMany
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from agent_service.protocols import Document
+    from agent_service.protocols import Document, Intake
 
 MAX_OPEN: Final = 48
 """Most posted runs that are open at a time; fewer than are put together, so that they push out no run of ours."""
@@ -30,9 +32,6 @@ _ENDED_KEPT: Final = 200
 _HEARD_KEPT: Final = 1000
 """Open runs heard that are remembered; one whose stop document never came is forgotten for one more."""
 
-_MEMBERS: Final = ("descriptor", "resource", "stream_resource")
-"""Kinds of documents that others name as where they belong; these documents refer to them under the same word."""
-
 
 @dataclass(slots=True)
 class _Run:
@@ -44,8 +43,8 @@ class _Run:
     members: set[str] = field(default_factory=set[str])
 
 
-class PostedRuns:
-    """Admits documents that are posted, and knows them again.
+class PostedSource:
+    """Source ``posted``: admits documents that are posted, and knows them again.
 
     Parameters
     ----------
@@ -57,6 +56,30 @@ class PostedRuns:
         self._may_measure = may_measure
         self._runs: dict[str, _Run] = {}
         self._owners: dict[str, str] = {}
+        self._intake: Intake | None = None
+
+    def start(self, intake: Intake) -> None:
+        """Begin to take what is posted."""
+        self._intake = intake
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._intake = None
+
+    def post(self, documents: Sequence[tuple[str, Document]], by: str) -> tuple[list[tuple[str, Document]], list[str]]:
+        """Admit documents of a key and hand them on; nobody else has them, so they are not copied. See `admit`.
+
+        Raises
+        ------
+        Forbidden
+            This service takes no documents that are posted.
+        """
+        if self._intake is None:
+            raise Forbidden('this service takes no documents over HTTP: its configuration names no source "posted"')
+        admitted, forgotten = self.admit([one for name, doc in documents for one in plain(name, doc)], by)
+        for name, document in admitted:
+            self._intake.put(name, document)
+        return admitted, forgotten
 
     def admit(self, documents: Sequence[tuple[str, Document]], by: str) -> tuple[list[tuple[str, Document]], list[str]]:
         """Admit documents of a key, all or none.
@@ -94,26 +117,22 @@ class PostedRuns:
         self._owners |= batch.owners
         return admitted, forgotten
 
-    def take(self, name: str, document: Document) -> bool:
-        """Look at a document on its way, posted or heard, and return whether it was posted."""
-        if name == "start":
-            uid = str(document.get("uid"))
-            run = self._runs.get(uid)
-            if run is None:
-                run = self._runs[uid] = _Run(None)
-                self._trim(_HEARD_KEPT, lambda one: one.by is None)
-            return run.by is not None
-        uid = next(_references(self._owners, document), "")
-        run = self._runs.get(uid)
-        if run is None:
+    def on_document(self, name: str, document: Document, run: str) -> bool:
+        """Look at a document of ``run`` on its way, posted or heard, and return whether it was posted."""
+        run = run or str(document.get("run_start"))
+        known = self._runs.get(run)
+        if name == "start" and known is None:
+            known = self._runs[run] = _Run(None)
+            self._trim(_HEARD_KEPT, lambda one: one.by is None)
+        if known is None:
             return False
-        if run.by is None and name in _MEMBERS:
-            member = str(document.get("uid"))
-            run.members.add(member)
-            self._owners[member] = uid
+        if known.by is None and name in PARTS:
+            part = str(document.get("uid"))
+            known.members.add(part)
+            self._owners[part] = run
         if name == "stop":
-            self._end(uid, run)
-        return run.by is not None
+            self._end(run, known)
+        return known.by is not None
 
     def _end(self, uid: str, run: _Run) -> None:
         run.open -= 1
@@ -161,14 +180,14 @@ class _Batch:
             run = self._own(uid, self._run(uid) or _Run(self._by))
             run.open, run.ended = run.open + 1, False
             return run
-        found = {*_references(ChainMap(self.owners, self._known_owners), document)}
+        found = {*runs_named(document, ChainMap(self.owners, self._known_owners))}
         if not found or "" in found:
             raise Conflict(
                 f"a {name} document belongs to no run that this key has begun here; post the run from its start "
                 "document on, and a resource with its run_start"
             )
         runs = [self._own(uid, self._run(uid)) for uid in found]
-        if name in _MEMBERS:
+        if name in PARTS:
             self._add_member(next(iter(found)), runs[0], str(document.get("uid")))
         return runs[0]
 
@@ -193,24 +212,3 @@ class _Batch:
         if len(run.members) > MAX_MEMBERS:
             raise TooMany(f"run {uid} has over {MAX_MEMBERS} streams and resources; it is not taken")
         self.owners[member] = uid
-
-
-def _references(owners: Mapping[str, str], document: Document) -> Iterator[str]:
-    """Yield the uid of the run for each place where a document says where it belongs; nothing when it is unknown."""
-    if "run_start" in document:
-        yield str(document["run_start"])
-    for key in _MEMBERS:
-        if key in document:
-            yield owners.get(str(document[key]), "")
-
-
-def uids_in(name: str, document: Document) -> Iterator[tuple[str, Any]]:
-    """Yield path and value of each uid of a document that names a run or a part of one."""
-    for key in ("uid", "run_start", *_MEMBERS):
-        value: Any = document.get(key)
-        if value is None or (key == "uid" and name == "stream_datum"):
-            continue
-        if isinstance(value, list):
-            yield from ((f"{key}.{i}", one) for i, one in enumerate(cast("list[object]", value)))
-        else:
-            yield key, value

@@ -1,8 +1,4 @@
-"""Source of documents that are not this service's own: a user's RunEngine, or nobody but those who post them.
-
-Both are what a `RunEngineSource` listens to. A user's RunEngine is subscribed and nothing else: it is never called, and
-in its thread a document is only put into a queue.
-"""
+"""The documents of a RunEngine, and a RunEngine that a notebook replaces."""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
@@ -12,28 +8,21 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from agent_service.documents.copies import own
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from agent_service.protocols import Document
+    from agent_service.protocols import Document, Intake
 
 _log = logging.getLogger(__name__)
 
 
-class NoEmitter:
-    """Nobody emits: documents come from those who post them over HTTP."""
+class RunEngineSource:
+    """Source ``run_engine``: the service's own RunEngine, or a user's, which is subscribed and never called.
 
-    def listen(
-        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
-    ) -> None:
-        """Do nothing; there is nobody to listen to."""
-
-    def unlisten(self) -> None:
-        """Do nothing."""
-
-
-class SubscribedEngine:
-    """A user's RunEngine, as a source of documents only.
+    In the RunEngine's thread a document is copied (see `own`), for whoever emitted it may change it afterwards, and put
+    into the intake: the run never waits.
 
     Parameters
     ----------
@@ -45,23 +34,18 @@ class SubscribedEngine:
         self._engine = engine
         self._token: Any = None
 
-    def listen(
-        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
-    ) -> None:
-        """Subscribe: ``on_document`` is called in the RunEngine's thread; it only enqueues, never raises.
+    def start(self, intake: Intake) -> None:
+        """Subscribe to the RunEngine."""
 
-        Nobody waits for the end of its plans, so ``after_documents`` is not needed.
-        """
-
-        def take(name: str, document: Document) -> None:
+        def put(name: str, document: Document) -> None:
             try:
-                on_document(name, document)
+                intake.put(name, own(document))
             except Exception:  # noqa: BLE001 - an exception in a subscriber would abort the user's run
                 _log.exception("a %s document was not taken", name)
 
-        self._token = self._engine.subscribe(take)
+        self._token = self._engine.subscribe(put)
 
-    def unlisten(self) -> None:
+    def stop(self) -> None:
         """Unsubscribe; harmless the second time."""
         token, self._token = self._token, None
         if token is not None:
@@ -84,7 +68,7 @@ def asks(engine: Any) -> Callable[[Coroutine[Any, Any, Any], float], Any]:
 
 
 class ReplaceableEngine:
-    """Whichever RunEngine a notebook has at present, as an engine for `SubscribedEngine`. From any thread.
+    """Whichever RunEngine a notebook has at present, as an engine for `RunEngineSource`. From any thread.
 
     A cell that makes the RunEngine is run again and again; the service goes on with the new one.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping, Sequence
 
+    from agent_service.documents.intake import DocumentIntake
     from agent_service.models import AgentSpec, Event, Point
     from agent_service.protocols import Devices, Document, PlanOrder
 
@@ -34,6 +35,8 @@ class ClaimSink:
         to forbid it: the order may have waited for long.
     devices
         Those of this process, if it is the one that measures; None where only whoever claims has them.
+    intake
+        Where documents go: nothing can be claimed while it is full.
 
     Attributes
     ----------
@@ -47,12 +50,18 @@ class ClaimSink:
     moves = False
 
     def __init__(
-        self, md: Mapping[str, Any], *, may_begin: Callable[[PlanOrder], bool], devices: Devices | None = None
+        self,
+        md: Mapping[str, Any],
+        intake: DocumentIntake,
+        *,
+        may_begin: Callable[[PlanOrder], bool],
+        devices: Devices | None = None,
     ) -> None:
         self.devices = devices
+        self._intake = intake
         self.claims = Claims(
             {key: value for key, value in md.items() if key != "scan_id"},
-            is_open=lambda: self._held is None and not self._paused,
+            is_open=lambda: self._held is None and not self._paused and self._has_room(),
             may_begin=may_begin,
             on_change=self._changed,
         )
@@ -139,9 +148,9 @@ class ClaimSink:
         """Return nothing: no claim outlives the service. A run that goes on elsewhere comes late."""
         return {}
 
-    def observe(self, name: str, document: Document) -> None:
-        """Look at a document of any run: those of a claimed plan's runs renew its lease, and may end the plan."""
-        self.claims.observe(name, document)
+    def observe(self, name: str, document: Document, run: str) -> None:
+        """Look at a document of any ``run``: those of a claimed plan's runs renew its lease, and may end the plan."""
+        self.claims.observe(name, document, run)
 
     def apply(self, fact: Event) -> None:
         """Look at a committed fact: one about a suggestion may end its plan, one about an agent may let it begin."""
@@ -156,6 +165,12 @@ class ClaimSink:
         self.claims.withdraw(mine, reason, begun=False)
         self._changed()
         return bool(mine)
+
+    def _has_room(self) -> bool:
+        """Return whether documents of another run can be taken; while they cannot, look again when they can."""
+        if self._intake.full:
+            self._intake.when_room(self.claims.look_again)
+        return not self._intake.full
 
     def _changed(self) -> None:
         self._on_change()

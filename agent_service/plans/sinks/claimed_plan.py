@@ -90,7 +90,6 @@ class PlanRuns:
     made: int | None = None
     starts: dict[str, Document] = field(default_factory=dict[str, "Document"])
     stops: dict[str, Document] = field(default_factory=dict[str, "Document"])
-    _streams: set[str] = field(default_factory=set[str])
 
     @property
     def uids(self) -> tuple[str, ...]:
@@ -102,18 +101,12 @@ class PlanRuns:
         """Whether there are runs, and each has its stop document."""
         return len(self.stops) == len(self.starts) > 0
 
-    def has(self, document: Document) -> bool:
-        """Return whether a document other than a start is of one of them."""
-        return str(document.get("run_start")) in self.starts or str(document.get("descriptor")) in self._streams
-
-    def add(self, name: str, document: Document) -> None:
+    def add(self, name: str, document: Document, run: str) -> None:
         """Take a document of one of them."""
         if name == "start":
-            self.starts[str(document.get("uid"))] = document
-        elif name == "descriptor":
-            self._streams.add(str(document.get("uid")))
+            self.starts[run] = document
         elif name == "stop":
-            self.stops[str(document.get("run_start"))] = document
+            self.stops[run] = document
 
     def result(self) -> PlanResult | None:
         """Return how the plan ended, None while it goes on, as far as anybody can tell."""

@@ -95,24 +95,24 @@ class Claims:
             self._end(plan, PlanResult(ExitStatus.ABORT, "its fate was decided otherwise", plan.runs.uids))
             self._on_change()
 
-    def observe(self, name: str, document: Document) -> None:
-        """Look at a document of any run: those of a plan's runs renew its lease, and may end it.
+    def observe(self, name: str, document: Document, run: str) -> None:
+        """Look at a document of any ``run``: those of a plan's runs renew its lease, and may end it.
 
         From its first start document on a plan is claimed, whoever measures it, and cannot be given back.
         """
         if name == "start":
             plan = self._plans.get(str(document.get("agent_suggestion_uid")))
-            if plan is None or document.get("uid") in plan.runs.starts:
+            if plan is None or run in plan.runs.starts:
                 return
-            plan.runs.add(name, document)
+            plan.runs.add(name, document, run)
             plan.lease.begin()
             self._on_change()
             return
-        plan = next((plan for plan in self._plans.values() if plan.runs.has(document)), None)
+        plan = next((plan for plan in self._plans.values() if run in plan.runs.starts), None)
         if plan is None:
             return
         plan.lease.extend()
-        plan.runs.add(name, document)
+        plan.runs.add(name, document, run)
         if name == "stop":
             self._end_if_over(plan)
             self._on_change()

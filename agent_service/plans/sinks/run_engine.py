@@ -1,18 +1,16 @@
-"""Source and sink ``run_engine``: documents of the service's own RunEngine, and plans for it."""
+"""Sink ``run_engine``: plans for the service's own RunEngine."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-import queue
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.copies import own, plain
+from agent_service.documents.copies import own
 from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.plans.device_positions import positions_of, wholes_of
@@ -35,144 +33,8 @@ _log = logging.getLogger(__name__)
 _MOVE_TO: Final = "agent_service.plans.library:move_to"
 """The plan of a move, found as every plan is."""
 
-_PUMP_END_S: Final = 10.0
-"""How long `RunEngineSource.stop` waits for the documents received to be delivered."""
-
-_SPOOL_AGAIN_S: Final = 0.5
-"""How often the spool is tried again."""
-
 _ABORT_S: Final = 5.0
 """How long `RunEngineSink.abort` waits for the plan to end; it is held and being aborted in any case."""
-
-
-class Emitter(Protocol):
-    """Whoever measures, as a source listens to it. See `RunEngineDriver.listen`."""
-
-    def listen(
-        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
-    ) -> None:
-        """Hand every document to the one listener."""
-        ...
-
-    def unlisten(self) -> None:
-        """Hand documents to nobody."""
-        ...
-
-
-class RunEngineSource:
-    """Documents of the service's own RunEngine, or of another emitter.
-
-    In the RunEngine's thread a document is copied (see `own`) and put into a queue without a bound: none is ever
-    dropped, the run never waits, and whoever emitted the document may change it afterwards. One thread of the source's
-    own takes them out.
-
-    Parameters
-    ----------
-    emitter
-        The RunEngine: the driver of the service's own, or somebody else's.
-    spool
-        ``write(name, document)``, called before anybody else sees the document; None to keep nothing. When it raises
-        `OSError`, the disk is full for example, it is called again until it does not, and the documents wait: nobody
-        learns of a run that could be lost. At the end of the service they are given up.
-    on_error
-        Told, in the source's thread, what ``spool`` raised, and None when it went on.
-    """
-
-    def __init__(
-        self,
-        emitter: Emitter,
-        spool: Callable[[str, Document], None] | None,
-        *,
-        on_error: Callable[[Exception | None], None] = lambda _: None,
-    ) -> None:
-        self._emitter = emitter
-        self._spool = spool
-        self._on_error = on_error
-        self._queue: queue.SimpleQueue[tuple[str, Document] | Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._ending = threading.Lock()
-        self._ended = False
-        self._closing = threading.Event()
-
-    @property
-    def backlog(self) -> int:
-        """How many documents were received and not yet delivered."""
-        return self._queue.qsize()
-
-    def start(self, on_document: Callable[[str, Document], None]) -> None:
-        """Begin: ``on_document(name, document)`` is called in order, in the source's thread, after the spool.
-
-        It must hand over to the event loop by itself (``loop.call_soon_threadsafe``). What it raises is logged.
-        """
-        self._thread = threading.Thread(
-            target=self._pump, args=(on_document,), name="run-engine-documents", daemon=True
-        )
-        self._thread.start()
-        self._emitter.listen(lambda name, document: self._queue.put((name, own(document))), self._after)
-
-    def put(self, name: str, document: Document) -> None:
-        """Take a document that somebody else measured; it goes the way of the RunEngine's own. From any thread.
-
-        It is not copied: nobody else has it.
-        """
-        self._queue.put((name, document))
-
-    def stop(self) -> None:
-        """End, after the documents received were delivered. Stop the sink first: its last stop document comes here."""
-        self._emitter.unlisten()
-        with self._ending:
-            self._ended = True
-            self._queue.put(None)
-        self._closing.set()
-        if self._thread is None:
-            return
-        self._thread.join(_PUMP_END_S)
-        if self._thread.is_alive():
-            _log.error("%d documents were not delivered within %.0f s", self.backlog, _PUMP_END_S)
-
-    def _after(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` in the source's thread, after the documents so far; at once when it has ended."""
-        with self._ending:
-            if not self._ended:
-                self._queue.put(callback)
-                return
-        callback()
-
-    def _pump(self, on_document: Callable[[str, Document], None]) -> None:
-        while (item := self._queue.get()) is not None:
-            if callable(item):
-                item()
-                continue
-            try:
-                for name, document in plain(*item):
-                    if self._keep(name, document):
-                        on_document(name, document)
-            except Exception:  # noqa: BLE001 - one bad document must not end the source
-                _log.exception("a %s document was not delivered", item[0])
-
-    def _keep(self, name: str, document: Document) -> bool:
-        """Put a document into the spool, however long that takes; return False when the service ended before."""
-        if self._spool is None:
-            return True
-        failed = False
-        while True:
-            try:
-                self._spool(name, document)
-            except OSError as error:
-                if not failed:
-                    _log.error("documents cannot be spooled: %s; they wait until they can be", error)
-                    self._on_error(error)
-                failed = True
-                if self._closing.wait(_SPOOL_AGAIN_S):
-                    return False
-            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the source
-                _log.exception("a %s document was not spooled", name)
-                self._on_error(error)
-                return True
-            else:
-                if failed:
-                    self._on_error(None)
-                return True
 
 
 class RunEngineSink:
@@ -304,7 +166,7 @@ class RunEngineSink:
         """Return nothing: the RunEngine, and what it ran, ended with the service."""
         return {}
 
-    def observe(self, name: str, document: Document) -> None:
+    def observe(self, name: str, document: Document, run: str) -> None:
         """Do nothing: the RunEngine tells how its plans go."""
 
     def apply(self, fact: Event) -> None:

@@ -23,6 +23,7 @@ from agent_service.protocols import ExitStatus, PlanResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
+    from agent_service.documents.intake import DocumentIntake
     from agent_service.models import QueueStatus
     from agent_service.protocols import Document
 
@@ -35,22 +36,17 @@ _LOOP_END_S: Final = 2.0
 """How long to wait for the RunEngine's event loop to end."""
 
 
-def _ignore_document(name: str, document: Document) -> None:
-    """Nobody listens."""
-
-
-def _at_once(callback: Callable[[], None]) -> None:
-    """Nobody listens, so there is nothing to wait for."""
-    callback()
-
-
 class RunEngineDriver:
     """One RunEngine in one daemon thread, and the plans that wait for it. Its methods may be called from any thread.
 
     The RunEngine is made in that thread after `start`, so that nobody waits for the imports. A driver runs once.
 
+    It is a RunEngine to subscribe to: see `subscribe`.
+
     Parameters
     ----------
+    intake
+        Where its documents go: nobody hears of a plan's end before them, and no plan begins while it is full.
     loop
         The event loop that the devices are connected on, see `bluesky_loop`; it goes on when the driver ends. None: one
         of its own.
@@ -65,9 +61,14 @@ class RunEngineDriver:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop | None = None, *, configure: Callable[[Any], None] = lambda _: None
+        self,
+        intake: DocumentIntake,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        configure: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.scan_id = 0
+        self._intake = intake
         self._loop = loop
         self._configure = configure
         self._engine: Any = None
@@ -75,8 +76,7 @@ class RunEngineDriver:
         self._queue = PlanBacklog()
         self._suspenders = Suspenders(self._queue, lambda: self._notify())  # noqa: PLW0108 - it is set at the start
         self._notify: Callable[[], None] = lambda: None
-        self._on_document = _ignore_document
-        self._after_documents = _at_once
+        self._callback: Callable[[str, Document], None] | None = None
         self._asides: list[threading.Thread] = []
         self._asides_lock = threading.Lock()
         self._thread = threading.Thread(target=self._main, name="run-engine-driver", daemon=True)
@@ -101,24 +101,14 @@ class RunEngineDriver:
         """Whether the RunEngine is still being made: nothing has moved, and the imports cannot be called off."""
         return self._engine is None and self._broken is None and self._thread.is_alive()
 
-    def listen(
-        self, on_document: Callable[[str, Document], None], after_documents: Callable[[Callable[[], None]], None]
-    ) -> None:
-        """Hand every document to the one listener.
+    def subscribe(self, callback: Callable[[str, Document], None]) -> int:
+        """Call ``callback`` with every document, in the RunEngine's thread; return a token. It has one subscriber."""
+        self._callback = callback
+        return 0
 
-        Parameters
-        ----------
-        on_document
-            Called in the RunEngine's thread: it only enqueues, never blocks, never raises.
-        after_documents
-            Calls its argument when the documents enqueued so far were delivered: nobody hears of a plan's end before
-            its documents.
-        """
-        self._on_document, self._after_documents = on_document, after_documents
-
-    def unlisten(self) -> None:
-        """Hand documents to nobody."""
-        self.listen(_ignore_document, _at_once)
+    def unsubscribe(self, token: int) -> None:
+        """Let the subscriber go."""
+        self._callback = None
 
     def start(self, notify: Callable[[], None]) -> None:
         """Start the thread; ``notify`` is called from some thread whenever `status` changed."""
@@ -243,13 +233,13 @@ class RunEngineDriver:
             _log.error("the RunEngine could not be made: %s", said, exc_info=error.__cause__ or error)
             self._broken = f"the RunEngine could not be made: {said}; mend it and start the service again"
             self.latch(self._broken)
-        while (job := self._queue.take(self._suspenders.free)) is not None:
+        while (job := self._queue.take(self._may_begin)) is not None:
             self._notify()
             result = self._perform(job)
             self._suspenders.clear()
             self._queue.release()
             self._notify()
-            self._after_documents(lambda done=job.done, result=result: done(result))
+            self._intake.barrier(lambda done=job.done, result=result: done(result))
         with self._asides_lock:
             asides = self._asides
         for thread in asides:
@@ -259,6 +249,18 @@ class RunEngineDriver:
             self._engine.clear_suspenders()  # their signals live on
             if self._loop is None:
                 _dismantle(self._engine)
+
+    def _may_begin(self) -> bool:
+        """Return whether the next plan may begin; waits for what keeps it from that, and returns False then."""
+        if not self._intake.full:
+            return self._suspenders.free()
+        self._queue.suspend(f"{self._intake.backlog} documents wait to be written; no further plan begins until then")
+        self._notify()
+        self._intake.when_room(self._queue.look_again)
+        self._queue.wait_for_release(lambda: not self._intake.full)
+        self._queue.suspend(None)
+        self._notify()
+        return False
 
     def _make_engine(self) -> Any:
         # imported here: bluesky takes a third of a second, and the service is up before
@@ -358,7 +360,8 @@ class RunEngineDriver:
                 job.runs[document["uid"]] = ("", "the run was left open")
             elif job is not None and name == "stop":
                 job.runs[document["run_start"]] = (document["exit_status"], document.get("reason", ""))
-            self._on_document(name, document)
+            if self._callback is not None:
+                self._callback(name, document)
         except Exception:  # noqa: BLE001 - an exception in a subscriber would abort the run
             _log.exception("a %s document was not taken", name)
 

@@ -1,0 +1,279 @@
+"""What every document source does, and the intake for each of them. Another source is a line in `SOURCES`."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from archive_rig import run_engine
+from bluesky.plans import count
+from ophyd.sim import SynAxis, SynSignal, det
+
+from agent_service.documents.intake import DocumentIntake
+from agent_service.documents.sources.posted import PostedSource
+from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
+from agent_service.errors import Forbidden
+from agent_service.plans.namespace import Namespace
+from agent_service.plans.sinks.run_engine import RunEngineSink
+from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
+from agent_service.protocols import Document, DocumentSource, PlanOrder
+
+NAMES = ["start", "descriptor", "event", "stop"]
+
+
+@dataclass
+class Emitter:
+    """A source, and who measures one run; whoever calls that waits for its end."""
+
+    source: DocumentSource
+    measure: Callable[[], Any]
+
+
+@contextlib.asynccontextmanager
+async def a_users_run_engine(intake: DocumentIntake) -> AsyncIterator[Emitter]:
+    with run_engine() as engine:
+        yield Emitter(RunEngineSource(engine), lambda: asyncio.to_thread(engine, count([det])))
+
+
+@contextlib.asynccontextmanager
+async def one_that_is_replaced(intake: DocumentIntake) -> AsyncIterator[Emitter]:
+    with run_engine() as first, run_engine() as second:
+        present = ReplaceableEngine(first)
+
+        async def measure() -> None:
+            present.replace(second if present.engine is first else first)
+            await asyncio.to_thread(present.engine, count([det]))
+
+        yield Emitter(RunEngineSource(present), measure)
+
+
+@contextlib.asynccontextmanager
+async def the_services_own(intake: DocumentIntake) -> AsyncIterator[Emitter]:
+    ends = DocumentIntake(None)  # a plan's end is to be heard of, whatever becomes of the documents
+    ends.start(lambda name, document, run: None)
+    driver = RunEngineDriver(ends)
+    axis = SynAxis(name="axis")
+    devices = {"axis": axis, "det": SynSignal(name="det", func=lambda: axis.position)}
+    sink = RunEngineSink(driver, Namespace(devices, source="the test"), {})
+    sink.start(lambda: None)
+
+    async def measure() -> None:
+        order = PlanOrder("s", "aligner", {"axis": 1.0}, "acquire", ("axis",), ("det",))
+        await sink.run(order)
+
+    try:
+        yield Emitter(RunEngineSource(driver), measure)
+    finally:
+        await sink.stop(10)
+        await ends.stop()
+
+
+@contextlib.asynccontextmanager
+async def those_who_post(intake: DocumentIntake) -> AsyncIterator[Emitter]:
+    source, numbers = PostedSource(lambda suggestion_id, by: None), iter(range(100))
+
+    async def measure() -> None:
+        uid = f"run-{next(numbers)}"
+        documents: list[tuple[str, Document]] = [
+            ("start", {"uid": uid, "time": 1.0}),
+            ("descriptor", {"uid": f"{uid}-d", "run_start": uid, "name": "primary", "data_keys": {}}),
+            ("event", {"uid": f"{uid}-e", "descriptor": f"{uid}-d", "seq_num": 1, "data": {}}),
+            ("stop", {"uid": f"{uid}-s", "run_start": uid, "exit_status": "success"}),
+        ]
+        with contextlib.suppress(Forbidden):  # it has stopped
+            source.post(documents, "somebody")
+
+    yield Emitter(source, measure)
+
+
+SOURCES = {
+    "run_engine of a user": a_users_run_engine,
+    "run_engine that is replaced": one_that_is_replaced,
+    "run_engine of the service": the_services_own,
+    "posted": those_who_post,
+}
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        await asyncio.sleep(0.005)
+
+
+class Disk:
+    """What is written, in order; it may be full, or slow."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, str]] = []
+        self.full = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def write(self, name: str, document: Document, run: str) -> None:
+        self.gate.wait(20)
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.written.append((name, str(document["uid"])))
+
+
+class Offsets:
+    """An intake as a broker's source uses it: it asks to be told when each document is on disk."""
+
+    def __init__(self, intake: DocumentIntake, stored: Callable[[str], None]) -> None:
+        self._intake = intake
+        self._stored = stored
+
+    def put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+        self._intake.put(name, document, lambda: self._stored(str(document["uid"])))
+
+
+@pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys())
+def of_source(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+async def test_documents_arrive_in_the_order_of_their_emission_each_with_its_run(of_source, disk) -> None:
+    told: list[tuple[str, str, str]] = []
+    intake = DocumentIntake(disk.write)
+    intake.start(lambda name, document, run: told.append((name, str(document["uid"]), run)))
+    async with of_source(intake) as emitter:
+        emitter.source.start(intake)
+        await emitter.measure()
+        await emitter.measure()
+        emitter.source.stop()
+        await intake.stop()
+    assert [name for name, _, _ in told] == NAMES * 2
+    assert [pair[:2] for pair in told] == disk.written
+    assert [run for _, _, run in told] == [told[0][1]] * 4 + [told[4][1]] * 4
+
+
+async def test_nothing_is_lost_at_the_high_water_mark_and_nobody_who_measures_waits(of_source, disk) -> None:
+    disk.gate.clear()
+    told: list[str] = []
+    intake = DocumentIntake(disk.write, high_water=2)
+    intake.start(lambda name, document, run: told.append(name))
+    async with of_source(intake) as emitter:
+        emitter.source.start(intake)
+        for _ in range(3):
+            await emitter.measure()
+        assert intake.full
+        assert told == []
+        room = asyncio.Event()
+        intake.when_room(room.set)
+        assert not room.is_set()
+        disk.gate.set()
+        await asyncio.wait_for(room.wait(), 20)
+        emitter.source.stop()
+        await intake.stop()
+    assert told == NAMES * 3
+    assert not intake.full
+
+
+async def test_stored_is_told_when_the_document_is_on_disk_and_not_before(of_source, disk) -> None:
+    disk.full = True
+    stored: list[str] = []
+    errors: list[Exception | None] = []
+    intake = DocumentIntake(disk.write, on_error=errors.append)
+    intake.start(lambda name, document, run: None)
+    async with of_source(intake) as emitter:
+        emitter.source.start(Offsets(intake, lambda uid: stored.append(uid) if uid == disk.written[-1][1] else None))
+        await emitter.measure()
+        await until(lambda: errors)
+        assert stored == []
+        disk.full = False
+        await until(lambda: len(stored) == 4)
+        emitter.source.stop()
+        await intake.stop()
+    assert stored == [uid for _, uid in disk.written]
+
+
+async def test_what_never_came_to_the_disk_is_neither_stored_nor_told(of_source, disk) -> None:
+    disk.full = True
+    stored: list[str] = []
+    told: list[str] = []
+    intake = DocumentIntake(disk.write)
+    intake.start(lambda name, document, run: told.append(name))
+    async with of_source(intake) as emitter:
+        emitter.source.start(Offsets(intake, stored.append))
+        await emitter.measure()
+        emitter.source.stop()
+        await intake.stop()
+    assert (stored, told) == ([], [])
+
+
+async def test_an_error_of_the_spool_is_told_once_and_its_end_too(of_source, disk) -> None:
+    disk.full = True
+    told: list[str] = []
+    errors: list[Any] = []
+    intake = DocumentIntake(disk.write, on_error=errors.append)
+    intake.start(lambda name, document, run: told.append(name))
+    async with of_source(intake) as emitter:
+        emitter.source.start(intake)
+        await emitter.measure()
+        await until(lambda: errors)
+        disk.full = False
+        await until(lambda: told == NAMES)
+        emitter.source.stop()
+        await intake.stop()
+    assert [error and error.errno for error in errors] == [28, None]
+
+
+async def test_after_stop_nothing_comes_and_a_second_stop_is_harmless(of_source, disk) -> None:
+    told: list[str] = []
+    intake = DocumentIntake(disk.write)
+    intake.start(lambda name, document, run: told.append(name))
+    async with of_source(intake) as emitter:
+        emitter.source.stop()
+        emitter.source.start(intake)
+        await emitter.measure()
+        emitter.source.stop()
+        emitter.source.stop()
+        await emitter.measure()
+        await intake.stop()
+    assert told == NAMES
+
+
+async def test_an_intake_that_raises_does_no_harm_to_who_measures(of_source, caplog) -> None:
+    class Broken:
+        def put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+            raise ValueError(name)
+
+    intake = DocumentIntake(None)
+    async with of_source(intake) as emitter:
+        emitter.source.start(Broken())
+        if isinstance(emitter.source, PostedSource):  # nobody measures: whoever posts is answered
+            with pytest.raises(ValueError, match="start"):
+                await emitter.measure()
+            return
+        await emitter.measure()
+        emitter.source.stop()
+    assert caplog.text.count("was not taken") == 4
+
+
+async def test_a_barrier_is_passed_after_the_documents_before_it(disk) -> None:
+    disk.gate.clear()
+    told: list[str] = []
+    intake = DocumentIntake(disk.write)
+    intake.start(lambda name, document, run: told.append(name))
+    async with those_who_post(intake) as emitter:
+        emitter.source.start(intake)
+        await emitter.measure()
+        intake.barrier(lambda: told.append("the end"))
+        await emitter.measure()
+        assert told == []
+        disk.gate.set()
+        await until(lambda: len(told) == 9)
+        assert told == [*NAMES, "the end", *NAMES]
+        await intake.stop()
+    intake.barrier(lambda: told.append("later"))
+    assert told[-1] == "later"
