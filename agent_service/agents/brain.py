@@ -84,6 +84,7 @@ class Brain:
         self._progress: CallProgress | None = None
         self._given_up: tuple[BrainHandle, str] | None = None
         self._variable_bytes: dict[str, bytes] = {}
+        self._view_fault: str | None = None
 
     @property
     def is_there(self) -> bool:
@@ -117,7 +118,10 @@ class Brain:
         return self._variable_bytes[name]
 
     def remember(self, view: View) -> None:
-        """Keep what it showed of itself."""
+        """Keep what it showed of itself; what is wrong with its best points is told once, and is not its end."""
+        if view.fault is not None and view.fault != self._view_fault:
+            self._hear(LogNotice("warning", f"agent {self._name}: {view.fault}", __name__), elsewhere=True)
+        self._view_fault = view.fault
         self.stop_reason = view.stop
         self.variables = {one.name: one for one in view.variables}
         self._variable_bytes.clear()

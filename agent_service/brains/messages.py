@@ -45,11 +45,14 @@ class View:
         Why the brain wants to stop, or None.
     variables
         What it declares to show.
+    fault
+        What is wrong with its best points, in one line; None when nothing is. The agent goes on without them.
     """
 
     best: tuple[BestPoint, ...] = ()
     stop: str | None = None
     variables: tuple[Variable, ...] = ()
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

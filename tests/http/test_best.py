@@ -24,6 +24,13 @@ class Odd(brainbox.Walker):
         return [(None, {"x": 0.5, "y": 0.5}, {"signal": 7.0})] if self.points else []
 
 
+class Wrong(brainbox.Walker):
+    """Gives its best point without an id and an outcome."""
+
+    def get_best_points(self):
+        return [{"x": 2.0, "y": 0.0}]
+
+
 POINTS = [{"x": 1.0, "y": 0.0, "signal": 3.0}, {"x": 2.0, "y": 0.0, "signal": 5.0}, {"x": 3.0, "y": 0.0, "signal": 4.0}]
 
 
@@ -50,6 +57,16 @@ def test_an_agent_that_says_no_best_point_has_a_best_measured(served, client):
     assert client.go_to_best("silent") == status.best
     found = served.problem("POST", "agents/silent/go-to-best", 409, "conflict", json={"by": "model"})
     assert "says no best point of its own" in found["detail"]
+
+
+def test_best_points_of_the_wrong_shape_are_told_and_do_not_end_the_agent(served, client, caplog):
+    status = told(served, client, "wrong", type=f"{__name__}:Wrong")
+    assert (status.best.outcome, status.best_by_model) == ({"signal": 5.0}, None)
+    client.resume("wrong")
+    client.ingest("wrong", POINTS)
+    said = "agent wrong: get_best_points returned a list with a dict in it; return (_id, point, outcome) for each"
+    assert [one.getMessage() for one in caplog.records if "get_best_points" in one.getMessage()] == [said], "told once"
+    assert served.status("wrong")["state"] == "running"
 
 
 def test_a_point_that_only_the_model_knows_is_never_the_best_measured(served, client):

@@ -36,9 +36,28 @@ class Brain:
 )
 def test_a_wrong_shape_is_named(best, said):
     adapter = OptimizerAdapter(Brain(best), spec=SPEC)
-    with pytest.raises(ValueError, match=said) as caught:
-        adapter.ingest([{"x": 1.0, "y": 2.0}])
-    assert "(_id, point, outcome)" in str(caught.value)
+    view = adapter.ingest([{"x": 1.0, "y": 2.0}])
+    assert view.best == ()
+    assert said in view.fault
+    assert "(_id, point, outcome)" in view.fault
+
+
+def test_the_fault_is_gone_with_what_was_wrong():
+    brain = Brain(None)
+    adapter = OptimizerAdapter(brain, spec=SPEC)
+    assert adapter.ingest([{"x": 1.0, "y": 2.0}]).fault
+    brain.best = []
+    assert adapter.view().fault, "it is not asked again before something changed"
+    assert adapter.look().fault is None
+
+
+def test_what_it_raises_is_a_fault_of_the_brain():
+    class Raising(Brain):
+        def get_best_points(self):
+            raise ValueError("no data")
+
+    with pytest.raises(ValueError, match="no data"):
+        OptimizerAdapter(Raising(None), spec=SPEC).ingest([{"x": 1.0, "y": 2.0}])
 
 
 def test_the_right_shape_is_taken():

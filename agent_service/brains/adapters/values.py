@@ -56,19 +56,27 @@ def id_key(brain_id: object) -> object:
     return brain_id
 
 
-def best_parts(entry: Any) -> tuple[object, Mapping[str, object], Mapping[str, object]]:
-    """Return ``(id, point, outcome)`` of an item of ``get_best_points``.
+def best_parts(result: object) -> list[tuple[object, Mapping[str, object], Mapping[str, object]]]:
+    """Return id, point and outcome of each item that ``get_best_points`` returned.
 
     Raises
     ------
     ValueError
-        When it is no such triple.
+        When it is no sequence of such triples.
     """
-    parts: list[Any] = [*entry] if isinstance(entry, Sequence) else []  # pyright: ignore[reportUnknownArgumentType]
-    if len(parts) != _TRIPLE or [type(one) for one in parts[1:] if not isinstance(one, Mapping)]:
-        kind = type(cast("object", entry)).__name__
-        raise ValueError(f"get_best_points returned a list with a {kind} in it; return (_id, point, outcome) for each")
-    return parts[0], parts[1], parts[2]
+    if not isinstance(result, Sequence) or isinstance(result, str):
+        kind = type(result).__name__
+        raise ValueError(f"get_best_points returned {kind}; return a list of (_id, point, outcome)")  # noqa: TRY004
+    triples: list[tuple[object, Mapping[str, object], Mapping[str, object]]] = []
+    for entry in cast("Sequence[object]", result):
+        parts = list(cast("Sequence[Any]", entry)) if isinstance(entry, Sequence) else []
+        if len(parts) != _TRIPLE or not all(isinstance(part, Mapping) for part in parts[1:]):
+            kind = type(cast("object", entry)).__name__
+            raise ValueError(
+                f"get_best_points returned a list with a {kind} in it; return (_id, point, outcome) for each"
+            )
+        triples.append((parts[0], parts[1], parts[2]))
+    return triples
 
 
 def best_point(

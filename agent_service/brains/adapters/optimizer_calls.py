@@ -1,0 +1,88 @@
+"""How bluesky-adaptive 1.x's ``Optimizer`` is called: by its own names of the actuators, and only what it can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from agent_service.brains.adapters.values import best_parts, suggested
+from agent_service.brains.coroutines import called
+from agent_service.models import ID_KEY
+from agent_service.models.own_names import renamed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent_service.models import AgentSpec, Point
+
+
+class OptimizerCalls:
+    """A brain of that shape, which is never imported; what is a coroutine is awaited here.
+
+    Parameters
+    ----------
+    brain
+        The brain.
+    spec
+        The agent: its actuators, and the brain's own names for them.
+    """
+
+    def __init__(self, brain: object, spec: AgentSpec) -> None:
+        self._brain: Any = brain
+        self._brain_names = spec.names
+        self._names = {brain_name: name for name, brain_name in spec.names.items()}
+        self._actuators = [spec.names.get(name, name) for name in spec.actuators]
+
+    def can(self, method: str) -> bool:
+        """Return whether the brain has a method."""
+        return callable(getattr(self._brain, method, None))
+
+    def suggest(self, number: int) -> list[tuple[Point, object]]:
+        """Return at most ``number`` points, each with the brain's id of it or None; `ValueError` if they are none."""
+        suggestions = suggested(self._call("suggest", number), asked=number, actuators=self._actuators)
+        return [(renamed(point, self._names), brain_id) for point, brain_id in suggestions]
+
+    def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Tell it outcomes."""
+        self._call("ingest", self._renamed(points))
+
+    def register_suggestions(self, points: Sequence[Mapping[str, float]]) -> list[object]:
+        """Let it know points as if it had suggested them; return its id of each."""
+        registered = self._call("register_suggestions", self._renamed(points))
+        return [point.get(ID_KEY) for point in cast("Sequence[Mapping[str, object]]", registered)]
+
+    def register_failures(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Tell it which of its suggestions nobody is going to measure."""
+        self._call("register_failures", self._renamed(points))
+
+    def best_points(self) -> list[tuple[object, Mapping[str, Any], Mapping[str, Any]]] | str:
+        """Return id, point and outcome of each best point; or what is wrong with what it returned, in one line."""
+        result = self._call("get_best_points")
+        try:
+            return [
+                (brain_id, renamed(point, self._names), renamed(outcome, self._names))
+                for brain_id, point, outcome in best_parts(result)
+            ]
+        except ValueError as error:
+            return str(error)
+
+    def stop_reason(self) -> str | None:
+        """Return why it wants to stop, None if it does not."""
+        answer = self._call("should_stop")
+        stop, reason = cast("tuple[bool, str | None]", answer if isinstance(answer, tuple) else (bool(answer), None))
+        return str(reason or "its stopping criterion is met") if stop else None
+
+    def checkpoint(self) -> None:
+        """Let it save itself, where it can and has a place for it."""
+        # Ax's optimizer raises on a checkpoint for which it was given no path
+        if self.can("checkpoint") and getattr(self._brain, "checkpoint_path", True):
+            self._call("checkpoint")
+
+    def report(self) -> object:
+        """Return what it thinks."""
+        return self._call("report")
+
+    def _call(self, method: str, *args: object) -> Any:
+        return called(getattr(self._brain, method), *args, of=method)
+
+    def _renamed(self, points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [renamed(point, self._brain_names) for point in points]
