@@ -59,7 +59,7 @@ class PlanQueue:
         self._held = False
         self._last_state = QueueState.IDLE
         self._last_reason = ""
-        self._told: asyncio.Task[None] | None = None
+        self._telling_of_hold: asyncio.Task[None] | None = None
         self._unwritten: asyncio.Task[None] | None = None
 
     @property
@@ -87,7 +87,7 @@ class PlanQueue:
             )
 
     def apply(self, event: Event) -> None:
-        """Take a fact about the queue in, so that a hold and a pause survive a restart of the service."""
+        """Fold a fact about the queue, so that a hold and a pause survive a restart of the service."""
         if event.data.get("command") in ("pause", "resume", "abort"):
             self._last_state = QueueState(str(event.data["state"]))
             self._last_reason = str(event.data.get("reason") or "aborted")
@@ -120,9 +120,10 @@ class PlanQueue:
             What to know of it when it cannot be written now, as on a full disk; else nothing.
         """
         who, reason = context.person(), texts.one_line(reason)
-        said = f"{reason} (aborted by {who})" if reason and who != context.A_PERSON else reason or f"aborted by {who}"
-        await self.sink.abort(said)
-        return await self._fact_of_stop("abort", said)
+        by = f"aborted by {who}"
+        reason = f"{reason} ({by})" if reason and who != context.A_PERSON else reason or by
+        await self.sink.abort(reason)
+        return await self._fact_of_stop("abort", reason)
 
     def withdraw(self, agent: str, reason: str) -> None:
         """Take back an agent's plans that wait; one that is under way goes on."""
@@ -163,9 +164,9 @@ class PlanQueue:
     def _note_moved(self, agent: str, point: Point, result: PlanResult) -> None:
         """Write how a move ended; until that is written, and if it cannot be, it counts as made."""
         took_s, reason = result.took_s, result.reason or None
-        told = {"command": "moved", "point": point, "begun": took_s is not None, "run_time_s": took_s, "reason": reason}
+        fact = {"command": "moved", "point": point, "begun": took_s is not None, "run_time_s": took_s, "reason": reason}
         with contextlib.suppress(BackendUnavailable):
-            written = self._journal.post(EventKind.QUEUE_STATE, agent, {**told, "state": self.status.state})
+            written = self._journal.post(EventKind.QUEUE_STATE, agent, {**fact, "state": self.status.state})
             written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def note(
@@ -178,8 +179,8 @@ class PlanQueue:
         how: str | None = None,
     ) -> None:
         """Write who claimed a suggestion, or how a claim ended: the fact's ``by`` is the key of the request."""
-        said = texts.one_line(reason) or None
-        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": said}
+        why = texts.one_line(reason) or None
+        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": why}
         await self._journal.append(EventKind.QUEUE_STATE, agent, data if how is None else {**data, "how": how})
 
     async def _fact_of_stop(self, command: str, reason: str | None) -> str:
@@ -213,8 +214,10 @@ class PlanQueue:
             self._on_suspend(suspended)
         if self.held != self._held:
             self._held = self.held
-            self._told = asyncio.ensure_future(self._tell(f"the queue is held: {status.reason or 'aborted'}"))
+            self._telling_of_hold = asyncio.ensure_future(
+                self._follow_hold(f"the queue is held: {status.reason or 'aborted'}")
+            )
 
-    async def _tell(self, reason: str) -> None:
+    async def _follow_hold(self, reason: str) -> None:
         be_patient()
         await self._on_hold(self._held, reason)

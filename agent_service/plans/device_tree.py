@@ -52,13 +52,13 @@ class Node:
     device: object | None
 
 
-def is_device(one: object, *, named: bool = True) -> bool:
-    """Return whether something can be read or set, as Bluesky has it, and (if ``named``) has a name."""
+def is_device(value: object, *, named: bool = True) -> bool:
+    """Return whether a value can be read or set, as Bluesky has it, and (if ``named``) has a name."""
     # asked of the class: a namespace may hold proxies and lazy modules that answer to any attribute
-    kind = type(one)
-    if isinstance(one, type | io.IOBase) or not (hasattr(kind, "read") or hasattr(kind, "set")):
+    kind = type(value)
+    if isinstance(value, type | io.IOBase) or not (hasattr(kind, "read") or hasattr(kind, "set")):
         return False
-    return bool(own_name(one)) or not named
+    return bool(own_name(value)) or not named
 
 
 def own_name(device: object) -> str:
@@ -79,8 +79,8 @@ def nodes(names: Mapping[str, object]) -> Iterator[Node]:
     seen: set[int] = set()
     # devices before containers, so that a device is known by its shortest way
     ordered = sorted(names.items(), key=lambda item: not is_device(item[1]))
-    for path, one in ordered:
-        yield from _within(path, one, frozenset(), seen)
+    for path, value in ordered:
+        yield from _within(path, value, frozenset(), seen)
 
 
 def at(names: Mapping[str, object], path: str) -> object | None:
@@ -94,47 +94,47 @@ def at(names: Mapping[str, object], path: str) -> object | None:
     return _follow(names, path.split("."))
 
 
-def _within(path: str, one: Any, above: frozenset[str], seen: set[int]) -> Iterator[Node]:
-    if id(one) in seen or isinstance(one, str | bytes | int | float | type | ModuleType) or one is None:
+def _within(path: str, value: Any, above: frozenset[str], seen: set[int]) -> Iterator[Node]:
+    if id(value) in seen or isinstance(value, str | bytes | int | float | type | ModuleType) or value is None:
         return
-    if is_device(one) or _has_parts(type(one)):
-        seen.add(id(one))
-        if f".{path}".endswith(_TWINS) and type(one).__module__ == "ophyd.sim":
+    if is_device(value) or _has_parts(type(value)):
+        seen.add(id(value))
+        if f".{path}".endswith(_TWINS) and type(value).__module__ == "ophyd.sim":
             return
-        name = own_name(one)
-        if is_device(one) and name not in above:
-            yield Node(path, name, one)
-        inside = above | {name} if is_device(one) else above
-        for key, child in _children(one):
+        name = own_name(value)
+        if is_device(value) and name not in above:
+            yield Node(path, name, value)
+        inside = above | {name} if is_device(value) else above
+        for key, child in _children(value):
             yield from _within(f"{path}.{key}", child, inside, seen)
-        yield from _lazy(path, one, inside)
-    elif isinstance(one, _CONTAINERS) or dataclasses.is_dataclass(one):
-        seen.add(id(one))
-        for key, child in _items(one):
+        yield from _lazy(path, value, inside)
+    elif isinstance(value, _CONTAINERS) or dataclasses.is_dataclass(value):
+        seen.add(id(value))
+        for key, child in _items(value):
             yield from _within(f"{path}.{key}", child, above, seen)
     else:
-        for key, child in _attributes(one):  # somebody's own object that holds devices
+        for key, child in _attributes(value):  # somebody's own object that holds devices
             if is_device(child):
                 yield from _within(f"{path}.{key}", child, above, seen)
 
 
-def _items(one: Any) -> list[tuple[str, object]]:
+def _items(container: Any) -> list[tuple[str, object]]:
     """Return what is in a container, each with the key that a path has for it."""
-    if isinstance(one, SimpleNamespace) or dataclasses.is_dataclass(one):
-        return _attributes(one)
-    if len(one) > MOST_IN_A_CONTAINER:
+    if isinstance(container, SimpleNamespace) or dataclasses.is_dataclass(container):
+        return _attributes(container)
+    if len(container) > MOST_IN_A_CONTAINER:
         return []
-    if isinstance(one, _MAPPINGS):
-        return [(str(key), child) for key, child in list(one.items())]
-    if fields := cast("tuple[str, ...]", getattr(type(one), "_fields", ())):  # a named tuple
-        return list(zip(fields, one, strict=False))
-    return [(str(index), child) for index, child in enumerate(list(one))]
+    if isinstance(container, _MAPPINGS):
+        return [(str(key), child) for key, child in list(container.items())]
+    if fields := cast("tuple[str, ...]", getattr(type(container), "_fields", ())):  # a named tuple
+        return list(zip(fields, container, strict=False))
+    return [(str(index), child) for index, child in enumerate(list(container))]
 
 
-def _attributes(one: object) -> list[tuple[str, object]]:
+def _attributes(holder: object) -> list[tuple[str, object]]:
     """Return the public attributes that an object holds, without running a property."""
-    found = cast("dict[Any, object]", getattr(one, "__dict__", {}))
-    return [(key, child) for key, child in list(found.items()) if isinstance(key, str) and not key.startswith("_")]
+    attributes = cast("dict[Any, object]", getattr(holder, "__dict__", {}))
+    return [(key, child) for key, child in list(attributes.items()) if isinstance(key, str) and not key.startswith("_")]
 
 
 def _has_parts(kind: type) -> bool:
@@ -173,26 +173,28 @@ def _unmade(  # noqa: PLR0913, PLR0917 - the way so far
         yield from _unmade(f"{path}.{inner}", component, inner, name, separator, above)
 
 
-def _follow(one: Any, rest: list[str]) -> object | None:
+def _follow(whole: Any, rest: list[str]) -> object | None:
     if not rest:
-        return one
+        return whole
     for length in range(len(rest), 0, -1):  # a key of a mapping may hold dots itself
-        child = _child(one, ".".join(rest[:length]))
+        child = _child(whole, ".".join(rest[:length]))
         if child is not None and (found := _follow(child, rest[length:])) is not None:
             return found
     return None
 
 
-def _child(one: Any, key: str) -> object | None:
-    if isinstance(one, _MAPPINGS):
-        return one.get(key) if key in one else next((child for k, child in list(one.items()) if str(k) == key), None)
-    if isinstance(one, _SEQUENCES) and key.isdecimal():
-        return one[int(key)] if int(key) < len(one) else None
-    if isinstance(one, ModuleType):
-        return vars(one).get(key)
-    if hasattr(type(one), "set_name") and _has_parts(type(one)):  # ophyd-async: a vector's have numbers for names
-        found = next((child for name, child in cast("Any", one).children() if name == key), None)
+def _child(whole: Any, key: str) -> object | None:
+    if isinstance(whole, _MAPPINGS):
+        return (
+            whole.get(key) if key in whole else next((child for k, child in list(whole.items()) if str(k) == key), None)
+        )
+    if isinstance(whole, _SEQUENCES) and key.isdecimal():
+        return whole[int(key)] if int(key) < len(whole) else None
+    if isinstance(whole, ModuleType):
+        return vars(whole).get(key)
+    if hasattr(type(whole), "set_name") and _has_parts(type(whole)):  # ophyd-async: a vector's have numbers for names
+        found = next((child for name, child in cast("Any", whole).children() if name == key), None)
         if found is not None:
             return found
     public = key.isidentifier() and not key.startswith("_") and key not in {"parent", "root"}
-    return getattr(one, key, None) if public else None
+    return getattr(whole, key, None) if public else None

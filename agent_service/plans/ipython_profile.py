@@ -16,7 +16,7 @@ from importlib.util import decode_source
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import UsageError
+from agent_service.errors import UsageError, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +41,10 @@ def files(folder: Path) -> list[Path]:
         raise UsageError(f"the startup folder {folder} does not exist; give the path of a folder of scripts")
     inner = folder / "startup"
     where = inner if inner.is_dir() else folder
-    found = sorted(one for one in where.iterdir() if one.suffix in _SUFFIXES and one.is_file())
-    if not found:
+    scripts = sorted(path for path in where.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    if not scripts:
         raise UsageError(f"the startup folder {where} holds no .py file; give the folder of an IPython profile")
-    return found
+    return scripts
 
 
 def run(folder: Path) -> dict[str, object]:
@@ -65,7 +65,7 @@ def run(folder: Path) -> dict[str, object]:
     shell = _shell(ModuleType(f"agent_service_startup_{folder.name}"))
     names: dict[str, object] = shell.user_ns
     names["__name__"] = "__main__"  # as in IPython
-    with _Instead(shell):
+    with _GetIpython(shell):
         for path in paths:
             names["__file__"] = str(path)
             exec(_code(path, shell), names)  # noqa: S102 - that is what a startup is
@@ -101,16 +101,16 @@ def _shell(module: ModuleType) -> Any:
         shell.register_magic_function(functools.partial(_not_run, f"%{name} "), "line_cell", name)
     shell.system = shell.system_raw = shell.system_piped = functools.partial(_not_run, "!")
     shell.getoutput = functools.partial(_no_output, "!")
-    shell.run_line_magic = functools.partial(_harmless, shell.run_line_magic)
-    shell.run_cell_magic = functools.partial(_harmless, shell.run_cell_magic)
+    shell.run_line_magic = functools.partial(_run_magic, shell.run_line_magic)
+    shell.run_cell_magic = functools.partial(_run_magic, shell.run_cell_magic)
     return shell
 
 
-def _harmless(magic: Callable[..., Any], name: str, *words: Any, **more: Any) -> Any:
+def _run_magic(magic: Callable[..., Any], name: str, *words: Any, **more: Any) -> Any:
     try:
         return magic(name, *words, **more)
     except Exception as error:  # noqa: BLE001 - it was for somebody in front of a terminal
-        _log.warning("the magic %%%s of the startup was passed over: %s: %s", name, type(error).__name__, error)
+        _log.warning("the magic %%%s of the startup was passed over: %s", name, texts.describe(error))
         return None
 
 
@@ -127,7 +127,7 @@ def _no_output(sign: str, *words: Any, **_: Any) -> list[str]:
     return []
 
 
-class _Instead:
+class _GetIpython:
     """Lets ``get_ipython`` return a shell in this thread, for the time of a with block."""
 
     def __init__(self, shell: Any) -> None:

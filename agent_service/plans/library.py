@@ -1,4 +1,4 @@
-"""Bluesky plans: ``acquire``, the default; the move that go-to-best makes; ``run_agent`` for somebody's own RunEngine.
+"""Bluesky plans: ``acquire``, the default, and ``move_to``, the move that go-to-best makes.
 
 They run in the RunEngine's thread.
 """
@@ -6,7 +6,6 @@ They run in the RunEngine's thread.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import bluesky.plan_stubs as bps
@@ -16,9 +15,6 @@ from agent_service.models import ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
-
-
-_log = logging.getLogger(__name__)
 
 
 def acquire(
@@ -51,7 +47,7 @@ def acquire(
         if ID_KEY in suggestion:
             about["agent_suggestion_uid"] = suggestion[ID_KEY]
         if actuators:
-            where: list[Any] = [part for one in actuators for part in (one, [suggestion[one.name]])]
+            where: list[Any] = [part for device in actuators for part in (device, [suggestion[device.name]])]
             uid = yield from bp.list_scan(list(sensors), *where, md=about)
         else:
             uid = yield from bp.count(list(sensors), md=about)

@@ -11,8 +11,7 @@ from agent_service import references
 from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType, texts
 from agent_service.models.spelling import near
-from agent_service.plans import device_tree
-from agent_service.plans.device_tree import Node, is_device, own_name
+from agent_service.plans.device_tree import Node, at, is_device, nodes, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,15 +68,15 @@ class Namespace:
     @property
     def devices(self) -> list[str]:
         """Names of the variables that are devices now."""
-        return sorted(name for name, one in self._public().items() if is_device(one))
+        return sorted(name for name, value in self._public().items() if is_device(value))
 
     @property
     def plans(self) -> list[str]:
         """Names of the plans, as far as one can tell: the built-in ones, and generator functions."""
         from inspect import isgeneratorfunction  # noqa: PLC0415 - needed for a list in a message only
 
-        found = {name for name, one in self._public().items() if isgeneratorfunction(one)}
-        return sorted(found | set(BUILT_IN))
+        own = {name for name, value in self._public().items() if isgeneratorfunction(value)}
+        return sorted(own | set(BUILT_IN))
 
     def device(self, name: str) -> Any:
         """Return the device that calls itself ``name``, or to which ``name`` is the way.
@@ -115,13 +114,13 @@ class Namespace:
         UnknownDevice
             As `device`; or it has no ``set``, or calls itself otherwise.
         """
-        found = self.device(name)
-        if not hasattr(found, "set"):
+        device = self.device(name)
+        if not hasattr(device, "set"):
             raise UnknownDevice(f"the device {name!r} has no set, so it cannot be an actuator; name it as a sensor")
-        if own_name(found) != name:
+        if own_name(device) != name:
             # plans take a position by device.name, and documents hold the readback under it
-            raise UnknownDevice(f"the device {name!r} calls itself {own_name(found)!r}; name it so as an actuator")
-        return found
+            raise UnknownDevice(f"the device {name!r} calls itself {own_name(device)!r}; name it so as an actuator")
+        return device
 
     def plan(self, name: str) -> Callable[..., Any]:
         """Return a plan: a name in the namespace, ``module:callable``, ``live:NAME``, or a built-in one. May import.
@@ -133,17 +132,17 @@ class Namespace:
         InvalidInput
             When ``module:callable`` is defined elsewhere than it must be.
         """
-        found = self._names.get(name)
-        if found is None and ":" in (reference := BUILT_IN.get(name, name)):
-            found = _imported(reference)
+        plan = self._names.get(name)
+        if plan is None and ":" in (reference := BUILT_IN.get(name, name)):
+            plan = _imported(reference)
             if reference not in _OUR_OWN:
-                self._listed.refuse_foreign(found, field="plan", reference=reference)
-        if found is None:
-            there = self.plans
-            raise UnknownPlan(f"there is no plan {name!r} in {self.source}; {near(name, there)}{_listed(there)}")
-        if not callable(found) or isinstance(found, type):
-            raise UnknownPlan(f"{name!r} in {self.source} is of type {type(found).__name__}, not a plan to call")
-        return found
+                self._listed.refuse_foreign(plan, field="plan", reference=reference)
+        if plan is None:
+            plans = self.plans
+            raise UnknownPlan(f"there is no plan {name!r} in {self.source}; {near(name, plans)}{_listed(plans)}")
+        if not callable(plan) or isinstance(plan, type):
+            raise UnknownPlan(f"{name!r} in {self.source} is of type {type(plan).__name__}, not a plan to call")
+        return plan
 
     def find(self, name: str) -> object | None:
         """Return what a name stands for, whatever that is; None when there is no such name."""
@@ -152,46 +151,46 @@ class Namespace:
     @property
     def _names(self) -> dict[str, object]:
         # a copy: the user's own code may change the namespace meanwhile
-        return {name: one for _, names in self._sources for name, one in dict(names).items()}
+        return {name: value for _, names in self._sources for name, value in dict(names).items()}
 
     def _public(self) -> dict[str, object]:
-        found: dict[str, object] = {}
+        public: dict[str, object] = {}
         for _, names in self._sources:
-            for name, one in dict(names).items():
-                hidden = found.get(name)
-                if hidden is not one and is_device(hidden):
+            for name, value in dict(names).items():
+                hidden = public.get(name)
+                if hidden is not value and is_device(hidden):
                     earlier = next(label for label, there in self._sources if there.get(name) is hidden)
-                    found[f"{earlier}: {name}"] = hidden
-                found[name] = one
-        return {name: one for name, one in found.items() if not name.startswith("_")}
+                    public[f"{earlier}: {name}"] = hidden
+                public[name] = value
+        return {name: value for name, value in public.items() if not name.startswith("_")}
 
     def _search(self, name: str) -> tuple[str, object]:
         public = self._public()
-        meant = {node.path: node for node in device_tree.nodes(public) if name in (node.path, node.name)}
-        there = None if name in meant else self._at(name)  # a way that leads through what is not searched
-        if is_device(there) and all(node.device is not there for node in meant.values()):
-            meant[name] = Node(name, own_name(there), there)
+        meant = {node.path: node for node in nodes(public) if name in (node.path, node.name)}
+        value = None if name in meant else self._at(name)  # a way that leads through what is not searched
+        if is_device(value) and all(node.device is not value for node in meant.values()):
+            meant[name] = Node(name, own_name(value), value)
         if len(meant) > 1:
             raise UnknownDevice(self._ambiguous(name, list(meant.values())))
         if meant:
             [node] = meant.values()
             return node.path, node.device or self._at(node.path)
-        if there is not None:
-            kind = type(there).__name__
-            nameless = " and has no name; give it one" if is_device(there, named=False) else ", not a device to read"
+        if value is not None:
+            kind = type(value).__name__
+            nameless = " and has no name; give it one" if is_device(value, named=False) else ", not a device to read"
             raise UnknownDevice(f"{name!r} in {self.source} is of type {kind}{nameless}")
-        known = dict.fromkeys(word for node in device_tree.nodes(public) for word in (node.path, node.name))
+        known = dict.fromkeys(word for node in nodes(public) for word in (node.path, node.name))
         hint = near(name, known) or near(name.replace(".", "_"), known)
         raise UnknownDevice(f"there is no device {name!r} in {self.source}; {hint}{_listed(self.devices)}")
 
     def _at(self, path: str) -> object | None:
         try:
-            return device_tree.at(self._names, path)
+            return at(self._names, path)
         except Exception as error:
             raise UnknownDevice(f"{path!r} in {self.source} cannot be had: {texts.describe(error)}") from error
 
     def _ambiguous(self, name: str, meant: list[Node]) -> str:
-        ways = [f"{one.path} (calls itself {one.name!r})" if one.name != name else one.path for one in meant]
+        ways = [f"{node.path} (calls itself {node.name!r})" if node.name != name else node.path for node in meant]
         listed = f"{', '.join(ways[:-1])} and {ways[-1]}"
         return f"{name!r} is meant for {len(ways)} devices in {self.source}: {listed}; give each a name of its own"
 
@@ -208,7 +207,7 @@ def _imported(reference: str) -> object:
         raise UnknownPlan(f"plan {reference!r}: {error}") from error
 
 
-def _listed(there: Iterable[str]) -> str:
-    names = list(there)
+def _listed(all_names: Iterable[str]) -> str:
+    names = list(all_names)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"it has {', '.join(names[:_SHOWN])}{more}" if names else "it has none"

@@ -69,19 +69,19 @@ def configurer(namespace: Namespace, reference: str | None) -> tuple[str, Callab
         There is no such function, or it is no plain one.
     """
     if reference is None:
-        called, found = f"{CONFIGURE} of {namespace.source}", namespace.find(CONFIGURE)
-        if found is None:
+        called, function = f"{CONFIGURE} of {namespace.source}", namespace.find(CONFIGURE)
+        if function is None:
             return None
     else:
-        called, found = f"configure {reference!r}", _function(reference)
-    if not callable(found):
-        raise UsageError(f"{called} is of type {type(found).__name__}, not a function of the RunEngine")
-    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
+        called, function = f"configure {reference!r}", _function(reference)
+    if not callable(function):
+        raise UsageError(f"{called} is of type {type(function).__name__}, not a function of the RunEngine")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise UsageError(f"{called} is a coroutine or a plan; write it as a plain function: def {CONFIGURE}(RE): ...")
-    return called, found
+    return called, function
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return what the user's code raised, in one line with where that was."""
     return f"{texts.describe(error)}{_where(error)}"
 
@@ -142,8 +142,8 @@ def _run_script(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        for one in known_as:
-            del sys.modules[one]
+        for known_name in known_as:
+            del sys.modules[known_name]
         raise
     return module
 
@@ -157,4 +157,4 @@ def _why(startup: str, error: BaseException) -> str:
             f"the startup module {startup!r} cannot be imported: there is no module {error.name!r}; install it, put "
             "its folder on PYTHONPATH, or give the path of a script"
         )
-    return f"the startup {kind} {startup!r} raised {said(error)}"
+    return f"the startup {kind} {startup!r} raised {describe(error)}"

@@ -205,6 +205,6 @@ def _configured(called: str, configure: Callable[[Any], object]) -> Callable[[An
         try:
             configure(engine)
         except (Exception, SystemExit) as error:
-            raise UsageError(f"{called} raised {startup.said(error)}") from error
+            raise UsageError(f"{called} raised {startup.describe(error)}") from error
 
     return call

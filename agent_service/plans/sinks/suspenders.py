@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent_service.plans.sinks.run_engine_backlog import PlanBacklog
 
-_UNSAID: Final = "a suspender tripped"
+_NO_REASON: Final = "a suspender tripped"
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ class Suspenders:
         self._engine = engine
 
         async def began(message: Any) -> Any:
-            self._tell([*self._reasons, texts.one_line(str(message.args[2] or _UNSAID))])
+            self._note([*self._reasons, texts.one_line(str(message.args[2] or _NO_REASON))])
             return await begin(message)
 
         async def ended(message: Any) -> Any:
-            self._tell(self._reasons[:-1])
+            self._note(self._reasons[:-1])
             return await end(message)
 
         async def waits(message: Any) -> Any:
@@ -64,11 +64,11 @@ class Suspenders:
                 from bluesky.utils import RequestAbort  # noqa: PLC0415 - bluesky is imported by the driver
 
                 raise RequestAbort
-            self._tell([_why(self._tripped())])
+            self._note([_why(self._tripped())])
             try:
                 return await wait_for(message)
             finally:
-                self._tell([])
+                self._note([])
 
         engine.register_command("_start_suspender", began)
         engine.register_command("_resume_from_suspender", ended)
@@ -81,28 +81,28 @@ class Suspenders:
             return True
         released = asyncio.run_coroutine_threadsafe(_all(tripped), self._engine.loop)
         released.add_done_callback(lambda _: self._queue.look_again())
-        self._tell([_why(tripped)])
+        self._note([_why(tripped)])
         self._queue.wait_for_release(released.done)
         released.cancel()
-        self._tell([])
+        self._note([])
         return False
 
     def clear(self) -> None:
         """Forget a suspension whose plan has ended."""
         if self._reasons:
-            self._tell([])
+            self._note([])
 
     def _tripped(self) -> list[tuple[list[Callable[[], Any]], str]]:
         """Return, of each suspender that has tripped, what to wait for and why."""
         if self._engine is None:
             return []
         try:
-            return [found for one in self._engine.suspenders if (found := _waits(one))[0]]
+            return [waits for suspender in self._engine.suspenders if (waits := _waits(suspender))[0]]
         except Exception:  # noqa: BLE001 - of somebody's own kind: the RunEngine asks it too, and tells what it raises
             _log.exception("a suspender could not be asked")
             return []
 
-    def _tell(self, reasons: list[str]) -> None:
+    def _note(self, reasons: list[str]) -> None:
         before, self._reasons = self._reasons, reasons
         if reasons != before:
             if reasons:
@@ -127,10 +127,10 @@ def _waits(suspender: Any) -> tuple[list[Callable[[], Any]], str]:
             return [], ""
         if (event := suspender._ev) is not None:  # noqa: SLF001 - see above
             return [event.wait], suspender._get_justification()  # noqa: SLF001
-    found = suspender.get_futures()  # it tripped before there was a RunEngine
+    waits = suspender.get_futures()  # it tripped before there was a RunEngine
     with lock:
         if suspender.tripped:
-            return found
+            return waits
         suspender._ev = None  # noqa: SLF001
         return [], ""
 
@@ -140,4 +140,4 @@ async def _all(tripped: list[tuple[list[Callable[[], Any]], str]]) -> None:
 
 
 def _why(tripped: list[tuple[list[Callable[[], Any]], str]]) -> str:
-    return "; ".join(texts.one_line(why) for _, why in tripped if why) or _UNSAID
+    return "; ".join(texts.one_line(why) for _, why in tripped if why) or _NO_REASON
