@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,17 +22,37 @@ class _Follower:
     """Where the wanted events arrive for one reader; `dropped` when the reader was too slow."""
 
     def __init__(self, wanted: Callable[[Event], bool] | None) -> None:
-        self.queue: asyncio.Queue[Event] = asyncio.Queue(FOLLOWER_CAPACITY)
         self.dropped = False
-        self.wanted = wanted
+        self._wanted = wanted
+        self._waiting: list[Event] = []
+        self._awake: asyncio.Future[None] | None = None
 
     def put(self, event: Event) -> None:
-        if self.wanted is not None and not self.wanted(event):
+        if self.dropped or (self._wanted is not None and not self._wanted(event)):
             return
-        try:
-            self.queue.put_nowait(event)
-        except asyncio.QueueFull:
+        if len(self._waiting) < FOLLOWER_CAPACITY:
+            self._waiting.append(event)
+        else:
             self.dropped = True
+        self.wake()
+
+    def wake(self) -> None:
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(None)
+
+    async def next_batch(self, idle_s: float | None) -> list[Event]:
+        """Return the events that wait, or wait for one; none when it was woken, or ``idle_s`` went by."""
+        if not (self._waiting or self.dropped):
+            loop = asyncio.get_running_loop()
+            self._awake = loop.create_future()
+            timer = None if idle_s is None else loop.call_later(idle_s, self.wake)
+            try:
+                await self._awake
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        batch, self._waiting = self._waiting, []
+        return batch
 
 
 class Followers:
@@ -48,25 +69,52 @@ class Followers:
     async def follow(
         self, journal: JournalReader, *, after: int, wanted: Callable[[Event], bool] | None
     ) -> AsyncGenerator[Event]:
-        """Yield the events after ``after`` that are wanted: first what ``journal`` holds, then live.
+        """Yield what `batches` does, one by one."""
+        async with contextlib.aclosing(self.batches(journal, after=after, wanted=wanted)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
 
-        Ends when the reader is too slow, and where facts are missing that went into a snapshot.
+    async def batches(
+        self,
+        journal: JournalReader,
+        *,
+        after: int,
+        wanted: Callable[[Event], bool] | None,
+        idle_s: float | None = None,
+        until: asyncio.Event | None = None,
+    ) -> AsyncGenerator[list[Event]]:
+        """Yield the events after ``after`` that are wanted: first what ``journal`` holds, then live, all that wait.
+
+        The first batch is empty: from there on nothing is missed. Ends when the reader is too slow, and where facts are
+        missing that went into a snapshot.
+
+        Parameters
+        ----------
+        idle_s
+            Seconds without an event after which an empty batch comes.
+        until
+            An empty batch comes when it is set.
         """
         follower = _Follower(wanted)
         self._followers.add(follower)
+        ending = None if until is None else asyncio.ensure_future(until.wait())
+        if ending is not None:
+            ending.add_done_callback(lambda _: follower.wake())
         try:
+            yield []
             seq = after
             while past := await asyncio.to_thread(journal.read, after=seq, limit=_PAGE):
                 if past[0].seq != seq + 1:
                     return
-                for event in past:
-                    seq = event.seq or seq
-                    if wanted is None or wanted(event):
-                        yield event
-            while not (follower.dropped and follower.queue.empty()):
-                event = await follower.queue.get()
-                if event.seq is None or event.seq > seq:
-                    seq = event.seq or seq
-                    yield event
+                seq = past[-1].seq or seq
+                yield [event for event in past if wanted is None or wanted(event)]
+            is_last = False
+            while not is_last:
+                batch = await follower.next_batch(idle_s)
+                is_last = follower.dropped
+                yield [event for event in batch if event.seq is None or event.seq > seq]
         finally:
             self._followers.discard(follower)
+            if ending is not None:
+                ending.cancel()

@@ -197,6 +197,18 @@ class JournalLog:
         """
         return self._followers.follow(self._store, after=after, wanted=wanted)
 
+    def follow_in_batches(
+        self, *, after: int, wanted: Callable[[Event], bool], idle_s: float, until: asyncio.Event
+    ) -> AsyncGenerator[list[Event]]:
+        """Yield what `follow` does, all that waits at a time. The first is empty: from there on nothing is missed.
+
+        Parameters
+        ----------
+        idle_s, until
+            An empty list comes after so many seconds without an event, and when ``until`` is set.
+        """
+        return self._followers.batches(self._store, after=after, wanted=wanted, idle_s=idle_s, until=until)
+
     async def close(self) -> None:
         """Write what is queued and end; does nothing the second time."""
         writer, self._writer = self._writer, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -37,6 +38,11 @@ class Event(Answer):
     agent: str | None
     kind: EventKind
     data: dict[str, JsonValue]
+
+    @functools.cached_property
+    def encoded(self) -> bytes:
+        """The event as JSON, made once for all who follow."""
+        return self.model_dump_json().encode()
 
 
 class EventList(Answer):
