@@ -17,6 +17,7 @@ from pydantic import Field
 from agent_service.errors import FieldError, OutOfBounds
 from agent_service.models import Ends, Guardrails
 from agent_service.models.guardrail_rules import parse, shown
+from agent_service.models.spelling import near
 
 if TYPE_CHECKING:
     from agent_service.models import Point
@@ -251,7 +252,8 @@ def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -
         return found
     if guardrails.plans is not None and standing.plan not in guardrails.plans:
         listed = ", ".join(guardrails.plans) or "none"
-        found.append(FieldError("guardrails.plans", f"the plan {standing.plan} is not on the list: {listed}"))
+        said = f"the plan {standing.plan} is not on the list: {listed} {near(standing.plan, guardrails.plans)}".rstrip()
+        found.append(FieldError("guardrails.plans", said))
     return found + _too_far(point, guardrails, standing) + _spent(guardrails, standing)
 
 

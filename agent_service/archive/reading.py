@@ -139,7 +139,13 @@ class MeasuredRun(BlueskyRunV3):
         return sorted(names.get(one, one) for one in self.base)
 
     def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(self._nodes.get(key, key) if isinstance(key, str) else key)
+        try:
+            return super().__getitem__(self._nodes.get(key, key) if isinstance(key, str) else key)
+        except KeyError as error:
+            if not isinstance(key, str):
+                raise
+            streams = ", ".join(self._stream_names) or "none: it ended before it measured anything"
+            raise KeyError(f"this run has no stream {key!r}; it has {streams}") from error
 
 
 def _run(context: Any, *, item: Any, **options: Any) -> Any:

@@ -39,6 +39,15 @@ def service_at(url: str | None, state: Path | None) -> Generator[Client]:
             raise BackendUnavailable(f"{error.detail}; or say which service: {_where_keys_are(state)}") from error
 
 
+def state_named(path: Path) -> Path:
+    """Return the state directory that ``--state`` names: itself, or that of a service.toml."""
+    if path.suffix != ".toml":
+        return path
+    from agent_service.service.config import load
+
+    return load(path).service.state
+
+
 def _client_for(url: str | None, state: Path | None) -> Client:
     from agent_service.client import Client
 
@@ -47,7 +56,7 @@ def _client_for(url: str | None, state: Path | None) -> Client:
         if state is None and not os.environ.get("AGENT_SERVICE_URL") and default.exists():
             state = default
         if state is not None:
-            return Client.from_state(state)
+            return Client.from_state(state_named(state))
     try:
         return Client(url, api_key=_key_in(state))
     except InvalidInput as error:
@@ -66,7 +75,7 @@ def _key_in(state: Path | None) -> str | None:
     if state is None:
         return None
     try:
-        return StateDir(state).read_key(own=False)
+        return StateDir(state_named(state)).read_key(own=False)
     except OSError as error:
         raise UsageError(
             f"no key can be read in {state}: {error.strerror}; name the state directory of a service with --state, or "

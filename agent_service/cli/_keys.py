@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_service.cli._address import state_named
 from agent_service.cli._options import DEFAULT_STATE
 from agent_service.errors import UsageError
 
@@ -34,6 +35,8 @@ def create(
     from agent_service.service.keys import KeyFile, scopes_of
 
     wanted, found = scopes_of(scopes), _state(state)
+    if not found.path.is_dir():
+        print(f"no service has run on {found.path} yet; it is made now", file=sys.stderr)
     found.prepare()
     key, secret = KeyFile(found.keys_file).create(name, wanted)
     print(secret)
@@ -96,10 +99,9 @@ def _said(key: Key) -> str:
 
 
 def _state(named: Path) -> StateDir:
-    from agent_service.service.config import load
     from agent_service.state_dir import StateDir
 
-    return StateDir(load(named).service.state if named.suffix == ".toml" else named)
+    return StateDir(state_named(named))
 
 
 def _there(named: Path) -> StateDir:

@@ -63,9 +63,7 @@ class _Address(Routes):
         try:
             url = str(json.loads(paths.service_file.read_text(encoding="utf-8"))["url"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise UsageError(
-                f"no service runs on {paths.path}; start one with `agent-service serve --state {state}`"
-            ) from None
+            raise UsageError(_no_service_on(paths.path)) from None
         try:
             key = paths.read_key(own=False)
         except FileNotFoundError:
@@ -99,6 +97,16 @@ class _Address(Routes):
 
     def _transport_error(self, error: httpx.TransportError) -> Exception:
         return transport_error(error, url=self.url, timeout_s=self.timeout_s)
+
+
+def _no_service_on(path: Path) -> str:
+    """Say what is missing for a service to be found by a state directory, and what was perhaps meant."""
+    if path.is_file():
+        return f"{path} is a file; give the state directory of a service, as service.state in a service.toml names it"
+    inside = sorted(str(one.parent) for one in path.glob("*/service.json"))
+    if inside:
+        return f"no service runs on {path}, but in it there is one on {' and one on '.join(inside)}; name that"
+    return f"no service runs on {path}; start one with `agent-service serve --state {path}`"
 
 
 def _closed(error: RuntimeError, http: httpx.Client | httpx.AsyncClient) -> Exception:

@@ -32,6 +32,8 @@ def guardrails_of(words: list[str], names: Names) -> dict[str, Any]:
     found: dict[str, Any] = {"bounds": {}, "unbounded": []}
     for word in commas(words):
         device, equals, ends = word.partition("=")
+        if not equals and word.isidentifier() and word not in names.mappings:
+            raise _no_range(word)
         if not equals or device.startswith("{"):
             found["bounds"] |= {str(name): pair for name, pair in names.mapping("bounds", word).items()}
         elif (text := names.text(ends).strip()) in ("any", ":"):
@@ -48,8 +50,12 @@ def _ends(word: str, text: str) -> list[float | None]:
     except ValueError:
         ends = []
     if not colon or not ends:
-        raise UsageError(f"--bounds: {word} is no DEVICE=LOW:HIGH, as in x=-5:5, x=0: or x=:5; x=any is without limits")
+        raise _no_range(word)
     return ends
+
+
+def _no_range(word: str) -> UsageError:
+    return UsageError(f"--bounds: {word} is no DEVICE=LOW:HIGH, as in x=-5:5, x=0: or x=:5; x=any is without limits")
 
 
 def joined(before: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,10 @@ def _row(status: AgentStatus) -> tuple[str, ...]:
 
     best = best_text(status)
     runs = str(done) if total is None else f"{done} of {total}"
-    return (status.name, status.state.value, runs, best, " ".join((status.reason or "").split()))
+    remarks = [" ".join((status.reason or "").split())]
+    if status.no_limits:
+        remarks.append(f"no limits: {', '.join(status.no_limits)}")
+    return (status.name, status.state.value, runs, best, "; ".join(one for one in remarks if one))
 
 
 def _cells(tag: str, row: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ async def test_a_dataset_has_the_true_names_arrays_and_units(tmp_path):
             (uid,) = engine(count([device()], num=2))
         async with started(one.archive()) as archive:
             await archive.wait_for(uid, WITHIN_S)
-            values, units, keys, theta, image, two = ask(
+            values, units, keys, theta, image, two, missing = ask(
                 one.state.path,
                 "{str(name): one.values.tolist() for name, one in runs[-1]['primary'].read().items()}",
                 "{str(name): one.attrs.get('units') for name, one in runs[-1]['primary'].read().items()}",
@@ -75,7 +75,10 @@ async def test_a_dataset_has_the_true_names_arrays_and_units(tmp_path):
                 "runs[-1]['primary']['2theta'].read().tolist()",
                 "[runs[-1]['primary']['image'].read().shape, str(runs[-1]['primary']['image'].dtype)]",
                 "sorted(runs[-1]['primary'].read(['2theta']))",
+                "str(__import__('concurrent.futures').futures.ThreadPoolExecutor()"
+                ".submit(runs[-1].__getitem__, 'no').exception())",
             )
+            assert missing == "\"this run has no stream 'no'; it has primary\""
             device_time = "time_33607480"  # the events' own time keeps its place in a Dataset
             assert values == {
                 "2theta": [1.5, 2.5],

@@ -244,3 +244,14 @@ def test_from_state_without_a_service_says_how_to_start_one(tmp_path, content):
         (tmp_path / "service.json").write_text(content)
     with pytest.raises(UsageError, match=r"no service runs on .*agent-service serve --state"):
         Client.from_state(tmp_path)
+
+
+def test_from_state_says_what_was_perhaps_meant(tmp_path):
+    config = tmp_path / "service.toml"
+    config.touch()
+    with pytest.raises(UsageError, match=r"service.toml is a file; give the state directory of a service"):
+        Client.from_state(config)
+    (tmp_path / "a.state").mkdir()
+    (tmp_path / "a.state" / "service.json").write_text('{"url": "http://127.0.0.1:1"}')
+    with pytest.raises(UsageError, match=r"but in it there is one on .*a\.state; name that"):
+        Client.from_state(tmp_path)
