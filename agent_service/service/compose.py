@@ -171,7 +171,7 @@ async def _own_run_engine(
     namespace, loop = await run_detached(load, name="loading the startup")
     configure = startup.configurer(namespace, section.configure)
     driver = RunEngineDriver(intake, loop, configure=_configured(*configure) if configure else lambda _: None)
-    return ComposedSink(RunEngineSink(driver, namespace, section.md, permit=permit), driver)
+    return ComposedSink(RunEngineSink(driver, namespace, section.md, permit=permit), driver.engine)
 
 
 async def _claimed(

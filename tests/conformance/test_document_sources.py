@@ -66,7 +66,7 @@ async def the_services_own(intake: DocumentIntake) -> AsyncIterator[Emitter]:
         await sink.run(order)
 
     try:
-        yield Emitter(RunEngineSource(driver), measure)
+        yield Emitter(RunEngineSource(driver.engine), measure)
     finally:
         await sink.stop(10)
         await ends.stop()

@@ -75,7 +75,7 @@ async def run_engine_rig() -> AsyncIterator[Rig]:
     intake = DocumentIntake(None)
     driver = RunEngineDriver(intake)
     rig = Rig(RunEngineSink(driver, namespace, {"proposal": "P-1", "scan_id": 41}), namespace)
-    source = RunEngineSource(driver)
+    source = RunEngineSource(driver.engine)
     intake.start(lambda name, document, run: rig.documents.append((name, document)))
     source.start(intake)
     rig.sink.start(lambda: rig.changes.append(rig.sink.status.state))
@@ -329,7 +329,7 @@ async def test_pause_and_resume_in_a_run(rig: Rig) -> None:
     await rig.sink.pause()
     assert rig.sink.status.state is QueueState.PAUSED
     waiting = asyncio.create_task(rig.sink.run(order("s2")))
-    engine = rig.sink._driver._engine
+    engine = rig.sink._driver.engine.run_engine
     await until(lambda: engine.state == "paused")
     rig.beamline["leave"].set()
     assert not running.done()
@@ -393,7 +393,7 @@ async def test_abort_while_paused(rig: Rig) -> None:
     running = asyncio.create_task(rig.sink.run(order(plan="waits")))
     await rig.inside()
     await rig.sink.pause()
-    await until(lambda: rig.sink._driver._engine.state == "paused")
+    await until(lambda: rig.sink._driver.engine.run_engine.state == "paused")
     await rig.sink.abort("enough")
     assert (await running).exit_status == "abort"
     assert rig.all("stop")[0]["exit_status"] == "abort"
@@ -426,7 +426,7 @@ async def test_pause_before_the_first_message(rig: Rig) -> None:
     await until(rig.beamline["inside"].is_set)
     await rig.sink.pause()
     rig.beamline["leave"].set()
-    await until(lambda: rig.sink._driver._engine.state == "paused")
+    await until(lambda: rig.sink._driver.engine.run_engine.state == "paused")
     assert rig.documents == []
     await rig.sink.resume()
     assert (await running).exit_status == "success"
@@ -491,7 +491,7 @@ async def test_stop_in_a_run_writes_the_stop_document(rig: Rig, *, paused: bool)
     await rig.inside()
     if paused:
         await rig.sink.pause()
-        await until(lambda: rig.sink._driver._engine.state == "paused")
+        await until(lambda: rig.sink._driver.engine.run_engine.state == "paused")
     await rig.sink.stop(10)
     assert (await running).exit_status == "abort"
     assert (await waiting).exit_status == "abort"

@@ -42,7 +42,7 @@ async def until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
 async def measure(intake: DocumentIntake, on_document: Any, *, runs: int = 1) -> list[str]:
     """Run plans through a sink and end everything; return the exit statuses."""
     driver = RunEngineDriver(intake)
-    sink, source = RunEngineSink(driver, namespace(), {}), RunEngineSource(driver)
+    sink, source = RunEngineSink(driver, namespace(), {}), RunEngineSource(driver.engine)
     intake.start(on_document)
     source.start(intake)
     sink.start(ignore)
@@ -103,7 +103,7 @@ async def test_documents_that_were_never_spooled_are_not_told_at_the_end() -> No
     intake = DocumentIntake(full_disk)
     driver = RunEngineDriver(intake)
     intake.start(lambda name, document, run: seen.append(name))
-    RunEngineSource(driver).start(intake)
+    RunEngineSource(driver.engine).start(intake)
     sink = RunEngineSink(driver, namespace(), {})
     sink.start(ignore)
     running = asyncio.create_task(sink.run(order("s")))
@@ -133,7 +133,7 @@ async def test_stop_delivers_what_was_received() -> None:
     intake = DocumentIntake(slow_disk)
     driver = RunEngineDriver(intake)
     intake.start(lambda name, document, run: documents.append(name))
-    RunEngineSource(driver).start(intake)
+    RunEngineSource(driver.engine).start(intake)
     sink = RunEngineSink(driver, namespace(), {})
     sink.start(ignore)
     waiting = [asyncio.create_task(sink.run(order(f"s{number}"))) for number in range(3)]
@@ -154,7 +154,7 @@ async def test_the_next_plan_waits_while_the_intake_is_full() -> None:
     driver = RunEngineDriver(intake)
     began: list[str] = []
     intake.start(lambda name, document, run: began.append(run) if name == "start" else None)
-    RunEngineSource(driver).start(intake)
+    RunEngineSource(driver.engine).start(intake)
     sink = RunEngineSink(driver, namespace(), {})
     sink.start(ignore)
     first = asyncio.create_task(sink.run(order("s1")))

@@ -28,24 +28,24 @@ def driver():
 def test_a_positioner_of_ophyd(driver):
     axis = SynAxis(name="axis")
     axis.set(2.5).wait(5)
-    assert positions_of([axis], driver.ask) == {"axis": 2.5}
+    assert positions_of([axis], driver.engine.ask) == {"axis": 2.5}
 
 
 def test_a_motor_of_ophyd_async(driver):
     motor = SimMotor("motor", instant=True)
-    driver.ask(motor.connect(), 5)
+    driver.engine.ask(motor.connect(), 5)
 
     async def move():
         await motor.set(3.5)
 
-    driver.ask(move(), 5)
-    assert positions_of([motor], driver.ask) == {"motor": 3.5}
+    driver.engine.ask(move(), 5)
+    assert positions_of([motor], driver.engine.ask) == {"motor": 3.5}
 
 
 def test_signals_of_both(driver):
     ours, theirs = Signal(name="ours", value=1), soft_signal_rw(float, 2.0, name="theirs")
-    driver.ask(theirs.connect(), 5)
-    assert positions_of([ours, theirs], driver.ask) == {"ours": 1.0, "theirs": 2.0}
+    driver.engine.ask(theirs.connect(), 5)
+    assert positions_of([ours, theirs], driver.engine.ask) == {"ours": 1.0, "theirs": 2.0}
 
 
 def test_a_device_whose_readback_has_another_name(driver):
@@ -53,7 +53,7 @@ def test_a_device_whose_readback_has_another_name(driver):
         setpoint = Component(Signal, value=9.0)
         readback = Component(Signal, value=4.0)
 
-    assert positions_of([PV(name="pv")], driver.ask) == {"pv": 4.0}
+    assert positions_of([PV(name="pv")], driver.engine.ask) == {"pv": 4.0}
 
 
 def test_what_a_device_is_a_part_of(driver):
@@ -89,6 +89,6 @@ class Hanging(Mute):
 
 def test_a_device_without_a_position_and_one_that_cannot_be_asked(driver, monkeypatch):
     monkeypatch.setattr("agent_service.plans.device_positions._ANSWERS_WITHIN_S", 0.05)
-    found = positions_of([Mute(), Broken(), Hanging()], driver.ask)
+    found = positions_of([Mute(), Broken(), Hanging()], driver.engine.ask)
     assert found.keys() == {"broken", "hanging"}
     assert all(math.isnan(one) for one in found.values())

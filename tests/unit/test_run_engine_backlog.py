@@ -20,7 +20,7 @@ def queue() -> PlanBacklog:
 
 def running(queue: PlanBacklog) -> PlanJob:
     queue.submit(job())
-    taken = queue.take()
+    taken = queue.next_job()
     assert taken is not None
     assert queue.begin(taken) == "go"
     return taken
@@ -50,12 +50,12 @@ def test_a_closed_queue_gives_plans_back(queue: PlanBacklog) -> None:
     late = job()
     assert not queue.submit(late)
     assert late.md["ended"] == [PlanResult("abort", "the service stops")]
-    assert queue.take() is None
+    assert queue.next_job() is None
 
 
 def test_a_pause_before_the_first_message_counts(queue: PlanBacklog) -> None:
     queue.submit(job())
-    taken = queue.take()
+    taken = queue.next_job()
     assert taken is not None
     assert queue.pause("by request") is None, "there is nothing yet that the RunEngine could pause"
     assert queue.begin(taken) == "pause"

@@ -12,7 +12,7 @@ from ophyd.sim import SynAxis
 
 from agent_service.agents.positions import SPARE_KEPT, Whereabouts
 from agent_service.documents.routing import Routing
-from agent_service.plans.sinks.run_engine_driver import _dismantle
+from agent_service.plans.sinks.own_run_engine import _dismantle
 
 
 def run(where, value, *, uid="r", key="x", page=False, **start):

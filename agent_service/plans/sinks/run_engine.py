@@ -67,7 +67,7 @@ class RunEngineSink:
         *,
         permit: Permit = lambda order, found, wholes: None,
     ) -> None:
-        self.devices = NamespaceDevices(namespace, driver.ask)
+        self.devices = NamespaceDevices(namespace, driver.engine.ask)
         self._driver = driver
         self._permit = permit
         self._namespace = namespace
@@ -106,8 +106,7 @@ class RunEngineSink:
         self._driver.close(SERVICE_STOPS)
         if self._driver.being_made:
             return
-        if not await asyncio.to_thread(self._driver.join, timeout_s) and self._driver.busy:
-            _log.error("the plan under way did not end within %.1f s; its devices may still be busy", timeout_s)
+        await asyncio.to_thread(self._driver.join, timeout_s)
 
     def latch(self, reason: str) -> None:
         """Hold the queue from the start on, as it was held when the service ended."""
@@ -227,7 +226,7 @@ class RunEngineSink:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
-        self._permit(order, positions_of(actuators, self._driver.ask), wholes_of(actuators))
+        self._permit(order, positions_of(actuators, self._driver.engine.ask), wholes_of(actuators))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
         messages = plan(suggestions, actuators, sensors, md=own(order.md))
         if not isinstance(messages, Iterable):
@@ -238,7 +237,7 @@ class RunEngineSink:
     def _move(self, order: PlanOrder) -> Any:
         _check_finite(order.point)
         devices = [self._namespace.actuator(name) for name in order.actuators]
-        self._permit(order, positions_of(devices, self._driver.ask), wholes_of(devices))
+        self._permit(order, positions_of(devices, self._driver.engine.ask), wholes_of(devices))
         return self._namespace.plan(_MOVE_TO)(order.point, devices)
 
 

@@ -203,7 +203,7 @@ class PlanBacklog:
 
     # --- asked by the driver
 
-    def take(self, free: Callable[[], bool] = lambda: True) -> PlanJob | None:
+    def next_job(self, free: Callable[[], bool] = lambda: True) -> PlanJob | None:
         """Wait for a plan that may begin and make it the current one; None when the queue closes.
 
         Parameters
