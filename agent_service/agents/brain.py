@@ -1,6 +1,6 @@
 """The brain of one agent, wherever it lives: built, called in turn, discarded; what it showed of itself is kept.
 
-A brain knows nothing of facts. Its agent (`hosted`) rebuilds it from them, and a fault of it is the agent's to tell.
+A brain knows nothing of facts. `brain_keeper` rebuilds it from them, and says what follows a fault.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from agent_service import context
-from agent_service.agents.turn import Turn
+from agent_service.agents.call_lock import CallLock
 from agent_service.brains.adapter import BrainAdapter
 from agent_service.brains.messages import Traits
 from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded
@@ -30,7 +30,7 @@ Ts = TypeVarTuple("Ts")
 _LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 
 
-class Brain:
+class HostedBrain:
     """The brain of one agent; belongs to the event loop.
 
     Parameters
@@ -45,20 +45,20 @@ class Brain:
         Called when a call begins, goes on or ends.
     changed
         Called when the brain came, went, or showed itself anew.
-    died
-        Called with why when its process ended between calls; a call under way tells of it itself.
 
     Attributes
     ----------
-    turn
-        To be taken around `build` and `call`.
+    on_process_death
+        Called with why when its process ended between calls; a call under way tells of it itself.
+    call_lock
+        To be held around `build` and `call`.
     builds
         How many there were so far: a new one has forgotten what the last had in hand.
     traits, variables, stop_reason
         What it can do, what it shows, and why it wants to end, as of its last finished call.
     """
 
-    def __init__(  # noqa: PLR0913 - four ends of one seam: the brain tells its agent, and knows nothing of it
+    def __init__(
         self,
         name: str,
         placement: Placement,
@@ -66,9 +66,8 @@ class Brain:
         publish: Callable[[EventKind, dict[str, Any]], None],
         stirred: Callable[[], None],
         changed: Callable[[], None],
-        died: Callable[[AgentFault], None],
     ) -> None:
-        self.turn = Turn()
+        self.call_lock = CallLock()
         self.builds = 0
         self.traits = Traits()
         self.variables: dict[str, Variable] = {}
@@ -78,7 +77,7 @@ class Brain:
         self._publish = publish
         self._stirred = stirred
         self._changed = changed
-        self._died = died
+        self.on_process_death: Callable[[AgentFault], None] = lambda error: None
         self._handle: BrainHandle | None = None
         self._place: Place | None = None
         self._progress: CallProgress | None = None
@@ -104,7 +103,7 @@ class Brain:
             return None
         call, since = present
         said = self._progress if self._progress and self._progress.at >= since else None
-        watcher = self.turn.watcher
+        watcher = self.call_lock.watcher
         return Busy(call=call, since=since, progress=said, job=watcher.id if watcher else None)
 
     def place(self, spec: AgentSpec) -> Place:
@@ -171,7 +170,7 @@ class Brain:
         await self.discard()
         self._handle, self._place, self.traits = handle, place, traits
         self.builds += 1
-        handle.died.add_done_callback(lambda died: self._mourn(handle, died.result()))
+        handle.died.add_done_callback(lambda died: self._tell_death(handle, died.result()))
         self.remember(view)
 
     async def discard(self) -> None:
@@ -230,13 +229,13 @@ class Brain:
             self._publish(EventKind.LOG, told)
             return
         self._progress = CallProgress(done=notice.done, total=notice.total, message=notice.message, at=utcnow())
-        if self.turn.watcher is not None:
-            self.turn.watcher.progressed(self._progress)
+        if self.call_lock.watcher is not None:
+            self.call_lock.watcher.progressed(self._progress)
         self._stirred()
         busy = self.busy
         told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
         self._publish(EventKind.PROGRESS, told)
 
-    def _mourn(self, handle: BrainHandle, error: AgentFault) -> None:
+    def _tell_death(self, handle: BrainHandle, error: AgentFault) -> None:
         if self._handle is handle:
-            self._died(error)
+            self.on_process_death(error)

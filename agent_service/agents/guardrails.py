@@ -27,7 +27,7 @@ AS_GOOD_AS_THERE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunHistory:
     """Where an agent stands when it asks to measure a point.
 
     Parameters
@@ -51,7 +51,7 @@ class Standing:
     run_time_s: float = 0.0
 
 
-class Rails(Guardrails):
+class EffectiveGuardrails(Guardrails):
     """Guardrails as they hold for one agent now: what is written, and beside it what devices say.
 
     Parameters
@@ -71,12 +71,12 @@ class Rails(Guardrails):
         return cls.model_construct(**dict(guardrails), device_limits=device_limits, elsewhere=elsewhere)
 
 
-def why_not(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> str:
+def why_not(point: Point, guardrails: Guardrails, standing: RunHistory | None = None) -> str:
     """Return each rule that forbids to measure ``point``, in one line; an empty text when none does."""
     return "; ".join(f"{one.field}: {one.message}" for one in _violated(point, guardrails, standing))
 
 
-def check(point: Point, guardrails: Guardrails, standing: Standing | None = None) -> None:
+def check(point: Point, guardrails: Guardrails, standing: RunHistory | None = None) -> None:
     """Raise `OutOfBounds`, naming each rule that is violated, unless ``point`` may be measured.
 
     Parameters
@@ -128,7 +128,7 @@ def _limited(rails: Guardrails) -> Sequence[tuple[str, Collection[str]]]:
     )
 
 
-def spent(guardrails: Guardrails, standing: Standing) -> str:
+def spent(guardrails: Guardrails, standing: RunHistory) -> str:
     """Return which budget is spent, so that no point at all may be measured; an empty text when none is."""
     return "; ".join(f"{one.field}: {one.message}" for one in _spent(guardrails, standing))
 
@@ -240,7 +240,7 @@ def one_by_one(guardrails: Guardrails) -> bool:
     return any(one is not None for one in looking_back)
 
 
-def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
+def _violated(point: Point, guardrails: Guardrails, standing: RunHistory | None) -> list[FieldError]:
     found = [
         FieldError(f"guardrails.bounds.{name}", _outside(name, point[name], limits))
         for name, limits in guardrails.bounds.items()
@@ -259,7 +259,7 @@ def _violated(point: Point, guardrails: Guardrails, standing: Standing | None) -
 
 def beyond_devices(point: Point, guardrails: Guardrails) -> list[FieldError]:
     """Return which devices state limits that forbid ``point``."""
-    stated: Mapping[str, Ends] = guardrails.device_limits if isinstance(guardrails, Rails) else {}
+    stated: Mapping[str, Ends] = guardrails.device_limits if isinstance(guardrails, EffectiveGuardrails) else {}
     return [
         FieldError(f"device_limits.{name}", f"{_outside(name, point[name], limits)}, the limits that the device states")
         for name, limits in stated.items()
@@ -267,14 +267,14 @@ def beyond_devices(point: Point, guardrails: Guardrails) -> list[FieldError]:
     ]
 
 
-def _broken(point: Point, guardrails: Guardrails, standing: Standing | None) -> list[FieldError]:
+def _broken(point: Point, guardrails: Guardrails, standing: RunHistory | None) -> list[FieldError]:
     """Return the rules across actuators that forbid ``point``; one that names none of its actuators says nothing."""
     if not guardrails.rules:
         return []
     known: list[Mapping[str, float]] = [
         point,
         standing.found if standing else {},
-        guardrails.elsewhere if isinstance(guardrails, Rails) else {},
+        guardrails.elsewhere if isinstance(guardrails, EffectiveGuardrails) else {},
     ]
     found: list[FieldError] = []
     for rule in map(parse, guardrails.rules):
@@ -299,7 +299,7 @@ def _outside(name: str, position: float, limits: Ends) -> str:
     return f"{name} = {shown(position)} is outside [{shown(low)}, {shown(high)}]"
 
 
-def _too_far(point: Point, guardrails: Guardrails, standing: Standing) -> list[FieldError]:
+def _too_far(point: Point, guardrails: Guardrails, standing: RunHistory) -> list[FieldError]:
     found: list[FieldError] = []
     for name, step in guardrails.max_step.items():
         origin = _origin(name, step, standing)
@@ -314,7 +314,7 @@ def _too_far(point: Point, guardrails: Guardrails, standing: Standing) -> list[F
     return found
 
 
-def _origin(name: str, step: float, standing: Standing) -> float | None:
+def _origin(name: str, step: float, standing: RunHistory) -> float | None:
     """Return where a step begins: where the actuator is, or where it was sent if it is all but there."""
     sent, found = standing.positions.get(name), standing.found.get(name)
     if found is None or (sent is not None and abs(found - sent) <= AS_GOOD_AS_THERE * step):
@@ -322,7 +322,7 @@ def _origin(name: str, step: float, standing: Standing) -> float | None:
     return found
 
 
-def _spent(guardrails: Guardrails, standing: Standing) -> list[FieldError]:
+def _spent(guardrails: Guardrails, standing: RunHistory) -> list[FieldError]:
     found: list[FieldError] = []
     if guardrails.budget_runs is not None and standing.runs >= guardrails.budget_runs:
         said = f"{standing.runs} runs were begun, and the budget is {guardrails.budget_runs}"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agent_service import context, references
 from agent_service.agents import recovery
-from agent_service.agents.restart import Revival
+from agent_service.agents.restart import BrainRestarter
 from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound, ServiceError
 from agent_service.models import AgentSpec, RestartAs
@@ -34,7 +34,7 @@ _A = AgentState
 _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 
 
-class AgentLife:
+class AgentLifecycle:
     """Starts and ends an agent's loop; belongs to the event loop.
 
     Parameters
@@ -64,7 +64,7 @@ class AgentLife:
         self._documents = documents
         self._commands = asyncio.Lock()
         self._patching = asyncio.Lock()
-        Revival(agent, self._go_on)
+        BrainRestarter(agent, self._go_on)
         self._removed = False
         self._called_off = ""
         self._retries = True
@@ -100,13 +100,13 @@ class AgentLife:
     async def pause(self) -> None:
         """Let the current run finish, and submit nothing more."""
         async with self._command(Command.PAUSE):
-            await self.agent.become(_A.PAUSED, f"paused by {context.person()}")
+            await self.agent.facts.become(_A.PAUSED, f"paused by {context.person()}")
 
     async def resume(self) -> None:
         """Go on after a pause."""
         async with self._command(Command.RESUME):
             self._queue.refuse_held()
-            await self.agent.become(_A.RUNNING)
+            await self.agent.facts.become(_A.RUNNING)
 
     async def stop(self, reason: str = "") -> None:
         """Let the current run finish, abandon a call of the brain under way, and stop."""
@@ -134,10 +134,10 @@ class AgentLife:
             self._queue.withdraw(agent.name, "not measured: the agent was removed")
             for left in list(agent.record.open.values()):
                 with contextlib.suppress(IllegalTransition):  # its run ended meanwhile
-                    await agent.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
+                    await agent.facts.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
             await agent.brain.discard()
             self._removed = True
-            await agent.become_from({self.state}, self.state, removed=True)
+            await agent.facts.become_from({self.state}, self.state, removed=True)
 
     async def patch(
         self,
@@ -181,9 +181,11 @@ class AgentLife:
                 await look(spec)
             told = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
             if change.config is None or self.state not in ALIVE:
-                await agent.configured(**told)
+                await agent.facts.configured(**told)
                 return
-            building = agent.tasks.begin(Role.BUILD, agent.build(config=spec.config, fact=told), for_request=True)
+            building = agent.tasks.begin(
+                Role.BUILD, agent.keeper.build(config=spec.config, fact=told), for_request=True
+            )
             try:
                 await asyncio.wait({building})
             except asyncio.CancelledError:  # the request is called off: the present brain stays
@@ -197,9 +199,9 @@ class AgentLife:
     async def follow_hold(self, *, held: bool, reason: str) -> None:
         """Pause while the queue is held; go on when it no longer is, unless a person paused the agent too."""
         if held:
-            await self.agent.become_from({_A.RUNNING}, _A.PAUSED, reason, held=True)
+            await self.agent.facts.become_from({_A.RUNNING}, _A.PAUSED, reason, held=True)
         elif self.agent.record.held:
-            await self.agent.become_from({_A.PAUSED}, _A.RUNNING)
+            await self.agent.facts.become_from({_A.PAUSED}, _A.RUNNING)
 
     async def recover(
         self,
@@ -229,11 +231,11 @@ class AgentLife:
         by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
         to_pause = by_hold or was is _A.PAUSED or paused or not resumes
         if self.state is _A.STOPPING:
-            await agent.become(_A.STOPPED, agent.record.reason)
+            await agent.facts.become(_A.STOPPED, agent.record.reason)
         elif self.state in ALIVE:
             # in one commit: between two of them it would be an agent that nobody brings back
             restarted = "the service was restarted"
-            await agent.become_in_turn(
+            await agent.facts.become_in_turn(
                 (_A.STOPPING, {"reason": restarted, "was": _A.PAUSED if paused else was}),
                 (_A.STOPPED, {"reason": restarted}),
                 (_A.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
@@ -242,7 +244,7 @@ class AgentLife:
             paused_then = RestartAs(state=_A.PAUSED, reason=said, held=by_hold)
             self._spawn(paused_then if to_pause else RestartAs(state=_A.RUNNING), attended=False)
 
-    async def leave(self) -> None:
+    async def drain(self) -> None:
         """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
 
         Nothing is written of it: the facts say that the agent was alive, so `recover` brings it back. What was
@@ -251,9 +253,9 @@ class AgentLife:
         loop, tasks = self.loop, self.agent.tasks.under_way(Role.LOOP)
         if loop is None or not tasks or self.state is _A.STARTING:
             return
-        loop.leave()
+        loop.drain()
         self._queue.withdraw(self.agent.name, SERVICE_STOPS)
-        self.agent.touched()
+        self.agent.mark_changed()
         while not all(task.done() for task in tasks) and (self._queue.ends_by_itself or not loop.in_flight):
             await asyncio.wait({*tasks, self.agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
 
@@ -261,7 +263,7 @@ class AgentLife:
         """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
         if self.loop is not None:
             self.loop.stopping = True
-            self.loop.hurry()
+            self.loop.cancel_pending_outcomes()
         self.agent.tasks.cancel(Role.RESTART)
         await self.agent.tasks.wait(Role.RESTART)
         await self.agent.brain.discard()
@@ -297,21 +299,21 @@ class AgentLife:
     async def _begin(self, *, paused: bool) -> None:
         try:
             await self.agent.tasks.wait(Role.LOOP)
-            if self._called_off or not await self.agent.become_from(_REST, _A.STARTING, starts_paused=paused):
+            if self._called_off or not await self.agent.facts.become_from(_REST, _A.STARTING, starts_paused=paused):
                 return
             paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
             self._spawn(paused_then if paused else RestartAs(state=_A.RUNNING), attended=True)
             if self._called_off:
                 await self._end(self._called_off)
         except BackendUnavailable as error:
-            self.agent.fault = error
+            self.agent.keeper.fault = error
 
     def _spawn(self, then: RestartAs, *, attended: bool) -> None:
         self.loop = self._make_loop(self.agent)
         self.loop.retries = self._retries
         self._prepared = False
-        self.agent.restarts.begin(then, attended=attended)
-        building = self.agent.tasks.begin(Role.BUILD, self.agent.build(), for_request=True)
+        self.agent.keeper.restarts.begin(then, attended=attended)
+        building = self.agent.tasks.begin(Role.BUILD, self.agent.keeper.build(), for_request=True)
         self.agent.tasks.begin(Role.LOOP, self._live(self.loop, building, then))
 
     async def _live(self, loop: AgentLoop, building: asyncio.Task[None], then: RestartAs) -> None:
@@ -332,7 +334,7 @@ class AgentLife:
             self.loop = None
         try:
             if why is not None:
-                await self.agent.become_from(ALIVE, _A.STOPPING, why)
+                await self.agent.facts.become_from(ALIVE, _A.STOPPING, why)
             await self._sweep()
         except BackendUnavailable as error:
             _log.error("the end of agent %s could not be written: %s", self.agent.name, error.detail)
@@ -343,9 +345,9 @@ class AgentLife:
             building.result()
             await self._go_on(then)
         except ServiceError as error:
-            if not self.agent.restarts.survived(error):
+            if not self.agent.keeper.restarts.survived(error):
                 await self._note_failure(error)
-            if not self.agent.restarts.survived(error):
+            if not self.agent.keeper.restarts.survived(error):
                 raise
 
     async def _go_on(self, then: RestartAs) -> None:
@@ -358,7 +360,7 @@ class AgentLife:
             state, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
         elif held and not self._queue.held:
             state, reason, held = _A.RUNNING, None, False
-        await self.agent.become_from({_A.STARTING}, state, reason, held=held)
+        await self.agent.facts.become_from({_A.STARTING}, state, reason, held=held)
 
     async def _prepare(self) -> None:
         """Settle what an earlier life left, and tell the brain of past runs; once, before the loop does anything."""
@@ -373,11 +375,11 @@ class AgentLife:
         """End a stopping: whoever comes last, the loop or the command, writes it."""
         if self.state is _A.STOPPING:
             await self.agent.brain.discard()
-            await self.agent.become_from({_A.STOPPING}, _A.STOPPED, self.agent.record.reason)
+            await self.agent.facts.become_from({_A.STOPPING}, _A.STOPPED, self.agent.record.reason)
 
     async def _note_failure(self, error: ServiceError) -> None:
         with contextlib.suppress(BackendUnavailable):  # logged by the journal
-            await self.agent.failed(error, during=str(self.state))
+            await self.agent.keeper.failed(error, during=str(self.state))
 
     async def _warm_start(self, loop: AgentLoop) -> None:
         for uid in self.agent.spec.warm_start:
@@ -388,16 +390,16 @@ class AgentLife:
         if self.agent.tasks.under_way(Role.BEGIN) and self.state not in ALIVE:
             self._called_off = reason
             return
-        await self.agent.become(_A.STOPPING, reason)
+        await self.agent.facts.become(_A.STOPPING, reason)
         self.agent.tasks.cancel(Role.RESTART, Role.BUILD)
         await self.agent.tasks.wait(Role.RESTART)
         if self.loop is not None:
             self.loop.stopping = True
-            self.loop.hurry()
-        await self.agent.call_off_rebuilding()
+            self.loop.cancel_pending_outcomes()
+        await self.agent.keeper.call_off_rebuilding()
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.brain.abandon_call()
-        self.agent.touched()
+        self.agent.mark_changed()
         if not self.agent.tasks.under_way(Role.LOOP):
             await self._sweep()
 
@@ -408,8 +410,8 @@ class AgentLife:
             if not doing:
                 raise BackendUnavailable(f"the end of agent {self.agent.name!r} could not be written to the journal")
             await asyncio.wait({self.agent.changed(), *doing}, return_when=asyncio.FIRST_COMPLETED)
-        if self.state is _A.FAILED and self.agent.fault is not None:
-            raise self.agent.fault
+        if self.state is _A.FAILED and self.agent.keeper.fault is not None:
+            raise self.agent.keeper.fault
 
     def _refuse_done(self) -> None:
         total, done = self.agent.spec.loop.max_runs, self.agent.record.done

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.agents import guardrails, recovery
-from agent_service.agents.submission import Ahead, Flight
+from agent_service.agents.submission import Lookahead, Submission
 from agent_service.agents.tasks import Role
 from agent_service.documents import outcomes
 from agent_service.documents.choice import Made, choose, matches, needs_end
@@ -95,7 +95,7 @@ class AgentLoop:
         self.stopping = False
         self.retries = True
         self.in_flight = False
-        self._leaving = False
+        self._draining = False
         self._agent = agent
         self._sink = sink
         self._dispatcher = dispatcher
@@ -106,14 +106,14 @@ class AgentLoop:
         self._delayed = ""
         self._brain = 0
         self._outcome_errors: list[Exception] = []
-        self._hand_over = partial(Flight.begin, agent, sink=sink, dispatcher=dispatcher)
-        self._ahead = Ahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
+        self._hand_over = partial(Submission.begin, agent, sink=sink, dispatcher=dispatcher)
+        self._ahead = Lookahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._hand_over)
 
     def take_run(self, run: Run) -> None:
         """Take a run that was not submitted by this loop: somebody else's, or one that comes late."""
         if run.uid not in self._agent.record.ingested_runs:
             self._inbox.append(run)
-            self._agent.touched()
+            self._agent.mark_changed()
 
     async def run(self) -> str | None:
         """Drive the agent until it stops or fails; returns why it stopped, None when it was told to or failed."""
@@ -123,11 +123,11 @@ class AgentLoop:
             self._ahead.drop()
             await self._settle_outcomes(quietly=True)
 
-    def leave(self) -> None:
+    def drain(self) -> None:
         """Begin nothing more, and let `run` return when what is under way has ended: the service stops."""
-        self.stopping = self._leaving = True
+        self.stopping = self._draining = True
 
-    def hurry(self) -> None:
+    def cancel_pending_outcomes(self) -> None:
         """Give up waiting for outcomes that take long: their runs are kept for the next start."""
         self._agent.tasks.cancel(Role.OUTCOME)
 
@@ -138,13 +138,13 @@ class AgentLoop:
         while True:
             try:
                 if (next_one := await self._ahead.take()) is not None:
-                    await self._see_through(next_one)  # whatever the state is by now: it may have begun
+                    await self._await_run(next_one)  # whatever the state is by now: it may have begun
                 elif self.stopping or record.state not in ALIVE:
                     return None
                 elif ending := await self._go():
                     return ending
             except ServiceError as error:
-                if not self._agent.restarts.survived(error):
+                if not self._agent.keeper.restarts.survived(error):
                     raise
 
     async def _go(self) -> str | None:
@@ -160,7 +160,7 @@ class AgentLoop:
         elif state is AgentState.PAUSED:
             await agent.wake.wait()
         elif self._sink.status.state is QueueState.HELD:
-            await agent.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
+            await agent.facts.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
         else:
             return await self._step()
         return None
@@ -181,7 +181,7 @@ class AgentLoop:
             await self._settle_outcomes()
         elif self._agent.brain.stop_reason:
             return self._agent.brain.stop_reason
-        elif spent := guardrails.spent(self._agent.rails, self._agent.standing):
+        elif spent := guardrails.spent(self._agent.guardrails.now, self._agent.guardrails.history):
             return spent
         elif left := self._unapproved():
             await self._approve(left)
@@ -220,7 +220,7 @@ class AgentLoop:
 
     def _unapproved(self) -> Suggestion | None:
         """Return a suggestion of the loop that needs no approval (any more) and has none: after a crash, or a PATCH."""
-        if self._agent.needs_approval:
+        if self._agent.guardrails.needs_approval:
             return None
         by = self._agent.record.proposed_by
         return next((one for one in self._agent.record.open_in(_S.PROPOSED) if by[one.id] == "loop"), None)
@@ -228,7 +228,7 @@ class AgentLoop:
     async def _approve(self, suggestion: Suggestion) -> None:
         with contextlib.suppress(IllegalTransition):  # a person was quicker
             if await self._allowed(suggestion):
-                await self._agent.advance(suggestion.id, _S.APPROVED)
+                await self._agent.facts.advance(suggestion.id, _S.APPROVED)
 
     def _has_nothing_new(self) -> bool:
         """Whether the brain had nothing to suggest, and learned nothing since."""
@@ -242,7 +242,7 @@ class AgentLoop:
         n_points = spec.loop.n_points
         if spec.loop.max_runs is not None:
             n_points = min(n_points, spec.loop.max_runs - agent.record.done)
-        batch = await agent.suggest(n_points, by="loop", approve=not agent.needs_approval)
+        batch = await agent.suggest(n_points, by="loop", approve=not agent.guardrails.needs_approval)
         if not batch and spec.listen == "own":
             agent.brain.stop_reason = "the agent has nothing more to suggest"
             return True
@@ -250,7 +250,7 @@ class AgentLoop:
         return bool(batch)
 
     def _rate_wait_s(self, suggestion: Suggestion) -> float:
-        rails = self._agent.rails
+        rails = self._agent.guardrails.now
         wait_s = guardrails.wait_s(rails, self._agent.record.handed_over_at, time.monotonic())
         if wait_s and self._delayed != suggestion.id:
             self._delayed = suggestion.id
@@ -266,9 +266,7 @@ class AgentLoop:
 
     async def _allowed(self, suggestion: Suggestion) -> bool:
         try:
-            await self._agent.fence.check(suggestion.point, self._agent.standing)
-            if suggestion.state is _S.APPROVED:
-                self._agent.check_word(suggestion.id)
+            await self._agent.guardrails.check(suggestion)
         except OutOfBounds as error:
             await self._agent.fail_suggestion(suggestion, _S.REJECTED, error.detail, fault=True)
             return False
@@ -280,9 +278,9 @@ class AgentLoop:
         """Submit an approved suggestion and wait until its plan ended; its outcome is taken in the background."""
         with contextlib.suppress(IllegalTransition):  # somebody else decided: rejected, or ingested by hand
             if await self._allowed(suggestion) and (flight := await self._hand_over(suggestion)) is not None:
-                await self._see_through(flight)
+                await self._await_run(flight)
 
-    async def _see_through(self, flight: Flight) -> None:
+    async def _await_run(self, flight: Submission) -> None:
         """Wait until a plan in the sink ended, and close its suggestion, or take its outcome in the background."""
         agent, suggestion = self._agent, flight.suggestion
         self.in_flight = True
@@ -293,15 +291,15 @@ class AgentLoop:
             await flight.note_start()
             await self._attend(flight.plan)
             result = await flight.result()
-            agent.run_ended(suggestion.id)
+            agent.facts.run_ended(suggestion.id)
             if result.exit_status is not ExitStatus.SUCCESS:
                 await self._close(suggestion, result)
                 return
             made = await flight.made(result)
             if len(made.runs) > 1 or needs_end(agent.spec.run, every=self._takes_every):
-                await agent.note_runs(suggestion.id, [run.uid for run in made.runs])
+                await agent.facts.note_runs(suggestion.id, [run.uid for run in made.runs])
         except QueueHeld:  # it fell between our look and the submission
-            await agent.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
+            await agent.facts.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
             return
         except TimeoutError:
             await self._fail(suggestion, "the plan ended, but the stop document of its run did not come")
@@ -331,7 +329,7 @@ class AgentLoop:
     def _may_hand_ahead(self, under_way: int) -> bool:
         """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
         record, limits = self._agent.record, self._agent.spec.loop
-        if self.stopping or record.state is not AgentState.RUNNING or guardrails.one_by_one(self._agent.rails):
+        if self.stopping or record.state is not AgentState.RUNNING or guardrails.one_by_one(self._agent.guardrails.now):
             return False
         done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME)) + under_way
         failures = record.failures_in_row + under_way
@@ -340,8 +338,8 @@ class AgentLoop:
     async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
         taken_back = result.exit_status is ExitStatus.ABORT and not result.begun
-        if self._leaving and taken_back and self._agent.suggestion(suggestion.id).state is _S.SUBMITTED:
-            await self._agent.advance(suggestion.id, _S.APPROVED, reason=SERVICE_STOPS)
+        if self._draining and taken_back and self._agent.record.suggestion(suggestion.id).state is _S.SUBMITTED:
+            await self._agent.facts.advance(suggestion.id, _S.APPROVED, reason=SERVICE_STOPS)
             return
         fate = _FATES.get(result.exit_status, _S.FAILED)
         asked = result.exit_status is ExitStatus.ABORT and result.asked
@@ -353,7 +351,7 @@ class AgentLoop:
         )
 
     async def _fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:
-        if self._agent.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
+        if self._agent.record.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
             await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
 
     @property
@@ -391,10 +389,10 @@ class AgentLoop:
         except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start
             agent.unevaluated[suggestion.id] = Made(tuple(runs))
             raise
-        if agent.suggestion(suggestion.id).state is not _S.RUNNING:
+        if agent.record.suggestion(suggestion.id).state is not _S.RUNNING:
             return  # somebody ingested it by hand meanwhile
         measured = asyncio.ensure_future(
-            agent.advance(suggestion.id, _S.MEASURED, outcome=outcome, run_uid=runs[0].uid)
+            agent.facts.advance(suggestion.id, _S.MEASURED, outcome=outcome, run_uid=runs[0].uid)
         )
         try:  # the brain need not wait for the commit: `ingested` is written after it in any case
             await self._ingest(suggestion.id, {**suggestion.point, **outcome}, [run.uid for run in runs])
@@ -487,7 +485,7 @@ class AgentLoop:
         try:
             await self.take_past_run(run, named=False)
         except ServiceError as error:
-            if self._agent.restarts.survived(error):
+            if self._agent.keeper.restarts.survived(error):
                 self._inbox.appendleft(run)  # for the next brain
                 return
             passed_over = isinstance(error, InvalidInput | AgentFault | DeadlineExceeded | BackendUnavailable)

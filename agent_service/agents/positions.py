@@ -44,7 +44,7 @@ class _OthersRun:
     streams: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
 
-class Whereabouts:
+class LastPositions:
     """Keeps positions by name, in its unit. May be used from any thread, but for `on_document`.
 
     Parameters

@@ -44,7 +44,7 @@ async def reconcile(agent: HostedAgent, runs: Mapping[str, Sequence[Run]], *, re
     """
     for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
         if left.run_uid in agent.record.ingested_runs:  # a journal of an earlier version, cut between the two facts
-            await agent.advance(left.id, _S.INGESTED)
+            await agent.facts.advance(left.id, _S.INGESTED)
     for left in agent.record.open_in(*_UNDER_WAY):
         found = runs.get(left.id, ())
         if found and {run.uid for run in found}.issuperset(left.run_uids):
@@ -83,7 +83,7 @@ async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]]
 
 async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, retry: bool) -> None:
     if left.state is _S.SUBMITTED:
-        await agent.advance(left.id, _S.RUNNING, run_uid=runs[0].uid)
+        await agent.facts.advance(left.id, _S.RUNNING, run_uid=runs[0].uid)
     stops = [run.stop or {} for run in runs]
     if any(not stop or stop.get("reason") in (INTERRUPTED, SERVICE_STOPS) for stop in stops):
         await abandon(agent, left, "interrupted: the service ended meanwhile", retry=retry)
@@ -92,7 +92,7 @@ async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, 
     else:
         status = str(stops[0].get("exit_status"))
         said = str(stops[0].get("reason") or "") or f"the run ended with exit_status {status}"
-        await agent.advance(left.id, _S.FAILED, reason=said, fault=status != "abort")
+        await agent.facts.advance(left.id, _S.FAILED, reason=said, fault=status != "abort")
 
 
 async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: bool) -> None:
@@ -111,8 +111,8 @@ async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: b
     again = retry and record.proposed_by[left.id] == "loop" and _retries(agent, left) < MAX_RETRIES
     if again and all(one.retry_of != left.id for one in record.suggestions.values()):
         # first, so that the point is not lost when the service ends between the two
-        await agent.propose_again(left)
-    await agent.advance(left.id, _S.ABANDONED, reason=reason)
+        await agent.facts.propose_again(left)
+    await agent.facts.advance(left.id, _S.ABANDONED, reason=reason)
 
 
 def _retries(agent: HostedAgent, suggestion: Suggestion) -> int:

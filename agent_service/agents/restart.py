@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent_service.models import RestartAs
 
 
-class Revival:
+class BrainRestarter:
     """Brings one agent back after its faults; belongs to the event loop.
 
     Parameters
@@ -35,7 +35,7 @@ class Revival:
     def __init__(self, agent: HostedAgent, go_on: Callable[[RestartAs], Awaitable[None]]) -> None:
         self._agent = agent
         self._go_on = go_on
-        agent.on_restart = self.begin
+        agent.keeper.on_restart = self.begin
 
     def begin(self, pause_s: float) -> None:
         """Begin: the brain is built again after a pause."""
@@ -49,8 +49,8 @@ class Revival:
             return
         with contextlib.suppress(BackendUnavailable):  # logged by the journal
             try:
-                await self._agent.build()
+                await self._agent.keeper.build()
                 await self._go_on(as_before)
             except ServiceError as error:
-                if not self._agent.restarts.survived(error):  # else another one is to come already
-                    await self._agent.failed(error, during="restart")
+                if not self._agent.keeper.restarts.survived(error):  # else another one is to come already
+                    await self._agent.keeper.failed(error, during="restart")

@@ -33,12 +33,12 @@ class Restart(NamedTuple):
     sentence: str
 
 
-class Restarts:
+class RestartPolicy:
     """Counts the restarts of one agent; belongs to the event loop.
 
     Examples
     --------
-    >>> Restarts().in_row
+    >>> RestartPolicy().in_row
     0
     """
 

@@ -1,6 +1,6 @@
 """Plans on their way through the sink: from `submitted` until the run is complete, or the plan was taken back.
 
-`Flight` is one of them; `Ahead` keeps the next one of an agent in the sink while one is under way.
+`Submission` is one of them; `Lookahead` keeps the next one of an agent in the sink while one is under way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
 """How long the documents of a run may follow its plan."""
 
 
-class Flight:
+class Submission:
     """A suggestion whose plan is in the sink; belongs to the event loop.
 
     Use `begin` to make one, and `close` it in any case.
@@ -65,9 +65,9 @@ class Flight:
             # before the plan can run, so that no document comes too early
             expected = undo.enter_context(dispatcher.expect(suggestion.id))
             forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before
-            await agent.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
+            await agent.facts.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
             if agent.record.state is AgentState.PAUSED:  # whoever paused it was told that nothing more is submitted
-                await agent.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
+                await agent.facts.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
                 return None
             flight = cls(agent, suggestion, expected, sink)
             undo.callback(flight.plan.cancel)
@@ -91,12 +91,15 @@ class Flight:
     @property
     def open(self) -> bool:
         """Whether nobody decided its fate meanwhile, by ingesting it by hand for example."""
-        return self._agent.suggestion(self.suggestion.id).state in (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
+        return self._agent.record.suggestion(self.suggestion.id).state in (
+            SuggestionState.SUBMITTED,
+            SuggestionState.RUNNING,
+        )
 
     async def note_start(self) -> None:
         """Write that it is running, once its start document is here."""
-        if self.started.done() and self._agent.suggestion(self.suggestion.id).state is SuggestionState.SUBMITTED:
-            await self._agent.advance(self.suggestion.id, SuggestionState.RUNNING, run_uid=self.started.result())
+        if self.started.done() and self._agent.record.suggestion(self.suggestion.id).state is SuggestionState.SUBMITTED:
+            await self._agent.facts.advance(self.suggestion.id, SuggestionState.RUNNING, run_uid=self.started.result())
 
     async def result(self) -> PlanResult:
         """Return how the plan ended, after what it said of its start.
@@ -133,7 +136,7 @@ class Flight:
         self._expected.__exit__(None, None, None)
 
 
-class Ahead:
+class Lookahead:
     """The plan of an agent's next suggestion, handed to the sink while one is under way; belongs to the event loop.
 
     Parameters
@@ -145,7 +148,7 @@ class Ahead:
     may_begin
         ``may_begin(under_way)``: whether another one would be measured whatever becomes of those under way.
     begin
-        Hands a suggestion's plan to the sink. See `Flight.begin`.
+        Hands a suggestion's plan to the sink. See `Submission.begin`.
     """
 
     def __init__(
@@ -154,13 +157,13 @@ class Ahead:
         *,
         journal: JournalLog,
         may_begin: Callable[[int], bool],
-        begin: Callable[[Suggestion], Awaitable[Flight | None]],
+        begin: Callable[[Suggestion], Awaitable[Submission | None]],
     ) -> None:
         self._agent = agent
         self._journal = journal
         self._may_begin = may_begin
         self._begin = begin
-        self._flight: Flight | None = None
+        self._flight: Submission | None = None
 
     @property
     def news(self) -> list[asyncio.Task[PlanResult]]:
@@ -181,7 +184,7 @@ class Ahead:
         else:
             await self._let_go(flight)
 
-    async def take(self) -> Flight | None:
+    async def take(self) -> Submission | None:
         """Return the plan that is next, to be seen through by who asks; None when there is none to be measured."""
         if self._flight is not None:
             await self.look(under_way=0)
@@ -207,13 +210,13 @@ class Ahead:
             self._flight = await self._begin(approved[0])
 
     def _forbids(self, suggestion: Suggestion) -> bool:
-        return bool(guardrails.why_not(suggestion.point, self._agent.rails, self._agent.standing))
+        return bool(self._agent.guardrails.why_not(suggestion.point))
 
     def _out_of_bounds(self, suggestion: Suggestion) -> bool:
         """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
-        return bool(guardrails.why_not(suggestion.point, self._agent.rails))
+        return bool(guardrails.why_not(suggestion.point, self._agent.guardrails.now))
 
-    async def _let_go(self, flight: Flight) -> None:
+    async def _let_go(self, flight: Submission) -> None:
         """Let its suggestion be approved again if its plan ended and never began."""
         if not flight.plan.done():
             return
@@ -224,4 +227,4 @@ class Ahead:
         flight.close()
         if flight.open:
             reason = "the queue was held" if held else flight.plan.result().reason
-            await self._agent.advance(flight.suggestion.id, SuggestionState.APPROVED, reason=reason)
+            await self._agent.facts.advance(flight.suggestion.id, SuggestionState.APPROVED, reason=reason)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final, Literal
 from agent_service import context
 from agent_service.agents import guardrails, points
 from agent_service.agents.agent import HostedAgent
+from agent_service.agents.agent_guardrails import elsewhere, no_limits_said
 from agent_service.agents.device_limits import DeviceLimits
-from agent_service.agents.lifecycle import AgentLife
+from agent_service.agents.lifecycle import AgentLifecycle
 from agent_service.agents.loop import TAKES_LATE_RUN, AgentLoop
-from agent_service.agents.positions import Whereabouts
-from agent_service.agents.rails import elsewhere, no_limits_said
+from agent_service.agents.positions import LastPositions
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.documents import outcomes
 from agent_service.documents.dispatch import RunDispatcher
@@ -30,8 +30,8 @@ from agent_service.models.states import (
     AgentState,
     Command,
     SuggestionState,
+    check_person,
     check_suggestion,
-    check_word,
     legal_commands,
     require,
 )
@@ -87,13 +87,13 @@ class Supervisor:
         limits: ServiceGuardrails | None = None,
     ) -> None:
         self._limits = limits or ServiceGuardrails()
-        self.lives: dict[str, AgentLife] = {}
+        self.lives: dict[str, AgentLifecycle] = {}
         self.dispatcher = RunDispatcher(everyone=self._everyone, late=self._late)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
         self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
         self._owners: dict[str, HostedAgent] = {}
         self.record = ServiceRecord()
-        self.whereabouts = Whereabouts(
+        self.last_positions = LastPositions(
             lambda name: name in self._actuators, lambda suggestion_id: suggestion_id in self._owners
         )
         self._actuators: set[str] = set()
@@ -109,7 +109,7 @@ class Supervisor:
         """Take a committed fact in."""
         sent = self.record.apply(event)
         if sent and not self.queue.sink.plans_end_here:  # else `permit` knows it, and earlier
-            self.whereabouts.sent(sent)
+            self.last_positions.sent(sent)
         if event.kind is EventKind.QUEUE_STATE:
             self.queue.apply(event)
         if event.agent is None:
@@ -124,7 +124,7 @@ class Supervisor:
         elif life is not None:
             if event.kind is EventKind.SUGGESTION_STATE:
                 self._owners[str(event.data["id"])] = life.agent
-            life.agent.touched()
+            life.agent.mark_changed()
 
     def restore(self, record: ServiceRecord) -> None:
         """Begin with what a snapshot says; call it before the first `apply`."""
@@ -137,7 +137,7 @@ class Supervisor:
 
     def remembered(self) -> None:
         """Take what the journal says as a whole; call it once, after the fold and before anything moves."""
-        self.whereabouts.sent(self.record.positions)
+        self.last_positions.sent(self.record.positions)
 
     def follow(self, compacted: ServiceRecord, *, seq: int) -> None:
         """Forget what a snapshot of the facts up to ``seq`` has forgotten."""
@@ -151,12 +151,12 @@ class Supervisor:
             record,
             journal=self._journal,
             placement=self._placement,
-            positions=self.whereabouts.positions,
+            positions=self.last_positions.positions,
             limits=self._limits,
             devices=self.devices,
         )
         agent.suspended = self.queue.suspended
-        self.lives[agent.name] = AgentLife(
+        self.lives[agent.name] = AgentLifecycle(
             agent, make_loop=self._make_loop, queue=self.queue, documents=self._documents
         )
         return agent
@@ -172,7 +172,7 @@ class Supervisor:
 
     # looking ------------------------------------------------------------------------------------------------------
 
-    def life(self, name: str) -> AgentLife:
+    def life(self, name: str) -> AgentLifecycle:
         """Return an agent's life, or raise `NotFound` naming what is near."""
         life = self.lives.get(name)
         if life is None:
@@ -224,7 +224,7 @@ class Supervisor:
         finally:
             self._being_made.discard(spec.name)
         agent = self.agent(spec.name)
-        if left := agent.fence.no_limits:
+        if left := agent.guardrails.no_limits:
             said = no_limits_said(left)
             _log.warning("agent %s: %s", spec.name, said)
             self._journal.publish(EventKind.LOG, spec.name, {"level": "warning", "message": said})
@@ -293,7 +293,7 @@ class Supervisor:
     async def patch(
         self, name: str, patch: AgentPatch, *, may: Callable[[AgentSpec, AgentSpec], None] = lambda before, after: None
     ) -> HostedAgent:
-        """Change an agent: configuration by rebuilding the brain, loop and guardrails at once. See `AgentLife.patch`.
+        """Change an agent: configuration by rebuilding the brain, the rest at once. See `AgentLifecycle.patch`.
 
         Raises
         ------
@@ -325,19 +325,19 @@ class Supervisor:
             A guardrail forbids the point, or a device refuses it, as far as that can be known before its turn.
         """
         agent = self.owner(suggestion_id)
-        suggestion = agent.suggestion(suggestion_id)
+        suggestion = agent.record.suggestion(suggestion_id)
         check_suggestion(suggestion.state, SuggestionState.APPROVED)
-        check_word(suggestion.state, SuggestionState.APPROVED)
+        check_person(suggestion.state, SuggestionState.APPROVED)
         if point is None:
             await self._check_press(agent, suggestion.point)
-            return await agent.advance(suggestion_id, SuggestionState.APPROVED, word=True)
+            return await agent.facts.advance(suggestion_id, SuggestionState.APPROVED, by_person=True)
         point = points.edited(own_names.to_own(point, agent.spec), suggestion)
         points.check_position(point, agent.spec)
         await self._check_press(agent, point)
-        approved = await agent.advance(
+        approved = await agent.facts.advance(
             suggestion_id,
             SuggestionState.APPROVED,
-            word=True,
+            by_person=True,
             point=point,
             reason=f"edited by {context.person()}",
         )
@@ -351,13 +351,13 @@ class Supervisor:
         then. ``max_runs_per_minute`` forbids nothing.
         """
 
-        def standing(places: Mapping[str, float]) -> guardrails.Standing:
-            before = agent.standing
+        def standing(places: Mapping[str, float]) -> guardrails.RunHistory:
+            before = agent.guardrails.history
             waiting = len(agent.record.open_in(SuggestionState.APPROVED))
             known = replace(before, found=places) if self._at_rest() else replace(before, positions={}, found={})
             return replace(known, runs=before.runs + waiting)
 
-        await agent.fence.check_press(point, standing)
+        await agent.guardrails.check_press(point, standing)
 
     def _at_rest(self) -> bool:
         """Whether nothing moves, nor is to move before what is approved next."""
@@ -370,9 +370,9 @@ class Supervisor:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
         agent = self.owner(suggestion_id)
         said = f"rejected by {context.person()}{f': {reason}' if reason else ''}"
-        suggestion = agent.suggestion(suggestion_id)
-        await agent.fail_suggestion(suggestion, SuggestionState.REJECTED, said, fault=False, word=True)
-        return agent.suggestion(suggestion_id)
+        suggestion = agent.record.suggestion(suggestion_id)
+        await agent.fail_suggestion(suggestion, SuggestionState.REJECTED, said, fault=False, by_person=True)
+        return agent.record.suggestion(suggestion_id)
 
     async def go_to_best(
         self, name: str, *, by: Literal["measured", "model"] = "measured", seen: Mapping[str, float] | None = None
@@ -411,9 +411,9 @@ class Supervisor:
             where = ", ".join(f"{key} {value:g}" for key, value in best.point.items())
             raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
         points.check_position(best.point, agent.spec)
-        await agent.fence.check_devices(best.point)
-        guardrails.check_rate(agent.rails, agent.record.handed_over_at, time.monotonic())
-        guardrails.check(best.point, agent.rails, replace(agent.standing, plan=MOVE))
+        await agent.guardrails.check_devices(best.point)
+        guardrails.check_rate(agent.guardrails.now, agent.record.handed_over_at, time.monotonic())
+        guardrails.check(best.point, agent.guardrails.now, replace(agent.guardrails.history, plan=MOVE))
         await self.queue.move(name, best.point)
         return best
 
@@ -434,7 +434,7 @@ class Supervisor:
             One states limits that forbid its position by now, or refuses it.
         """
         if (life := self.lives.get(order.agent)) is not None:
-            life.agent.fence.check_turn(order.point)
+            life.agent.guardrails.check_turn(order.point)
 
     def permit(self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
@@ -454,7 +454,7 @@ class Supervisor:
             A guardrail forbids it by now.
         """
         self._check_turn(order, found, wholes)
-        self.whereabouts.sent(order.point)
+        self.last_positions.sent(order.point)
 
     def _check_turn(
         self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]] = _NO_WHOLES
@@ -462,9 +462,9 @@ class Supervisor:
         life = self.lives.get(order.agent)
         if life is None:
             raise OutOfBounds(f"there is no agent {order.agent!r} any more, so nobody says what its plan may do")
-        life.agent.check_word(order.suggestion_id)
+        life.agent.guardrails.check_approval(order.suggestion_id)
         guardrails.check_parts(wholes, life.agent.spec.guardrails, self._limits)
-        before = life.agent.standing
+        before = life.agent.guardrails.history
         standing = replace(
             before,
             plan=order.plan,
@@ -472,18 +472,18 @@ class Supervisor:
             found=found,
             runs=before.runs - 1,  # it is counted already
         )
-        guardrails.check(order.point, life.agent.rails, standing)
+        guardrails.check(order.point, life.agent.guardrails.now, standing)
 
     def _device_says(self, name: str) -> None:
         """Let the agents show what a device says of its limits by now."""
         for life in self.lives.values():
             if name in life.agent.spec.actuators:
-                life.agent.touched()
+                life.agent.mark_changed()
 
     def touch(self, name: str) -> None:
         """Let an agent's status be made anew, if there is one of that name."""
         if (life := self.lives.get(name)) is not None:
-            life.agent.touched()
+            life.agent.mark_changed()
 
     # documents ----------------------------------------------------------------------------------------------------
 
@@ -512,7 +512,7 @@ class Supervisor:
 
     def _late(self, suggestion_id: str) -> Callable[[Run], None] | None:
         agent = self._owners.get(suggestion_id)
-        if agent is None or agent.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
+        if agent is None or agent.record.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
             return None
         loop = self.lives[agent.name].loop
         return loop.take_run if loop else None
@@ -548,7 +548,7 @@ class Supervisor:
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plans and calls under way have ended; what the journal says stays."""
-        await asyncio.gather(*(life.leave() for life in list(self.lives.values())))
+        await asyncio.gather(*(life.drain() for life in list(self.lives.values())))
 
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""
@@ -558,7 +558,7 @@ class Supervisor:
     def _follow_suspension(self, reason: str | None) -> None:
         for life in self.lives.values():
             life.agent.suspended = reason
-            life.agent.touched()
+            life.agent.mark_changed()
 
     async def _follow_hold(self, held: bool, reason: str) -> None:  # noqa: FBT001 - a callback
         await asyncio.gather(*(life.follow_hold(held=held, reason=reason) for life in self.lives.values()))

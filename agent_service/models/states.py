@@ -168,7 +168,7 @@ A_PERSON_MAY: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
 """From where a person may bring a suggestion there: not out of the queue, as the service may before its plan begins."""
 
 
-def check_word(old: SuggestionState, new: SuggestionState) -> None:
+def check_person(old: SuggestionState, new: SuggestionState) -> None:
     """Raise `IllegalTransition` unless a person may bring a suggestion from ``old`` to ``new``."""
     if old not in A_PERSON_MAY[new]:
         legal = sorted(one for one, origins in A_PERSON_MAY.items() if old in origins)

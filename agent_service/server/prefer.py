@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from agent_service.agents.agent import HostedAgent
-    from agent_service.agents.lifecycle import AgentLife
+    from agent_service.agents.lifecycle import AgentLifecycle
     from agent_service.service.jobs import JobDesk
 
 DEFAULT_WAIT_S: Final = 10.0
@@ -60,7 +60,7 @@ class PreferWait:
         return await self._answer(desk, brain_work(agent, call, self.request_id), doing)
 
     async def life(
-        self, desk: JobDesk, life: AgentLife, command: str, doing: Callable[[], Awaitable[object]]
+        self, desk: JobDesk, life: AgentLifecycle, command: str, doing: Callable[[], Awaitable[object]]
     ) -> Response:
         """Answer a command to an agent: with its status, when the transition is done.
 
@@ -106,9 +106,9 @@ def brain_work(agent: HostedAgent, call: str, request_id: str | None = None) -> 
     """Return a call of a brain: it is withdrawn without harm while it waits, and abandoned when it is under way."""
 
     async def cancel(work: Work) -> None:
-        if not work.begun or agent.brain.turn.awaited_by(work):
+        if not work.begun or agent.brain.call_lock.awaited_by(work):
             work.task.cancel()
-        elif agent.brain.turn.watcher is work:
+        elif agent.brain.call_lock.watcher is work:
             await agent.brain.give_up_call()
         # else it is over, and only being written down
 

@@ -127,7 +127,7 @@ class ClaimDesk:
         self.refuse_stranger(suggestion_id, key, to="release it")
         if request.how == "done":
             self._claims.done(suggestion_id, request.runs)
-            return owner.suggestion(suggestion_id)
+            return owner.record.suggestion(suggestion_id)
         who = context.person()
         said = request.reason or f"released by {'who claimed it' if who == context.A_PERSON else who} ({request.how})"
         self._claims.release(suggestion_id, how=request.how, reason=said)
@@ -135,14 +135,14 @@ class ClaimDesk:
             await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said, how=request.how)
         clock = asyncio.get_running_loop()
         deadline = clock.time() + SETTLES_WITHIN_S
-        while request.how != "unused" and owner.suggestion(suggestion_id).state in _UNDER_WAY:
+        while request.how != "unused" and owner.record.suggestion(suggestion_id).state in _UNDER_WAY:
             if (left := deadline - clock.time()) <= 0:
                 break
             await asyncio.wait({owner.changed()}, timeout=left)
-        return owner.suggestion(suggestion_id)
+        return owner.record.suggestion(suggestion_id)
 
     def _answer(self, order: PlanOrder) -> Claim:
-        suggestion = self._supervisor.owner(order.suggestion_id).suggestion(order.suggestion_id)
+        suggestion = self._supervisor.owner(order.suggestion_id).record.suggestion(order.suggestion_id)
         return Claim(
             **suggestion.model_dump(),
             actuators=list(order.actuators),

@@ -98,7 +98,7 @@ class DocumentDesk:
     def _on_document(self, name: str, document: Document, run: str) -> None:
         posted = self._posted.on_document(name, document, run)
         self._supervisor.dispatcher.on_document(name, document, run)
-        self._supervisor.whereabouts.on_document(name, document, run, hearsay=posted and self._hears_itself)
+        self._supervisor.last_positions.on_document(name, document, run, hearsay=posted and self._hears_itself)
         self._sink.observe(name, document, run)
 
     def spool_failed(self, error: Exception | None) -> None:

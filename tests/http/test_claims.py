@@ -220,7 +220,7 @@ def test_so_are_the_rules_that_look_at_what_went_before(service, change, rule):
     else:  # somebody's own runs: what arrives last counts, whatever its clock says
         emit(service, documents({"point": {"x": 0.5, "y": 0.0}, "md": {}}, uid="r0", now=time.time() + 86_400))
         emit(service, documents({"point": {"x": 9.0, "y": 0.0}, "md": {}}, now=time.time() - 86_400))
-        positions = service.server.service.supervisor.whereabouts.positions
+        positions = service.server.service.supervisor.last_positions.positions
         wait_until(lambda: positions.get("x") == 9.0)  # posted documents are taken in behind the answer
     claim(service, 204, agent="walker", wait_s=0.5)
     wait_until(lambda: fate(service, waits)["state"] == "rejected")

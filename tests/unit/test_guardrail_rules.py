@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_service.agents import guardrails
-from agent_service.agents.guardrails import Standing
+from agent_service.agents.guardrails import RunHistory
 from agent_service.errors import OutOfBounds
 from agent_service.models import Guardrails
 
@@ -49,7 +49,7 @@ def ago(*seconds):
     ],
 )
 def test_each_rule_forbids_and_is_named(rails, standing, rule):
-    known = None if standing is None else Standing(plan="acquire", **standing)
+    known = None if standing is None else RunHistory(plan="acquire", **standing)
     assert rule in guardrails.why_not({"x": 2.0}, Guardrails(**rails), known)
     with pytest.raises(OutOfBounds) as refusal:
         guardrails.check({"x": 2.0}, Guardrails(**rails), known)
@@ -72,7 +72,7 @@ def test_each_rule_forbids_and_is_named(rails, standing, rule):
     ],
 )
 def test_what_keeps_the_rules_may_be_measured(rails, standing):
-    assert guardrails.why_not({"x": 2.0}, Guardrails(**rails), Standing(plan="acquire", **standing)) == ""
+    assert guardrails.why_not({"x": 2.0}, Guardrails(**rails), RunHistory(plan="acquire", **standing)) == ""
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_what_is_looser(before, after, loose):
 
 
 def test_what_devices_state_holds_beside_what_is_written():
-    rails = guardrails.Rails.of(Guardrails(bounds={"x": (0, 9)}), {"x": (None, 5), "y": (0, 1)}, {})
+    rails = guardrails.EffectiveGuardrails.of(Guardrails(bounds={"x": (0, 9)}), {"x": (None, 5), "y": (0, 1)}, {})
     assert guardrails.why_not({"x": 7.0}, rails) == (
         "device_limits.x: x = 7 is above 5, the limits that the device states"
     )

@@ -13,7 +13,7 @@ async def test_nothing_is_submitted_after_a_pause_was_acknowledged(tmp_path, mon
     async with house(tmp_path / "journal.db") as rooms:
         agent = await rooms.create("walker")
         life = rooms.supervisor.lives["walker"]
-        advance, paused = agent.advance, asyncio.Event()
+        advance, paused = agent.facts.advance, asyncio.Event()
 
         async def advance_around_a_pause(suggestion_id, state, **more):
             pauses = state is State.SUBMITTED and not paused.is_set()
@@ -26,7 +26,7 @@ async def test_nothing_is_submitted_after_a_pause_was_acknowledged(tmp_path, mon
                 paused.set()
             return advanced
 
-        monkeypatch.setattr(agent, "advance", advance_around_a_pause)
+        monkeypatch.setattr(agent.facts, "advance", advance_around_a_pause)
         await life.start()
         async with asyncio.timeout(20):
             await paused.wait()
@@ -36,6 +36,6 @@ async def test_nothing_is_submitted_after_a_pause_was_acknowledged(tmp_path, mon
         assert agent.record.handed_over == 0
         await life.resume()
         async with asyncio.timeout(20):
-            while agent.suggestion(kept.id).state is not State.SUBMITTED:
+            while agent.record.suggestion(kept.id).state is not State.SUBMITTED:
                 await agent.changed()
-        assert agent.suggestion(kept.id).reason is None
+        assert agent.record.suggestion(kept.id).reason is None

@@ -25,10 +25,10 @@ def a_run(suggestion_id, exit_status, reason="", uid="r"):
 
 async def submitted(agent, *, run_uid=None, by="loop"):
     [one] = await agent.suggest(1, by=by)
-    await agent.advance(one.id, State.APPROVED)
-    await agent.advance(one.id, State.SUBMITTED)
+    await agent.facts.advance(one.id, State.APPROVED)
+    await agent.facts.advance(one.id, State.SUBMITTED)
     if run_uid:
-        await agent.advance(one.id, State.RUNNING, run_uid=run_uid)
+        await agent.facts.advance(one.id, State.RUNNING, run_uid=run_uid)
     return one
 
 
@@ -50,12 +50,12 @@ VERDICTS = {
 async def test_the_run_that_was_kept_decides(rooms, case, known):
     status, reason, state, again = VERDICTS[case]
     agent = await rooms.create("walker")
-    await agent.build()
+    await agent.keeper.build()
     one = await submitted(agent, run_uid="r" if known else None)
     run = a_run(one.id, status, reason)
     await recovery.reconcile(agent, {one.id: [run]}, retry=True)
     assert states(agent) == [(state, None)] + [(State.PROPOSED, one.id)] * again
-    assert agent.suggestion(one.id).run_uid == "r"
+    assert agent.record.suggestion(one.id).run_uid == "r"
     assert agent.unevaluated == ({one.id: Made((run,), ended=False)} if status == "success" else {})
     assert agent.record.failures_in_row == (status == "fail")
 
@@ -64,7 +64,7 @@ async def test_the_run_that_was_kept_decides(rooms, case, known):
 async def test_without_it_the_catalogue_is_asked(rooms, case):
     status, reason, state, again = VERDICTS[case]
     agent = await rooms.create("walker")
-    await agent.build()
+    await agent.keeper.build()
     one = await submitted(agent, run_uid="r")
     rooms.runs["r"] = a_run(one.id, status, reason)
     await recovery.look_up(agent, rooms.documents, retry=True)
@@ -74,16 +74,16 @@ async def test_without_it_the_catalogue_is_asked(rooms, case):
 
 async def test_what_nobody_has_is_abandoned_and_comes_back(rooms):
     agent = await rooms.create("walker")
-    await agent.build()
+    await agent.keeper.build()
     one = await submitted(agent, run_uid="r")
     await recovery.look_up(agent, rooms.documents, retry=True)
     assert states(agent) == [(State.ABANDONED, None), (State.PROPOSED, one.id)]
-    assert "there is no run r" in agent.suggestion(one.id).reason
+    assert "there is no run r" in agent.record.suggestion(one.id).reason
 
 
 async def test_what_a_person_asked_for_does_not_come_back(rooms):
     agent = await rooms.create("walker")
-    await agent.build()
+    await agent.keeper.build()
     await submitted(agent, by="person")
     await recovery.reconcile(agent, {}, retry=True)
     assert states(agent) == [(State.ABANDONED, None)]
@@ -91,15 +91,15 @@ async def test_what_a_person_asked_for_does_not_come_back(rooms):
 
 async def test_a_point_does_not_come_back_for_ever(rooms):
     agent = await rooms.create("walker")
-    await agent.build()
+    await agent.keeper.build()
     await submitted(agent)
     lives = 0
     while open_ones := agent.record.open_in(State.SUBMITTED):
         await recovery.reconcile(agent, {}, retry=True)
         for again in agent.record.open_in(State.PROPOSED):
             assert again.point == open_ones[0].point
-            await agent.advance(again.id, State.APPROVED)
-            await agent.advance(again.id, State.SUBMITTED)
+            await agent.facts.advance(again.id, State.APPROVED)
+            await agent.facts.advance(again.id, State.SUBMITTED)
         lives += 1
     assert lives == recovery.MAX_RETRIES + 1
     assert {one.state for one in agent.record.suggestions.values()} == {State.ABANDONED}
@@ -107,9 +107,9 @@ async def test_a_point_does_not_come_back_for_ever(rooms):
 
 async def test_a_crash_between_the_retry_and_the_end_of_the_first_gives_no_second_retry(rooms):
     agent = await rooms.create("walker")
-    await agent.build()
+    await agent.keeper.build()
     one = await submitted(agent)
-    await agent.propose_again(agent.suggestion(one.id))
+    await agent.facts.propose_again(agent.record.suggestion(one.id))
     await recovery.reconcile(agent, {}, retry=True)
     assert states(agent) == [(State.ABANDONED, None), (State.PROPOSED, one.id)]
 
@@ -118,10 +118,10 @@ async def test_a_crash_between_the_retry_and_the_end_of_the_first_gives_no_secon
 async def test_for_the_brain_it_is_the_suggestion_it_made(rooms, brain):
     config = {"bounds": {"x": [0, 1], "y": [0, 1]}, "objective": "signal"} if brain == "sobol" else {}
     agent = await rooms.create("walker", type=brain, config=config)
-    await agent.build()
+    await agent.keeper.build()
     one = await submitted(agent)
     await recovery.reconcile(agent, {}, retry=True)
-    await agent.build()  # by replay
+    await agent.keeper.build()  # by replay
     [again] = agent.record.open_in(State.PROPOSED)
     await agent.ingest([{**again.point, "signal": 3.0, "_id": again.id}])
     [following] = await agent.suggest(1, by="loop")
@@ -159,14 +159,14 @@ async def test_several_runs_and_a_crash(rooms, case, where):
         name, start = a_run(one.id, "success", uid=uid).documents[0]
         runs.append(Run(((name, {**start, "purpose": uid}), *a_run(one.id, "success", uid=uid).documents[1:])))
     if ended:
-        await agent.note_runs(one.id, uids)
+        await agent.facts.note_runs(one.id, uids)
     rooms.runs.update({run.uid: run for run in runs})
     await rooms.supervisor.life("walker").stop()
     if where == "spool":
         await recovery.reconcile(agent, {one.id: runs}, retry=True)
     await rooms.supervisor.life("walker").start()
-    while agent.suggestion(one.id).state in (State.RUNNING, State.MEASURED):
+    while agent.record.suggestion(one.id).state in (State.RUNNING, State.MEASURED):
         await agent.changed()
-    assert agent.suggestion(one.id).state is state
+    assert agent.record.suggestion(one.id).state is state
     if state is State.INGESTED:
-        assert agent.suggestion(one.id).run_uid == ("dark" if rule == "first" else "light")
+        assert agent.record.suggestion(one.id).run_uid == ("dark" if rule == "first" else "light")

@@ -24,7 +24,7 @@ async def test_calls_one_after_the_other_are_replayed_one_by_one(agent):
     assert calls(agent.record) == [1, 1, 1]
     agent.record.facts = essence(agent.record)  # as a snapshot keeps them
     assert calls(agent.record) == [1, 1, 1]
-    await agent.build()
+    await agent.keeper.build()
     await agent.ingest([{**last.point, "signal": 1.0, "_id": last.id}])
     assert (await agent.report()).report["ids"] == [2]  # by the brain's own number of it
 

@@ -43,17 +43,17 @@ async def meet(agent, fate):
         await agent.fail_suggestion(one, State.REJECTED, "no", fault=False)
         return
     point = {**one.point, "x": 99.5} if fate == "edited" else one.point
-    await agent.advance(one.id, State.APPROVED, **({"point": point} if fate == "edited" else {}))
-    await agent.advance(one.id, State.SUBMITTED)
+    await agent.facts.advance(one.id, State.APPROVED, **({"point": point} if fate == "edited" else {}))
+    await agent.facts.advance(one.id, State.SUBMITTED)
     if fate == "retried":
-        await agent.propose_again(agent.suggestion(one.id))
-    await agent.advance(one.id, State.RUNNING, run_uid=f"run-{one.id}")
+        await agent.facts.propose_again(agent.record.suggestion(one.id))
+    await agent.facts.advance(one.id, State.RUNNING, run_uid=f"run-{one.id}")
     if fate in (State.ABANDONED, "retried"):
-        await agent.advance(one.id, State.ABANDONED, reason="interrupted")
+        await agent.facts.advance(one.id, State.ABANDONED, reason="interrupted")
     elif fate is State.FAILED:
         await agent.fail_suggestion(one, State.FAILED, "no beam", fault=True)
     else:
-        await agent.advance(one.id, State.MEASURED, outcome={"signal": point["x"]})
+        await agent.facts.advance(one.id, State.MEASURED, outcome={"signal": point["x"]})
         await agent.ingest([{**point, "signal": point["x"], "_id": one.id}], run_uids=[f"run-{one.id}"])
 
 
@@ -73,7 +73,7 @@ def told(rooms):
 async def test_nothing_that_counts_is_forgotten(tmp_path):
     async with house(tmp_path / "journal.db") as rooms:
         agent = await live(rooms)
-        await agent.build()  # by replay of everything
+        await agent.keeper.build()  # by replay of everything
         said = (await agent.report()).report
         late = next(one for one in agent.record.suggestions.values() if one.state is State.ABANDONED)
         before, last = told(rooms), rooms.journal.last_seq
@@ -92,11 +92,11 @@ async def test_nothing_that_counts_is_forgotten(tmp_path):
         assert {known[one].state for one in gone} <= {State.INGESTED, State.FAILED, State.REJECTED}
         with pytest.raises(NotFound):
             rooms.supervisor.owner(next(iter(gone)))
-        await agent.build()  # by replay of what is left
+        await agent.keeper.build()  # by replay of what is left
         assert (await agent.report()).report == said
         # a run that was abandoned may come late all the same
         await agent.ingest([{**late.point, "signal": 7.0, "_id": late.id}], run_uids=[f"run-{late.id}"])
-        assert agent.suggestion(late.id).state is State.INGESTED
+        assert agent.record.suggestion(late.id).state is State.INGESTED
         assert (
             await rooms.journal.append(EventKind.CONFIG, "walker", {"variable": "gain", "value": 9.0})
         ).seq == last + 4
@@ -108,7 +108,7 @@ async def test_nothing_that_counts_is_forgotten(tmp_path):
         for found in (before, after):  # where it lives is not in the journal
             found["walker"][0].pop("executor_reason"), found["walker"][0].pop("executor")
         assert after == before
-        await agent.build()
+        await agent.keeper.build()
         assert (await agent.report()).report == said
         assert agent.brain.variables["gain"].value == 9.0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
 from typing import Any, Self
 
+from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
     AgentSpec,
@@ -231,6 +232,13 @@ class AgentRecord:
         if "guardrails" in data:
             self.spec = self.spec.model_copy(update={"guardrails": Guardrails.model_validate(data["guardrails"])})
             self.rejections_in_row = 0
+
+    def suggestion(self, suggestion_id: str) -> Suggestion:
+        """Return one of the agent's suggestions, or raise `NotFound`."""
+        try:
+            return self.suggestions[suggestion_id]
+        except KeyError:
+            raise NotFound(f"agent {self.spec.name!r} has no suggestion {suggestion_id}") from None
 
     def open_in(self, *states: SuggestionState) -> list[Suggestion]:
         """Return the open suggestions in one of ``states``, oldest first."""

@@ -37,7 +37,7 @@ async def inbox(service: ServiceDep, state: State = None, limit: Limit = 100, cu
 @router.get("/suggestions/{suggestion_id}", dependencies=[READ])
 async def one(service: ServiceDep, suggestion_id: str) -> Suggestion:
     """Return a suggestion and its fate."""
-    return service.supervisor.owner(suggestion_id).suggestion(suggestion_id)
+    return service.supervisor.owner(suggestion_id).record.suggestion(suggestion_id)
 
 
 @router.post("/suggestions/{suggestion_id}/approve", dependencies=[APPROVE])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agent_service.context import Watcher
 
 
-class Turn:
+class CallLock:
     """The turn of one agent, taken with ``async with``; belongs to the event loop.
 
     Who is cancelled while it waits is out of the queue, and nothing happened.

@@ -6,25 +6,26 @@ from collections import ChainMap
 from typing import TYPE_CHECKING
 
 from agent_service.agents import guardrails
-from agent_service.agents.guardrails import Rails
+from agent_service.agents.guardrails import EffectiveGuardrails, RunHistory
 from agent_service.errors import FieldError, OutOfBounds
 from agent_service.models.guardrail_rules import parse, shown
+from agent_service.models.states import SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent_service.agents.device_limits import DeviceLimits
-    from agent_service.agents.guardrails import Standing
-    from agent_service.models import AgentSpec, Ends, Guardrails, Point
+    from agent_service.agents.record.agent import AgentRecord
+    from agent_service.models import Ends, Guardrails, Point, ServiceGuardrails, Suggestion
 
 
-class AgentRails:
-    """The rails of one agent; belongs to the event loop, but for what says otherwise.
+class AgentGuardrails:
+    """The guardrails of one agent; belongs to the event loop, but for what says otherwise.
 
     Parameters
     ----------
-    spec
-        Returns the agent's present specification.
+    record
+        What the journal says of the agent: its specification, and what it did so far.
     service
         The guardrails that hold for each agent of the service.
     devices
@@ -35,53 +36,76 @@ class AgentRails:
 
     def __init__(
         self,
-        spec: Callable[[], AgentSpec],
+        record: AgentRecord,
         *,
-        service: Guardrails,
+        service: ServiceGuardrails,
         devices: DeviceLimits,
         positions: Mapping[str, float],
     ) -> None:
-        self._spec = spec
+        self._record = record
         self._service = service
         self._devices = devices
+        self._positions = positions
         self._elsewhere: Mapping[str, float] = ChainMap(devices.positions, positions)  # type: ignore[arg-type]
-        self._now: tuple[Guardrails, Rails] | None = None
+        self._now: tuple[Guardrails, EffectiveGuardrails] | None = None
 
     @property
-    def now(self) -> Rails:
+    def now(self) -> EffectiveGuardrails:
         """What holds now; from any thread. What devices say goes on to change in it."""
-        own = self._spec().guardrails
+        own = self._record.spec.guardrails
         held = self._now
         if held is None or held[0] is not own:
             both = guardrails.stricter(own, self._service)
-            held = self._now = own, Rails.of(both, self._devices.stated, self._elsewhere)
+            held = self._now = own, EffectiveGuardrails.of(both, self._devices.stated, self._elsewhere)
         return held[1]
+
+    @property
+    def history(self) -> RunHistory:
+        """What the guardrails want to know of the agent beside a point."""
+        return RunHistory(
+            plan=self._record.spec.plan,
+            positions=self._positions,
+            runs=self._record.handed_over,
+            run_time_s=self._record.run_time_s,
+        )
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a person approves each suggestion of the loop: the agent says so, or the service does for all."""
+        return "required" in (self._record.spec.loop.approval, self._service.approval)
+
+    def check_approval(self, suggestion_id: str) -> None:
+        """Raise `OutOfBounds` when a person's approval is needed by now and a suggestion was approved without."""
+        if self.needs_approval and suggestion_id and suggestion_id not in self._record.approved_by_person:
+            raise OutOfBounds("loop.approval: a person's approval is required by now, and nobody approved this point")
 
     @property
     def limits(self) -> dict[str, Ends]:
         """Lowest and highest position of the actuators, whoever says it; nothing of one without any limit."""
-        rails, devices = self.now, dict(self._devices.stated)
-        found = guardrails.both(rails.bounds, devices)
-        return {name: found[name] for name in self._spec().actuators if name in found}
+        effective, devices = self.now, dict(self._devices.stated)
+        found = guardrails.both(effective.bounds, devices)
+        return {name: found[name] for name in self._record.spec.actuators if name in found}
 
     @property
     def no_limits(self) -> list[str]:
         """Actuators without any limit that nobody said need none."""
         limits, fine = self.limits, self.now.unbounded
-        return [name for name in self._spec().actuators if name not in limits and name not in fine]
+        return [name for name in self._record.spec.actuators if name not in limits and name not in fine]
 
     @property
     def unread(self) -> dict[str, str]:
         """Actuators whose device does not say its limits now, and why."""
-        return {name: why for name in self._spec().actuators if (why := self._devices.unread.get(name)) is not None}
+        return {
+            name: why for name in self._record.spec.actuators if (why := self._devices.unread.get(name)) is not None
+        }
 
     async def look(self, *, places: bool = False) -> None:
         """Ask the devices of its actuators; with ``places`` where they are, too."""
-        await self._devices.refresh(self._spec().actuators, places=self._asked_where(every=places))
+        await self._devices.refresh(self._record.spec.actuators, places=self._asked_where(every=places))
 
     def look_here(self) -> None:
         """Do what `look` does, and block; from another thread."""
-        self._devices.refresh_here(self._spec().actuators, places=self._asked_where())
+        self._devices.refresh_here(self._record.spec.actuators, places=self._asked_where())
 
     async def look_again(self, points: Iterable[Point]) -> None:
         """Ask the devices anew if what they said before forbids one of ``points``, for it may be long ago."""
@@ -89,12 +113,18 @@ class AgentRails:
         if any(guardrails.beyond_devices(one, rails) for one in points) or self._asked_where():
             await self.look()
 
-    async def check(self, point: Point, standing: Standing) -> None:
-        """Raise `OutOfBounds` unless the agent may measure a point, by what is known."""
-        await self.look_again([point])
-        guardrails.check(point, self.now, standing)
+    async def check(self, suggestion: Suggestion) -> None:
+        """Raise `OutOfBounds` unless the agent may measure a suggestion, by what is known."""
+        await self.look_again([suggestion.point])
+        guardrails.check(suggestion.point, self.now, self.history)
+        if suggestion.state is SuggestionState.APPROVED:
+            self.check_approval(suggestion.id)
 
-    async def check_press(self, point: Point, standing: Callable[[Mapping[str, float]], Standing]) -> None:
+    def why_not(self, point: Point) -> str:
+        """Return what forbids to measure a point after what went before, by what is known; an empty text if nothing."""
+        return guardrails.why_not(point, self.now, self.history)
+
+    async def check_press(self, point: Point, standing: Callable[[Mapping[str, float]], RunHistory]) -> None:
         """Raise `OutOfBounds` unless a person may approve a point: devices are asked anew, and asked for their word.
 
         Parameters
@@ -123,7 +153,7 @@ class AgentRails:
 
     def _asked_where(self, *, every: bool = False) -> list[str]:
         """Return whose place is to be asked: what rules name beside the actuators, and these too if ``every``."""
-        actuators = self._spec().actuators
+        actuators = self._record.spec.actuators
         foreign = elsewhere(self.now.rules, actuators)
         return [*foreign, *actuators] if every else foreign
 
@@ -160,7 +190,7 @@ def raise_for(found: Sequence[FieldError]) -> None:
         raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
 
 
-def _broken(point: Point, rails: Rails, standing: Standing) -> list[FieldError]:
+def _broken(point: Point, rails: EffectiveGuardrails, standing: RunHistory) -> list[FieldError]:
     try:
         guardrails.check(point, rails, standing)
     except OutOfBounds as error:

@@ -10,7 +10,7 @@ from bluesky import plans as bp
 from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis
 
-from agent_service.agents.positions import SPARE_KEPT, Whereabouts
+from agent_service.agents.positions import SPARE_KEPT, LastPositions
 from agent_service.documents.routing import Routing
 from agent_service.plans.sinks.own_run_engine import _dismantle
 
@@ -27,7 +27,7 @@ def run(where, value, *, uid="r", key="x", page=False, **start):
 
 @pytest.fixture
 def where():
-    return Whereabouts(lambda name: name == "x", lambda suggestion_id: suggestion_id == "ours")
+    return LastPositions(lambda name: name == "x", lambda suggestion_id: suggestion_id == "ours")
 
 
 COSTUMES = [

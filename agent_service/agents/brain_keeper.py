@@ -1,0 +1,202 @@
+"""Keeps the brain of an agent in step with its facts: built from them, built anew, and what follows when it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
+
+from agent_service.agents.record.replay import facts_of
+from agent_service.agents.restart_policy import RestartPolicy
+from agent_service.agents.tasks import Role
+from agent_service.brains.adapter import BrainAdapter
+from agent_service.errors import (
+    AgentFault,
+    BackendUnavailable,
+    CallCancelled,
+    Conflict,
+    DeadlineExceeded,
+    ServiceError,
+)
+from agent_service.models.states import ALIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from agent_service.agents.agent_guardrails import AgentGuardrails
+    from agent_service.agents.brain import HostedBrain
+    from agent_service.agents.facts import AgentFacts
+    from agent_service.agents.record.agent import AgentRecord
+    from agent_service.agents.tasks import AgentTasks
+    from agent_service.journal import JournalLog
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+_PROVES_HEALTH: Final = (BrainAdapter.suggest, BrainAdapter.ingest)
+
+
+class BrainKeeper:
+    """Builds the brain of one agent, calls it, and lets the agent fail or restart with it; belongs to the event loop.
+
+    Parameters
+    ----------
+    record, facts, journal
+        What is known of the agent, and where it is written.
+    brain, guardrails, tasks
+        The parts of the agent.
+
+    Attributes
+    ----------
+    fault
+        Why the agent failed last, until its brain is built again.
+    restarts
+        Whether and when a restart follows a fault.
+    on_restart
+        Called with the pause in seconds before a restart that is due.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of one agent, by name
+        self,
+        record: AgentRecord,
+        *,
+        facts: AgentFacts,
+        journal: JournalLog,
+        brain: HostedBrain,
+        guardrails: AgentGuardrails,
+        tasks: AgentTasks,
+    ) -> None:
+        self.fault: ServiceError | None = None
+        self.restarts = RestartPolicy()
+        self.on_restart: Callable[[float], None] = lambda pause_s: None
+        self._record = record
+        self._facts = facts
+        self._journal = journal
+        self._brain = brain
+        brain.on_process_death = self.on_process_death
+        self._guardrails = guardrails
+        self._tasks = tasks
+
+    async def build(self, *, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
+        """Build the brain where it will live, and bring it to where the journal says it was.
+
+        Parameters
+        ----------
+        config
+            Another configuration than the record's, to try it before it becomes a fact.
+        fact
+            What to write when the brain is there, before it is taken: the change of the configuration.
+
+        Raises
+        ------
+        AgentFault, DeadlineExceeded
+            When the brain cannot be built or replayed; the present one, if any, stays then.
+        """
+        await self._guardrails.look()
+        async with self._brain.call_lock:
+            await self._build(config, fact)
+
+    async def _build(self, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
+        spec = self._record.spec
+        await self._brain.build(
+            spec if config is None else spec.model_copy(update={"config": dict(config)}),
+            facts=lambda: facts_of(self._record, config=config),
+            take=None if fact is None else lambda: self._facts.configured(**fact),
+        )
+        self.fault = None
+
+    async def call(
+        self,
+        method: Callable[[BrainAdapter, *Ts], R],
+        *args: *Ts,
+        timeout_s: float,
+        fatal: tuple[type[ServiceError], ...] = (AgentFault, DeadlineExceeded, CallCancelled),
+    ) -> R:
+        """Call the brain with its lock held; a ``fatal`` error ends the agent, unless the service took the brain away.
+
+        So does the loss of its process in any call.
+        """
+        self._require_brain()
+        try:
+            result = await self._brain.call(method, *args, timeout_s=timeout_s)
+        except ServiceError as error:
+            if isinstance(error, fatal) or (isinstance(error, AgentFault) and error.died):
+                await self._fail_in_turn(error, method.__name__)
+            raise
+        if method in _PROVES_HEALTH:
+            self.restarts.succeeded()
+        return result
+
+    def _require_brain(self) -> None:
+        if self._brain.is_there:
+            return
+        name, record = self._record.spec.name, self._record
+        if record.restart_as is not None:
+            error = Conflict(f"agent {name!r} is {record.reason}; wait, or stop it", legal=["stop"])
+            self.restarts.survive(error)
+            raise error
+        raise Conflict(f"agent {name!r} is {record.state}: its brain is not there; start it")
+
+    async def written(self, writing: Awaitable[None]) -> None:
+        """Await the facts that a call of the brain became, with its lock held.
+
+        When they cannot be written, the brain knows more than the journal. It is built anew before it is called again.
+        """
+        try:
+            await writing
+        except BackendUnavailable:
+            self._continue_in_turn(self._rebuild())
+            raise
+
+    async def failed(self, error: ServiceError, *, during: str | None = None) -> None:
+        """Discard the brain and write that the agent failed or restarts; does nothing when it is ending anyway."""
+        await self._brain.discard()
+        self.fault = error
+        restart = await self._facts.failed(error, self.restarts, during=during)
+        if restart is not None:
+            self.on_restart(restart.pause_s)
+
+    def on_process_death(self, error: AgentFault) -> None:
+        """Let the agent fail: the process of its brain ended between calls."""
+
+        async def fail() -> None:
+            async with self._brain.call_lock:
+                if self._brain.is_dead:
+                    with contextlib.suppress(BackendUnavailable):  # logged by the journal
+                        await self.failed(error)
+
+        self._tasks.begin(Role.PROCESS_DEATH, fail())
+
+    async def call_off_rebuilding(self) -> None:
+        """Give up to build the brain anew, if that is under way; there is no brain then."""
+        if self._tasks.under_way(Role.REBUILD):
+            self._tasks.cancel(Role.REBUILD)
+            await self._tasks.wait(Role.REBUILD)
+            await self._brain.discard()
+
+    def _continue_in_turn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a task that keeps the lock that is held now, before anybody else calls the brain."""
+        self._brain.call_lock.pass_on(self._tasks.begin(Role.REBUILD, work))
+
+    async def _rebuild(self) -> None:
+        """Build the brain anew from the facts when all of them are known; lets no exception out."""
+        with contextlib.suppress(BackendUnavailable):  # the journal is closed
+            await self._journal.settled()
+            if self._record.state not in ALIVE or not self._brain.is_there:
+                return
+            try:
+                await self._guardrails.look()
+                await self._build()
+            except ServiceError as error:
+                await self.failed(error, during="rebuild")
+
+    async def _fail_in_turn(self, error: ServiceError, during: str) -> None:
+        """Let the agent fail in the turn of a call; when a request may not wait for the fact, it is written behind."""
+        try:
+            await self.failed(error, during=during)
+        except BackendUnavailable:
+            self._continue_in_turn(self._fail_later(error, during))
+            raise
+
+    async def _fail_later(self, error: ServiceError, during: str) -> None:
+        with contextlib.suppress(BackendUnavailable):  # the journal is closed
+            await self.failed(error, during=during)

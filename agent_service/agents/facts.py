@@ -1,0 +1,222 @@
+"""What is written of an agent: the facts that its state machines allow, and that are folded into its record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from agent_service.agents.points import TAKES_OUTCOME
+from agent_service.errors import AgentFault, ServiceError, texts
+from agent_service.models import EventKind
+from agent_service.models.states import (
+    ALIVE,
+    OPEN,
+    AgentState,
+    SuggestionState,
+    check_agent,
+    check_person,
+    check_suggestion,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from agent_service.agents.record.agent import AgentRecord
+    from agent_service.agents.restart_policy import Restart, RestartPolicy
+    from agent_service.journal import JournalLog
+    from agent_service.models import Suggestion
+
+Fact = tuple[EventKind, dict[str, Any]]
+
+
+class AgentFacts:
+    """Writes the facts of one agent, one transition at a time; belongs to the event loop.
+
+    Each method raises `BackendUnavailable` when the journal cannot be written, and then nothing has changed.
+
+    Parameters
+    ----------
+    record
+        What the journal says of the agent so far; it has each fact when the method that writes it returns.
+    journal
+        Where the facts go.
+    """
+
+    def __init__(self, record: AgentRecord, journal: JournalLog) -> None:
+        self._record = record
+        self._journal = journal
+        self._states = asyncio.Lock()
+        self._fates = asyncio.Lock()
+        self._began_at: dict[str, float] = {}
+        self._took_s: dict[str, float] = {}
+
+    async def become(self, state: AgentState, reason: str | None = None, **more: Any) -> None:
+        """Write that the agent is in ``state`` now.
+
+        Raises
+        ------
+        IllegalTransition
+            When the state machine has no such transition.
+        """
+        async with self._states:
+            await self._become(state, reason, **more)
+
+    async def become_in_turn(self, *steps: tuple[AgentState, dict[str, Any]]) -> None:
+        """Write that the agent went through several states, all or none; each with its ``reason`` and whatever more."""
+        async with self._states:
+            state = self._record.state
+            for following, _ in steps:
+                check_agent(state, following)
+                state = following
+            await self.write([(EventKind.AGENT_STATE, {"state": following, **more}) for following, more in steps])
+
+    async def become_from(
+        self, states: Collection[AgentState], state: AgentState, reason: str | None = None, **more: Any
+    ) -> bool:
+        """Write that the agent is in ``state`` now, if it still is in one of ``states``; return whether it was."""
+        async with self._states:
+            if self._record.state not in states:
+                return False
+            await self._become(state, reason, **more)
+            return True
+
+    async def _become(self, state: AgentState, reason: str | None, **more: Any) -> None:
+        if not more.get("removed"):  # a removal is the end in any state
+            check_agent(self._record.state, state)
+        line = None if reason is None else texts.one_line(reason)
+        await self._append(EventKind.AGENT_STATE, {"state": state, "reason": line, **more})
+
+    async def failed(
+        self, error: ServiceError, restarts: RestartPolicy, *, during: str | None = None
+    ) -> Restart | None:
+        """Write that the agent failed, or is ``starting`` again if ``restarts`` allows; nothing when it is ending.
+
+        Returns
+        -------
+        The restart that is due, if one is.
+        """
+        where = "" if during is None else f"{during} failed: "
+        last_error = {
+            "code": error.code,
+            "message": f"{during}: {error.detail}" if during else error.detail,
+            "traceback": error.traceback if isinstance(error, AgentFault) else None,
+        }
+        async with self._states:
+            record = self._record
+            if record.state not in ALIVE:
+                return None
+            before = restarts.as_before(record)
+            restart = restarts.next(record, error)
+            if restart is None:
+                reason = f"{where}{error.detail}{restarts.in_vain()}"
+                await self._become(AgentState.FAILED, reason, error=last_error)
+                return None
+            restarts.survive(error)
+            reason = f"restarting after {where}{error.detail} {restart.sentence}"
+            as_before = before.model_dump(mode="json")
+            await self._become(AgentState.STARTING, reason, error=last_error, restart_as=as_before)
+            restarts.began()
+            return restart
+
+    async def advance(
+        self, suggestion_id: str, state: SuggestionState, *, by_person: bool = False, **data: Any
+    ) -> Suggestion:
+        """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
+
+        Parameters
+        ----------
+        suggestion_id, state
+            Which one, and its next fate.
+        by_person
+            Whether a person decides: that is possible only for what is not in the queue yet.
+        **data
+            What else the fact says.
+
+        Raises
+        ------
+        IllegalTransition
+            When its fate does not allow that.
+        """
+        async with self._fates:
+            before = self._record.suggestion(suggestion_id).state
+            check_suggestion(before, state)
+            if by_person:
+                check_person(before, state)
+            if data.get("reason"):  # a plan's, a person's, or a document's
+                data["reason"] = texts.one_line(str(data["reason"]))
+            fact = {"id": suggestion_id, "state": state, **data, **self._timed(suggestion_id, before)}
+            if by_person and state is SuggestionState.APPROVED:
+                fact["word"] = True
+            await self._append(EventKind.SUGGESTION_STATE, fact)
+            if state is SuggestionState.RUNNING:
+                self._began_at[suggestion_id] = time.monotonic()
+            else:
+                self._forget_time(suggestion_id)
+        return self._record.suggestions[suggestion_id]
+
+    async def note_runs(self, suggestion_id: str, run_uids: Sequence[str]) -> None:
+        """Write that the plan of a suggestion has ended, and which runs it made: after a crash that is known."""
+        async with self._fates:
+            if self._record.suggestion(suggestion_id).state is SuggestionState.RUNNING:
+                fact = {"id": suggestion_id, "state": SuggestionState.RUNNING, "run_uid": run_uids[0]}
+                await self._append(EventKind.SUGGESTION_STATE, {**fact, "run_uids": list(run_uids)})
+
+    async def ingested(self, fact: dict[str, Any], suggestion_ids: Sequence[str], run_uids: Sequence[str]) -> None:
+        """Write what the brain was told, and the fates of the suggestions that it is about, all or nothing."""
+        async with self._fates:
+            fates: list[Fact] = []
+            for suggestion_id in suggestion_ids:
+                suggestion = self._record.suggestion(suggestion_id)
+                if suggestion.state in TAKES_OUTCOME:
+                    late, timed = _late(suggestion, run_uids), self._timed(suggestion_id, suggestion.state)
+                    fate = {"id": suggestion_id, "state": SuggestionState.INGESTED, **late, **timed}
+                    fates.append((EventKind.SUGGESTION_STATE, fate))
+            await self.write([(EventKind.INGEST, fact), *fates])
+            for suggestion_id in suggestion_ids:
+                self._forget_time(suggestion_id)
+
+    async def propose_again(self, suggestion: Suggestion) -> None:
+        """Write that the point of a suggestion that was interrupted is to be measured as another suggestion."""
+        again = {"id": str(uuid.uuid4()), "state": SuggestionState.PROPOSED, "point": suggestion.point, "by": "loop"}
+        await self._append(EventKind.SUGGESTION_STATE, {**again, "plan": suggestion.plan, "retry_of": suggestion.id})
+
+    async def configured(self, **data: Any) -> None:
+        """Write a change of the agent's configuration."""
+        await self._append(EventKind.CONFIG, data)
+
+    async def write(self, facts: Sequence[Fact]) -> None:
+        """Write several facts, all or nothing."""
+        for written in self._journal.post_together(self._record.spec.name, facts):  # one commit: all fail, or none
+            await written
+
+    async def _append(self, kind: EventKind, data: dict[str, Any]) -> None:
+        await self._journal.append(kind, self._record.spec.name, data)
+
+    # how long runs take -------------------------------------------------------------------------------------------
+
+    def run_ended(self, suggestion_id: str) -> None:
+        """Note that the plan of a suggestion has ended: what follows, as finding its outcome, takes no beam time."""
+        if (began_at := self._began_at.get(suggestion_id)) is not None:
+            self._took_s[suggestion_id] = time.monotonic() - began_at
+
+    def _timed(self, suggestion_id: str, before: SuggestionState) -> dict[str, float | None]:
+        """Return how long the run took, by a clock that nobody sets; None when it began before a restart."""
+        if before is not SuggestionState.RUNNING:
+            return {}
+        if suggestion_id not in self._took_s:
+            self.run_ended(suggestion_id)
+        return {"run_time_s": self._took_s.get(suggestion_id)}
+
+    def _forget_time(self, suggestion_id: str) -> None:
+        self._began_at.pop(suggestion_id, None)
+        self._took_s.pop(suggestion_id, None)
+
+
+def _late(suggestion: Suggestion, run_uids: Sequence[str]) -> dict[str, Any]:
+    """Return what to say of a suggestion whose outcome comes after its end; nothing of any other."""
+    if suggestion.state in OPEN:
+        return {}
+    late: dict[str, Any] = {"reason": f"its outcome came late: it was {suggestion.state} ({suggestion.reason or ''})"}
+    return {**late, "run_uid": run_uids[0]} if len(run_uids) == 1 else late
