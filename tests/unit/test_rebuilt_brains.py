@@ -26,23 +26,23 @@ async def rooms(request, tmp_path, monkeypatch):
         await one.open()
         wal = disk / "journal.db-wal"
         one.full = (lambda: filled(disk)) if real else (lambda: largest_file(wal.stat().st_size))
-        one.tried = lambda: tried(one.journal._writer, monkeypatch)
+        one.tried = lambda: tried(one.journal._writer._store, monkeypatch)
         yield one
         await one.close()
 
 
-async def tried(writer, monkeypatch, times=4):
-    insert, loop, attempts = writer._insert, asyncio.get_running_loop(), asyncio.Semaphore(0)
+async def tried(store, monkeypatch, times=4):
+    insert, loop, attempts = store._insert, asyncio.get_running_loop(), asyncio.Semaphore(0)
 
-    def counted(first, facts):
+    def counted(batch):
         loop.call_soon_threadsafe(attempts.release)
-        insert(first, facts)
+        insert(batch)
 
-    monkeypatch.setattr(writer, "_insert", counted)
+    monkeypatch.setattr(store, "_insert", counted)
     async with asyncio.timeout(20):
         for _ in range(times):
             await attempts.acquire()
-    monkeypatch.setattr(writer, "_insert", insert)
+    monkeypatch.setattr(store, "_insert", insert)
 
 
 @pytest.fixture
