@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent_service.archive.backlog import written_seq
 from agent_service.archive.commands import Inbox
 from agent_service.archive.messages import CATALOG, FromChild, Lag, State
 from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable
 from agent_service.errors.log_lines import TextFormatter
+from agent_service.journal import reader
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -62,9 +64,11 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
     from agent_service.archive.refused import Aside  # noqa: PLC0415 - as Outbox below
 
     spool = Spool(state.spool)
+    written = written_seq(state)
     lag = Lag(
         runs=len(spool.complete()),
-        facts=_facts_to_write(state),
+        facts=max(0, reader(state.journal_url).last_seq() - written),
+        written=written,
         refused=len(spool.refused()),
         decisions_refused=Aside(state.spool).count(),
     )
@@ -82,15 +86,6 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
     Outbox(state, connect=connect, send=connect.send, inbox=inbox).run()
     if server is not None:
         server.close()
-
-
-def _facts_to_write(state: StateDir) -> int:
-    """Return how many facts are not in the catalogue yet; without Tiled, which takes seconds to import."""
-    from agent_service.archive.decisions import load_fold  # noqa: PLC0415
-    from agent_service.journal import reader  # noqa: PLC0415
-
-    journal = reader(state.journal_url)
-    return max(0, journal.last_seq() - load_fold(state.outbox, snapshot=journal.snapshot()).seq)
 
 
 class _Connect:

@@ -66,14 +66,24 @@ def refusal_in(state: StateDir) -> str | None:
     return refusal(runs, len(lines - {""}), state.path)
 
 
-def _facts(state: StateDir) -> int:
-    try:
-        journal = reader(state.journal_url)
-        snapshot, last = journal.snapshot(), journal.last_seq()
-    except ServiceError:
-        return 0
+def written_seq(state: StateDir) -> int:
+    """Return the number of the last fact that is in the catalogue of a state directory, or was refused by it.
+
+    Raises
+    ------
+    ServiceError
+        When the journal is there and cannot be read.
+    """
+    snapshot = reader(state.journal_url).snapshot()
     try:
         written = int(json.loads(state.outbox.read_bytes())["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         written = 0
-    return max(0, last - max(written, 0 if snapshot is None else snapshot[0]))
+    return max(written, 0 if snapshot is None else snapshot[0])
+
+
+def _facts(state: StateDir) -> int:
+    try:
+        return max(0, reader(state.journal_url).last_seq() - written_seq(state))
+    except ServiceError:
+        return 0

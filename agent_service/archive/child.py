@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from agent_service.archive.backlog import written_seq
 from agent_service.archive.catalog import without_key
 from agent_service.archive.messages import (
     CATALOG,
@@ -31,7 +32,7 @@ from agent_service.archive.messages import (
     from_child,
 )
 from agent_service.documents.spool import Spool
-from agent_service.errors import BackendUnavailable, DeadlineExceeded, UsageError
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, ServiceError, UsageError
 from agent_service.models import ArchiveStatus
 from agent_service.state_dir import private_files
 
@@ -62,6 +63,9 @@ class Archive:
         ``embedded``, ``none``, or the URI of a Tiled server's catalogue.
     api_key
         Key for a URI; default: ``TILED_API_KEY`` of the environment.
+    last_seq
+        Returns the number of the newest acknowledged fact, from memory; default: what the child last saw of the
+        journal, which it looks at once a second.
     on_change
         Called on the event loop whenever `status` changed.
 
@@ -82,6 +86,7 @@ class Archive:
         *,
         catalog: str,
         api_key: str | None = None,
+        last_seq: Callable[[], int] | None = None,
         on_change: Callable[[], None] | None = None,
     ) -> None:
         if catalog == "embedded" and "?" in str(state.path):  # DuckDB puts its log beside what is before it
@@ -94,7 +99,9 @@ class Archive:
         self._api_key = api_key
         self._on_change = on_change
         shown = catalog if catalog in ("embedded", "none") else without_key(catalog)
-        self._status = ArchiveStatus(catalog=shown, state="none")
+        self._status = self._told = ArchiveStatus(catalog=shown, state="none")
+        self._last_seq = last_seq
+        self._written = 0
         self._tokens = itertools.count(1)
         self._asked: dict[int, tuple[Question, asyncio.Future[None]]] = {}
         self._child: subprocess.Popen[bytes] | None = None
@@ -104,8 +111,13 @@ class Archive:
 
     @property
     def status(self) -> ArchiveStatus:
-        """The catalogue's state and how far the outbox lags; answered from memory."""
-        return self._status
+        """The catalogue's state and how far the outbox lags; answered from memory.
+
+        With ``last_seq``, no fact that is acknowledged by now is missing in `ArchiveStatus.facts_behind`.
+        """
+        if self._last_seq is None or self._catalog == "none":
+            return self._status
+        return self._status.model_copy(update={"facts_behind": max(0, self._last_seq() - self._written)})
 
     @property
     def pid(self) -> int | None:
@@ -194,16 +206,19 @@ class Archive:
                 await answer
         except TimeoutError:
             failed = f"{failed} after {timeout_s:g} s"
-            if self._status.state == "unavailable":
-                raise BackendUnavailable(f"{failed}: {self._status.reason}") from None
-            lag = f"{self._status.runs_behind} runs and {self._status.facts_behind} facts are still to be written"
-            raise DeadlineExceeded(f"{failed}; the catalogue is {self._status.state}, {lag}") from None
+            status = self.status
+            if status.state == "unavailable":
+                raise BackendUnavailable(f"{failed}: {status.reason}") from None
+            lag = f"{status.runs_behind} runs and {status.facts_behind} facts are still to be written"
+            raise DeadlineExceeded(f"{failed}; the catalogue is {status.state}, {lag}") from None
         finally:
             del self._asked[question.token]
             self._send(Forget(token=question.token))
 
     async def _watch(self) -> None:
         """Keep a child alive until `stop`; lets no exception out."""
+        with contextlib.suppress(ServiceError):  # the child says it again
+            self._written = await asyncio.to_thread(written_seq, self._state)
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -300,6 +315,7 @@ class Archive:
             state = "ready" if message.ready else "unavailable"
             self._change(state=state, uri=message.uri, reason=message.reason)
         elif isinstance(message, Lag):
+            self._written = message.written
             self._change(
                 runs_behind=message.runs,
                 facts_behind=message.facts,
@@ -316,8 +332,8 @@ class Archive:
                 asked[1].set_exception(BackendUnavailable(message.error))
 
     def _change(self, **changes: object) -> None:
-        status = self._status.model_copy(update=changes)
-        if status != self._status:
-            self._status = status
+        self._status = self._status.model_copy(update=changes)
+        if (status := self.status) != self._told:
+            self._told = status
             if self._on_change is not None:
                 self._on_change()

@@ -66,11 +66,15 @@ class State(_Line):
 
 
 class Lag(_Line):
-    """From the child: what is still to be written, and how many runs and decisions were put aside."""
+    """From the child: what is still to be written, and how many runs and decisions were put aside.
+
+    ``written`` is the number of the last fact that is written, ``facts`` how many more the child knows of.
+    """
 
     kind: Literal["lag"] = "lag"
     runs: int
     facts: int
+    written: int
     refused: int
     decisions_refused: int
 

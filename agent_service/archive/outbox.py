@@ -116,6 +116,7 @@ class Outbox:
         lag = Lag(
             runs=len(self._spool.complete()),
             facts=max(0, self._newest_fact - written),
+            written=written,
             refused=len(self._spool.refused()),
             decisions_refused=self._aside.count(),
         )

@@ -90,7 +90,9 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
     def publish_lag() -> None:
         journal.publish(EventKind.PROGRESS, None, {"archive": archive.status.model_dump(mode="json")})
 
-    archive = Archive(state_dir, catalog=config.service.catalog, on_change=publish_lag)
+    archive = Archive(
+        state_dir, catalog=config.service.catalog, last_seq=lambda: journal.last_seq, on_change=publish_lag
+    )
     intake = DocumentIntake(
         spool.write if spool else None,
         on_error=lambda error: documents.spool_failed(error),  # noqa: PLW0108 - made below

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -15,6 +16,17 @@ def test_service_status(served):
     assert found["archive"]["catalog"] == "none"
     assert found["uptime_s"] >= 0
     assert found["version"]
+
+
+def test_no_acknowledged_fact_is_missing_in_what_is_behind(start):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: nothing is ever written
+        service = start(service={"catalog": f"http://127.0.0.1:{nobody.getsockname()[1]}/api/v1"})
+        behind = service.get("service")["archive"]["facts_behind"]
+        assert behind > 0
+        for count in range(1, 6):
+            service.create(f"agent-{count}")
+            assert service.get("service")["archive"]["facts_behind"] == behind + count
 
 
 def test_readyz_says_which_part(served):

@@ -38,7 +38,9 @@ class Rig:
         self.told = 0
 
     def archive(self, catalog="embedded", **options):
-        return Archive(self.state, catalog=catalog, on_change=self.tell, **options)
+        return Archive(
+            self.state, catalog=catalog, last_seq=lambda: self.journal.last_seq, on_change=self.tell, **options
+        )
 
     def tell(self):
         self.told += 1

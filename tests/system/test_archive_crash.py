@@ -52,6 +52,31 @@ async def test_a_killed_child_is_started_again_and_nothing_is_there_twice(tmp_pa
             assert found == [*_expected(one.journal), numbers, ["the service was interrupted", None], counts]
 
 
+async def test_no_acknowledged_fact_is_missing_in_what_is_behind(tmp_path):
+    async with rig(tmp_path / "state") as one:
+        await one.decisions.session("s1")
+        await one.decisions.create("walker")
+        archive = one.archive()
+        assert archive.status.facts_behind == 2
+        async with started(archive):
+            await archive.drained(one.journal.last_seq, WITHIN_S)
+            await until(lambda: archive.status.facts_behind == 0)
+            os.kill(archive.pid, signal.SIGSTOP)  # it cannot look now, and says nothing
+            await one.decisions.step("walker", "g", "")
+            assert (archive.status.state, archive.status.facts_behind) == ("ready", 3)
+            told = one.told
+            os.kill(archive.pid, signal.SIGKILL)
+            await until(lambda: archive.status.state == "unavailable")
+            assert archive.status.facts_behind == 3
+            assert one.told > told
+            await until(lambda: (archive.status.state, archive.status.facts_behind) == ("ready", 0))
+            found = ask(one.state.path, SEQS.format("suggest"), SEQS.format("ingest"))
+            assert found == _expected(one.journal)
+        assert archive.status.facts_behind == 0
+        await one.decisions.end("s1")
+        assert archive.status.facts_behind == 1  # nobody writes any more
+
+
 def _expected(journal):
     """The numbers of the facts that have rows in suggest, and in ingest."""
     facts = journal.read()
