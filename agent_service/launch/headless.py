@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service import references
 from agent_service.errors import ServiceError, UsageError
 from agent_service.launch import notebook_file
-from agent_service.launch.local import open_service, serve, settled
-from agent_service.launch.process_service import Home
+from agent_service.launch.local import local_config, open_service, serve
+from agent_service.launch.process_service import ProcessService
 from agent_service.launch.signals import StopSignals
 from agent_service.service.config import ServiceConfig, load
 
@@ -61,8 +61,8 @@ class Target:
                 f"{text} cannot be served; give NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute"
             )
 
-    def run(self, home: Home, *, flags: dict[str, Any]) -> None:
-        """Serve it in a home, in the main thread.
+    def run(self, process_service: ProcessService, *, flags: dict[str, Any]) -> None:
+        """Serve it as the service of this process, in the main thread.
 
         Raises
         ------
@@ -74,13 +74,14 @@ class Target:
         elif self.suffix == ".ipynb":
             with _in_folder(self.path.parent):
                 notebook_file.run(
-                    self.path, on_cell=lambda n, of: home.tell(f"running code cell {n} of {of} of {self.path.name}")
+                    self.path,
+                    on_cell=lambda n, of: process_service.tell(f"running code cell {n} of {of} of {self.path.name}"),
                 )
         elif self.suffix == ".py":
-            home.tell(f"running {self.path.name}")
+            process_service.tell(f"running {self.path.name}")
             _run_script(self.path)
         else:
-            home.tell(f"importing {self.text}")
+            process_service.tell(f"importing {self.text}")
             self._serve_attribute()
 
     def _serve_attribute(self) -> None:
@@ -90,7 +91,7 @@ class Target:
         except references.Unresolved as error:
             raise UsageError(f"{self.text} cannot be imported: {error}") from error
         if isinstance(found, ServiceConfig):
-            open_service(settled(found))
+            open_service(local_config(found))
         else:
             serve({self.name.replace(".", "-"): found})
 
@@ -114,51 +115,53 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
     """
     ordered = sorted(targets, key=lambda one: one.suffix != ".toml")
     first = ordered[0]
-    home = Home(load(first.path if first.suffix == ".toml" else None, flags=flags), name=first.name)
+    process_service = ProcessService(
+        load(first.path if first.suffix == ".toml" else None, flags=flags), name=first.name
+    )
     code_ended = threading.Event()
 
     def heard(count: int) -> None:
         if count > 1:
-            home.server.end()
+            process_service.server.end()
         else:
-            threading.Thread(target=_insist, args=(home, code_ended), name="insist", daemon=True).start()
+            threading.Thread(target=_insist, args=(process_service, code_ended), name="insist", daemon=True).start()
 
     with StopSignals(heard) as signals:
         try:
             with signals.interrupting():
                 # a service.toml says what service it is that the first of the others opens
                 for target in [one for one in ordered if one is not first or first.suffix != ".toml"]:
-                    target.run(home, flags=flags)
-                if home.service is None and first.suffix == ".toml":
-                    first.run(home, flags=flags)
+                    target.run(process_service, flags=flags)
+                if process_service.service is None and first.suffix == ".toml":
+                    first.run(process_service, flags=flags)
             code_ended.set()
             if not signals.asked.is_set():
-                on_ready(home.server.url, _served(home, targets))
+                on_ready(process_service.server.url, _served(process_service, targets))
                 signals.asked.wait()
         except KeyboardInterrupt:
             if not signals.asked.is_set():  # the code raised it itself
                 raise
         finally:
             code_ended.set()
-            home.close()
+            process_service.close()
 
 
-def _served(home: Home, targets: Sequence[Target]) -> Service:
+def _served(process_service: ProcessService, targets: Sequence[Target]) -> Service:
     """Return the service, ready from now on, if there is one."""
-    if home.service is None:
+    if process_service.service is None:
         names = ", ".join(one.text for one in targets)
         raise UsageError(
             f"{names} serves nothing; let a cell that runs headless say %agent_serve my_agent, or call "
             "agent_service.serve({...})"
         )
-    home.tell(None)
-    return home.service
+    process_service.tell(None)
+    return process_service.service
 
 
-def _insist(home: Home, code_ended: threading.Event) -> None:
+def _insist(process_service: ProcessService, code_ended: threading.Event) -> None:
     """End the process in spite of code that does not heed an interrupt."""
     if not code_ended.wait(CELLS_END_WITHIN_S):
-        home.close()
+        process_service.close()
         said = "stopped; the code that was being run did not heed the interrupt"
         print(said, file=sys.stderr, flush=True)  # noqa: T201 - the last word of the process
         os._exit(0)

@@ -42,7 +42,7 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Hosted:
+class HostResult:
     """What became of an object that was to be hosted.
 
     Parameters
@@ -66,7 +66,7 @@ class Hosted:
     differs: tuple[str, ...] = ()
 
 
-class Host:
+class LiveAgents:
     """Hosts objects of this process as agents of a service of this process. Used from one thread at a time.
 
     Parameters
@@ -81,7 +81,7 @@ class Host:
 
     def host(  # noqa: PLR0913 - each is a choice of the user's
         self, name: str, thing: object, *, start: bool, fresh: bool, fields: Mapping[str, Any], stays: bool = False
-    ) -> Hosted:
+    ) -> HostResult:
         """Create an agent, in the place of one of that name if there is one.
 
         Parameters
@@ -155,7 +155,7 @@ class Host:
         same = for_brain(spec).model_copy(update=masked) == for_brain(there.spec).model_copy(update=masked)
         return there if same else None
 
-    def _go_on(self, spec: AgentSpec, there: AgentStatus, *, start: bool) -> Hosted:
+    def _go_on(self, spec: AgentSpec, there: AgentStatus, *, start: bool) -> HostResult:
         """Let an agent go on as it was when the service ended; its live objects are here again."""
         was = self._was(spec.name) if there.state is AgentState.FAILED else None
         if was is not None:
@@ -163,7 +163,7 @@ class Host:
         elif start and there.state is AgentState.CREATED:
             self._client.start(spec.name)
         differs = tuple(key for key in _CHANGED_BY_PATCH if getattr(spec, key) != getattr(there.spec, key))
-        return Hosted(self._client.agent(spec.name), stayed=True, differs=differs)
+        return HostResult(self._client.agent(spec.name), stayed=True, differs=differs)
 
     def _was(self, name: str) -> AgentState | None:
         """Return what an agent was when the service ended, if it has not been alive since."""
@@ -175,7 +175,7 @@ class Host:
                     return None
         return None
 
-    def _begin(self, status: AgentStatus, earlier: list[_Told] | None, *, start: bool) -> Hosted:
+    def _begin(self, status: AgentStatus, earlier: list[_Told] | None, *, start: bool) -> HostResult:
         replaced, told, name = earlier is not None, earlier or [], status.name
         if told:  # before it suggests anything
             self._client.start(name, paused=True)
@@ -185,7 +185,7 @@ class Host:
                 self._client.ingest(name, [one.point for one in some], retold=origins)
         if start:
             status = self._client.resume(name) if told else self._client.start(name)
-        return Hosted(self._client.agent(name), replaced=replaced, ingested=len(told))
+        return HostResult(self._client.agent(name), replaced=replaced, ingested=len(told))
 
     def _retire(self, spec: AgentSpec, *, fresh: bool) -> list[_Told] | None:
         """Stop and remove the agent of that name; return what it had measured, None when there is none."""

@@ -16,8 +16,8 @@ from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.launch import api_link
 from agent_service.launch.archived import wait_until_archived
 from agent_service.launch.background import BackgroundServer
-from agent_service.launch.live_agents import Host, Hosted
-from agent_service.launch.local_config import settled
+from agent_service.launch.live_agents import HostResult, LiveAgents
+from agent_service.launch.local_config import local_config
 from agent_service.launch.process_service import current
 from agent_service.models import AgentSpec
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from agent_service.launch.process_service import Home
+    from agent_service.launch.process_service import ProcessService
     from agent_service.models import AgentStatus
     from agent_service.service.config import ServiceConfig
 
@@ -105,7 +105,7 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     ...     service.client.agent("aligner").state.value
     'created'
     """
-    made = settled(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
+    made = local_config(config, RE=RE, startup=startup, md=md, catalog=catalog, port=port, state=state)
     service = open_service(made, engine=RE)
     try:
         for name, thing in (agents or {}).items():
@@ -131,14 +131,14 @@ def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
     UsageError
         The service cannot be started, or it is another than the one that runs headless in this process.
     """
-    home = current()
-    if home is None:
+    process_service = current()
+    if process_service is None:
         return LocalService(config, engine=engine)
-    if home.local is None:
-        home.local = LocalService(config, engine=engine, home=home)
+    if process_service.local is None:
+        process_service.local = LocalService(config, engine=engine, process_service=process_service)
     else:
-        home.open(config, engine=engine)
-    return cast("LocalService", home.local)
+        process_service.open(config, engine=engine)
+    return cast("LocalService", process_service.local)
 
 
 class LocalService:
@@ -150,8 +150,8 @@ class LocalService:
         The configuration.
     engine
         A RunEngine to listen to.
-    home
-        The home of a headless process: this is the service that runs there, and it ends with its process only.
+    process_service
+        The one of a headless process: this is the service that runs there, and it ends with its process only.
 
     Attributes
     ----------
@@ -171,23 +171,25 @@ class LocalService:
     It ends with `close`, with the ``with`` block, or with the interpreter.
     """
 
-    def __init__(self, config: ServiceConfig, *, engine: Any = None, home: Home | None = None) -> None:
-        self.headless = home is not None
-        self.config = config if home is None else home.open(config, engine=engine)
+    def __init__(
+        self, config: ServiceConfig, *, engine: Any = None, process_service: ProcessService | None = None
+    ) -> None:
+        self.headless = process_service is not None
+        self.config = config if process_service is None else process_service.open(config, engine=engine)
         self.state = self.config.service.state.absolute()
         if any(one.state == self.state for one in services()):
             raise UsageError(
                 f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
                 "another folder as state"
             )
-        if home is None:
+        if process_service is None:
             self._engine = None if engine is None else ReplaceableEngine(engine)
             self._server = BackgroundServer(config, engine=self._engine).start()
         else:
-            self._engine, self._server = home.engine, home.server
+            self._engine, self._server = process_service.engine, process_service.server
         self.url = self._server.url
         self.client = Client(self.url, api_key=self._server.api_key)
-        self._host = Host(self.client)
+        self._host = LiveAgents(self.client)
         self._address = LocalAddress(self.url, self._server.api_key, self.state)
         self._closed = False
         opened(self._address)
@@ -222,7 +224,7 @@ class LocalService:
             )
         return self._engine.replace(engine)
 
-    def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> Hosted:
+    def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> HostResult:
         """Host an object as an agent, in the place of one of that name if there is one. See `serve`.
 
         Raises

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-__all__ = ["running_file", "settled", "state_of"]
+__all__ = ["local_config", "running_file", "state_of"]
 
 
-def settled(
+def local_config(
     config: ServiceConfig | str | Path | None = None,
     *,
     RE: Any = None,  # noqa: N803 - as every Bluesky notebook calls it

@@ -1,6 +1,6 @@
-"""The home of a headless process: it listens at once, and whoever serves in this process reaches the one service.
+"""The service of a headless process: it listens at once, and whoever serves in this process reaches that one.
 
-``agent-service serve prototype.ipynb`` makes it before the first cell runs. `serving.serve` and the magics ask for it
+``agent-service serve prototype.ipynb`` makes it before the first cell runs. `local.serve` and the magics ask for it
 by `current`: where there is one they start no service of their own.
 """
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 Section = TypeVar("Section", bound=BaseModel)
 
-_home: Home | None = None
+_process_service: ProcessService | None = None
 
 
-class Home:
+class ProcessService:
     """One service of this process, opened by the first who serves; made and closed in the main thread.
 
     Parameters
@@ -50,12 +50,12 @@ class Home:
     Raises
     ------
     UsageError
-        The port is taken, or there is a home already.
+        The port is taken, or this process serves already.
     """
 
     def __init__(self, config: ServiceConfig, *, name: str) -> None:
-        global _home  # noqa: PLW0603 - one a process, by its nature
-        if _home is not None:
+        global _process_service  # noqa: PLW0603 - one a process, by its nature
+        if _process_service is not None:
             raise UsageError("this process serves already")
         self.name = name
         self.local: object = None
@@ -63,7 +63,7 @@ class Home:
         self.config: ServiceConfig | None = None
         self._given = config
         self.server = BackgroundServer(config, headless=True).listen()
-        _home = self
+        _process_service = self
 
     @property
     def state(self) -> Path | None:
@@ -92,9 +92,9 @@ class Home:
             The configuration is wrong, or it is another than that of the service which runs here.
         """
         if self.config is None:
-            settled = self._settled(config, claimed=engine is not None)
+            combined = self._combined(config, claimed=engine is not None)
             self.engine = None if engine is None else ReplaceableEngine(engine)
-            self.config = settled
+            self.config = combined
             self.server.open(self.config, engine=self.engine)
             return self.config
         if engine is not None and self.engine is None:
@@ -112,11 +112,11 @@ class Home:
 
     def close(self) -> None:
         """End the service and the listening."""
-        global _home  # noqa: PLW0603 - one a process
-        _home = None
+        global _process_service  # noqa: PLW0603 - one a process
+        _process_service = None
         self.server.close()
 
-    def _settled(self, config: ServiceConfig, *, claimed: bool) -> ServiceConfig:
+    def _combined(self, config: ServiceConfig, *, claimed: bool) -> ServiceConfig:
         given = self._given
         if given.run_engine.startup is not None:
             _refuse_another_startup(config, given)
@@ -151,6 +151,6 @@ def _refuse_another_startup(config: ServiceConfig, there: ServiceConfig) -> None
         )
 
 
-def current() -> Home | None:
-    """Return the home of this process, or None in a notebook, a script or a test."""
-    return _home
+def current() -> ProcessService | None:
+    """Return the service of this process, or None in a notebook, a script or a test."""
+    return _process_service

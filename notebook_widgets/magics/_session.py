@@ -14,7 +14,7 @@ from notebook_widgets.magics._status import say, show
 from notebook_widgets.magics._target import is_file, number, target
 
 if TYPE_CHECKING:
-    from agent_service.launch.live_agents import Hosted
+    from agent_service.launch.live_agents import HostResult
     from agent_service.launch.local import LocalService
     from agent_service.models import AgentSpec, AgentStatus
     from agent_service.service.config import ServiceConfig
@@ -140,7 +140,7 @@ class Session:
                 say(self._said(spec.name, hosted, line))
                 say_no_limits(hosted, line)
 
-    def _said(self, name: str, hosted: Hosted, line: Line) -> str:
+    def _said(self, name: str, hosted: HostResult, line: Line) -> str:
         """Return the line that tells what became of an agent, and what it waits for."""
         service, count = self.require(), hosted.ingested
         if hosted.stayed:
@@ -164,7 +164,7 @@ class Session:
         how = call if "no-panel" in line or service.headless else f"you press {command.capitalize()}"
         return f"{head}; {'nothing moves' if moves else 'it does not listen'} until {how}"
 
-    def _devices(self, hosted: Hosted) -> str:
+    def _devices(self, hosted: HostResult) -> str:
         """Return the devices of an agent as a person would list them, if all are there under their own names."""
         wanted = dict.fromkeys([*hosted.status.spec.actuators, *hosted.status.spec.sensors])
         there = all(getattr(self.names.names.get(one), "name", None) == one for one in wanted)
@@ -184,18 +184,18 @@ class Session:
         if engine is not None and given.get("startup") is not None:
             raise UsageError("--startup is for a service that moves the devices itself, and here RE does; leave it out")
         from agent_service.launch.local import open_service  # noqa: PLC0415 - a second of imports
-        from agent_service.launch.local_config import settled  # noqa: PLC0415 - as above
+        from agent_service.launch.local_config import local_config  # noqa: PLC0415 - as above
 
         path = Path(self.names.text(line.target)).expanduser() if line.target and is_file(line.target) else None
         if running is None:
             self._close_panels()
-            config = settled(path, RE=engine, **given)
+            config = local_config(path, RE=engine, **given)
             self._made = open_service(config.model_copy(update={"agents": []}), engine=engine)
             self._keep(self._made)
             return self._made, config.agents
         agents: list[AgentSpec] = []
         if path is not None:
-            config = settled(path, RE=engine, **given)
+            config = local_config(path, RE=engine, **given)
             agents = config.agents
             if _parts(config) != _parts(running.config):
                 raise UsageError(f"another service than that of {path} runs here; end it first with %agent_stop --all")
@@ -275,7 +275,7 @@ class Session:
             self._close_panel(key)
 
 
-def say_no_limits(hosted: Hosted, line: Line) -> None:
+def say_no_limits(hosted: HostResult, line: Line) -> None:
     """Say in a line which actuators may be sent anywhere, and how to say where."""
     from agent_service.agents.agent_guardrails import no_limits_said  # noqa: PLC0415 - what a service imports
 
@@ -301,7 +301,7 @@ def _parts(config: ServiceConfig) -> tuple[Any, ...]:
     return config.service.state.absolute(), config.service.catalog, config.run_engine, config.source, config.sink
 
 
-def _stayed(name: str, hosted: Hosted) -> str:
+def _stayed(name: str, hosted: HostResult) -> str:
     """Return the line that tells of an agent that goes on in a headless process."""
     said = f"{name} is there already, {hosted.status.state.value}, and goes on with what it knows"
     if not hosted.differs:

@@ -5,7 +5,7 @@ import socket
 import pytest
 from services import running
 
-from agent_service.launch.local_config import settled
+from agent_service.launch.local_config import local_config
 from agent_service.server import gate
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.service.config import ServiceConfig
@@ -79,11 +79,11 @@ def test_listed_names_and_origins(tmp_path):
 
 def test_behind_a_hub_any_name_reaches_a_notebook_s_service(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert settled().security.allowed_hosts == []
+    assert local_config().security.allowed_hosts == []
     monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/alice/")
-    assert settled().security.allowed_hosts == ["*"]
+    assert local_config().security.allowed_hosts == ["*"]
     told = ServiceConfig(security={"allowed_hosts": ["hub.example.org"]})
-    assert settled(told).security.allowed_hosts == ["hub.example.org"]
+    assert local_config(told).security.allowed_hosts == ["hub.example.org"]
 
 
 def test_an_in_process_transport_is_its_own_name():

@@ -17,6 +17,23 @@ RETIRED = {
     r"\bPicture\b": "AgentView",
     r"\bAgentHandle\b": "BrainHandle",
     r"perilous": "crashing",
+    r"\bAgentLife\b": "AgentLifecycle",
+    r"\bhurr(y|ied)": "cancel_pending_outcomes",
+    r"mourn": "_on_process_death",
+    r"\bRevival\b": "BrainRestarter",
+    r"\b(class|import) Restarts\b": "RestartPolicy",
+    r"\bStanding\b": "RunHistory",
+    r"\b(class|import) Flight\b": "Submission",
+    r"\b(class|import) Ahead\b": "Lookahead",
+    r"\b(class|import) Turn\b": "CallLock",
+    r"\b(class|import) Door\b": "StartingApp",
+    r"\b(class|import) Patience\b": "PreferWait",
+    r"\b(class|import) Home\b": "ProcessService",
+    r"\b(class|import) Host\b": "LiveAgents",
+    r"\b(class|import) Hosted\b": "HostResult",
+    r"_see_through": "_await_run",
+    r"\bSqlJournal\b": "JournalLog",
+    r"\bTimedExecutor\b": "an observer of calls",
 }
 """What was given up, as a regular expression, and what is said instead."""
 

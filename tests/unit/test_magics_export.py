@@ -8,7 +8,7 @@ from prototype import SERVE, WALK, notebook
 from services import wait_until
 
 from agent_service.launch import local_config
-from agent_service.launch.process_service import Home
+from agent_service.launch.process_service import ProcessService
 
 
 @pytest.fixture
@@ -58,11 +58,13 @@ def test_what_cannot_be_exported(shell, tmp_path, line, said):
 
 
 def test_where_it_is_served_without_jupyter_nothing_is_written(shell, tmp_path):
-    home = Home(local_config.settled(state=tmp_path / "state", catalog="none", port=0), name="proto")
+    process_service = ProcessService(
+        local_config.local_config(state=tmp_path / "state", catalog="none", port=0), name="proto"
+    )
     try:
         assert shell.run("%agent_export out") == "not exported: this notebook is served without Jupyter here\n"
     finally:
-        home.close()
+        process_service.close()
     assert not (tmp_path / "out").exists()
 
 
