@@ -7,8 +7,9 @@ itself after the call (best points, variables, whether to stop) is kept, so that
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent_service.agents import guardrails
 from agent_service.agents.agent_guardrails import AgentGuardrails
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from agent_service.documents.choice import Made
     from agent_service.journal import JournalLog
     from agent_service.models import AgentSpec, AgentStatus, Retold, ServiceGuardrails
+
+_log = logging.getLogger(__name__)
 
 
 class HostedAgent:
@@ -143,6 +146,11 @@ class HostedAgent:
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
         return self._changed
+
+    def log(self, message: str, *, level: Literal["info", "warning"] = "info") -> None:
+        """Tell the service's log, and who follows the agent."""
+        _log.log(logging.getLevelNamesMapping()[level.upper()], "agent %s: %s", self.name, message)
+        self._journal.publish(EventKind.LOG, self.name, {"level": level, "message": message})
 
     # calls of the brain -------------------------------------------------------------------------------------------
 

@@ -262,12 +262,11 @@ class AgentLifecycle:
     async def close(self) -> None:
         """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
         if self.loop is not None:
-            self.loop.stopping = True
-            self.loop.cancel_pending_outcomes()
+            self.loop.stop()
         self.agent.tasks.cancel(Role.RESTART)
         await self.agent.tasks.wait(Role.RESTART)
         await self.agent.brain.discard()
-        self.agent.tasks.cancel(*(role for role in Role if role is not Role.PLAN))  # the loop takes its plans back
+        self.agent.tasks.cancel(*(role for role in Role if role not in (Role.PLAN, Role.FACT)))  # the loop ends these
         await self.agent.tasks.wait()
 
     # how ----------------------------------------------------------------------------------------------------------
@@ -310,7 +309,7 @@ class AgentLifecycle:
 
     def _spawn(self, then: RestartAs, *, attended: bool) -> None:
         self.loop = self._make_loop(self.agent)
-        self.loop.retries = self._retries
+        self.loop.ingestion.retries = self._retries
         self._prepared = False
         self.agent.keeper.restarts.begin(then, attended=attended)
         building = self.agent.tasks.begin(Role.BUILD, self.agent.keeper.build(), for_request=True)
@@ -384,7 +383,7 @@ class AgentLifecycle:
     async def _warm_start(self, loop: AgentLoop) -> None:
         for uid in self.agent.spec.warm_start:
             if uid not in self.agent.record.ingested_runs:
-                await loop.take_past_run(await self._documents(uid))
+                await loop.ingestion.ingest_past_run(await self._documents(uid))
 
     async def _end(self, reason: str) -> None:
         if self.agent.tasks.under_way(Role.BEGIN) and self.state not in ALIVE:
@@ -394,8 +393,7 @@ class AgentLifecycle:
         self.agent.tasks.cancel(Role.RESTART, Role.BUILD)
         await self.agent.tasks.wait(Role.RESTART)
         if self.loop is not None:
-            self.loop.stopping = True
-            self.loop.cancel_pending_outcomes()
+            self.loop.stop()
         await self.agent.keeper.call_off_rebuilding()
         self._queue.withdraw(self.agent.name, f"not measured: {reason}")
         await self.agent.brain.abandon_call()

@@ -69,11 +69,11 @@ class Submission:
             if agent.record.state is AgentState.PAUSED:  # whoever paused it was told that nothing more is submitted
                 await agent.facts.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
                 return None
-            flight = cls(agent, suggestion, expected, sink)
-            undo.callback(flight.plan.cancel)
+            submission = cls(agent, suggestion, expected, sink)
+            undo.callback(submission.plan.cancel)
             await asyncio.sleep(0)  # the plan is in the sink from here on
             undo.pop_all()
-            return flight
+            return submission
 
     def _order(self) -> PlanOrder:
         spec = self._agent.spec
@@ -163,51 +163,55 @@ class Lookahead:
         self._journal = journal
         self._may_begin = may_begin
         self._begin = begin
-        self._flight: Submission | None = None
+        self._submission: Submission | None = None
 
     @property
     def news(self) -> list[asyncio.Task[PlanResult]]:
         """What to wait for: a future that is done when the plan was taken back; nothing while there is none."""
-        return [self._flight.plan] if self._flight is not None and not self._flight.plan.done() else []
+        return [self._submission.plan] if self._submission is not None and not self._submission.plan.done() else []
 
     async def look(self, *, under_way: int) -> None:
         """Hand the next approved suggestion over; or take it back, when it is not to be measured any more."""
-        flight = self._flight
-        if flight is None:
+        submission = self._submission
+        if submission is None:
             await self._hand_over(under_way)
-        elif not self._may_begin(under_way) or self._out_of_bounds(flight.suggestion) or not flight.open:
-            if flight.take_back(TAKEN_BACK):
-                await flight.plan
-            await self._let_go(flight)
-            if self._flight is None and not flight.open:  # decided by hand: another one takes its place
+        elif not self._may_begin(under_way) or self._out_of_bounds(submission.suggestion) or not submission.open:
+            if submission.take_back(TAKEN_BACK):
+                await submission.plan
+            await self._let_go(submission)
+            if self._submission is None and not submission.open:  # decided by hand: another one takes its place
                 await self._hand_over(under_way)
         else:
-            await self._let_go(flight)
+            await self._let_go(submission)
 
     async def take(self) -> Submission | None:
         """Return the plan that is next, to be seen through by who asks; None when there is none to be measured."""
-        if self._flight is not None:
+        if self._submission is not None:
             await self.look(under_way=0)
-        flight, self._flight = self._flight, None
-        return flight
+        submission, self._submission = self._submission, None
+        return submission
 
     def drop(self) -> None:
         """Take the plan back at the end of the agent's loop; the fact is written behind."""
-        flight, self._flight = self._flight, None
-        if flight is None:
+        submission, self._submission = self._submission, None
+        if submission is None:
             return
-        if flight.take_back(TAKEN_BACK) and flight.open:
-            told = {"id": flight.suggestion.id, "state": SuggestionState.APPROVED, "reason": "the agent's loop ended"}
+        if submission.take_back(TAKEN_BACK) and submission.open:
+            told = {
+                "id": submission.suggestion.id,
+                "state": SuggestionState.APPROVED,
+                "reason": "the agent's loop ended",
+            }
             with contextlib.suppress(BackendUnavailable):
                 self._journal.post(EventKind.SUGGESTION_STATE, self._agent.name, told)
-        flight.close()
+        submission.close()
 
     async def _hand_over(self, under_way: int) -> None:
         approved = self._agent.record.open_in(SuggestionState.APPROVED)
         if not approved or not self._may_begin(under_way) or self._forbids(approved[0]):
             return
         with contextlib.suppress(IllegalTransition):  # rejected, or ingested by hand, meanwhile
-            self._flight = await self._begin(approved[0])
+            self._submission = await self._begin(approved[0])
 
     def _forbids(self, suggestion: Suggestion) -> bool:
         return bool(self._agent.guardrails.why_not(suggestion.point))
@@ -216,15 +220,15 @@ class Lookahead:
         """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
         return bool(guardrails.why_not(suggestion.point, self._agent.guardrails.now))
 
-    async def _let_go(self, flight: Submission) -> None:
+    async def _let_go(self, submission: Submission) -> None:
         """Let its suggestion be approved again if its plan ended and never began."""
-        if not flight.plan.done():
+        if not submission.plan.done():
             return
-        held = isinstance(flight.plan.exception(), QueueHeld)
-        if not held and (flight.plan.exception() or flight.plan.result().begun):
+        held = isinstance(submission.plan.exception(), QueueHeld)
+        if not held and (submission.plan.exception() or submission.plan.result().begun):
             return
-        self._flight = None
-        flight.close()
-        if flight.open:
-            reason = "the queue was held" if held else flight.plan.result().reason
-            await self._agent.facts.advance(flight.suggestion.id, SuggestionState.APPROVED, reason=reason)
+        self._submission = None
+        submission.close()
+        if submission.open:
+            reason = "the queue was held" if held else submission.plan.result().reason
+            await self._agent.facts.advance(submission.suggestion.id, SuggestionState.APPROVED, reason=reason)

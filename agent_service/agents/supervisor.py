@@ -7,7 +7,6 @@ fold over the journal, at run time as after a crash.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,8 +16,9 @@ from agent_service.agents import guardrails, points
 from agent_service.agents.agent import HostedAgent
 from agent_service.agents.agent_guardrails import elsewhere, no_limits_said
 from agent_service.agents.device_limits import DeviceLimits
+from agent_service.agents.ingestion import TAKES_LATE_RUN
 from agent_service.agents.lifecycle import AgentLifecycle
-from agent_service.agents.loop import TAKES_LATE_RUN, AgentLoop
+from agent_service.agents.loop import AgentLoop
 from agent_service.agents.positions import LastPositions
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.documents import outcomes
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from agent_service.models import Event, Point
     from agent_service.protocols import PlanOrder, PlanSink
 
-
-_log = logging.getLogger(__name__)
 
 _NO_WHOLES: Final[Mapping[str, Sequence[str]]] = {}
 
@@ -225,9 +223,7 @@ class Supervisor:
             self._being_made.discard(spec.name)
         agent = self.agent(spec.name)
         if left := agent.guardrails.no_limits:
-            said = no_limits_said(left)
-            _log.warning("agent %s: %s", spec.name, said)
-            self._journal.publish(EventKind.LOG, spec.name, {"level": "warning", "message": said})
+            agent.log(no_limits_said(left), level="warning")
         return agent
 
     async def check(self, spec: AgentSpec) -> None:
@@ -504,18 +500,20 @@ class Supervisor:
         for run in runs:
             if life.loop is None:
                 raise Conflict(f"agent {name!r} ended meanwhile")
-            await life.loop.take_past_run(run)
+            await life.loop.ingestion.ingest_past_run(run)
         return life.agent.record.ingests - before
 
     def _everyone(self) -> list[Callable[[Run], None]]:
-        return [life.loop.take_run for life in self.lives.values() if life.loop and life.agent.spec.listen == "all"]
+        return [
+            life.loop.ingestion.put for life in self.lives.values() if life.loop and life.agent.spec.listen == "all"
+        ]
 
     def _late(self, suggestion_id: str) -> Callable[[Run], None] | None:
         agent = self._owners.get(suggestion_id)
         if agent is None or agent.record.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
             return None
         loop = self.lives[agent.name].loop
-        return loop.take_run if loop else None
+        return loop.ingestion.put if loop else None
 
     # the service's own start and end ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Role(StrEnum):
-    """What a task of an agent is for; one of role ``plan`` ends with the submission that began it."""
+    """What a task of an agent is for; plans and facts end with the task that began them."""
 
     BEGIN = "begin"
     BUILD = "build"
@@ -25,6 +25,7 @@ class Role(StrEnum):
     REBUILD = "rebuild"
     PROCESS_DEATH = "process-death"
     PLAN = "plan"
+    FACT = "fact"
     OUTCOME = "outcome"
 
 

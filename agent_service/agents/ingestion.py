@@ -1,0 +1,237 @@
+"""What runs become: those that count are chosen, their outcome is found, and the brain is told, each run once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.agents import recovery
+from agent_service.agents.tasks import Role
+from agent_service.documents import outcomes
+from agent_service.documents.choice import Made, choose, matches, needs_end
+from agent_service.errors import (
+    AgentFault,
+    BackendUnavailable,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    ServiceError,
+)
+from agent_service.models import ID_KEY
+from agent_service.models.states import AgentState, SuggestionState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.documents.runs import Run
+    from agent_service.models import Suggestion
+
+TAKES_LATE_RUN: Final = frozenset({SuggestionState.EXPIRED, SuggestionState.ABANDONED})
+"""Fates after which a run that comes late is still ingested, once."""
+
+_S = SuggestionState
+
+
+class RunIngestion:
+    """Turns runs into outcomes that the brain of one agent is told; belongs to the event loop.
+
+    Parameters
+    ----------
+    agent
+        The agent.
+    plans_end_here
+        Whether only this service ends plans, so that an abort of a run is the plan's own.
+    archived
+        ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
+
+    Attributes
+    ----------
+    retries
+        Whether the point of a suggestion whose plan was interrupted comes back.
+    inbox
+        Runs that the loop did not submit, and that are still to be ingested.
+    """
+
+    def __init__(
+        self, agent: HostedAgent, *, plans_end_here: bool, archived: Callable[[str, float], Awaitable[None]]
+    ) -> None:
+        self.retries = True
+        self._agent = agent
+        self._plans_end_here = plans_end_here
+        self._archived = archived
+        self.inbox: deque[Run] = deque()
+        self._errors: list[Exception] = []
+
+    # runs of suggestions, in the background -----------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether an outcome is being found, or an error of one is to be raised."""
+        return bool(self._agent.tasks.under_way(Role.OUTCOME) or self._errors)
+
+    def begin(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
+        """Begin to find the outcome of a suggestion's runs, and ingest it."""
+        self._agent.tasks.begin(Role.OUTCOME, self._ingest_behind(suggestion, runs))
+
+    def cancel_pending_outcomes(self) -> None:
+        """Give up waiting for outcomes that take long: their runs are kept for the next start."""
+        self._agent.tasks.cancel(Role.OUTCOME)
+
+    async def settle(self, *, quietly: bool = False) -> None:
+        """Wait until no outcome is pending; raise what went wrong with one, unless ``quietly``."""
+        await self._agent.tasks.wait(Role.OUTCOME)
+        errors, self._errors = self._errors, []
+        for error in errors:
+            if not (quietly and isinstance(error, ServiceError)):
+                raise error
+
+    async def ingest_leftovers(self) -> None:
+        """Ingest what was measured before a stop, a crash or a fault."""
+        agent = self._agent
+        for left in agent.record.open_in(_S.MEASURED):
+            point = {**left.point, **(left.outcome or {}), ID_KEY: left.id}
+            await self._ingest(point, [left.run_uid] if left.run_uid else [])
+        for left_id, made in list(agent.unevaluated.items()):
+            del agent.unevaluated[left_id]
+            left = agent.record.open.get(left_id)
+            if left is not None and (runs := await self.chosen(left, made)):
+                await self._ingest_outcome(left, runs)
+
+    @property
+    def takes_every_run(self) -> bool:
+        """Whether the evaluate function takes all runs of a suggestion."""
+        return self._agent.brain.traits.takes in ("runs", "uids")
+
+    async def chosen(self, suggestion: Suggestion, made: Made) -> Sequence[Run]:
+        """Return the runs that count for a suggestion; when there are none, close it, saying why."""
+        choice = choose(made, self._agent.spec.run, every=self.takes_every_run)
+        if choice.exit_status == "unknown":
+            await recovery.abandon(self._agent, suggestion, choice.reason, retry=self.retries)
+        elif choice.exit_status != "success":
+            by_person = choice.exit_status == "abort" and not self._plans_end_here
+            await self.fail(suggestion, choice.reason, fault=not by_person)
+        return choice.runs
+
+    async def fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:
+        """Close a suggestion without an outcome, unless that is decided; ``fault`` counts towards ``max_failures``."""
+        if self._agent.record.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
+            await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
+
+    async def _ingest_behind(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
+        try:
+            await self._ingest_outcome(suggestion, runs)
+        except Exception as error:  # noqa: BLE001 - `settle` raises it in the loop
+            self._errors.append(error)
+
+    async def _ingest_outcome(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
+        """Find the outcome of a suggestion's runs, and ingest it once."""
+        agent = self._agent
+        try:
+            outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
+        except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
+            if isinstance(error, AgentFault) and error.died:  # of no fault of the run's: the next brain evaluates it
+                agent.unevaluated[suggestion.id] = Made(tuple(runs))
+                raise
+            await self.fail(suggestion, error.detail)
+            return
+        except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start
+            agent.unevaluated[suggestion.id] = Made(tuple(runs))
+            raise
+        if agent.record.suggestion(suggestion.id).state is not _S.RUNNING:
+            return  # somebody ingested it by hand meanwhile
+        measured = agent.tasks.begin(
+            Role.FACT, agent.facts.advance(suggestion.id, _S.MEASURED, outcome=outcome, run_uid=runs[0].uid)
+        )
+        try:  # the brain need not wait for the commit: `ingested` is written after it in any case
+            await self._ingest({**suggestion.point, **outcome, ID_KEY: suggestion.id}, [run.uid for run in runs])
+        finally:
+            await measured
+
+    async def _evaluate(self, runs: Sequence[Run], point: dict[str, float], *, id_: str) -> dict[str, float]:
+        """Find the outcome of runs: by field, or by the user's function, which may want them in the catalogue."""
+        spec, takes = self._agent.spec, self._agent.brain.traits.takes
+        if not spec.evaluate:
+            outcome = outcomes.by_field(runs[0], spec.outcomes)
+        else:
+            subjects: list[Any] = list(runs)
+            if takes in ("uid", "uids"):
+                subjects = [run.uid for run in runs]
+                for uid in subjects:
+                    await self._archived(uid, spec.timeouts.evaluate)
+            subject = subjects if self.takes_every_run else subjects[0]
+            outcome = (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]
+        outcomes.check_evaluated(outcome, point.keys())
+        return outcome
+
+    async def _ingest(self, point: dict[str, Any], run_uids: Sequence[str]) -> None:
+        agent = self._agent
+        await agent.ingest([point], run_uids=run_uids)
+        every = agent.spec.loop.report_every
+        if every and agent.record.ingests % every == 0:
+            try:
+                await agent.report()
+            except (NotFound, AgentFault) as error:
+                if not agent.brain.is_there:  # it raised, and that was its end
+                    raise
+                agent.log(error.detail)
+
+    # other runs ---------------------------------------------------------------------------------------------------
+
+    def put(self, run: Run) -> None:
+        """Take a run that the loop did not submit: somebody else's, or one that comes late."""
+        if run.uid not in self._agent.record.ingested_runs:
+            self.inbox.append(run)
+            self._agent.mark_changed()
+
+    async def ingest_next(self) -> None:
+        """Ingest the next run of the inbox; one that has no outcome for this agent is passed over and logged."""
+        run = self.inbox.popleft()
+        try:
+            await self.ingest_past_run(run, named=False)
+        except ServiceError as error:
+            if self._agent.keeper.restarts.survived(error):
+                self.inbox.appendleft(run)  # for the next brain
+                return
+            passed_over = isinstance(error, InvalidInput | AgentFault | DeadlineExceeded | BackendUnavailable)
+            if not passed_over or self._agent.record.state is AgentState.FAILED:
+                raise
+            self._agent.log(f"run {run.uid} was not ingested: {error.detail}")
+
+    async def ingest_past_run(self, run: Run, *, named: bool = True) -> None:
+        """Ingest a complete run that the loop did not submit, once; a suggestion of this agent keeps its id.
+
+        Parameters
+        ----------
+        run
+            The run.
+        named
+            Whether somebody named it, by its uid. One that came by itself is passed over when the agent's ``run`` asks
+            for other metadata, and refused when it is not the one that counts for its suggestion.
+
+        Raises
+        ------
+        InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable
+            When the run has no outcome for this agent.
+        """
+        agent, spec = self._agent, self._agent.spec
+        if run.uid in agent.record.ingested_runs or (run.stop or {}).get("exit_status") != "success":
+            return
+        own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
+        if own is not None and own.state not in TAKES_LATE_RUN:
+            return
+        if not named and isinstance(spec.run, dict) and not matches(run.start, spec.run):
+            return
+        if not named and own is not None:
+            self._check_late(run, own)
+        point = own.point if own else outcomes.actuators_of(run, spec.actuators)
+        outcome = await self._evaluate([run], point, id_=own.id if own else run.uid)
+        await self._ingest({**point, **outcome, **({ID_KEY: own.id} if own else {})}, [run.uid])
+
+    def _check_late(self, run: Run, own: Suggestion) -> None:
+        """Raise unless a run that comes late is known to be the one that counts for its suggestion."""
+        rule, first = self._agent.spec.run, own.run_uid in (None, run.uid)
+        if needs_end(rule, every=self.takes_every_run) or not (first or isinstance(rule, dict)):
+            raise InvalidInput(f"it came late, and may not be the one that counts for suggestion {own.id}")

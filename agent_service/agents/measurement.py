@@ -1,0 +1,163 @@
+"""The measurement of suggestions: from an approved one to a plan that ended, with the next one in the sink ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.agents import guardrails
+from agent_service.agents.submission import Lookahead, Submission
+from agent_service.agents.tasks import Role
+from agent_service.documents.choice import needs_end
+from agent_service.errors import IllegalTransition, OutOfBounds, QueueHeld
+from agent_service.models.states import AgentState, SuggestionState
+from agent_service.protocols import SERVICE_STOPS, ExitStatus
+
+if TYPE_CHECKING:
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.agents.ingestion import RunIngestion
+    from agent_service.documents.dispatch import RunDispatcher
+    from agent_service.journal import JournalLog
+    from agent_service.models import Suggestion
+    from agent_service.protocols import PlanResult, PlanSink
+
+_S = SuggestionState
+_FATES: Final = {ExitStatus.EXPIRED: _S.EXPIRED, ExitStatus.REJECTED: _S.REJECTED}
+
+
+class Measurement:
+    """Brings approved suggestions of one agent through the sink, one after the other; belongs to the event loop.
+
+    Parameters
+    ----------
+    agent
+        The agent.
+    sink
+        Where its plans go.
+    dispatcher
+        Where its runs come from.
+    journal
+        Where it is written, behind, that a plan was taken back at the end.
+    ingestion
+        Where the runs go.
+
+    Attributes
+    ----------
+    stopping
+        Whether nothing more is to be handed over.
+    draining
+        Whether the service stops, so that what did not begin is measured after its next start.
+    in_flight
+        Whether it waits for a plan to end.
+    """
+
+    def __init__(
+        self,
+        agent: HostedAgent,
+        *,
+        sink: PlanSink,
+        dispatcher: RunDispatcher,
+        journal: JournalLog,
+        ingestion: RunIngestion,
+    ) -> None:
+        self.stopping = False
+        self.draining = False
+        self.in_flight = False
+        self._agent = agent
+        self._sink = sink
+        self._ingestion = ingestion
+        self._submit = partial(Submission.begin, agent, sink=sink, dispatcher=dispatcher)
+        self._ahead = Lookahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._submit)
+
+    async def allowed(self, suggestion: Suggestion) -> bool:
+        """Return whether the guardrails allow a suggestion; reject it if not."""
+        try:
+            await self._agent.guardrails.check(suggestion)
+        except OutOfBounds as error:
+            await self._agent.fail_suggestion(suggestion, _S.REJECTED, error.detail, fault=True)
+            return False
+        return True
+
+    async def measure(self, suggestion: Suggestion) -> None:
+        """Submit an approved suggestion and wait until its plan ended; its outcome is found in the background."""
+        with contextlib.suppress(IllegalTransition):  # somebody else decided: rejected, or ingested by hand
+            if await self.allowed(suggestion) and (submission := await self._submit(suggestion)) is not None:
+                await self._await_run(submission)
+
+    async def finish_ahead(self) -> bool:
+        """Do what `measure` does with the plan that is in the sink already; return whether there was one."""
+        submission = await self._ahead.take()
+        if submission is not None:
+            await self._await_run(submission)
+        return submission is not None
+
+    def drop_ahead(self) -> None:
+        """Take the plan that is in the sink back, at the end of the agent's loop."""
+        self._ahead.drop()
+
+    async def _await_run(self, submission: Submission) -> None:
+        """Wait until a plan in the sink ended, and close its suggestion, or begin to find its outcome."""
+        agent, suggestion, ingestion = self._agent, submission.suggestion, self._ingestion
+        self.in_flight = True
+        try:
+            if self.stopping:
+                submission.take_back("not measured: the agent was stopped")
+            await self._attend(submission.plan, submission.started)
+            await submission.note_start()
+            await self._attend(submission.plan)
+            result = await submission.result()
+            agent.facts.run_ended(suggestion.id)
+            if result.exit_status is not ExitStatus.SUCCESS:
+                await self._close(suggestion, result)
+                return
+            made = await submission.made(result)
+            if len(made.runs) > 1 or needs_end(agent.spec.run, every=ingestion.takes_every_run):
+                await agent.facts.note_runs(suggestion.id, [run.uid for run in made.runs])
+        except QueueHeld:  # it fell between our look and the submission
+            await agent.facts.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
+            return
+        except TimeoutError:
+            await ingestion.fail(suggestion, "the plan ended, but the stop document of its run did not come")
+            return
+        finally:
+            self.in_flight = False
+            submission.close()
+        if runs := await ingestion.chosen(suggestion, made):
+            ingestion.begin(suggestion, runs)
+
+    async def _attend(self, *futures: asyncio.Future[Any]) -> None:
+        """Wait until one of them is done; meanwhile ingest others' runs, and hand the next plan ahead.
+
+        A plan may wait for hours, so whatever changes is looked at.
+        """
+        while not any(future.done() for future in futures):
+            changed = self._agent.changed()  # taken before the look, so that no change is missed
+            if self._ingestion.inbox and self._agent.record.state is AgentState.RUNNING:
+                await self._ingestion.ingest_next()
+                continue
+            if self._sink.takes_ahead:
+                await self._ahead.look(under_way=1)
+            if not any(future.done() for future in futures):
+                await asyncio.wait({*futures, *self._ahead.news, changed}, return_when=asyncio.FIRST_COMPLETED)
+
+    def _may_hand_ahead(self, under_way: int) -> bool:
+        """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
+        record, limits = self._agent.record, self._agent.spec.loop
+        if self.stopping or record.state is not AgentState.RUNNING or guardrails.one_by_one(self._agent.guardrails.now):
+            return False
+        done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME)) + under_way
+        failures = record.failures_in_row + under_way
+        return failures < limits.max_failures and (limits.max_runs is None or done < limits.max_runs)
+
+    async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
+        """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
+        taken_back = result.exit_status is ExitStatus.ABORT and not result.begun
+        if self.draining and taken_back and self._agent.record.suggestion(suggestion.id).state is _S.SUBMITTED:
+            await self._agent.facts.advance(suggestion.id, _S.APPROVED, reason=SERVICE_STOPS)
+            return
+        fate = _FATES.get(result.exit_status, _S.FAILED)
+        asked = result.exit_status is ExitStatus.ABORT and result.asked
+        fault = not (fate is _S.EXPIRED or asked)
+        await self._ingestion.fail(suggestion, result.reason or result.exit_status, fault=fault, fate=fate)
