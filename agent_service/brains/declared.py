@@ -11,7 +11,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError, validate_c
 from agent_service.brains.config_schema import arguments_schema, config_model
 from agent_service.errors import FieldError, InvalidInput, NotFound
 from agent_service.models import Method
-from agent_service.models.problems import sentence
+from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.spelling import near
 
 if TYPE_CHECKING:
@@ -177,10 +177,8 @@ def call(brain: object, name: str, args: Sequence[JsonValue], kwargs: Mapping[st
         if entered:  # it is the method's own
             raise
         wrong = [
-            FieldError(
-                ".".join(["args" if isinstance(each["loc"][0], int) else "kwargs", *map(str, each["loc"])]), each["msg"]
-            )
-            for each in error.errors(include_input=False, include_url=False)
+            FieldError(f"{'args' if one.field.partition('.')[0].isdigit() else 'kwargs'}.{one.field}", one.message)
+            for one in validation_errors(error)
         ]
         message = f"the arguments do not fit {name}{inspect.signature(bound)}: {sentence(wrong)}"
         raise InvalidInput(message, errors=wrong) from None

@@ -42,17 +42,17 @@ def near_key(model: type[BaseModel], location: Sequence[int | str]) -> str:
         if isinstance(part, int):
             continue
         field = model.model_fields.get(part)
-        inner = None if field is None else _model_in(field.annotation)
+        inner = None if field is None else model_in(field.annotation)
         if inner is None:
             return ""
         model = inner
     return near(str(location[-1]), model.model_fields).rstrip()
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
     """Return the model that a field holds, by itself, or in a list or a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (list, tuple, Union, types.UnionType):
-        return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)
+        return next((found for one in get_args(annotation) if (found := model_in(one)) is not None), None)
     return None

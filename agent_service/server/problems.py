@@ -13,9 +13,11 @@ from starlette.exceptions import HTTPException
 from agent_service import errors
 from agent_service.models import Problem
 from agent_service.models.problems import described, field_errors, sentence, unforeseen
+from agent_service.models.spelling import model_in
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
+    from pydantic import BaseModel
 
 MEDIA_TYPE: Final = "application/problem+json"
 _BY_STATUS: Final[dict[int, type[errors.ServiceError]]] = {404: errors.NotFound, 413: errors.TooLarge}
@@ -58,7 +60,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-        found = field_errors(error.errors(), drop=1)
+        found = field_errors(error.errors(), drop=1, model=_body_model(request))
         return problem(errors.InvalidInput(sentence(found), errors=found), request_id=request_id_of(request))
 
     async def http(request: Request, error: Exception) -> Response:
@@ -96,6 +98,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    """Return what the body of a request is to be, as far as its route says."""
+    dependant = getattr(request.scope.get("route"), "dependant", None)
+    fields: list[Any] = dependant.body_params if dependant is not None else []
+    return model_in(fields[0].field_info.annotation) if len(fields) == 1 else None
 
 
 def request_id_of(request: Request) -> str | None:

@@ -39,7 +39,7 @@ def running(served):
         ({"type": "brainbox:thinking"}, "unknown_type", None, "not a class or function"),
         ({"config": {"stepp": 1}}, "invalid_config", "config.stepp", ""),
         ({"config": {"step": "far"}}, "invalid_config", "config.step", "number"),
-        ({"config": 3}, "invalid_input", "config", "dictionary"),
+        ({"config": 3}, "invalid_input", "config", "must be a mapping of names to values"),
         ({"plan": "aquire"}, "unknown_plan", None, "acquire"),
         ({"actuators": ["x", "z"]}, "unknown_device", None, "'z'"),
         ({"actuators": ["x", "fixed"]}, "unknown_device", None, "has no set"),
@@ -49,7 +49,7 @@ def running(served):
         ({"outcome": None}, "invalid_input", None, "outcome or evaluate"),
         ({"evaluate": "brainbox:peak"}, "invalid_input", None, "not both"),
         ({"outcome": None, "evaluate": "brainbox:pique"}, "invalid_input", None, "pique"),
-        ({"loop": {"max_runs": 0}}, "invalid_input", "loop.max_runs", "greater"),
+        ({"loop": {"max_runs": 0}}, "invalid_input", "loop.max_runs", "must be 1 or more"),
         ({"executor": "rocket"}, "invalid_input", "executor", "auto"),
         ({"colour": "blue"}, "invalid_input", "colour", "not a known key"),
         ({"actuators": ["x", "x"]}, "invalid_input", None, "twice"),
@@ -203,3 +203,19 @@ def test_a_bearer_key_is_taken_too(served):
 
     headers = {"Authorization": f"Bearer {served.server.api_key}"}
     assert httpx.get(f"{served.url}/api/v1/service", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "field", "hint"),
+    [
+        ("POST agents", {**GOOD, "gaurdrails": {}}, "gaurdrails", "did you mean 'guardrails'?"),
+        ("POST agents", {**GOOD, "loop": {"max_run": 3}}, "loop.max_run", "did you mean 'max_runs'?"),
+        ("PATCH agents/walker", {"loops": {}}, "loops", "did you mean 'loop'?"),
+        ("POST agents/walker/suggest", {"n_point": 1}, "n_point", "did you mean 'n_points'?"),
+        ("POST queue/abort", {"reasons": "x"}, "reasons", "did you mean 'reason'?"),
+    ],
+)
+def test_a_misspelt_key_is_answered_with_one_that_is_near(served, call, body, field, hint):
+    method, _, path = call.partition(" ")
+    found = served.problem(method, path, 422, "invalid_input", json=body)
+    assert hint in {one["field"]: one["message"] for one in found["errors"]}[field]

@@ -84,8 +84,8 @@ def test_an_unknown_method_is_404_and_says_which_there_are(service, patient, cli
 @pytest.mark.parametrize(
     ("body", "field", "said"),
     [
-        ({"args": ["much"]}, "args.0", "valid number"),
-        ({"kwargs": {"a": "much"}}, "kwargs.a", "valid number"),
+        ({"args": ["much"]}, "args.0", "must be a number"),
+        ({"kwargs": {"a": "much"}}, "kwargs.a", "must be a number"),
         ({}, "kwargs", "missing a required argument: 'a'"),
         ({"args": [1, 2, 3]}, "kwargs", "too many positional arguments"),
         ({"args": [1], "kwargs": {"c": 1}}, "kwargs", "unexpected keyword argument 'c'"),

@@ -162,7 +162,7 @@ def test_the_form_changes_the_configuration_and_says_what_is_wrong_beside_the_fi
     runs = panel.root.locator(".as-field", has=page.page.get_by_label("max_runs", exact=True))
     panel.field("max_runs").fill("-3")
     panel.press("Apply")
-    panel.says("greater than or equal to 1", runs.get_by_role("alert"))
+    panel.says("must be 1 or more", runs.get_by_role("alert"))
     panel.says("see the fields marked below")
     assert client.agent("asked").spec.loop.max_runs is None
     panel.press("Discard changes")

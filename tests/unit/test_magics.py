@@ -462,7 +462,7 @@ def test_a_file_that_is_wrong(shell, tmp_path):
         ("walker --evaluate five", "--evaluate: five is of type int, not a function"),
         ("walker --name {absent}", "{absent} raised NameError: name 'absent' is not defined"),
         ("walker --name '- a'", "agent '- a': name: may hold up to 64 letters"),
-        ("walker --max-runs 0 --outcome x", "agent 'walker': loop.max_runs: Input should be greater than or eq"),
+        ("walker --max-runs 0 --outcome x", "agent 'walker': loop.max_runs: must be 1 or more"),
         ("walker --actuators x", "agent 'walker': outcome or evaluate is needed: which field of a run is the outc"),
         ("Needy --outcome x", "the configuration does not fit type 'Needy': config.file: is missing; --config MAPPING"),
         ("walker --outcome x --config {'a':object()}", "config holds a value of type object; it takes what JSON has: "),

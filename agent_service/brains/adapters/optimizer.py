@@ -37,6 +37,7 @@ from agent_service.brains.messages import (
 )
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
+from agent_service.models.problems import validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -309,5 +310,5 @@ def _trace(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(one["msg"] for one in error.errors(include_url=False, include_input=False))
+        return "; ".join(one.message for one in validation_errors(error))
     return (str(error) or type(error).__name__).splitlines()[0]
