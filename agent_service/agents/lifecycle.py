@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ValidationError
 
-from agent_service import context, references
+from agent_service import context
 from agent_service.agents import recovery
 from agent_service.agents.restart import BrainRestarter
 from agent_service.agents.tasks import Role
+from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound, ServiceError
 from agent_service.models import AgentSpec, RestartAs
 from agent_service.models.own_names import renamed_rules
@@ -288,7 +289,7 @@ class AgentLifecycle:
     def _check_start(self) -> None:
         self._queue.refuse_held()
         self._refuse_done()
-        references.require(self.agent.spec.type, self.agent.spec.evaluate)
+        live_objects.require(self.agent.spec.type, self.agent.spec.evaluate)
 
     def _begin_when_free(self, *, paused: bool = False) -> None:
         """Start when the task of the life before has ended: its run may be under way still."""

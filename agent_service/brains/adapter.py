@@ -1,15 +1,21 @@
-"""What the service calls where a brain lives, whatever its shape."""
+"""What the service calls where a brain lives, whatever its shape; and what looks at that shape."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from agent_service.brains.adapters.optimizer import OptimizerAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
 
     from agent_service.brains.messages import Called, Fact, Proposal, Reported, Traits, View
+    from agent_service.models import AgentSpec
+
+NEEDED: Final = ("suggest", "ingest")
+"""The methods of a brain; one without ``suggest`` only listens."""
 
 
 class BrainAdapter(Protocol):
@@ -108,3 +114,43 @@ class BrainAdapter(Protocol):
     def replay(self, facts: Sequence[Fact], /) -> View:
         """Bring a new brain to where an old one was: the same data, not necessarily the same next points."""
         ...
+
+
+def missing_methods(thing: object) -> list[str]:
+    """Return which of the methods that a brain needs a brain, or its class, lacks."""
+    return [name for name in NEEDED if not callable(getattr(thing, name, None))]
+
+
+def adapter_for(
+    brain: object,
+    *,
+    spec: AgentSpec,
+    evaluate: Callable[[Any, Any], object] | None = None,
+    type_name: str | None = None,
+) -> BrainAdapter:
+    """Return the adapter for a brain of this shape.
+
+    Parameters
+    ----------
+    brain
+        The brain, known by its methods and never by its class.
+    spec
+        The agent.
+    evaluate
+        The user's function that finds outcomes, if it has one; see `BrainAdapter.evaluate`.
+    type_name
+        What people call the type; its name in ``spec`` if not given.
+
+    Raises
+    ------
+    TypeError
+        When it lacks a method that every brain needs.
+    """
+    missing = [name for name in missing_methods(brain) if name == "ingest" or spec.listen != "all"]
+    if missing:
+        hint = '; one that only listens needs listen = "all"' if missing == ["suggest"] else ""
+        raise TypeError(
+            f"type {(type_name or spec.type)!r} made a {type(brain).__name__} without {' and '.join(missing)}; "
+            f"a brain has suggest(num_points) and ingest(points){hint}"
+        )
+    return OptimizerAdapter(brain, spec=spec, evaluate=evaluate)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent_service import references
 from agent_service.brains import types
-from agent_service.brains.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.adapter import BrainAdapter, adapter_for
 from agent_service.brains.evaluate import load_function
 from agent_service.brains.listed import ANY, Listed
 from agent_service.models.own_names import for_brain
@@ -15,7 +15,6 @@ from agent_service.models.own_names import for_brain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_service.brains.adapter import BrainAdapter
     from agent_service.models import AgentSpec
 
 
@@ -63,8 +62,9 @@ class BrainFactory:
 
     def __call__(self) -> BrainAdapter:
         """Make the brain."""
-        brain = self._type().build(for_brain(self.spec))
-        return OptimizerAdapter(brain, spec=self.spec, evaluate=self._evaluate())
+        agent_type = self._type()
+        brain = agent_type.build(for_brain(self.spec))
+        return adapter_for(brain, spec=self.spec, evaluate=self._evaluate(), type_name=agent_type.called)
 
     def check(self) -> None:
         """Find out whether it can be called, without making the brain.

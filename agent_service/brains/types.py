@@ -82,32 +82,18 @@ class AgentType:
                 self._refuse([FieldError("config", str(error))])
 
     def build(self, spec: AgentSpec) -> object:
-        """Make the brain: ``factory(**config)``. Runs the brain's own code, so call it in the agent's executor.
-
-        Raises
-        ------
-        TypeError
-            When what the factory made lacks a method that every brain needs.
-        """
-        brain = awaited(self.factory(**spec.config))
-        needed = ["ingest"] if spec.listen == "all" else ["suggest", "ingest"]
-        if missing := [name for name in needed if not callable(getattr(brain, name, None))]:
-            hint = '; one that only listens needs listen = "all"' if missing == ["suggest"] else ""
-            raise TypeError(
-                f"type {self._called!r} made a {type(brain).__name__} without {' and '.join(missing)}; a brain has "
-                f"suggest(num_points) and ingest(points){hint}"
-            )
-        return brain
+        """Make the brain: ``factory(**config)``. Runs the brain's own code, so call it in the agent's executor."""
+        return awaited(self.factory(**spec.config))
 
     @property
-    def _called(self) -> str:
+    def called(self) -> str:
         """What a person calls it: a live object's reference is a random name."""
         return str(getattr(self.factory, "__name__", self.name)) if references.is_live(self.name) else self.name
 
     def _refuse(self, errors: list[FieldError]) -> None:
         if errors:
             raise InvalidConfig(
-                f"the configuration does not fit type {self._called!r}: {sentence(errors)}", errors=errors
+                f"the configuration does not fit type {self.called!r}: {sentence(errors)}", errors=errors
             )
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from agent_service import references as live
+from agent_service import references
+from agent_service.brains import live_objects
+from agent_service.brains.adapter import missing_methods
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
 from agent_service.models.own_names import for_brain, renamed
@@ -109,9 +111,9 @@ class LiveAgents:
         AgentFault
             The brain could not be built; the agent is ``failed``.
         """
-        references: list[str] = []
+        made: list[str] = []
         try:
-            spec = _spec(name, _fields(thing, fields), references)
+            spec = _spec(name, _fields(thing, fields), made)
             if stays and not fresh and (there := self._same(spec)):
                 self._references[name] = _take_over(spec, there.spec)
                 return self._go_on(spec, there, start=start)
@@ -120,25 +122,25 @@ class LiveAgents:
             if points is not None and self._knows(name, thing) and not fresh:
                 points = [replace(one, known=True) for one in points]
             else:
-                live.begin_again(spec.type)
+                live_objects.begin_again(spec.type)
             status = self._client.create(spec)
         except BaseException:
-            for one in references:
-                live.forget(one)
+            for one in made:
+                references.forget(one)
             raise
         self.forget(name)
-        self._references[name] = references
+        self._references[name] = made
         return self._begin(status, points, start=start)
 
     def _knows(self, name: str, thing: object) -> bool:
         """Return whether a brain was told already what the agent of that name was told: it is that agent's own."""
-        return any(live.knows(reference, _brain(thing)) for reference in self._references.get(name, ()))
+        return any(live_objects.knows(reference, _brain(thing)) for reference in self._references.get(name, ()))
 
     def forget(self, *names: str) -> None:
         """Forget the live objects of agents, or of all that were hosted."""
         for name in names or tuple(self._references):
             for one in self._references.pop(name, ()):
-                live.forget(one)
+                references.forget(one)
 
     def _same(self, spec: AgentSpec) -> AgentStatus | None:
         """Return the agent of that name if only its live objects, or what a PATCH changes, are not the same."""
@@ -149,7 +151,7 @@ class LiveAgents:
         masked: dict[str, Any] = dict.fromkeys(_CHANGED_BY_PATCH)
         for key in _LIVE_FIELDS:
             ours, theirs = getattr(spec, key), getattr(there.spec, key)
-            if live.is_live(ours) and live.is_live(theirs):
+            if references.is_live(ours) and references.is_live(theirs):
                 masked[key] = None
         # as they were written
         same = for_brain(spec).model_copy(update=masked) == for_brain(there.spec).model_copy(update=masked)
@@ -248,12 +250,12 @@ def _brain(thing: object) -> object:
 
 def _take_over(spec: AgentSpec, earlier: AgentSpec) -> list[str]:
     """Let the live objects of a specification stand for those of an earlier one; return their references."""
-    references: list[str] = []
+    earlier_references: list[str] = []
     for key in _LIVE_FIELDS:
-        if live.is_live(reference := getattr(spec, key)):
-            references.append(getattr(earlier, key))
-            live.take_over(reference, references[-1])
-    return references
+        if references.is_live(reference := getattr(spec, key)):
+            earlier_references.append(getattr(earlier, key))
+            references.take_over(reference, earlier_references[-1])
+    return earlier_references
 
 
 def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,7 +269,7 @@ def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     brain = found.get("type")
     if "config" in found:
         found["config"] = _json(found["config"])
-    if "listen" not in found and not isinstance(brain, str) and _only_listens(brain):
+    if "listen" not in found and not isinstance(brain, str) and missing_methods(brain) == ["suggest"]:
         found["listen"] = "all"
     for key in ("actuators", "sensors", "outcome"):
         said = getattr(brain, key, None)
@@ -308,24 +310,20 @@ def _json(config: object) -> object:
     return to_jsonable_python(config, fallback=other, inf_nan_mode="constants")
 
 
-def _only_listens(brain: object) -> bool:
-    return callable(getattr(brain, "ingest", None)) and not callable(getattr(brain, "suggest", None))
-
-
 def _as_list(value: object) -> list[Any]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return [value]
     return list(cast("Sequence[Any]", value))
 
 
-def _spec(name: str, found: dict[str, Any], references: list[str]) -> AgentSpec:
+def _spec(name: str, found: dict[str, Any], made: list[str]) -> AgentSpec:
     if "type" not in found:
         raise InvalidInput(f"agent {name!r} has no type: give a brain, its class, or the name of a type")
     for key in _LIVE_FIELDS:
         thing = found.get(key)
         if thing is not None and not isinstance(thing, str):
-            references.append(live.register(thing))
-            found[key] = references[-1]
+            made.append(live_objects.register(thing))
+            found[key] = made[-1]
     try:
         return AgentSpec.model_validate({**found, "name": name})
     except ValidationError as error:

@@ -7,6 +7,7 @@ import pytest
 from services import running
 
 from agent_service import references
+from agent_service.brains import live_objects
 
 
 class Locked(brainbox.Walker):
@@ -23,7 +24,7 @@ def reference():
     made = []
 
     def of(thing):
-        made.append(references.register(thing))
+        made.append(live_objects.register(thing))
         return made[-1]
 
     yield of

@@ -9,7 +9,8 @@ import pytest
 from services import Served, wait_until
 
 import agent_service
-from agent_service import references as live
+from agent_service import references
+from agent_service.brains import live_objects
 from agent_service.launch.background import BackgroundServer
 from agent_service.service.config import ServiceConfig
 
@@ -60,15 +61,15 @@ def headless(tmp_path_factory):
 
 @pytest.fixture
 def register():
-    references = []
+    made = []
 
     def make(thing):
-        references.append(live.register(thing))
-        return references[-1]
+        made.append(live_objects.register(thing))
+        return made[-1]
 
     yield make
-    for one in references:
-        live.forget(one)
+    for one in made:
+        references.forget(one)
 
 
 def lived(service, name, **spec):

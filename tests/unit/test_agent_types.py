@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from agent_service.brains import types
+from agent_service.brains.adapter import adapter_for
 from agent_service.brains.types import AgentType
 from agent_service.errors import InvalidConfig, UnknownType
 from agent_service.models import AgentSpec
@@ -137,11 +138,12 @@ def test_a_brain_is_built_from_its_configuration() -> None:
 
 def test_a_brain_without_suggest_must_listen() -> None:
     ears = AgentType("here:Ears", Ears)
-    assert isinstance(ears.build(spec_of(listen="all")), Ears)
-    with pytest.raises(TypeError, match=r'without suggest.*listen = "all"'):
-        ears.build(spec_of())
+    listening, asked = spec_of(listen="all"), spec_of()
+    assert not adapter_for(ears.build(listening), spec=listening).traits().suggests
+    with pytest.raises(TypeError, match=r"type 'here:Ears' made a Ears without suggest.*listen = \"all\""):
+        adapter_for(ears.build(asked), spec=asked, type_name=ears.called)
     with pytest.raises(TypeError, match="without ingest"):
-        AgentType("t", dict).build(spec_of(listen="all"))
+        adapter_for(AgentType("t", dict).build(listening), spec=listening)
 
 
 def test_knowing_the_types_is_cheap() -> None:

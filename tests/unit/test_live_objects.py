@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from agent_service import references as live
-from agent_service.brains import types
+from agent_service import references
+from agent_service.brains import live_objects, types
 from agent_service.brains.evaluate import load_function
 from agent_service.errors import AlreadyExists, Conflict, InvalidConfig, InvalidInput, UnknownPlan, UnknownType
 from agent_service.models import AgentSpec
@@ -37,15 +37,15 @@ def spec(type_, **fields):
 
 @pytest.fixture
 def registered():
-    references = []
+    made = []
 
     def register(thing, **options):
-        references.append(live.register(thing, **options))
-        return references[-1]
+        made.append(live_objects.register(thing, **options))
+        return made[-1]
 
     yield register
-    for one in references:
-        live.forget(one)
+    for one in made:
+        references.forget(one)
 
 
 def test_an_object_is_used_as_it_is_and_then_born_again(registered):
@@ -68,10 +68,10 @@ def test_an_object_takes_no_configuration(registered):
 
 def test_an_object_that_does_not_pickle_begins_once(registered):
     reference = registered(Locked())
-    live.require(reference)
+    live_objects.require(reference)
     types.resolve(reference).build(spec(reference))
     with pytest.raises(Conflict, match="does not pickle"):
-        live.require(reference)
+        live_objects.require(reference)
     with pytest.raises(Conflict, match="lock"):
         types.resolve(reference).build(spec(reference))
 
@@ -95,7 +95,7 @@ def test_functions_evaluate_and_plan(registered):
 def test_what_is_gone_says_so():
     for look, error in [
         (types.resolve, UnknownType),
-        (live.require, UnknownType),
+        (live_objects.require, UnknownType),
         (load_function, InvalidInput),
         (startup.Namespace({}, source="nothing").plan, UnknownPlan),
     ]:
@@ -106,14 +106,14 @@ def test_what_is_gone_says_so():
 @pytest.mark.parametrize("thing", [5, "text", object(), int, {"a": 1}])
 def test_what_is_no_brain_is_refused(thing):
     with pytest.raises(InvalidInput, match=r"has no suggest and no ingest|brain, its class, or a function"):
-        live.register(thing)
+        live_objects.register(thing)
 
 
 def test_names(registered):
     assert registered(Brain(), name="mine") == "live:mine"
     with pytest.raises(AlreadyExists):
-        live.register(Brain(), name="mine")
-    live.forget("live:mine")
-    live.forget("live:mine")
+        live_objects.register(Brain(), name="mine")
+    references.forget("live:mine")
+    references.forget("live:mine")
     assert registered(Brain(), name="mine") == "live:mine"
     assert registered(Brain()) != registered(Brain())
