@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import ValidationError
 
 from agent_service import context
-from agent_service.agents import recovery
+from agent_service.agents import guardrails, recovery
 from agent_service.agents.restart import BrainRestarter
 from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
@@ -95,6 +95,8 @@ class AgentLifecycle:
         """
         async with self._command(Command.START):
             self._check_start()
+            if not paused:
+                self._refuse_spent()
             self._begin_when_free(paused=paused)
         await self._answer()
 
@@ -123,6 +125,7 @@ class AgentLifecycle:
         """Stop if need be, rebuild the brain by replay, and run again."""
         async with self._command(Command.RESTART):
             self._check_start()
+            self._refuse_spent()
             if self.state in ALIVE:
                 await self._end("restarting")
             self._begin_when_free()
@@ -417,6 +420,13 @@ class AgentLifecycle:
         if total is not None and done >= total:
             raise Conflict(
                 f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
+                legal=legal_commands(self.state),
+            )
+
+    def _refuse_spent(self) -> None:
+        if spent := guardrails.spent(self.agent.guardrails.now, self.agent.guardrails.history):
+            raise Conflict(
+                f"agent {self.agent.name!r} would stop at once: {spent}; allow more in guardrails, or start it paused",
                 legal=legal_commands(self.state),
             )
 

@@ -54,6 +54,9 @@ def test_a_budget_of_runs_ends_the_agent_and_a_greater_one_lets_it_go_on(start, 
     assert [reason.partition(":")[0] for _, reason in rejected(service, "spender")] == ["guardrails.budget_runs"]
     service.close()
     service = start()  # the journal remembers
+    refused = service.problem("POST", "agents/spender/start", 409, "conflict")
+    assert "guardrails.budget_runs: 2 runs were begun, and the budget is 2; allow more" in refused["detail"]
+    assert service.status("spender")["state"] == "stopped"
     service.http.patch("/api/v1/agents/spender", json={"guardrails": {"budget_runs": 3}}).raise_for_status()
     service.post("agents/spender/start")
     assert "3 runs were begun" in service.until("spender", "stopped")["reason"]
