@@ -1,4 +1,4 @@
-"""The agent protocol: one suite over every type we ship, and over minimal optimizers of somebody else's."""
+"""One suite for adapters, over a table of shapes of brains: every type we ship, and small ones of somebody else's."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from agent_service.brains import types
-from agent_service.brains.adapters.optimizer import OptimizerAdapter
+from agent_service.brains.adapter import adapter_for
 from agent_service.brains.messages import EditFact, FailFact, IngestFact, SuggestFact
 from agent_service.errors import InvalidConfig
 from agent_service.models import AgentSpec
@@ -21,7 +21,12 @@ CONFIGS = {
     "sequence": {"points": POINTS},
     f"{__name__}:Minimal": {"step": 0.5},
     f"{__name__}:Trials": {},
+    f"{__name__}:Awaited": {},
+    f"{__name__}:Renamed": {},
 }
+NAMES = {f"{__name__}:Renamed": {"x": "theta", "y": "phi"}}
+"""What a brain calls the actuators, where it has names of its own for them."""
+
 SHIPPED = ["bayes", "sequence", "sobol"]
 
 
@@ -78,17 +83,46 @@ class Trials:
         return [(trial, {"x": point["x"], "y": point["y"]}, {"flux": flux})]
 
 
+class Awaited(Trials):
+    """The same with coroutines."""
+
+    async def register_suggestions(self, suggestions):
+        return super().register_suggestions(suggestions)
+
+    async def suggest(self, num_points=None):
+        return super().suggest(num_points)
+
+    async def register_failures(self, suggestions):
+        super().register_failures(suggestions)
+
+    async def ingest(self, points):
+        super().ingest(points)
+
+    async def get_best_points(self):
+        return super().get_best_points()
+
+
+class Renamed(Minimal):
+    """Calls the actuators theta and phi."""
+
+    def suggest(self, num_points=None):
+        return [{"theta": point["x"], "phi": point["y"]} for point in super().suggest(num_points)]
+
+    def get_best_points(self):
+        best = max(self.points, key=lambda point: point["flux"])
+        return [(None, {"theta": best["theta"], "phi": best["phi"]}, {"flux": best["flux"]})]
+
+
 def spec_of(kind, **changes):
-    return AgentSpec(
-        **{"name": "a", "type": kind, "config": CONFIGS[kind], "actuators": ["x", "y"], "outcome": "flux", **changes}
-    )
+    fields = {"config": CONFIGS[kind], "actuators": ["x", "y"], "outcome": "flux", "names": NAMES.get(kind, {})}
+    return AgentSpec(**{"name": "a", "type": kind, **fields, **changes})
 
 
 def adapter_of(kind, **changes):
     spec = spec_of(kind, **changes)
     found = types.resolve(kind)
     found.validate(spec)
-    return OptimizerAdapter(found.build(spec), spec=spec)
+    return adapter_for(found.build(spec), spec=spec)
 
 
 def flux(point):
@@ -123,7 +157,7 @@ def test_a_batch_has_different_points_and_ids_fit_for_json(adapter, kind) -> Non
     assert [one.id for one in proposals] == ids
     assert len({tuple(one.point.values()) for one in proposals}) == 4
     brain_ids = json.loads(json.dumps([one.brain_id for one in proposals]))
-    assert len(set(brain_ids)) == (1 if kind.endswith("Minimal") else 4)
+    assert len(set(brain_ids)) == (1 if kind.endswith(("Minimal", "Renamed")) else 4)
 
 
 def test_pending_suggestions_are_not_suggested_again(adapter) -> None:
