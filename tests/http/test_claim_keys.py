@@ -11,7 +11,7 @@ CLAIM = {"sink": {"kind": "claim"}, "source": {"kind": "none"}}
 
 
 @pytest.fixture
-def house(start):
+def programs(start):
     """A service that moves nothing itself, and two programs that measure for it."""
     service = start(**CLAIM)
     with person(service, "alice", "read,control") as alice, person(service, "bob", "read,control") as bob:
@@ -48,8 +48,8 @@ def fate(service, found):
     return service.get(f"suggestions/{found['id']}")["state"]
 
 
-def test_nobody_else_renews_releases_or_measures(house):
-    service, alice, bob = house
+def test_nobody_else_renews_releases_or_measures(programs):
+    service, alice, bob = programs
     found = claimed(service, alice)
     for route, body in [("renew", {"lease_s": 86_400}), ("release", {"how": "unused"}), ("release", {"how": "fail"})]:
         status, code, said = problem(bob.post(f"suggestions/{found['id']}/{route}", json=body))
@@ -67,8 +67,8 @@ def test_nobody_else_renews_releases_or_measures(house):
     assert service.get(f"suggestions/{found['id']}")["run_uid"] == "hers"
 
 
-def test_a_person_with_approve_releases_what_a_program_that_died_held(house):
-    service, alice, _ = house
+def test_a_person_with_approve_releases_what_a_program_that_died_held(programs):
+    service, alice, _ = programs
     found = claimed(service, alice)
     with person(service, "carol", "control,approve") as carol:
         assert problem(carol.post(f"suggestions/{found['id']}/renew"))[0] == 403, "it would not be hers"
@@ -77,8 +77,8 @@ def test_a_person_with_approve_releases_what_a_program_that_died_held(house):
     assert again["id"] == found["id"]
 
 
-def test_who_claims_it_next_holds_it(house):
-    service, alice, bob = house
+def test_who_claims_it_next_holds_it(programs):
+    service, alice, bob = programs
     found = claimed(service, alice)
     alice.post(f"suggestions/{found['id']}/release", json={"how": "unused"}).raise_for_status()
     assert problem(post(bob, run_of(found["md"], "early")))[0] == 403, "nobody has claimed it"
@@ -88,8 +88,8 @@ def test_who_claims_it_next_holds_it(house):
     wait_until(lambda: fate(service, found) == "ingested")
 
 
-def test_what_was_begun_is_not_given_back_even_if_nobody_has_heard_of_it_yet(house):
-    service, alice, _ = house
+def test_what_was_begun_is_not_given_back_even_if_nobody_has_heard_of_it_yet(programs):
+    service, alice, _ = programs
     found = claimed(service, alice)
     post(alice, run_of(found["md"], "begun")[:1]).raise_for_status()
     assert problem(alice.post(f"suggestions/{found['id']}/release", json={"how": "unused"}))[0] == 409
@@ -164,8 +164,8 @@ def test_a_flood_of_posted_runs_pushes_out_no_run_of_ours_that_all_hear(start):
     assert service.get(f"suggestions/{one['id']}")["state"] == "ingested"
 
 
-def test_a_run_belongs_to_the_key_that_posts_it(house):
-    service, alice, bob = house
+def test_a_run_belongs_to_the_key_that_posts_it(programs):
+    service, alice, bob = programs
     service.create("listener", type="brainbox:Listener", listen="all")
     service.post("agents/listener/start")
     start, descriptor, event, stop = run_of({}, "hers", x=1.0)

@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from house import House
+from headless_service import HeadlessService
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -31,8 +31,8 @@ COMMANDS = st.sampled_from(["pause", "resume", "stop", "restart"])
 SETTLES_WITHIN_S = 5.0
 
 
-class Watched(House):
-    """A house that looks at each fact as it is committed, before it is applied."""
+class Watched(HeadlessService):
+    """A service that looks at each fact as it is committed, before it is applied."""
 
     def __init__(self, path):
         super().__init__(path)
@@ -68,7 +68,7 @@ class AgentLives(RuleBasedStateMachine):
         self.runs = {}
 
     def teardown(self):
-        self.loop.run_until_complete(self.house.close())
+        self.loop.run_until_complete(self.service.close())
         self.loop.run_until_complete(self.give_up())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
@@ -90,11 +90,11 @@ class AgentLives(RuleBasedStateMachine):
         async with asyncio.timeout(SETTLES_WITHIN_S):
             quiet = 0
             while quiet < 10:
-                before = self.house.applied
+                before = self.service.applied
                 await asyncio.sleep(0.001)
-                moving = any(life.state in ("starting", "stopping") for life in self.house.supervisor.lives.values())
-                claimed = self.house.sink.status.current is not None
-                quiet = quiet + 1 if self.house.applied == before and (claimed or not moving) else 0
+                moving = any(life.state in ("starting", "stopping") for life in self.service.supervisor.lives.values())
+                claimed = self.service.sink.status.current is not None
+                quiet = quiet + 1 if self.service.applied == before and (claimed or not moving) else 0
 
     async def ask(self, work):
         """Ask for something as a request does; one that takes long goes on, and what is refused is no fault."""
@@ -108,8 +108,8 @@ class AgentLives(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.house = Watched(self.folder / "journal.db")
-        self.do(self.house.open())
+        self.service = Watched(self.folder / "journal.db")
+        self.do(self.service.open())
         for name, approval in (("one", "auto"), ("two", "required")):
             self.create(name, approval, 2)
             self.start(name, paused=False)
@@ -119,22 +119,22 @@ class AgentLives(RuleBasedStateMachine):
     @rule(name=NAMES, approval=st.sampled_from(["auto", "required"]), n_points=st.integers(1, 2))
     def create(self, name, approval, n_points):
         loop = {"approval": approval, "n_points": n_points, "max_runs": 4}
-        self.do(self.ask(self.house.create(name, loop=loop)))
+        self.do(self.ask(self.service.create(name, loop=loop)))
 
     @rule(name=NAMES, paused=st.booleans())
     def start(self, name, paused):
-        if name in self.house.supervisor.lives:
-            self.do(self.ask(self.house.supervisor.life(name).start(paused=paused)))
+        if name in self.service.supervisor.lives:
+            self.do(self.ask(self.service.supervisor.life(name).start(paused=paused)))
 
     @rule(name=NAMES, command=COMMANDS)
     def command(self, name, command):
-        if name in self.house.supervisor.lives:
-            self.do(self.ask(getattr(self.house.supervisor.life(name), command)()))
+        if name in self.service.supervisor.lives:
+            self.do(self.ask(getattr(self.service.supervisor.life(name), command)()))
 
     @rule(name=NAMES)
     def delete(self, name):
-        if name in self.house.supervisor.lives:
-            self.do(self.ask(self.house.supervisor.delete(name)))
+        if name in self.service.supervisor.lives:
+            self.do(self.ask(self.service.supervisor.delete(name)))
 
     @rule(name=NAMES)
     def suggest(self, name):
@@ -142,8 +142,8 @@ class AgentLives(RuleBasedStateMachine):
             require(Command.SUGGEST, agent.record.state, name=name)
             await agent.suggest(1, by="person")
 
-        if name in self.house.supervisor.lives:
-            self.do(self.ask(suggest(self.house.supervisor.agent(name))))
+        if name in self.service.supervisor.lives:
+            self.do(self.ask(suggest(self.service.supervisor.agent(name))))
 
     @rule(name=NAMES, by_hand=st.booleans())
     def ingest(self, name, by_hand):
@@ -153,19 +153,19 @@ class AgentLives(RuleBasedStateMachine):
             told = [{"_id": one.id, "signal": 1.0} for one in left] or [{"x": 1.0, "y": 1.0, "signal": 0.0}]
             await agent.ingest(points.complete(told, agent.spec, agent.record.suggestions))
 
-        if name in self.house.supervisor.lives:
-            self.do(self.ask(ingest(self.house.supervisor.agent(name))))
+        if name in self.service.supervisor.lives:
+            self.do(self.ask(ingest(self.service.supervisor.agent(name))))
 
     @rule(approve=st.booleans())
     def decide(self, approve):
-        proposed = [one for one in self.house.supervisor.suggestions() if one.state is SuggestionState.PROPOSED]
+        proposed = [one for one in self.service.supervisor.suggestions() if one.state is SuggestionState.PROPOSED]
         if proposed:
-            supervisor, one = self.house.supervisor, proposed[0].id
+            supervisor, one = self.service.supervisor, proposed[0].id
             self.do(self.ask(supervisor.approve(one, None) if approve else supervisor.reject(one, "")))
 
     @rule(command=st.sampled_from(["pause", "resume", "abort"]))
     def queue(self, command):
-        queue = self.house.supervisor.queue
+        queue = self.service.supervisor.queue
         self.do(self.ask(queue.abort("enough") if command == "abort" else getattr(queue, command)()))
 
     # who measures
@@ -175,14 +175,14 @@ class AgentLives(RuleBasedStateMachine):
         self.do(self._measure(ends))
 
     async def _measure(self, ends):
-        order = await self.house.sink.claims.claim(None, lease_s=60, wait_s=0, over=lambda: True)
+        order = await self.service.sink.claims.claim(None, lease_s=60, wait_s=0, over=lambda: True)
         if order is None:
             return
         if ends == "unused":
-            self.house.sink.claims.release(order.suggestion_id, how="unused", reason="")
+            self.service.sink.claims.release(order.suggestion_id, how="unused", reason="")
             return
         uid = str(uuid.uuid4())
-        start = {"uid": uid, "time": 1.0, **self.house.sink.claims.metadata(order)}
+        start = {"uid": uid, "time": 1.0, **self.service.sink.claims.metadata(order)}
         descriptor = {"uid": f"{uid}-d", "run_start": uid, "name": "primary", "data_keys": {}}
         event = {"uid": f"{uid}-e", "descriptor": f"{uid}-d", "seq_num": 1, "data": {"signal": order.point["x"]}}
         documents = [("start", start), ("descriptor", descriptor), ("event", event)]
@@ -190,34 +190,34 @@ class AgentLives(RuleBasedStateMachine):
             documents.append(("stop", {"uid": f"{uid}-s", "run_start": uid, "exit_status": ends, "reason": ""}))
             self.runs[order.suggestion_id] = Run.from_documents(documents)
         for name, document in documents:
-            self.house.supervisor.dispatcher.on_document(name, document, uid)
-            self.house.sink.observe(name, document, uid)
+            self.service.supervisor.dispatcher.on_document(name, document, uid)
+            self.service.sink.observe(name, document, uid)
 
     # the service
 
     @rule()
     def end_and_come_back(self):
         async def again():
-            await self.house.close()
-            self.house = Watched(self.folder / "journal.db")
-            await self.house.open()
-            undecided = self.house.supervisor.undecided()
-            await self.house.supervisor.recover({one: run for one, run in self.runs.items() if one in undecided})
+            await self.service.close()
+            self.service = Watched(self.folder / "journal.db")
+            await self.service.open()
+            undecided = self.service.supervisor.undecided()
+            await self.service.supervisor.recover({one: run for one, run in self.runs.items() if one in undecided})
 
         self.do(again())
 
     @invariant()
     def memory_is_the_fold_of_the_journal(self):
-        facts = self.house.journal.read()
+        facts = self.service.journal.read()
         assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
         fold = ServiceRecord()
-        for event in facts[: self.house.applied or len(facts)]:
+        for event in facts[: self.service.applied or len(facts)]:
             fold.apply(event)
-        assert fold == self.house.supervisor.record
+        assert fold == self.service.supervisor.record
 
     @invariant()
     def no_state_left_its_table(self):
-        assert not self.house.illegal
+        assert not self.service.illegal
 
     @invariant()
     def nothing_that_happened_by_itself_failed(self):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from disks import largest_file
-from house import house
+from headless_service import service
 from sqlalchemy.exc import OperationalError
 
 from agent_service.context import be_patient
@@ -349,7 +349,7 @@ def dump(path):
 
 
 async def test_a_journal_of_version_1_is_brought_up_to_date_and_says_the_same(old):
-    async with house(old) as rooms:
+    async with service(old) as rooms:
         assert rooms.journal.last_seq == 18
         walker = rooms.supervisor.agent("walker")
         assert list(rooms.supervisor.lives) == ["walker"]  # the other one was removed
@@ -364,7 +364,7 @@ async def test_a_journal_of_version_1_is_brought_up_to_date_and_says_the_same(ol
     assert dump(old.with_name("journal.db.v1")) == VERSION_1
     assert f"('schema_version','{SCHEMA_VERSION}')" in dump(old)
     assert old.with_name("journal.db.v1").stat().st_mode & 0o077 == 0
-    async with house(old):  # the second time there is nothing to do
+    async with service(old):  # the second time there is nothing to do
         pass
 
 
@@ -376,7 +376,7 @@ async def test_a_migrated_journal_has_the_tables_of_a_new_one(old, tmp_path):
         file.close()
         return found
 
-    async with house(old), house(tmp_path / "new.db"):
+    async with service(old), service(tmp_path / "new.db"):
         assert tables(old) == tables(tmp_path / "new.db")
 
 
@@ -389,7 +389,7 @@ async def test_a_migration_that_fails_leaves_the_journal_as_it_was(old, monkeypa
     await journal.close()
     assert dump(old) == VERSION_1
     monkeypatch.undo()
-    async with house(old) as rooms:
+    async with service(old) as rooms:
         assert rooms.journal.last_seq == 18
 
 

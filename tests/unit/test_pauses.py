@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from house import house
+from headless_service import service
 
 from agent_service.models.states import SuggestionState as State
 
 
 @pytest.mark.parametrize("moment", ["before the fact", "after the fact"])
 async def test_nothing_is_submitted_after_a_pause_was_acknowledged(tmp_path, monkeypatch, moment):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         agent = await rooms.create("walker")
         life = rooms.supervisor.lives["walker"]
         advance, paused = agent.facts.advance, asyncio.Event()

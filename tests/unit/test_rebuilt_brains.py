@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 from disks import filled, largest_file, small_disk
-from house import House
+from headless_service import HeadlessService
 
 from agent_service.agents.tasks import Role
 from agent_service.errors import AgentFault, BackendUnavailable
@@ -17,12 +17,12 @@ POINT = {"x": 0.5, "y": 0.5, "signal": 2.0}
 
 @pytest.fixture(params=["no file may grow", "a disk without space"])
 async def rooms(request, tmp_path, monkeypatch):
-    """A house; within ``full()`` its disk is full; ``tried()`` returns when the journal noticed it several times."""
+    """A service; within ``full()`` its disk is full; ``tried()`` returns when the journal noticed it several times."""
     monkeypatch.setattr(_writer, "RETRY_S", 0.05)
     with contextlib.ExitStack() as stack:
         real = request.param == "a disk without space"
         disk = stack.enter_context(small_disk(tmp_path / "disk")) if real else tmp_path
-        one = House(disk / "journal.db")
+        one = HeadlessService(disk / "journal.db")
         await one.open()
         wal = disk / "journal.db-wal"
         one.full = (lambda: filled(disk)) if real else (lambda: largest_file(wal.stat().st_size))

@@ -1,7 +1,7 @@
 """What becomes of suggestions that were under way when the service ended."""
 
 import pytest
-from house import house
+from headless_service import service
 
 from agent_service.agents import recovery
 from agent_service.documents.choice import Made
@@ -13,7 +13,7 @@ from agent_service.protocols import SERVICE_STOPS
 
 @pytest.fixture
 async def rooms(tmp_path):
-    async with house(tmp_path / "journal.db") as one:
+    async with service(tmp_path / "journal.db") as one:
         yield one
 
 

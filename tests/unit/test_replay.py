@@ -1,7 +1,7 @@
 """What is replayed is what was called: points that were suggested together, and apart."""
 
 import pytest
-from house import house
+from headless_service import service
 
 from agent_service.agents.record.replay import essence, facts_of
 from agent_service.brains.messages import SuggestFact
@@ -13,7 +13,7 @@ def calls(record):
 
 @pytest.fixture
 async def agent(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         made = await rooms.create("walker", type="brainbox:OneAtATime")
         await rooms.supervisor.life("walker").start(paused=True)
         yield made

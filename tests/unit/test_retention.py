@@ -6,7 +6,7 @@ import json
 import sqlite3
 
 import pytest
-from house import house
+from headless_service import service
 
 from agent_service.agents.record.replay import facts_of
 from agent_service.agents.record.service import REPORTS_KEPT, ServiceRecord
@@ -71,7 +71,7 @@ def told(rooms):
 
 
 async def test_nothing_that_counts_is_forgotten(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         agent = await live(rooms)
         await agent.keeper.build()  # by replay of everything
         said = (await agent.report()).report
@@ -101,7 +101,7 @@ async def test_nothing_that_counts_is_forgotten(tmp_path):
             await rooms.journal.append(EventKind.CONFIG, "walker", {"variable": "gain", "value": 9.0})
         ).seq == last + 4
         said, before = (await agent.report()).report, told(rooms)
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         agent = rooms.supervisor.agent("walker")
         after = told(rooms)
         assert rooms.supervisor.queue.status.reason == "paused by request"
@@ -114,7 +114,7 @@ async def test_nothing_that_counts_is_forgotten(tmp_path):
 
 
 async def test_it_is_the_same_wherever_it_is_cut(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         await live(rooms, "one", rounds=1)
         await live(rooms, "two", rounds=1)
         await rooms.supervisor.life("two").stop()
@@ -144,7 +144,7 @@ def folded(record, facts):
 
 
 async def test_a_second_snapshot_stands_for_the_first_too(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         await live(rooms, rounds=2)
         assert await retention(rooms).compact()
         await live(rooms, "other", rounds=2)
@@ -157,7 +157,7 @@ async def test_a_second_snapshot_stands_for_the_first_too(tmp_path):
 
 async def test_what_is_not_in_the_catalogue_yet_is_kept(tmp_path):
     cursor = tmp_path / "outbox.json"
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         await live(rooms)
         assert not await retention(rooms, cursor=cursor).compact()  # nothing is
         fold = folded_outbox(rooms.journal.read(limit=60))
@@ -180,7 +180,7 @@ def folded_outbox(facts):
 
 
 async def test_age_is_a_limit_too(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         await live(rooms)
         assert not await retention(rooms, keep_facts=10**6).compact()
         await asyncio.sleep(0.01)
@@ -190,7 +190,7 @@ async def test_age_is_a_limit_too(tmp_path):
 
 
 async def test_a_follower_that_is_behind_a_snapshot_ends_instead_of_leaving_a_gap(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         await live(rooms, rounds=1)
         events = rooms.journal.follow(after=3)
         assert await retention(rooms).compact()
@@ -198,7 +198,7 @@ async def test_a_follower_that_is_behind_a_snapshot_ends_instead_of_leaving_a_ga
 
 
 async def test_reports_are_kept_as_far_as_promised(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         agent = await rooms.create("walker")
         for n in range(REPORTS_KEPT + 50):
             rooms.journal.post(EventKind.REPORT, "walker", {"report": {"n": n}})
@@ -208,7 +208,7 @@ async def test_reports_are_kept_as_far_as_promised(tmp_path):
 
 
 async def test_a_damaged_snapshot_is_told_in_a_line(tmp_path):
-    async with house(tmp_path / "journal.db") as rooms:
+    async with service(tmp_path / "journal.db") as rooms:
         await live(rooms)
         assert await retention(rooms).compact()
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as file, file:

@@ -17,7 +17,7 @@ from agent_service.plans.sinks.claim import ClaimSink
 SPEC = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
 
 
-class House:
+class HeadlessService:
     """A service without HTTP, RunEngine and catalogue; ``runs`` stands for the last."""
 
     def __init__(self, path):
@@ -64,8 +64,8 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(path):
-    one = House(path)
+async def service(path):
+    one = HeadlessService(path)
     try:
         await one.open()
         yield one
