@@ -154,7 +154,7 @@ class RunIngestion:
         """Find the outcome of runs: by field, or by the user's function, which may want them in the catalogue."""
         spec, takes = self._agent.spec, self._agent.brain.traits.takes
         if not spec.evaluate:
-            outcome = outcomes.by_field(runs[0], spec.outcomes)
+            outcome = await asyncio.to_thread(outcomes.by_field, runs[0], spec.outcomes)
         else:
             subjects: list[Any] = list(runs)
             if takes in ("uid", "uids"):
@@ -226,7 +226,7 @@ class RunIngestion:
             return
         if not named and own is not None:
             self._check_late(run, own)
-        point = own.point if own else outcomes.actuators_of(run, spec.actuators)
+        point = own.point if own else await asyncio.to_thread(outcomes.actuators_of, run, spec.actuators)
         outcome = await self._evaluate([run], point, id_=own.id if own else run.uid)
         await self._ingest({**point, **outcome, **({ID_KEY: own.id} if own else {})}, [run.uid])
 

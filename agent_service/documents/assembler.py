@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.runs import Run
+from agent_service.documents.runs import Run, free_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,7 @@ class RunAssembler:
             return None
         documents.append((name, document))
         if name == "stop":
-            self.discard(run)
-            return Run(tuple(documents))
+            return Run(tuple(self._open.pop(run)))
         if len(documents) > self._max_documents:
             _log.warning("run %s has more than %d documents: no outcome of it", run, self._max_documents)
             self.discard(run)
@@ -76,7 +75,7 @@ class RunAssembler:
 
     def discard(self, run: str) -> None:
         """Forget a run, and drop what else comes of it."""
-        self._open.pop(run, None)
+        free_elsewhere(self._open.pop(run, []))
 
     def _begin(self, start: Document, run: str) -> None:
         if not run or run in self._open or (self._wanted is not None and not self._wanted(start)):

@@ -20,3 +20,16 @@ class Spinner:
 
     def get_best_points(self):
         return []
+
+
+class Listener:
+    """Takes outcomes and suggests nothing."""
+
+    def suggest(self, num_points=None):
+        return []
+
+    def ingest(self, points):
+        pass
+
+    def get_best_points(self):
+        return []

@@ -1,3 +1,4 @@
+import threading
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,26 @@ def test_streams_are_apart() -> None:
 def test_arrays_are_stacked() -> None:
     run = Run.from_documents(documents(values=(np.ones((2, 3)), np.zeros((2, 3)))))
     assert run.data("flux").shape == (2, 2, 3)
+
+
+def test_events_of_different_kinds_become_one_array() -> None:
+    values = (np.ones(2, dtype="uint16"), np.zeros(2, dtype="float32"))
+    assert Run.from_documents(documents(values=values)).data("flux").dtype == np.asarray(values).dtype
+
+
+def test_a_long_run_is_not_freed_by_who_lets_go_of_it() -> None:
+    freed = threading.Event()
+    thread: list[str] = []
+
+    class Noted:
+        def __del__(self) -> None:
+            thread.append(threading.current_thread().name)
+            freed.set()
+
+    run = Run((("start", {"uid": "r1"}), *[("event", {"data": {"flux": Noted()}})], *[("event", {})] * 1000))
+    del run
+    assert freed.wait(20)
+    assert thread == ["free-documents"]
 
 
 def test_an_open_run_is_not_complete() -> None:
