@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.loop import AgentLoop
+    from agent_service.agents.submission import Submission
     from agent_service.documents.runs import Run
     from agent_service.models import AgentPatch
     from agent_service.plans.control import PlanQueue
@@ -210,6 +211,7 @@ class AgentLifecycle:
     async def recover(
         self,
         runs: Mapping[str, Sequence[Run]],
+        submissions: Sequence[Submission] = (),
         *,
         default: Literal["resume", "paused"] = "resume",
         paused: bool = False,
@@ -220,6 +222,8 @@ class AgentLifecycle:
         ----------
         runs
             Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
+        submissions
+            Those of its submissions whose plans the sink has still.
         default
             What it does if its specification does not say.
         paused
@@ -227,7 +231,8 @@ class AgentLifecycle:
         """
         agent = self.agent
         resumes = self._retries = (agent.spec.recover or default) == "resume"
-        await recovery.reconcile(agent, runs, retry=self.state in ALIVE and resumes)
+        in_sink = {submission.suggestion.id for submission in submissions}
+        await recovery.reconcile(agent, runs, retry=self.state in ALIVE and resumes, in_sink=in_sink)
         before = agent.record.restart_as  # it was about to come back by itself
         was, was_held = (self.state, agent.record.held) if before is None else (before.state, before.held)
         if agent.record.starts_paused:
@@ -246,7 +251,7 @@ class AgentLifecycle:
             )
             said = "recovered after a restart of the service; resume it to go on"
             paused_then = RestartAs(state=_A.PAUSED, reason=said, held=by_hold)
-            self._spawn(paused_then if to_pause else RestartAs(state=_A.RUNNING), attended=False)
+            self._spawn(paused_then if to_pause else RestartAs(state=_A.RUNNING), submissions, attended=False)
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
@@ -311,8 +316,9 @@ class AgentLifecycle:
         except BackendUnavailable as error:
             self.agent.keeper.fault = error
 
-    def _spawn(self, then: RestartAs, *, attended: bool) -> None:
+    def _spawn(self, then: RestartAs, submissions: Sequence[Submission] = (), *, attended: bool) -> None:
         self.loop = self._make_loop(self.agent)
+        self.loop.measurement.take_up(submissions)
         self.loop.ingestion.retries = self._retries
         self._prepared = False
         self.agent.keeper.restarts.begin(then, attended=attended)
@@ -334,6 +340,7 @@ class AgentLifecycle:
             await self._note_failure(ServiceError("the service's own loop failed; its log says more"))
         finally:
             building.cancel()
+            loop.measurement.let_go()
             self.loop = None
         try:
             if why is not None:
@@ -370,7 +377,7 @@ class AgentLifecycle:
         loop = self.loop
         if loop is None or self._prepared:
             return
-        await recovery.look_up(self.agent, self._documents, retry=self._retries)
+        await recovery.look_up(self.agent, self._documents, retry=self._retries, in_sink=loop.measurement.taken_up)
         await self._warm_start(loop)
         self._prepared = True
 

@@ -53,6 +53,8 @@ class AgentLoop:
 
     Attributes
     ----------
+    measurement
+        Takes plans up again that the sink has had since before the service ended.
     ingestion
         Takes runs that the loop did not submit.
     """
@@ -67,7 +69,7 @@ class AgentLoop:
         archived: Callable[[str, float], Awaitable[None]],
     ) -> None:
         self.ingestion = RunIngestion(agent, plans_end_here=sink.plans_end_here, archived=archived)
-        self._measurement = Measurement(
+        self.measurement = Measurement(
             agent, sink=sink, dispatcher=dispatcher, journal=journal, ingestion=self.ingestion
         )
         self._agent = agent
@@ -79,32 +81,32 @@ class AgentLoop:
     @property
     def in_flight(self) -> bool:
         """Whether it waits for a plan to end."""
-        return self._measurement.in_flight
+        return self.measurement.in_flight
 
     async def run(self) -> str | None:
         """Drive the agent until it stops or fails; returns why it stopped, None when it was told to or failed."""
         try:
             return await self._drive()
         finally:
-            self._measurement.drop_ahead()
+            self.measurement.let_go()
             await self.ingestion.settle(quietly=True)
 
     def drain(self) -> None:
         """Begin nothing more, and let `run` return when what is under way has ended: the service stops."""
-        self._measurement.stopping = self._measurement.draining = True
+        self.measurement.stopping = self.measurement.draining = True
 
     def stop(self) -> None:
         """Begin nothing more, and let `run` return when the plan under way has ended; wait for no outcome."""
-        self._measurement.stopping = True
+        self.measurement.stopping = True
         self.ingestion.cancel_pending_outcomes()
 
     async def _drive(self) -> str | None:
         record = self._agent.record
         while True:
             try:
-                if await self._measurement.finish_ahead():  # whatever the state is by now: it may have begun
+                if await self.measurement.finish_submitted():  # whatever the state is by now: it may have begun
                     continue
-                if self._measurement.stopping or record.state not in ALIVE:
+                if self.measurement.stopping or record.state not in ALIVE:
                     return None
                 if ending := await self._go():
                     return ending
@@ -141,7 +143,7 @@ class AgentLoop:
             if wait_s := self._rate_wait_s(approved[0]):
                 await self._wait(wait_s)
             else:
-                await self._measurement.measure(approved[0])
+                await self.measurement.measure(approved[0])
         elif self.ingestion.pending:
             await self.ingestion.settle()
         elif self._agent.brain.stop_reason:
@@ -175,7 +177,7 @@ class AgentLoop:
 
     async def _approve(self, suggestion: Suggestion) -> None:
         with contextlib.suppress(IllegalTransition):  # a person was quicker
-            if await self._measurement.allowed(suggestion):
+            if await self.measurement.allowed(suggestion):
                 await self._agent.facts.advance(suggestion.id, _S.APPROVED)
 
     def _has_nothing_new(self) -> bool:
@@ -207,6 +209,6 @@ class AgentLoop:
         return wait_s
 
     async def _wait(self, at_most_s: float | None = None) -> None:
-        if not self.ingestion.inbox and not self._measurement.stopping:
+        if not self.ingestion.inbox and not self.measurement.stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._agent.wake.wait(), at_most_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,8 @@ from agent_service.models.states import AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS, ExitStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.ingestion import RunIngestion
     from agent_service.documents.dispatch import RunDispatcher
@@ -65,6 +68,7 @@ class Measurement:
         self.stopping = False
         self.draining = False
         self.in_flight = False
+        self._taken_up: deque[Submission] = deque()
         self._agent = agent
         self._sink = sink
         self._ingestion = ingestion
@@ -86,16 +90,27 @@ class Measurement:
             if await self.allowed(suggestion) and (submission := await self._submit(suggestion)) is not None:
                 await self._await_run(submission)
 
-    async def finish_ahead(self) -> bool:
-        """Do what `measure` does with the plan that is in the sink already; return whether there was one."""
-        submission = await self._ahead.take()
+    def take_up(self, submissions: Iterable[Submission]) -> None:
+        """Await these first: the sink has had their plans since before the service ended."""
+        self._taken_up.extend(submissions)
+
+    @property
+    def taken_up(self) -> set[str]:
+        """The suggestions of `take_up` whose plans are still to be awaited."""
+        return {submission.suggestion.id for submission in self._taken_up}
+
+    async def finish_submitted(self) -> bool:
+        """Do what `measure` does with the next plan that is in the sink already; return whether there was one."""
+        submission = self._taken_up.popleft() if self._taken_up else await self._ahead.take()
         if submission is not None:
             await self._await_run(submission)
         return submission is not None
 
-    def drop_ahead(self) -> None:
-        """Take the plan that is in the sink back, at the end of the agent's loop."""
+    def let_go(self) -> None:
+        """Await no plan any more, at the end of the agent's loop; those that wait in the sink are taken back."""
         self._ahead.drop()
+        while self._taken_up:
+            self._taken_up.popleft().close()
 
     async def _await_run(self, submission: Submission) -> None:
         """Wait until a plan in the sink ended, and close its suggestion, or begin to find its outcome."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent_service.agents.submission import Submission, order_of
 from agent_service.documents.choice import Made
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
@@ -14,11 +15,13 @@ from agent_service.models.states import ALIVE, SuggestionState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from agent_service.agents.agent import HostedAgent
+    from agent_service.documents.dispatch import RunDispatcher
     from agent_service.documents.runs import Run
     from agent_service.models import Suggestion
+    from agent_service.protocols import PlanSink
 
 MAX_RETRIES: Final = 3
 """How often in a row a point comes back that was interrupted: measuring it may be what ends the service."""
@@ -27,7 +30,51 @@ _S = SuggestionState
 _UNDER_WAY: Final = (_S.SUBMITTED, _S.RUNNING)
 
 
-async def reconcile(agent: HostedAgent, runs: Mapping[str, Sequence[Run]], *, retry: bool) -> None:
+async def reattach(
+    agents: Iterable[HostedAgent],
+    runs: Mapping[str, Sequence[Run]],
+    *,
+    sink: PlanSink,
+    dispatcher: RunDispatcher,
+) -> dict[str, list[Submission]]:
+    """Ask the sink which plans it has still that were submitted or running when the service ended.
+
+    Parameters
+    ----------
+    agents
+        All; those that are not alive await no plan.
+    runs
+        As for `reconcile`; what a plan has measured before it is taken up again counts.
+
+    Returns
+    -------
+    dict
+        By the name of an agent, its submissions whose plans are there.
+    """
+    left = [
+        (agent, suggestion)
+        for agent in agents
+        if agent.record.state in ALIVE
+        for suggestion in agent.record.open_in(*_UNDER_WAY)
+    ]
+    expected = [dispatcher.expect(suggestion.id).__enter__() for _, suggestion in left]  # before any more is heard
+    plans = await sink.reattach([order_of(agent, suggestion) for agent, suggestion in left])
+    submissions: dict[str, list[Submission]] = {}
+    for (agent, suggestion), expectation in zip(left, expected, strict=True):
+        if (plan := plans.get(suggestion.id)) is None:
+            expectation.__exit__(None, None, None)
+            continue
+        for run in runs.get(suggestion.id, ()):
+            if not _was_cut(run):
+                expectation.begin(run.start)
+                expectation.add(run)
+        submissions.setdefault(agent.name, []).append(Submission(agent, suggestion, expectation, sink, plan))
+    return submissions
+
+
+async def reconcile(
+    agent: HostedAgent, runs: Mapping[str, Sequence[Run]], *, retry: bool, in_sink: Collection[str] = ()
+) -> None:
     """Write what became of an agent's suggestions that were submitted or running when the service ended.
 
     One whose runs are complete stays ``running``; they are with the agent's `unevaluated`, and its loop takes them from
@@ -41,12 +88,16 @@ async def reconcile(agent: HostedAgent, runs: Mapping[str, Sequence[Run]], *, re
         Complete runs that were kept, by the id of their suggestion, those that began first first.
     retry
         Whether the point of an abandoned suggestion comes back, as a new one with ``retry_of``.
+    in_sink
+        Suggestions whose plans the sink has still: they are left to the loop.
     """
     for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
         if left.run_uid in agent.record.ingested_runs:  # a journal of an earlier version, cut between the two facts
             await agent.facts.advance(left.id, _S.INGESTED)
     for left in agent.record.open_in(*_UNDER_WAY):
         found = runs.get(left.id, ())
+        if left.id in in_sink:
+            continue
         if found and {run.uid for run in found}.issuperset(left.run_uids):
             await _settle(agent, left, found, retry=retry)
         elif left.run_uid is None:
@@ -57,7 +108,13 @@ async def reconcile(agent: HostedAgent, runs: Mapping[str, Sequence[Run]], *, re
             continue
 
 
-async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]], *, retry: bool) -> None:
+async def look_up(
+    agent: HostedAgent,
+    documents: Callable[[str], Awaitable[Run]],
+    *,
+    retry: bool,
+    in_sink: Collection[str] = (),
+) -> None:
     """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue.
 
     Parameters
@@ -66,11 +123,11 @@ async def look_up(agent: HostedAgent, documents: Callable[[str], Awaitable[Run]]
         The agent, before its loop begins.
     documents
         ``await documents(uid)`` returns a run, or raises a `ServiceError`.
-    retry
+    retry, in_sink
         As for `reconcile`.
     """
     for left in agent.record.open_in(_S.RUNNING):
-        if left.run_uid is None or left.id in agent.unevaluated:
+        if left.run_uid is None or left.id in agent.unevaluated or left.id in in_sink:
             continue
         try:
             found = [await documents(uid) for uid in left.run_uids or [left.run_uid]]
@@ -85,7 +142,7 @@ async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, 
     if left.state is _S.SUBMITTED:
         await agent.facts.advance(left.id, _S.RUNNING, run_uid=runs[0].uid)
     stops = [run.stop or {} for run in runs]
-    if any(not stop or stop.get("reason") in (INTERRUPTED, SERVICE_STOPS) for stop in stops):
+    if any(_was_cut(run) for run in runs):
         await abandon(agent, left, "interrupted: the service ended meanwhile", retry=retry)
     elif len(runs) > 1 or stops[0].get("exit_status") == "success":
         agent.unevaluated[left.id] = Made(tuple(runs), ended=bool(left.run_uids))
@@ -93,6 +150,11 @@ async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, 
         status = str(stops[0].get("exit_status"))
         said = str(stops[0].get("reason") or "") or f"the run ended with exit_status {status}"
         await agent.facts.advance(left.id, _S.FAILED, reason=said, fault=status != "abort")
+
+
+def _was_cut(run: Run) -> bool:
+    """Return whether a run has no end of its own: the service ended before."""
+    return run.stop is None or run.stop.get("reason") in (INTERRUPTED, SERVICE_STOPS)
 
 
 async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: bool) -> None:

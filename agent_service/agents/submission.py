@@ -36,15 +36,28 @@ class Submission:
     """A suggestion whose plan is in the sink; belongs to the event loop.
 
     Use `begin` to make one, and `close` it in any case.
+
+    Parameters
+    ----------
+    plan
+        How its plan will end, where the sink has it already; None hands it over.
     """
 
-    def __init__(self, agent: HostedAgent, suggestion: Suggestion, expected: Expectation, sink: PlanSink) -> None:
+    def __init__(
+        self,
+        agent: HostedAgent,
+        suggestion: Suggestion,
+        expected: Expectation,
+        sink: PlanSink,
+        plan: Awaitable[PlanResult] | None = None,
+    ) -> None:
         self.suggestion = suggestion
         self.started = expected.started
         self._agent = agent
         self._expected = expected
         self._sink = sink
-        self.plan: asyncio.Task[PlanResult] = agent.tasks.begin(Role.PLAN, sink.run(self._order()))
+        ended = sink.run(order_of(agent, suggestion)) if plan is None else _ended(plan)
+        self.plan: asyncio.Task[PlanResult] = agent.tasks.begin(Role.PLAN, ended)
 
     @classmethod
     async def begin(
@@ -74,19 +87,6 @@ class Submission:
             await asyncio.sleep(0)  # the plan is in the sink from here on
             undo.pop_all()
             return submission
-
-    def _order(self) -> PlanOrder:
-        spec = self._agent.spec
-        return PlanOrder(
-            suggestion_id=self.suggestion.id,
-            agent=spec.name,
-            point=self.suggestion.point,
-            plan=spec.plan,
-            actuators=tuple(spec.actuators),
-            sensors=tuple(spec.sensors),
-            run=spec.run,
-            every=self._agent.brain.traits.takes in ("runs", "uids"),
-        )
 
     @property
     def open(self) -> bool:
@@ -134,6 +134,25 @@ class Submission:
         """Wait for nothing more; a plan that waits is withdrawn."""
         self.plan.cancel()
         self._expected.__exit__(None, None, None)
+
+
+def order_of(agent: HostedAgent, suggestion: Suggestion) -> PlanOrder:
+    """Return the order of a suggestion's plan."""
+    spec = agent.spec
+    return PlanOrder(
+        suggestion_id=suggestion.id,
+        agent=spec.name,
+        point=suggestion.point,
+        plan=spec.plan,
+        actuators=tuple(spec.actuators),
+        sensors=tuple(spec.sensors),
+        run=spec.run,
+        every=agent.brain.traits.takes in ("runs", "uids"),
+    )
+
+
+async def _ended(plan: Awaitable[PlanResult]) -> PlanResult:
+    return await plan
 
 
 class Lookahead:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service import context
-from agent_service.agents import guardrails, points
+from agent_service.agents import guardrails, points, recovery
 from agent_service.agents.agent import HostedAgent
 from agent_service.agents.agent_guardrails import elsewhere, no_limits_said
 from agent_service.agents.device_limits import DeviceLimits
@@ -541,8 +541,12 @@ class Supervisor:
         paused
             Whether they all come back paused, whatever they say themselves.
         """
-        for life in list(self.lives.values()):
-            await life.recover(runs, default=default, paused=paused)
+        lives = list(self.lives.values())
+        submissions = await recovery.reattach(
+            [life.agent for life in lives], runs, sink=self.queue.sink, dispatcher=self.dispatcher
+        )
+        for life in lives:
+            await life.recover(runs, submissions.get(life.agent.name, ()), default=default, paused=paused)
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plans and calls under way have ended; what the journal says stays."""

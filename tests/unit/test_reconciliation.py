@@ -1,5 +1,8 @@
 """What becomes of suggestions that were under way when the service ended."""
 
+import asyncio
+import contextlib
+
 import pytest
 from headless_service import service
 
@@ -8,7 +11,7 @@ from agent_service.documents.choice import Made
 from agent_service.documents.runs import Run
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.models.states import SuggestionState as State
-from agent_service.protocols import SERVICE_STOPS
+from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
 
 
 @pytest.fixture
@@ -170,3 +173,88 @@ async def test_several_runs_and_a_crash(rooms, case, where):
     assert agent.record.suggestion(one.id).state is state
     if state is State.INGESTED:
         assert agent.record.suggestion(one.id).run_uid == ("dark" if rule == "first" else "light")
+
+
+class Elsewhere:
+    """A queue that goes on while the service is down: what it has still, by suggestion, and what it was asked for."""
+
+    def __init__(self, monkeypatch, sink, has):
+        loop = asyncio.get_running_loop()
+        self.plans = {suggestion_id: loop.create_future() for suggestion_id in has}
+        self.asked = []
+        monkeypatch.setattr(sink, "reattach", self.reattach)
+
+    async def reattach(self, orders):
+        self.asked += orders
+        return self.plans
+
+
+@contextlib.asynccontextmanager
+async def ended_with(path, *, run_uid=None):
+    """A service that ended when the plan of a suggestion was in the sink, and came back; its facts are folded."""
+    async with service(path) as before:
+        await before.create("walker")
+        await before.supervisor.life("walker").start(paused=True)
+        one = await submitted(before.supervisor.agent("walker"), run_uid=run_uid)
+    async with service(path) as rooms:
+        yield rooms, rooms.supervisor.agent("walker"), one
+
+
+async def until(agent, condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await agent.changed()
+
+
+def measured(point, suggestion_id, uid="r"):
+    return [
+        ("start", {"uid": uid, "time": 1.0, "agent_suggestion_uid": suggestion_id}),
+        ("descriptor", {"uid": "d", "run_start": uid, "name": "primary", "data_keys": {}}),
+        ("event", {"uid": "e", "descriptor": "d", "seq_num": 1, "data": {"signal": 1.0, **point}}),
+        ("stop", {"uid": "s", "run_start": uid, "exit_status": "success"}),
+    ]
+
+
+@pytest.mark.parametrize("heard", ["after the restart", "before it"])
+async def test_a_plan_that_the_sink_has_still_is_awaited_and_not_repeated(tmp_path, monkeypatch, heard):
+    async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
+        sink = Elsewhere(monkeypatch, rooms.sink, [one.id])
+        documents = measured(one.point, one.id)
+        kept = {one.id: [Run.from_documents(documents)]} if heard == "before it" else {}
+        await rooms.supervisor.recover(kept)
+        assert [(order.suggestion_id, order.point) for order in sink.asked] == [(one.id, one.point)]
+        await until(agent, lambda: agent.record.state == "paused")
+        assert states(agent) == [(State.SUBMITTED, None)]
+        for name, document in [] if kept else documents:
+            rooms.supervisor.dispatcher.on_document(name, document, "r")
+        sink.plans[one.id].set_result(PlanResult(ExitStatus.SUCCESS, run_uids=("r",)))
+        await until(agent, lambda: agent.record.suggestion(one.id).state is State.INGESTED)
+        assert states(agent) == [(State.INGESTED, None)]
+        assert rooms.sink.status.pending == 0, "it was handed over once"
+
+
+async def test_a_plan_that_failed_while_the_service_was_down_is_a_failure(tmp_path, monkeypatch):
+    async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
+        sink = Elsewhere(monkeypatch, rooms.sink, [one.id])
+        sink.plans[one.id].set_result(PlanResult(ExitStatus.FAIL, "the shutter is closed"))
+        await rooms.supervisor.recover({})
+        await until(agent, lambda: agent.record.suggestion(one.id).state is State.FAILED)
+        assert agent.record.suggestion(one.id).reason == "the shutter is closed"
+        assert agent.record.failures_in_row == 1
+
+
+async def test_a_running_plan_that_the_sink_has_still_is_not_looked_up(tmp_path, monkeypatch):
+    async with ended_with(tmp_path / "journal.db", run_uid="r") as (rooms, agent, one):
+        Elsewhere(monkeypatch, rooms.sink, [one.id])
+        await rooms.supervisor.recover({one.id: [a_run(one.id, "abort", INTERRUPTED)]})
+        await until(agent, lambda: agent.record.state == "paused")
+        assert states(agent) == [(State.RUNNING, None)]
+
+
+async def test_what_the_sink_has_no_more_is_abandoned_and_comes_back(tmp_path, monkeypatch):
+    async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
+        sink = Elsewhere(monkeypatch, rooms.sink, [])
+        await rooms.supervisor.recover({})
+        assert [order.suggestion_id for order in sink.asked] == [one.id]
+        assert states(agent)[0] == (State.ABANDONED, None)
+        assert [again.retry_of for again in agent.record.suggestions.values()] == [None, one.id]
