@@ -37,13 +37,13 @@ def load_function(reference: str, listed: Listed = ANY) -> Callable[..., Any]:
     if not references.is_import(reference):
         raise _wrong(f"evaluate is {reference!r}; write it as module:function, for example my_analysis:peak_area")
     try:
-        found = references.imported(reference)
+        function = references.imported(reference)
     except references.Unresolved as error:
         raise _wrong(f"evaluate: {error}") from error
-    if not callable(found):
-        raise _wrong(f"evaluate: {reference!r} is of type {type(found).__name__}, not a function")
-    listed.refuse_foreign(found, field="evaluate", reference=reference)
-    return found
+    if not callable(function):
+        raise _wrong(f"evaluate: {reference!r} is of type {type(function).__name__}, not a function")
+    listed.refuse_foreign(function, field="evaluate", reference=reference)
+    return function
 
 
 def takes(function: Callable[..., Any]) -> Takes:

@@ -48,13 +48,13 @@ class Listed:
             if not references.is_live(reference) and not self._lists(reference.partition(":")[0])
         )
 
-    def refuse_foreign(self, found: object, *, field: str, reference: str) -> None:
+    def refuse_foreign(self, code: object, *, field: str, reference: str) -> None:
         """Raise `InvalidInput` when what a reference stands for is defined in a module that is not on the list.
 
         Parameters
         ----------
-        found
-            What was found there. Of a partial, what it calls counts; of a method its function; of an object that can be
+        code
+            What that is. Of a partial, what it calls counts; of a method its function; of an object that can be
             called, its class.
         field
             Field of the agent's specification that names it.
@@ -63,19 +63,21 @@ class Listed:
         """
         if self.modules is None or references.is_live(reference):
             return
-        module = _defined_in(found)
+        module = _defined_in(code)
         if module is None or not self._lists(module):
             where = "which is in no module" if module is None else f"which is defined in {module}"
-            said = f"is {reference}, {where}: [security] modules of the service does not list that"
-            self._refuse([FieldError(field, f"{said}; let a function of a module on the list call it")])
+            message = f"is {reference}, {where}: [security] modules of the service does not list that"
+            self._refuse([FieldError(field, f"{message}; let a function of a module on the list call it")])
 
     def _refuse(self, errors: Iterable[FieldError]) -> None:
-        if self.modules is not None and (found := list(errors)):
-            said = "; ".join(f"{one.field} {one.message}" for one in found)
-            raise InvalidInput(f"{said}; it lists {', '.join(self.modules) or 'none'}", errors=found)
+        if self.modules is not None and (refused := list(errors)):
+            message = "; ".join(f"{error.field} {error.message}" for error in refused)
+            raise InvalidInput(f"{message}; it lists {', '.join(self.modules) or 'none'}", errors=refused)
 
     def _lists(self, module: str) -> bool:
-        return self.modules is None or any(module == one or module.startswith(f"{one}.") for one in self.modules)
+        return self.modules is None or any(
+            module == listed or module.startswith(f"{listed}.") for listed in self.modules
+        )
 
 
 ANY: Final = Listed()
@@ -88,8 +90,8 @@ def code_in(spec: AgentSpec) -> list[tuple[str, str]]:
     return [(field, reference) for field, reference in named if reference is not None and ":" in reference]
 
 
-def _defined_in(found: object) -> str | None:
-    thing: Any = found
+def _defined_in(code: object) -> str | None:
+    thing: Any = code
     while isinstance(thing, functools.partial | functools.partialmethod):
         thing = thing.func
     if isinstance(thing, ModuleType):

@@ -117,10 +117,10 @@ def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the f
     if references.is_live(type):
         return AgentType(type, references.find(type))
     if ":" in type:
-        found = _imported(type)
-        listed.refuse_foreign(found, field="type", reference=type)
-        return AgentType(type, found)
-    points = {one.name: one for one in entry_points(group=GROUP)}
+        factory = _imported(type)
+        listed.refuse_foreign(factory, field="type", reference=type)
+        return AgentType(type, factory)
+    points = {point.name: point for point in entry_points(group=GROUP)}
     if type not in points:
         known = ", ".join(sorted(points)) or "none"
         raise UnknownType(
@@ -132,13 +132,13 @@ def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the f
 
 def installed() -> list[AgentType]:
     """Return the installed types that can be imported, sorted by name. Imports their modules: use a worker thread."""
-    found: list[AgentType] = []
-    for name in sorted({one.name for one in entry_points(group=GROUP)}):
+    types: list[AgentType] = []
+    for name in sorted({point.name for point in entry_points(group=GROUP)}):
         try:
-            found.append(resolve(name))
+            types.append(resolve(name))
         except UnknownType:  # somebody's broken package must not hide the others; naming the type says why it fails
             continue
-    return found
+    return types
 
 
 def _imported(reference: str, *, called: str | None = None) -> Callable[..., object]:
@@ -147,15 +147,15 @@ def _imported(reference: str, *, called: str | None = None) -> Callable[..., obj
         raise UnknownType(f"{who} is not written as module:callable, for example my_agents:Scanner")
     attribute = reference.partition(":")[2]
     try:
-        found = references.imported(reference)
+        factory = references.imported(reference)
     except references.Unresolved as error:
         if error.module is None:
             raise UnknownType(f"{who}: {error}; it must be importable where the service runs") from error
         hint = near(attribute, [name for name, value in vars(error.module).items() if callable(value)])
         raise UnknownType(f"{who}: {error}; {hint}name a class or function") from None
-    if not callable(found):
-        raise UnknownType(f"{who}: {attribute} is of type {type(found).__name__}, not a class or function")
-    return found
+    if not callable(factory):
+        raise UnknownType(f"{who}: {attribute} is of type {type(factory).__name__}, not a class or function")
+    return factory
 
 
 def _path(field: str) -> str:

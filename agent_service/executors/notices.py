@@ -105,14 +105,14 @@ class NoticeBuffer:
     def take(self) -> list[Notice]:
         """Return what is there, log lines in their order and progress last, and forget it."""
         with self._lock:
-            found: list[Notice] = list(self._lines)
+            batch: list[Notice] = list(self._lines)
             if self._left_out:
-                found.insert(0, LogNotice("warning", f"{self._left_out} lines were left out: too many at once"))
+                batch.insert(0, LogNotice("warning", f"{self._left_out} lines were left out: too many at once"))
             if self._progress is not None:
-                found.append(self._progress)
+                batch.append(self._progress)
             self._lines.clear()
             self._progress, self._left_out = None, 0
-            return found
+            return batch
 
 
 def pause_after(batch: list[Notice]) -> float:

@@ -126,16 +126,16 @@ class _Writer:
 
     def _mapping(self, entries: Iterable[tuple[object, object]], path: str) -> JsonValue:
         result: dict[str, JsonValue] = {}
-        for key, one in entries:
+        for key, entry in entries:
             name = utf8(str(key.value if isinstance(key, Enum) else key))
             if name in result:
                 raise Unfit(f"{path} has two entries that JSON would call {name!r}")
             self._spend(len(name) // _TEXT, path)
-            result[name] = self.write(one, f"{path}.{name}")
+            result[name] = self.write(entry, f"{path}.{name}")
         return result
 
     def _list(self, entries: Iterable[object], path: str) -> JsonValue:
-        return [self.write(one, f"{path}.{i}") for i, one in enumerate(entries)]
+        return [self.write(entry, f"{path}.{i}") for i, entry in enumerate(entries)]
 
     def _array(self, value: Any, path: str) -> JsonValue:
         kind, shape = getattr(getattr(value, "dtype", None), "kind", None), getattr(value, "shape", None)
@@ -146,7 +146,7 @@ class _Writer:
             result = self._list(_asked(lambda: list(value), path), path)
         elif kind == "M":
             result = _mapped(
-                _asked(lambda: value.astype(str).tolist(), path), lambda one: None if one == "NaT" else one
+                _asked(lambda: value.astype(str).tolist(), path), lambda text: None if text == "NaT" else text
             )
         elif kind == "m":
             result = _mapped(_asked(lambda: value.astype("timedelta64[ns]").astype("int64").tolist(), path), _seconds)
@@ -201,7 +201,7 @@ def _entries(value: object) -> Iterable[tuple[object, object]] | None:
         return cast("Mapping[object, object]", value).items()
     thing, names = cast("Any", value), getattr(getattr(value, "dtype", None), "names", None)
     if hasattr(thing, "__dataclass_fields__") and not isinstance(value, type):
-        return ((one.name, getattr(thing, one.name)) for one in dataclasses.fields(thing))
+        return ((field.name, getattr(thing, field.name)) for field in dataclasses.fields(thing))
     if hasattr(thing, "columns") and hasattr(thing, "iloc"):
         return ((name, thing.iloc[:, i]) for i, name in enumerate(thing.columns))
     if names and getattr(thing, "shape", None) == ():
@@ -211,13 +211,13 @@ def _entries(value: object) -> Iterable[tuple[object, object]] | None:
 
 def _listed(value: Any) -> Any:
     way = next(way for way in _WAYS if hasattr(value, way))
-    found = getattr(value, way)()
-    return found.tolist() if way == "to_numpy" else found
+    values = getattr(value, way)()
+    return values.tolist() if way == "to_numpy" else values
 
 
-def _mapped(found: Any, of: Callable[[Any], Any]) -> Any:
+def _mapped(values: Any, of: Callable[[Any], Any]) -> Any:
     """Return nested lists with a function of what is in them."""
-    return [_mapped(one, of) for one in cast("list[Any]", found)] if isinstance(found, list) else of(found)
+    return [_mapped(each, of) for each in cast("list[Any]", values)] if isinstance(values, list) else of(values)
 
 
 def _seconds(nanoseconds: int) -> float | None:
@@ -231,8 +231,8 @@ def _asked(ask: Any, path: str) -> Any:
     except Unfit:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise Unfit(f"{_short(path)} cannot be read: {type(error).__name__}: {utf8(said)}") from error
+        message = " ".join(str(error).split())[:200]
+        raise Unfit(f"{_short(path)} cannot be read: {type(error).__name__}: {utf8(message)}") from error
 
 
 def _short(path: str) -> str:

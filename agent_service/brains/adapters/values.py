@@ -35,13 +35,13 @@ def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[t
     points = _mappings(result, "suggest")
     if len(points) > asked:
         raise ValueError(f"suggest was asked for {asked} and returned {len(points)} points; return at most that many")
-    found: list[tuple[Point, object]] = []
+    suggestions: list[tuple[Point, object]] = []
     for index, mapping in enumerate(points):
         brain_id = mapping.get(ID_KEY)
-        if brain_id is not None and any(id_key(brain_id) == id_key(one) for _, one in found):
+        if brain_id is not None and any(id_key(brain_id) == id_key(other) for _, other in suggestions):
             raise ValueError(f"suggest returned the _id {brain_id!r} twice; make each unique")
-        found.append((_position(mapping, actuators, f"point {index} of suggest"), brain_id))
-    return found
+        suggestions.append((_position(mapping, actuators, f"point {index} of suggest"), brain_id))
+    return suggestions
 
 
 def id_key(brain_id: object) -> object:
@@ -116,25 +116,25 @@ def evaluated(
     ValueError
         When outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
     """
-    found = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
-    if len(found) != len(suggestions):
-        raise ValueError(f"evaluate got {len(suggestions)} suggestion(s) and returned {len(found)} outcome(s)")
-    ids = [one.get(ID_KEY, _MISSING) for one in found]
-    if any(one is not _MISSING for one in ids):
-        wanted = [one.get(ID_KEY) for one in suggestions]
+    outcomes = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
+    if len(outcomes) != len(suggestions):
+        raise ValueError(f"evaluate got {len(suggestions)} suggestion(s) and returned {len(outcomes)} outcome(s)")
+    ids = [outcome.get(ID_KEY, _MISSING) for outcome in outcomes]
+    if any(each is not _MISSING for each in ids):
+        wanted = [suggestion.get(ID_KEY) for suggestion in suggestions]
         if sorted(map(repr, ids)) != sorted(map(repr, wanted)):
             raise ValueError("evaluate returned an _id that is none of the suggestions', or one twice; copy them over")
-        found = [found[ids.index(one)] for one in wanted]
-    return [_outcome(one, suggestion, actuators) for one, suggestion in zip(found, suggestions, strict=True)]
+        outcomes = [outcomes[ids.index(each)] for each in wanted]
+    return [_outcome(outcome, suggestion, actuators) for outcome, suggestion in zip(outcomes, suggestions, strict=True)]
 
 
 def _mappings(result: object, method: str) -> list[Mapping[str, object]]:
     if isinstance(result, Mapping | str | bytes) or not isinstance(result, Sequence):
         raise ValueError(f"{method} returned {_kind(cast('object', result))}; return a list of dictionaries")  # noqa: TRY004 - bad value
     items = list(cast("Sequence[object]", result))
-    for index, one in enumerate(items):
-        if not isinstance(one, Mapping):
-            raise ValueError(f"item {index} of {method} is {_kind(one)}; return a list of dictionaries")  # noqa: TRY004 - bad value
+    for index, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise ValueError(f"item {index} of {method} is {_kind(item)}; return a list of dictionaries")  # noqa: TRY004 - bad value
     return cast("list[Mapping[str, object]]", items)
 
 

@@ -143,21 +143,21 @@ class Bayes:
             objective, and ``expected_gain`` of the last suggestion in the same units.
         """
         record = self._record
-        said: dict[str, Any] = {
+        counts: dict[str, Any] = {
             "n_measured": len(record.rows),
             "n_pending": len(record.pending),
             "n_failed": len(record.failed),
             "n_left_out": record.left_out,
         }
         if record.left_out:
-            said["note"] = f"{record.left_out} measurements were out of bounds or no number, and are left out"
+            counts["note"] = f"{record.left_out} measurements were out of bounds or no number, and are left out"
         best, model = self._best(), self._fitted()
         if best is None or model is None:
-            return said
+            return counts
         mean, std = model.predict([self._unit(best.point)])
         scales = zip(self.config.bounds.items(), model.length_scales, strict=True)
         return {
-            **said,
+            **counts,
             "length_scales": {name: part * (high - low) for (name, (low, high)), part in scales},
             "noise": model.noise,
             "best": {

@@ -109,9 +109,9 @@ class Record:
         """
         for point in points:
             row_id = point.get(ID_KEY)
-            given = {**self.pending.get(row_id, {}), **point} if row_id is not None else dict(point)
-            where = self.position(given)
-            outcome = {name: float(value) for name, value in given.items() if name not in {ID_KEY, *self.actuators}}
+            complete = {**self.pending.get(row_id, {}), **point} if row_id is not None else dict(point)
+            where = self.position(complete)
+            outcome = {name: float(value) for name, value in complete.items() if name not in {ID_KEY, *self.actuators}}
             row = Row(row_id, where, outcome)
             if self._accept(row):
                 self.rows.append(row)
@@ -172,20 +172,20 @@ class Record:
 
 def check_names(names: Iterable[str], *, field: str, actuators: Sequence[str]) -> None:
     """Raise `InvalidConfig`, with the field, unless ``names`` are the agent's actuators, no more and no less."""
-    given = list(names)
+    named = list(names)
     listed = ", ".join(actuators) or "none"
-    found = [
+    errors = [
         FieldError(f"config.{field}.{name}", f"is no actuator of this agent; its actuators are: {listed}")
-        for name in given
+        for name in named
         if name not in actuators
     ]
-    found += [
+    errors += [
         FieldError(f"config.{field}.{name}", "is missing: each actuator needs one")
         for name in actuators
-        if name not in given
+        if name not in named
     ]
-    if found:
-        raise InvalidConfig("; ".join(f"{one.field} {one.message}" for one in found), errors=found)
+    if errors:
+        raise InvalidConfig("; ".join(f"{error.field} {error.message}" for error in errors), errors=errors)
 
 
 def check_goal(goal: Goal, *, outcomes: Sequence[str]) -> None:

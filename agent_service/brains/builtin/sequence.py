@@ -72,16 +72,16 @@ class Sequence:
 
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
         """Return the next points of the list; fewer, at last none, when it comes to its end."""
-        found: list[dict[str, Any]] = []
-        while len(found) < (num_points or 1) and self._next < len(self._todo):
+        points: list[dict[str, Any]] = []
+        while len(points) < (num_points or 1) and self._next < len(self._todo):
             point = self._todo[self._next]
             self._next += 1
             if self._ahead[tuple(point.values())]:
                 # somebody registered it already
                 self._ahead[tuple(point.values())] -= 1
             else:
-                found.append(self._record.issue(point))
-        return found
+                points.append(self._record.issue(point))
+        return points
 
     def register_suggestions(self, suggestions: SequenceOf[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Take points as suggested by this brain; one that the list still holds is not suggested again."""

@@ -59,11 +59,11 @@ class Sobol:
 
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
         """Return the next points of the sequence; fewer, at last none, when ``n_points`` is reached."""
-        found: list[dict[str, Any]] = []
-        while len(found) < (num_points or 1) and (point := self._peek()) is not None:
+        points: list[dict[str, Any]] = []
+        while len(points) < (num_points or 1) and (point := self._peek()) is not None:
             self._next = None
-            found.append(self._record.issue(point))
-        return found
+            points.append(self._record.issue(point))
+        return points
 
     def register_suggestions(self, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Take points as suggested by this brain; one that the sequence still holds is not suggested again."""

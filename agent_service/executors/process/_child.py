@@ -145,18 +145,18 @@ class Child:
         except MemoryError as error:
             self._out_of_memory(error)
         except Exception as error:  # noqa: BLE001 - whatever the result's own __reduce__ raises
-            told = f"what it returned cannot travel to the service: {texts.describe(error)}; return plain values"
-            self._finish(Kind.ERROR, packed_error(AgentFault(told)))
+            message = f"what it returned cannot travel to the service: {texts.describe(error)}; return plain values"
+            self._finish(Kind.ERROR, packed_error(AgentFault(message)))
         else:
             self._finish(Kind.RESULT, payload)
 
     def _out_of_memory(self, error: MemoryError) -> None:
         self._limit_memory(on=False)  # telling it takes memory too
-        told = fault(error)
+        failure = fault(error)
         if self._memory_limit_mb is not None:
-            detail = f"{told.detail.removesuffix(':')} (memory_limit_mb is {self._memory_limit_mb})"
-            told = AgentFault(detail, traceback=told.traceback)
-        self._finish(Kind.ERROR, packed_error(told))
+            detail = f"{failure.detail.removesuffix(':')} (memory_limit_mb is {self._memory_limit_mb})"
+            failure = AgentFault(detail, traceback=failure.traceback)
+        self._finish(Kind.ERROR, packed_error(failure))
         error.__traceback__ = None  # its frames hold what took the memory
         gc.collect()
         self._limit_memory(on=True)
@@ -183,10 +183,10 @@ class Child:
             time.sleep(pause_after(self._send_notices()))
 
     def _send_notices(self) -> list[Notice]:
-        found = self._notices.take()
-        if found:
-            self._send(Kind.NOTICES, pickle.dumps(found))
-        return found
+        batch = self._notices.take()
+        if batch:
+            self._send(Kind.NOTICES, pickle.dumps(batch))
+        return batch
 
     def _finish(self, kind: Kind, payload: bytes) -> None:
         """Send the answer of a call, after what it told."""

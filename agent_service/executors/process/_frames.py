@@ -60,15 +60,15 @@ class FrameReader:
             What came is no frame.
         """
         self._buffer += piece
-        found: list[tuple[Kind, bytes]] = []
+        frames: list[tuple[Kind, bytes]] = []
         while len(self._buffer) >= _HEADER.size:
             size, kind = _checked(self._buffer)
             end = _HEADER.size + size
             if len(self._buffer) < end:
                 break
-            found.append((kind, bytes(self._buffer[_HEADER.size : end])))
+            frames.append((kind, bytes(self._buffer[_HEADER.size : end])))
             del self._buffer[:end]
-        return found
+        return frames
 
 
 def read(connection: socket.socket) -> tuple[Kind, bytes] | None:
@@ -83,7 +83,7 @@ def read(connection: socket.socket) -> tuple[Kind, bytes] | None:
 
 def packed_error(error: ServiceError) -> bytes:
     """Return an error of ours as bytes; it is pickled as plain values, so that no class need be known elsewhere."""
-    fields = [(one.field, one.message) for one in error.errors]
+    fields = [(wrong.field, wrong.message) for wrong in error.errors]
     trace = error.traceback if isinstance(error, AgentFault) else None
     return pickle.dumps((error.code, error.status, error.detail, fields, error.legal, trace))
 
@@ -106,11 +106,11 @@ def _checked(header: bytearray) -> tuple[int, Kind]:
 
 
 def _exactly(connection: socket.socket, size: int) -> bytearray | None:
-    found = bytearray(size)
-    view, got = memoryview(found), 0
-    while got < size:
-        count = connection.recv_into(view[got:])
+    payload = bytearray(size)
+    view, received = memoryview(payload), 0
+    while received < size:
+        count = connection.recv_into(view[received:])
         if count == 0:
             return None
-        got += count
-    return found
+        received += count
+    return payload

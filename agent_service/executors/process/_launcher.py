@@ -37,8 +37,8 @@ _ONE_THREAD: Final = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 _PROGRAM: Final = (
-    "import json, sys; told = json.loads(sys.argv.pop()); sys.path[:] = told.pop('path'); "
-    "from agent_service.executors.process._fork_server import main; main(**told)"
+    "import json, sys; settings = json.loads(sys.argv.pop()); sys.path[:] = settings.pop('path'); "
+    "from agent_service.executors.process._fork_server import main; main(**settings)"
 )
 _REMEMBERED: Final = 64
 _TRIES: Final = 3
@@ -84,12 +84,12 @@ class ForkServerClient:
             async with self._launching:
                 if self._control is None:
                     await self._launch()
-            asked = self._post(Says.FORK, descriptors=(connection.fileno(), errors))
+            sent = self._post(Says.FORK, descriptors=(connection.fileno(), errors))
             try:
-                if await asked:
+                if await sent:
                     return
             finally:
-                self._outbox = deque(one for one in self._outbox if one[2] is not asked)
+                self._outbox = deque(entry for entry in self._outbox if entry[2] is not sent)
         raise BackendUnavailable("the process that starts agents' processes ends again and again; try again")
 
     def ended(self, pid: int) -> asyncio.Future[int | None]:
@@ -130,7 +130,7 @@ class ForkServerClient:
 
     async def _launch(self) -> None:
         ours, theirs = socket.socketpair()
-        told = {
+        settings = {
             "path": import_path(),
             "control": theirs.fileno(),
             "base": self._base,
@@ -138,7 +138,7 @@ class ForkServerClient:
         }
         try:
             with theirs:
-                self._server = await asyncio.to_thread(_popen, [json.dumps(told)], theirs.fileno())
+                self._server = await asyncio.to_thread(_popen, json.dumps(settings), theirs.fileno())
         except BaseException as error:
             ours.close()
             if isinstance(error, OSError):
@@ -229,7 +229,7 @@ class ForkServerClient:
 
 def import_path() -> list[str]:
     """Return this process's ``sys.path`` for another process, which may have another working directory."""
-    return [os.path.abspath(one) for one in sys.path]  # noqa: PTH100 - the entry "" is the working directory
+    return [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100 - the entry "" is the working directory
 
 
 def _kill(pid: int) -> None:
@@ -238,10 +238,10 @@ def _kill(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-def _popen(told: list[str], control: int) -> subprocess.Popen[bytes]:
+def _popen(settings: str, control: int) -> subprocess.Popen[bytes]:
     # -P: a file beside the user's notebook must not be taken for a library
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM, *told],
+        [sys.executable, "-P", "-c", _PROGRAM, settings],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[control],

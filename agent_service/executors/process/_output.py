@@ -79,5 +79,5 @@ def how_it_ended(status: int | None) -> str:
     return f"was killed by {name}" + (f" ({_MEMORY_HINT})" if -status == signal.SIGKILL else "")
 
 
-def _text(said: bytes) -> str:
-    return texts.printable(said.decode("utf-8", "replace"))
+def _text(data: bytes) -> str:
+    return texts.printable(data.decode("utf-8", "replace"))
