@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from agent_service import context
-from agent_service.agents import guardrails, recovery
-from agent_service.agents.restart import BrainRestarter
+from agent_service.agents import guardrails
+from agent_service.agents.loop_runner import LoopRunner
 from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
-from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound, ServiceError
+from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
 from agent_service.models import AgentSpec, RestartAs
 from agent_service.models.own_names import renamed_rules
 from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.states import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
-from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.loop import AgentLoop
-    from agent_service.agents.submission import Submission
     from agent_service.documents.runs import Run
     from agent_service.models import AgentPatch
     from agent_service.plans.control import PlanQueue
@@ -37,7 +35,7 @@ _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 
 
 class AgentLifecycle:
-    """Starts and ends an agent's loop; belongs to the event loop.
+    """Carries out the commands to one agent, one after the other; belongs to the event loop.
 
     Parameters
     ----------
@@ -60,17 +58,12 @@ class AgentLifecycle:
         documents: Callable[[str], Awaitable[Run]],
     ) -> None:
         self.agent = agent
-        self.loop: AgentLoop | None = None
-        self._make_loop = make_loop
+        self.runner = LoopRunner(agent, make_loop=make_loop, queue=queue, documents=documents)
         self._queue = queue
-        self._documents = documents
         self._commands = asyncio.Lock()
         self._patching = asyncio.Lock()
-        BrainRestarter(agent, self._go_on)
         self._removed = False
         self._called_off = ""
-        self._retries = True
-        self._prepared = False
 
     @property
     def state(self) -> AgentState:
@@ -208,76 +201,6 @@ class AgentLifecycle:
         elif self.agent.record.held:
             await self.agent.facts.become_from({_A.PAUSED}, _A.RUNNING)
 
-    async def recover(
-        self,
-        runs: Mapping[str, Sequence[Run]],
-        submissions: Sequence[Submission] = (),
-        *,
-        default: Literal["resume", "paused"] = "resume",
-        paused: bool = False,
-    ) -> None:
-        """Come back after the service ended, if the agent was alive then.
-
-        Parameters
-        ----------
-        runs
-            Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
-        submissions
-            Those of its submissions whose plans the sink has still.
-        default
-            What it does if its specification does not say.
-        paused
-            Whether it comes back paused in any case.
-        """
-        agent = self.agent
-        resumes = self._retries = (agent.spec.recover or default) == "resume"
-        in_sink = {submission.suggestion.id for submission in submissions}
-        await recovery.reconcile(agent, runs, retry=self.state in ALIVE and resumes, in_sink=in_sink)
-        before = agent.record.restart_as  # it was about to come back by itself
-        was, was_held = (self.state, agent.record.held) if before is None else (before.state, before.held)
-        if agent.record.starts_paused:
-            was = _A.PAUSED
-        by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
-        to_pause = by_hold or was is _A.PAUSED or paused or not resumes
-        if self.state is _A.STOPPING:
-            await agent.facts.become(_A.STOPPED, agent.record.reason)
-        elif self.state in ALIVE:
-            # in one commit: between two of them it would be an agent that nobody brings back
-            restarted = "the service was restarted"
-            await agent.facts.become_in_turn(
-                (_A.STOPPING, {"reason": restarted, "was": _A.PAUSED if paused else was}),
-                (_A.STOPPED, {"reason": restarted}),
-                (_A.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
-            )
-            said = "recovered after a restart of the service; resume it to go on"
-            paused_then = RestartAs(state=_A.PAUSED, reason=said, held=by_hold)
-            self._spawn(paused_then if to_pause else RestartAs(state=_A.RUNNING), submissions, attended=False)
-
-    async def drain(self) -> None:
-        """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
-
-        Nothing is written of it: the facts say that the agent was alive, so `recover` brings it back. What was
-        submitted and did not begin is ``approved`` again.
-        """
-        loop, tasks = self.loop, self.agent.tasks.under_way(Role.LOOP)
-        if loop is None or not tasks or self.state is _A.STARTING:
-            return
-        loop.drain()
-        self._queue.withdraw(self.agent.name, SERVICE_STOPS)
-        self.agent.mark_changed()
-        while not all(task.done() for task in tasks) and (self._queue.ends_by_itself or not loop.in_flight):
-            await asyncio.wait({*tasks, self.agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
-
-    async def close(self) -> None:
-        """End at once and write nothing: the facts say that the agent was alive, so `recover` brings it back."""
-        if self.loop is not None:
-            self.loop.stop()
-        self.agent.tasks.cancel(Role.RESTART)
-        await self.agent.tasks.wait(Role.RESTART)
-        await self.agent.brain.discard()
-        self.agent.tasks.cancel(*(role for role in Role if role not in (Role.PLAN, Role.FACT)))  # the loop ends these
-        await self.agent.tasks.wait()
-
     # how ----------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
@@ -296,7 +219,12 @@ class AgentLifecycle:
 
     def _check_start(self) -> None:
         self._queue.refuse_held()
-        self._refuse_done()
+        total, done = self.agent.spec.loop.max_runs, self.agent.record.done
+        if total is not None and done >= total:
+            raise Conflict(
+                f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
+                legal=legal_commands(self.state),
+            )
         live_objects.require(self.agent.spec.type, self.agent.spec.evaluate)
 
     def _begin_when_free(self, *, paused: bool = False) -> None:
@@ -310,107 +238,17 @@ class AgentLifecycle:
             if self._called_off or not await self.agent.facts.become_from(_REST, _A.STARTING, starts_paused=paused):
                 return
             paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
-            self._spawn(paused_then if paused else RestartAs(state=_A.RUNNING), attended=True)
+            self.runner.begin(paused_then if paused else RestartAs(state=_A.RUNNING), attended=True)
             if self._called_off:
                 await self._end(self._called_off)
         except BackendUnavailable as error:
             self.agent.keeper.fault = error
 
-    def _spawn(self, then: RestartAs, submissions: Sequence[Submission] = (), *, attended: bool) -> None:
-        self.loop = self._make_loop(self.agent)
-        self.loop.measurement.take_up(submissions)
-        self.loop.ingestion.retries = self._retries
-        self._prepared = False
-        self.agent.keeper.restarts.begin(then, attended=attended)
-        building = self.agent.tasks.begin(Role.BUILD, self.agent.keeper.build(), for_request=True)
-        self.agent.tasks.begin(Role.LOOP, self._live(self.loop, building, then))
-
-    async def _live(self, loop: AgentLoop, building: asyncio.Task[None], then: RestartAs) -> None:
-        """Live from starting to stopped or failed; lets no exception out."""
-        why: str | None = None
-        try:
-            await asyncio.wait({building})
-            if not building.cancelled():
-                await self._begin_life(building, then)
-                why = await loop.run()
-        except ServiceError as error:
-            await self._note_failure(error)
-        except Exception:  # noqa: BLE001 - a bug of ours must not take the service down; logged
-            _log.exception("the loop of agent %s failed", self.agent.name)
-            await self._note_failure(ServiceError("the service's own loop failed; its log says more"))
-        finally:
-            building.cancel()
-            loop.measurement.let_go()
-            self.loop = None
-        try:
-            if why is not None:
-                await self.agent.facts.become_from(ALIVE, _A.STOPPING, why)
-            await self._sweep()
-        except BackendUnavailable as error:
-            _log.error("the end of agent %s could not be written: %s", self.agent.name, error.detail)
-
-    async def _begin_life(self, building: asyncio.Task[None], then: RestartAs) -> None:
-        """Go on when the brain is built; after a fault that a restart follows, the restart does that."""
-        try:
-            building.result()
-            await self._go_on(then)
-        except ServiceError as error:
-            if not self.agent.keeper.restarts.survived(error):
-                await self._note_failure(error)
-            if not self.agent.keeper.restarts.survived(error):
-                raise
-
-    async def _go_on(self, then: RestartAs) -> None:
-        """Be running or paused, now that the brain is there; what the queue is by now counts."""
-        await self._prepare()
-        if not self.agent.brain.is_there:  # lost meanwhile: it is built again, or this is the end
-            return
-        state, reason, held = then.state, then.reason, then.held
-        if self._queue.held and state is _A.RUNNING:
-            state, reason, held = _A.PAUSED, "the queue is held; resume it to go on", True
-        elif held and not self._queue.held:
-            state, reason, held = _A.RUNNING, None, False
-        await self.agent.facts.become_from({_A.STARTING}, state, reason, held=held)
-
-    async def _prepare(self) -> None:
-        """Settle what an earlier life left, and tell the brain of past runs; once, before the loop does anything."""
-        loop = self.loop
-        if loop is None or self._prepared:
-            return
-        await recovery.look_up(self.agent, self._documents, retry=self._retries, in_sink=loop.measurement.taken_up)
-        await self._warm_start(loop)
-        self._prepared = True
-
-    async def _sweep(self) -> None:
-        """End a stopping: whoever comes last, the loop or the command, writes it."""
-        if self.state is _A.STOPPING:
-            await self.agent.brain.discard()
-            await self.agent.facts.become_from({_A.STOPPING}, _A.STOPPED, self.agent.record.reason)
-
-    async def _note_failure(self, error: ServiceError) -> None:
-        with contextlib.suppress(BackendUnavailable):  # logged by the journal
-            await self.agent.keeper.failed(error, during=str(self.state))
-
-    async def _warm_start(self, loop: AgentLoop) -> None:
-        for uid in self.agent.spec.warm_start:
-            if uid not in self.agent.record.ingested_runs:
-                await loop.ingestion.ingest_past_run(await self._documents(uid))
-
     async def _end(self, reason: str) -> None:
         if self.agent.tasks.under_way(Role.BEGIN) and self.state not in ALIVE:
             self._called_off = reason
-            return
-        await self.agent.facts.become(_A.STOPPING, reason)
-        self.agent.tasks.cancel(Role.RESTART, Role.BUILD)
-        await self.agent.tasks.wait(Role.RESTART)
-        if self.loop is not None:
-            self.loop.stop()
-        await self.agent.keeper.call_off_rebuilding()
-        self._queue.withdraw(self.agent.name, f"not measured: {reason}")
-        await self.agent.brain.abandon_call()
-        self.agent.mark_changed()
-        if not self.agent.tasks.under_way(Role.LOOP):
-            await self._sweep()
+        else:
+            await self.runner.end(reason)
 
     async def _answer(self) -> None:
         """Wait for a transition to be done; raise the agent's fault if that was the end of it."""
@@ -421,14 +259,6 @@ class AgentLifecycle:
             await asyncio.wait({self.agent.changed(), *doing}, return_when=asyncio.FIRST_COMPLETED)
         if self.state is _A.FAILED and self.agent.keeper.fault is not None:
             raise self.agent.keeper.fault
-
-    def _refuse_done(self) -> None:
-        total, done = self.agent.spec.loop.max_runs, self.agent.record.done
-        if total is not None and done >= total:
-            raise Conflict(
-                f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
-                legal=legal_commands(self.state),
-            )
 
     def _refuse_spent(self) -> None:
         if spent := guardrails.spent(self.agent.guardrails.now, self.agent.guardrails.history):

@@ -498,21 +498,23 @@ class Supervisor:
         runs = [await self._documents(uid) for uid in dict.fromkeys(uids)]
         before = life.agent.record.ingests
         for run in runs:
-            if life.loop is None:
+            if life.runner.loop is None:
                 raise Conflict(f"agent {name!r} ended meanwhile")
-            await life.loop.ingestion.ingest_past_run(run)
+            await life.runner.loop.ingestion.ingest_past_run(run)
         return life.agent.record.ingests - before
 
     def _everyone(self) -> list[Callable[[Run], None]]:
         return [
-            life.loop.ingestion.put for life in self.lives.values() if life.loop and life.agent.spec.listen == "all"
+            life.runner.loop.ingestion.put
+            for life in self.lives.values()
+            if life.runner.loop and life.agent.spec.listen == "all"
         ]
 
     def _late(self, suggestion_id: str) -> Callable[[Run], None] | None:
         agent = self._owners.get(suggestion_id)
         if agent is None or agent.record.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
             return None
-        loop = self.lives[agent.name].loop
+        loop = self.lives[agent.name].runner.loop
         return loop.ingestion.put if loop else None
 
     # the service's own start and end ------------------------------------------------------------------------------
@@ -546,15 +548,15 @@ class Supervisor:
             [life.agent for life in lives], runs, sink=self.queue.sink, dispatcher=self.dispatcher
         )
         for life in lives:
-            await life.recover(runs, submissions.get(life.agent.name, ()), default=default, paused=paused)
+            await life.runner.recover(runs, submissions.get(life.agent.name, ()), default=default, paused=paused)
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plans and calls under way have ended; what the journal says stays."""
-        await asyncio.gather(*(life.drain() for life in list(self.lives.values())))
+        await asyncio.gather(*(life.runner.drain() for life in list(self.lives.values())))
 
     async def close(self) -> None:
         """End all loops at once; what the journal says brings them back."""
-        await asyncio.gather(*(life.close() for life in self.lives.values()))
+        await asyncio.gather(*(life.runner.close() for life in self.lives.values()))
         await self._placement.close()
 
     def _follow_suspension(self, reason: str | None) -> None:
