@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def service_at(url: str | None, state: Path | None) -> Generator[Client]:
+def service_at(url: str | None, state: Path | None, *, timeout_s: float = 60.0) -> Generator[Client]:
     """Give a client of the service at ``url``, or on ``state``, or on the default state directory.
+
+    An answer may take ``timeout_s``, in seconds.
 
     Raises
     ------
@@ -28,7 +31,7 @@ def service_at(url: str | None, state: Path | None) -> Generator[Client]:
     Unauthenticated, BackendUnavailable
         What is asked within is refused, or not answered; the message says how to name a key, or another service.
     """
-    with _client_for(url, state) as client:
+    with _client_for(url, state, timeout_s) as client:
         try:
             yield client
         except Unauthenticated as error:
@@ -48,7 +51,16 @@ def state_named(path: Path) -> Path:
     return load(path).service.state
 
 
-def _client_for(url: str | None, state: Path | None) -> Client:
+def process_of(state: Path | None) -> int | None:
+    """Return the process id of the service on a state directory, or on the default one; None when nobody wrote it."""
+    try:
+        found = json.loads(StateDir(state_named(state or Path(DEFAULT_STATE))).service_file.read_text(encoding="utf-8"))
+        return int(found["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _client_for(url: str | None, state: Path | None, timeout_s: float) -> Client:
     from agent_service.client import Client
 
     if url is None:
@@ -56,9 +68,9 @@ def _client_for(url: str | None, state: Path | None) -> Client:
         if state is None and not os.environ.get("AGENT_SERVICE_URL") and default.exists():
             state = default
         if state is not None:
-            return Client.from_state(state_named(state))
+            return Client.from_state(state_named(state), timeout_s=timeout_s)
     try:
-        return Client(url, api_key=_key_in(state))
+        return Client(url, api_key=_key_in(state), timeout_s=timeout_s)
     except InvalidInput as error:
         raise UsageError(error.detail) from None
 

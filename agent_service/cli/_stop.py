@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agent_service.cli._address import service_at
+from agent_service.cli._address import process_of, service_at
 from agent_service.cli._options import StateOption
-from agent_service.errors import BackendUnavailable, ServiceError, Unauthenticated, UsageError
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, ServiceError, Unauthenticated, UsageError
 from agent_service.models.states import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
     from agent_service.client import Client
+
+ANSWERS_WITHIN_S: Final = 15
+"""How long a service may take to answer, in seconds."""
+
+SAYS_AFTER_S: Final = 1.0
+"""After how long it is said that there is no answer yet."""
+
+_REASON: Final = "Stop everything was said in a terminal"
 
 
 def stop(
@@ -32,10 +42,9 @@ def stop(
     if bool(names) == everything:
         raise UsageError("say what to stop: agent-service stop AGENT, or agent-service stop --everything")
     failed: ServiceError | None = None
-    with service_at(url, state) as client:
+    with service_at(url, state, timeout_s=ANSWERS_WITHIN_S) as client:
         if everything:
-            client.abort_queue("Stop everything was said in a terminal")
-            print("stopped: nothing moves until somebody resumes the queue, in a panel or by client.resume_queue()")
+            _stop_everything(client, url, state)
         for name in names:
             try:
                 print(_stopped(client, name))
@@ -46,6 +55,31 @@ def stop(
                 print(f"error: {error.detail}", file=sys.stderr)
     if failed is not None:
         raise typer.Exit(1)
+
+
+def _stop_everything(client: Client, url: str | None, state: Path | None) -> None:
+    waiting = threading.Timer(
+        SAYS_AFTER_S,
+        print,
+        [f"{client.url} does not answer yet; waiting, {ANSWERS_WITHIN_S} s in all"],
+        {"file": sys.stderr},
+    )
+    waiting.daemon = True
+    waiting.start()
+    try:
+        queue = client.abort_queue(_REASON)
+    except DeadlineExceeded as error:
+        pid = None if url else process_of(state)
+        end = f"`kill -9 {pid}` ends it" if pid else "end its process on its machine"
+        raise DeadlineExceeded(
+            f"{error.detail}; if what moves must end, {end}: no plan goes on then, but a device that is on its way may "
+            "go on to where it was sent"
+        ) from error
+    finally:
+        waiting.cancel()
+    print("stopped: nothing moves until somebody resumes the queue, in a panel or by client.resume_queue()")
+    if queue.reason not in (None, _REASON):
+        print(queue.reason, file=sys.stderr)
 
 
 def _stopped(client: Client, name: str) -> str:

@@ -1,6 +1,8 @@
 """`agent-service stop`, for who cannot reach a panel: what it does to what moves, and what it says."""
 
+import json
 import os
+import signal
 
 import pytest
 from service_process import SUPPORT
@@ -67,3 +69,25 @@ def test_it_says_what_is_missing(command, client):
     assert "give its key" in refused.stderr
     assert client.queue().state != "held"
     assert command.run("stop", "--everything", "--state", "nowhere").returncode == 2
+
+
+def test_a_service_that_does_not_answer_holds_nobody_up(command, client):
+    pid = json.loads((command.folder / "agent-service.state" / "service.json").read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = command.run("stop", "--everything")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert done.returncode == 1
+    assert "does not answer yet; waiting, 15 s in all" in done.stderr
+    assert f"`kill -9 {pid}` ends it" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_hold_that_is_not_written_is_said_to_be_so(command, client):
+    state = command.folder / "agent-service.state"
+    (state / "journal.db").rename(state / "elsewhere.db")
+    done = command.run("stop", "--everything")
+    assert "nothing moves until somebody resumes the queue" in done.stdout
+    assert "it is not written yet" in done.stderr
+    (state / "elsewhere.db").rename(state / "journal.db")

@@ -230,3 +230,12 @@ async def test_classes_of_main_travel_and_all_end_with_the_service(with_fork_ser
             os.kill(server, signal.SIGKILL)
         service.kill()
         await until(lambda: not any(alive(pid) for pid in (server, *agents)))
+
+
+async def test_the_owner_s_key_is_not_in_its_environment(executor, monkeypatch):
+    monkeypatch.setenv("AGENT_SERVICE_API_KEY", "0123456789abcdef")
+    monkeypatch.setenv("OF_THE_FACILITY", "is there")
+    one = await executor.start(Mortal, name="guest", timeout_s=30)
+    assert await one.call(Mortal.variable, "AGENT_SERVICE_API_KEY", timeout_s=10) is None
+    assert await one.call(Mortal.variable, "OF_THE_FACILITY", timeout_s=10) == "is there"
+    await one.close()

@@ -238,6 +238,10 @@ def _kill(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
+_OWNERS_KEY: Final = "AGENT_SERVICE_API_KEY"
+"""Variable of the environment that an agent's code has no business to read: it may do everything with it."""
+
+
 def _popen(settings: str, control: int) -> subprocess.Popen[bytes]:
     # -P: a file beside the user's notebook must not be taken for a library
     return subprocess.Popen(
@@ -245,7 +249,7 @@ def _popen(settings: str, control: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[control],
-        env={**os.environ, **_ONE_THREAD},
+        env={name: value for name, value in {**os.environ, **_ONE_THREAD}.items() if name != _OWNERS_KEY},
         start_new_session=True,
     )
 
