@@ -30,9 +30,9 @@ class Hosts:
     """
 
     def __init__(self, allowed: Sequence[str], origins: Sequence[str]) -> None:
-        self._allowed = tuple(one.lower().rstrip(".") for one in allowed)
+        self._allowed = tuple(name.lower().rstrip(".") for name in allowed)
         self._own = socket.gethostname().lower()
-        self._origins = frozenset(one.lower().rstrip("/") for one in origins)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._admitted: set[tuple[bytes, object]] = set()
 
     def admits(self, host: bytes, *, server: object) -> bool:
@@ -69,7 +69,10 @@ class Hosts:
         )
 
     def _is_listed(self, name: str) -> bool:
-        return any(one in ("*", name) or (one.startswith("*.") and name.endswith(one[1:])) for one in self._allowed)
+        return any(
+            allowed in ("*", name) or (allowed.startswith("*.") and name.endswith(allowed[1:]))
+            for allowed in self._allowed
+        )
 
 
 def _name(authority: str) -> str:

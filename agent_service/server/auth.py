@@ -121,7 +121,7 @@ class Closed:
 
 def _names_scope(route: Any) -> bool:
     dependencies = getattr(route, "dependencies", None) or ()
-    return hasattr(route, "needs") or any(isinstance(one.dependency, Needs) for one in dependencies)
+    return hasattr(route, "needs") or any(isinstance(needed.dependency, Needs) for needed in dependencies)
 
 
 class NeedsForMetrics(Needs):
@@ -169,7 +169,7 @@ def refuse_loosening(key: Key, before: AgentSpec, after: AgentSpec) -> None:
 
     Whoever may only ``control`` an agent, a program for example, can narrow its limits and not widen them.
     """
-    loose = [f"guardrails.{one}" for one in guardrails.loosened(before.guardrails, after.guardrails)]
+    loose = [f"guardrails.{rule}" for rule in guardrails.loosened(before.guardrails, after.guardrails)]
     if (before.loop.approval, after.loop.approval) == ("required", "auto"):
         loose.append("loop.approval")
     if loose:

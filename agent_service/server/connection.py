@@ -50,8 +50,8 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._start_timer()
         if len(self.connections) > MAX_CONNECTIONS:
-            others = (one for one in self.connections if isinstance(one, BoundedConnection) and one is not self)
-            victim = next((one for one in others if one.idle), self)
+            others = (other for other in self.connections if isinstance(other, BoundedConnection) and other is not self)
+            victim = next((other for other in others if other.idle), self)
             _log.info("over %d connections; one is closed", MAX_CONNECTIONS)
             self.connections.discard(victim)
             victim.transport.abort()
@@ -105,6 +105,6 @@ class BoundedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.idle:  # else it would end up within another answer
-            said = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            self.transport.write(said.encode("ascii"))
+            response = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(response.encode("ascii"))
         self.transport.close()

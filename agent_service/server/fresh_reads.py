@@ -63,8 +63,8 @@ async def look(request: Request, desk: JobDesk, agent: HostedAgent) -> View | No
     try:
         wish = _Wish.model_validate(dict(request.query_params))
     except ValidationError as error:
-        found = validation_errors(error)
-        raise InvalidInput(sentence(found), errors=found) from None
+        wrong = validation_errors(error)
+        raise InvalidInput(sentence(wrong), errors=wrong) from None
     if not wish.fresh:
         return None
     refuse_without(request.scope[KEY], Scope.CONTROL, why="fresh")

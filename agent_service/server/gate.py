@@ -114,9 +114,9 @@ class Gate:
             if token is not None:
                 context.leave(token)
             if _log.isEnabledFor(logging.INFO):  # the path without its query: what is in that is the client's
-                told = (scope["method"], scope["path"], status, (time.monotonic() - began) * 1000)
+                request = (scope["method"], scope["path"], status, (time.monotonic() - began) * 1000)
                 who = {"request_id": scope["request_id"], "key": key.name if key else None}
-                _log.info("%s %s %s in %.1f ms", *told, extra=who)
+                _log.info("%s %s %s in %.1f ms", *request, extra=who)
 
     async def _pass(  # noqa: PLR0913, PLR0917 - ASGI's three, and what was found out by now
         self,
@@ -168,7 +168,7 @@ class Gate:
     def _foreign(self, seen: _Headers, server: object, key: Key | None) -> Forbidden | None:
         """Return why a request by these names, or from a page of this origin, is refused."""
         of_page = key if isinstance(key, PanelKey) else None
-        hosts = (one for one in seen.hosts if of_page is None or one.lower() != of_page.host)
+        hosts = (host for host in seen.hosts if of_page is None or host.lower() != of_page.host)
         if not all(self._hosts.admits(host, server=server) for host in hosts):
             return Forbidden(starting.HOST_DETAIL)
         if of_page is not None:

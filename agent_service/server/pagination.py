@@ -29,13 +29,13 @@ def position(cursor: str | None) -> int:
     if cursor is None:
         return 0
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):  # noqa: PLR2004 - fits in 64 bits
-        said = "is not a cursor; take it from `next` of the page before"
-        raise InvalidInput(f"cursor {said}", errors=[FieldError("cursor", said)])
+        detail = "is not a cursor; take it from `next` of the page before"
+        raise InvalidInput(f"cursor {detail}", errors=[FieldError("cursor", detail)])
     return int(cursor)
 
 
 def page(items: Iterable[Item], *, limit: int, cursor: str | None) -> tuple[list[Item], str | None]:
     """Return one page of a list that only grows at its end, and the cursor of the next one."""
     first = position(cursor)
-    found = list(islice(items, first, first + limit + 1))
-    return found[:limit], str(first + limit) if len(found) > limit else None
+    shown = list(islice(items, first, first + limit + 1))
+    return shown[:limit], str(first + limit) if len(shown) > limit else None

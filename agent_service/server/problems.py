@@ -60,21 +60,21 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-        found = field_errors(error.errors(), drop=1, model=_body_model(request))
-        return problem(errors.InvalidInput(sentence(found), errors=found), request_id=request_id_of(request))
+        wrong = field_errors(error.errors(), drop=1, model=_body_model(request))
+        return problem(errors.InvalidInput(sentence(wrong), errors=wrong), request_id=request_id_of(request))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
         if error.status_code == HTTPStatus.NOT_FOUND:
-            found: errors.ServiceError = errors.NotFound(f"there is nothing at {request.url.path}; /docs lists the API")
+            known: errors.ServiceError = errors.NotFound(f"there is nothing at {request.url.path}; /docs lists the API")
         elif error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI: a body that no parser takes
-            found = errors.InvalidInput(str(error.detail))
-            return problem(found, request_id=request_id_of(request))
+            known = errors.InvalidInput(str(error.detail))
+            return problem(known, request_id=request_id_of(request))
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            found = errors.InvalidInput(f"{request.method} is not possible at {request.url.path}; /docs lists the API")
+            known = errors.InvalidInput(f"{request.method} is not possible at {request.url.path}; /docs lists the API")
         else:
-            found = _BY_STATUS.get(error.status_code, errors.InvalidInput)(error.detail)
-        answer = problem(found, request_id=request_id_of(request), status=error.status_code)
+            known = _BY_STATUS.get(error.status_code, errors.InvalidInput)(error.detail)
+        answer = problem(known, request_id=request_id_of(request), status=error.status_code)
         answer.headers.update(error.headers or {})
         return answer
 

@@ -90,7 +90,7 @@ class StartingApp:
         called = request_id(headers.get(b"x-request-id", b""))
         server = (scope.get("server") or ("",))[0]
         names = [value for name, value in scope["headers"] if name == b"host"]
-        if not all(self._hosts.admits(one, server=server) for one in names):
+        if not all(self._hosts.admits(name, server=server) for name in names):
             await _send(send, 403, _PROBLEM, _problem(Forbidden(HOST_DETAIL), called), called)
         elif scope["path"] == "/healthz":
             await _send(send, 200, _JSON, ALIVE, called)
@@ -98,8 +98,8 @@ class StartingApp:
             parts = {"service": {"ready": False, "reason": self.reason}}
             await _send(send, 503, _JSON, json.dumps({"ready": False, "parts": parts}).encode(), called)
         else:
-            said = f"the service is {self.reason}; try again in {RETRY_AFTER_S} s, or watch /readyz"
-            await _send(send, 503, _PROBLEM, _problem(BackendUnavailable(said), called), called)
+            detail = f"the service is {self.reason}; try again in {RETRY_AFTER_S} s, or watch /readyz"
+            await _send(send, 503, _PROBLEM, _problem(BackendUnavailable(detail), called), called)
 
 
 _JSON: Final = b"application/json"

@@ -48,7 +48,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     'agents.0.sensors'
     """
     import_from(config)
-    found: list[FieldError] = []
+    wrong: list[FieldError] = []
     namespace: Namespace | None = None
     if config.sink.own_engine and (devices or config.run_engine.startup is None):
         try:
@@ -56,23 +56,24 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
                 config.run_engine.startup, default=beamline.simulated, listed=Listed.of(config.security.modules)
             )
         except ServiceError as error:
-            found.append(FieldError("run_engine.startup", error.detail))
-    found += _check_configure(config, namespace)
+            wrong.append(FieldError("run_engine.startup", error.detail))
+    wrong += _check_configure(config, namespace)
     names: set[str] = set()
     listed = Listed.of(config.security.modules)
     for number, spec in enumerate(config.agents):
         if spec.name in names:
-            found.append(FieldError(f"agents.{number}.name", f"there are two agents {spec.name!r}; rename one"))
+            wrong.append(FieldError(f"agents.{number}.name", f"there are two agents {spec.name!r}; rename one"))
         names.add(spec.name)
         try:
             listed.refuse_named(spec)
-        except InvalidInput as error:
-            found += [FieldError(f"agents.{number}.{one.field}", one.message) for one in error.errors]
+        except InvalidInput as refused:
+            wrong += [FieldError(f"agents.{number}.{error.field}", error.message) for error in refused.errors]
             continue
-        found += [
-            FieldError(f"agents.{number}.{one.field}", one.message) for one in _check_agent(spec, namespace, listed)
+        wrong += [
+            FieldError(f"agents.{number}.{error.field}", error.message)
+            for error in _check_agent(spec, namespace, listed)
         ]
-    return found
+    return wrong
 
 
 def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list[FieldError]:
@@ -87,36 +88,36 @@ def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list
 
 
 def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -> list[FieldError]:
-    found: list[FieldError] = []
+    wrong: list[FieldError] = []
     try:
         types.resolve(spec.type, listed).validate(spec)
     except ServiceError as error:
-        found += error.errors or [FieldError("type", error.detail)]
+        wrong += error.errors or [FieldError("type", error.detail)]
     try:
         outcomes.check_names(spec)
     except ServiceError as error:
-        found += error.errors
+        wrong += error.errors
     try:
         if spec.evaluate:
             load_function(spec.evaluate, listed)
     except ServiceError as error:
-        found.append(FieldError("evaluate", error.detail))
+        wrong.append(FieldError("evaluate", error.detail))
     if namespace is None:
-        return found
+        return wrong
     looked_for: list[tuple[str, Callable[[str], object], str]] = [("plan", namespace.plan, spec.plan)]
-    looked_for += [("actuators", _actuator(namespace), one) for one in spec.actuators]
-    looked_for += [("sensors", namespace.device, one) for one in spec.sensors]
+    looked_for += [("actuators", _actuator(namespace), name) for name in spec.actuators]
+    looked_for += [("sensors", namespace.device, name) for name in spec.sensors]
     for field, look, name in looked_for:
         try:
             look(name)
         except ServiceError as error:
-            found.append(FieldError(field, error.detail))
-    if not found:
+            wrong.append(FieldError(field, error.detail))
+    if not wrong:
         try:
             named(spec, namespace.own_name)
         except InvalidInput as error:
-            found += error.errors
-    return found
+            wrong += error.errors
+    return wrong
 
 
 def _actuator(namespace: Namespace) -> Callable[[str], object]:

@@ -129,10 +129,12 @@ class ClaimDesk:
             self._claims.done(suggestion_id, request.runs)
             return owner.record.suggestion(suggestion_id)
         who = context.person()
-        said = request.reason or f"released by {'who claimed it' if who == context.A_PERSON else who} ({request.how})"
-        self._claims.release(suggestion_id, how=request.how, reason=said)
+        reason = request.reason or f"released by {'who claimed it' if who == context.A_PERSON else who} ({request.how})"
+        self._claims.release(suggestion_id, how=request.how, reason=reason)
         with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
-            await self._supervisor.queue.note("release", suggestion_id, agent=owner.name, reason=said, how=request.how)
+            await self._supervisor.queue.note(
+                "release", suggestion_id, agent=owner.name, reason=reason, how=request.how
+            )
         clock = asyncio.get_running_loop()
         deadline = clock.time() + SETTLES_WITHIN_S
         while request.how != "unused" and owner.record.suggestion(suggestion_id).state in _UNDER_WAY:

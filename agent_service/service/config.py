@@ -200,12 +200,12 @@ class ServiceConfig(BaseSettings):
     def _heard(self) -> ServiceConfig:
         if self.sources is not None and "source" in self.model_fields_set:
             raise ValueError("[source] and [[sources]] say the same; leave [source] out")
-        kinds = [one.kind for one in self.sources or ()]
+        kinds = [source.kind for source in self.sources or ()]
         if len({*kinds}) < len(kinds):
             raise ValueError("sources: each kind of source is named once")
         if self.sink.own_engine and not self.hears("run_engine"):
-            said = 'source.kind = "none"' if self.sources is None else 'sources without kind = "run_engine"'
-            msg = f'{said} would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
+            key = 'source.kind = "none"' if self.sources is None else 'sources without kind = "run_engine"'
+            msg = f'{key} would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
             raise ValueError(msg)
         return self
 
@@ -213,7 +213,7 @@ class ServiceConfig(BaseSettings):
         """Return whether documents come from sources of a kind."""
         if self.sources is None:
             return kind in ("posted", self.source.kind)
-        return any(one.kind == kind for one in self.sources)
+        return any(source.kind == kind for source in self.sources)
 
     @classmethod
     def file_schema(cls) -> dict[str, Any]:
@@ -259,8 +259,8 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
         return ServiceConfig.model_validate(merged)
     except ValidationError as error:
         where = "the configuration" if path is None else str(path)
-        found = validation_errors(error, ServiceConfig)
-        raise UsageError(f"{where} is not valid: {sentence(found)}", errors=found) from None
+        wrong = validation_errors(error, ServiceConfig)
+        raise UsageError(f"{where} is not valid: {sentence(wrong)}", errors=wrong) from None
 
 
 def config_from_environment() -> ServiceConfig:
@@ -291,7 +291,9 @@ def _place(data: dict[str, Any], path: Path) -> None:
     """Make the paths in a file relative to it; what is of a wrong type is left to be refused."""
     folders = data.setdefault("import_from", ["."])
     if isinstance(folders, list):
-        data["import_from"] = [path.parent / one if isinstance(one, str) else one for one in cast("list[Any]", folders)]
+        data["import_from"] = [
+            path.parent / folder if isinstance(folder, str) else folder for folder in cast("list[Any]", folders)
+        ]
     service = data.setdefault("service", {})
     if isinstance(service, dict):
         section = cast("dict[str, Any]", service)
@@ -302,7 +304,7 @@ def _place(data: dict[str, Any], path: Path) -> None:
         section = cast("dict[str, Any]", engine)
         startup = section.get("startup")
         if isinstance(startup, list):
-            section["startup"] = [_placed(one, path.parent) for one in cast("list[Any]", startup)]
+            section["startup"] = [_placed(part, path.parent) for part in cast("list[Any]", startup)]
         elif startup is not None:
             section["startup"] = _placed(startup, path.parent)
 

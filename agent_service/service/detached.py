@@ -56,5 +56,5 @@ async def run_detached(work: Callable[[], T], *, name: str) -> T:
 
 def still_running() -> list[str]:
     """Return what is still at work in threads of `run_detached`, or making a RunEngine, when the service has ended."""
-    names = [one.name for one in threading.enumerate()]
-    return [one.removeprefix(_NAME) for one in names if one.startswith((_NAME, _ALSO))]
+    names = [thread.name for thread in threading.enumerate()]
+    return [name.removeprefix(_NAME) for name in names if name.startswith((_NAME, _ALSO))]

@@ -158,8 +158,8 @@ def may_measure(supervisor: Supervisor) -> Callable[[str, str], None]:
 
 def _kept(spool: Spool, undecided: dict[str, str | None]) -> dict[str, list[Run]]:
     spool.close_interrupted()
-    found = spool.find(undecided)
-    return {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in found.items()}
+    kept = spool.find(undecided)
+    return {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in kept.items()}
 
 
 async def past_run(archive: Archive, uid: str) -> Run:

@@ -38,14 +38,14 @@ class ServiceGauges(Collector):
         supervisor = service.supervisor
         yield InfoMetricFamily("agent_service", "This program", value={"version": __version__})
         states = Counter(life.state for life in supervisor.lives.values())
-        yield _labelled("agents", "Agents by state", "state", {str(one): states[one] for one in AgentState})
+        yield _labelled("agents", "Agents by state", "state", {str(state): states[state] for state in AgentState})
         fates: Counter[SuggestionState] = Counter()
         for life in supervisor.lives.values():
             fates.update(life.agent.record.fates)
-        by_fate = {str(one): fates[one] for one in SuggestionState}
+        by_fate = {str(fate): fates[fate] for fate in SuggestionState}
         yield _labelled("suggestions", "Suggestions of the agents there are, by fate", "fate", by_fate)
         queue = supervisor.queue.status
-        in_state = {str(one): one is queue.state for one in QueueState}
+        in_state = {str(state): state is queue.state for state in QueueState}
         yield _labelled("queue_state", "1 for the state that the plan queue is in", "state", in_state)
         yield GaugeMetricFamily("agent_service_queue_plans", "Plans that wait in the queue", value=queue.pending)
         yield GaugeMetricFamily(
@@ -65,8 +65,8 @@ class ServiceGauges(Collector):
         yield _labelled("ready", "1 for each part that is ready", "part", parts)
 
 
-def _labelled(name: str, said: str, label: str, values: dict[str, int] | dict[str, bool]) -> Metric:
-    family = GaugeMetricFamily(f"agent_service_{name}", said, labels=[label])
+def _labelled(name: str, description: str, label: str, values: dict[str, int] | dict[str, bool]) -> Metric:
+    family = GaugeMetricFamily(f"agent_service_{name}", description, labels=[label])
     for key, value in values.items():
         family.add_metric([key], float(value))
     return family

@@ -204,7 +204,7 @@ class JobDesk:
     def jobs(self, agent: str | None = None) -> list[Job]:
         """Return the jobs, oldest first; those of one agent if given."""
         self._forget()
-        return [one.shown() for one in self._jobs.values() if agent in (None, one.agent)]
+        return [work.shown() for work in self._jobs.values() if agent in (None, work.agent)]
 
     def find(self, job_id: str) -> Work:
         """Return the call of a job.
@@ -240,11 +240,11 @@ class JobDesk:
     async def ended(self) -> None:
         """Wait for the calls under way, those that wait for their turn too."""
         if self._under_way:
-            await asyncio.wait({one.task for one in self._under_way})
+            await asyncio.wait({work.task for work in self._under_way})
 
     async def close(self) -> None:
         """End the calls. Nothing is written: what the journal says of each is true."""
-        tasks: list[asyncio.Task[Any]] = [one.task for one in self._under_way]
+        tasks: list[asyncio.Task[Any]] = [work.task for work in self._under_way]
         if self._stopped is not None:
             tasks.append(self._stopped)
         for task in tasks:
@@ -268,15 +268,15 @@ class JobDesk:
 
     def _changed(self, work: Work) -> None:
         if work.id is not None:
-            told = work.shown().model_dump(mode="json", exclude={"agent", "result", "problem"})
-            self._journal.publish(EventKind.JOB, work.agent, told)
+            shown = work.shown().model_dump(mode="json", exclude={"agent", "result", "problem"})
+            self._journal.publish(EventKind.JOB, work.agent, shown)
 
     def _forget(self) -> None:
         """Forget finished jobs that are too old, or too many."""
         now = utcnow()
-        finished = [one for one in self._jobs.values() if one.finished_at is not None]
-        finished.sort(key=lambda one: one.finished_at or now)
-        for i, one in enumerate(finished):
+        finished = [work for work in self._jobs.values() if work.finished_at is not None]
+        finished.sort(key=lambda work: work.finished_at or now)
+        for i, work in enumerate(finished):
             too_many = i < len(finished) - KEPT
-            if too_many or now - (one.finished_at or now) > KEPT_FOR:
-                self._jobs.pop(one.id or "", None)
+            if too_many or now - (work.finished_at or now) > KEPT_FOR:
+                self._jobs.pop(work.id or "", None)

@@ -83,8 +83,8 @@ def scopes_of(text: str) -> frozenset[Scope]:
     UsageError
         One is unknown, or there is none.
     """
-    names = [one.strip() for one in text.split(",") if one.strip()]
-    known = [str(one) for one in Scope]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = [str(scope) for scope in Scope]
     for name in names:
         if name not in known:
             raise UsageError(f"there is no scope {name!r}; {near(name, known)}the scopes are {', '.join(known)}")
@@ -140,11 +140,11 @@ class KeyFile:
                     revoked.add(digest)
                     valid.pop(name, None)
                 else:
-                    scopes = frozenset(Scope(one) for one in record["scopes"])
+                    scopes = frozenset(Scope(scope) for scope in record["scopes"])
                     valid[name] = Key(name, scopes, digest, datetime.fromisoformat(record["at"]))
             except (ValueError, KeyError, TypeError):
-                said = "restore it from a copy, or remove the file and make new keys"
-                raise UsageError(f"line {number} of {self.path} is no record of a key; {said}") from None
+                remedy = "restore it from a copy, or remove the file and make new keys"
+                raise UsageError(f"line {number} of {self.path} is no record of a key; {remedy}") from None
         return KeysRead(tuple(valid.values()), frozenset(revoked))
 
     def create(self, name: str, scopes: Iterable[Scope]) -> tuple[Key, str]:
@@ -164,10 +164,10 @@ class KeyFile:
         now = datetime.now(UTC)
         key = Key(name, frozenset(scopes), digest_of(secret), now)
         with self._writing() as handle:
-            if any(one.name == name for one in self.read().keys):
+            if any(kept.name == name for kept in self.read().keys):
                 raise UsageError(f"there is a key {name!r} already; revoke it first, or choose another name")
-            told = {"name": name, "scopes": sorted(key.scopes), "sha256": key.digest.hex()}
-            _append(handle, {"at": now.isoformat(), **told})
+            record = {"name": name, "scopes": sorted(key.scopes), "sha256": key.digest.hex()}
+            _append(handle, {"at": now.isoformat(), **record})
         return key, secret
 
     def revoke(self, name: str) -> Key:
@@ -179,7 +179,7 @@ class KeyFile:
             There is no such key.
         """
         with self._writing() as handle:
-            known = {one.name: one for one in self.read().keys}
+            known = {key.name: key for key in self.read().keys}
             if name not in known:
                 raise UsageError(f"there is no key {name!r}; {near(name, known)}there are {', '.join(known) or 'none'}")
             self._revoked(handle, known[name])
@@ -259,13 +259,13 @@ class Keyring:
         if not secret:  # whatever the owner's is said to be
             return None
         digest = digest_of(secret)
-        found = self._verified.get(digest)
-        if found is not None:
-            return found
+        verified = self._verified.get(digest)
+        if verified is not None:
+            return verified
         for key in self._keys:  # all of them, so that the time tells nothing
             if hmac.compare_digest(key.digest, digest):
-                found = self._verified[digest] = key
-        return found
+                verified = self._verified[digest] = key
+        return verified
 
     def refuse_unread(self) -> None:
         """Raise `BackendUnavailable` while the file cannot be read."""
@@ -287,7 +287,7 @@ class Keyring:
             self.load()
         except UsageError as error:  # tried again at the next request: it may have been a moment without descriptors
             # nobody can say any more which of the others are revoked
-            self._keys, self._trouble = tuple(one for one in self._keys if one is self._own), str(error)
+            self._keys, self._trouble = tuple(key for key in self._keys if key is self._own), str(error)
             self._verified.clear()
             if self._trouble != before:
                 _log.error("%s; until then only the owner's key is taken", error)
@@ -297,12 +297,12 @@ class Keyring:
 
     def _look(self) -> tuple[int, int, int] | None:
         try:
-            found = os.stat(self._file.path)  # noqa: PTH116 - at each request: Path.stat costs twice as much
+            file = os.stat(self._file.path)  # noqa: PTH116 - at each request: Path.stat costs twice as much
         except FileNotFoundError:
             return None
         except OSError:
             return _NOT_SEEN
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        return file.st_ino, file.st_size, file.st_mtime_ns
 
 
 def _append(handle: int, record: dict[str, Any]) -> None:

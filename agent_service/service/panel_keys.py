@@ -114,13 +114,13 @@ class PanelKeys:
     def admits(self, origin: str) -> bool:
         """Return whether a page of this origin holds a key now."""
         now = self._clock()
-        return any(one.origin == origin and one.ends_at > now for one in self._keys.values())
+        return any(key.origin == origin and key.ends_at > now for key in self._keys.values())
 
     def _make_room(self, maker: Key) -> None:
-        of_maker = [digest for digest, one in self._keys.items() if one.maker == maker]
+        of_maker = [digest for digest, key in self._keys.items() if key.maker == maker]
         if len(of_maker) >= MAX_OF_KEY:
             del self._keys[min(of_maker, key=lambda digest: self._keys[digest].ends_at)]
 
     def _forget_ended(self) -> None:
         now = self._clock()
-        self._keys = {digest: one for digest, one in self._keys.items() if one.ends_at > now}
+        self._keys = {digest: key for digest, key in self._keys.items() if key.ends_at > now}

@@ -97,7 +97,7 @@ class Retention:
         if self._cursor is not None:
             seq = min(seq, load_fold(self._cursor).seq)
         # points that were suggested together stay together
-        while seq > self._journal.snapshot_seq and all(_is_proposal(one) for one in self._around(seq)):
+        while seq > self._journal.snapshot_seq and all(_is_proposal(event) for event in self._around(seq)):
             seq -= 1
         return seq
 
@@ -106,16 +106,16 @@ class Retention:
 
     def _fold(self, seq: int) -> tuple[ServiceRecord, Fold]:
         """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since."""
-        record, outbox, told = ServiceRecord(), Fold(), 0
+        record, outbox, folded = ServiceRecord(), Fold(), 0
         snapshot = self._journal.snapshot()
         if snapshot is not None:
-            told, said = snapshot
-            record, outbox = ServiceRecord.from_json(said), Fold.model_validate(said["outbox"])
-        while told < seq:
-            for event in self._journal.read(after=told, limit=min(_PAGE, seq - told)):
+            folded, values = snapshot
+            record, outbox = ServiceRecord.from_json(values), Fold.model_validate(values["outbox"])
+        while folded < seq:
+            for event in self._journal.read(after=folded, limit=min(_PAGE, seq - folded)):
                 record.apply(event)
                 outbox.take(event)
-                told = event.seq or told
+                folded = event.seq or folded
         record.compact()
         return record, outbox
 

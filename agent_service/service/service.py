@@ -214,4 +214,4 @@ class Service:
 def _refuse_odd_uids(spec: AgentSpec) -> None:
     odd = [FieldError(f"warm_start.{i}", UID_DETAIL) for i, uid in enumerate(spec.warm_start) if not is_uid(uid)]
     if odd:  # not by the model: a journal of 0.1.0 may hold some
-        raise InvalidInput("; ".join(f"{one.field} {one.message}" for one in odd), errors=odd)
+        raise InvalidInput("; ".join(f"{wrong.field} {wrong.message}" for wrong in odd), errors=odd)

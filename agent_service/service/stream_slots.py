@@ -32,7 +32,7 @@ class StreamSlots:
         return self._open.total()
 
     @contextlib.contextmanager
-    def one(self, key: Key) -> Generator[None]:
+    def hold(self, key: Key) -> Generator[None]:
         """Hold a place for a stream.
 
         Raises

@@ -48,7 +48,7 @@ def test_an_outcome_with_an_actuators_name(tmp_path):
     ("old", "new", "said"),
     [
         ("port = 0", "prot = 0", "service.prot: is not a known key here; did you mean 'port'?"),
-        ("[service]", "[servce]", "servce: is not a known key here; did you mean 'service' or 'source'?"),
+        ("[service]", "[servce]", "servce: is not a known key here; did you mean 'service' or 'source' or 'sources'?"),
         ('outcome = "det"', 'outcom = "det"', "agents.0.outcom: is not a known key here; did you mean 'outcome'?"),
         ('outcome = "det"', 'outcome = "det"\nloop = { max_run = 3 }', "agents.0.loop.max_run: is not a known key"),
         ("sobol", "sobel", "agents.0.type: there is no agent type 'sobel'; did you mean 'sobol'?"),

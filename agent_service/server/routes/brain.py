@@ -78,8 +78,8 @@ async def ingest(
     require(Command.INGEST, agent.record.state, name=name)
     checked = points.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
     if service.claims is not None:
-        for one in checked:
-            service.claims.refuse_stranger(str(one.get(ID_KEY)), key, to="tell its outcome")
+        for point in checked:
+            service.claims.refuse_stranger(str(point.get(ID_KEY)), key, to="tell its outcome")
 
     async def doing() -> IngestAnswer:
         if request.run_uids:
@@ -124,11 +124,11 @@ def history(
     newest_first: Annotated[bool, Query(description="newest facts first")] = False,  # noqa: FBT002 - a query
 ) -> EventList:
     """Return the agent's facts from the journal; an agent that was removed has a history too."""
-    found = service.journal.read(after=position(cursor), agent=name, limit=limit + 1, newest_first=newest_first)
-    if not found and cursor is None and name not in service.supervisor.lives:
+    events = service.journal.read(after=position(cursor), agent=name, limit=limit + 1, newest_first=newest_first)
+    if not events and cursor is None and name not in service.supervisor.lives:
         raise NotFound(f"there is no agent {name!r}, and there never was")
-    last = str(found[limit - 1].seq) if len(found) > limit else None
-    return EventList(items=found[:limit], next=last)
+    last = str(events[limit - 1].seq) if len(events) > limit else None
+    return EventList(items=events[:limit], next=last)
 
 
 @router.get("/reports", dependencies=[READ])
@@ -170,7 +170,7 @@ async def method(
     """Call a method when the brain's turn comes, and return what it returned."""
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name, to=f"be asked for {method}")
-    if method not in (there := [one.name for one in agent.brain.traits.methods]):
+    if method not in (there := [declared.name for declared in agent.brain.traits.methods]):
         raise NotFound(
             f"agent {name!r} has no method {method!r}; {near(method, there)}it has {', '.join(there) or 'none'}"
         )

@@ -36,16 +36,16 @@ async def claim(
     service: ServiceDep, key: KeyDep, desk: Desk, http: Request, request: ClaimRequest | None = None
 ) -> Response:
     """Claim the approved suggestion that has waited longest, or wait up to ``wait_s`` for one."""
-    found = await desk.claim(request or ClaimRequest())
-    if found is None:
+    claimed = await desk.claim(request or ClaimRequest())
+    if claimed is None:
         return Response(status_code=204)
     revoked = not service.access.holds(key)  # while it waited
     if revoked or await http.is_disconnected():  # nobody is there to measure it
-        await desk.release(found.id, ReleaseRequest(how="unused"), key)
+        await desk.release(claimed.id, ReleaseRequest(how="unused"), key)
         if revoked:
             raise stranger(showed_key=True)
         return Response(status_code=204)
-    return as_json(found.model_dump_json().encode())
+    return as_json(claimed.model_dump_json().encode())
 
 
 @router.post("/{suggestion_id}/renew", dependencies=[CONTROL])

@@ -54,18 +54,21 @@ def _check_all(batch: list[tuple[str, dict[str, Any]]]) -> None:
                 )
         suggestion_id = document.get("agent_suggestion_uid") if name == "start" else None
         if isinstance(suggestion_id, str) and not (len(suggestion_id) <= _LONGEST_ID and suggestion_id.isprintable()):
-            where, said = f"documents.{i}.1.agent_suggestion_uid", f"is over {_LONGEST_ID} characters, or not printable"
-            raise InvalidInput(f"{where} {said}", errors=[FieldError(where, said)])
+            where, detail = (
+                f"documents.{i}.1.agent_suggestion_uid",
+                f"is over {_LONGEST_ID} characters, or not printable",
+            )
+            raise InvalidInput(f"{where} {detail}", errors=[FieldError(where, detail)])
 
 
 def _check(where: str, name: str, document: dict[str, Any]) -> None:
     validators = _validators()
     validator = validators.get(name)
     if validator is None:
-        said = f"is no kind of document; the kinds are {', '.join(validators)}"
-        raise InvalidInput(f"{where}.0 {said}", errors=[FieldError(f"{where}.0", said)])
+        detail = f"is no kind of document; the kinds are {', '.join(validators)}"
+        raise InvalidInput(f"{where}.0 {detail}", errors=[FieldError(f"{where}.0", detail)])
     error = next(validator.iter_errors(document), None)  # one is enough, and there may be very many
     if error is not None:
         path = ".".join([where, "1", *(str(part) for part in error.absolute_path)])
-        said = f"does not fit the schema of a {name} document: {error.validator} {error.validator_value}"
-        raise InvalidInput(f"{path} {said}", errors=[FieldError(path, said)])
+        detail = f"does not fit the schema of a {name} document: {error.validator} {error.validator_value}"
+        raise InvalidInput(f"{path} {detail}", errors=[FieldError(path, detail)])

@@ -35,7 +35,7 @@ _DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
 
 async def _slot(service: ServiceDep, key: KeyDep) -> AsyncIterator[None]:
     """Hold a place for a stream until its answer ended."""
-    with service.streams.one(key):
+    with service.streams.hold(key):
         yield
 
 

@@ -23,8 +23,8 @@ async def healthz() -> Response:
 @router.get("/readyz", responses={**cached_answer(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
 async def readyz(service: ServiceDep) -> Response:
     """Say whether the service takes work, part by part, and if not, why."""
-    found = service.status.readiness()
-    return as_json(found.model_dump_json().encode(), status=200 if found.ready else 503)
+    readiness = service.status.readiness()
+    return as_json(readiness.model_dump_json().encode(), status=200 if readiness.ready else 503)
 
 
 @router.get(

@@ -21,7 +21,7 @@ async def service_status(service: ServiceDep, key: KeyDep) -> ServiceStatus:
 @router.get("/agent-types", dependencies=[READ])
 def types() -> AgentTypeList:
     """Return the installed brains, with the JSON Schema of their configuration."""
-    found = agent_types.installed()
+    brain_types = agent_types.installed()
     return AgentTypeList(
-        items=[AgentTypeInfo(name=one.name, summary=one.summary, config_schema=one.schema()) for one in found]
+        items=[AgentTypeInfo(name=kind.name, summary=kind.summary, config_schema=kind.schema()) for kind in brain_types]
     )

@@ -22,7 +22,7 @@ async def of_agent(
 ) -> SuggestionList:
     """List an agent's suggestions, oldest first."""
     every = service.supervisor.agent(name).record.suggestions.values()
-    items, following = page((one for one in every if state in (None, one.state)), limit=limit, cursor=cursor)
+    items, following = page((each for each in every if state in (None, each.state)), limit=limit, cursor=cursor)
     return SuggestionList(items=items, next=following)
 
 
@@ -30,7 +30,7 @@ async def of_agent(
 async def inbox(service: ServiceDep, state: State = None, limit: Limit = 100, cursor: Cursor = None) -> SuggestionList:
     """List the suggestions of all agents; ``state=proposed`` is the inbox."""
     every = service.supervisor.suggestions()
-    items, following = page((one for one in every if state in (None, one.state)), limit=limit, cursor=cursor)
+    items, following = page((each for each in every if state in (None, each.state)), limit=limit, cursor=cursor)
     return SuggestionList(items=items, next=following)
 
 
