@@ -142,7 +142,7 @@ class Executor(Protocol):
         name: str,
         timeout_s: float,
         memory_limit_mb: int | None = None,
-        tell: Callable[[Notice], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> BrainHandle:
         """Build the object where it will live, and return a handle on it.
 
@@ -156,7 +156,7 @@ class Executor(Protocol):
             How long that may take, in seconds.
         memory_limit_mb
             Most memory for the object's data, libraries included, in MB (2**20 bytes); only where it is isolated.
-        tell
+        on_notice
             Called on the event loop with what the object's code reports and logs from inside a call, ``build``
             included: about ten times a second, the last of a call before its result.
 

@@ -157,7 +157,7 @@ class HostedBrain:
             name=self._name,
             timeout_s=deadline,
             memory_limit_mb=spec.memory_limit_mb,
-            tell=lambda notice: self._hear(notice, elsewhere=place.executor.isolated),
+            on_notice=lambda notice: self._hear(notice, elsewhere=place.executor.isolated),
         )
         try:
             view = await handle.call(BrainAdapter.replay, facts(), timeout_s=deadline)

@@ -1,4 +1,4 @@
-"""What makes an agent's brain, wherever it is to live: a callable that can travel to a process of its own."""
+"""What makes an agent's brain, wherever it is to live: a callable that can be pickled for a process of its own."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 MAX_MESSAGE: Final = 2000
-"""Longest message that travels, in characters."""
+"""Longest message that is passed on, in characters."""
 
 MAX_LINES: Final = 100
 """Most log lines that wait to be told; the oldest are left out, and a line says how many."""
@@ -102,7 +102,7 @@ class NoticeBuffer:
                 self._lines.append(notice)
             return first
 
-    def take(self) -> list[Notice]:
+    def pop_all(self) -> list[Notice]:
         """Return what is there, log lines in their order and progress last, and forget it."""
         with self._lock:
             batch: list[Notice] = list(self._lines)
@@ -125,14 +125,14 @@ class Delivery:
 
     Parameters
     ----------
-    tell
+    on_notice
         Called on the event loop with each notice that arrives.
     loop
         The event loop.
     """
 
-    def __init__(self, tell: Callable[[Notice], None], *, loop: asyncio.AbstractEventLoop) -> None:
-        self._tell = tell
+    def __init__(self, on_notice: Callable[[Notice], None], *, loop: asyncio.AbstractEventLoop) -> None:
+        self._on_notice = on_notice
         self._loop = loop
         self._buffer = NoticeBuffer()
         self._next_at = 0.0
@@ -152,11 +152,11 @@ class Delivery:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch = self._buffer.take()
+        batch = self._buffer.pop_all()
         if batch and not self._closed:
             self._next_at = self._loop.time() + pause_after(batch)
             for notice in batch:
-                self._tell(notice)
+                self._on_notice(notice)
 
     def close(self) -> None:
         """Tell nothing more. On the event loop."""

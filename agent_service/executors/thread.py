@@ -48,11 +48,11 @@ class ThreadExecutor:
         name: str,
         timeout_s: float,
         memory_limit_mb: int | None = None,
-        tell: Callable[[Notice], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> ThreadHandle:
         """Build the object in a new thread and return a handle on it. See `protocols.Executor`."""
         with as_faults(name):  # there may be no thread left
-            handle = ThreadHandle(name, tell=tell, on_call=self._on_call)
+            handle = ThreadHandle(name, on_notice=on_notice, on_call=self._on_call)
         await handle.build(build, timeout_s=timeout_s)
         return handle
 
@@ -71,7 +71,7 @@ class ThreadHandle(Handle):
     ----------
     name
         The agent's name, for the thread's name and messages.
-    tell
+    on_notice
         Called on the event loop with what the object's code reports and logs.
     on_call
         As for `ThreadExecutor`.
@@ -81,11 +81,11 @@ class ThreadHandle(Handle):
         self,
         name: str,
         *,
-        tell: Callable[[Notice], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
         on_call: Callable[[str, float], None] | None = None,
     ) -> None:
         super().__init__(name, on_call=on_call)
-        self._notices = None if tell is None else Delivery(tell, loop=self._loop)
+        self._notices = None if on_notice is None else Delivery(on_notice, loop=self._loop)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._coroutines = Coroutines()
         self._object: object | None = None

@@ -180,7 +180,7 @@ def _info(caplog):
 @pytest.mark.usefixtures("_info")
 async def test_what_it_reports_is_told_before_the_result(executor):
     told = []
-    one = await executor.start(HostedObject, name="one", timeout_s=30, tell=told.append)
+    one = await executor.start(HostedObject, name="one", timeout_s=30, on_notice=told.append)
     assert await one.call(HostedObject.tell, 1000, 2, timeout_s=30) == 1000
     assert [each for each in told if isinstance(each, ProgressNotice)][-1] == ProgressNotice(1000, 1000, "fitting")
     assert [each for each in told if isinstance(each, LogNotice)] == [
@@ -194,7 +194,7 @@ async def test_what_it_reports_is_told_before_the_result(executor):
 @pytest.mark.usefixtures("_info")
 async def test_one_that_logs_in_a_tight_loop_does_not_flood(executor):
     told = []
-    one = await executor.start(HostedObject, name="one", timeout_s=30, tell=told.append)
+    one = await executor.start(HostedObject, name="one", timeout_s=30, on_notice=told.append)
     assert await one.call(HostedObject.tell, 1, 20_000, timeout_s=60) == 1
     lines = [each for each in told if isinstance(each, LogNotice)]
     assert len(lines) < 10_000

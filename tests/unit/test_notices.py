@@ -1,4 +1,4 @@
-"""What an agent's code tells from inside a call, and how it travels."""
+"""What an agent's code tells from inside a call, and how it is passed on."""
 
 import asyncio
 import contextvars
@@ -146,11 +146,11 @@ def test_a_buffer_keeps_the_last_progress_and_the_newest_lines():
     assert not buffer.put(ProgressNotice(1))
     for n in range(MAX_LINES + 5):
         assert not buffer.put(LogNotice("info", str(n)))
-    found = buffer.take()
+    found = buffer.pop_all()
     assert found[0].message.startswith("5 lines were left out")
     assert [one.message for one in found[1:-1]] == [str(n) for n in range(5, MAX_LINES + 5)]
     assert found[-1] == ProgressNotice(1)
-    assert buffer.take() == []
+    assert buffer.pop_all() == []
     assert buffer.put(ProgressNotice(2))
 
 
@@ -167,7 +167,7 @@ async def test_a_tight_loop_is_coalesced_and_the_last_arrives_before_the_result(
             return to
 
     found = []
-    handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, tell=found.append)
+    handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, on_notice=found.append)
     assert await handle.call(Guest.count, 50_000, timeout_s=60) == 50_000
     assert found[-1] == ProgressNotice(50_000, 50_000)
     assert len(found) < 500
@@ -185,7 +185,7 @@ async def test_the_last_arrives_during_a_long_call():
             gate.wait(30)
 
     heard = asyncio.Queue()
-    handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, tell=heard.put_nowait)
+    handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, on_notice=heard.put_nowait)
     call = asyncio.ensure_future(handle.call(Guest.wait, timeout_s=30))
     while (await asyncio.wait_for(heard.get(), 10)) != ProgressNotice(2):
         pass
@@ -205,7 +205,7 @@ async def test_an_abandoned_call_is_not_heard_any_more():
             over.set()
 
     heard = []
-    handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, tell=heard.append)
+    handle = await ThreadExecutor().start(Guest, name="guest", timeout_s=10, on_notice=heard.append)
     call = asyncio.ensure_future(handle.call(Guest.wait, timeout_s=30))
     while handle.busy is None:
         await asyncio.sleep(0)

@@ -103,7 +103,7 @@ async def test_memory_is_limited(executor):
 
 
 async def test_what_does_not_pickle_is_a_fault_in_one_line(executor, handle):
-    with pytest.raises(AgentFault, match=r"what it returned cannot travel.*TypeError.*lock.*return plain values"):
+    with pytest.raises(AgentFault, match=r"what it returned cannot be sent.*TypeError.*lock.*return plain values"):
         await handle.call(Mortal.give, "lock", timeout_s=10)
     with pytest.raises(AgentFault, match="does not pickle"):
         await handle.call(Mortal.give, threading.Lock(), timeout_s=10)
@@ -136,7 +136,7 @@ async def test_printing_without_end_neither_blocks_nor_is_lost(executor):
 
 async def test_what_it_prints_is_told(executor):
     told = []
-    handle = await executor.start(Mortal, name="guest", timeout_s=30, tell=told.append)
+    handle = await executor.start(Mortal, name="guest", timeout_s=30, on_notice=told.append)
     await handle.call(Mortal.shout, 2, timeout_s=60)
     await until(lambda: len(told) == 2)
     assert [(one.logger, one.message[:6]) for one in told] == [("output", "line 0"), ("output", "line 1")]
@@ -178,7 +178,7 @@ async def test_the_fork_server_may_die(executor, handle):
 def test_the_event_loop_of_the_service_will_do():
     async def live():
         executor, told = ProcessExecutor(preload=[]), []
-        handle = await executor.start(Mortal, name="guest", timeout_s=30, tell=told.append)
+        handle = await executor.start(Mortal, name="guest", timeout_s=30, on_notice=told.append)
         other = await executor.start(Mortal, name="other", timeout_s=30)
         assert await handle.call(Mortal.shout, 1, timeout_s=10) == 1
         await until(lambda: told)

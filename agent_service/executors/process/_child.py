@@ -145,7 +145,7 @@ class Child:
         except MemoryError as error:
             self._out_of_memory(error)
         except Exception as error:  # noqa: BLE001 - whatever the result's own __reduce__ raises
-            message = f"what it returned cannot travel to the service: {texts.describe(error)}; return plain values"
+            message = f"what it returned cannot be sent to the service: {texts.describe(error)}; return plain values"
             self._finish(Kind.ERROR, packed_error(AgentFault(message)))
         else:
             self._finish(Kind.RESULT, payload)
@@ -183,7 +183,7 @@ class Child:
             time.sleep(pause_after(self._send_notices()))
 
     def _send_notices(self) -> list[Notice]:
-        batch = self._notices.take()
+        batch = self._notices.pop_all()
         if batch:
             self._send(Kind.NOTICES, pickle.dumps(batch))
         return batch

@@ -1,7 +1,7 @@
 """The process executor: each brain in a process of its own, which can be killed, limited, and die alone.
 
 The processes are forked by a fork server that belongs to the service (see `forkserver`). The object to host is made in
-the child by a function that travels by cloudpickle, so that it may come from a notebook.
+the child by a function that is pickled by cloudpickle, so that it may come from a notebook.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ProcessExecutor:
         name: str,
         timeout_s: float,
         memory_limit_mb: int | None = None,
-        tell: Callable[[Notice], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> ProcessHandle:
         """Build the object in a new process and return a handle on it. See `protocols.Executor`.
 
@@ -104,7 +104,7 @@ class ProcessExecutor:
         tries_left = _TRIES
         while True:
             tries_left -= 1
-            handle = self._new_handle(name, self._fork_server, tell)
+            handle = self._new_handle(name, self._fork_server, on_notice)
             try:
                 await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
             except AgentFault as error:
@@ -114,9 +114,9 @@ class ProcessExecutor:
             return handle
 
     def _new_handle(
-        self, name: str, fork_server: ForkServerClient, tell: Callable[[Notice], None] | None
+        self, name: str, fork_server: ForkServerClient, on_notice: Callable[[Notice], None] | None
     ) -> ProcessHandle:
-        handle = ProcessHandle(name, fork_server, tell=tell, on_call=self._on_call)
+        handle = ProcessHandle(name, fork_server, on_notice=on_notice, on_call=self._on_call)
         self._handles.add(handle)
         handle.on_end = lambda: self._handles.discard(handle)
         return handle
@@ -139,7 +139,7 @@ class ProcessHandle(Handle):
         The agent's name, for messages.
     fork_server
         Where processes come from.
-    tell
+    on_notice
         Called on the event loop with what the object's code reports, logs and prints.
     on_call
         As for `ProcessExecutor`.
@@ -150,12 +150,12 @@ class ProcessHandle(Handle):
         name: str,
         fork_server: ForkServerClient,
         *,
-        tell: Callable[[Notice], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
         on_call: Callable[[str, float], None] | None = None,
     ) -> None:
         super().__init__(name, on_call=on_call)
-        self._tell = tell
-        self._printed = None if tell is None else Delivery(tell, loop=self._loop)
+        self._on_notice = on_notice
+        self._printed = None if on_notice is None else Delivery(on_notice, loop=self._loop)
         self.on_end: Callable[[], object] = lambda: None
         self.pid: int | None = None
         self._fork_server = fork_server
@@ -242,9 +242,9 @@ class ProcessHandle(Handle):
             if not self._hello.done():
                 self._hello.set_result(None)
         elif kind is Kind.NOTICES:
-            if self._tell is not None and self._dead is None:
+            if self._on_notice is not None and self._dead is None:
                 for notice in pickle.loads(payload):  # noqa: S301 - of a child of ours
-                    self._tell(notice)
+                    self._on_notice(notice)
         elif self._present is None or self._present.done():
             return
         elif kind is Kind.ERROR:

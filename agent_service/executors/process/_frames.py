@@ -1,4 +1,4 @@
-"""What passes between the service and an agent's process: frames of a kind and a payload, and errors that travel.
+"""What passes between the service and an agent's process: frames of a kind and a payload, and errors.
 
 A frame is a header (payload length and kind) and the payload; what the payload is, its kind says.
 """

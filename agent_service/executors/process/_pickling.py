@@ -1,4 +1,4 @@
-"""What travels between the service and its agents' processes, pickled: quickly on the event loop, or in a thread."""
+"""What is sent between the service and its agents' processes, pickled: quickly on the event loop, or in a thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pickled(thing: object) -> bytes:
         raise
     except Exception as error:
         raise AgentFault(
-            f"it cannot travel to a process of its own, for it does not pickle: {texts.describe(error)}"
+            f"it cannot be sent to a process of its own, because it does not pickle: {texts.describe(error)}"
         ) from error
 
 
