@@ -73,7 +73,7 @@ class RunEngineSink:
         self._namespace = namespace
         self._md = dict(md)
         self._jobs: set[PlanJob] = set()
-        self._telling = False
+        self._notified = False
         driver.scan_id = int(self._md.pop("scan_id", 0))
 
     @property
@@ -85,17 +85,17 @@ class RunEngineSink:
         """Begin; returns at once, the RunEngine is made meanwhile. ``on_change`` is called on this event loop."""
         loop = asyncio.get_running_loop()
 
-        def tell() -> None:
-            # a plan changes the status half a dozen times; one wake-up of the loop may tell of several
-            if not self._telling:
-                self._telling = True
-                _call_on(loop, told)
+        def notify() -> None:
+            # a plan changes the status half a dozen times; one wake-up of the loop may stand for several
+            if not self._notified:
+                self._notified = True
+                _call_on(loop, pass_on)
 
-        def told() -> None:
-            self._telling = False
+        def pass_on() -> None:
+            self._notified = False
             on_change()
 
-        self._driver.start(tell)
+        self._driver.start(notify)
 
     async def stop(self, timeout_s: float) -> None:
         """End: a plan under way is aborted so that its stop document is written, and its thread ends.
@@ -174,10 +174,10 @@ class RunEngineSink:
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
         """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any."""
         mine = [job for job in self._jobs if job.md.get("agent_name") == agent and only in (None, job.label)]
-        taken = [job for job in mine if self._driver.withdraw(job)]
-        for job in taken:
+        withdrawn = [job for job in mine if self._driver.withdraw(job)]
+        for job in withdrawn:
             job.done(PlanResult(ExitStatus.ABORT, reason, begun=False))
-        return bool(taken)
+        return bool(withdrawn)
 
     async def pause(self) -> None:
         """Pause: the plan under way stops at its next checkpoint, if it has one, and no other begins."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent_service.errors import QueueHeld
 from agent_service.models import QueueState, QueueStatus
@@ -87,27 +87,28 @@ class PlanJob:
 
 
 class PlanBacklog:
-    """The plans that wait and the one that runs. Its methods may be called from any thread."""
+    """The plans that wait and the one that runs. Its methods may be called from any thread.
+
+    Attributes
+    ----------
+    current
+        The plan that runs, if one does; for reading.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[PlanJob] = deque()
-        self._current: PlanJob | None = None
+        self.current: PlanJob | None = None
         self._paused: str | None = None
         self._held: str | None = None
         self._suspended: str | None = None
         self._closing: str | None = None
 
     @property
-    def current(self) -> PlanJob | None:
-        """The plan that runs."""
-        return self._current
-
-    @property
     def status(self) -> QueueStatus:
         """What runs and what waits. Held goes before paused, that before suspended, and that before running."""
         with self._changed:
-            current = self._current
+            current = self.current
             state, reason = QueueState.IDLE if current is None else QueueState.RUNNING, None
             if self._held is not None:
                 state, reason = QueueState.HELD, self._held
@@ -154,7 +155,7 @@ class PlanBacklog:
                 return None
             self._paused = reason
             self._changed.notify_all()
-            job = self._current
+            job = self.current
             if job is None or not job.begun or job.abort_reason is not None:
                 return None
             job.pause_asked = True
@@ -189,7 +190,7 @@ class PlanBacklog:
         with self._changed:
             withdrawn = list(self._waiting)
             self._waiting.clear()
-            job = self._current
+            job = self.current
             if job is None or job.abort_reason is not None:
                 return withdrawn, None
             job.abort_reason = reason
@@ -199,7 +200,7 @@ class PlanBacklog:
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until there is no current plan, and return whether that is so; blocks."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._current is None, timeout_s)
+            return self._changed.wait_for(lambda: self.current is None, timeout_s)
 
     # --- asked by the driver
 
@@ -221,8 +222,8 @@ class PlanBacklog:
                 continue
             with self._changed:
                 if self._closing is None and self._ready:
-                    self._current = self._waiting.popleft()
-                    return self._current
+                    self.current = self._waiting.popleft()
+                    return self.current
 
     @property
     def _ready(self) -> bool:
@@ -247,10 +248,10 @@ class PlanBacklog:
     def release(self) -> None:
         """Let go of the current plan: it ended."""
         with self._changed:
-            self._current = None
+            self.current = None
             self._changed.notify_all()
 
-    def begin(self, job: PlanJob) -> str:
+    def begin(self, job: PlanJob) -> Literal["abort", "pause", "go"]:
         """Mark a plan as begun, and return what was asked for meanwhile: ``abort``, ``pause`` or ``go``."""
         with self._changed:
             job.begun = True
@@ -266,7 +267,7 @@ class PlanBacklog:
                 self._paused = "the plan paused itself"
             job.pause_asked = False
 
-    def await_decision(self, job: PlanJob) -> str:
+    def await_decision(self, job: PlanJob) -> Literal["resume", "abort"]:
         """Wait until somebody decides on a paused plan; return ``resume`` or ``abort``."""
         with self._changed:
             self._changed.wait_for(
