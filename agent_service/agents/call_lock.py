@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from agent_service import context
+from agent_service.agents.fair_lock import FairLock
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agent_service.context import Watcher
 
 
 class CallLock:
     """The turn of one agent, taken with ``async with``; belongs to the event loop.
 
-    Who is cancelled while it waits is out of the queue, and nothing happened.
+    Who is cancelled while it waits is out of the queue, and nothing happened. Who is refused it: see `FairLock`.
     """
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._lock = FairLock()
+        self.refuse_requests = self._lock.refuse_requests
         self._waiting: list[Watcher] = []
         self._heir: asyncio.Task[None] | None = None
         self.watcher: Watcher | None = None
@@ -35,11 +38,11 @@ class CallLock:
         """Wait for the turn, and take it."""
         watcher = context.watcher()
         if watcher is None:
-            await self._lock.acquire()
+            await self._lock.__aenter__()
             return
         self._waiting.append(watcher)
         try:
-            await self._lock.acquire()
+            await self._lock.__aenter__()
         finally:
             self._waiting.remove(watcher)
         self.watcher = watcher

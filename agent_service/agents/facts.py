@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from agent_service.agents.fair_lock import FairLock
 from agent_service.agents.points import TAKES_OUTCOME
 from agent_service.errors import AgentFault, ServiceError, texts
 from agent_service.models import EventKind
@@ -47,10 +47,15 @@ class AgentFacts:
     def __init__(self, record: AgentRecord, journal: JournalLog) -> None:
         self._record = record
         self._journal = journal
-        self._states = asyncio.Lock()
-        self._fates = asyncio.Lock()
+        self._states = FairLock()
+        self._fates = FairLock()
         self._began_at: dict[str, float] = {}
         self._took_s: dict[str, float] = {}
+
+    def refuse_requests(self, fault: str | None) -> None:
+        """Let no request wait behind a fact that waits for the journal; None: let them wait again."""
+        self._states.refuse_requests(fault)
+        self._fates.refuse_requests(fault)
 
     async def become(self, state: AgentState, reason: str | None = None, **more: Any) -> None:
         """Write that the agent is in ``state`` now.

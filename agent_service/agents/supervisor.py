@@ -124,6 +124,12 @@ class Supervisor:
                 self._owners[str(event.data["id"])] = life.agent
             life.agent.mark_changed()
 
+    def follow_journal(self, fault: str | None) -> None:
+        """Let no request wait for an agent that waits for the journal; None: it can be written again."""
+        for life in self.lives.values():
+            life.agent.facts.refuse_requests(fault)
+            life.agent.brain.call_lock.refuse_requests(fault)
+
     def restore(self, record: ServiceRecord) -> None:
         """Begin with what a snapshot says; call it before the first `apply`."""
         self.record = record

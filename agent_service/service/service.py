@@ -97,7 +97,7 @@ class Service:
         self.access.open()
         self.journal.open()
         self.journal.on_commit(self._apply)
-        self.journal.on_fault(self._publish_journal_fault)
+        self.journal.on_fault(self._follow_journal)
         await self._fold_journal()
         kept = await self.documents.kept_runs()
         self._agents_logs.enter_context(listening_to_logs())
@@ -197,7 +197,8 @@ class Service:
         self.supervisor.apply(event)
         self.supervisor.queue.sink.apply(event)
 
-    def _publish_journal_fault(self) -> None:
+    def _follow_journal(self) -> None:
+        self.supervisor.follow_journal(self.journal.fault)
         self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})
 
     async def create(self, spec: AgentSpec) -> HostedAgent:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import contextvars
 
 import pytest
 from disks import filled, largest_file, small_disk
 from headless_service import HeadlessService
 
+from agent_service import context
 from agent_service.agents.tasks import Role
 from agent_service.errors import AgentFault, BackendUnavailable
 from agent_service.journal import _writer
@@ -52,6 +54,13 @@ def faults(tmp_path):
     return path
 
 
+def patiently(work):
+    """Do something as the service itself does."""
+    surroundings = contextvars.copy_context()
+    surroundings.run(context.enter_background)
+    return asyncio.create_task(work, context=surroundings)
+
+
 async def until(agent, condition):
     async with asyncio.timeout(20):
         while not condition():
@@ -84,14 +93,18 @@ async def test_nobody_asks_a_brain_that_knows_more_than_the_journal(rooms, call)
     builds = agent.brain.builds
     with rooms.full():
         refused = asyncio.create_task(CALLS[call](agent))
-        await asyncio.sleep(0)  # it has the turn, and the others wait for it
-        asked = [asyncio.create_task(agent.suggest(1, by="person")), asyncio.create_task(agent.report())]
+        await asyncio.sleep(0)  # it has the lock, and the others wait for it
+        requests = [asyncio.create_task(agent.suggest(1, by="person")), asyncio.create_task(agent.report())]
+        works = [patiently(agent.suggest(1, by="loop")), patiently(agent.report())]
         with pytest.raises(BackendUnavailable, match="nothing was acknowledged"):
             await refused
+        for one in requests:
+            with pytest.raises(BackendUnavailable, match="nothing was acknowledged"):
+                await one
         await rooms.tried()
-        assert not any(one.done() for one in asked)
+        assert not any(one.done() for one in works)
         assert agent.brain.builds == builds, "what it is to be told is not known yet"
-    [suggestion], report = await asyncio.gather(*asked)
+    [suggestion], report = await asyncio.gather(*works)
     assert agent.brain.builds == builds + 1
     assert (suggestion.point["x"], report.report["n"]) == (0, 0)
     assert agent.brain.variables["gain"].value == 1.0
@@ -125,7 +138,7 @@ async def test_a_brain_that_fails_in_a_request_is_a_fault_that_is_told(rooms, fa
         with pytest.raises(BackendUnavailable, match="nothing was acknowledged"):
             await agent.ingest([POINT])
         assert agent.record.state is state
-        waits = asyncio.create_task(agent.report())
+        waits = patiently(agent.report())
         await rooms.tried()
         assert not waits.done(), "whether there will be a brain is not known yet"
     if on_fault == "fail":

@@ -1,0 +1,74 @@
+"""A lock that is taken in the order of asking, and refused to requests while the journal cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from agent_service import context
+from agent_service.errors import BackendUnavailable
+
+
+class _Waiter(NamedTuple):
+    granted: asyncio.Future[None]
+    patient: bool
+
+
+class FairLock:
+    """A lock, taken with ``async with``; belongs to the event loop.
+
+    Who has it may wait for the journal. A request may not: it would hang until somebody has made space on the disk.
+
+    Raises
+    ------
+    BackendUnavailable
+        On entering, in a request, while the journal cannot be written; those that wait by then are refused, too.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+        self._waiters: list[_Waiter] = []
+        self._fault: str | None = None
+
+    def refuse_requests(self, fault: str | None) -> None:
+        """Let no request wait for it, for that is what is wrong with the journal; None: let them wait again."""
+        self._fault = fault
+        if fault is not None:
+            for one in self._waiters:
+                if not one.patient and not one.granted.done():
+                    one.granted.set_exception(_refusal(fault))
+
+    async def __aenter__(self) -> None:
+        """Wait for it, and take it."""
+        if not self._held:
+            self._held = True
+            return
+        patient = context.is_patient()
+        if self._fault is not None and not patient:
+            raise _refusal(self._fault)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), patient)
+        self._waiters.append(waiter)
+        try:
+            await waiter.granted
+        except BaseException:
+            if waiter.granted.done() and not waiter.granted.cancelled() and waiter.granted.exception() is None:
+                self.release()  # it was cancelled right after
+            raise
+        finally:
+            self._waiters.remove(waiter)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give it to the next."""
+        self.release()
+
+    def release(self) -> None:
+        """Give it to the one that has waited longest."""
+        for one in self._waiters:
+            if not one.granted.done():
+                one.granted.set_result(None)
+                return
+        self._held = False
+
+
+def _refusal(fault: str) -> BackendUnavailable:
+    return BackendUnavailable(f"the journal cannot be written: {fault}; nothing was acknowledged")
