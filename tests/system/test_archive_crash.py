@@ -10,6 +10,8 @@ import pytest
 from archive_rig import alive, ask, measure
 from test_archive import WITHIN_S, rig, started, until
 
+from agent_service.archive.messages import CATALOG
+
 RUNS = 8
 STEPS = 30
 
@@ -50,6 +52,72 @@ async def test_a_killed_child_is_started_again_and_nothing_is_there_twice(tmp_pa
             count = "agents.values()[0].stop['num_events']"
             found = ask(one.state.path, SEQS.format("suggest"), SEQS.format("ingest"), NUMBERS, ends, count)
             assert found == [*_expected(one.journal), numbers, ["the service was interrupted", None], counts]
+
+
+DIES = """
+import os, signal, sys
+from agent_service.archive import agent_streams
+from agent_service.archive.__main__ import main
+
+owner, name, when = sys.argv[1:4]
+del sys.argv[1:4]
+owner = {"module": agent_streams, "streams": agent_streams.AgentStreams, "files": agent_streams.private_files}[owner]
+done = getattr(owner, name)
+left = int(when.strip("<>"))
+
+def dying(*args, **options):
+    global left
+    if name == "write" and args[0].name != "outbox.json":
+        return done(*args, **options)
+    left -= 1
+    if left == 0 and when[0] == "<":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = done(*args, **options)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+setattr(owner, name, dying)
+os.nice = lambda _: 0  # nothing else is done meanwhile
+main()
+"""
+STEPS_OF_A_BATCH = [
+    ("module", "child_or_new", "3>"),  # in the catalogue is the agent's run with a stream, without a table
+    ("module", "_append", "<1"),  # the table, without rows
+    ("module", "_append", "1>"),  # the rows of one stream
+    ("streams", "_end", "1>"),  # those of all streams, and the end of the run
+    ("files", "write", "<1"),  # the next run, too; only the position is not noted
+]
+
+
+@pytest.mark.timeout(600)
+async def test_a_child_that_dies_at_each_step_of_a_batch_loses_nothing_and_repeats_nothing(tmp_path):
+    async with rig(tmp_path / "state") as one:
+        await one.decisions.session("s1")
+        await one.decisions.create("walker")
+        for i in range(3):
+            await one.decisions.step("walker", f"g{i}", "")
+        await one.decisions.session("s2")
+        await one.decisions.step("walker", "later", "")
+        environment = {**os.environ, CATALOG: "embedded"}
+        for step in STEPS_OF_A_BATCH:
+            child = subprocess.Popen(  # noqa: ASYNC220 - waited for below, in a thread
+                [sys.executable, "-c", DIES, *step, str(one.state.path)],
+                env=environment,
+                stdin=subprocess.PIPE,  # it would end with the pipe
+                stdout=subprocess.DEVNULL,
+            )
+            try:
+                assert await asyncio.to_thread(child.wait, 2 * WITHIN_S) == -signal.SIGKILL, step
+            finally:
+                child.kill()
+                child.wait()
+                child.stdin.close()
+        async with started(one.archive()) as archive:
+            await archive.drained(one.journal.last_seq, WITHIN_S)
+            ends = "[(run.metadata.get('stop') or {}).get('num_events') for run in agents.values()]"
+            found = ask(one.state.path, SEQS.format("suggest"), SEQS.format("ingest"), NUMBERS, ends)
+            assert found == [*_expected(one.journal), [list(range(1, 7)), [1, 2]], [{"suggest": 6, "ingest": 3}, None]]
 
 
 async def test_no_acknowledged_fact_is_missing_in_what_is_behind(tmp_path):
