@@ -15,8 +15,8 @@ from agent_service.service.keys import Scope
 if TYPE_CHECKING:
     from agent_service.agents.supervisor import Supervisor
     from agent_service.models import ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
+    from agent_service.plans.sinks.claimed_plan import ClaimedPlan
     from agent_service.plans.sinks.claims import Claims
-    from agent_service.protocols import PlanOrder
     from agent_service.service.keys import Key
 
 _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
@@ -83,14 +83,14 @@ class ClaimDesk:
             return None
         try:
             await self._supervisor.queue.note("claim", order.suggestion_id, agent=order.agent)
-            order = self._claims.renew(order.suggestion_id)
+            claimed = self._claims.renew(order.suggestion_id)
         except Conflict:  # its fate was decided otherwise meanwhile
             return None
         except BaseException:
             with contextlib.suppress(Conflict):
                 self._claims.release(order.suggestion_id, how="unused", reason="")
             raise
-        return self._answer(order)
+        return self._answer(claimed)
 
     def renew(self, suggestion_id: str, request: RenewRequest, key: Key) -> Claim:
         """Begin a lease anew.
@@ -143,14 +143,15 @@ class ClaimDesk:
             await asyncio.wait({owner.changed()}, timeout=left)
         return owner.record.suggestion(suggestion_id)
 
-    def _answer(self, order: PlanOrder) -> Claim:
+    def _answer(self, claimed: ClaimedPlan) -> Claim:
+        order = claimed.order
         suggestion = self._supervisor.owner(order.suggestion_id).record.suggestion(order.suggestion_id)
         return Claim(
             **suggestion.model_dump(),
             actuators=list(order.actuators),
             sensors=list(order.sensors),
             md=self._claims.metadata(order),
-            lease_s=self._claims.lease_s(order.suggestion_id),
+            lease_s=claimed.lease.duration_s,
         )
 
 

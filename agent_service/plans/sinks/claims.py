@@ -70,7 +70,7 @@ class Claims:
         try:
             return await plan.ended
         finally:
-            self._forget(plan)
+            self._end(plan, None)
 
     def withdraw(self, orders: Iterable[PlanOrder], reason: str, *, begun: bool) -> None:
         """End plans that wait as ``abort``."""
@@ -114,7 +114,8 @@ class Claims:
         plan.lease.extend()
         plan.runs.add(name, document, run)
         if name == "stop":
-            self._end_if_over(plan)
+            if (result := plan.runs.result()) is not None:
+                self._end(plan, result)
             self._on_change()
 
     # for who measures ---------------------------------------------------------------------------------------------
@@ -174,12 +175,8 @@ class Claims:
         """Return what belongs into the start document of an order's run."""
         return {**self._md, **order.md, "agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
 
-    def lease_s(self, suggestion_id: str) -> float:
-        """Return how long a claim holds without a renewal or a document of its run, in seconds."""
-        return self._plans[suggestion_id].lease.duration_s
-
-    def renew(self, suggestion_id: str, lease_s: float | None = None) -> PlanOrder:
-        """Begin a claim's lease anew, as long as before or ``lease_s`` seconds.
+    def renew(self, suggestion_id: str, lease_s: float | None = None) -> ClaimedPlan:
+        """Begin a claim's lease anew, as long as before or ``lease_s`` seconds, and return what is claimed.
 
         Raises
         ------
@@ -188,7 +185,7 @@ class Claims:
         """
         plan = self._held(suggestion_id)
         plan.lease.begin(lease_s)
-        return plan.order
+        return plan
 
     def release(self, suggestion_id: str, *, how: str, reason: str) -> None:
         """End a claim without an outcome.
@@ -237,7 +234,8 @@ class Claims:
         else:
             plan.runs.made = max(made or 1, len(plan.runs.starts))
             plan.lease.begin()
-            self._end_if_over(plan)
+            if (result := plan.runs.result()) is not None:
+                self._end(plan, result)
         self._on_change()
 
     # how ----------------------------------------------------------------------------------------------------------
@@ -272,16 +270,10 @@ class Claims:
         self._end(plan, PlanResult(ExitStatus.EXPIRED, f"its claim ran out: {silent}", plan.runs.uids))
         self._on_change()
 
-    def _end_if_over(self, plan: ClaimedPlan) -> None:
-        if (result := plan.runs.result()) is not None:
-            self._end(plan, result)
-
-    def _end(self, plan: ClaimedPlan, result: PlanResult) -> None:
-        if not plan.ended.done():
+    def _end(self, plan: ClaimedPlan, result: PlanResult | None) -> None:
+        """Let go of a plan that has ended; without a result, nobody waits for it any more."""
+        if result is not None and not plan.ended.done():
             plan.ended.set_result(result)
-        self._forget(plan)
-
-    def _forget(self, plan: ClaimedPlan) -> None:
         plan.lease.end()
         if self._plans.get(plan.order.suggestion_id) is plan:
             del self._plans[plan.order.suggestion_id]
