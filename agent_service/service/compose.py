@@ -160,8 +160,8 @@ async def _own_run_engine(
     section, listed = config.run_engine, Listed.of(config.security.modules)
 
     def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        supervisor().ask_devices(order)
-        supervisor().permit(order, found, wholes)
+        supervisor().permits.ask_devices(order)
+        supervisor().permits.permit(order, found, wholes)
 
     def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
         if section.startup is None:
@@ -179,11 +179,14 @@ async def _own_run_engine(
 async def _claimed(
     config: ServiceConfig, intake: DocumentIntake, engine: Any, supervisor: Callable[[], Supervisor]
 ) -> ComposedSink:
+    def may_begin(order: PlanOrder) -> bool:
+        return supervisor().permits.may_begin(order)
+
     devices: NamespaceDevices | None = None
     if engine is not None:
         devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
     md = config.run_engine.md
-    sink = ClaimSink(md, intake, may_begin=lambda order: supervisor().may_begin(order), devices=devices)
+    sink = ClaimSink(md, intake, may_begin=may_begin, devices=devices)
     return ComposedSink(sink, engine, sink.claims)
 
 

@@ -209,7 +209,7 @@ class Service:
     async def check(self, spec: AgentSpec) -> None:
         """Raise what `create` would raise, but for the name, and create nothing."""
         _refuse_odd_uids(spec)
-        await self.supervisor.check(spec)
+        await self.supervisor.checks.check(spec)
 
 
 def _refuse_odd_uids(spec: AgentSpec) -> None:

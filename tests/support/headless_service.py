@@ -23,7 +23,7 @@ class HeadlessService:
     def __init__(self, path):
         self.journal = JournalLog(SqliteStore(path))
         self.runs = {}
-        self.sink = ClaimSink({}, DocumentIntake(None), may_begin=lambda order: self.supervisor.may_begin(order))  # noqa: PLW0108 - made below
+        self.sink = ClaimSink({}, DocumentIntake(None), may_begin=self.may_begin)
         self.supervisor = Supervisor(
             journal=self.journal,
             sink=self.sink,
@@ -31,6 +31,9 @@ class HeadlessService:
             archived=self.archived,
             documents=self.documents,
         )
+
+    def may_begin(self, order):
+        return self.supervisor.permits.may_begin(order)
 
     async def documents(self, uid):
         if uid not in self.runs:

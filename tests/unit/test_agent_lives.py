@@ -161,7 +161,9 @@ class AgentLives(RuleBasedStateMachine):
         proposed = [one for one in self.service.supervisor.suggestions() if one.state is SuggestionState.PROPOSED]
         if proposed:
             supervisor, one = self.service.supervisor, proposed[0].id
-            self.do(self.ask(supervisor.approve(one, None) if approve else supervisor.reject(one, "")))
+            self.do(
+                self.ask(supervisor.decisions.approve(one, None) if approve else supervisor.decisions.reject(one, ""))
+            )
 
     @rule(command=st.sampled_from(["pause", "resume", "abort"]))
     def queue(self, command):

@@ -83,7 +83,7 @@ async def ingest(
 
     async def doing() -> IngestAnswer:
         if request.run_uids:
-            return IngestAnswer(ingested=await service.supervisor.ingest_runs(name, request.run_uids))
+            return IngestAnswer(ingested=await service.supervisor.decisions.ingest_runs(name, request.run_uids))
         return IngestAnswer(ingested=await agent.ingest(checked, retold=request.retold))
 
     return await prefer.brain(service.jobs, agent, "ingest", doing())
@@ -101,7 +101,7 @@ async def report(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Respo
 async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | None = None) -> BestPoint:
     """Move the actuators to the best point, measured or by the brain: a person's word, as no suggestion asks for it."""
     given = request or GoToBestRequest()
-    return await service.supervisor.go_to_best(name, by=given.by, seen=given.point)
+    return await service.supervisor.decisions.go_to_best(name, by=given.by, seen=given.point)
 
 
 @router.get("/best", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)

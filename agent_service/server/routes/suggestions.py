@@ -43,10 +43,10 @@ async def one(service: ServiceDep, suggestion_id: str) -> Suggestion:
 @router.post("/suggestions/{suggestion_id}/approve", dependencies=[APPROVE])
 async def approve(service: ServiceDep, suggestion_id: str, request: ApproveRequest | None = None) -> Suggestion:
     """Approve a proposed suggestion, with another point if one is given; its agent's loop measures it."""
-    return await service.supervisor.approve(suggestion_id, request.point if request else None)
+    return await service.supervisor.decisions.approve(suggestion_id, request.point if request else None)
 
 
 @router.post("/suggestions/{suggestion_id}/reject", dependencies=[APPROVE])
 async def reject(service: ServiceDep, suggestion_id: str, request: RejectRequest | None = None) -> Suggestion:
     """Reject a suggestion that was not submitted yet."""
-    return await service.supervisor.reject(suggestion_id, request.reason if request else "")
+    return await service.supervisor.decisions.reject(suggestion_id, request.reason if request else "")

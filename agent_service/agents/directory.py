@@ -1,0 +1,84 @@
+"""Which agents there are, and whose a suggestion is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service.agents.ingestion import TAKES_LATE_RUN
+from agent_service.errors import NotFound
+from agent_service.models.spelling import near
+from agent_service.models.states import SuggestionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.agents.lifecycle import AgentLifecycle
+    from agent_service.documents.runs import Run
+    from agent_service.models import Suggestion
+
+
+class AgentDirectory:
+    """Finds agents, their suggestions, and who takes a run; belongs to the event loop.
+
+    Attributes
+    ----------
+    lives
+        The lifecycle of each agent, by its name.
+    """
+
+    def __init__(self) -> None:
+        self.lives: dict[str, AgentLifecycle] = {}
+        self._owners: dict[str, HostedAgent] = {}
+
+    def life(self, name: str) -> AgentLifecycle:
+        """Return an agent's lifecycle, or raise `NotFound` naming what is near."""
+        life = self.lives.get(name)
+        if life is None:
+            names = ", ".join(sorted(self.lives))
+            hint = near(name, self.lives).rstrip() or (f"there are {names}" if names else "there is none yet")
+            raise NotFound(f"there is no agent {name!r}; {hint}")
+        return life
+
+    def agent(self, name: str) -> HostedAgent:
+        """Return an agent, or raise `NotFound` naming what is near."""
+        return self.life(name).agent
+
+    def owner(self, suggestion_id: str) -> HostedAgent:
+        """Return the agent whose suggestion it is, or raise `NotFound`."""
+        agent = self._owners.get(suggestion_id)
+        if agent is None:
+            raise NotFound(f"there is no suggestion {suggestion_id}; look it up among those of its agent")
+        return agent
+
+    def find_owner(self, suggestion_id: str) -> HostedAgent | None:
+        """Return the agent whose suggestion it is, or None."""
+        return self._owners.get(suggestion_id)
+
+    def suggestions(self) -> Iterable[Suggestion]:
+        """Return the suggestions of all agents, by agent, oldest first."""
+        return (one for life in self.lives.values() for one in life.agent.record.suggestions.values())
+
+    def undecided(self) -> dict[str, str | None]:
+        """Return the suggestions that were submitted and have no outcome yet: id to the uid of its run, if known."""
+        under_way = (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
+        records = [life.agent.record for life in self.lives.values()]
+        return {one.id: one.run_uid for record in records for one in record.open_in(*under_way)}
+
+    def touch(self, name: str) -> None:
+        """Let an agent's status be made anew, if there is one of that name."""
+        if (life := self.lives.get(name)) is not None:
+            life.agent.mark_changed()
+
+    def takers_of_every_run(self) -> list[Callable[[Run], None]]:
+        """Return what takes the runs of everybody: the agents that listen to all."""
+        listening = [life.runner.loop for life in self.lives.values() if life.agent.spec.listen == "all"]
+        return [loop.ingestion.put for loop in listening if loop is not None]
+
+    def taker_of_late_run(self, suggestion_id: str) -> Callable[[Run], None] | None:
+        """Return what takes a run that comes when its suggestion is closed, if its agent does."""
+        agent = self._owners.get(suggestion_id)
+        if agent is None or agent.record.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
+            return None
+        loop = self.lives[agent.name].runner.loop
+        return loop.ingestion.put if loop else None

@@ -1,0 +1,130 @@
+"""Whether a plan or a move may begin now: what the guardrails and the devices say when its turn has come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from agent_service.agents import guardrails
+from agent_service.errors import OutOfBounds
+from agent_service.models.states import AgentState, SuggestionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent_service.agents.agent import HostedAgent
+    from agent_service.agents.lifecycle import AgentLifecycle
+    from agent_service.agents.positions import LastPositions
+    from agent_service.models import Point, ServiceGuardrails
+    from agent_service.plans.control import PlanQueue
+    from agent_service.protocols import PlanOrder
+
+_NO_WHOLES: Final[Mapping[str, Sequence[str]]] = {}
+
+
+class PlanPermits:
+    """Permits plans of agents, at their turn and when a person approves one.
+
+    Parameters
+    ----------
+    lives
+        The agents by name; kept up to date by its owner.
+    queue
+        What moves, or is to move.
+    positions
+        Where a permitted plan sends its actuators is noted there.
+    limits
+        Guardrails that hold for each agent, beside its own.
+    """
+
+    def __init__(
+        self,
+        lives: Mapping[str, AgentLifecycle],
+        *,
+        queue: PlanQueue,
+        positions: LastPositions,
+        limits: ServiceGuardrails,
+    ) -> None:
+        self._lives = lives
+        self._queue = queue
+        self._positions = positions
+        self._limits = limits
+
+    def may_begin(self, order: PlanOrder) -> bool:
+        """Return whether an agent wants its plan to begin now; raises `OutOfBounds` for a point forbidden by now."""
+        life = self._lives.get(order.agent)
+        if life is None or life.state is not AgentState.RUNNING:
+            return False
+        self._check_turn(order, {})
+        return True
+
+    def ask_devices(self, order: PlanOrder) -> None:
+        """Ask the devices when a plan's turn has come, before `permit`; blocks, in the driver's thread.
+
+        Raises
+        ------
+        OutOfBounds
+            One states limits that forbid its position by now, or refuses it.
+        """
+        if (life := self._lives.get(order.agent)) is not None:
+            life.agent.guardrails.check_turn(order.point)
+
+    def permit(self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+        """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
+
+        Parameters
+        ----------
+        order
+            The plan. Its actuators count as sent to its point from here on.
+        found
+            Where its actuators say that they are, as far as they do.
+        wholes
+            By actuator, the names of the devices that it is a part of.
+
+        Raises
+        ------
+        OutOfBounds
+            A guardrail forbids it by now.
+        """
+        self._check_turn(order, found, wholes)
+        self._positions.sent(order.point)
+
+    def _check_turn(
+        self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]] = _NO_WHOLES
+    ) -> None:
+        life = self._lives.get(order.agent)
+        if life is None:
+            raise OutOfBounds(f"there is no agent {order.agent!r} any more, so nobody says what its plan may do")
+        life.agent.guardrails.check_approval(order.suggestion_id)
+        guardrails.check_parts(wholes, life.agent.spec.guardrails, self._limits)
+        before = life.agent.guardrails.history
+        history = replace(
+            before,
+            plan=order.plan,
+            positions=dict(before.positions),
+            found=found,
+            runs=before.runs - 1,  # it is counted already
+        )
+        guardrails.check(order.point, life.agent.guardrails.now, history)
+
+    async def check_press(self, agent: HostedAgent, point: Point) -> None:
+        """Raise `OutOfBounds` unless a person may approve a point.
+
+        What is judged at its turn only: a step, while something else is to move before it; and whatever changes until
+        then. ``max_runs_per_minute`` forbids nothing.
+        """
+
+        def history(places: Mapping[str, float]) -> guardrails.RunHistory:
+            before = agent.guardrails.history
+            waiting = len(agent.record.open_in(SuggestionState.APPROVED))
+            known = replace(before, found=places) if self._at_rest() else replace(before, positions={}, found={})
+            return replace(known, runs=before.runs + waiting)
+
+        await agent.guardrails.check_press(point, history)
+
+    def _at_rest(self) -> bool:
+        """Whether nothing moves, nor is to move before what is approved next."""
+        status = self._queue.status
+        moving = (SuggestionState.APPROVED, SuggestionState.SUBMITTED, SuggestionState.RUNNING)
+        waiting = any(life.agent.record.open_in(*moving) for life in self._lives.values())
+        return status.current is None and not status.pending and not waiting

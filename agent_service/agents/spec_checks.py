@@ -1,0 +1,106 @@
+"""What of an agent's specification takes the user's imports, or devices, to check: off the event loop, in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent_service.agents import guardrails
+from agent_service.agents.agent_guardrails import elsewhere
+from agent_service.documents import outcomes
+from agent_service.errors import FieldError, UnknownDevice
+from agent_service.models import own_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.agents.device_limits import DeviceLimits
+    from agent_service.agents.placement import Placement
+    from agent_service.models import AgentSpec, ServiceGuardrails
+    from agent_service.protocols import PlanSink
+
+CHECK_WITHIN_S: Final = 60.0
+"""How long the imports of an agent's type, evaluate function and plan may take before its creation is refused."""
+
+
+class SpecChecks:
+    """Checks specifications of agents; belongs to the event loop.
+
+    Parameters
+    ----------
+    placement
+        Where brains may live; imports are tried there.
+    sink
+        Knows plans and devices.
+    devices
+        What the devices say of their limits.
+    limits
+        Guardrails that hold for each agent, beside its own.
+    """
+
+    def __init__(
+        self, placement: Placement, *, sink: PlanSink, devices: DeviceLimits, limits: ServiceGuardrails
+    ) -> None:
+        self._placement = placement
+        self._sink = sink
+        self._devices = devices
+        self._limits = limits
+
+    async def named(self, spec: AgentSpec) -> AgentSpec:
+        """Return a specification that calls each device by its own name, as documents do; see `own_names`."""
+        named: list[AgentSpec] = []
+        name = f"names:{spec.name}"
+        look = await self._placement.shared.start(
+            lambda: named.append(own_names.named(spec, self._sink.own_name)), name=name, timeout_s=CHECK_WITHIN_S
+        )
+        await look.close()
+        return named[0]
+
+    async def check(self, spec: AgentSpec) -> None:
+        """Check what takes the user's imports to check: where the agent is to live, and within a deadline.
+
+        Raises
+        ------
+        InvalidInput
+            The type, the configuration, the plan or a device is wrong; says which field and why.
+        AgentFault, DeadlineExceeded
+            Its module does not let itself be imported.
+        """
+        spec = await self.named(spec)
+        outcomes.check_names(spec)
+        factory = self._placement.brain_factory(spec)
+        place = await self._placement.choose(factory)
+        for executor, check in ((place.executor, factory.check), (self._placement.shared, self._sink_check(spec))):
+            checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
+            await checking.close()
+
+    async def look_at_guardrails(self, spec: AgentSpec) -> None:
+        """Check what the guardrails of a specification name, and ask the devices that they are about."""
+        if spec.guardrails.rules:
+            checking = await self._placement.shared.start(
+                lambda: self._check_rules(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
+            )
+            await checking.close()
+        await self._devices.refresh(spec.actuators)
+
+    def _sink_check(self, spec: AgentSpec) -> Callable[[], None]:
+        def check() -> None:
+            self._sink.check(spec)
+            self._check_rules(spec)
+
+        return check
+
+    def _check_rules(self, spec: AgentSpec) -> None:
+        """Raise `UnknownDevice` for a rule that names what is no actuator; in a thread, for it may look for devices."""
+        devices = self._devices.devices
+        for rule in guardrails.stricter(spec.guardrails, self._limits).rules:
+            for name in elsewhere([rule], spec.actuators):
+                why = "this service has no devices that it could ask where that is" if devices is None else ""
+                if devices is not None:
+                    try:
+                        devices.check(name)
+                    except UnknownDevice as unknown:
+                        why = unknown.detail
+                if why and (devices is not None or rule in spec.guardrails.rules):
+                    message = f"{rule} names {name}, which is no actuator of agent {spec.name!r}; {why}"
+                    error = FieldError("guardrails.rules", message)
+                    raise UnknownDevice(f"{error.field}: {message}", errors=[error])
