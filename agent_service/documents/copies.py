@@ -1,4 +1,4 @@
-"""Documents of one's own: copies that nobody else can change, in the few kinds of values that documents are made of.
+"""Copies of documents that nobody else can change, in the few kinds of values that documents are made of.
 
 Whoever emits a document may go on with what is in it: a camera fills its buffer anew, a later subscriber adds a key, a
 user's metadata changes. So a document is copied before its subscriber returns, and nothing in the copy is shared.
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from agent_service.protocols import Document
 
-_FIXED: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
+_IMMUTABLE: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
 """Types whose values cannot change; looked up before anything else is asked of a value."""
 
 _MAX_DEPTH: Final = 100
 """Mappings and lists inside each other; what is deeper, as in a list that holds itself, becomes its text."""
 
 
-def own(document: Mapping[str, Any]) -> Document:
+def deep_copy(document: Mapping[str, Any]) -> Document:
     """Return a copy of a document that shares nothing that can change with it; from any thread.
 
     Mappings become dictionaries. What has numpy's ``__array__`` (event-model takes it for an array) or a buffer becomes
@@ -37,10 +37,10 @@ def own(document: Mapping[str, Any]) -> Document:
     document
         The document, as it was emitted. Other mappings will do: metadata, for example.
     """
-    return _dictionary(document, ())
+    return _copy_mapping(document, ())
 
 
-def plain(name: str, document: Document) -> Iterator[tuple[str, Document]]:
+def unpack_bulk(name: str, document: Document) -> Iterator[tuple[str, Document]]:
     """Yield a document as those that the event-model project replaced it by: ``bulk_events`` and ``bulk_datum``.
 
     Parameters
@@ -59,47 +59,47 @@ def plain(name: str, document: Document) -> Iterator[tuple[str, Document]]:
         yield name, document
 
 
-def _own(value: Any, above: tuple[int, ...]) -> Any:
+def _copy(value: Any, above: tuple[int, ...]) -> Any:
     if len(above) > _MAX_DEPTH or id(value) in above:
         return _text(value)
-    found: Any
+    copied: Any
     match value:
         case dict():
-            found = _dictionary(cast("dict[Any, Any]", value), above)
+            copied = _copy_mapping(cast("dict[Any, Any]", value), above)
         case list():
-            found = _list(cast("list[Any]", value), above)
+            copied = _copy_items(cast("list[Any]", value), above)
         case tuple():
-            found = tuple(_list(cast("tuple[Any, ...]", value), above))
+            copied = tuple(_copy_items(cast("tuple[Any, ...]", value), above))
         case set() | frozenset():
-            found = frozenset(cast("frozenset[Any]", value))  # what is hashable does not change
+            copied = frozenset(cast("frozenset[Any]", value))  # what is hashable does not change
         case str() | bytes():
-            found = value
+            copied = value
         case _:
             try:
-                found = _odd(value, above)
+                copied = _copy_other(value, above)
             except Exception:  # noqa: BLE001 - somebody else's code: of a device that is gone, for example
-                found = _text(value)
-    return found
+                copied = _text(value)
+    return copied
 
 
-def _dictionary(value: Mapping[Any, Any], above: tuple[int, ...]) -> dict[Any, Any]:
-    found, within = dict(value), (*above, id(value))  # at once: another thread may be at it
-    for key, one in found.items():
-        if type(one) not in _FIXED:
-            found[key] = _own(one, within)
-    return found
+def _copy_mapping(value: Mapping[Any, Any], above: tuple[int, ...]) -> dict[Any, Any]:
+    copied, within = dict(value), (*above, id(value))  # at once: another thread may be at it
+    for key, item in copied.items():
+        if type(item) not in _IMMUTABLE:
+            copied[key] = _copy(item, within)
+    return copied
 
 
-def _list(value: Collection[Any], above: tuple[int, ...]) -> list[Any]:
-    found, within = list(value), (*above, id(value))
-    if not _FIXED.issuperset(map(type, found)):
-        found = [one if type(one) in _FIXED else _own(one, within) for one in found]
-    return found
+def _copy_items(value: Collection[Any], above: tuple[int, ...]) -> list[Any]:
+    copied, within = list(value), (*above, id(value))
+    if not _IMMUTABLE.issuperset(map(type, copied)):
+        copied = [item if type(item) in _IMMUTABLE else _copy(item, within) for item in copied]
+    return copied
 
 
-def _odd(value: Any, above: tuple[int, ...]) -> Any:
+def _copy_other(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
-        return _dictionary(cast("Mapping[Any, Any]", value), above)
+        return _copy_mapping(cast("Mapping[Any, Any]", value), above)
     if isinstance(value, bytearray):
         return bytes(value)
     if isinstance(value, Number) and not hasattr(value, "__array__"):
@@ -108,8 +108,8 @@ def _odd(value: Any, above: tuple[int, ...]) -> Any:
     if copied is not None and not copied.dtype.hasobject:
         return copied if copied.ndim else copied[()]
     if callable(to_list := getattr(value, "tolist", None)):
-        return _own(to_list(), (*above, id(value)))
-    return _list(cast("Collection[Any]", value), above) if isinstance(value, Collection) else _text(value)
+        return _copy(to_list(), (*above, id(value)))
+    return _copy_items(cast("Collection[Any]", value), above) if isinstance(value, Collection) else _text(value)
 
 
 def _is_array(value: Any) -> bool:

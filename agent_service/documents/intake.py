@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.copies import plain
+from agent_service.documents.copies import unpack_bulk
 from agent_service.documents.routing import Routed, Routing
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class DocumentIntake:
     def _write(self, name: str, document: Document, stored: Callable[[], None] | None) -> None:
         try:
             on_disk = True
-            for one_name, one in plain(name, document):
-                routed = self._routing.route(one_name, one)
+            for pair in unpack_bulk(name, document):
+                routed = self._routing.route(*pair)
                 on_disk = self._keep(routed) and on_disk
                 self._ready.append(routed)
             if on_disk and stored is not None:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.copies import own, plain
+from agent_service.documents.copies import deep_copy, unpack_bulk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,14 +55,14 @@ class Run:
         ValueError
             When there is no start document among them.
         """
-        run = cls(tuple(pair for name, document in documents for pair in plain(name, document)))
+        run = cls(tuple(pair for name, document in documents for pair in unpack_bulk(name, document)))
         if not any(name == "start" for name, _ in run.documents):
             raise ValueError("there is no start document among these documents, so they are no run")
         return run
 
     def copy(self) -> Run:
         """Return a copy that shares nothing that can change with this run, to be given away."""
-        return Run(tuple((name, own(document)) for name, document in self.documents))
+        return Run(tuple((name, deep_copy(document)) for name, document in self.documents))
 
     @property
     def start(self) -> Document:

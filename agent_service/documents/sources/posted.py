@@ -11,7 +11,7 @@ from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.copies import plain
+from agent_service.documents.copies import unpack_bulk
 from agent_service.documents.routing import PARTS, runs_named
 from agent_service.errors import Conflict, Forbidden, TooMany
 
@@ -76,7 +76,7 @@ class PostedSource:
         """
         if self._intake is None:
             raise Forbidden('this service takes no documents over HTTP: its configuration names no source "posted"')
-        admitted, forgotten = self.admit([one for name, doc in documents for one in plain(name, doc)], by)
+        admitted, forgotten = self.admit([one for name, doc in documents for one in unpack_bulk(name, doc)], by)
         for name, document in admitted:
             self._intake.put(name, document)
         return admitted, forgotten

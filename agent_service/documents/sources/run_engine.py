@@ -8,7 +8,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from agent_service.documents.copies import own
+from agent_service.documents.copies import deep_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 class RunEngineSource:
     """Source ``run_engine``: the service's own RunEngine, or a user's, which is subscribed and never called.
 
-    In the RunEngine's thread a document is copied (see `own`), for whoever emitted it may change it afterwards, and put
-    into the intake: the run never waits.
+    In the RunEngine's thread a document is copied (see `deep_copy`), for whoever emitted it may change it afterwards,
+    and put into the intake: the run never waits.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class RunEngineSource:
 
         def put(name: str, document: Document) -> None:
             try:
-                intake.put(name, own(document))
+                intake.put(name, deep_copy(document))
             except Exception:  # noqa: BLE001 - an exception in a subscriber would abort the user's run
                 _log.exception("a %s document was not taken", name)
 

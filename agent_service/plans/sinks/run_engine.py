@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.copies import own
+from agent_service.documents.copies import deep_copy
 from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.plans.device_positions import positions_of, wholes_of
@@ -135,7 +135,7 @@ class RunEngineSink:
             When the queue is held.
         """
         identity = {"agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
-        md = {**own(self._md), **own(order.md), **identity}  # a plan may change what it is given
+        md = {**deep_copy(self._md), **deep_copy(order.md), **identity}  # a plan may change what it is given
         md.pop("scan_id", None)
         return await self._queued(lambda: self._plan(order), label=order.suggestion_id, md=md)
 
@@ -228,7 +228,7 @@ class RunEngineSink:
         _check_finite(order.point)
         self._permit(order, positions_of(actuators, self._driver.engine.ask), wholes_of(actuators))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
-        messages = plan(suggestions, actuators, sensors, md=own(order.md))
+        messages = plan(suggestions, actuators, sensors, md=deep_copy(order.md))
         if not isinstance(messages, Iterable):
             kind = type(messages).__name__
             raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")

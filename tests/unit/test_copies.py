@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from agent_service.documents.copies import own, plain
+from agent_service.documents.copies import deep_copy, unpack_bulk
 from agent_service.documents.lines import encode
 
 
@@ -91,7 +91,7 @@ CASES = {
 def test_whoever_emitted_it_may_change_it(case, where):
     make, change, expected = CASES[case]
     value = make()
-    kept = own(where(value))
+    kept = deep_copy(where(value))
     change(value)
     [field] = kept["data"].values()
     found = field[0] if isinstance(where([None])["data"]["field"][0], list) else field
@@ -104,21 +104,21 @@ def test_a_read_only_view_on_writable_memory_is_copied():
     memory = np.zeros(3)
     shown = memory.view()
     shown.flags.writeable = False
-    kept = own({"image": shown})
+    kept = deep_copy({"image": shown})
     memory[:] = 1
     assert kept["image"].tolist() == [0, 0, 0]
 
 
 def test_an_array_is_copied_once_and_a_lazy_one_asked_once():
     lazy = Lazy(np.zeros(3))
-    kept = own({"a": np.zeros(3), "b": lazy})
+    kept = deep_copy({"a": np.zeros(3), "b": lazy})
     assert lazy.asked == 1
     assert kept["a"].base is None
     assert kept["b"].base is None
 
 
 def test_what_is_masked_was_not_measured():
-    kept = own({"a": np.ma.array([1, 2, 3], mask=[0, 1, 0]), "b": np.ma.array([1, 2])})
+    kept = deep_copy({"a": np.ma.array([1, 2, 3], mask=[0, 1, 0]), "b": np.ma.array([1, 2])})
     assert np.isnan(kept["a"]).tolist() == [False, True, False]
     assert type(kept["b"]) is np.ndarray
     assert kept["b"].tolist() == [1, 2]
@@ -126,21 +126,21 @@ def test_what_is_masked_was_not_measured():
 
 def test_numbers_keep_their_kind():
     values = [np.float32(1.5), np.longdouble(1.5), np.int64(3), np.bool_(True), decimal.Decimal("1.5"), True, 1 << 80]
-    kept = own({"values": values})["values"]
+    kept = deep_copy({"values": values})["values"]
     assert kept == values
     assert [type(one) for one in kept] == [type(one) for one in values]
-    assert type(own({"a": np.array(3)})["a"]) is np.int64
+    assert type(deep_copy({"a": np.array(3)})["a"]) is np.int64
 
 
 def test_what_is_neither_is_its_text_as_in_the_spool():
     document = {"e": enum.Enum("E", "A").A, "d": dt.date(2026, 1, 2), "o": Broken()}
-    assert own(document) == {"e": "E.A", "d": "2026-01-02", "o": "something of type Broken"}
+    assert deep_copy(document) == {"e": "E.A", "d": "2026-01-02", "o": "something of type Broken"}
 
 
 def test_what_holds_itself_ends():
     inner = {}
     inner["again"] = [inner, inner]
-    assert json.loads(encode("start", own({"uid": "a", "x": inner})))[1]["uid"] == "a"
+    assert json.loads(encode("start", deep_copy({"uid": "a", "x": inner})))[1]["uid"] == "a"
 
 
 json_values = st.recursive(
@@ -161,14 +161,14 @@ def mutable(value):
 
 @given(st.dictionaries(st.text(), json_values))
 def test_a_copy_is_equal_and_shares_nothing_that_can_change(document):
-    kept = own(document)
+    kept = deep_copy(document)
     assert kept == document
     assert not mutable(kept) & mutable(document)
 
 
 @given(npst.arrays(npst.scalar_dtypes(), npst.array_shapes(min_dims=0)))
 def test_a_copy_of_any_array_is_equal_and_shares_no_memory(value):
-    kept = own({"a": value})["a"]
+    kept = deep_copy({"a": value})["a"]
     np.testing.assert_array_equal(kept, value)
     assert kept.dtype.newbyteorder("=") == value.dtype.newbyteorder("=")
     assert not np.shares_memory(kept, value)
@@ -176,9 +176,9 @@ def test_a_copy_of_any_array_is_equal_and_shares_no_memory(value):
 
 def test_kinds_that_event_model_replaced():
     events = [{"descriptor": "d", "seq_num": n, "data": {"a": n}} for n in (1, 2)]
-    assert list(plain("bulk_events", {"d": events})) == [("event", one) for one in events]
+    assert list(unpack_bulk("bulk_events", {"d": events})) == [("event", one) for one in events]
     bulk = {"resource": "r", "datum_ids": ["r/0", "r/1"], "datum_kwarg_list": [{"i": 0}, {"i": 1}]}
-    assert list(plain("bulk_datum", bulk)) == [
+    assert list(unpack_bulk("bulk_datum", bulk)) == [
         ("datum", {"resource": "r", "datum_id": f"r/{i}", "datum_kwargs": {"i": i}}) for i in (0, 1)
     ]
-    assert list(plain("stop", {"uid": "s"})) == [("stop", {"uid": "s"})]
+    assert list(unpack_bulk("stop", {"uid": "s"})) == [("stop", {"uid": "s"})]
