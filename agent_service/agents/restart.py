@@ -39,9 +39,9 @@ class BrainRestarter:
 
     def begin(self, pause_s: float) -> None:
         """Begin: the brain is built again after a pause."""
-        self._agent.tasks.begin(Role.RESTART, self._revive(pause_s))
+        self._agent.tasks.begin(Role.RESTART, self._restart(pause_s))
 
-    async def _revive(self, pause_s: float) -> None:
+    async def _restart(self, pause_s: float) -> None:
         """Wait, build, and let it go on; lets no exception out."""
         await asyncio.sleep(pause_s)
         as_before = self._agent.record.restart_as
