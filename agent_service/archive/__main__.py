@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_service.archive.backlog import written_seq
-from agent_service.archive.commands import Inbox
+from agent_service.archive.inbox import Inbox
 from agent_service.archive.messages import CATALOG, FromChild, Lag, State
 from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
-    from agent_service.archive.refused import Aside  # noqa: PLC0415 - as Outbox below
+    from agent_service.archive.refused import RefusedDecisions  # noqa: PLC0415 - as Outbox below
 
     spool = Spool(state.spool)
     written = written_seq(state)
@@ -70,7 +70,7 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
         facts=max(0, reader(state.journal_url).last_seq() - written),
         written=written,
         refused=len(spool.refused()),
-        decisions_refused=Aside(state.spool).count(),
+        decisions_refused=RefusedDecisions(state.spool).count(),
     )
     send(lag)
     from agent_service.archive.outbox import Outbox  # noqa: PLC0415 - imports Tiled: seconds

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from tiled.structures.core import Spec
 
+from agent_service.archive.attempts import TRIES, reason_of
 from agent_service.archive.catalog import AGENTS
 from agent_service.archive.columns import TRUE_NAME
 from agent_service.archive.decisions import OWN_COLUMNS, SEQ, AgentRun, Row, RunEnd, StreamName, load_fold
-from agent_service.archive.storable import storable
+from agent_service.archive.metadata import storable
 from agent_service.archive.tiled_nodes import child, child_or_new, run_uid_part
-from agent_service.archive.trials import TRIES, reason_of
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from agent_service.archive.attempts import Attempts
     from agent_service.archive.decisions import ColumnType
-    from agent_service.archive.refused import Aside
-    from agent_service.archive.trials import Trials
+    from agent_service.archive.refused import RefusedDecisions
     from agent_service.protocols import JournalReader
 
 _BATCH_FACTS: Final = 1000
@@ -82,7 +82,7 @@ def ensure_agents(root: Any) -> Any:
 class AgentStreams:
     """Writes the journal's facts to the agents' runs, many rows at a time, each exactly once.
 
-    What the catalogue refuses is put aside, and the rest goes on: a row's number is that of the decision in its
+    What the catalogue refuses is refused, and the rest goes on: a row's number is that of the decision in its
     stream, so that the refused ones leave gaps, and fill them when they are tried again.
 
     Parameters
@@ -94,9 +94,9 @@ class AgentStreams:
     cursor
         File that keeps how far it came. It moves after the rows are in the catalogue; rows that a crash left there
         are known by their numbers.
-    aside
-        Where what is refused goes.
-    trials
+    refused
+        Where what is refused is kept.
+    attempts
         Judges what is refused.
 
     Notes
@@ -104,12 +104,14 @@ class AgentStreams:
     One thread of one process at a time.
     """
 
-    def __init__(self, agents: Any, *, journal: JournalReader, cursor: Path, aside: Aside, trials: Trials) -> None:
+    def __init__(
+        self, agents: Any, *, journal: JournalReader, cursor: Path, refused: RefusedDecisions, attempts: Attempts
+    ) -> None:
         self._agents = agents
         self._journal = journal
         self._cursor = cursor
-        self._aside = aside
-        self._trials = trials
+        self._refused_decisions = refused
+        self._attempts = attempts
         self._fold = load_fold(cursor, snapshot=journal.snapshot())
         self._tables: dict[tuple[str, StreamName], _Table] = {}
         self._runs: dict[str, Any] = {}
@@ -118,7 +120,7 @@ class AgentStreams:
 
     @property
     def seq(self) -> int:
-        """Number of the last fact that is written, or put aside."""
+        """Number of the last fact that is written, or refused."""
         return self._fold.seq
 
     def advance(self) -> bool:
@@ -126,7 +128,7 @@ class AgentStreams:
 
         Raises
         ------
-        Unreachable, Again
+        CatalogUnreachable, TryAgain
             When the catalogue did not take it now. The next call begins again from the last batch that was taken whole.
         """
         facts = self._journal.read(after=self._fold.seq, limit=_BATCH_FACTS)
@@ -135,7 +137,7 @@ class AgentStreams:
         fold = self._fold.model_copy(deep=True)
         rows: list[Row] = []
         for fact in facts:
-            for step in fold.take(fact):
+            for step in fold.apply_fact(fact):
                 if isinstance(step, Row):
                     rows.append(step)
                 else:
@@ -154,18 +156,18 @@ class AgentStreams:
 
         Raises
         ------
-        Unreachable, Again
+        CatalogUnreachable, TryAgain
             As `advance`.
         """
-        files = self._aside.again()
+        files = self._refused_decisions.again()
         for path in files:
             self._closed.clear()
-            steps = self._aside.read(path)
+            steps = self._refused_decisions.read(path)
             self._write([step for step in steps if isinstance(step, Row)])
             for step in steps:
                 if isinstance(step, RunEnd):
                     self._finish(step)
-            self._aside.done(path)
+            self._refused_decisions.done(path)
             self._put.clear()
         return bool(files)
 
@@ -176,7 +178,7 @@ class AgentStreams:
             streams.setdefault((row.run.uid, row.stream), []).append(row)
         for key, found in streams.items():
             if key in self._closed:
-                self._aside.put(found, self._closed[key])
+                self._refused_decisions.put(found, self._closed[key])
                 continue
             try:
                 self._table(found[-1].run, key[1], found[0].time)
@@ -218,8 +220,8 @@ class AgentStreams:
         """Put steps aside, unless the catalogue is away, or they are to be tried again."""
         self._judge(steps, error, tries=tries)
         run = steps[0].run
-        _log.error("decisions of %s are refused by the catalogue and put aside: %s", run.agent, error, exc_info=error)
-        self._aside.put(steps, reason_of(error))
+        _log.error("decisions of %s are refused by the catalogue and refused: %s", run.agent, error, exc_info=error)
+        self._refused_decisions.put(steps, reason_of(error))
 
     def _judge(self, steps: Sequence[Row | RunEnd], error: Exception, *, tries: int) -> None:
         run = steps[0].run
@@ -228,7 +230,7 @@ class AgentStreams:
             del self._tables[key]
         first = steps[0]
         name = f"{run.uid}/{first.stream}/{first.values[SEQ]}" if isinstance(first, Row) else f"{run.uid}/stop"
-        self._trials.judge(name, error, tries=tries)
+        self._attempts.judge(name, error, tries=tries)
 
     def _end(self, end: RunEnd) -> None:
         run = self._run(end.run)

@@ -47,25 +47,6 @@ def counted(runs: int, decisions: int) -> str:
     return " and ".join(parts)
 
 
-def refusal(runs: int, decisions: int, state: object) -> str | None:
-    """Say what the catalogue refused and what to do; None when it refused nothing."""
-    what = counted(runs, decisions)
-    if not what:
-        return None
-    are = "is" if runs + decisions == 1 else "are"
-    return (
-        f"the catalogue refused {what}, which {are} kept: `agent-service archive list {state}` says why, "
-        f"`agent-service archive retry {state}` has them tried again"
-    )
-
-
-def refusal_in(state: StateDir) -> str | None:
-    """Say what the catalogue refused of a state directory, as `refusal`."""
-    runs = len(list(state.spool.glob("refused/*.jsonl")))
-    lines = {line for path in state.spool.glob("decisions/refused/*.jsonl") for line in path.read_text().split("\n")}
-    return refusal(runs, len(lines - {""}), state.path)
-
-
 def written_seq(state: StateDir) -> int:
     """Return the number of the last fact that is in the catalogue of a state directory, or was refused by it.
 

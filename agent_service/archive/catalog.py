@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent_service.archive.backlog import Backlog, counted, refusal_in
+from agent_service.archive.backlog import Backlog, counted
+from agent_service.archive.refused import refusal_in
 from agent_service.errors import BackendUnavailable, NotFound, Unauthenticated, UsageError
 from agent_service.state_dir import StateDir, private_files
 
@@ -116,7 +117,7 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
     Notes
     -----
     Call it from any thread; the first call imports databroker, which takes seconds. Runs are read under the names that
-    were measured; see `agent_service.archive.reading`.
+    were measured; see `agent_service.archive.measured_clients`.
     """
     hint = "check the URI, and that its server runs"
     state: StateDir | None = None
@@ -163,7 +164,7 @@ def connect(uri: str, *, api_key: str | None = None, as_measured: bool = False) 
     api_key
         Key for it.
     as_measured
-        Whether runs are to be read under the names that were measured (`agent_service.archive.reading`), or by
+        Whether runs are to be read under the names that were measured (`agent_service.archive.measured_clients`), or by
         their columns.
 
     Raises
@@ -178,7 +179,7 @@ def connect(uri: str, *, api_key: str | None = None, as_measured: bool = False) 
     shown = without_key(uri)
     options: dict[str, Any] = {}
     if as_measured:
-        from agent_service.archive.reading import structure_clients  # noqa: PLC0415 - costs seconds
+        from agent_service.archive.measured_clients import structure_clients  # noqa: PLC0415 - costs seconds
 
         options["structure_clients"] = structure_clients()
     try:

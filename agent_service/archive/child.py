@@ -165,7 +165,7 @@ class Archive:
     async def drained(self, last_seq: int, timeout_s: float) -> None:
         """Return when every run that is complete now, and every fact up to ``last_seq``, is in the catalogue.
 
-        Returns at once when there is no catalogue. A run that the catalogue refuses counts as done.
+        Returns at once when there is no catalogue. What the catalogue refuses counts as done.
 
         Raises
         ------
@@ -174,7 +174,9 @@ class Archive:
         """
         if self._catalog == "none":
             return
-        await self._ask(Drain(token=next(self._tokens), seq=last_seq), timeout_s, "the catalogue lags behind")
+        await self._ask(
+            Drain(token=next(self._tokens), seq=last_seq), timeout_s, "what was measured is not all in the catalogue"
+        )
 
     async def documents(self, uid: str, timeout_s: float = 60.0) -> list[tuple[str, Document]]:
         """Return the documents of a complete run, from the spool or the catalogue; an empty list when neither has it.
@@ -210,7 +212,9 @@ class Archive:
             if status.state == "unavailable":
                 raise BackendUnavailable(f"{failed}: {status.reason}") from None
             lag = f"{status.runs_behind} runs and {status.facts_behind} facts are still to be written"
-            raise DeadlineExceeded(f"{failed}; the catalogue is {status.state}, {lag}") from None
+            raise DeadlineExceeded(
+                f"{failed}; the catalogue is {status.state}, {lag}; nothing is lost, try again later"
+            ) from None
         finally:
             del self._asked[question.token]
             self._send(Forget(token=question.token))
@@ -254,7 +258,7 @@ class Archive:
             if self._stopping.is_set():
                 self._send(Stop())
             while line := await reader.readline():
-                self._take(line)
+                self._on_message(line)
         finally:
             self._pipe = None
             outgoing.close()  # the child exits, if it has not
@@ -305,7 +309,7 @@ class Archive:
         if self._pipe is not None and not self._pipe.is_closing():
             self._pipe.write(message.line())
 
-    def _take(self, line: bytes) -> None:
+    def _on_message(self, line: bytes) -> None:
         try:
             message: FromChild = from_child.validate_json(line)
         except ValidationError:

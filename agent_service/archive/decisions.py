@@ -124,8 +124,8 @@ class Fold(BaseModel):
     open_runs: dict[str, AgentRun] = Field(default_factory=dict[str, AgentRun])
     counts: dict[str, dict[StreamName, int]] = Field(default_factory=dict[str, "dict[StreamName, int]"])
 
-    def take(self, fact: Event) -> list[Row | RunEnd]:
-        """Take the next fact in, and return what is to be written for it, in order."""
+    def apply_fact(self, fact: Event) -> list[Row | RunEnd]:
+        """Apply the next fact, and return what is to be written for it, in order."""
         self.seq = fact.seq or self.seq
         match fact.kind:
             case EventKind.SERVICE_STATE:

@@ -27,7 +27,7 @@ class WaitFor(_Line):
 
 
 class Drain(_Line):
-    """To the child: answer when the spool has no complete run left and the facts up to ``seq`` are written."""
+    """To the child: answer when the runs that are complete now, and the facts up to ``seq``, are written or refused."""
 
     kind: Literal["drain"] = "drain"
     token: int
@@ -66,7 +66,7 @@ class State(_Line):
 
 
 class Lag(_Line):
-    """From the child: what is still to be written, and how many runs and decisions were put aside.
+    """From the child: what is still to be written, and how many runs and decisions were refused.
 
     ``written`` is the number of the last fact that is written, ``facts`` how many more the child knows of.
     """

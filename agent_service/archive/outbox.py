@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from agent_service.archive.agent_streams import AgentStreams, ensure_agents
+from agent_service.archive.attempts import Attempts, CatalogUnreachable, TryAgain, clear_probe, probe, reason_of
 from agent_service.archive.decisions import load_fold
 from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
-from agent_service.archive.refused import Aside
+from agent_service.archive.refused import RefusedDecisions
 from agent_service.archive.runs import documents_of, is_written, withdraw, write_run
-from agent_service.archive.trials import Again, Trials, Unreachable, clear_probe, probe, reason_of
 from agent_service.documents.lines import encode
 from agent_service.documents.spool import Spool
 from agent_service.errors import ServiceError
@@ -24,7 +24,7 @@ from agent_service.journal import reader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_service.archive.commands import Inbox
+    from agent_service.archive.inbox import Inbox
     from agent_service.state_dir import StateDir
 
 _IDLE_S: Final = 1.0
@@ -64,8 +64,8 @@ class Outbox:
         inbox: Inbox,
     ) -> None:
         self._spool = Spool(state.spool)
-        self._aside = Aside(state.spool)
-        self._trials = Trials(state.spool / "trying.json", probe=self._probe)
+        self._refused_decisions = RefusedDecisions(state.spool)
+        self._attempts = Attempts(state.spool / "trying.json", probe=self._probe)
         self._journal = reader(state.journal_url)
         self._cursor = state.outbox
         self._connect = connect
@@ -81,7 +81,7 @@ class Outbox:
         self._later: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._waits: dict[int, WaitFor] = {}
-        self._drains: dict[int, Drain] = {}
+        self._drains: dict[int, tuple[Drain, set[str]]] = {}
         self._fetches: dict[int, Fetch] = {}
         self._lag: Lag | None = None
 
@@ -95,7 +95,7 @@ class Outbox:
                 if not self._step():
                     pause_s = _IDLE_S
                 failures = 0
-            except Unreachable as error:
+            except CatalogUnreachable as error:
                 failures += 1
                 pause_s = min(_LONGEST_WAIT_S, 0.5 * 2**failures)
                 self._root = self._streams = None
@@ -103,7 +103,7 @@ class Outbox:
             self.report_lag()
             self._listen(pause_s)
         if self._streams is not None:
-            with contextlib.suppress(Unreachable):
+            with contextlib.suppress(CatalogUnreachable):
                 self._write_facts()  # the end of the service's session, most likely
 
     def report_lag(self) -> None:
@@ -118,7 +118,7 @@ class Outbox:
             facts=max(0, self._newest_fact - written),
             written=written,
             refused=len(self._spool.refused()),
-            decisions_refused=self._aside.count(),
+            decisions_refused=self._refused_decisions.count(),
         )
         if lag != self._lag:
             self._lag = lag
@@ -132,10 +132,14 @@ class Outbox:
             agents = ensure_agents(root)
             clear_probe(agents)
             streams = AgentStreams(
-                agents, journal=self._journal, cursor=self._cursor, aside=self._aside, trials=self._trials
+                agents,
+                journal=self._journal,
+                cursor=self._cursor,
+                refused=self._refused_decisions,
+                attempts=self._attempts,
             )
         except Exception as error:  # a proxy's page of HTML in the place of an answer may raise anything
-            raise Unreachable(reason_of(error)) from error
+            raise CatalogUnreachable(reason_of(error)) from error
         self._root, self._agents, self._streams = root, agents, streams
         self._send(State(ready=True))
 
@@ -158,9 +162,9 @@ class Outbox:
     def _write_run(self, path: Path) -> None:
         uid, start = "", {}
         try:
-            self._trials.begin(path.name)
+            self._attempts.begin(path.name)
         except OSError as error:  # a full disk is no fault of the run
-            raise Unreachable(reason_of(error)) from error
+            raise CatalogUnreachable(reason_of(error)) from error
         except ValueError as error:
             self._failed(path, uid, error)
             return
@@ -172,7 +176,7 @@ class Outbox:
             if path.exists():
                 self._failed(path, uid, error)
             return
-        self._trials.done(path.name)
+        self._attempts.done(path.name)
         self._later.pop(path.name, None)
         self._refused.pop(uid, None)
         self._spool.archived(path, start)
@@ -181,8 +185,8 @@ class Outbox:
     def _failed(self, path: Path, uid: str, error: Exception) -> None:
         """Put a run aside, unless the catalogue is away, or it is to be tried again; others go on meanwhile."""
         try:
-            self._trials.judge(path.name, error)
-        except Again:
+            self._attempts.judge(path.name, error)
+        except TryAgain:
             _log.warning("run %s was not taken, and is tried again: %s", uid or path.name, error)
             self._later[path.name] = time.monotonic() + _TRY_AGAIN_S
             return
@@ -190,11 +194,11 @@ class Outbox:
         _log.error("run %s is refused by the catalogue and kept: %s", uid or path.name, reason, exc_info=error)
         try:
             withdraw(self._root, uid)
-        except Exception as second:  # noqa: BLE001 - the run is put aside all the same
-            with contextlib.suppress(Again):
-                self._trials.judge(f"withdraw {path.name}", second)
+        except Exception as second:  # noqa: BLE001 - the run is refused all the same
+            with contextlib.suppress(TryAgain):
+                self._attempts.judge(f"withdraw {path.name}", second)
             reason = f"{reason}; a part of it is in the catalogue and cannot be deleted: {reason_of(second)}"
-        self._trials.done(path.name)
+        self._attempts.done(path.name)
         self._later.pop(path.name, None)
         self._spool.refuse(path, reason)
         self._refused[uid] = reason
@@ -206,7 +210,7 @@ class Outbox:
         try:
             again = self._streams.try_again()
             return self._streams.advance() or again
-        except Again as error:
+        except TryAgain as error:
             _log.warning("decisions were not taken, and are tried again: %s", error)
         except ServiceError as error:  # the journal cannot be read now
             _log.warning("%s", error)
@@ -214,13 +218,13 @@ class Outbox:
         return False
 
     def _listen(self, pause_s: float) -> None:
-        for command in self._inbox.take(timeout_s=pause_s):
+        for command in self._inbox.commands(timeout_s=pause_s):
             match command:
                 case WaitFor():
                     self._waits[command.token] = command
                     self._look_due = 0.0
                 case Drain():
-                    self._drains[command.token] = command
+                    self._drains[command.token] = command, {path.name for path in self._spool.complete()}
                 case Fetch():
                     self._fetches[command.token] = command
                 case Forget():
@@ -235,14 +239,19 @@ class Outbox:
             self._look_due = time.monotonic() + _LOOK_AGAIN_S
             for uid in {wait.uid for wait in self._waits.values()}:
                 self._look_for(uid)
-        reached = [drain for drain in self._drains.values() if drain.seq <= self._streams.seq]
-        if reached and not self._spool.complete():
-            for drain in reached:
-                del self._drains[drain.token]
-                self._send(Done(token=drain.token))
+        self._answer_drains()
         for fetch in list(self._fetches.values()):
             self._fetch(fetch)
             del self._fetches[fetch.token]
+
+    def _answer_drains(self) -> None:
+        assert self._streams is not None  # noqa: S101 - as above
+        for drain, runs in [one for one in self._drains.values() if one[0].seq <= self._streams.seq]:
+            runs.intersection_update(path.name for path in self._spool.complete())
+            if not runs:
+                del self._drains[drain.token]
+                self.report_lag()  # whoever asked hears first what was refused
+                self._send(Done(token=drain.token))
 
     def _fetch(self, fetch: Fetch) -> None:
         waiting = [path for path in self._spool.complete() if path.name.endswith(f"-{fetch.uid}.jsonl")]
@@ -251,7 +260,7 @@ class Outbox:
             with Path(fetch.path).open("w", encoding="utf-8") as lines:
                 lines.writelines(f"{encode(name, doc)}\n" for name, doc in documents)
         except httpx.TransportError as error:
-            raise Unreachable(reason_of(error)) from error
+            raise CatalogUnreachable(reason_of(error)) from error
         except Exception as error:  # noqa: BLE001 - whatever a run is, asking for it must not hold up the others
             self._send(Done(token=fetch.token, error=f"the run {fetch.uid} cannot be read: {reason_of(error)}"))
         else:
@@ -261,7 +270,7 @@ class Outbox:
         try:
             found = is_written(self._root, uid)
         except httpx.TransportError as error:
-            raise Unreachable(reason_of(error)) from error
+            raise CatalogUnreachable(reason_of(error)) from error
         except Exception as error:  # noqa: BLE001 - asking for one run must not hold up the others
             _log.warning("run %s cannot be looked for: %s", uid, error)
             return

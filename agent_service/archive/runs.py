@@ -12,9 +12,9 @@ from bluesky_tiled_plugins.writing.tiled_writer import TiledWriter
 from tiled.client.utils import ClientError
 
 from agent_service.archive.catalog import AGENTS
-from agent_service.archive.columns import restored
-from agent_service.archive.prepare import prepared
-from agent_service.archive.survey import Survey
+from agent_service.archive.restored_documents import restored
+from agent_service.archive.run_schema import RunSchema
+from agent_service.archive.stored_documents import stored
 from agent_service.archive.tiled_nodes import child, delete, is_conflict
 
 _UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -49,11 +49,11 @@ def write_run(root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, D
     if not is_run_uid(uid):
         msg = f"{uid!r} cannot be the uid of a run: letters, digits, '-', '_' and '.' can, up to 100"
         raise ValueError(msg)
-    survey = Survey(documents())
+    schema = RunSchema(documents())
 
     def write() -> None:
         writer = TiledWriter(root, max_array_size=0)  # one per attempt: it remembers runs that failed
-        for name, doc in prepared(documents(), survey):
+        for name, doc in stored(documents(), schema):
             writer(name, doc)
 
     try:

@@ -12,7 +12,7 @@ from agent_service.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent_service.archive.held import Held
+    from agent_service.archive.refused import Refused
 
 archive = typer.Typer(
     name="archive", help="What the catalogue refused: list it, have it tried again.", no_args_is_help=True
@@ -24,7 +24,7 @@ StateArgument = Annotated[Path, typer.Argument(metavar="STATE", help="State dire
 @archive.command("list")
 def list_(state: StateArgument) -> None:
     """List the runs and decisions that the catalogue refused, and why; they are kept in the state directory."""
-    found = list(_held(state))
+    found = list(_refused(state))
     for one in found:
         print(_printable(f"{one.title}: {one.reason}"))
     if not found:
@@ -40,7 +40,7 @@ def retry(
     ] = None,
 ) -> None:
     """Have runs and decisions written again that the catalogue refused."""
-    found = list(_held(state))
+    found = list(_refused(state))
     unknown = set(names or ()) - {one.name for one in found}
     if unknown:
         raise NotFound(
@@ -60,13 +60,13 @@ def retry(
     )
 
 
-def _held(state: Path) -> Iterator[Held]:
-    from agent_service.archive.held import held
+def _refused(state: Path) -> Iterator[Refused]:
+    from agent_service.archive.refused import refused_in
     from agent_service.state_dir import StateDir
 
     if not StateDir(state).spool.is_dir():
         raise UsageError(f"{state} is not the state directory of a service: there is no spool in it")
-    yield from held(StateDir(state))
+    yield from refused_in(StateDir(state))
 
 
 def _printable(text: str) -> str:

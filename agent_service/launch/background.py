@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from agent_service.errors import ServiceError
 from agent_service.launch.uvicorn_server import (
@@ -21,11 +21,15 @@ from agent_service.launch.uvicorn_server import (
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
     from types import TracebackType
 
     from agent_service.launch.uvicorn_server import Server
     from agent_service.service.config import ServiceConfig
     from agent_service.service.service import Service
+
+T = TypeVar("T")
 
 START_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
@@ -140,6 +144,12 @@ class BackgroundServer:
             if isinstance(self._error, CalledOffError):
                 raise ServiceError("the service was closed while it started")
             raise self._error
+
+    def call(self, ask: Callable[[Service], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run a coroutine of the service on its event loop, once it is open; from any other thread."""
+        assert self._loop is not None  # noqa: S101 - it is open
+        assert self.service is not None  # noqa: S101
+        return asyncio.run_coroutine_threadsafe(ask(self.service), self._loop)
 
     def close(self) -> None:
         """Stop the service and wait for its thread; does nothing the second time, but to wait for the first."""

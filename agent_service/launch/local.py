@@ -14,7 +14,6 @@ from agent_service.client.local_services import LocalAddress, closed, opened, se
 from agent_service.documents.sources.run_engine import ReplaceableEngine
 from agent_service.errors import Conflict, ServiceError, UsageError
 from agent_service.launch import api_link
-from agent_service.launch.archived import wait_until_archived
 from agent_service.launch.background import BackgroundServer
 from agent_service.launch.live_agents import HostResult, LiveAgents
 from agent_service.launch.local_config import local_config
@@ -259,11 +258,15 @@ class LocalService:
         ------
         UsageError
             The service has no catalogue, or is closed.
-        DeadlineExceeded
+        DeadlineExceeded, BackendUnavailable
             It was not there in time.
         """
         self._require_open()
-        wait_until_archived(self.client, self.state, decisions=path is not None, within_s=within_s)
+        archived = self._server.call(lambda service: service.archived(decisions=path is not None, within_s=within_s))
+        try:
+            archived.result()
+        finally:
+            archived.cancel()  # after an interrupt
         return open_catalog(self.state, path=path)
 
     def close(self) -> None:

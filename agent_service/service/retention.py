@@ -114,7 +114,7 @@ class Retention:
         while folded < seq:
             for event in self._journal.read(after=folded, limit=min(_PAGE, seq - folded)):
                 record.apply(event)
-                outbox.take(event)
+                outbox.apply_fact(event)
                 folded = event.seq or folded
         record.compact()
         return record, outbox

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent_service.agents.record.service import ServiceRecord
-from agent_service.errors import BackendUnavailable, FieldError, InvalidInput
+from agent_service.errors import BackendUnavailable, DeadlineExceeded, FieldError, InvalidInput, UsageError
 from agent_service.executors.notices import listening_to_logs
 from agent_service.models import UID_DETAIL, EventKind, is_uid
 from agent_service.service.stream_slots import StreamSlots
@@ -142,6 +142,26 @@ class Service:
                 spec.name,
                 spec.name,
             )
+
+    async def archived(self, *, decisions: bool, within_s: float) -> None:
+        """Return when the catalogue holds the runs that are complete now, and the agents' decisions if asked for.
+
+        Raises
+        ------
+        UsageError
+            There is no catalogue.
+        DeadlineExceeded, BackendUnavailable
+            It does not hold them within ``within_s`` seconds.
+        """
+        if self.archive.status.state == "none":
+            raise UsageError('this service has no catalogue (catalog = "none"); serve with one: catalog="embedded"')
+        stored = asyncio.Event()
+        self.documents.intake.barrier(stored.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stored.wait(), within_s)
+        await self.archive.drained(self.journal.last_seq if decisions else 0, within_s)
+        if not stored.is_set():
+            raise DeadlineExceeded(f"documents are not in the spool after {within_s:g} s: {self.documents.spool_error}")
 
     async def stop(self) -> None:
         """End the parts in turn: loops, plans (their stop documents are written), facts, archive, journal, lock.

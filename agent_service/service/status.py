@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent_service._version import __version__
-from agent_service.archive.backlog import refusal
+from agent_service.archive.refused import refusal
 from agent_service.models import Readiness, ReadyPart, ServiceStatus, utcnow
 from agent_service.service.keys import Scope
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shlex
 import stat
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # of a pipe nobody shall wait for a writer
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -25,10 +25,8 @@ def write(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all; what stood in its place is replaced."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)  # of a process that was killed
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        _write_new(temporary, text)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -40,21 +38,20 @@ def create(path: Path, text: str) -> None:
 
     Nobody finds a part of it: it is written under another name, and gets its own when it is whole.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
+        _write_new(temporary, text)
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
             raise
         except OSError:  # this file system has no links
-            _create_in_place(path, text)
+            _write_new(path, text)
     finally:
-        Path(temporary).unlink()
+        temporary.unlink(missing_ok=True)
 
 
-def _create_in_place(path: Path, text: str) -> None:
+def _write_new(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)

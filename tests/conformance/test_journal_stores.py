@@ -170,14 +170,14 @@ def test_a_snapshot_and_what_came_after_fold_to_the_same(store):
     store.write([row(seq, EventKind.INGEST, points=[{"x": seq, "y": 1.0}]) for seq in range(3, 9)])
     whole, early = Fold(), Fold()
     for fact in store.read():
-        whole.take(fact)
+        whole.apply_fact(fact)
     for fact in store.read(limit=5):
-        early.take(fact)
+        early.apply_fact(fact)
     store.compact(5, early.model_dump_json())
     seq, snapshot = store.snapshot()
     again = Fold.model_validate(snapshot)
     for fact in store.read(after=seq):
-        again.take(fact)
+        again.apply_fact(fact)
     assert again == whole
     assert again.seq == 8
 

@@ -41,7 +41,7 @@ def serve(tmp_path):
     for one in opened:
         one.close()
     assert not services()
-    assert not references._things, "live objects were left behind"
+    assert not references._objects, "live objects were left behind"
 
 
 def until(service, name, state):
@@ -332,7 +332,7 @@ def test_twenty_cycles_leave_nothing_behind(serve, tmp_path):
 
 def test_waiting_for_the_catalogue_ends(serve):
     service = serve(catalog="embedded")
-    with pytest.raises(DeadlineExceeded, match=r"the catalogue is starting.* after 0 s; nothing is lost"):
+    with pytest.raises(DeadlineExceeded, match=r"after 0 s; the catalogue is starting, .*; nothing is lost"):
         service.catalog(within_s=0)
     service.close()
     with pytest.raises(UsageError, match="serve again"):

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiled.adapters.sql import COLUMN_NAME_PATTERN, is_safe_identifier
 
-from agent_service.archive.columns import columns_for, restored
+from agent_service.archive.columns import columns_for
+from agent_service.archive.restored_documents import restored
 
 lists = st.lists(names, max_size=12)
 

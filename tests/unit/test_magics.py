@@ -41,7 +41,7 @@ def shell(capsys, tmp_path, monkeypatch):
     yield one
     one.shell.run_line_magic("unload_ext", "agent_service")
     assert not services()
-    assert not references._things, "live objects were left behind"
+    assert not references._objects, "live objects were left behind"
     assert LiveThread._shared is None, "a panel was left behind"
 
 

@@ -175,7 +175,7 @@ async def test_what_is_not_in_the_catalogue_yet_is_kept(tmp_path):
 def folded_outbox(facts):
     fold = Fold()
     for event in facts:
-        fold.take(event)
+        fold.apply_fact(event)
     return fold
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import shlex
 import sys
 import time
+from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_service.archive.backlog import refusal
+from agent_service.archive.refused import refusal
 from agent_service.cli.demo import _invocation as invocation
 from agent_service.cli.demo._display import display_for
 from agent_service.cli.demo._trace import Trace
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from agent_service.launch.background import BackgroundServer
     from agent_service.models import ArchiveStatus, Event
 
 AGENT: Final = "bayes"
@@ -37,7 +38,6 @@ ACTUATORS: Final = ("mirror_x", "mirror_y")
 OUTCOME: Final = "flux"
 
 _POLL_S: Final = 0.25
-_SETTLED_S: Final = 2.5
 _ARCHIVE_PATIENCE_S: Final = 60.0
 
 
@@ -93,7 +93,7 @@ class Demo:
                     if trace.ended:
                         break
                 _require_success(trace)
-                for archived in _archive(client, Spool(StateDir(config.service.state).spool), trace.done):
+                for archived in _archive(server, StateDir(config.service.state), trace.done):
                     display.archiving(*archived)
             self._summary(trace)
             self._how_to_read()
@@ -198,35 +198,21 @@ def _require_success(trace: Trace) -> None:
         raise AgentFault(f"the loop ended after {trace.done} of {trace.total} runs: {why}")
 
 
-def _archive(client: Client, spool: Spool, total: int) -> Iterator[tuple[int, int, str]]:
-    """Yield ``(done, total, note)`` until the catalogue holds everything.
-
-    What waits in the spool is counted here: the service hears of it from its archive now and then, and not while that
-    starts. For the same reason only a lag that stays at nothing is one.
-    """
-    least = math.inf
-    moved_at = settled_at = time.monotonic()
-    while True:
-        archive = client.service().archive
-        runs, now = len(spool.complete()), time.monotonic()
-        behind = max(runs, archive.runs_behind) + archive.facts_behind
-        if behind or archive.state != "ready":
-            settled_at = now
-        if behind < least:
-            least, moved_at = behind, now
-        settled = now - settled_at > _SETTLED_S
-        yield max(0, total - runs), total, "done" if settled else _note(archive, runs)
-        refused = refusal(archive.runs_refused, archive.decisions_refused, client.service().state_dir)
-        if refused is not None:
-            raise BackendUnavailable(refused)
-        if settled:
-            return
-        if now - moved_at > _ARCHIVE_PATIENCE_S:
-            raise BackendUnavailable(
-                f"{runs} runs are not in the catalogue yet ({archive.reason or archive.state}); they are kept, and "
-                "written when a service runs on this state directory again"
-            )
-        time.sleep(_POLL_S)
+def _archive(server: BackgroundServer, state: StateDir, total: int) -> Iterator[tuple[int, int, str]]:
+    """Yield ``(done, total, note)`` until the catalogue holds everything."""
+    assert server.service is not None  # noqa: S101 - it measured just now
+    archive, spool = server.service.archive, Spool(state.spool)
+    within_s = _ARCHIVE_PATIENCE_S + 2.0 * total
+    archived = server.call(lambda service: service.archived(decisions=True, within_s=within_s))
+    while not archived.done():
+        runs = len(spool.complete())
+        yield max(0, total - runs), total, _note(archive.status, runs)
+        wait([archived], timeout=_POLL_S)
+    archived.result()
+    refused = refusal(archive.status.runs_refused, archive.status.decisions_refused, state.path)
+    if refused is not None:
+        raise BackendUnavailable(refused)
+    yield total, total, "done"
 
 
 def _note(archive: ArchiveStatus, runs: int) -> str:

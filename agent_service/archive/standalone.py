@@ -8,9 +8,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent_service.archive.backlog import Backlog, counted, refusal
+from agent_service.archive.backlog import Backlog, counted
 from agent_service.archive.catalog import CatalogAddress
 from agent_service.archive.child import Archive
+from agent_service.archive.refused import refusal
 from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.state_dir import StateDir

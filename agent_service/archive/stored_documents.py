@@ -1,6 +1,6 @@
-"""A run's documents as the writer takes them: columns for the names, one type for a key, arrays as arrays.
+"""A run's documents as the catalogue stores them: columns for the names, one type for a key, arrays as arrays.
 
-What is changed says so in the data keys, so that `agent_service.archive.columns.restored` gives back what was measured.
+What is changed says so in the data keys, so that `restored_documents.restored` gives back what was measured.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -12,30 +12,31 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.archive.columns import AS_MEASURED, STORED_AS, TRUE_NAME, TRUE_OBJECT, columns_for
-from agent_service.archive.storable import storable
-from agent_service.archive.survey import Kind, Stream, Values, as_float, events_of, is_inside
+from agent_service.archive.columns import TRUE_NAME, columns_for
+from agent_service.archive.metadata import storable
+from agent_service.archive.restored_documents import AS_MEASURED, STORED_AS, TRUE_OBJECT
+from agent_service.archive.run_schema import Kind, StreamSchema, Values, as_float, events_of, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent_service.archive.survey import Survey
+    from agent_service.archive.run_schema import RunSchema
     from agent_service.protocols import Document
 
 _NUMPY_TYPE: Final = re.compile(r"[|<>][tbiufcmMOSUV][0-9]+")
 
 
-def prepared(documents: Iterable[tuple[str, Document]], survey: Survey) -> Iterator[tuple[str, Document]]:
-    """Yield the documents of a run, prepared for the catalogue.
+def stored(documents: Iterable[tuple[str, Document]], schema: RunSchema) -> Iterator[tuple[str, Document]]:
+    """Yield the documents of a run as the catalogue stores them.
 
     Parameters
     ----------
     documents
         The run's documents, in order.
-    survey
+    schema
         What is in them.
     """
-    run = _Run(survey)
+    run = _Run(schema)
     for name, doc in documents:
         match name:
             case "start" | "stop":
@@ -55,21 +56,21 @@ def prepared(documents: Iterable[tuple[str, Document]], survey: Survey) -> Itera
 class _Run:
     """A run's names and types."""
 
-    def __init__(self, survey: Survey) -> None:
-        self._streams = survey.streams
-        self._nodes = columns_for(survey.streams, taken=("streams",))
-        names = _names(survey.streams)
+    def __init__(self, schema: RunSchema) -> None:
+        self._streams = schema.streams
+        self._nodes = columns_for(schema.streams, taken=("streams",))
+        names = _names(schema.streams)
         columns = columns_for([*(key for _, key in names), *names.values()])
         self.outside = {key: columns[key] for _, key in names}
         self._columns = {
             name: {key: columns[names[name, key]] for key in stream.data_keys}
-            for name, stream in survey.streams.items()
+            for name, stream in schema.streams.items()
         }
         self._kinds = {
             name: {key: values.kind() for key, values in stream.values.items()}
-            for name, stream in survey.streams.items()
+            for name, stream in schema.streams.items()
         }
-        self._data_keys = {name: _data_keys(one, self._columns[name]) for name, one in survey.streams.items()}
+        self._data_keys = {name: _data_keys(one, self._columns[name]) for name, one in schema.streams.items()}
         self._stream_of: dict[str, str] = {}
 
     def descriptor(self, doc: Document) -> Document:
@@ -119,7 +120,7 @@ def _hint(hint: Any, columns: Mapping[str, str]) -> Any:
     return {**hint, "fields": [columns.get(one, one) for one in hint["fields"]]} if "fields" in hint else hint
 
 
-def _is_mixed(stream: Stream, key: str) -> bool:
+def _is_mixed(stream: StreamSchema, key: str) -> bool:
     """Tell whether the values of a key are now inside of the events and now in files."""
     return "external" in stream.data_keys[key] and key in stream.unfilled
 
@@ -134,7 +135,7 @@ def _value(value: object, kind: Kind) -> object:
             return value
 
 
-def _names(streams: Mapping[str, Stream]) -> dict[tuple[str, str], str]:
+def _names(streams: Mapping[str, StreamSchema]) -> dict[tuple[str, str], str]:
     """Return, by stream and key, what to name a column after: the key, or the key and the stream.
 
     The writer knows one type for a key of a run: a key that is another thing in a second stream has a column of its
@@ -155,7 +156,7 @@ def _names(streams: Mapping[str, Stream]) -> dict[tuple[str, str], str]:
     return names
 
 
-def _data_keys(stream: Stream, columns: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _data_keys(stream: StreamSchema, columns: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return the data keys of a stream by their columns, true to what the values are."""
     found: dict[str, dict[str, Any]] = {}
     for key, declared in stream.data_keys.items():

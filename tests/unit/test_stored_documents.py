@@ -10,10 +10,10 @@ from event_model import DocumentNames, schema_validators
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_service.archive.columns import exact, restored
-from agent_service.archive.prepare import prepared
-from agent_service.archive.storable import storable
-from agent_service.archive.survey import Survey
+from agent_service.archive.metadata import exact, storable
+from agent_service.archive.restored_documents import restored
+from agent_service.archive.run_schema import RunSchema
+from agent_service.archive.stored_documents import stored
 from agent_service.documents.lines import encode
 
 json_values = st.recursive(
@@ -40,7 +40,7 @@ def test_what_was_measured_is_given_back_field_by_field(drawn):
             documents = runs[doc["uid"]] = []
         documents.append((name, doc))
     for uid, seen in witness.runs.items():
-        ready = list(prepared(runs[uid], Survey(runs[uid])))
+        ready = list(stored(runs[uid], RunSchema(runs[uid])))
         for name, doc in ready:
             schema_validators[DocumentNames[name]].validate(json.loads(json.dumps(doc)))
         assert differences(seen, restored(json.loads(json.dumps(ready)))) == []
@@ -84,7 +84,7 @@ def test_a_key_that_is_two_things_in_two_streams_has_two_columns():
         event("b", [1.5, 2.5, 3.5]),
         ("stop", {"uid": "s", "run_start": "u", "time": 2.0, "exit_status": "success"}),
     ]
-    ready = list(prepared(documents, Survey(documents)))
+    ready = list(stored(documents, RunSchema(documents)))
     one, other = (set(doc["data"]) for name, doc in ready if name == "event")
     assert one & other == {"y"}
     assert differences(documents, restored(ready)) == []
@@ -99,7 +99,7 @@ def test_what_is_in_files_is_left_alone():
         ("stream_datum", {"uid": "r/0", "stream_resource": "r", "descriptor": "d"}),
         ("stop", {"uid": "s", "run_start": "u", "time": 2.0, "exit_status": "success"}),
     ]
-    ready = list(prepared(documents, Survey(documents)))
+    ready = list(stored(documents, RunSchema(documents)))
     (column,) = ready[1][1]["data_keys"]
     assert ready[2][1]["data_key"] == column
     assert {**keys["Image.1"], "true_name": "Image.1"} == ready[1][1]["data_keys"][column]

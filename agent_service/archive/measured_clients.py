@@ -22,15 +22,9 @@ from bluesky_tiled_plugins.exporters import build_descriptor_docs
 from tiled.client.container import DEFAULT_STRUCTURE_CLIENT_DISPATCH, Container
 from tiled.utils import DictView, OneShotCachedMap
 
-from agent_service.archive.columns import (
-    STORED_AS,
-    TRUE_NAME,
-    descriptor_restored,
-    exact,
-    names_of,
-    restored,
-    value_restored,
-)
+from agent_service.archive.columns import TRUE_NAME, names_of
+from agent_service.archive.metadata import exact
+from agent_service.archive.restored_documents import STORED_AS, descriptor_restored, restored, value_restored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -29,15 +29,15 @@ _PROBE: Final = "probe"
 _UID: Final = "00000000-0000-4000-8000-000000000000"
 
 
-class Unreachable(Exception):
+class CatalogUnreachable(Exception):
     """The catalogue cannot be written now; nothing is known against what was sent."""
 
 
-class Again(Exception):
+class TryAgain(Exception):
     """The catalogue did not take it, and takes other things; it is to be sent again."""
 
 
-class Trials:
+class Attempts:
     """How often each thing was sent; belongs to one thread.
 
     Parameters
@@ -86,18 +86,18 @@ class Trials:
 
         Raises
         ------
-        Unreachable
+        CatalogUnreachable
             When nothing can be written into the catalogue now.
-        Again
+        TryAgain
             When other things can be, and this was not tried often enough.
         """
         try:
             self._probe()
         except Exception as worse:  # noqa: BLE001 - a proxy's page of HTML in the place of an answer may raise anything
-            raise Unreachable(reason_of(worse)) from error
+            raise CatalogUnreachable(reason_of(worse)) from error
         self._failed[name] = self._failed.get(name, 0) + 1
         if isinstance(error, httpx.HTTPError) and not is_refusal(error) and self._failed[name] < tries:
-            raise Again(reason_of(error)) from error
+            raise TryAgain(reason_of(error)) from error
 
 
 def probe(agents: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the catalogue refuses is put aside, kept, told of and tried again; a catalogue that is away is waited for."""
+"""What the catalogue refuses is kept, told of and tried again; a catalogue that is away is waited for."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from test_archive_crash import OWNER
 
 from agent_service.archive.catalog import CatalogAddress
 from agent_service.archive.decisions import Fold
-from agent_service.archive.held import held
+from agent_service.archive.refused import refused_in
 from agent_service.documents.lines import encode
 from agent_service.errors import BackendUnavailable
 from agent_service.state_dir import StateDir
@@ -72,7 +72,7 @@ async def test_runs_whose_uids_no_catalogue_takes_hold_up_nobody(tmp_path, reade
             await until(lambda: archive.status.runs_refused == len(bad))
             found = await reader.ask(one.state.path, RUNS, "[run.start['agent_name'] for run in agents.values()]")
             assert found == [sorted([first, last]), ["walker"]]  # the decisions are not taken for a run "agents"
-            kept = {one.name: one.reason for one in held(one.state)}
+            kept = {one.name: one.reason for one in refused_in(one.state)}
             assert set(kept) == set(bad)
             assert "cannot be the uid" in kept["a/b"]
 
@@ -106,7 +106,7 @@ def refuses(*uids, code=500):
     return answer
 
 
-async def test_a_run_that_the_server_fails_on_is_put_aside_and_tried_again(tmp_path, site, reader):
+async def test_a_run_that_the_server_fails_on_is_refused_and_tried_again(tmp_path, site, reader):
     async with behind_a_gate(tmp_path, site) as (one, gate, key):
         one_bad, good = measure(one.spool.write, 2)
         gate.refuses = refuses(one_bad)  # deleting it fails, too
@@ -117,7 +117,7 @@ async def test_a_run_that_the_server_fails_on_is_put_aside_and_tried_again(tmp_p
             tried = [path for method, path in gate.refused if method == "POST"]
             assert 2 <= len(tried) <= 5
             assert await reader.ask(site.path, written(one_bad, good)) == [[good]]
-        (kept,) = held(one.state)
+        (kept,) = refused_in(one.state)
         assert (kept.name, "500" in kept.reason) == (one_bad, True)
         gate.refuses = refuses()
         kept.retry()  # while no archive runs
@@ -125,10 +125,10 @@ async def test_a_run_that_the_server_fails_on_is_put_aside_and_tried_again(tmp_p
             await archive.wait_for(one_bad, WITHIN_S)
             await until(lambda: archive.status.runs_refused == 0)
             assert await reader.ask(site.path, written(one_bad, good)) == [[good, one_bad]]
-            assert list(held(one.state)) == []
+            assert list(refused_in(one.state)) == []
 
 
-async def test_when_the_catalogue_takes_nothing_nothing_is_put_aside(tmp_path, site, reader):
+async def test_when_the_catalogue_takes_nothing_nothing_is_refused(tmp_path, site, reader):
     async with (
         behind_a_gate(tmp_path, site) as (one, gate, key),
         started(one.archive(gate.uri, api_key=key)) as archive,
@@ -149,14 +149,14 @@ async def test_when_the_catalogue_takes_nothing_nothing_is_put_aside(tmp_path, s
             await archive.drained(one.journal.last_seq, LONG_S)
         found, numbers = await reader.ask(site.path, written(*uids), NUMBERS)
         assert (found, numbers["patient"]) == (uids, [[1, 2, 3, 4, 5, 6], None])
-        assert list(held(one.state)) == []
+        assert list(refused_in(one.state)) == []
 
 
 def run_of(journal, agent):
     """The uid of an agent's run, which follows from the facts."""
     fold = Fold()
     for fact in journal.read():
-        fold.take(fact)
+        fold.apply_fact(fact)
     return fold.open_runs[agent].uid
 
 
@@ -174,14 +174,14 @@ async def test_decisions_of_one_agent_that_are_refused_hold_up_no_other(tmp_path
             assert archive.status.state == "ready"
             (numbers,) = await reader.ask(site.path, NUMBERS)
             assert (numbers["good"], "bad" in numbers) == ([[1, 2, 3, 4, 5, 6], None], False)
-            assert {(kept.name, "422" in kept.reason) for kept in held(one.state)} == {("bad", True)}
+            assert {(kept.name, "422" in kept.reason) for kept in refused_in(one.state)} == {("bad", True)}
         gate.refuses = refuses()
         async with started(one.archive(gate.uri, api_key=key)) as archive:
             # after a restart its next decisions are written, with the numbers that they have
             await one.decisions.step("bad", "bad3", "", x=3.0)
             await archive.drained(one.journal.last_seq, LONG_S)
             assert (await reader.ask(site.path, NUMBERS))[0]["bad"] == [[7, 8], None]
-            for kept in held(one.state):
+            for kept in refused_in(one.state):
                 kept.retry()  # while the archive runs
             await until(lambda: archive.status.decisions_refused == 0)
             await one.decisions.end("s1")
@@ -190,10 +190,10 @@ async def test_decisions_of_one_agent_that_are_refused_hold_up_no_other(tmp_path
             counts = {"suggest": 8, "ingest": 4}
             assert found["bad"] == [list(range(1, 9)), counts]  # in the order that they were made, without a gap
             assert motors["bad"] == [0.0, 1.0, 2.0, 3.0]
-            assert list(held(one.state)) == []
+            assert list(refused_in(one.state)) == []
 
 
-async def test_one_decision_that_is_refused_is_put_aside_alone(tmp_path, site, reader):
+async def test_one_decision_that_is_refused_is_refused_alone_and_kept(tmp_path, site, reader):
     async with behind_a_gate(tmp_path, site) as (one, gate, key):
         await one.decisions.session("s1")
         await one.decisions.create("single")
@@ -207,13 +207,13 @@ async def test_one_decision_that_is_refused_is_put_aside_alone(tmp_path, site, r
             assert (await reader.ask(site.path, NUMBERS))[0]["single"] == [numbers, None]
             os.kill(archive.pid, signal.SIGKILL)  # what is aside, is not lost with the child
             gate.refuses = refuses()
-            for kept in held(one.state):
+            for kept in refused_in(one.state):
                 kept.retry()
             await until(lambda: archive.status.state == "ready" and archive.status.decisions_refused == 0)
             assert (await reader.ask(site.path, NUMBERS))[0]["single"] == [list(range(1, 41)), None]
 
 
-async def test_a_run_that_ends_the_archive_again_and_again_is_put_aside(tmp_path):
+async def test_a_run_that_ends_the_archive_again_and_again_is_refused(tmp_path):
     async with rig(tmp_path / "state") as one:
         deadly, good = measure(one.spool.write, 2)
         (path, _) = one.spool.complete()
@@ -222,7 +222,7 @@ async def test_a_run_that_ends_the_archive_again_and_again_is_put_aside(tmp_path
         async with started(one.archive()) as archive:
             await archive.wait_for(good, WITHIN_S)
             await until(lambda: archive.status.runs_refused == 1)
-            (kept,) = held(one.state)
+            (kept,) = refused_in(one.state)
             assert kept.name == deadly
             assert "ended 5 times" in kept.reason
             kept.retry()

@@ -19,7 +19,7 @@ class Facts:
     def take(self, kind, agent, **data):
         seq = self.fold.seq + 1
         time = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=seq)
-        return self.fold.take(Event(seq=seq, time=time, agent=agent, kind=kind, data=data))
+        return self.fold.apply_fact(Event(seq=seq, time=time, agent=agent, kind=kind, data=data))
 
     def session(self, uid):
         return self.take(EventKind.SERVICE_STATE, None, state="started", session=uid)

@@ -145,7 +145,7 @@ class Values:
 
 
 @dataclass(slots=True)
-class Stream:
+class StreamSchema:
     """A stream of a run: its keys, as its descriptors say, in order, and their values inside of its events."""
 
     data_keys: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, "Mapping[str, Any]"])
@@ -165,7 +165,7 @@ class Stream:
                 self.unfilled.add(key)
 
 
-class Survey:
+class RunSchema:
     """What is in a run.
 
     Parameters
@@ -180,13 +180,13 @@ class Survey:
     """
 
     def __init__(self, documents: Iterable[tuple[str, Document]]) -> None:
-        self.streams: dict[str, Stream] = {}
-        by_descriptor: dict[str, Stream] = {}
+        self.streams: dict[str, StreamSchema] = {}
+        by_descriptor: dict[str, StreamSchema] = {}
         name = ""
         for name, doc in documents:
             match name:
                 case "descriptor":
-                    stream = by_descriptor[doc["uid"]] = self.streams.setdefault(doc["name"], Stream())
+                    stream = by_descriptor[doc["uid"]] = self.streams.setdefault(doc["name"], StreamSchema())
                     _describe(stream, doc)
                 case "event" | "event_page":
                     for event in events_of(name, doc):
@@ -221,7 +221,7 @@ def declared_dtype(data_key: Mapping[str, Any]) -> np.dtype[Any] | None:
     return found if found is not None and found.kind in "biuf" and found.itemsize <= np.dtype("<f8").itemsize else None
 
 
-def _describe(stream: Stream, doc: Document) -> None:
+def _describe(stream: StreamSchema, doc: Document) -> None:
     for key, data_key in doc["data_keys"].items():
         if key not in stream.data_keys:
             stream.data_keys[key] = data_key

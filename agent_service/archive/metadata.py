@@ -1,15 +1,19 @@
-"""A document as metadata of the catalogue: what these do not take unchanged goes beside it."""
+"""A document as metadata of the catalogue, and back: what metadata do not take unchanged goes beside it."""
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.archive.columns import EXACT, columns_for
+from agent_service.archive.columns import columns_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+EXACT: Final = "exact_values"
+"""Field of a document with values that metadata cannot hold: pairs of a path and the value as JSON's text."""
 
 _WHOLE: Final = 2**53 - 1
 """The writer cuts whole numbers, floats too, down to this."""
@@ -18,7 +22,7 @@ _LARGEST: Final = 1.7976e308
 
 
 def storable(doc: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document whose values metadata can hold, with the true ones of the others in `columns.EXACT`.
+    """Return a document whose values metadata can hold, with the true ones of the others in `EXACT`.
 
     Source: `bluesky_tiled_plugins.utils.truncate_json_overflow`, which changes numbers without a word; the schemas of
     `event_model`, which take no dot and no slash in a key; JSON as Tiled writes it, which has no NaN.
@@ -31,6 +35,21 @@ def storable(doc: Mapping[str, Any]) -> dict[str, Any]:
     exact: list[list[Any]] = []
     plain = cast("dict[str, Any]", _plain(dict(doc), [], exact))
     return {**plain, EXACT: exact} if exact else plain
+
+
+def exact(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with the values in it that metadata could not hold. `storable` undone."""
+    plain: dict[str, Any] = copy.deepcopy(dict(doc))
+    for path, text in plain.pop(EXACT, ()):
+        value = json.loads(text)
+        if not path:
+            plain = value
+            continue
+        place: Any = plain
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+    return plain
 
 
 def _plain(value: object, path: list[str | int], exact: list[list[Any]]) -> object:

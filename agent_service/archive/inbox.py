@@ -43,7 +43,7 @@ class Inbox:
         if self.stopping.is_set():
             os._exit(0)
 
-    def take(self, *, timeout_s: float = 0.0) -> Iterator[Question | Forget]:
+    def commands(self, *, timeout_s: float = 0.0) -> Iterator[Question | Forget]:
         """Yield the commands that came, after waiting up to ``timeout_s`` for the first one; ends early on a stop."""
         try:
             command = self._commands.get(timeout=timeout_s) if timeout_s else self._commands.get_nowait()
