@@ -166,6 +166,16 @@ class BrainKeeper:
 
         self._tasks.begin(Role.PROCESS_DEATH, fail())
 
+    def catch_up(self) -> None:
+        """Let the brain be built anew in its turn, unless that is to be: it has not heard of a fact that is one now."""
+
+        async def rebuild() -> None:
+            async with self._brain.call_lock:
+                await self._rebuild()
+
+        if not self._tasks.under_way(Role.REBUILD):
+            self._tasks.begin(Role.REBUILD, rebuild())
+
     async def call_off_rebuilding(self) -> None:
         """Give up to build the brain anew, if that is under way; there is no brain then."""
         if self._tasks.under_way(Role.REBUILD):

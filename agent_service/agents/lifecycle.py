@@ -15,7 +15,7 @@ from agent_service.agents.loop_runner import LoopRunner
 from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
-from agent_service.models import AgentSpec, RestartAs
+from agent_service.models import AgentSpec, EventKind, RestartAs
 from agent_service.models.own_names import renamed_rules
 from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.states import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.loop import AgentLoop
     from agent_service.documents.runs import Run
-    from agent_service.models import AgentPatch
+    from agent_service.models import AgentPatch, Event
     from agent_service.plans.control import PlanQueue
 
 _log = logging.getLogger(__name__)
 _A = AgentState
+_TOLD_TO_BRAINS: Final = (EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind.CONFIG, EventKind.METHOD)
 _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 
 
@@ -91,8 +92,8 @@ class AgentLifecycle:
             self._check_start()
             if not paused:
                 self._refuse_spent()
-            self._begin_when_free(paused=paused)
-        await self._answer()
+            beginning = self._begin_when_free(paused=paused)
+        await self._answer(beginning)
 
     async def pause(self) -> None:
         """Let the current run finish, and submit nothing more."""
@@ -122,8 +123,8 @@ class AgentLifecycle:
             self._refuse_spent()
             if self.state in ALIVE:
                 await self._end("restarting")
-            self._begin_when_free()
-        await self._answer()
+            beginning = self._begin_when_free()
+        await self._answer(beginning)
 
     async def remove(self) -> None:
         """Remove an agent that is at rest; its history stays in the journal and the catalogue."""
@@ -134,8 +135,8 @@ class AgentLifecycle:
                 with contextlib.suppress(IllegalTransition):  # its run ended meanwhile
                     await agent.facts.advance(left.id, SuggestionState.ABANDONED, reason="the agent was removed")
             await agent.brain.discard()
-            self._removed = True
             await agent.facts.become_from({self.state}, self.state, removed=True)
+            self._removed = True
 
     async def patch(
         self,
@@ -201,6 +202,23 @@ class AgentLifecycle:
         elif self.agent.record.held:
             await self.agent.facts.become_from({_A.PAUSED}, _A.RUNNING)
 
+    def catch_up(self, event: Event) -> None:
+        """Do what follows from a fact of the agent's that was refused, and came to pass all the same."""
+        if event.kind in _TOLD_TO_BRAINS:
+            self.agent.keeper.catch_up()
+        elif event.kind is EventKind.AGENT_STATE:
+            self.agent.tasks.begin(Role.CATCH_UP, self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """End a stop that was refused, or a start: nobody would see it through, and who asked for it was told no."""
+        with contextlib.suppress(BackendUnavailable):  # the journal is closed
+            async with self._commands:
+                if self.state is _A.STOPPING:
+                    await self.runner.wind_down(self.agent.record.reason or "stopped")
+                elif self.state is _A.STARTING and not self.agent.tasks.under_way(Role.LOOP):
+                    why = {"reason": "its start was refused, for the journal could not be written; start it again"}
+                    await self.agent.facts.become_in_turn((_A.STOPPING, why), (_A.STOPPED, why))
+
     # how ----------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
@@ -227,22 +245,25 @@ class AgentLifecycle:
             )
         live_objects.require(self.agent.spec.type, self.agent.spec.evaluate)
 
-    def _begin_when_free(self, *, paused: bool = False) -> None:
+    def _begin_when_free(self, *, paused: bool = False) -> asyncio.Task[BackendUnavailable | None]:
         """Start when the task of the life before has ended: its run may be under way still."""
         self._called_off = ""
-        self.agent.tasks.begin(Role.BEGIN, self._begin(paused=paused), for_request=True)
+        return self.agent.tasks.begin(Role.BEGIN, self._begin(paused=paused), for_request=True)
 
-    async def _begin(self, *, paused: bool) -> None:
+    async def _begin(self, *, paused: bool) -> BackendUnavailable | None:
+        """Begin a life; return why that could not be written, if so."""
         try:
             await self.agent.tasks.wait(Role.LOOP)
             if self._called_off or not await self.agent.facts.become_from(_REST, _A.STARTING, starts_paused=paused):
-                return
+                return None
+            context.be_patient()  # who asked for a stop meanwhile was told that it stops
             paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
             self.runner.begin(paused_then if paused else RestartAs(state=_A.RUNNING), attended=True)
             if self._called_off:
                 await self._end(self._called_off)
         except BackendUnavailable as error:
-            self.agent.keeper.fault = error
+            return error
+        return None
 
     async def _end(self, reason: str) -> None:
         if self.agent.tasks.under_way(Role.BEGIN) and self.state not in ALIVE:
@@ -250,13 +271,15 @@ class AgentLifecycle:
         else:
             await self.runner.end(reason)
 
-    async def _answer(self) -> None:
+    async def _answer(self, beginning: asyncio.Task[BackendUnavailable | None] | None = None) -> None:
         """Wait for a transition to be done; raise the agent's fault if that was the end of it."""
         while self.passing:
             doing = self.agent.tasks.under_way(Role.BEGIN, Role.LOOP)
             if not doing:
                 raise BackendUnavailable(f"the end of agent {self.agent.name!r} could not be written to the journal")
             await asyncio.wait({self.agent.changed(), *doing}, return_when=asyncio.FIRST_COMPLETED)
+        if beginning is not None and (refusal := await beginning) is not None:
+            raise refusal
         if self.state is _A.FAILED and self.agent.keeper.fault is not None:
             raise self.agent.keeper.fault
 

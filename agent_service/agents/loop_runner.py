@@ -161,8 +161,12 @@ class LoopRunner:
                 await loop.ingestion.ingest_past_run(await self._documents(uid))
 
     async def end(self, reason: str) -> None:
-        """Begin to stop: let the plan under way end, abandon the call of the brain, and what is being built."""
+        """Begin to stop: write that, and `wind_down`."""
         await self._agent.facts.become(_A.STOPPING, reason)
+        await self.wind_down(reason)
+
+    async def wind_down(self, reason: str) -> None:
+        """Let the plan under way end, and abandon the call of the brain, and what is being built."""
         self._agent.tasks.cancel(Role.RESTART, Role.BUILD)
         await self._agent.tasks.wait(Role.RESTART)
         if self.loop is not None:

@@ -117,6 +117,12 @@ class Supervisor(AgentDirectory):
                 self._owners[str(event.data["id"])] = life.agent
             life.agent.mark_changed()
 
+    def catch_up(self, event: Event) -> None:
+        """Do what follows from a fact that was refused, and came to pass all the same; call it after `apply`."""
+        life = None if event.agent is None else self.lives.get(event.agent)
+        if life is not None:
+            life.catch_up(event)
+
     def follow_journal(self, fault: str | None) -> None:
         """Let no request wait for an agent that waits for the journal; None: it can be written again."""
         for life in self.lives.values():

@@ -23,6 +23,7 @@ class Role(StrEnum):
     LOOP = "agent"
     RESTART = "restart"
     REBUILD = "rebuild"
+    CATCH_UP = "catch-up"
     PROCESS_DEATH = "process-death"
     PLAN = "plan"
     FACT = "fact"

@@ -53,6 +53,7 @@ class JournalLog:
         self._writer: JournalWriter | None = None
         self._seqs = (0, 0)
         self._on_fault: Callable[[], None] = lambda: None
+        self._on_late: Callable[[Event], None] = lambda event: None
         self.read = store.read
         self.last_before = store.last_before
         self.snapshot = store.snapshot
@@ -105,6 +106,10 @@ class JournalLog:
     def on_commit(self, apply: Callable[[Event], None]) -> None:
         """Let ``apply`` be called with each fact, in order, as soon as it is committed."""
         self._apply = apply
+
+    def on_late(self, catch_up: Callable[[Event], None]) -> None:
+        """Let ``catch_up`` be called with each fact that was refused and came to pass all the same, once applied."""
+        self._on_late = catch_up
 
     def on_fault(self, tell: Callable[[], None]) -> None:
         """Let ``tell`` be called, on the event loop, whenever `fault` changed."""
@@ -228,6 +233,8 @@ class JournalLog:
             self._followers.put(event)
             if not pending.done.done():
                 pending.done.set_result(event)
+            elif not pending.done.cancelled():
+                self._on_late(event)
 
 
 def _encoded(data: dict[str, Any]) -> str:

@@ -97,6 +97,7 @@ class Service:
         self.access.open()
         self.journal.open()
         self.journal.on_commit(self._apply)
+        self.journal.on_late(self.supervisor.catch_up)
         self.journal.on_fault(self._follow_journal)
         await self._fold_journal()
         kept = await self.documents.kept_runs()

@@ -63,6 +63,13 @@ class Walker:
         return {"n": len(self.points), "ids": [point.get("_id") for point in self.points], "failed": len(self.failures)}
 
 
+class Open(Walker):
+    """Reports all that it knows."""
+
+    def report(self):
+        return {**super().report(), "suggested": self.n, "step": self.step}
+
+
 class OneAtATime(Walker):
     """Has never more than one point to suggest, however many it is asked for."""
 

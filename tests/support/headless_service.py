@@ -46,6 +46,7 @@ class HeadlessService:
     async def open(self):
         self.journal.open()
         self.journal.on_commit(self.apply)
+        self.journal.on_late(self.supervisor.catch_up)
         self.journal.on_fault(lambda: self.supervisor.follow_journal(self.journal.fault))
         seq, told = await asyncio.to_thread(self.journal.snapshot) or (0, None)
         if told is not None:
