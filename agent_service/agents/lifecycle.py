@@ -89,9 +89,7 @@ class AgentLifecycle:
             The brain could not be built.
         """
         async with self._command(Command.START):
-            self._check_start()
-            if not paused:
-                self._refuse_spent()
+            _refuse_start(self.agent, self._queue, paused=paused)
             beginning = self._begin_when_free(paused=paused)
         await self._answer(beginning)
 
@@ -119,8 +117,7 @@ class AgentLifecycle:
     async def restart(self) -> None:
         """Stop if need be, rebuild the brain by replay, and run again."""
         async with self._command(Command.RESTART):
-            self._check_start()
-            self._refuse_spent()
+            _refuse_start(self.agent, self._queue, paused=False)
             if self.state in ALIVE:
                 await self._end("restarting")
             beginning = self._begin_when_free()
@@ -235,16 +232,6 @@ class AgentLifecycle:
                 )
             yield
 
-    def _check_start(self) -> None:
-        self._queue.refuse_held()
-        total, done = self.agent.spec.loop.max_runs, self.agent.record.done
-        if total is not None and done >= total:
-            raise Conflict(
-                f"agent {self.agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
-                legal=legal_commands(self.state),
-            )
-        live_objects.require(self.agent.spec.type, self.agent.spec.evaluate)
-
     def _begin_when_free(self, *, paused: bool = False) -> asyncio.Task[BackendUnavailable | None]:
         """Start when the task of the life before has ended: its run may be under way still."""
         self._called_off = ""
@@ -283,12 +270,23 @@ class AgentLifecycle:
         if self.state is _A.FAILED and self.agent.keeper.fault is not None:
             raise self.agent.keeper.fault
 
-    def _refuse_spent(self) -> None:
-        if spent := guardrails.spent(self.agent.guardrails.now, self.agent.guardrails.history):
-            raise Conflict(
-                f"agent {self.agent.name!r} would stop at once: {spent}; allow more in guardrails, or start it paused",
-                legal=legal_commands(self.state),
-            )
+
+def _refuse_start(agent: HostedAgent, queue: PlanQueue, *, paused: bool) -> None:
+    """Raise when an agent would have nothing to do at once, or nothing may begin; says what to change."""
+    queue.refuse_held()
+    legal = legal_commands(agent.record.state)
+    total, done = agent.spec.loop.max_runs, agent.record.done
+    if total is not None and done >= total:
+        raise Conflict(
+            f"agent {agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
+            legal=legal,
+        )
+    live_objects.require(agent.spec.type, agent.spec.evaluate)
+    if not paused and (spent := guardrails.spent(agent.guardrails.now, agent.guardrails.history)):
+        raise Conflict(
+            f"agent {agent.name!r} would stop at once: {spent}; allow more in guardrails, or start it paused",
+            legal=legal,
+        )
 
 
 def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
