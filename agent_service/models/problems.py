@@ -48,7 +48,7 @@ _DETAIL: Final = {
     "string_sub_type": _TEXT,
     "string_unicode": "must be a text in UTF-8",
     "string_too_short": "must have {min_length} or more characters",
-    "string_too_long": "may have up to {max_length} characters",
+    "string_too_long": "may have at most {max_length} characters",
     "bool_type": _SWITCH,
     "bool_parsing": _SWITCH,
     "int_type": _WHOLE,

@@ -39,7 +39,7 @@ TEXT, LIST, MAPPING = "must be a text", "must be a list", "must be a mapping of 
         (str, 1, TEXT),
         (str, b"\xff", "must be a text in UTF-8"),
         (Annotated[str, Field(min_length=2)], "x", "must have 2 or more characters"),
-        (Annotated[str, Field(max_length=2)], "xxx", "may have up to 2 characters"),
+        (Annotated[str, Field(max_length=2)], "xxx", "may have at most 2 characters"),
         (Annotated[int, Field(ge=1)], 0, "must be 1 or more"),
         (Annotated[float, Field(gt=0)], 0, "must be greater than 0"),
         (Annotated[int, Field(le=65535)], 70000, "must be 65535 or less"),
