@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_service.cli._options import DEFAULT_STATE
 from agent_service.errors import BackendUnavailable, InvalidInput, Unauthenticated, UsageError
-from agent_service.state_dir import StateDir
+from agent_service.state_dir import StateDir, announced
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -51,13 +50,10 @@ def state_named(path: Path) -> Path:
     return load(path).service.state
 
 
-def process_of(state: Path | None) -> int | None:
-    """Return the process id of the service on a state directory, or on the default one; None when nobody wrote it."""
-    try:
-        found = json.loads(StateDir(state_named(state or Path(DEFAULT_STATE))).service_file.read_text(encoding="utf-8"))
-        return int(found["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def process_of(url: str, state: Path | None) -> int | None:
+    """Return the process id of the service at ``url``, if it is that on the state directory, or on the default one."""
+    service = announced(StateDir(state_named(state or Path(DEFAULT_STATE))))
+    return service.pid if service is not None and service.url == url else None
 
 
 def _client_for(url: str | None, state: Path | None, timeout_s: float) -> Client:

@@ -44,7 +44,7 @@ def stop(
     failed: ServiceError | None = None
     with service_at(url, state, timeout_s=ANSWERS_WITHIN_S) as client:
         if everything:
-            _stop_everything(client, url, state)
+            _stop_everything(client, state)
         for name in names:
             try:
                 print(_stopped(client, name))
@@ -57,7 +57,7 @@ def stop(
         raise typer.Exit(1)
 
 
-def _stop_everything(client: Client, url: str | None, state: Path | None) -> None:
+def _stop_everything(client: Client, state: Path | None) -> None:
     waiting = threading.Timer(
         SAYS_AFTER_S,
         print,
@@ -69,7 +69,7 @@ def _stop_everything(client: Client, url: str | None, state: Path | None) -> Non
     try:
         queue = client.abort_queue(_REASON)
     except DeadlineExceeded as error:
-        pid = None if url else process_of(state)
+        pid = process_of(client.url, state)
         end = f"`kill -9 {pid}` ends it" if pid else "end its process on its machine"
         raise DeadlineExceeded(
             f"{error.detail}; if what moves must end, {end}: no plan goes on then, but a device that is on its way may "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from pathlib import Path
@@ -57,20 +56,18 @@ class _Address(Routes):
         UsageError
             When no service has left its address there, or its key may not be read.
         """
-        from agent_service.state_dir import StateDir  # noqa: PLC0415 - needs POSIX; other clients do not
+        from agent_service.state_dir import StateDir, announced  # noqa: PLC0415 - needs POSIX; other clients do not
 
         paths = StateDir(Path(state))
-        try:
-            url = str(json.loads(paths.service_file.read_text(encoding="utf-8"))["url"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UsageError(_no_service_on(paths.path)) from None
+        if (service := announced(paths)) is None:
+            raise UsageError(_no_service_on(paths.path))
         try:
             key = paths.read_key(own=False)
         except FileNotFoundError:
             key = None
         except OSError as error:
             raise UsageError(f"{paths.key_file} cannot be read: {error.strerror}; set AGENT_SERVICE_API_KEY") from None
-        return cls(url, api_key=os.environ.get("AGENT_SERVICE_API_KEY") or key, timeout_s=timeout_s)
+        return cls(service.url, api_key=os.environ.get("AGENT_SERVICE_API_KEY") or key, timeout_s=timeout_s)
 
     @property
     def api_key(self) -> str | None:

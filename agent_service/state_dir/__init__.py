@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote_from_bytes
 
 from agent_service.errors import UsageError
@@ -238,3 +239,19 @@ class StateDir:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class Announced(NamedTuple):
+    """What a service wrote into its state directory when it began to listen."""
+
+    url: str
+    pid: int | None
+
+
+def announced(state: StateDir) -> Announced | None:
+    """Return where the service on a state directory listens, or None when none has said so."""
+    try:
+        told: dict[str, Any] = json.loads(state.service_file.read_text(encoding="utf-8"))
+        return Announced(str(told["url"]), told.get("pid"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

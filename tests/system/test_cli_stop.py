@@ -8,6 +8,7 @@ import pytest
 from service_process import SUPPORT
 from services import wait_until
 
+from agent_service.cli._address import process_of
 from agent_service.client import Client
 
 WALK = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
@@ -91,3 +92,10 @@ def test_a_hold_that_is_not_written_is_said_to_be_so(command, client):
     assert "nothing moves until somebody resumes the queue" in done.stdout
     assert "it is not written yet" in done.stderr
     (state / "elsewhere.db").rename(state / "journal.db")
+
+
+def test_no_process_is_named_that_may_be_another_service_s(tmp_path):
+    (tmp_path / "service.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "pid": 7}))
+    assert process_of("http://127.0.0.1:1", tmp_path) == 7
+    assert process_of("http://127.0.0.1:2", tmp_path) is None
+    assert process_of("http://127.0.0.1:1", tmp_path / "nothing") is None
