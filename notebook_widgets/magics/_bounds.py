@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from agent_service.errors import UsageError
 from notebook_widgets.magics._options import commas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from notebook_widgets.magics._namespace import Names
 
 
@@ -32,10 +31,8 @@ def guardrails_of(words: list[str], names: Names) -> dict[str, Any]:
     found: dict[str, Any] = {"bounds": {}, "unbounded": []}
     for word in commas(words):
         device, equals, ends = word.partition("=")
-        if not equals and word.isidentifier() and word not in names.mappings:
-            raise _no_range(word)
         if not equals or device.startswith("{"):
-            found["bounds"] |= {str(name): pair for name, pair in names.mapping("bounds", word).items()}
+            found["bounds"] |= _mapping(word, names)
         elif (text := names.text(ends).strip()) in ("any", ":"):
             found["unbounded"].append(device.strip())
         else:
@@ -52,6 +49,18 @@ def _ends(word: str, text: str) -> list[float | None]:
     if not colon or not ends:
         raise _no_range(word)
     return ends
+
+
+def _mapping(word: str, names: Names) -> dict[str, Any]:
+    try:
+        found = names.mapping("bounds", word)
+    except UsageError as error:
+        if word.isidentifier():  # a device without its range
+            raise _no_range(word) from error
+        raise
+    if not isinstance(found, Mapping):
+        raise _no_range(word)
+    return {str(name): pair for name, pair in cast("Mapping[Any, Any]", found).items()}
 
 
 def _no_range(word: str) -> UsageError:

@@ -141,11 +141,6 @@ class Names:
             return self.names[word]
         return word if "(" not in word else self.value(word)
 
-    @property
-    def mappings(self) -> set[str]:
-        """The variables that hold a mapping."""
-        return {name for name, value in self.names.items() if isinstance(value, Mapping)}
-
     def mapping(self, option: str, word: str) -> Any:
         """Return a mapping, or a pydantic model.
 

@@ -248,8 +248,12 @@ def test_bounds(shell, written, bounds, unbounded):
     assert (found.bounds, found.unbounded) == (bounds, unbounded)
 
 
-@pytest.mark.parametrize("written", ["x=5", "x=a:b", "x", "5", "x=1:2:3"])
+@pytest.mark.parametrize("written", ["x=5", "x=a:b", "x", "5", "x=1:2:3", "loop_of_mine"])
 def test_what_are_no_bounds(shell, written):
+    from agent_service.models import LoopSpec
+
+    shell.names["loop_of_mine"] = LoopSpec()
+
     said = shell.refused(f"%agent_serve walker {SERVICE} --actuators x,y --outcome signal --bounds {written}")
     assert said.startswith("--bounds: ") or "is not defined" in said
 
