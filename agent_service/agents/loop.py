@@ -165,8 +165,7 @@ class AgentLoop:
         if record.failures_in_row >= limits.max_failures:
             return f"{record.failures_in_row} failures in a row (max_failures); the last: {record.last_failure}"
         if record.rejections_in_row >= MAX_REJECTIONS:
-            listed = "guardrails.plans" in (record.last_failure or "")
-            advice = "give it a plan of that list" if listed else "configure it with bounds inside the guardrails"
+            advice = "configure it with a plan and bounds inside the guardrails"
             return f"{MAX_REJECTIONS} suggestions in a row were rejected; the last: {record.last_failure}; {advice}"
         return None
 

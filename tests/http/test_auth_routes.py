@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from services import running
+from services import keys_by_scope, running
 
 from agent_service.service.keys import KeyFile, Scope
 
@@ -33,8 +33,7 @@ def described(service):
 def guarded(tmp_path_factory):
     """A service, a key for each scope, and one that was revoked."""
     state = tmp_path_factory.mktemp("state")
-    file = KeyFile(state / "keys.jsonl")
-    keys = {str(scope): file.create(f"may-{scope}", [scope])[1] for scope in Scope}
+    keys, file = keys_by_scope(state), KeyFile(state / "keys.jsonl")
     keys["revoked"] = file.create("gone", Scope)[1]
     file.revoke("gone")
     with running(state) as service:

@@ -1,22 +1,16 @@
 """The reads that are answered with ready bytes, before FastAPI's routes: the same answers, and the same doors shut."""
 
 import pytest
-from services import running
+from services import paused_walker
 
-from agent_service.service.keys import KeyFile, Scope
+from agent_service.service.keys import Scope
 
 READS = ("agents/walker", "agents/walker/variables/gain")
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    state = tmp_path_factory.mktemp("state")
-    file = KeyFile(state / "keys.jsonl")
-    keys = {scope: file.create(f"may-{scope}", [scope])[1] for scope in Scope}
-    with running(state) as service:
-        service.create("walker")
-        service.post("agents/walker/start?paused=true")
-        service.keys = keys
+    with paused_walker(tmp_path_factory.mktemp("state")) as service:
         yield service
 
 

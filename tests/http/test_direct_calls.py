@@ -3,22 +3,16 @@
 import json
 
 import pytest
-from services import running
+from services import paused_walker
 
-from agent_service.service.keys import KeyFile, Scope
+from agent_service.service.keys import Scope
 
 CALLS = {"suggest": {"n_points": 1}, "ingest": {"points": [{"x": 1.0, "y": 0.0, "signal": 1.0}]}}
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    state = tmp_path_factory.mktemp("state")
-    file = KeyFile(state / "keys.jsonl")
-    keys = {scope: file.create(f"may-{scope}", [scope])[1] for scope in Scope}
-    with running(state) as service:
-        service.create("walker")
-        service.post("agents/walker/start?paused=true")
-        service.keys = keys
+    with paused_walker(tmp_path_factory.mktemp("state")) as service:
         yield service
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from agent_service.launch.background import BackgroundServer
 from agent_service.service.config import ServiceConfig
+from agent_service.service.keys import KeyFile, Scope
 
 
 def wait_until(condition, *, within_s=20.0, what="the condition"):
@@ -96,3 +97,20 @@ def running(state, **sections):
         yield served
     finally:
         served.close()
+
+
+def keys_by_scope(state):
+    """Make a key for each scope, which may do nothing else, and return them by scope."""
+    file = KeyFile(state / "keys.jsonl")
+    return {scope: file.create(f"may-{scope}", [scope])[1] for scope in Scope}
+
+
+@contextlib.contextmanager
+def paused_walker(state):
+    """Run a service with the agent ``walker``, paused, and a key for each scope."""
+    keys = keys_by_scope(state)
+    with running(state) as service:
+        service.create("walker")
+        service.post("agents/walker/start?paused=true")
+        service.keys = keys
+        yield service

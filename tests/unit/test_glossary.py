@@ -38,7 +38,7 @@ RETIRED = {
 """What was given up, as a regular expression, and what is said instead."""
 
 KEEPS_HISTORY = ("docs/adr/", "CHANGELOG.md")
-TEXTS = [
+PATHS = [
     *sorted(
         path
         for folder in ("agent_service", "notebook_widgets", "tests", "docs", "notebooks")
@@ -62,13 +62,18 @@ def test_the_glossary_is_short_and_in_order():
     assert found == sorted(set(found))
 
 
-@pytest.mark.parametrize(("retired", "instead"), RETIRED.items())
-def test_nobody_uses_a_word_that_was_given_up(retired, instead):
-    pattern = re.compile(retired)
-    found = [
-        f"{path.relative_to(ROOT)}:{number}: say {instead}: {line.strip()[:80]}"
-        for path in TEXTS
+@pytest.fixture(scope="module")
+def lines():
+    """Every line of ours, with its place."""
+    return [
+        (f"{path.relative_to(ROOT)}:{number}", line)
+        for path in PATHS
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if pattern.search(line)
     ]
+
+
+@pytest.mark.parametrize(("retired", "instead"), RETIRED.items())
+def test_nobody_uses_a_word_that_was_given_up(lines, retired, instead):
+    pattern = re.compile(retired)
+    found = [f"{place}: say {instead}: {line.strip()[:80]}" for place, line in lines if pattern.search(line)]
     assert not found, "\n".join(found)
