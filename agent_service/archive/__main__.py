@@ -83,7 +83,8 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
         server.start()
     connect = _Connect(state, catalog, server, send)
     inbox.settle()
-    Outbox(state, connect=connect, send=connect.send, inbox=inbox).run()
+    files = state.catalog_files if server is not None else None
+    Outbox(state, connect=connect, send=connect.send, inbox=inbox, files=files).run()
     if server is not None:
         server.close()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from agent_service.archive.catalog import AGENTS
 from agent_service.archive.runs import write_run
 from agent_service.archive.tiled_nodes import child, delete, is_refusal
 from agent_service.errors import ServiceError
@@ -92,7 +94,10 @@ class Attempts:
             When other things can be, and this was not tried often enough.
         """
         try:
-            self._probe()
+            try:
+                self._probe()
+            except httpx.TransportError:  # what went before may have closed the connection that it went by
+                self._probe()
         except Exception as worse:  # noqa: BLE001 - a proxy's page of HTML in the place of an answer may raise anything
             raise CatalogUnreachable(reason_of(worse)) from error
         self._failed[name] = self._failed.get(name, 0) + 1
@@ -100,18 +105,20 @@ class Attempts:
             raise TryAgain(reason_of(error)) from error
 
 
-def probe(agents: Any) -> None:
+def probe(agents: Any, files: Path | None) -> None:
     """Write a small run into the container of the agents' runs, and delete it; raises what fails."""
-    clear_probe(agents)
+    clear_probe(agents, files)
     container = agents.create_container(key=_PROBE, metadata={})
     write_run(container, _UID, _documents)
-    clear_probe(agents)
+    clear_probe(agents, files)
 
 
-def clear_probe(agents: Any) -> None:
-    """Delete what a probe left that did not end."""
+def clear_probe(agents: Any, files: Path | None) -> None:
+    """Delete what a probe left that did not end, in the files of a catalogue on this machine too: see `write_run`."""
     if child(agents, _PROBE) is not None:
         delete(agents, _PROBE)
+    if files is not None:
+        shutil.rmtree(files / AGENTS / _PROBE, ignore_errors=True)
 
 
 def reason_of(error: Exception) -> str:

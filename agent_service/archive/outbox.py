@@ -49,6 +49,8 @@ class Outbox:
         Tells the service something.
     inbox
         What the service says.
+    files
+        Where the catalogue keeps arrays, if it is on this machine: see `runs.write_run`.
 
     Notes
     -----
@@ -62,7 +64,9 @@ class Outbox:
         connect: Callable[[], Any],
         send: Callable[[FromChild], None],
         inbox: Inbox,
+        files: Path | None = None,
     ) -> None:
+        self._files = files
         self._spool = Spool(state.spool)
         self._refused_decisions = RefusedDecisions(state.spool)
         self._attempts = Attempts(state.spool / "trying.json", probe=self._probe)
@@ -130,7 +134,7 @@ class Outbox:
         try:
             root = self._connect()
             agents = ensure_agents(root)
-            clear_probe(agents)
+            clear_probe(agents, self._files)
             streams = AgentStreams(
                 agents,
                 journal=self._journal,
@@ -157,7 +161,7 @@ class Outbox:
         return due is not None or wrote_facts
 
     def _probe(self) -> None:
-        probe(self._agents)
+        probe(self._agents, self._files)
 
     def _write_run(self, path: Path) -> None:
         uid, start = "", {}
@@ -171,7 +175,7 @@ class Outbox:
         try:
             name, start = next(self._spool.read(path))
             uid = str(start["uid"]) if name == "start" else ""
-            write_run(self._root, uid, lambda: self._spool.read(path))
+            write_run(self._root, uid, lambda: self._spool.read(path), files=self._files)
         except Exception as error:  # noqa: BLE001 - the writer may raise anything at a document it does not expect
             if path.exists():
                 self._failed(path, uid, error)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 from bluesky_tiled_plugins.writing.tiled_writer import TiledWriter
@@ -21,11 +22,14 @@ _UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from agent_service.protocols import Document
 
 
-def write_run(root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, Document]]]) -> None:
+def write_run(
+    root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, Document]]], *, files: Path | None = None
+) -> None:
     """Write a complete run.
 
     Parameters
@@ -36,6 +40,9 @@ def write_run(root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, D
         The run's.
     documents
         Gives its documents, from the first, each time it is called.
+    files
+        Where the catalogue on this machine keeps arrays, if it is one. A catalogue that is killed leaves files there
+        that no node knows, and makes none in their place.
 
     Raises
     ------
@@ -49,6 +56,11 @@ def write_run(root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, D
     if not is_run_uid(uid):
         msg = f"{uid!r} cannot be the uid of a run: letters, digits, '-', '_' and '.' can, up to 100"
         raise ValueError(msg)
+    if files is not None and (files / uid).exists():
+        if is_written(root, uid):
+            return
+        withdraw(root, uid)
+        shutil.rmtree(files / uid, ignore_errors=True)
     schema = RunSchema(documents())
 
     def write() -> None:

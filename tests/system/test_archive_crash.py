@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from archive_rig import alive, ask, measure
+from archive_rig import alive, ask, measure, run_engine
+from bluesky.plans import count
+from drawn import Device
 from test_archive import WITHIN_S, rig, started, until
 
 from agent_service.archive.messages import CATALOG
@@ -201,3 +203,22 @@ async def test_a_stop_while_the_child_is_starting_is_quick(tmp_path, after):
             await archive.stop(3)
         assert archive.pid is None
         assert pid is None or not alive(pid)
+
+
+async def test_files_that_a_kill_left_without_a_node_hold_up_no_run(tmp_path):
+    """A catalogue that is killed between the file of an array and its node has the file in its way the next time."""
+    images = [[[1, 2], [3, 4]]] * 2
+    key = {"dtype": "array", "shape": [2, 2], "source": "s"}
+    async with rig(tmp_path / "state") as one:
+        with run_engine() as engine:
+            engine.subscribe(one.spool.write)
+            (uid,) = engine(count([Device("camera", {"image": (key, images)}, {}, 2)], num=2))
+        for left in (f"{uid}/primary/image", "agents/probe/00000000-0000-4000-8000-000000000000/primary/array"):
+            make = "import sys, zarr; zarr.create_array(sys.argv[1], shape=(7,), dtype='int64')"
+            subprocess.run([sys.executable, "-c", make, one.state.catalog_files / left], check=True, timeout=60)  # noqa: ASYNC221
+        async with started(one.archive()) as archive:
+            await archive.drained(0, WITHIN_S)
+            assert one.spool.refused() == []
+            assert archive.status.state == "ready"
+            assert ask(one.state.path, "runs[-1]['primary']['image'].read().tolist()") == [images]
+        assert not (one.state.catalog_files / "agents" / "probe").exists()
