@@ -155,8 +155,8 @@ def measure(command: Command) -> str:
     """Start the agent, and return the id of the suggestion whose plan runs."""
     with Client.from_state(command.folder / "state") as client:
         client.start("walk")
-        wait_for(command, "running")
-        return client.suggestions("walk", state="running")[0].id
+        wait_for(command, "running")  # the plan says it before its start document is a fact of the journal
+        return wait_until(lambda: client.suggestions("walk", state="running"), within_s=60)[0].id
 
 
 @pytest.fixture
