@@ -60,6 +60,7 @@ _HOMES = {
 
 
 _MOVED = {
+    "agents.fair_lock": "agents.call_lock",
     "beamline": "plans.beamline",
     "brains.bayes": "brains.builtin.bayes",
     "brains.record": "brains.builtin.record",
@@ -72,7 +73,7 @@ _MOVED = {
     "server.serving": "launch.local",
     "variables": "brains.declared",
 }
-"""Modules that the documentation of 0.1.0 names, and where they are now."""
+"""Modules that had another name, those of 0.1.0 that its documentation names among them, and where they are now."""
 
 
 def __getattr__(name: str) -> object:

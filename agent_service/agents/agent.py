@@ -43,21 +43,6 @@ _log = logging.getLogger(__name__)
 class HostedAgent:
     """One agent of the service; belongs to the event loop.
 
-    Parameters
-    ----------
-    record
-        What the journal says of it.
-    journal
-        Where its facts go.
-    placement
-        Where its brain may live.
-    positions
-        Where each actuator was last; kept up to date by its owner.
-    limits
-        Guardrails that hold beside its own.
-    devices
-        What the devices say of their limits.
-
     Attributes
     ----------
     wake

@@ -20,19 +20,7 @@ if TYPE_CHECKING:
 
 
 class AgentGuardrails:
-    """The guardrails of one agent; belongs to the event loop, but for what says otherwise.
-
-    Parameters
-    ----------
-    record
-        What the journal says of the agent: its specification, and what it did so far.
-    service
-        The guardrails that hold for each agent of the service.
-    devices
-        What the devices say.
-    positions
-        Where each actuator was last, as far as the service knows; kept up to date by its owner.
-    """
+    """The guardrails of one agent; belongs to the event loop, but for what says otherwise."""
 
     def __init__(
         self,
@@ -125,15 +113,7 @@ class AgentGuardrails:
         return guardrails.why_not(point, self.now, self.history)
 
     async def check_press(self, point: Point, standing: Callable[[Mapping[str, float]], RunHistory]) -> None:
-        """Raise `OutOfBounds` unless a person may approve a point: devices are asked anew, and asked for their word.
-
-        Parameters
-        ----------
-        point
-            The point.
-        standing
-            Where the agent stands, called with where the devices say that they are.
-        """
+        """Raise `OutOfBounds` unless a person may approve a point: devices are asked anew, and asked for their word."""
         await self.look(places=True)
         places = {name: at for name in point if (at := self._devices.positions.get(name)) is not None}
         found = _broken(point, self.now, standing(places))

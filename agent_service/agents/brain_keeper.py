@@ -38,13 +38,6 @@ _PROVES_HEALTH: Final = (BrainAdapter.suggest, BrainAdapter.ingest)
 class BrainKeeper:
     """Builds the brain of one agent, calls it, and lets the agent fail or restart with it; belongs to the event loop.
 
-    Parameters
-    ----------
-    record, facts, journal
-        What is known of the agent, and where it is written.
-    brain, guardrails, tasks
-        The parts of the agent.
-
     Attributes
     ----------
     fault

@@ -31,19 +31,7 @@ if TYPE_CHECKING:
 
 
 class Decisions:
-    """Carries out what persons decide; belongs to the event loop.
-
-    Parameters
-    ----------
-    agents
-        The agents there are.
-    permits
-        Says what a person may approve.
-    queue
-        Where moves go.
-    documents
-        ``await documents(uid)`` returns a past run.
-    """
+    """Carries out what persons decide; belongs to the event loop."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from agent_service.agents.fair_lock import FairLock
+from agent_service.agents.call_lock import FairLock
 from agent_service.agents.points import TAKES_OUTCOME
 from agent_service.errors import AgentFault, ServiceError, texts
 from agent_service.models import EventKind
@@ -35,13 +35,6 @@ class AgentFacts:
     """Writes the facts of one agent, one transition at a time; belongs to the event loop.
 
     Each method raises `BackendUnavailable` when the journal cannot be written, and then nothing has changed.
-
-    Parameters
-    ----------
-    record
-        What the journal says of the agent so far; it has each fact when the method that writes it returns.
-    journal
-        Where the facts go.
     """
 
     def __init__(self, record: AgentRecord, journal: JournalLog) -> None:

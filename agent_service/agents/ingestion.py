@@ -38,14 +38,7 @@ _S = SuggestionState
 class RunIngestion:
     """Turns runs into outcomes that the brain of one agent is told; belongs to the event loop.
 
-    Parameters
-    ----------
-    agent
-        The agent.
-    plans_end_here
-        Whether only this service ends plans, so that an abort of a run is the plan's own.
-    archived
-        ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
+    ``plans_end_here``: only this service ends plans, so that an abort of a run is the plan's own.
 
     Attributes
     ----------

@@ -36,19 +36,7 @@ _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 
 
 class AgentLifecycle:
-    """Carries out the commands to one agent, one after the other; belongs to the event loop.
-
-    Parameters
-    ----------
-    agent
-        The agent.
-    make_loop
-        Makes a loop for it.
-    queue
-        The plan queue: nothing starts while it is held.
-    documents
-        ``await documents(uid)`` returns a past run, for a warm start.
-    """
+    """Carries out the commands to one agent, one after the other; belongs to the event loop."""
 
     def __init__(
         self,

@@ -38,19 +38,6 @@ _S = SuggestionState
 class AgentLoop:
     """Decides what one agent does next while it is running or paused.
 
-    Parameters
-    ----------
-    agent
-        The agent.
-    sink
-        Where its plans go.
-    dispatcher
-        Where its runs come from.
-    journal
-        Where its facts go.
-    archived
-        ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
-
     Attributes
     ----------
     measurement

@@ -8,7 +8,6 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 from agent_service.agents import recovery
-from agent_service.agents.restart import BrainRestarter
 from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, ServiceError
 from agent_service.models import RestartAs
@@ -29,24 +28,7 @@ _A = AgentState
 
 
 class LoopRunner:
-    """Runs the loop of one agent from ``starting`` to ``stopped`` or ``failed``; belongs to the event loop.
-
-    Parameters
-    ----------
-    agent
-        The agent.
-    make_loop
-        Makes a loop for it.
-    queue
-        The plan queue: an agent is paused while it is held.
-    documents
-        ``await documents(uid)`` returns a past run, for a warm start.
-
-    Attributes
-    ----------
-    loop
-        The present loop, if there is one.
-    """
+    """Runs the loop of one agent from ``starting`` to ``stopped`` or ``failed``; belongs to the event loop."""
 
     def __init__(
         self,
@@ -63,24 +45,14 @@ class LoopRunner:
         self._documents = documents
         self._retries = True
         self._prepared = False
-        BrainRestarter(agent, self._go_on)
+        agent.keeper.on_restart = self._begin_restart
 
     @property
     def _state(self) -> AgentState:
         return self._agent.record.state
 
     def begin(self, then: RestartAs, submissions: Sequence[Submission] = (), *, attended: bool) -> None:
-        """Build the brain of an agent that is ``starting``, and run its loop.
-
-        Parameters
-        ----------
-        then
-            What the agent is to be when its brain is there.
-        submissions
-            Those of its submissions whose plans the sink has still.
-        attended
-            Whether a person waits for it.
-        """
+        """Build the brain of an agent that is ``starting``, and run its loop."""
         self.loop = self._make_loop(self._agent)
         self.loop.measurement.take_up(submissions)
         self.loop.ingestion.retries = self._retries
@@ -112,6 +84,24 @@ class LoopRunner:
             await self._sweep()
         except BackendUnavailable as error:
             _log.error("the end of agent %s could not be written: %s", self._agent.name, error.detail)
+
+    def _begin_restart(self, pause_s: float) -> None:
+        """Begin to build the brain again after a pause; a plan under way is awaited, and told to the new brain."""
+        self._agent.tasks.begin(Role.RESTART, self._restart(pause_s))
+
+    async def _restart(self, pause_s: float) -> None:
+        """Wait, build, and go on as before; lets no exception out."""
+        await asyncio.sleep(pause_s)
+        as_before = self._agent.record.restart_as
+        if self._state is not _A.STARTING or as_before is None:
+            return
+        with contextlib.suppress(BackendUnavailable):  # logged by the journal
+            try:
+                await self._agent.keeper.build()
+                await self._go_on(as_before)
+            except ServiceError as error:
+                if not self._agent.keeper.restarts.survived(error):  # else another one is to come already
+                    await self._agent.keeper.failed(error, during="restart")
 
     async def _begin_life(self, building: asyncio.Task[None], then: RestartAs) -> None:
         """Go on when the brain is built; after a fault that a restart follows, the restart does that."""

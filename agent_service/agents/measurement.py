@@ -33,19 +33,6 @@ _FATES: Final = {ExitStatus.EXPIRED: _S.EXPIRED, ExitStatus.REJECTED: _S.REJECTE
 class Measurement:
     """Brings approved suggestions of one agent through the sink, one after the other; belongs to the event loop.
 
-    Parameters
-    ----------
-    agent
-        The agent.
-    sink
-        Where its plans go.
-    dispatcher
-        Where its runs come from.
-    journal
-        Where it is written, behind, that a plan was taken back at the end.
-    ingestion
-        Where the runs go.
-
     Attributes
     ----------
     stopping

@@ -23,19 +23,7 @@ _NO_WHOLES: Final[Mapping[str, Sequence[str]]] = {}
 
 
 class PlanPermits:
-    """Permits plans of agents, at their turn and when a person approves one.
-
-    Parameters
-    ----------
-    lives
-        The agents by name; kept up to date by its owner.
-    queue
-        What moves, or is to move.
-    positions
-        Where a permitted plan sends its actuators is noted there.
-    limits
-        Guardrails that hold for each agent, beside its own.
-    """
+    """Permits plans of agents, at their turn and when a person approves one."""
 
     def __init__(
         self,

@@ -115,17 +115,7 @@ async def look_up(
     retry: bool,
     in_sink: Collection[str] = (),
 ) -> None:
-    """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue.
-
-    Parameters
-    ----------
-    agent
-        The agent, before its loop begins.
-    documents
-        ``await documents(uid)`` returns a run, or raises a `ServiceError`.
-    retry, in_sink
-        As for `reconcile`.
-    """
+    """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue."""
     for left in agent.record.open_in(_S.RUNNING):
         if left.run_uid is None or left.id in agent.unevaluated or left.id in in_sink:
             continue
@@ -158,17 +148,7 @@ def _was_cut(run: Run) -> bool:
 
 
 async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: bool) -> None:
-    """Write that nobody knows an outcome of a suggestion, and that none will come.
-
-    Parameters
-    ----------
-    agent, left
-        The agent, and its suggestion.
-    reason
-        Why, in one line.
-    retry
-        Whether its point comes back as a new suggestion, a limited number of times.
-    """
+    """Write that nobody knows an outcome of a suggestion, and that none will come."""
     record = agent.record
     again = retry and record.proposed_by[left.id] == "loop" and _retries(agent, left) < MAX_RETRIES
     if again and all(one.retry_of != left.id for one in record.suggestions.values()):

@@ -1,4 +1,4 @@
-"""Restarts of an agent's brain after a fault: whether, when, and how often in a row."""
+"""Restarts of a brain after a fault: whether, when, how often in a row. After the service itself: `recovery`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,7 @@ _HEALED_BY_A_RESTART: Final = (AgentFault, DeadlineExceeded, CallCancelled)
 
 
 class Restart(NamedTuple):
-    """A restart that is due.
-
-    Parameters
-    ----------
-    pause_s
-        How long to wait before it.
-    sentence
-        What to say of it: the how manieth it is, and when it comes.
-    """
+    """A restart that is due."""
 
     pause_s: float
     sentence: str
@@ -49,15 +41,7 @@ class RestartPolicy:
         self._survived: WeakSet[ServiceError] = WeakSet()
 
     def begin(self, to_be: RestartAs, *, attended: bool) -> None:
-        """Begin to count anew, with a start.
-
-        Parameters
-        ----------
-        to_be
-            What the agent is to be when its brain is there.
-        attended
-            Whether a person waits for it.
-        """
+        """Begin to count anew, with a start."""
         self.in_row = 0
         self._to_be = to_be
         self._attended = attended

@@ -23,19 +23,7 @@ CHECK_WITHIN_S: Final = 60.0
 
 
 class SpecChecks:
-    """Checks specifications of agents; belongs to the event loop.
-
-    Parameters
-    ----------
-    placement
-        Where brains may live; imports are tried there.
-    sink
-        Knows plans and devices.
-    devices
-        What the devices say of their limits.
-    limits
-        Guardrails that hold for each agent, beside its own.
-    """
+    """Checks specifications of agents; belongs to the event loop."""
 
     def __init__(
         self, placement: Placement, *, sink: PlanSink, devices: DeviceLimits, limits: ServiceGuardrails

@@ -158,16 +158,7 @@ async def _ended(plan: Awaitable[PlanResult]) -> PlanResult:
 class Lookahead:
     """The plan of an agent's next suggestion, handed to the sink while one is under way; belongs to the event loop.
 
-    Parameters
-    ----------
-    agent
-        The agent.
-    journal
-        Where it is written, behind, that the plan was taken back at the end.
-    may_begin
-        ``may_begin(under_way)``: whether another one would be measured whatever becomes of those under way.
-    begin
-        Hands a suggestion's plan to the sink. See `Submission.begin`.
+    ``may_begin(under_way)`` says whether another would be measured whatever becomes of those under way.
     """
 
     def __init__(

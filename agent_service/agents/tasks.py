@@ -31,15 +31,7 @@ class Role(StrEnum):
 
 
 class AgentTasks:
-    """Owns the tasks of one agent; belongs to the event loop.
-
-    Parameters
-    ----------
-    name
-        The agent's name.
-    on_end
-        Called whenever a task has ended.
-    """
+    """Owns the tasks of one agent, and calls ``on_end`` when one has ended; belongs to the event loop."""
 
     def __init__(self, name: str, *, on_end: Callable[[], None]) -> None:
         self._name = name

@@ -23,15 +23,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Handle:
-    """A handle on an object that lives somewhere else; belongs to one event loop. See `protocols.BrainHandle`.
-
-    Parameters
-    ----------
-    name
-        The agent's name, for messages.
-    on_call
-        Called with the name of each call that ended, well or not, and how long it took, in seconds.
-    """
+    """A handle on an object that lives somewhere else; belongs to one event loop. See `protocols.BrainHandle`."""
 
     def __init__(self, name: str, *, on_call: Callable[[str, float], None] | None = None) -> None:
         self._name = name
@@ -145,11 +137,6 @@ class Handle:
 @contextlib.contextmanager
 def as_faults(name: str) -> Generator[None]:
     """Let no other error out than those that `protocols.Executor` and `protocols.BrainHandle` name.
-
-    Parameters
-    ----------
-    name
-        The agent's name, for the message.
 
     Raises
     ------

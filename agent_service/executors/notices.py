@@ -121,15 +121,7 @@ def pause_after(batch: list[Notice]) -> float:
 
 
 class Delivery:
-    """Brings notices to an event loop, about ten times a second, so that no agent can flood it.
-
-    Parameters
-    ----------
-    on_notice
-        Called on the event loop with each notice that arrives.
-    loop
-        The event loop.
-    """
+    """Brings notices to an event loop, about ten times a second, so that no agent can flood it."""
 
     def __init__(self, on_notice: Callable[[Notice], None], *, loop: asyncio.AbstractEventLoop) -> None:
         self._on_notice = on_notice

@@ -27,13 +27,7 @@ _Job = tuple["Callable[[object], Any]", "asyncio.Future[Any]"]
 
 
 class ThreadExecutor:
-    """Hosts brains in threads of this process.
-
-    Parameters
-    ----------
-    on_call
-        Called with the name of each call that ended, and how long it took, in seconds.
-    """
+    """Hosts brains in threads of this process."""
 
     isolated = False
     needs_pickle = False
@@ -65,17 +59,7 @@ class ThreadExecutor:
 
 
 class ThreadHandle(Handle):
-    """A handle on an object in a thread of its own; belongs to one event loop.
-
-    Parameters
-    ----------
-    name
-        The agent's name, for the thread's name and messages.
-    on_notice
-        Called on the event loop with what the object's code reports and logs.
-    on_call
-        As for `ThreadExecutor`.
-    """
+    """A handle on an object in a thread of its own; belongs to one event loop."""
 
     def __init__(
         self,

@@ -31,15 +31,7 @@ _RESCUED: Final = "rescued"
 
 
 class JournalFiles:
-    """The files of a journal as they were when it was opened, and what lies in their place. For any thread.
-
-    Parameters
-    ----------
-    path
-        The journal's file.
-    folder_lost
-        Returns why the folder is no longer this service's, or None.
-    """
+    """The files of a journal as they were when it was opened, and what lies in their place. For any thread."""
 
     def __init__(self, path: Path, *, folder_lost: Callable[[], str | None] = lambda: None) -> None:
         self._path = path

@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 class Access:
     """The keys of a service; belongs to the event loop.
 
-    Parameters
-    ----------
-    state_dir
-        Where the keys are kept.
-    panel_keys
-        The keys of pages.
-    given
-        The owner's key; None for the one in the state directory, which is made at the first start.
-
     Attributes
     ----------
     owner_key

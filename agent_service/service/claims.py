@@ -27,17 +27,7 @@ SETTLES_WITHIN_S: Final = 5.0
 
 
 class ClaimDesk:
-    """Hands plans out to whoever measures; belongs to the event loop.
-
-    Parameters
-    ----------
-    claims
-        The plans that wait, and those that are claimed.
-    supervisor
-        Knows the suggestions.
-    stopping
-        Set when the service ends: nobody waits for a claim any more then.
-    """
+    """Hands plans out to whoever measures; belongs to the event loop."""
 
     def __init__(self, claims: Claims, supervisor: Supervisor, stopping: asyncio.Event) -> None:
         self._claims = claims

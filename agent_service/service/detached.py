@@ -22,13 +22,6 @@ async def run_detached(work: Callable[[], T], *, name: str) -> T:
 
     A caller that is cancelled goes on at once, and the thread is left behind; what it returns then is ignored. A pool
     would hold up the end of the event loop, and that of the process.
-
-    Parameters
-    ----------
-    work
-        The function.
-    name
-        What it does, for the thread's name.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()

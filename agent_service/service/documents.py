@@ -29,19 +29,6 @@ _log = logging.getLogger(__name__)
 class DocumentDesk:
     """Hands documents on to the agents; belongs to the event loop.
 
-    Parameters
-    ----------
-    intake
-        Hands documents over, each in the spool already.
-    sources
-        Where documents come from.
-    posted
-        The one among them, if it is, that those who post documents speak to.
-    spool
-        Where their runs are kept until the catalogue has them; None: nowhere.
-    supervisor
-        Whose agents learn of them.
-
     Attributes
     ----------
     spool_error

@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 
 class ServiceGauges(Collector):
-    """What a service has in its memory, as metrics.
-
-    Parameters
-    ----------
-    service
-        What is measured.
-    """
+    """What a service has in its memory, as metrics."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

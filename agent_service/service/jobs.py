@@ -117,17 +117,7 @@ class Work:
 
 
 class JobDesk:
-    """Runs long calls and keeps those that became jobs; belongs to the event loop.
-
-    Parameters
-    ----------
-    journal
-        Followers are told there of jobs that begin and end; none of it is written.
-    stopping
-        Set when the service begins to stop: nobody waits on, then.
-    touch
-        Called with an agent's name when its status is to be made anew.
-    """
+    """Runs long calls and keeps those that became jobs; belongs to the event loop."""
 
     def __init__(self, journal: JournalLog, *, stopping: asyncio.Event, touch: Callable[[str], None]) -> None:
         self._journal = journal

@@ -31,19 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Compacts the journal now and then; belongs to the event loop.
-
-    Parameters
-    ----------
-    journal
-        The journal.
-    supervisor
-        What is in memory forgets the same.
-    config
-        How long facts are kept.
-    cursor
-        The outbox's cursor: a fact that is not in the catalogue yet is kept. None when there is no catalogue.
-    """
+    """Compacts the journal now and then; belongs to the event loop."""
 
     def __init__(
         self, journal: JournalLog, supervisor: Supervisor, config: ServiceSection, *, cursor: Path | None

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 class StatusDesk:
     """Says how a service is; belongs to the event loop.
 
-    Parameters
-    ----------
-    config, state_dir, journal, supervisor, archive, documents
-        The parts of the service.
-
     Attributes
     ----------
     ready

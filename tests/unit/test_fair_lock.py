@@ -6,7 +6,7 @@ import contextvars
 import pytest
 
 from agent_service import context
-from agent_service.agents.fair_lock import FairLock
+from agent_service.agents.call_lock import FairLock
 from agent_service.errors import BackendUnavailable
 
 

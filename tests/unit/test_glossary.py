@@ -20,7 +20,7 @@ RETIRED = {
     r"\bAgentLife\b": "AgentLifecycle",
     r"\bhurr(y|ied)": "cancel_pending_outcomes",
     r"mourn": "_on_process_death",
-    r"\bRevival\b": "BrainRestarter",
+    r"\bRevival\b": "LoopRunner",
     r"\b(class|import) Restarts\b": "RestartPolicy",
     r"\bStanding\b": "RunHistory",
     r"\b(class|import) Flight\b": "Submission",

@@ -9,6 +9,7 @@ import pytest
 import agent_service
 
 MOVED = {
+    "agents.fair_lock": "agents.call_lock",
     "beamline": "plans.beamline",
     "brains.bayes": "brains.builtin.bayes",
     "brains.record": "brains.builtin.record",

@@ -41,15 +41,7 @@ _REMEMBERED = frozenset({EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind
 
 @dataclass(slots=True)
 class AgentRecord:
-    """One agent, as the journal tells it.
-
-    Parameters
-    ----------
-    spec
-        Its present specification: patches are folded in.
-    created_at
-        Time of the fact that created it.
-    """
+    """One agent, as the journal tells it."""
 
     spec: AgentSpec
     created_at: datetime

@@ -61,13 +61,7 @@ class Settings:
 
 
 class Child:
-    """Hosts one object and answers the calls that come over a connection, one at a time.
-
-    Parameters
-    ----------
-    connection
-        The socket to the service.
-    """
+    """Hosts one object and answers the calls that come over a connection, one at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -210,15 +204,7 @@ class Child:
 
 
 def begin(connection: socket.socket, errors: int) -> NoReturn:
-    """Be an agent's process from here on. Called right after the fork, in the child.
-
-    Parameters
-    ----------
-    connection
-        The socket to the service.
-    errors
-        Descriptor of a pipe to the service, for what the agent prints and what faulthandler says.
-    """
+    """Be an agent's process from here on. Called right after the fork, in the child."""
     try:
         os.setsid()
         for number in (signal.SIGCHLD, signal.SIGTERM):

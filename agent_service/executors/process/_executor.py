@@ -131,19 +131,7 @@ class ProcessExecutor:
 
 
 class ProcessHandle(Handle):
-    """A handle on an object in a process of its own; belongs to one event loop.
-
-    Parameters
-    ----------
-    name
-        The agent's name, for messages.
-    fork_server
-        Where processes come from.
-    on_notice
-        Called on the event loop with what the object's code reports, logs and prints.
-    on_call
-        As for `ProcessExecutor`.
-    """
+    """A handle on an object in a process of its own; belongs to one event loop."""
 
     def __init__(
         self,

@@ -42,15 +42,7 @@ class Says(IntEnum):
 
 
 class ForkServer:
-    """Forks, watches and reaps children.
-
-    Parameters
-    ----------
-    control
-        Socket to the service.
-    preload
-        Modules to import while there is nothing else to do, in this order; what cannot be imported is passed over.
-    """
+    """Forks, watches and reaps children."""
 
     def __init__(self, control: socket.socket, preload: Sequence[str]) -> None:
         self._control = control
@@ -120,17 +112,7 @@ class ForkServer:
 
 
 def main(control: int, base: Sequence[str], preload: Sequence[str]) -> NoReturn:
-    """Be the fork server.
-
-    Parameters
-    ----------
-    control
-        Descriptor of the socket to the service.
-    base
-        Modules that every child needs; imported before the first fork.
-    preload
-        Modules to import while there is nothing else to do.
-    """
+    """Be the fork server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     for name in base:

@@ -45,15 +45,7 @@ _TRIES: Final = 3
 
 
 class ForkServerClient:
-    """Where agents' processes come from; belongs to one event loop.
-
-    Parameters
-    ----------
-    base
-        Modules that every child needs.
-    preload
-        Heavy modules that many agents need; the fork server imports them while there is nothing else to do.
-    """
+    """Where agents' processes come from; belongs to one event loop."""
 
     def __init__(self, *, base: Sequence[str], preload: Sequence[str]) -> None:
         self._base = list(base)
