@@ -58,7 +58,8 @@ class _Follower:
 class Followers:
     """Hands each event to those who follow; belongs to the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: JournalReader) -> None:
+        self._journal = journal
         self._followers: set[_Follower] = set()
 
     def put(self, event: Event) -> None:
@@ -66,25 +67,22 @@ class Followers:
         for follower in self._followers:
             follower.put(event)
 
-    async def follow(
-        self, journal: JournalReader, *, after: int, wanted: Callable[[Event], bool] | None
-    ) -> AsyncGenerator[Event]:
+    async def follow(self, *, after: int, wanted: Callable[[Event], bool] | None = None) -> AsyncGenerator[Event]:
         """Yield what `batches` does, one by one."""
-        async with contextlib.aclosing(self.batches(journal, after=after, wanted=wanted)) as batches:
+        async with contextlib.aclosing(self.batches(after=after, wanted=wanted)) as batches:
             async for batch in batches:
                 for event in batch:
                     yield event
 
     async def batches(
         self,
-        journal: JournalReader,
         *,
         after: int,
         wanted: Callable[[Event], bool] | None,
         idle_s: float | None = None,
         until: asyncio.Event | None = None,
     ) -> AsyncGenerator[list[Event]]:
-        """Yield the events after ``after`` that are wanted: first what ``journal`` holds, then live, all that wait.
+        """Yield the events after ``after`` that are wanted: first what the journal holds, then live, all that wait.
 
         The first batch is empty: from there on nothing is missed. Ends when the reader is too slow, and where facts are
         missing that went into a snapshot.
@@ -104,7 +102,7 @@ class Followers:
         try:
             yield []
             seq = after
-            while past := await asyncio.to_thread(journal.read, after=seq, limit=_PAGE):
+            while past := await asyncio.to_thread(self._journal.read, after=seq, limit=_PAGE):
                 if past[0].seq != seq + 1:
                     return
                 seq = past[-1].seq or seq

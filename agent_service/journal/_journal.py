@@ -23,7 +23,7 @@ from agent_service.journal._writer import Barrier, Compaction, JournalWriter, Pe
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from agent_service.protocols import JournalStore
 
@@ -47,13 +47,15 @@ class JournalLog:
 
     def __init__(self, store: JournalStore) -> None:
         self._store = store
-        self._followers = Followers()
+        self._followers = Followers(store)
         self._apply: Callable[[Event], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: JournalWriter | None = None
         self._seqs = (0, 0)
         self._on_fault: Callable[[], None] = lambda: None
         self._on_late: Callable[[Event], None] = lambda event: None
+        self.follow = self._followers.follow
+        self.follow_in_batches = self._followers.batches
         self.read = store.read
         self.last_before = store.last_before
         self.snapshot = store.snapshot
@@ -194,25 +196,6 @@ class JournalLog:
         done: asyncio.Future[None] = loop.create_future()
         writer.put(Compaction(seq, text, done))
         await done
-
-    def follow(self, *, after: int, wanted: Callable[[Event], bool] | None = None) -> AsyncGenerator[Event]:
-        """Yield events newer than ``after``, each once and in order; those that are ``wanted`` only, if given.
-
-        Ends when the reader is too slow, and where facts are missing that went into a snapshot.
-        """
-        return self._followers.follow(self._store, after=after, wanted=wanted)
-
-    def follow_in_batches(
-        self, *, after: int, wanted: Callable[[Event], bool], idle_s: float, until: asyncio.Event
-    ) -> AsyncGenerator[list[Event]]:
-        """Yield what `follow` does, all that waits at a time. The first is empty: from there on nothing is missed.
-
-        Parameters
-        ----------
-        idle_s, until
-            An empty list comes after so many seconds without an event, and when ``until`` is set.
-        """
-        return self._followers.batches(self._store, after=after, wanted=wanted, idle_s=idle_s, until=until)
 
     async def close(self) -> None:
         """Write what is queued and end; does nothing the second time."""
