@@ -61,6 +61,7 @@ _HOMES = {
 
 _MOVED = {
     "agents.fair_lock": "agents.call_lock",
+    "agents.points": "agents.point_checks",
     "beamline": "plans.beamline",
     "brains.bayes": "brains.builtin.bayes",
     "brains.record": "brains.builtin.record",

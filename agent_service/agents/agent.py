@@ -16,7 +16,7 @@ from agent_service.agents.agent_guardrails import AgentGuardrails
 from agent_service.agents.brain import HostedBrain
 from agent_service.agents.brain_keeper import BrainKeeper
 from agent_service.agents.facts import AgentFacts
-from agent_service.agents.points import TAKES_OUTCOME
+from agent_service.agents.point_checks import TAKES_OUTCOME
 from agent_service.agents.record.replay import untold
 from agent_service.agents.tasks import AgentTasks
 from agent_service.brains.adapter import BrainAdapter

@@ -1,4 +1,7 @@
-"""What forbids one agent a point: its own guardrails, those of the service, and what its devices say."""
+"""What forbids one agent a point: its own guardrails, those of the service, and what its devices say.
+
+How a point is checked against them is in `guardrails`.
+"""
 
 from __future__ import annotations
 

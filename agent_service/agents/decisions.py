@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from agent_service import context
-from agent_service.agents import guardrails, points
+from agent_service.agents import guardrails, point_checks
 from agent_service.errors import Conflict
 from agent_service.models import own_names
 from agent_service.models.states import (
@@ -61,8 +61,8 @@ class Decisions:
         if point is None:
             await self._permits.check_press(agent, suggestion.point)
             return await agent.facts.advance(suggestion_id, SuggestionState.APPROVED, by_person=True)
-        point = points.edited(own_names.to_own(point, agent.spec), suggestion)
-        points.check_position(point, agent.spec)
+        point = point_checks.edited(own_names.to_own(point, agent.spec), suggestion)
+        point_checks.check_position(point, agent.spec)
         await self._permits.check_press(agent, point)
         approved = await agent.facts.advance(
             suggestion_id,
@@ -118,7 +118,7 @@ class Decisions:
         if seen is not None and dict(seen) != best.point:
             where = ", ".join(f"{key} {value:g}" for key, value in best.point.items())
             raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
-        points.check_position(best.point, agent.spec)
+        point_checks.check_position(best.point, agent.spec)
         await agent.guardrails.check_devices(best.point)
         guardrails.check_rate(agent.guardrails.now, agent.record.handed_over_at, time.monotonic())
         guardrails.check(best.point, agent.guardrails.now, replace(agent.guardrails.history, plan=MOVE))

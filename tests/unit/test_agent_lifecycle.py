@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent_service.agents import points
+from agent_service.agents import point_checks
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.documents.runs import Run
 from agent_service.errors import ServiceError
@@ -151,7 +151,7 @@ class AgentLives(RuleBasedStateMachine):
             require(Command.INGEST, agent.record.state, name=name)
             left = [] if by_hand else list(agent.record.suggestions.values())[-1:]
             told = [{"_id": one.id, "signal": 1.0} for one in left] or [{"x": 1.0, "y": 1.0, "signal": 0.0}]
-            await agent.ingest(points.complete(told, agent.spec, agent.record.suggestions))
+            await agent.ingest(point_checks.complete(told, agent.spec, agent.record.suggestions))
 
         if name in self.service.supervisor.lives:
             self.do(self.ask(ingest(self.service.supervisor.agent(name))))

@@ -10,6 +10,7 @@ import agent_service
 
 MOVED = {
     "agents.fair_lock": "agents.call_lock",
+    "agents.points": "agents.point_checks",
     "beamline": "plans.beamline",
     "brains.bayes": "brains.builtin.bayes",
     "brains.record": "brains.builtin.record",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from agent_service.agents import points
+from agent_service.agents import point_checks
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
@@ -76,7 +76,7 @@ async def ingest(
     """
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
-    checked = points.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
+    checked = point_checks.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
     if service.claims is not None:
         for point in checked:
             service.claims.refuse_stranger(str(point.get(ID_KEY)), key, to="tell its outcome")
