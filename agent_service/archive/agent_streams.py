@@ -40,10 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Table:
-    """A stream's table: Tiled's client of it, and which rows are in it.
-
-    ``columns`` gives the table's columns where they are not ours: version 0.1.0 named them by another rule.
-    """
+    """Tiled's client of a stream's table, and the rows in it; ``columns`` has the names that 0.1.0 gave otherwise."""
 
     client: Any
     schema: Any
@@ -80,28 +77,11 @@ def ensure_agents(root: Any) -> Any:
 
 
 class AgentStreams:
-    """Writes the journal's facts to the agents' runs, many rows at a time, each exactly once.
+    """Writes the journal's facts to the agents' runs, many rows at a time, each exactly once; belongs to one thread.
 
-    What the catalogue refuses is refused, and the rest goes on: a row's number is that of the decision in its
-    stream, so that the refused ones leave gaps, and fill them when they are tried again.
-
-    Parameters
-    ----------
-    agents
-        Tiled's client of the container of the agents' runs.
-    journal
-        The service's journal.
-    cursor
-        File that keeps how far it came. It moves after the rows are in the catalogue; rows that a crash left there
-        are known by their numbers.
-    refused
-        Where what is refused is kept.
-    attempts
-        Judges what is refused.
-
-    Notes
-    -----
-    One thread of one process at a time.
+    What the catalogue refuses is put into ``refused``, and the rest goes on: a row's number is that of the decision in
+    its stream, so the refused ones leave gaps, and fill them later. The file ``cursor`` moves after the rows are in the
+    catalogue; rows that a crash left there are known by their numbers.
     """
 
     def __init__(
@@ -124,13 +104,7 @@ class AgentStreams:
         return self._fold.seq
 
     def advance(self) -> bool:
-        """Write the next batch of facts; return whether there was any.
-
-        Raises
-        ------
-        CatalogUnreachable, TryAgain
-            When the catalogue did not take it now. The next call begins again from the last batch that was taken whole.
-        """
+        """Write the next batch of facts; return whether there was any. May raise `CatalogUnreachable`, `TryAgain`."""
         facts = self._journal.read(after=self._fold.seq, limit=_BATCH_FACTS)
         if not facts:
             return False
@@ -152,13 +126,7 @@ class AgentStreams:
         return True
 
     def try_again(self) -> bool:
-        """Write what is to be tried again; return whether there was anything.
-
-        Raises
-        ------
-        CatalogUnreachable, TryAgain
-            As `advance`.
-        """
+        """Write what is to be tried again, and return whether there was anything; raises as `advance`."""
         files = self._refused_decisions.again()
         for path in files:
             self._closed.clear()

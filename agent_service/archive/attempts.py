@@ -40,15 +40,7 @@ class TryAgain(Exception):
 
 
 class Attempts:
-    """How often each thing was sent; belongs to one thread.
-
-    Parameters
-    ----------
-    path
-        File that remembers what is being written, for the next process to know what this one died of.
-    probe
-        Raises what a catalogue that cannot be written raises.
-    """
+    """How often each thing was sent; the file ``path`` keeps what is being written, should the process die of it."""
 
     def __init__(self, path: Path, *, probe: Callable[[], None]) -> None:
         self._path = path
@@ -62,13 +54,7 @@ class Attempts:
             self._died_of, self._deaths = "", 0
 
     def begin(self, name: str) -> None:
-        """Remember what is sent now.
-
-        Raises
-        ------
-        ValueError
-            When the archive ended too often while it wrote that.
-        """
+        """Remember what is sent now; `ValueError` when the archive ended too often while it wrote that."""
         times = self._deaths + 1 if name == self._died_of else 1
         if times > CRASHES:
             msg = f"the archive ended {CRASHES} times while it wrote it; archive.log may say why"
@@ -86,12 +72,7 @@ class Attempts:
     def judge(self, name: str, error: Exception, *, tries: int = TRIES) -> None:
         """Return if something is refused for good.
 
-        Raises
-        ------
-        CatalogUnreachable
-            When nothing can be written into the catalogue now.
-        TryAgain
-            When other things can be, and this was not tried often enough.
+        Raises `CatalogUnreachable` when nothing can be written now, `TryAgain` when this was not tried often enough.
         """
         try:
             try:

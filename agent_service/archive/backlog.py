@@ -48,13 +48,7 @@ def counted(runs: int, decisions: int) -> str:
 
 
 def written_seq(state: StateDir) -> int:
-    """Return the number of the last fact that is in the catalogue of a state directory, or was refused by it.
-
-    Raises
-    ------
-    ServiceError
-        When the journal is there and cannot be read.
-    """
+    """Return the number of the last fact that is in the catalogue, or was refused; may raise `ServiceError`."""
     snapshot = reader(state.journal_url).snapshot()
     try:
         written = int(json.loads(state.outbox.read_bytes())["seq"])

@@ -34,15 +34,7 @@ _PROBE_TIMEOUT_S: Final = 10.0
 
 
 class CatalogAddress(BaseModel):
-    """Where the catalogue of a state directory is served now.
-
-    Parameters
-    ----------
-    uri
-        The Tiled server's, with the path of the catalogue in it.
-    api_key
-        Key of the embedded server; None for a server of the site, whose keys are not ours to keep.
-    """
+    """Where the catalogue of a state directory is served; the keys of a site's server are not ours to keep."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -61,13 +53,7 @@ class CatalogAddress(BaseModel):
 
     @classmethod
     def load(cls, state: StateDir) -> CatalogAddress:
-        """Read it back.
-
-        Raises
-        ------
-        UsageError
-            When no catalogue is served from that state directory.
-        """
+        """Read it back; `UsageError` when no catalogue is served from that state directory."""
         try:
             return cls.model_validate_json(_address_file(state).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -155,22 +141,9 @@ def _warn_of_missing(state: StateDir, *, decisions: bool) -> None:
 
 
 def connect(uri: str, *, api_key: str | None = None, as_measured: bool = False) -> Any:
-    """Return Tiled's client for ``uri``; a loopback address is never looked for behind a proxy.
+    """Return Tiled's client for a catalogue or a node in it; raises as `open_catalog`.
 
-    Parameters
-    ----------
-    uri
-        Of the catalogue, or of a node in it.
-    api_key
-        Key for it.
-    as_measured
-        Whether runs are to be read under the names that were measured (`agent_service.archive.measured_clients`), or by
-        their columns.
-
-    Raises
-    ------
-    BackendUnavailable, Unauthenticated, NotFound
-        As `open_catalog`.
+    A loopback address is never looked for behind a proxy. ``as_measured`` gives runs the names that were measured.
     """
     from tiled import client as tiled_client  # noqa: PLC0415 - costs seconds
     from tiled.client.utils import ClientError  # noqa: PLC0415

@@ -53,31 +53,13 @@ _log = logging.getLogger(__name__)
 
 
 class Archive:
-    """The archive of a service.
+    """The archive of a service: ``catalog`` is ``embedded``, ``none``, or the URI of a Tiled server's catalogue.
 
-    Parameters
-    ----------
-    state
-        The state directory, held by this process.
-    catalog
-        ``embedded``, ``none``, or the URI of a Tiled server's catalogue.
-    api_key
-        Key for a URI; default: ``TILED_API_KEY`` of the environment.
-    last_seq
-        Returns the number of the newest acknowledged fact, from memory; default: what the child last saw of the
-        journal, which it looks at once a second.
-    on_change
-        Called on the event loop whenever `status` changed.
+    ``last_seq`` returns the number of the newest acknowledged fact, else the child looks once a second; ``on_change``
+    is called on the event loop whenever `status` changed. Belongs to the event loop it is started on. The child has a
+    session of its own, so Ctrl-C does not reach it, and exits when this process does, for it watches the end of a pipe.
 
-    Raises
-    ------
-    UsageError
-        The embedded catalogue cannot be in a directory of that name.
-
-    Notes
-    -----
-    Belongs to the event loop it is started on. The child has a session of its own, so that Ctrl-C on the terminal does
-    not reach it, and exits when this process does, for it watches the end of a pipe.
+    Raises `UsageError` when the embedded catalogue cannot be in a directory of that name.
     """
 
     def __init__(
@@ -111,10 +93,7 @@ class Archive:
 
     @property
     def status(self) -> ArchiveStatus:
-        """The catalogue's state and how far the outbox lags; answered from memory.
-
-        With ``last_seq``, no fact that is acknowledged by now is missing in `ArchiveStatus.facts_behind`.
-        """
+        """The catalogue's state and how far it lags; with ``last_seq`` no fact acknowledged by now is missing in it."""
         if self._last_seq is None or self._catalog == "none":
             return self._status
         return self._status.model_copy(update={"facts_behind": max(0, self._last_seq() - self._written)})
@@ -132,10 +111,7 @@ class Archive:
         self._watcher = asyncio.create_task(self._watch(), name="archive")
 
     async def stop(self, timeout_s: float) -> None:
-        """Let the child finish the run it is writing, and end it; kill it past the deadline. Harmless the second time.
-
-        What is not written yet stays in the spool and the journal, and is written when a service starts again.
-        """
+        """Let the child finish the run that it writes, else kill it; the rest waits in spool and journal."""
         self._stopping.set()
         watcher, self._watcher = self._watcher, None
         if watcher is None:
@@ -163,14 +139,9 @@ class Archive:
         await self._ask(WaitFor(token=next(self._tokens), uid=uid), timeout_s, f"the run {uid} is not in the catalogue")
 
     async def drained(self, last_seq: int, timeout_s: float) -> None:
-        """Return when every run that is complete now, and every fact up to ``last_seq``, is in the catalogue.
+        """Return when what is complete now and the facts up to ``last_seq`` are written or refused; see `wait_for`.
 
-        Returns at once when there is no catalogue. What the catalogue refuses counts as done.
-
-        Raises
-        ------
-        DeadlineExceeded, BackendUnavailable
-            As `wait_for`.
+        Returns at once when there is no catalogue.
         """
         if self._catalog == "none":
             return
@@ -179,13 +150,7 @@ class Archive:
         )
 
     async def documents(self, uid: str, timeout_s: float = 60.0) -> list[tuple[str, Document]]:
-        """Return the documents of a complete run, from the spool or the catalogue; an empty list when neither has it.
-
-        Raises
-        ------
-        DeadlineExceeded, BackendUnavailable
-            As `wait_for`.
-        """
+        """Return the documents of a complete run, an empty list when there are none; raises as `wait_for`."""
         handle, name = tempfile.mkstemp(prefix="fetched-", suffix=".jsonl", dir=self._state.path)
         os.close(handle)
         path = Path(name)

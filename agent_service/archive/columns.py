@@ -29,21 +29,12 @@ _WITH_A_MEANING: Final = re.compile(r"ts_.*|dim_int_\d+|dim_rgd_\d+|internal_\d+
 
 
 def columns_for(names: Iterable[str], *, taken: Collection[str] = ()) -> dict[str, str]:
-    """Return a column for each name that SQL and Tiled take, whatever the name is.
+    """Return a column for each name that SQL and Tiled take, whatever it is; ``taken`` are other columns, lower case.
 
     A name that can be a column is its own. Another one becomes its letters and digits with a part of its hash behind
     them, so that it is the same column in each run; so does a name that another one equals but for the case, if it has
-    upper case itself.
-
-    Parameters
-    ----------
-    names
-        The names that stand side by side in a table; their order does not matter.
-    taken
-        Columns that are there beside them, in lower case.
-
-    Source: `tiled.adapters.sql`, which refuses quotes and brackets in a column's name, and keeps it in lower case;
-    `event_model` refuses dots and slashes.
+    upper case itself. Source: `tiled.adapters.sql`, which refuses quotes and brackets in a column's name, and keeps it
+    in lower case; `event_model` refuses dots and slashes.
 
     Examples
     --------

@@ -227,15 +227,9 @@ class Fold(BaseModel):
 
 
 def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = None) -> Fold:
-    """Return the fold as the outbox last left it.
+    """Return the fold as it was last left, or a new one: rows that are in the catalogue already are recognised.
 
-    Parameters
-    ----------
-    cursor
-        The file it is kept in. Without one, or with one that cannot be read, it begins anew: rows that are in the
-        catalogue already are recognised.
-    snapshot
-        The journal's, if it has one: the facts that are in it cannot be read any more, so this is where to begin then.
+    The facts in the journal's snapshot cannot be read any more, so an older fold begins where the snapshot does.
     """
     try:
         found = Fold.model_validate_json(cursor.read_bytes())

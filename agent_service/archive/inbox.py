@@ -22,12 +22,7 @@ class Inbox:
     """Reads the service's commands from a pipe, in a thread of its own.
 
     The process exits at once when the pipe ends, however the service ended: the next child replaces half-written runs.
-    It also exits at once on `wire.Stop` as long as nobody called `settle`, for an import takes seconds.
-
-    Parameters
-    ----------
-    pipe
-        The end the child reads.
+    It also exits at once on `Stop` as long as nobody called `settle`, for an import takes seconds.
     """
 
     def __init__(self, pipe: IO[bytes]) -> None:

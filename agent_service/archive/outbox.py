@@ -39,22 +39,8 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """Writes runs and decisions into the catalogue until it is told to stop.
 
-    Parameters
-    ----------
-    state
-        The state directory: the spool, the journal, and the cursor into it.
-    connect
-        Returns Tiled's client of the catalogue, or raises a `ServiceError`.
-    send
-        Tells the service something.
-    inbox
-        What the service says.
-    files
-        Where the catalogue keeps arrays, if it is on this machine: see `runs.write_run`.
-
-    Notes
-    -----
-    One thread calls `run` and does everything, so that a catalogue on SQLite or DuckDB has one writer.
+    ``connect`` returns Tiled's client or raises a `ServiceError`; ``files`` is where the catalogue keeps arrays, if it
+    is on this machine. One thread calls `run` and does everything, so a catalogue on SQLite or DuckDB has one writer.
     """
 
     def __init__(

@@ -31,19 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A run, or the decisions of one stream of an agent's run.
-
-    Parameters
-    ----------
-    name
-        The run's uid, or the agent's name.
-    title
-        What it is, in words.
-    reason
-        What the catalogue said.
-    retry
-        Has it tried again, by the archive of whatever service runs on that directory.
-    """
+    """What the catalogue refused: a run, ``name`` is its uid, or the decisions of one stream of the agent ``name``."""
 
     name: str
     title: str
@@ -91,17 +79,7 @@ def refusal_in(state: StateDir) -> str | None:
 
 
 class RefusedDecisions:
-    """The decisions in a spool that the catalogue refused.
-
-    Parameters
-    ----------
-    spool
-        Folder of the spool.
-
-    Notes
-    -----
-    `put` and `done` belong to the archive; the rest may be called from any process.
-    """
+    """The decisions in a spool that the catalogue refused; `put` and `done` are the archive's, the rest anybody's."""
 
     def __init__(self, spool: Path) -> None:
         self._refused = spool / "decisions" / "refused"

@@ -166,18 +166,7 @@ class StreamSchema:
 
 
 class RunSchema:
-    """What is in a run.
-
-    Parameters
-    ----------
-    documents
-        Its documents, read once.
-
-    Raises
-    ------
-    ValueError
-        When it is not whole: its last document is no stop document.
-    """
+    """What is in a run, from its documents, which are read once; `ValueError` when the last one is no stop document."""
 
     def __init__(self, documents: Iterable[tuple[str, Document]]) -> None:
         self.streams: dict[str, StreamSchema] = {}

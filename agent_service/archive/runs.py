@@ -30,28 +30,12 @@ if TYPE_CHECKING:
 def write_run(
     root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, Document]]], *, files: Path | None = None
 ) -> None:
-    """Write a complete run.
+    """Write a complete run, which ``documents`` gives from the first each time it is called.
 
-    Parameters
-    ----------
-    root
-        Tiled's client of the catalogue.
-    uid
-        The run's.
-    documents
-        Gives its documents, from the first, each time it is called.
-    files
-        Where the catalogue on this machine keeps arrays, if it is one. A catalogue that is killed leaves files there
-        that no node knows, and makes none in their place.
-
-    Raises
-    ------
-    httpx.HTTPError
-        When the catalogue failed or refused it; a part of the run may be there, and the next call replaces it.
-    ValueError
-        When it is not whole, or no catalogue can hold a run of that uid.
-    Exception
-        Whatever the writer raises at documents it cannot make sense of.
+    Raises what the catalogue answers (a part of the run may be there; the next call replaces it), `ValueError` when
+    the run is not whole or no catalogue takes its uid, and whatever the writer raises at documents it cannot make sense
+    of. ``files`` is where a catalogue on this machine keeps arrays: one that is killed leaves files there that no node
+    knows, and makes none in their place.
     """
     if not is_run_uid(uid):
         msg = f"{uid!r} cannot be the uid of a run: letters, digits, '-', '_' and '.' can, up to 100"

@@ -27,15 +27,7 @@ _NUMPY_TYPE: Final = re.compile(r"[|<>][tbiufcmMOSUV][0-9]+")
 
 
 def stored(documents: Iterable[tuple[str, Document]], schema: RunSchema) -> Iterator[tuple[str, Document]]:
-    """Yield the documents of a run as the catalogue stores them.
-
-    Parameters
-    ----------
-    documents
-        The run's documents, in order.
-    schema
-        What is in them.
-    """
+    """Yield the documents of a run, in order, as the catalogue stores them."""
     run = _Run(schema)
     for name, doc in documents:
         match name:

@@ -39,17 +39,7 @@ _JSON_SEQ: Final = "bluesky_tiled_plugins.exporters:json_seq_exporter"
 
 
 class TiledServer:
-    """The embedded Tiled server.
-
-    Parameters
-    ----------
-    state
-        The state directory; the catalogue is in ``STATE/catalog``.
-
-    Notes
-    -----
-    Call its methods from one thread.
-    """
+    """The embedded Tiled server of a state directory; its methods are called from one thread."""
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
@@ -63,13 +53,7 @@ class TiledServer:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> CatalogAddress:
-        """Make the catalogue if there is none, serve it, and leave its address in the state directory.
-
-        Raises
-        ------
-        BackendUnavailable
-            When it does not come up.
-        """
+        """Make the catalogue if need be, serve it, leave its address; raises `BackendUnavailable`."""
         directory = self._state.catalog
         self._state.catalog_files.mkdir(mode=0o700, parents=True, exist_ok=True)
         api_key = _kept_key(directory / "api_key")
@@ -156,16 +140,11 @@ def _uri(dialect: str, path: Path) -> str:
 
 
 def _speakable(directory: Path) -> Path:
-    """Return a way to the directory that Tiled's URIs can say.
+    """Return a way to the directory that Tiled's URIs can say; `BackendUnavailable` where the system has none.
 
     Tiled and SQLAlchemy take the path of a URI as it stands, without undoing any quotes, so there is no URI of a path
     that holds ``#``, ``?``, ``%`` or a control character. For such a directory it is the way by this process's working
     directory, which is the same text in each process that serves it, as the catalogue keeps these URIs.
-
-    Raises
-    ------
-    BackendUnavailable
-        There is no such way on this system.
     """
     if str(directory).isprintable() and not set("#?%") & set(str(directory)):
         return directory
