@@ -46,6 +46,24 @@ def person() -> str:
     return A_PERSON if name is None or name == OWNER else name
 
 
+_request: Final[ContextVar[str | None]] = ContextVar("agent_service_request", default=None)
+
+
+def mark_request(mark: str) -> Token[str | None]:
+    """Let the facts of this task, and of those it starts, name the request that causes them."""
+    return _request.set(mark)
+
+
+def unmark_request(token: Token[str | None]) -> None:
+    """Undo a `mark_request`."""
+    _request.reset(token)
+
+
+def request_mark() -> str | None:
+    """Return the mark of a request that may be sent twice, and that this task works for; None for any other."""
+    return _request.get()
+
+
 _patience: Final[ContextVar[bool]] = ContextVar("agent_service_patience", default=False)
 
 
@@ -92,6 +110,7 @@ def watched_by(watcher: Watcher | None) -> Generator[None]:
 def enter_background() -> None:
     """Let this task work for the service itself: nobody acts, its facts wait for a full disk, and nobody follows it."""
     _acting.set(None)
+    _request.set(None)
     _patience.set(True)
     _watcher.set(None)
 

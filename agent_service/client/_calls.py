@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from agent_service._version import __version__
 from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, FieldError, ServiceError, by_code
 from agent_service.models import Job, Problem
+from agent_service.models.repeatable import IDEMPOTENCY_KEY, is_repeatable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -257,9 +259,23 @@ def _long_answer(
     return job.result
 
 
+def pauses_after_loss(request: httpx.Request) -> tuple[float, ...]:
+    """Return how long to wait before a request whose connection was lost is sent again, each time, in seconds."""
+    return (0.1, 0.3, 1.0, 2.0, 4.0) if IDEMPOTENCY_KEY in request.headers else ()
+
+
+def was_lost(error: httpx.TransportError, *, before: bool) -> bool:
+    """Return whether a connection was lost on the way; ``before``: one was, so a refused one is of a restart."""
+    if isinstance(error, httpx.ConnectError):
+        return before
+    return isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError)
+
+
 def _request(
     call: Call[Any], params: Params, http: httpx.Client | httpx.AsyncClient, *, headers: Mapping[str, str] = NO_HEADERS
 ) -> httpx.Request:
+    if is_repeatable(call.method, call.path):
+        headers = {IDEMPOTENCY_KEY: str(uuid.uuid4()), **headers}
     usual = http.timeout
     read_s = None if usual.read is None else max(usual.read, call.answers_within_s)
     timeout = httpx.Timeout(connect=usual.connect, read=read_s, write=usual.write, pool=usual.pool)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import httpx
 from httpx_sse import EventSource
 
-from agent_service.client._calls import Call, exchange, raise_problem, transport_error
+from agent_service.client._calls import (
+    Call,
+    exchange,
+    pauses_after_loss,
+    raise_problem,
+    transport_error,
+    was_lost,
+)
 from agent_service.client._events import EventCursor
 from agent_service.client._routes import Routes
 from agent_service.client._waiting import LOOK_EVERY_S, Wait
@@ -143,13 +150,26 @@ class Client(_Address):
         try:
             request = next(flow)
             while True:
-                request = flow.send(self._http.send(request))
+                request = flow.send(self._sent(request))
         except StopIteration as done:
             return done.value
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         except RuntimeError as error:  # httpx's word for a client that was closed
             raise _closed(error, self._http) from error
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, again where the connection was lost and it may be sent twice."""
+        lost = False
+        for pause_s in pauses_after_loss(request):
+            try:
+                return self._http.send(request)
+            except httpx.TransportError as error:
+                if not was_lost(error, before=lost):
+                    raise
+                lost = True
+            time.sleep(pause_s)
+        return self._http.send(request)
 
     def events(
         self,
@@ -264,13 +284,26 @@ class AsyncClient(_Address):
         try:
             request = next(flow)
             while True:
-                request = flow.send(await self._http.send(request))
+                request = flow.send(await self._sent(request))
         except StopIteration as done:
             return done.value
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         except RuntimeError as error:
             raise _closed(error, self._http) from error
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, as `Client` does."""
+        lost = False
+        for pause_s in pauses_after_loss(request):
+            try:
+                return await self._http.send(request)
+            except httpx.TransportError as error:
+                if not was_lost(error, before=lost):
+                    raise
+                lost = True
+            await asyncio.sleep(pause_s)
+        return await self._http.send(request)
 
     async def events(
         self,

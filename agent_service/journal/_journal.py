@@ -146,10 +146,11 @@ class JournalLog:
         """Queue facts that are written all or none, and return a future for each, as `post` does."""
         writer, loop = self._opened()
         name, patient = context.acting(), context.is_patient()
+        request = {} if (mark := context.request_mark()) is None else {"request": mark}
         pending: list[Pending] = []
         for kind, values in facts:
             by = {"by": name} if name is not None and values.get("by", "person") == "person" else {}
-            data = {**values, **by}
+            data = {**values, **by, **request}
             pending.append(Pending(utcnow(), agent, kind, data, _encoded(data), patient, loop.create_future()))
         writer.put(tuple(pending))
         return [one.done for one in pending]

@@ -14,6 +14,7 @@ from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.cached_reads import CachedReads
 from agent_service.server.direct_calls import DirectCalls
 from agent_service.server.page_origins import PageOrigins
+from agent_service.server.repeats import Repeats
 from agent_service.server.routes import (
     agents,
     api_page,
@@ -102,6 +103,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     security = settled.security
     opened = [*auth.OPEN, *(["/metrics"] if security.metrics == "open" else [])]
     hosts = Hosts(security.allowed_hosts, security.cors_origins)
+    app.add_middleware(Repeats)
     app.add_middleware(gate.Gate, hosts=hosts, closed=auth.Closed(opened))
     # outside the gate, so that a page can read its refusals too
     app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)

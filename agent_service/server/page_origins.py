@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
+from agent_service.models.repeatable import IDEMPOTENCY_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from agent_service.service.panel_keys import PanelKeys
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "X-Request-ID")
+_HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "X-Request-ID", IDEMPOTENCY_KEY)
 
 
 class PageOrigins(CORSMiddleware):

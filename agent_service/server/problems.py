@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from agent_service import errors
 from agent_service.models import Problem
 from agent_service.models.problems import described, field_errors, sentence, unforeseen
+from agent_service.models.repeatable import IDEMPOTENCY_KEY, is_repeatable
 from agent_service.models.spelling import model_in
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/problem+json"
 _BY_STATUS: Final[dict[int, type[errors.ServiceError]]] = {404: errors.NotFound, 413: errors.TooLarge}
+
+_IDEMPOTENCY_KEY: Final = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 255},
+    "description": "a new UUID for each request: sent twice with the same one, also across a restart and within a day, "
+    "it is carried out once and answered the same",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +101,7 @@ def install(app: FastAPI) -> None:
             problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem_schema.pop("$defs", {}))
             schemas["Problem"] = problem_schema
+        _describe_repeatable(described["paths"])
         return described
 
     app.openapi = with_problem  # pyright: ignore[reportAttributeAccessIssue] - FastAPI's documented way
@@ -98,6 +109,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _describe_repeatable(paths: dict[str, Any]) -> None:
+    for path, operations in paths.items():
+        if "post" in operations and is_repeatable("POST", path):
+            parameters = operations["post"].setdefault("parameters", [])
+            if _IDEMPOTENCY_KEY not in parameters:  # FastAPI keeps the document
+                parameters.append(_IDEMPOTENCY_KEY)
 
 
 def _body_model(request: Request) -> type[BaseModel] | None:

@@ -28,6 +28,7 @@ from agent_service.plans.sinks.claim import ClaimSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.service.access import Access
+from agent_service.service.answers import Answers
 from agent_service.service.claims import ClaimDesk
 from agent_service.service.detached import run_detached
 from agent_service.service.documents import DocumentDesk, may_measure, past_run
@@ -129,6 +130,7 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         documents=documents,
         jobs=JobDesk(journal, stopping=stopping, touch=supervisor.touch),
         claims=claims,
+        answers=Answers(state_dir.answers, power_safe=power_safe),
         access=Access(state_dir, panel_keys, config.api_key),
         status=StatusDesk(
             config=config,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent_service.journal import JournalLog
     from agent_service.models import AgentSpec, Event
     from agent_service.service.access import Access
+    from agent_service.service.answers import Answers
     from agent_service.service.claims import ClaimDesk
     from agent_service.service.config import ServiceConfig
     from agent_service.service.documents import DocumentDesk
@@ -50,7 +51,7 @@ class Service:
         The state directory, not locked yet.
     journal, archive
         Where facts go, and where they and the runs go from there.
-    supervisor, documents, jobs, claims, access, status, metrics, retention
+    supervisor, documents, jobs, claims, answers, access, status, metrics, retention
         The parts that the routes speak to; ``claims`` is None where the service runs its plans itself.
     stopping
         Set when the service begins to end.
@@ -68,6 +69,7 @@ class Service:
     documents: DocumentDesk
     jobs: JobDesk
     claims: ClaimDesk | None
+    answers: Answers
     access: Access
     status: StatusDesk
     metrics: Metrics
@@ -95,6 +97,7 @@ class Service:
 
     async def _start(self) -> None:
         self.access.open()
+        await asyncio.to_thread(self.answers.open)
         self.journal.open()
         self.journal.on_commit(self._apply)
         self.journal.on_late(self.supervisor.catch_up)
@@ -125,6 +128,7 @@ class Service:
             self.supervisor.restore(ServiceRecord.from_json(record))
         for event in await asyncio.to_thread(lambda: self.journal.read(after=seq)):
             self.supervisor.apply(event)
+            self.answers.on_fact(event)
         self.supervisor.remembered()
 
     async def _configure(self, spec: AgentSpec) -> None:
@@ -190,6 +194,7 @@ class Service:
             self._agents_logs.close()
             self.state_dir.service_file.unlink(missing_ok=True)  # nobody shall send a key to who takes the port next
             await self.journal.close()
+            self.answers.close()
             self.state_dir.release()
 
     async def _drain(self, within_s: float) -> None:
@@ -217,6 +222,7 @@ class Service:
     def _apply(self, event: Event) -> None:
         self.supervisor.apply(event)
         self.supervisor.queue.sink.apply(event)
+        self.answers.on_fact(event)
 
     def _follow_journal(self) -> None:
         self.supervisor.follow_journal(self.journal.fault)

@@ -110,6 +110,11 @@ class StateDir:
         return self.path / "outbox.json"
 
     @property
+    def answers(self) -> Path:
+        """What requests that may be sent twice were answered."""
+        return self.path / "answers.db"
+
+    @property
     def profiles(self) -> Path:
         """Folder of databroker (Tiled) profiles; name it in TILED_PROFILES."""
         return self.path / "profiles"
