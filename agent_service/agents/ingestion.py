@@ -215,6 +215,8 @@ class RunIngestion:
         own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
         if own is not None and own.state not in TAKES_LATE_RUN:
             return
+        if missing := run.missing:
+            raise InvalidInput(f"it did not arrive whole: {missing} did not come")
         if not named and isinstance(spec.run, dict) and not matches(run.start, spec.run):
             return
         if not named and own is not None:

@@ -7,18 +7,19 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agent_service.documents.copies import unpack_bulk
-from agent_service.documents.routing import Routed, Routing
+from agent_service.documents.gate import DocumentGate, Origin, Passed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from agent_service.documents.routing import Routed
     from agent_service.protocols import Document
 
-    Put = tuple[str, Document, Callable[[], None] | None]
     Barrier = Callable[[], None]
+    Takes = Callable[[DocumentGate], Iterable[Passed]]
 
 HIGH_WATER: Final = 1000
 """Documents received and not yet delivered above which no further plan begins."""
@@ -47,27 +48,40 @@ class DocumentIntake:
     Parameters
     ----------
     spool
-        ``write(name, document, run)``, called before anybody else sees the document; None to keep nothing. When it
+        ``write(name, document, run)``, called before anybody else sees the document; None to keep nothing. The start
+        document of a run from elsewhere is written with ``elsewhere=True``, for that run goes on without this service.
+        When it
         raises `OSError`, the disk is full for example, it is called again until it does not, and the documents wait:
         nobody learns of a run that could be lost. At the end of the service they are given up.
     on_error
         Told, in the intake's thread, what ``spool`` raised, and None when it went on.
+    sync
+        Called before it is said that documents are stored, once for many: what was spooled survives a power cut then.
+        None: it is said of each at once, and a power cut may take it.
     high_water
         Documents received and not yet delivered from which on it is full.
+
+    Attributes
+    ----------
+    gate
+        What the documents pass, in the intake's thread; see `in_turn`.
     """
 
     def __init__(
         self,
-        spool: Callable[[str, Document, str], None] | None,
+        spool: Callable[..., None] | None,
         *,
         on_error: Callable[[Exception | None], None] = lambda _: None,
+        sync: Callable[[], None] | None = None,
         high_water: int = HIGH_WATER,
     ) -> None:
         self._spool = spool
         self._on_error = on_error
+        self._sync = sync
         self._high_water = high_water
-        self._routing = Routing()
-        self._received: deque[Put | Barrier] = deque()
+        self.gate = DocumentGate()
+        self._received: deque[Takes | _Barrier] = deque()
+        self._stored: list[Callable[[], None]] = []
         self._ready: deque[Routed | Barrier] = deque()
         self._waiting_for_room: deque[Callable[[], None]] = deque()
         self._thread = threading.Thread(target=self._write_all, name="document-intake", daemon=True)
@@ -97,11 +111,32 @@ class DocumentIntake:
         self._loop, self._on_document = asyncio.get_running_loop(), on_document
         self._thread.start()
 
-    def put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+    def put(
+        self,
+        name: str,
+        document: Document,
+        stored: Callable[[], None] | None = None,
+        origin: Origin = Origin.HERE,
+    ) -> None:
         """Take a document. See `protocols.Intake`."""
-        self._received.append((name, document, stored))
+        self._received.append(partial(DocumentGate.take, name=name, document=document, origin=origin, stored=stored))
         if self._idle or name == "stop":  # somebody waits for the end of a run
             self._wake.set()
+
+    def in_turn(self, takes: Takes) -> None:
+        """Have ``takes(gate)`` called in the intake's thread, and deliver what it lets pass; from any thread."""
+        self._received.append(takes)
+        self._wake.set()
+
+    def resume(self, documents: list[tuple[str, Document]]) -> None:
+        """Go on with a run from elsewhere that was open when the service ended, with its documents from the spool.
+
+        They are delivered again, and not written again. Call it right after `start`, before any document comes.
+        """
+        self._ready.extend(
+            passed.routed for passed in self.gate.resume(documents) if passed.routed is not None and passed.routed.run
+        )
+        self._wake_loop()
 
     def barrier(self, passed: Callable[[], None]) -> None:
         """Call ``passed`` on the event loop when all documents so far were delivered; from any thread.
@@ -111,7 +146,7 @@ class DocumentIntake:
         """
         with self._ending:
             if self._loop is not None and not self._ended.is_set():
-                self._received.append(passed)
+                self._received.append(_Barrier(passed))
                 self._wake.set()
                 return
         passed()
@@ -142,25 +177,41 @@ class DocumentIntake:
             self._idle = not self._received  # before they are taken out: whoever puts one later wakes this thread
             while self._received:
                 received = self._received.popleft()
-                if callable(received):
-                    self._ready.append(received)
+                if isinstance(received, _Barrier):
+                    self._ready.append(received.passed)
                 else:
-                    self._write(*received)
+                    self._write(received)
             self._wake_loop()
+            self._tell_stored()
 
-    def _write(self, name: str, document: Document, stored: Callable[[], None] | None) -> None:
+    def _write(self, takes: Takes) -> None:
         try:
-            on_disk = True
-            for pair in unpack_bulk(name, document):
-                routed = self._routing.route(*pair)
-                on_disk = self._keep(routed) and on_disk
-                self._ready.append(routed)
-            if on_disk and stored is not None:
-                stored()
+            for routed, stored in takes(self.gate):
+                on_disk = routed is None or self._keep(routed)
+                if routed is not None:
+                    self._ready.append(routed)
+                if on_disk and stored is not None:
+                    self._stored.append(stored)
+                    if self._sync is None:
+                        self._tell_stored()
         except _GivenUpError:
             return
         except Exception:  # noqa: BLE001 - one bad document must not end the intake
-            _log.exception("a %s document was not delivered", name)
+            _log.exception("a document was not delivered")
+
+    def _tell_stored(self) -> None:
+        """Say which documents are on disk, when they are: once for a batch, for each costs the disk milliseconds."""
+        if not self._stored:
+            return
+        try:
+            if self._sync is not None:
+                self._sync()
+        except OSError as error:
+            _log.error("documents cannot be kept safe from a power cut: %s; it is tried again with the next", error)
+            return
+        told, self._stored = self._stored, []
+        for stored in told:
+            stored()
 
     def _keep(self, routed: Routed) -> bool:
         """Put a document into the spool, however long that takes, and return whether it is there."""
@@ -169,7 +220,10 @@ class DocumentIntake:
         failed = False
         while True:
             try:
-                self._spool(*routed)
+                if routed.name == "start" and self.gate.is_elsewhere(routed.run):
+                    self._spool(*routed, elsewhere=True)
+                else:
+                    self._spool(*routed)
             except OSError as error:
                 if not failed:
                     _log.error("documents cannot be spooled: %s; they wait until they can be", error)
@@ -221,6 +275,12 @@ class DocumentIntake:
             except IndexError:  # another thread was quicker
                 return
             callback()
+
+
+class _Barrier(NamedTuple):
+    """What is called when all documents before it were delivered."""
+
+    passed: Callable[[], None]
 
 
 class _GivenUpError(Exception):

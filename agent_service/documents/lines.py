@@ -62,6 +62,15 @@ def append(path: Path, line: str) -> None:
         os.close(handle)
 
 
+def sync(path: Path) -> None:
+    """Wait until the disk has what was written to a file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _plain(value: object) -> object:
     """Make of ``value`` something JSON can say; json calls it for what it does not know."""
     to_list = getattr(value, "tolist", None)  # numpy's, for scalars too

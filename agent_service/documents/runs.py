@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.copies import deep_copy, unpack_bulk
+from agent_service.documents.counts import EventCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,6 +87,14 @@ class Run:
         return self.stop is not None
 
     @property
+    def missing(self) -> str:
+        """What is missing of a complete run, in words, by its numbers and its stop document's; empty for nothing."""
+        counts = EventCounts()
+        for name, document in self.documents:
+            counts.add(name, document)
+        return counts.missing(self.stop or {})
+
+    @property
     def descriptors(self) -> list[Document]:
         """The descriptors of all streams, in order."""
         return [document for name, document in self.documents if name == "descriptor"]
@@ -108,9 +117,11 @@ class Run:
         found: dict[object, Document] = {}
         for name, document in self.documents:
             if name in {"event", "event_page"} and str(document.get("descriptor")) in wanted:
-                for event in [document] if name == "event" else _unpacked(document):
+                for event in [document] if name == "event" else events_of_page(document):
                     number = event.get("seq_num")
-                    found[len(found) if number is None else str(number)] = event
+                    key = len(found) if number is None else str(number)
+                    if not _is_older(event, found.get(key)):  # a broker may give them in another order
+                        found[key] = event
         return list(found.values())
 
     def data(self, field: str, stream: str = "primary") -> NDArray[np.generic]:
@@ -186,13 +197,20 @@ def _free(documents: list[tuple[str, Document]]) -> None:
         del documents[-_FREED_AT_ONCE:]
 
 
+def _is_older(event: Document, other: Document | None) -> bool:
+    """Whether an event was measured before another of its number; False where their times do not say."""
+    time, other_time = event.get("time"), (other or {}).get("time")
+    return isinstance(time, int | float) and isinstance(other_time, int | float) and time < other_time
+
+
 def _mapping(document: Document, key: str) -> dict[str, Any]:
     """Return a part of a document, empty where an odd document has something else there."""
     part = document.get(key)
     return cast("dict[str, Any]", part) if isinstance(part, dict) else {}
 
 
-def _unpacked(page: Document) -> Iterator[Document]:
+def events_of_page(page: Document) -> Iterator[Document]:
+    """Yield the events of a page; of an odd one what can be read."""
     columns = {key: _mapping(page, key) for key in ("data", "timestamps", "filled")}
     singles = {key: page[key] for key in ("uid", "time", "seq_num") if isinstance(page.get(key), Collection)}
     for index in range(len(singles.get("seq_num", ()))):

@@ -4,6 +4,7 @@ One file of JSON lines per run, ``[name, document]`` a line. It grows in ``open/
 ``complete/``, under a name that sorts in the order of completion. The archive takes it from there, in another process,
 and puts the run of a suggestion into ``kept/`` when it is in the catalogue: a service that comes back after a crash
 finds here each run that it has not taken in yet, and waits for no catalogue. It forgets a run when it has an outcome.
+A run from elsewhere grows in ``elsewhere/`` instead: it goes on while the service is away, and is gone on with.
 A line is handed to the operating system before `Spool.write` returns, so a kill -9 loses nothing; a power cut may.
 """
 
@@ -15,14 +16,15 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.lines import append, decode, encode
+from agent_service.documents.lines import append, decode, encode, sync
 from agent_service.documents.routing import suggestion_of
-from agent_service.documents.spool_repair import repair
+from agent_service.documents.spool_repair import cut_half_line, repair
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
+    from agent_service.documents.spool_repair import Repaired
     from agent_service.protocols import Document
 
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -40,6 +42,8 @@ class Spool:
     ----------
     directory
         Folder on a local disk; made when it is missing.
+    catalogued
+        Whether somebody else writes the runs from elsewhere into the catalogue; those are not for the archive then.
 
     Notes
     -----
@@ -47,21 +51,25 @@ class Spool:
     may be called from any process.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, catalogued: bool = False) -> None:
+        self._catalogued = catalogued
         self._open = directory / "open"
+        self._elsewhere = directory / "elsewhere"
         self._complete = directory / "complete"
         self._refused = directory / "refused"
         self._kept = directory / "kept"
-        for folder in (directory.parent, directory, self._open, self._complete, self._refused, self._kept):
+        self._ended_in = (self._complete, self._refused, self._kept)
+        for folder in (directory.parent, directory, self._open, self._elsewhere, *self._ended_in):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.complete()
         self._completed = _number(found[-1]) if found else 0
         self._known = dict.fromkeys(path.name.partition("-")[2] for path in found)
-        self._runs: set[str] = set()
+        self._runs: dict[str, Path] = {}
         self._strays: set[str] = set()
         self._ended: set[Path] = set()
+        self._unsafe: set[Path] = set()
 
-    def write(self, name: str, doc: Document, run: str) -> None:
+    def write(self, name: str, doc: Document, run: str, *, elsewhere: bool = False) -> None:
         """Write a document to the file of ``run``; at the stop document the run becomes complete.
 
         Never raises for what a document is: one that belongs to no open run, or starts a run that is already there, is
@@ -74,7 +82,7 @@ class Spool:
         """
         try:
             if name == "start":
-                if self._begin(run):
+                if self._begin(run, self._elsewhere if elsewhere else self._open):
                     self._write(run, name, doc)
             elif run in self._runs:
                 self._write(run, name, doc)
@@ -84,13 +92,14 @@ class Spool:
             _log.exception("a %s document could not be written to the spool; its run will be incomplete", name)
 
     def _write(self, run: str, name: str, doc: Document) -> None:
-        path = self._path(run)
+        path = self._runs[run]
         try:
             if path not in self._ended:
                 append(path, encode(name, doc))
+                self._unsafe.add(path)
         except OSError:
             if name == "start":
-                self._runs.discard(run)
+                self._runs.pop(run)
                 self._known.pop(path.name, None)
                 path.unlink(missing_ok=True)
             raise
@@ -98,7 +107,21 @@ class Spool:
             self._ended.add(path)  # a second attempt, after the move failed, writes it no second time
             self._finish(path)
             self._ended.discard(path)
-            self._runs.discard(run)
+            self._runs.pop(run)
+
+    def sync(self) -> None:
+        """Make what was written since safe from a power cut. Belongs to the thread of `write`.
+
+        Raises
+        ------
+        OSError
+            When the disk does not take it; all of it is tried again the next time.
+        """
+        folders = {path.parent for path in self._unsafe}
+        for path in (*self._unsafe, *folders):
+            with contextlib.suppress(FileNotFoundError):  # the archive was quicker: the catalogue has it
+                sync(path)
+        self._unsafe.clear()
 
     def complete(self) -> list[Path]:
         """Return the files of complete runs, in the order of completion."""
@@ -126,7 +149,7 @@ class Spool:
                     raise ValueError(msg)
                 yield pair
 
-    def archived(self, path: Path, start: Document) -> None:
+    def archived(self, path: Path, start: Document, name: str = "") -> None:
         """Give up a run that is in the catalogue; that of a suggestion is kept until `forget`.
 
         Parameters
@@ -135,10 +158,12 @@ class Spool:
             Its file; does nothing when it is already gone.
         start
             Its start document.
+        name
+            Another name for it.
         """
         with contextlib.suppress(FileNotFoundError):
             if suggestion_of(start):
-                path.replace(self._kept / path.name)
+                path.replace(self._kept / (name or path.name))
             else:
                 path.unlink()
 
@@ -208,39 +233,67 @@ class Spool:
         list of str
             Uids of the runs that were given a stop document: ``exit_status`` "abort", `INTERRUPTED` as the reason.
         """
-        closed: list[str] = []
-        for path in sorted(self._open.glob("*.jsonl"), key=lambda found: found.stat().st_mtime_ns):
+        return [repaired.run for repaired in self._close(self._open) if repaired.run and repaired.interrupted]
+
+    def close_elsewhere(self) -> None:
+        """Complete the runs from elsewhere that are open: no source is there any more that could bring their ends."""
+        for _ in self._close(self._elsewhere):
+            pass
+
+    def open_elsewhere(self) -> list[list[tuple[str, Document]]]:
+        """Return the documents of the runs from elsewhere that are open, to go on with; call it before any `write`."""
+        found: list[list[tuple[str, Document]]] = []
+        for path in sorted(self._elsewhere.glob("*.jsonl")):
+            if (run := cut_half_line(path)) is None:
+                path.unlink()
+                continue
+            self._runs[run] = path
+            found.append(list(self.read(path)))
+        return found
+
+    def _close(self, folder: Path) -> Iterator[Repaired]:
+        for path in sorted(folder.glob("*.jsonl"), key=lambda found: found.stat().st_mtime_ns):
             repaired = repair(path)
             if repaired.run is None:
                 path.unlink()
-                continue
-            if repaired.interrupted:
-                closed.append(repaired.run)
-            self._finish(path)
-        return closed
+            else:
+                self._finish(path)
+            yield repaired
 
-    def _begin(self, run: str) -> bool:
+    def ended(self) -> set[str]:
+        """Return the uids of the runs that are complete, as far as the spool has them still."""
+        return {self.uid_of(path) for folder in self._ended_in for path in folder.glob("*.jsonl")}
+
+    def _begin(self, run: str, folder: Path) -> bool:
         if not run:
             _log.warning("a start document without a uid was left out")
             return False
-        path = self._path(run)
+        path = self._path(run, folder)
         if path.name in self._known or path.exists():
             _log.warning("run %.200r began a second time; the repetition was left out", run)
             return False
         self._known[path.name] = None
         while len(self._known) > _MAX_KNOWN:  # the catalogue tells of older ones
             del self._known[next(iter(self._known))]
-        self._runs.add(run)
+        self._runs[run] = path
         return True
 
-    def _path(self, run: str) -> Path:
+    def _path(self, run: str, folder: Path) -> Path:
         # a uid may come over HTTP: only a harmless one becomes a file name
         stem = run if _SAFE_NAME.fullmatch(run) else hashlib.sha256(run.encode("utf-8", "replace")).hexdigest()
-        return self._open / f"{stem}.jsonl"
+        return folder / f"{stem}.jsonl"
 
     def _finish(self, path: Path) -> None:
-        path.replace(self._complete / f"{self._completed + 1:012d}-{path.name}")
+        into = self._complete / f"{self._completed + 1:012d}-{path.name}"
+        if self._catalogued and path.parent == self._elsewhere:
+            self.archived(path, self._start_of(path) or {}, into.name)
+            into = self._kept / into.name
+        else:
+            path.replace(into)
         self._completed += 1
+        if path in self._unsafe:
+            self._unsafe.remove(path)
+            self._unsafe.add(into)
 
     def _stray(self, name: str, doc: Document) -> None:
         owner = str(doc.get("run_start") or doc.get("descriptor") or doc.get("resource") or "")

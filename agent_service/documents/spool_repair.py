@@ -47,6 +47,14 @@ def repair(path: Path) -> Repaired:
     return Repaired(survey.run, interrupted=not survey.stopped)
 
 
+def cut_half_line(path: Path) -> str | None:
+    """Drop half a line from the end of a run's file, and return the run's uid; None when there is none."""
+    survey = _survey(path)
+    if survey.run is not None:
+        os.truncate(path, survey.size)
+    return survey.run
+
+
 @dataclass(slots=True)
 class _Survey:
     """What is in the file of a run that a crash left open."""

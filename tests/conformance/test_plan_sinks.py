@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from routed import Routing
 
 from agent_service.documents.intake import DocumentIntake
-from agent_service.documents.routing import Routing
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow

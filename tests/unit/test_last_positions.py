@@ -9,9 +9,9 @@ from bluesky import RunEngine
 from bluesky import plans as bp
 from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis
+from routed import Routing
 
 from agent_service.agents.positions import SPARE_KEPT, LastPositions
-from agent_service.documents.routing import Routing
 from agent_service.plans.sinks.own_run_engine import _dismantle
 
 

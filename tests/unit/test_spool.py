@@ -227,11 +227,10 @@ def test_a_line_that_is_no_document_is_named(spool):
 def test_kill_9_loses_nothing_that_was_written(tmp_path):
     script = (
         "import sys, os, signal, pathlib; from agent_service.documents.spool import Spool\n"
-        "from agent_service.documents.routing import Routing\n"
-        "spool, routing = Spool(pathlib.Path(sys.argv[1])), Routing()\n"
-        "spool.write(*routing.route('start', {'uid': 'a', 'time': 1.0}))\n"
-        "spool.write(*routing.route('descriptor', {'uid': 'd', 'run_start': 'a', 'name': 'primary'}))\n"
-        "for i in range(50): spool.write(*routing.route('event', {'descriptor': 'd', 'seq_num': i + 1}))\n"
+        "spool = Spool(pathlib.Path(sys.argv[1]))\n"
+        "spool.write('start', {'uid': 'a', 'time': 1.0}, 'a')\n"
+        "spool.write('descriptor', {'uid': 'd', 'run_start': 'a', 'name': 'primary'}, 'a')\n"
+        "for i in range(50): spool.write('event', {'descriptor': 'd', 'seq_num': i + 1}, 'a')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=60)

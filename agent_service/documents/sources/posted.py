@@ -35,10 +35,9 @@ _HEARD_KEPT: Final = 1000
 
 @dataclass(slots=True)
 class _Run:
-    """A run; ``by`` is None when it was heard and not posted, ``open`` counts the starts that have no stop yet."""
+    """A run; ``by`` is None when it was heard and not posted."""
 
     by: str | None
-    open: int = 0
     ended: bool = False
     members: set[str] = field(default_factory=set[str])
 
@@ -135,10 +134,9 @@ class PostedSource:
         return known.by is not None
 
     def _end(self, uid: str, run: _Run) -> None:
-        run.open -= 1
         if run.by is None:
             self._forget(uid)
-        elif run.open <= 0:
+        else:
             run.ended = True
             self._trim(_ENDED_KEPT, lambda one: one.ended)
 
@@ -177,9 +175,7 @@ class _Batch:
         """Return the run that a document belongs to."""
         if name == "start":
             uid = str(document.get("uid"))
-            run = self._own(uid, self._run(uid) or _Run(self._by))
-            run.open, run.ended = run.open + 1, False
-            return run
+            return self._own(uid, self._run(uid) or _Run(self._by))
         found = {*runs_named(document, ChainMap(self.owners, self._known_owners))}
         if not found or "" in found:
             raise Conflict(
@@ -201,7 +197,7 @@ class _Batch:
             whose = "was not posted: the service hears it itself" if run.by is None else "is posted with another key"
             raise Forbidden(f"run {uid} {whose}, so nothing of it is taken with the key {self._by!r}")
         if uid not in self.runs:
-            self.runs[uid] = _Run(run.by, run.open, run.ended, set(run.members))
+            self.runs[uid] = _Run(run.by, run.ended, set(run.members))
         return self.runs[uid]
 
     def _add_member(self, uid: str, run: _Run, member: str) -> None:

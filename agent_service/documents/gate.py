@@ -1,0 +1,337 @@
+"""The document gate before the spool and all who listen: each document once, in order, and no run quietly short.
+
+A RunEngine of this process loses and repeats nothing. A broker does: it may give documents twice, in another order or
+not at all, and two sources may give the same run. So a document from elsewhere waits here for those it builds upon, and
+a stop document for all the events that its ``num_events`` counts. While it waits the run is suspect: documents of
+`Origin.CATALOGUE` complete it, or it is given up, and then `Run.missing` says what it lacks. A run is whole by numbers:
+what comes after its end, an event measured again after a pause too, is taken for a repetition.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from agent_service.documents.copies import unpack_bulk
+from agent_service.documents.counts import EventCounts, is_number
+from agent_service.documents.routing import PARTS, Routed, runs_named, suggestion_of
+from agent_service.documents.runs import events_of_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+
+    from agent_service.protocols import Document
+
+    Stored = Callable[[], None] | None
+
+MAX_OPEN_RUNS: Final = 10_000
+"""Most runs that are open at a time; one whose stop document never came is forgotten for one more."""
+
+MAX_ENDED_RUNS: Final = 10_000
+"""Most runs that are remembered after their end, so that what comes of them again is known for a repetition."""
+
+MAX_WAITING: Final = 50_000
+"""Most documents that wait for others; those that have waited longest are left out for more."""
+
+_log = logging.getLogger(__name__)
+
+
+class Origin(Enum):
+    """Where a document comes from, and so what may be wrong with it."""
+
+    HERE = "here"
+    """A RunEngine of this process, or whoever posts: in order."""
+    ELSEWHERE = "elsewhere"
+    """A broker: in any order, more than once, or not at all."""
+    CATALOGUE = "catalogue"
+    """A catalogue, which gives events uids of its own and each number once."""
+
+
+class Passed(NamedTuple):
+    """A document that has passed with its run, None for a repetition; and what to call once it is on disk."""
+
+    routed: Routed | None
+    stored: Stored = None
+
+
+class Suspect(NamedTuple):
+    """A run not whole though its end was seen: what it lacks, since when (monotonic), and for which suggestion."""
+
+    reason: str
+    since: float
+    suggestion_id: str
+
+
+@dataclass(slots=True)
+class _Held:
+    name: str
+    document: Document
+    origin: Origin
+    stored: Stored
+    since: float
+
+
+@dataclass(slots=True)
+class _Run:
+    uid: str
+    here: bool
+    heard_at: float
+    start: Document | None = None
+    counts: EventCounts = field(default_factory=EventCounts)
+    seen: set[Hashable] = field(default_factory=set["Hashable"])
+    parts: list[str] = field(default_factory=list[str])
+    stops: list[_Held] = field(default_factory=list["_Held"])
+    given_up: bool = False
+
+
+class DocumentGate:
+    """Lets the documents of all sources pass. Used from one thread; never raises for an odd document.
+
+    Examples
+    --------
+    >>> gate = DocumentGate()
+    >>> [passed.routed.run for passed in gate.take("start", {"uid": "a"})]
+    ['a']
+    >>> list(gate.take("start", {"uid": "a"}))
+    [Passed(routed=None, stored=None)]
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._ended: dict[str, list[str]] = {}
+        self._run_of_part: dict[str, str] = {}
+        self._waiting: dict[Hashable, list[_Held]] = {}
+        self._waiting_count = 0
+        self.suspects: dict[str, Suspect] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs) + self._waiting_count
+
+    def is_elsewhere(self, run: str) -> bool:
+        """Return whether an open run was first heard from elsewhere."""
+        return run in self._runs and not self._runs[run].here
+
+    def quiet(self, for_s: float) -> dict[str, str]:
+        """Return the open runs from elsewhere of which nothing came for a while, each with its suggestion."""
+        before = time.monotonic() - for_s
+        found = [run for run in self._runs.values() if not run.here and run.heard_at <= before]
+        return {run.uid: suggestion_of(run.start or {}) for run in found}
+
+    def take(
+        self, name: str, document: Document, origin: Origin = Origin.HERE, stored: Stored = None
+    ) -> Iterator[Passed]:
+        """Take a document, and yield what may pass by now: it, what waited for it, both or nothing."""
+        singles = list(_singles(name, document, origin))
+        last = len(singles) - 1
+        now = time.monotonic()
+        for place, (kind, single) in enumerate(singles):
+            yield from self._pass(_Held(kind, single, origin, stored if place == last else None, now))
+
+    def resume(self, documents: Iterable[tuple[str, Document]]) -> Iterator[Passed]:
+        """Take the documents of a run that was open when the service ended, from the spool."""
+        for name, document in documents:
+            yield from self.take(name, document, Origin.ELSEWHERE)
+
+    def give_up(self, run: str) -> Iterator[Passed]:
+        """Yield what waits of a run that will not become whole, in order; of one without a start nothing passes."""
+        found = self._runs.get(run)
+        if found is None:
+            return
+        found.given_up = True
+        taken = self._take_waiting()
+        for held in taken:
+            if held.name in PARTS and self._named_by(held.name, held.document) == run:
+                self._add_part(found, held.document)
+        waiting = [held for held in taken if self._named_by(held.name, held.document) == run]
+        others = [held for held in taken if self._named_by(held.name, held.document) != run]
+        waiting.sort(key=lambda held: (held.name not in PARTS, is_number(held.document.get("seq_num")) or 0))
+        waiting += found.stops
+        found.stops = []
+        if found.start is None:
+            _log.warning("run %s is left out: its start document never came, and no catalogue has it", run)
+            self._end(found)
+        for held in (*waiting, *others):
+            yield from self._pass(held)
+
+    def leave_out_older(self, than_s: float) -> Iterator[Passed]:
+        """Leave out documents whose run is unknown still: nobody can say any more whose they are."""
+        before = time.monotonic() - than_s
+        waiting = list(self._take_waiting())
+        for held in waiting:
+            if held.since <= before and self._named_by(held.name, held.document) not in self._runs:
+                _log.warning("a %s document was left out: nothing of its run came before it", held.name)
+                yield Passed(None, held.stored)
+            else:
+                yield from self._pass(held)
+
+    def _take_waiting(self) -> list[_Held]:
+        taken = [held for waiting in self._waiting.values() for held in waiting]
+        self._waiting.clear()
+        self._waiting_count = 0
+        return taken
+
+    def _pass(self, held: _Held) -> Iterator[Passed]:
+        offered = deque([held])
+        while offered:
+            held = offered.popleft()
+            name, document = held.name, held.document
+            uid = self._named_by(name, document)
+            if uid in self._ended:
+                yield Passed(None, held.stored)
+                continue
+            run = self._runs.get(uid) or self._begun(uid, held)
+            if run is None:
+                if held.origin is Origin.HERE:
+                    yield Passed(Routed(name, document, ""), held.stored)
+                else:
+                    self._wait(held, self._lacks(None, held))
+                continue
+            run.heard_at = held.since
+            keys = _identities(name, document)
+            if (keys and run.seen.issuperset(keys)) or (
+                held.origin is Origin.CATALOGUE and run.counts.has(name, document)
+            ):
+                yield Passed(None, held.stored)
+                continue
+            if held.origin is not Origin.HERE and not run.given_up and (lacks := self._lacks(run, held)) is not None:
+                if name == "stop":
+                    run.stops.append(held)
+                    self._suspect(run)
+                else:
+                    self._wait(held, lacks)
+                continue
+            run.seen.update(keys)
+            offered.extend(self._released(run, name, document))
+            stops, run.stops = run.stops, []
+            offered.extend(stops)
+            yield Passed(Routed(name, document, uid), held.stored)
+            if name == "stop":
+                self._end(run)
+
+    def _begun(self, uid: str, held: _Held) -> _Run | None:
+        """Return the run that a document begins: a start document here, anything that names its run elsewhere."""
+        if not uid or (held.name != "start" and (held.origin is Origin.HERE or "run_start" not in held.document)):
+            return None
+        if len(self._runs) >= MAX_OPEN_RUNS:
+            self._end(next(iter(self._runs.values())))
+        run = self._runs[uid] = _Run(uid, held.origin is Origin.HERE, held.since)
+        return run
+
+    def _released(self, run: _Run, name: str, document: Document) -> list[_Held]:
+        """Take a document that passes into account, and return those that waited for it."""
+        keys: list[Hashable] = []
+        match name:
+            case "start":
+                run.start = document
+                keys = [("start", run.uid)]
+            case "descriptor" | "resource" | "stream_resource":
+                keys = [self._add_part(run, document)]
+            case "datum":
+                keys = [("datum", str(document.get("datum_id")))]
+            case _:
+                pass
+        keys += [("event", run.uid, *lane) for lane in run.counts.add(name, document)]
+        released = [held for key in keys for held in self._waiting.pop(key, ())]
+        self._waiting_count -= len(released)
+        return released
+
+    def _add_part(self, run: _Run, document: Document) -> str:
+        part = str(document.get("uid"))
+        run.parts.append(part)
+        self._run_of_part[part] = run.uid
+        return part
+
+    def _lacks(self, run: _Run | None, held: _Held) -> Hashable | None:
+        """Return what has to pass before a document does, None when nothing is missing."""
+        if held.name == "start":
+            return None
+        if run is None:
+            return self._unknown_part(held.document) or ("unknown", held.name)
+        if run.start is None:
+            return ("start", run.uid)
+        if held.name == "stop":
+            return run.counts.missing(held.document, every_stream=True) or None
+        if held.name == "event" and (datum := _unknown_datum(run, held.document)) is not None:
+            return ("datum", datum)
+        before = run.counts.before(held.name, held.document)
+        return self._unknown_part(held.document) or (None if before is None else ("event", run.uid, *before))
+
+    def _unknown_part(self, document: Document) -> str | None:
+        """Return the first descriptor or resource that a document names and that did not pass yet."""
+        for key in PARTS:
+            if key in document and (part := str(document[key])) not in self._run_of_part:
+                return part
+        return None
+
+    def _wait(self, held: _Held, key: Hashable) -> None:
+        if self._waiting_count >= MAX_WAITING:
+            _log.warning("more than %d documents wait for others: the first of them are left out", MAX_WAITING)
+            self._waiting_count -= len(self._waiting.pop(next(iter(self._waiting))))
+        self._waiting.setdefault(key, []).append(held)
+        self._waiting_count += 1
+
+    def _suspect(self, run: _Run) -> None:
+        stop = run.stops[0]
+        missing = "its start document" if run.start is None else run.counts.missing(stop.document, every_stream=True)
+        since = self.suspects[run.uid].since if run.uid in self.suspects else stop.since
+        self.suspects[run.uid] = Suspect(f"{missing} did not come", since, suggestion_of(run.start or {}))
+
+    def _end(self, run: _Run) -> None:
+        self._runs.pop(run.uid, None)
+        self.suspects.pop(run.uid, None)
+        self._ended[run.uid] = run.parts
+        while len(self._ended) > MAX_ENDED_RUNS:
+            oldest = next(iter(self._ended))
+            for part in self._ended.pop(oldest):
+                self._run_of_part.pop(part, None)
+
+    def _named_by(self, name: str, document: Document) -> str:
+        if name == "start":
+            uid = document.get("uid")
+            return uid if isinstance(uid, str) else ""
+        named = next(runs_named(document, self._run_of_part), "")
+        if not named and name == "resource" and "run_start" not in document and len(self._runs) == 1:
+            return next(iter(self._runs))  # old devices leave it out; with one run open there is no doubt
+        return named
+
+
+def _singles(name: str, document: Document, origin: Origin) -> Iterator[tuple[str, Document]]:
+    """Yield a document as single ones; a page from here stays one, for nobody gives a part of it again."""
+    if origin is not Origin.HERE and name == "event_page":
+        yield from (("event", event) for event in events_of_page(document))
+    elif origin is not Origin.HERE and name == "datum_page":
+        columns: dict[str, Any] = document.get("datum_kwargs") or {}
+        for place, datum_id in enumerate(document.get("datum_id") or ()):
+            kwargs = {key: values[place] for key, values in columns.items()}
+            yield "datum", {"resource": document.get("resource"), "datum_id": datum_id, "datum_kwargs": kwargs}
+    else:
+        yield from unpack_bulk(name, document)
+
+
+def _identities(name: str, document: Document) -> list[Hashable]:
+    """Return by what a document is known again; nothing for an odd one."""
+    if name in ("datum", "datum_page"):
+        found = document.get("datum_id")
+        return [("datum", str(one)) for one in (cast("list[object]", found) if isinstance(found, list) else [found])]
+    uid = document.get("uid")
+    if isinstance(uid, list):
+        return [("event", str(one)) for one in cast("list[object]", uid)]
+    return [(name, uid)] if isinstance(uid, str) else []
+
+
+def _unknown_datum(run: _Run, event: Document) -> str | None:
+    """Return the first datum that an event names and that did not pass yet."""
+    for key, filled in _mapping(event, "filled").items():
+        datum = _mapping(event, "data").get(key)
+        if filled is False and isinstance(datum, str) and ("datum", datum) not in run.seen:
+            return datum
+    return None
+
+
+def _mapping(document: Document, key: str) -> dict[str, Any]:
+    found = document.get(key)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

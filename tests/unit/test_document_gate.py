@@ -1,0 +1,226 @@
+"""The document gate: documents in any order, any number of times, in pages, from two sources, or with some missing."""
+
+import random
+from collections import Counter
+
+import event_model
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent_service.documents.choice import Made, choose
+from agent_service.documents.gate import DocumentGate, Origin
+from agent_service.documents.outcomes import by_field
+from agent_service.documents.runs import Run
+from agent_service.documents.spool import Spool
+
+
+def key(name):
+    return {"source": "sim", "dtype": "number", "shape": [], "object_name": name}
+
+
+def a_run(numbers=(3, 2), *, files=False):
+    """Return the documents of a run of as many events in each stream."""
+    run = event_model.compose_run(metadata={"agent_suggestion_uid": "s1"})
+    found = [("start", run.start_doc)]
+    for stream, number in zip(("primary", "baseline", "other"), numbers, strict=False):
+        keys = {"flux": key("flux"), **({"image": {**key("image"), "external": "FILE:"}} if files else {})}
+        bundle = run.compose_descriptor(name=stream, data_keys=keys)
+        found.append(("descriptor", bundle.descriptor_doc))
+        resource = (
+            run.compose_resource(spec="TIFF", root="/", resource_path="a", resource_kwargs={})
+            if files and number
+            else None
+        )
+        if resource is not None:
+            found.append(("resource", resource.resource_doc))
+        for i in range(number):
+            data, filled = {"flux": float(i)}, {}
+            if resource is not None:
+                datum = resource.compose_datum(datum_kwargs={"frame": i})
+                found.append(("datum", datum))
+                data["image"], filled["image"] = datum["datum_id"], False
+            event = bundle.compose_event(data=data, timestamps=dict.fromkeys(data, float(i)), filled=filled)
+            found.append(("event", event))
+    return [*found, ("stop", run.compose_stop())]
+
+
+def in_pages(documents, size):
+    """Return documents with the events of each stream in pages."""
+    found, page = [], []
+    for name, document in [*documents, ("", {})]:
+        if page and (name != "event" or document["descriptor"] != page[0]["descriptor"] or len(page) == size):
+            found.append(("event_page", event_model.pack_event_page(*page)))
+            page = []
+        if name == "event":
+            page.append(document)
+        elif name:
+            found.append((name, document))
+    return found
+
+
+def in_bulk(documents):
+    events = [document for name, document in documents if name == "event"]
+    bulk = {"primary": [one for one in events if one]}
+    rest = [pair for pair in documents if pair[0] != "event"]
+    return [*rest[:-1], ("bulk_events", bulk), rest[-1]] if events else rest
+
+
+def through(gate, documents, origin=Origin.ELSEWHERE):
+    return [
+        passed.routed for pair in documents for passed in gate.take(*pair, origin=origin) if passed.routed is not None
+    ]
+
+
+def by_stream(pairs):
+    """Return what there is of a run: each kind of document, and the events of each stream in order."""
+    found = {}
+    for name, document, *_ in pairs:
+        found.setdefault((name, document.get("descriptor", "")), []).append(document)
+    return {what: documents if what[0] == "event" else sorted(documents, key=str) for what, documents in found.items()}
+
+
+RUNS = st.builds(a_run, st.lists(st.integers(0, 6), min_size=1, max_size=3).filter(any), files=st.booleans())
+SHAPES = st.sampled_from([lambda documents: documents, in_bulk, *(lambda d, n=n: in_pages(d, n) for n in (1, 2, 7))])
+
+
+@st.composite
+def deliveries(draw):
+    """A run, and its documents as a bad broker gives them: of one or two sources, shuffled, some more than once."""
+    documents = draw(RUNS)
+    given = [pair for shape in draw(st.lists(SHAPES, min_size=1, max_size=2)) for pair in shape(documents)]
+    again = draw(st.lists(st.sampled_from(given), max_size=5))
+    return documents, draw(st.permutations(given + again))
+
+
+@settings(max_examples=300, deadline=None)
+@given(deliveries())
+def test_however_a_run_is_given_it_passes_as_it_was_measured(tmp_path_factory, delivery) -> None:
+    documents, given_documents = delivery
+    gate = DocumentGate()
+    passed = through(gate, given_documents)
+    assert by_stream(passed) == by_stream(documents)
+    assert passed[0].name == "start"
+    assert passed[-1].name == "stop"
+    before = set()
+    for name, document, run in passed:
+        assert run == documents[0][1]["uid"]
+        assert name != "event" or document["descriptor"] in before
+        assert all(document["data"][one] in before for one, filled in document.get("filled", {}).items() if not filled)
+        before |= {document.get("uid"), document.get("datum_id")}
+    spool = Spool(tmp_path_factory.mktemp("spool"))
+    for routed in passed:
+        spool.write(*routed, elsewhere=True)
+    (path,) = spool.complete()
+    run, clean = Run(tuple(spool.read(path))), Run(tuple(documents))
+    assert (run.missing, gate.suspects, len(gate)) == ("", {}, 0)
+    if clean.events():
+        assert by_field(run, ["flux"]) == by_field(clean, ["flux"]) or clean.external("flux")
+
+
+@settings(max_examples=300, deadline=None)
+@given(deliveries(), st.data())
+def test_with_an_event_missing_the_run_is_suspect_and_never_counts_as_whole(delivery, data) -> None:
+    documents, given_documents = delivery
+    events = [document["uid"] for name, document in documents if name == "event"]
+    lost = set(data.draw(st.lists(st.sampled_from(events), min_size=1, unique=True)))
+    kept = [
+        pair
+        for pair in given_documents
+        if pair[0] not in ("event_page", "bulk_events") and pair[1].get("uid") not in lost
+    ]
+    singles = [pair for pair in documents if pair[1].get("uid") not in lost]
+    gate, uid = DocumentGate(), documents[0][1]["uid"]
+    passed = through(gate, [*kept, *singles])
+    assert "stop" not in [routed.name for routed in passed]
+    assert list(gate.suspects) == [uid]
+    assert "did not come" in gate.suspects[uid].reason
+    # a catalogue has it: nothing twice, and whole
+    again = through(DocumentGate(), documents)
+    assert by_stream(passed + through(gate, documents, Origin.CATALOGUE)) == by_stream(again)
+    # nobody has it: it passes as what it is
+    gate = DocumentGate()
+    passed = through(gate, [*kept, *singles])
+    passed += [one.routed for one in gate.give_up(uid) if one.routed]
+    run = Run(tuple((name, document) for name, document, _ in passed))
+    assert Counter(name for name, _ in run.documents) == Counter(name for name, _ in singles)
+    assert run.missing
+    chosen = choose(Made((run,)), None, every=False)
+    assert (chosen.exit_status, chosen.runs) == ("fail", ())
+    assert "did not arrive whole" in chosen.reason
+    assert len(gate) == 0
+
+
+def test_a_run_of_here_passes_at_once_and_its_copy_from_elsewhere_does_not() -> None:
+    gate, documents = DocumentGate(), a_run()
+    passed = []
+    for pair in documents:
+        passed += through(gate, [pair], Origin.HERE)
+        passed += through(gate, [pair])
+    assert [routed[:2] for routed in passed] == documents
+    assert not gate.is_elsewhere(documents[0][1]["uid"])
+
+
+def test_what_is_stored_is_said_of_each_document_and_each_repetition() -> None:
+    gate, documents, told = DocumentGate(), a_run((5,)), []
+    given_documents = documents * 3
+    random.Random(7).shuffle(given_documents)
+    for number, pair in enumerate(given_documents):
+        for passed in gate.take(*pair, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
+            if passed.stored is not None:
+                passed.stored()
+    assert sorted(told) == list(range(len(given_documents)))
+
+
+def test_a_page_is_stored_with_its_last_event() -> None:
+    gate, (start, descriptor, page, stop), told = DocumentGate(), in_pages(a_run((3,)), 3), []
+    for pair in (page, descriptor):
+        list(gate.take(*pair, Origin.ELSEWHERE, stored=lambda pair=pair: told.append(pair[0])))
+    found = list(gate.take(*start, Origin.ELSEWHERE))
+    assert [one.routed.name for one in found] == ["start", "descriptor", "event", "event", "event"]
+    assert [one.stored is not None for one in found] == [False, True, False, False, True]
+    assert through(gate, [stop])
+
+
+def test_events_measured_again_after_a_pause_replace_the_first_ones_in_any_order() -> None:
+    documents = a_run((3,))
+    *most, stop = documents
+    again = [
+        (name, {**doc, "uid": f"{doc['uid']}-again", "time": doc["time"] + 5, "data": {"flux": 9.0}})
+        for name, doc in most[3:]
+    ]
+    for seed in range(20):
+        given_documents = [*most, *again]
+        random.Random(seed).shuffle(given_documents)
+        given_documents.append(stop)  # what comes after the end of a whole run is taken for a repetition
+        run = Run(tuple((name, doc) for name, doc, _ in through(DocumentGate(), given_documents)))
+        assert (run.data("flux").tolist(), run.missing) == ([0.0, 9.0, 9.0], "")
+
+
+def test_a_run_without_its_start_is_left_out_when_it_is_given_up_and_its_offsets_are_not_kept_back() -> None:
+    gate, documents, told = DocumentGate(), a_run(), []
+    uid = documents[0][1]["uid"]
+    for pair in documents[1:]:
+        assert not list(gate.take(*pair, Origin.ELSEWHERE, stored=lambda pair=pair: told.append(pair)))
+    assert "its start document" in gate.suspects[uid].reason
+    found = list(gate.give_up(uid)) + list(gate.leave_out_older(0))
+    assert not [one.routed for one in found if one.routed]
+    assert len([one for one in found if one.stored]) == len(documents) - 1
+    assert (len(gate), gate.suspects) == (0, {})
+
+
+def test_a_document_of_which_nothing_else_ever_came_is_left_out_in_the_end() -> None:
+    gate = DocumentGate()
+    event = ("event", {"uid": "e", "descriptor": "of nobody", "seq_num": 1})
+    assert not list(gate.take(*event, Origin.ELSEWHERE, stored=print))
+    assert not list(gate.leave_out_older(60))
+    assert [one.routed for one in gate.leave_out_older(0)] == [None]
+    assert len(gate) == 0
+
+
+@pytest.mark.parametrize("number", [True, "1", 1.0, None, -1, [1], {}])
+def test_an_odd_number_does_no_harm(number) -> None:
+    gate, documents = DocumentGate(), a_run((1,))
+    odd = ("event", {**documents[2][1], "uid": "odd", "seq_num": number})
+    passed = through(gate, [*documents[:2], odd, *documents[2:]])
+    assert [routed.name for routed in passed] == ["start", "descriptor", "event", "event", "stop"]
