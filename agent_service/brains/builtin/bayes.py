@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from agent_service.brains.builtin.record import Record, Search, check_goal, check_names
+from agent_service.brains.builtin.bases import RecordingBrain
+from agent_service.brains.builtin.record import Search
 from agent_service.brains.builtin.sobol import design
 from agent_service.brains.declared import variable
 
@@ -54,7 +55,7 @@ class _Config(Search):
     )
 
 
-class Bayes:
+class Bayes(RecordingBrain):
     """Finds the best point by expected improvement on a Gaussian process.
 
     The best point is the measured one at which the model's mean is best: with noise, the best single reading is partly
@@ -80,21 +81,16 @@ class Bayes:
     """
 
     Config = _Config
+    needs_objective = True
 
     def __init__(self, **config: Any) -> None:
         self.config = _Config(**config)
+        super().__init__(self.config, accept=self._accept)
         self._xi = self.config.xi
-        self._record = Record(list(self.config.bounds), self.config, accept=self._accept)
         self._design: list[Point] = []
         self._source = design(self.config)
         self._model: Surrogate | None = None
         self._gain: float | None = None
-
-    @classmethod
-    def check(cls, config: _Config, *, actuators: Sequence[str], outcomes: Sequence[str]) -> None:
-        """Raise `InvalidConfig` when bounds or objective are not those of the agent."""
-        check_names(config.bounds, field="bounds", actuators=actuators)
-        check_goal(config, outcomes=outcomes)
 
     @variable
     def xi(self) -> float:
@@ -108,24 +104,6 @@ class Bayes:
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
         """Return as many points as asked for, each different from the others and from those still pending."""
         return [self._record.issue(self._next()) for _ in range(num_points or 1)]
-
-    def register_suggestions(self, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Take points as suggested by this brain: they are pending until they are ingested or given up."""
-        return [self._record.issue(one) for one in suggestions]
-
-    def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
-        """Give suggestions up, by ``_id``; nothing within ``failure_radius`` of them is suggested again."""
-        self._record.fail(suggestions)
-
-    def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Take outcomes in, of own suggestions or of anybody's.
-
-        Raises
-        ------
-        ValueError
-            When an actuator or the objective is missing.
-        """
-        self._record.take(points)
 
     def get_best_points(self) -> list[tuple[int | None, dict[str, float], dict[str, float]]]:
         """Return the measured point at which the model's mean is best, with what was measured there."""
@@ -143,12 +121,7 @@ class Bayes:
             objective, and ``expected_gain`` of the last suggestion in the same units.
         """
         record = self._record
-        counts: dict[str, Any] = {
-            "n_measured": len(record.rows),
-            "n_pending": len(record.pending),
-            "n_failed": len(record.failed),
-            "n_left_out": record.left_out,
-        }
+        counts = {**super().report(), "n_left_out": record.left_out}
         if record.left_out:
             counts["note"] = f"{record.left_out} measurements were out of bounds or no number, and are left out"
         best, model = self._best(), self._fitted()

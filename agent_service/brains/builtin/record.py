@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -34,14 +34,24 @@ class Goal(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    named_in: ClassVar[str]
+    """The field that names the actuators."""
+
     objective: str | None = Field(
         default=None, description="name of the outcome to judge by; null: the only one there is", examples=["flux"]
     )
     maximize: bool = Field(default=True, description="whether more of the objective is better")
 
+    @property
+    def actuators(self) -> list[str]:
+        """Names of the actuators, in the order of coordinates."""
+        raise NotImplementedError
+
 
 class Search(Goal):
     """Base of the configuration of a brain that searches a box."""
+
+    named_in = "bounds"
 
     bounds: dict[str, Interval] = Field(
         description="lower and upper bound of the search by actuator, in the actuator's units",
@@ -51,6 +61,11 @@ class Search(Goal):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="the same seed and the same data give the same suggestions"
     )
+
+    @property
+    def actuators(self) -> list[str]:
+        """Names of the actuators, in the order of the bounds."""
+        return list(self.bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +78,10 @@ class Row:
 
 
 class Record:
-    """Suggestions and measurements of one brain.
+    """Suggestions and measurements of one brain; those that ``accept`` refuses are left out, and counted."""
 
-    Parameters
-    ----------
-    actuators
-        Names, in the order of coordinates.
-    goal
-        What counts as good.
-    accept
-        Whether a measurement counts; others are left out and counted in ``left_out``.
-    """
-
-    def __init__(
-        self, actuators: Sequence[str], goal: Goal, *, accept: Callable[[Row], bool] = lambda row: True
-    ) -> None:
-        self.actuators = tuple(actuators)
+    def __init__(self, goal: Goal, *, accept: Callable[[Row], bool]) -> None:
+        self.actuators = tuple(goal.actuators)
         self.rows: list[Row] = []
         self.pending: dict[int, Point] = {}
         self.failed: list[Point] = []
@@ -95,18 +98,7 @@ class Record:
         return {**kept, ID_KEY: self.issued - 1}
 
     def take(self, points: Iterable[Mapping[str, Any]]) -> None:
-        """Take measurements in.
-
-        Parameters
-        ----------
-        points
-            Actuators and outcomes; a point with the ``_id`` of a pending suggestion may leave its actuators out.
-
-        Raises
-        ------
-        ValueError
-            When an actuator is missing.
-        """
+        """Take measurements in; a point with the ``_id`` of a pending suggestion may leave its actuators out."""
         for point in points:
             row_id = point.get(ID_KEY)
             complete = {**self.pending.get(row_id, {}), **point} if row_id is not None else dict(point)
@@ -134,13 +126,7 @@ class Record:
         return {name: value if type(value := point[name]) is int else float(value) for name in self.actuators}
 
     def value(self, row: Row) -> float:
-        """Return the objective of a row, turned around when less is better.
-
-        Raises
-        ------
-        ValueError
-            When the row lacks the objective, or has several outcomes and the configuration names none of them.
-        """
+        """Return the objective of a row, turned around when less is better; `ValueError` when it is not clear which."""
         name = self._goal.objective
         if name is None:
             if len(row.outcome) != 1:
@@ -162,12 +148,6 @@ class Record:
             return []
         row = max(self.rows, key=self.value)
         return [(row.id, dict(row.point), dict(row.outcome))]
-
-    def all_done(self, n_points: int, *, exhausted: bool) -> tuple[bool, str | None]:
-        """Answer ``should_stop`` of a design with an end: whether each of its points met its fate."""
-        if exhausted and not self.pending:
-            return True, f"all {n_points} points are done"
-        return False, None
 
 
 def check_names(names: Iterable[str], *, field: str, actuators: Sequence[str]) -> None:
@@ -191,12 +171,7 @@ def check_names(names: Iterable[str], *, field: str, actuators: Sequence[str]) -
 def check_goal(goal: Goal, *, outcomes: Sequence[str]) -> None:
     """Raise `InvalidConfig` when the objective is none of the outcomes, or is left open among several.
 
-    Parameters
-    ----------
-    goal
-        The configuration.
-    outcomes
-        Names of the agent's outcomes; empty when a function finds them, which cannot be checked beforehand.
+    There are no outcomes when a function finds them: then it cannot be checked beforehand.
     """
     if not outcomes:
         return
