@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import traitlets
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent_service.client import AsyncClient
     from agent_service.models import AgentStatus, BestPoint, Busy, Event, Report, ServiceStatus, Variable
-    from notebook_widgets.panels.event_feed import Link, Update
+    from notebook_widgets.panels.event_feed import Update
 
 LOOKS_BACK: Final = 3000
 """How many of the last facts a panel reads for points that were ingested by hand or from others' runs."""
@@ -80,13 +81,12 @@ class AgentPanel(Panel):
         self._schemas: dict[str, Mapping[str, Any]] = {}
         super().__init__(target, agent={"name": name, "legal": []})
         self.actions |= {
-            **{command: self._lifecycle(command) for command in _LIFECYCLE},
+            **{command: operator.methodcaller(command, name) for command in (*_LIFECYCLE, "report")},
             "go-to-best": self._go_to_best,
             "approve": inbox.remembering(self._refused, self.redraw),
             "reject": inbox.reject,
             "configure": self._configure,
             "set-variable": self._set_variable,
-            "report": self._report,
             "suggest": self._suggest,
             "ingest": self._ingest,
         }
@@ -97,23 +97,18 @@ class AgentPanel(Panel):
 
     # looking ------------------------------------------------------------------------------------------------------
 
-    async def refresh(self, client: AsyncClient, update: Update) -> None:
-        """Show an update; on the live thread."""
-        if update.link.state != "live":
-            self.show(update.link)
-            return
-        events = [one for one in update.events if one.agent in (None, self.name)]
-        changed, self._changed = self._changed, False
+    async def traits_after(self, client: AsyncClient, update: Update, *, changed: bool) -> dict[str, Any]:
+        """Return what the agent is now, asked for as far as it can have changed."""
+        events = [event for event in update.events if event.agent in (None, self.name)]
         try:
-            if update.stale or (self._status is None and any(one.agent for one in events)):
+            if update.stale or (self._status is None and any(event.agent for event in events)):
                 await self._look(client)
             elif self._status is not None and (changed or events):
                 await self._follow(client, events)
         except NotFound as error:
             self._status = None
-            self.show(update.link, agent=_missing(self.name, error.detail))
-            return
-        self._draw(update.link)
+            return {"agent": {"name": self.name, "state": "missing", "reason": error.detail, "legal": []}}
+        return {} if self._status is None else self._drawn(self._status)
 
     async def _look(self, client: AsyncClient) -> None:
         """Look at everything anew."""
@@ -126,7 +121,7 @@ class AgentPanel(Panel):
             client.history(self.name, limit=LOOKS_BACK, newest_first=True),
             client.agent_types(),
         )
-        self._schemas = {one.name: one.config_schema for one in types}
+        self._schemas = {agent_type.name: agent_type.config_schema for agent_type in types}
         self._view.look(suggestions, reversed(history))
 
     async def _follow(self, client: AsyncClient, events: list[Event]) -> None:
@@ -143,37 +138,28 @@ class AgentPanel(Panel):
         if any(event.agent is None for event in events):
             self._service = await client.service()
 
-    def _draw(self, link: Link) -> None:
-        status, view = self._status, self._view
-        if status is None:
-            self.show(link)
-            return
-        self.show(
-            link,
-            agent=_header(status, self._service),
-            service=self._service.model_dump(mode="json", include={"queue", "archive", "faults", "scopes", "state_dir"})
-            if self._service
-            else {},
-            progress=view.progress(status),
-            best=_best(status.best),
-            by_model=_best(status.best_by_model) if status.best_by_model != status.best else None,
-            plot=plotted(status, list(view.measured.values()), view.open.values()),
-            inbox=view.inbox(status.limits, self._refused),
-            form=forms.agent_form(status, self._schemas.get(status.type)),
-            variables=[_variable(one) for one in self._variables],
-            reports=[
-                {"at": one.at.timestamp(), "report": one.report} for one in reversed(self._reports[-MAX_REPORTS:])
+    def _drawn(self, status: AgentStatus) -> dict[str, Any]:
+        service, view = self._service, self._view
+        shown = {"queue", "archive", "faults", "scopes", "state_dir"}
+        reports = reversed(self._reports[-MAX_REPORTS:])
+        return {
+            "agent": _header(status, service),
+            "service": service.model_dump(mode="json", include=shown) if service else {},
+            "progress": view.progress(status),
+            "best": _best(status.best),
+            "by_model": _best(status.best_by_model) if status.best_by_model != status.best else None,
+            "plot": plotted(status, list(view.measured.values()), view.open.values()),
+            "inbox": view.inbox(status.limits, self._refused),
+            "form": forms.agent_form(status, self._schemas.get(status.type)),
+            "variables": [
+                {"name": variable.name, "value": variable.problem or variable.value, "writable": variable.writable}
+                for variable in self._variables
             ],
-            lines=view.lines(),
-        )
+            "reports": [{"at": report.at.timestamp(), "report": report.report} for report in reports],
+            "lines": view.lines(),
+        }
 
     # acting -------------------------------------------------------------------------------------------------------
-
-    def _lifecycle(self, command: str) -> Any:
-        async def run(client: AsyncClient) -> None:
-            await getattr(client, command)(self.name)
-
-        return run
 
     async def _go_to_best(self, client: AsyncClient, *, by: Literal["measured", "model"] = "measured") -> str:
         shown = self._status and (self._status.best if by == "measured" else self._status.best_by_model)
@@ -205,27 +191,24 @@ class AgentPanel(Panel):
         new = await client.set_variable(self.name, name, value)
         return f"{name} is {new.value} now"
 
-    async def _report(self, client: AsyncClient) -> None:
-        await client.report(self.name)
-
     async def _suggest(self, client: AsyncClient, *, n_points: float = 1) -> str:
-        made = await client.suggest(self.name, int(n_points))
-        return f"{len(made)} suggested; they wait in the inbox" if made else "the agent had nothing to suggest"
+        made = len(await client.suggest(self.name, int(n_points)))
+        return f"{made} suggested; they wait in the inbox" if made else "the agent had nothing to suggest"
 
     async def _ingest(self, client: AsyncClient, *, point: Mapping[str, Any]) -> str:
         empty = [name for name, value in point.items() if value in (None, "")]
         if empty:
             raise InvalidInput(f"{', '.join(empty)} must be filled in")
-        told = {name: value if name == ID_KEY else float(value) for name, value in point.items()}
-        await client.ingest(self.name, [told])
+        numbers = {name: value if name == ID_KEY else float(value) for name, value in point.items()}
+        await client.ingest(self.name, [numbers])
         return "ingested"
 
     def refused(self, action: str, error: ServiceError) -> None:
         """Show why an action was not done; what is wrong with a field of the form is shown beside it."""
         if action == "configure" and error.errors:
-            found = forms.messages(error.errors, self.form)
-            self.form_errors = {path: said for path, said in found.items() if path}
-            if "" not in found:
+            messages = forms.messages(error.errors, self.form)
+            self.form_errors = {path: message for path, message in messages.items() if path}
+            if "" not in messages:
                 error = InvalidInput("the configuration was not changed: see the fields marked below")
         super().refused(action, error)
 
@@ -253,21 +236,14 @@ def _header(status: AgentStatus, service: ServiceStatus | None) -> dict[str, Any
     }
 
 
-def _missing(name: str, why: str) -> dict[str, Any]:
-    return {"name": name, "state": "missing", "reason": why, "legal": []}
-
-
 def _best(best: BestPoint | None) -> dict[str, Any] | None:
     return {"point": rounded(best.point), "outcome": rounded(best.outcome)} if best else None
 
 
 def _busy(busy: Busy) -> dict[str, Any]:
     """Return the call an agent is in, and how far it says that it is."""
-    said = busy.progress
-    share = "" if said is None else f"{said.done:g} of {said.total:g}" if said.total else f"{said.done:g}"
-    text = ", ".join(part for part in (share, said.message if said else "") if part)
+    progress, text = busy.progress, ""
+    if progress is not None:
+        share = f"{progress.done:g} of {progress.total:g}" if progress.total else f"{progress.done:g}"
+        text = f"{share}, {progress.message}" if progress.message else share
     return {"call": busy.call, "since": busy.since.timestamp(), "progress": text}
-
-
-def _variable(one: Variable) -> dict[str, Any]:
-    return {"name": one.name, "value": one.problem or one.value, "writable": one.writable}

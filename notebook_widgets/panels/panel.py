@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from agent_service.client import AsyncClient
     from notebook_widgets.panels.event_feed import Link, Update
 
-    Handler = Callable[..., Awaitable[str | None]]
+    Handler = Callable[..., Awaitable[object]]
+    """Does what a button says; a text that it returns is shown to whoever pressed it."""
 
 _IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 
@@ -75,9 +77,9 @@ class Panel(anywidget.AnyWidget):
         self.url = address.url
         self.actions: dict[str, Handler] = {
             "stop-everything": self._stop_everything,
-            "resume-queue": self._resume_queue,
+            "resume-queue": operator.methodcaller("resume_queue"),
         }
-        own = any(one.url == address.url for one in services())
+        own = any(service.url == address.url for service in services())
         self.link = {"state": "connecting", "message": "", "url": address.url, "own": own}
         self._changed = False
         self._heartbeat = Heartbeat(address.url, cast("Any", self).send)
@@ -113,15 +115,15 @@ class Panel(anywidget.AnyWidget):
 
         async def ask(client: AsyncClient) -> bool:
             try:
-                said = await handler(client, **arguments)
+                answer = await handler(client, **arguments)
             except ServiceError as error:
                 self.refused(action, error)
                 return False
             except (TypeError, ValueError) as error:
                 self.refused(action, InvalidInput(f"{action}: {error}"))
                 return False
-            if said:
-                self.notice = _notice("done", said)
+            if answer and isinstance(answer, str):
+                self.notice = _notice("done", answer)
             elif self.notice == before:  # one that came meanwhile is of another press, and stays
                 self.notice = {}
             self.redraw()
@@ -141,12 +143,20 @@ class Panel(anywidget.AnyWidget):
 
     async def refresh(self, client: AsyncClient, update: Update) -> None:
         """Show an update; on the live thread."""
+        if update.link.state != "live":
+            self.show(update.link)
+            return
+        changed, self._changed = self._changed, False
+        self.show(update.link, **await self.traits_after(client, update, changed=changed))
+
+    async def traits_after(self, client: AsyncClient, update: Update, *, changed: bool) -> dict[str, Any]:
+        """Return the traits that an update from a live service, or a press (``changed``), gives new values."""
         raise NotImplementedError
 
     def close(self) -> None:
         """Leave the service and take the panel off the screen. Does nothing the second time."""
-        for one in self._lasting:
-            one.cancel()
+        for task in self._lasting:
+            task.cancel()
         self._subscription.close()
         super().close()
 
@@ -165,24 +175,24 @@ class Panel(anywidget.AnyWidget):
     def _on_message(self, _: object, content: object, __: object) -> None:
         if not isinstance(content, dict):
             return
-        told = dict(cast("dict[str, Any]", content))
-        if "here" in told:
+        message = dict(cast("dict[str, Any]", content))
+        if "here" in message:
             with contextlib.suppress(InvalidInput):  # closed, and its page not yet
-                self._subscription.call(functools.partial(self._page, str(told["here"])))
+                self._subscription.call(functools.partial(self._page, str(message["here"])))
             return
-        say: Callable[[dict[str, Any]], None] = cast("Any", self).send
-        press, beat = told.pop("press", None), told.pop("beat", None)
+        send: Callable[[dict[str, Any]], None] = cast("Any", self).send
+        press, beat = message.pop("press", None), message.pop("beat", None)
         if self._heartbeat.is_late(beat):
-            say({"late": press, "beat": self._heartbeat.now()})
+            send({"late": press, "beat": self._heartbeat.now()})
             return
-        say({"heard": press})
+        send({"heard": press})
         try:
-            acting = self.act(**told)
+            acting = self.act(**message)
         except (ServiceError, TypeError) as error:
             self.notice = _notice("error", str(error))
-            say({"done": press})
+            send({"done": press})
         else:
-            acting.add_done_callback(lambda _: say({"done": press}))
+            acting.add_done_callback(lambda _: send({"done": press}))
 
     async def _beat(self, _: AsyncClient) -> None:
         await self._heartbeat.beat()
@@ -190,17 +200,12 @@ class Panel(anywidget.AnyWidget):
     async def _page(self, origin: str, _: AsyncClient) -> None:
         self._heartbeat.here(origin)
 
-    async def _stop_everything(self, client: AsyncClient) -> str | None:
+    async def _stop_everything(self, client: AsyncClient) -> None:
         reason = "Stop everything was pressed in a panel"
         try:
             await client.abort_queue(reason)
         except BackendUnavailable:  # a connection that broke on the way, as when a service wakes: once more, at once
             await client.abort_queue(reason)
-        return None
-
-    async def _resume_queue(self, client: AsyncClient) -> str | None:
-        await client.resume_queue()
-        return None
 
 
 def _notice(kind: str, text: str, *, traceback: str | None = None) -> dict[str, Any]:

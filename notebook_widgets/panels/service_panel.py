@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import ipywidgets
@@ -40,29 +41,20 @@ class ServiceOverview(Panel):
 
     def __init__(self, target: object) -> None:
         super().__init__(target)
-        self.actions |= {command: self._lifecycle(command) for command in _LIFECYCLE}
+        self.actions |= {command: functools.partial(_command, command) for command in _LIFECYCLE}
 
-    async def refresh(self, client: AsyncClient, update: Update) -> None:
-        """Show an update; on the live thread."""
-        changed, self._changed = self._changed, False
-        if update.link.state != "live":
-            self.show(update.link)
-        elif update.stale or changed or any(event.kind not in _QUIET for event in update.events):
-            service, agents, proposed = await asyncio.gather(
-                client.service(), client.agents(), client.suggestions(state="proposed")
-            )
-            waiting = [one.agent for one in proposed]
-            self.show(
-                update.link,
-                service=service.model_dump(mode="json", exclude={"uptime_s"}),
-                agents=[_row(one, waiting.count(one.name)) for one in agents],
-            )
-
-    def _lifecycle(self, command: str) -> Any:
-        async def run(client: AsyncClient, *, name: str) -> None:
-            await getattr(client, command)(name)
-
-        return run
+    async def traits_after(self, client: AsyncClient, update: Update, *, changed: bool) -> dict[str, Any]:
+        """Return what the service and its agents are now, if they can have changed."""
+        if not (update.stale or changed or any(event.kind not in _QUIET for event in update.events)):
+            return {}
+        service, agents, proposed = await asyncio.gather(
+            client.service(), client.agents(), client.suggestions(state="proposed")
+        )
+        waiting = [suggestion.agent for suggestion in proposed]
+        return {
+            "service": service.model_dump(mode="json", exclude={"uptime_s"}),
+            "agents": [_row(agent, waiting.count(agent.name)) for agent in agents],
+        }
 
 
 class ServicePanel(ipywidgets.VBox):
@@ -103,7 +95,7 @@ class ServicePanel(ipywidgets.VBox):
         super().close()
 
     def __repr__(self) -> str:
-        agents = ", ".join(f"{one['name']} {one['state']}" for one in self.overview.agents)
+        agents = ", ".join(f"{agent['name']} {agent['state']}" for agent in self.overview.agents)
         return f"<ServicePanel of {self.overview.url}: {agents or self.overview.link.get('state')}>"
 
     async def _open(self, client: AsyncClient, *, name: str) -> None:
@@ -114,6 +106,10 @@ class ServicePanel(ipywidgets.VBox):
         self.overview.opened = list(self._panels)
         if shown is not None:
             shown.close()
+
+
+async def _command(command: str, client: AsyncClient, *, name: str) -> None:
+    await getattr(client, command)(name)
 
 
 def _row(status: AgentStatus, waiting: int) -> dict[str, Any]:

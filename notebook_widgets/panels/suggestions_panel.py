@@ -46,38 +46,32 @@ class SuggestionsPanel(Panel):
         super().__init__(target)
         self.actions |= {"approve": inbox.remembering(self._refused, self.redraw), "reject": inbox.reject}
 
-    async def refresh(self, client: AsyncClient, update: Update) -> None:
-        """Show an update; on the live thread."""
-        if update.link.state != "live":
-            self.show(update.link)
-            return
-        changed, self._changed = self._changed, False
+    async def traits_after(self, client: AsyncClient, update: Update, *, changed: bool) -> dict[str, Any]:
+        """Return the service as it is now, and what waits."""
         kinds = {event.kind for event in update.events}
         if update.stale or kinds & _OF_AGENTS:
             agents, waiting = await asyncio.gather(client.agents(), client.suggestions(state="proposed"))
-            self._limits = {one.name: one.limits for one in agents}
-            self._proposed = {one.id: one for one in waiting}
+            self._limits = {agent.name: agent.limits for agent in agents}
+            self._proposed = {suggestion.id: suggestion for suggestion in waiting}
         else:
             for event in update.events:
                 self._take(event)
         if update.stale or changed or any(event.agent is None for event in update.events):
             self._service = await client.service()
-        self.show(
-            update.link,
-            service=self._service.model_dump(mode="json", include={"queue", "archive", "state_dir"})
-            if self._service
-            else {},
-            inbox=[
-                entry(one, self._limits.get(one.agent, {}), self._refused.get(one.id, ""))
-                for one in self._proposed.values()
+        shown = {"queue", "archive", "state_dir"}
+        return {
+            "service": self._service.model_dump(mode="json", include=shown) if self._service else {},
+            "inbox": [
+                entry(suggestion, self._limits.get(suggestion.agent, {}), self._refused.get(suggestion.id, ""))
+                for suggestion in self._proposed.values()
             ],
-        )
+        }
 
     def _take(self, event: Event) -> None:
         if event.kind is not EventKind.SUGGESTION_STATE:
             return
         data: dict[str, Any] = event.data
-        if data["state"] != SuggestionState.PROPOSED:
+        if data["state"] == SuggestionState.PROPOSED:
+            self._proposed[data["id"]] = proposed(event)
+        else:
             self._proposed.pop(data["id"], None)
-            return
-        self._proposed[data["id"]] = proposed(event)
