@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import operator
-import re
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import anywidget
 import traitlets
@@ -29,18 +29,14 @@ if TYPE_CHECKING:
     Handler = Callable[..., Awaitable[object]]
     """Does what a button says; a text that it returns is shown to whoever pressed it."""
 
-_IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
-
 
 def page(modules: Iterable[str]) -> str:
-    """Return modules of static/ as one: a notebook loads a widget's module from memory, where it can import no other.
+    """Return one module that holds those of static/, each after all that it imports, and exports what the last does.
 
-    Each name is declared once in all of static/, so that taking the import lines out is all there is to it. What finds
-    the API page is the service's own, for its rich display needs it too.
+    What finds the API page is the service's own, for its rich display needs it too.
     """
-    return "\n".join(
-        _IMPORT.sub("", text) for text in (api_link.javascript(), *(_static(f"{name}.js") for name in modules))
-    )
+    sources = {"api_link": api_link.javascript(), **{name: _static(f"{name}.js") for name in modules}}
+    return f"const sources = {json.dumps(sources)};\n{_static('loader.js')}"
 
 
 def _static(name: str) -> str:

@@ -242,14 +242,29 @@ def test_modules_import_what_others_export(name):
 
 @pytest.mark.parametrize("panel", PANELS)
 def test_a_page_holds_all_it_imports(panel):
-    for name in panel.modules:
-        needed = re.findall(r"^import .* from \"\./(\w+)\.js\";$", (STATIC / f"{name}.js").read_text(), re.MULTILINE)
-        assert set(needed) <= {*panel.modules, "api_link"}  # which is the service's own
     whole = page(panel.modules)
-    assert not re.search(r"^import ", whole, re.MULTILINE)
-    assert whole.count("export default") == 1
+    first, _, loader = whole.partition("\n")
+    sources = json.loads(first.removeprefix("const sources = ").removesuffix(";"))
+    assert list(sources) == ["api_link", *panel.modules]  # the first is the service's own
+    there = set()
+    for name, source in sources.items():
+        needed = re.findall(r"^import .* from \"\./(\w+)\.js\";$", source, re.MULTILINE)
+        assert set(needed) <= there, "what is imported comes first"
+        assert len(needed) == len(re.findall(r"^import ", source, re.MULTILINE)) == source.count('.js"')
+        there.add(name)
+    assert [source.count("export default") for source in sources.values()] == [0] * len(panel.modules) + [1]
+    assert not re.search(r"^import ", loader, re.MULTILINE)
+    assert loader.count("export default") == 1
     assert "http://www.w3.org/2000/svg" in whole or panel is not AgentPanel
     assert not re.search(r"https?://(?!www\.w3\.org)", whole), "a closed network has no CDN"
+
+
+LOAD = """
+globalThis.Blob = class { constructor(parts) { this.code = parts.join(""); } };
+URL.createObjectURL = (blob) => `data:text/javascript;base64,${Buffer.from(blob.code).toString("base64")}`;
+const { default: panel } = await import(process.argv[1]);
+console.log(typeof panel.render);
+"""  # Node imports no blob
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -259,6 +274,9 @@ def test_a_page_is_sound_javascript(panel, tmp_path):
     found.write_text(page(panel.modules))
     checked = subprocess.run(["node", "--check", str(found)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+    arguments = ["node", "--input-type=module", "-e", LOAD, str(found)]
+    loaded = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert loaded.stdout == "function\n", loaded.stderr
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
