@@ -1,4 +1,4 @@
-"""One Jupyter server and one browser for the tests of a module."""
+"""One Jupyter server, one browser and one service elsewhere for the tests of a module."""
 
 import os
 import pathlib
@@ -23,6 +23,19 @@ def browser():
 
     with lab.chromium() as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    """A service in a process of its own, which a test may kill."""
+    from remote import Process
+
+    process = Process(tmp_path_factory.mktemp("serve"))
+    try:
+        process.start()
+        yield process
+    finally:
+        process.end()
 
 
 # kernels import the tests' own modules, as `rig`, by name

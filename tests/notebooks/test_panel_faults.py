@@ -5,23 +5,13 @@ import signal
 import lab
 import pytest
 from panel_cells import WALKER, Notebook, Screen
-from remote import KEY, Process
+from remote import KEY
 from services import wait_until
 
 from agent_service.client import Client
 
 BASE_URL = "/user/ada/"
 OTHER_KEY = "another-key-of-the-beamline"
-
-
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    process = Process(tmp_path_factory.mktemp("serve"))
-    try:
-        process.start()
-        yield process
-    finally:
-        process.end()
 
 
 @pytest.fixture(scope="module")

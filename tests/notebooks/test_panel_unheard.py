@@ -14,7 +14,7 @@ import kernels
 import lab
 import pytest
 from panel_cells import WALKER, Notebook, Screen
-from remote import KEY, Process, Relay
+from remote import KEY, Relay
 from services import wait_until
 
 from agent_service.client import Client
@@ -35,16 +35,6 @@ SAVE = """async () => {
   await window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState');
   await widget.context.save();
 }"""
-
-
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    process = Process(tmp_path_factory.mktemp("serve"))
-    try:
-        process.start()
-        yield process
-    finally:
-        process.end()
 
 
 @pytest.fixture(scope="module")
