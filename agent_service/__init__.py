@@ -12,6 +12,7 @@ from importlib.util import spec_from_loader
 from typing import TYPE_CHECKING, Any
 
 from agent_service._version import __version__ as __version__
+from agent_service.references import lazy
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -77,13 +78,11 @@ _MOVED = {
 """Modules that had another name, those of 0.1.0 that its documentation names among them, and where they are now."""
 
 
+_public = lazy(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> object:
-    if name in _MOVED:
-        return importlib.import_module(f"{__name__}.{_MOVED[name]}")
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return importlib.import_module(f"{__name__}.{_MOVED[name]}") if name in _MOVED else _public(name)
 
 
 class _Moved(MetaPathFinder, Loader):

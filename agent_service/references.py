@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from agent_service.errors import AlreadyExists, UnknownType, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
 PREFIX: Final = "live:"
@@ -61,6 +61,21 @@ def imported(reference: str) -> object:
         return operator.attrgetter(attribute)(module)
     except AttributeError as error:
         raise Unresolved(f"the module {name!r} has no {attribute!r}", module) from error
+
+
+def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """Return a package's ``__getattr__``: each name is loaded from its home when it is first used.
+
+    A home is a module of the package; with a dot before it, one of the package that this one is in.
+    """
+
+    def attribute(name: str) -> object:
+        if name not in homes:
+            msg = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        return getattr(importlib.import_module(f".{homes[name]}", package), name)
+
+    return attribute
 
 
 def add(name: str, live_object: Callable[..., object]) -> str:

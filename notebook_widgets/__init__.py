@@ -9,8 +9,9 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from agent_service.references import lazy
 
 if TYPE_CHECKING:
     from notebook_widgets.panels.agent_panel import AgentPanel
@@ -19,15 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentPanel", "ServicePanel", "SuggestionsPanel"]
 
-_HOMES = {
-    "AgentPanel": "panels.agent_panel",
-    "ServicePanel": "panels.service_panel",
-    "SuggestionsPanel": "panels.suggestions_panel",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "AgentPanel": "panels.agent_panel",
+        "ServicePanel": "panels.service_panel",
+        "SuggestionsPanel": "panels.suggestions_panel",
+    },
+)

@@ -13,17 +13,14 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from agent_service.references import lazy
 
 if TYPE_CHECKING:
     from agent_service.client._clients import AsyncClient, Client
 
 __all__ = ["AsyncClient", "Client"]
 
-
-def __getattr__(name: str) -> object:  # nobody loads httpx who only asks for the services of this process
-    if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(importlib.import_module(f"{__name__}._clients"), name)
+# nobody loads httpx who only asks for the services of this process
+__getattr__ = lazy(__name__, dict.fromkeys(__all__, "_clients"))
