@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -64,9 +64,9 @@ def _whole_or(value: Any, otherwise: ValidatorFunctionWrapHandler) -> int | floa
         raise ValueError("is not a number")  # noqa: TRY004 - pydantic takes no TypeError
     if type(value) is not int:
         return otherwise(value)
-    if (found := at_home(value)) is None:
+    if (number := at_home(value)) is None:
         raise ValueError("is a whole number beyond 64 bits")
-    return found
+    return number
 
 
 Number = Annotated[int | float, _KeepsWhole()]
@@ -140,22 +140,16 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Page(Answer, Generic[_T]):
+    """A page of a list."""
+
+    items: list[_T]
+    next: str | None = None
+
+
 def utf8(text: str) -> str:
     """Return ``text`` with what UTF-8 cannot hold (lone surrogates, from file names for example) escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def refuse_truth(data: object) -> None:
-    """Raise ValueError, saying where, when in ``data`` is true or false; pydantic takes them for 1 and 0."""
-    left: list[tuple[str, object]] = [("", data)]
-    while left:
-        path, one = left.pop()
-        if isinstance(one, bool):
-            raise ValueError(f"{path[1:]} is true or false, not a number")  # noqa: TRY004 - pydantic takes no TypeError
-        parts = cast("dict[object, object]", one).items() if isinstance(one, dict) else ()
-        if isinstance(one, list | tuple):
-            parts = enumerate(cast("list[object]", one))
-        left += [(f"{path}.{key}", part) for key, part in parts]
 
 
 def refuse_unwritable(data: object) -> None:
@@ -165,29 +159,29 @@ def refuse_unwritable(data: object) -> None:
     """
     left: list[object] = [data]
     while left:  # without the way there, which only an error needs: keys may be long and elements many
-        one = left.pop()
-        if isinstance(one, dict):
-            found = cast("dict[object, object]", one)
-            left.extend(found.keys())
-            left.extend(found.values())
-            wrong = any(isinstance(key, str) and len(key) > MAX_KEY for key in found)
-        elif isinstance(one, list | tuple):
-            left.extend(cast("list[object]", one))
+        value = left.pop()
+        if isinstance(value, dict):
+            mapping = cast("dict[object, object]", value)
+            left.extend(mapping.keys())
+            left.extend(mapping.values())
+            wrong = any(isinstance(key, str) and len(key) > MAX_KEY for key in mapping)
+        elif isinstance(value, list | tuple):
+            left.extend(cast("list[object]", value))
             continue
         else:
-            wrong = _why_unwritable(one) is not None
+            wrong = _why_unwritable(value) is not None
         if wrong:
             raise ValueError(_where_unwritable(data))
 
 
-def _why_unwritable(one: object) -> str | None:
-    if isinstance(one, float) and not math.isfinite(one):
+def _why_unwritable(value: object) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
         return "is not a finite number"
-    if isinstance(one, int) and one.bit_length() > MAX_BITS:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return "is too large a number"
-    if isinstance(one, str):
+    if isinstance(value, str):
         try:
-            one.encode("utf-8")
+            value.encode("utf-8")
         except UnicodeEncodeError:
             return "is not valid Unicode (a lone surrogate)"
     return None
@@ -203,37 +197,18 @@ def _where_unwritable(data: object) -> str:
         if pair is None:
             levels.pop()
             continue
-        key, one = pair
+        key, value = pair
         path.append(str(key))
         if isinstance(key, str) and len(key) > MAX_KEY:
-            return f"{_said(path)} is longer than a key may be ({MAX_KEY} characters)"
-        if why := _why_unwritable(key) or _why_unwritable(one):
-            return f"{_said(path)} {why}"
-        if isinstance(one, dict):
-            levels.append(iter(cast("dict[object, object]", one).items()))
-        elif isinstance(one, list | tuple):
-            levels.append(iter(enumerate(cast("list[object]", one))))
+            return f"{_shown(path)} is longer than a key may be ({MAX_KEY} characters)"
+        if why := _why_unwritable(key) or _why_unwritable(value):
+            return f"{_shown(path)} {why}"
+        if isinstance(value, dict):
+            levels.append(iter(cast("dict[object, object]", value).items()))
+        elif isinstance(value, list | tuple):
+            levels.append(iter(enumerate(cast("list[object]", value))))
     return "it cannot be written"
 
 
-def _said(path: list[str]) -> str:
+def _shown(path: list[str]) -> str:
     return texts.one_line(".".join(texts.cut(part, most=100) for part in path[1:]), most=300) or "it"
-
-
-def open_ends(guardrails: object) -> object:
-    """Return guardrails as they were written, with None for an infinite end of ``bounds``: TOML has no other word."""
-    written = cast("dict[str, Any]", guardrails) if isinstance(guardrails, dict) else {}
-    if not isinstance(bounds := written.get("bounds"), dict):
-        return cast("object", guardrails)
-    settled = {name: _ends(pair) for name, pair in cast("dict[str, Any]", bounds).items()}
-    return {**written, "bounds": settled}
-
-
-def _ends(pair: Any) -> Any:
-    if not isinstance(pair, list | tuple) or len(cast("list[Any]", pair)) != len(_OUTWARDS):
-        return cast("Any", pair)
-    ends = zip(cast("list[Any]", pair), _OUTWARDS, strict=True)
-    return [None if isinstance(end, float) and end == outwards else end for end, outwards in ends]
-
-
-_OUTWARDS: Final = (-math.inf, math.inf)

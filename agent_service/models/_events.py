@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
-from agent_service.models._base import Answer, Request
+from agent_service.models._base import Answer, Page, Request
 
 
 class EventKind(StrEnum):
@@ -45,11 +45,8 @@ class Event(Answer):
         return self.model_dump_json().encode()
 
 
-class EventList(Answer):
+class EventList(Page[Event]):
     """A page of history."""
-
-    items: list[Event]
-    next: str | None = None
 
 
 class DocumentBatch(Request):

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from agent_service.models._agents import CallProgress
-from agent_service.models._base import Answer
+from agent_service.models._agent_status import CallProgress
+from agent_service.models._base import Answer, Page
 from agent_service.models._service import Problem
 
 
@@ -59,8 +59,5 @@ class Job(Answer):
     finished_at: datetime | None = None
 
 
-class JobList(Answer):
+class JobList(Page[Job]):
     """A page of jobs, oldest first."""
-
-    items: list[Job]
-    next: str | None = None

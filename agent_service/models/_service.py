@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from agent_service.models._agents import ServiceGuardrails
 from agent_service.models._base import Answer, Request
+from agent_service.models._guardrails import ServiceGuardrails
 
 
 class QueueState(StrEnum):

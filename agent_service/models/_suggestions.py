@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_service.errors.texts import one_line
-from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Number, Point, Request, Uid
+from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Number, Page, Point, Request, Uid
 from agent_service.models.states import SuggestionState
 
 Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
@@ -47,11 +47,9 @@ class IngestRequest(Request):
     @model_validator(mode="after")
     def _one_of(self) -> IngestRequest:
         if self.retold and len(self.retold) != len(self.points):
-            msg = "give one entry of retold for each of points"
-            raise ValueError(msg)
+            raise ValueError("give one entry of retold for each of points")
         if bool(self.points) == bool(self.run_uids):
-            msg = "give points or run_uids, one of the two and not empty"
-            raise ValueError(msg)
+            raise ValueError("give points or run_uids, one of the two and not empty")
         return self
 
 
@@ -152,8 +150,5 @@ class IngestAnswer(Answer):
     ingested: int
 
 
-class SuggestionList(Answer):
+class SuggestionList(Page[Suggestion]):
     """A page of suggestions."""
-
-    items: list[Suggestion]
-    next: str | None = None

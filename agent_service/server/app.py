@@ -26,9 +26,9 @@ from agent_service.server.routes import (
     jobs,
     panel_keys,
     queue,
+    service as service_routes,
     suggestions,
 )
-from agent_service.server.routes import service as service_routes
 from agent_service.server.stop_signals import on_stop_signals
 from agent_service.service.compose import compose
 from agent_service.service.config import ServiceConfig, config_from_environment

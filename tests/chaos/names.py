@@ -18,8 +18,7 @@ import archive_rig
 import drawn_beamline as beamline
 from comparison import differences
 from drawn import devices, names
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from services import wait_until
 
 import agent_service

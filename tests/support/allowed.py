@@ -9,8 +9,7 @@ from os import system  # noqa: F401
 import bluesky.plan_stubs as bps  # noqa: F401
 import bluesky.plans  # noqa: F401
 from bluesky.plans import list_scan  # noqa: F401
-from brainbox import Walker as TheirWalker
-from brainbox import peak as their_peak
+from brainbox import Walker as TheirWalker, peak as their_peak
 
 from agent_service.plans.library import acquire
 

@@ -8,8 +8,7 @@ import uuid
 from pathlib import Path
 
 from headless_service import HeadlessService
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from agent_service.agents import point_checks

@@ -4,8 +4,7 @@ import math
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_service.agents.record.agent import AgentRecord
 from agent_service.models import AgentSpec, BestPoint, Event, EventKind

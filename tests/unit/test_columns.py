@@ -1,8 +1,7 @@
 """Columns for names: what SQL takes, the same each time, and the names back."""
 
 from drawn import AWKWARD_NAMES, names
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiled.adapters.sql import COLUMN_NAME_PATTERN, is_safe_identifier
 
 from agent_service.archive.columns import columns_for

@@ -7,8 +7,7 @@ import threading
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agent_service.errors import UsageError
 from agent_service.launch import default_state

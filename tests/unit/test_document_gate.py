@@ -5,8 +5,7 @@ from collections import Counter
 
 import event_model
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agent_service.documents.choice import Made, choose
 from agent_service.documents.gate import DocumentGate, Origin

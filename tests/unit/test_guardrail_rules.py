@@ -1,8 +1,7 @@
 """The rules themselves: pure functions of a point and of what went before."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_service.agents import guardrails
 from agent_service.agents.guardrails import RunHistory

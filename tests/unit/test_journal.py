@@ -15,8 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
-from agent_service.journal import JournalLog, SqliteStore, reader
-from agent_service.journal import _sqlite_schema as journal_file
+from agent_service.journal import JournalLog, SqliteStore, _sqlite_schema as journal_file, reader
 from agent_service.journal._sqlite_schema import SCHEMA_VERSION
 from agent_service.models import EventKind
 

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import BaseModel
 
 from agent_service.brains.adapters.json_values import MAX_DEPTH, MAX_VALUES, Unfit, json_safe

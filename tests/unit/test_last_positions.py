@@ -5,8 +5,7 @@ import fractions
 
 import numpy as np
 import pytest
-from bluesky import RunEngine
-from bluesky import plans as bp
+from bluesky import RunEngine, plans as bp
 from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis
 from routed import Routing

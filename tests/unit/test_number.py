@@ -13,8 +13,7 @@ import pandas as pd
 import pint
 import pytest
 import xarray
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import BaseModel, ValidationError
 
 from agent_service.models import Number, Point

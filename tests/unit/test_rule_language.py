@@ -5,8 +5,7 @@ import math
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_service.models.guardrail_rules import MAX_LENGTH, NotARule, parse
 

@@ -7,8 +7,7 @@ from bluesky.plans import count
 from comparison import Witness, differences
 from drawn import devices, names
 from event_model import DocumentNames, schema_validators
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from agent_service.archive.metadata import exact, storable
 from agent_service.archive.restored_documents import restored

@@ -5,8 +5,7 @@ import logging
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_service.errors import MAX_DETAIL, MAX_ERRORS, AgentFault, FieldError, InvalidInput
 from agent_service.errors.log_lines import JsonFormatter, TextFormatter
