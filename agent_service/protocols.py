@@ -26,7 +26,6 @@ Document = dict[str, Any]
 SERVICE_STOPS: Final = "the service stops"
 """Why a plan was aborted that nobody asked to abort: it stands in the stop document of its run."""
 
-
 READBACKS: Final = ("_user_readback", "-user_readback", "_readback", "-readback")
 """What ophyd and ophyd-async put behind a device's name where its readback does not bear that name itself."""
 
@@ -36,15 +35,7 @@ MOVE: Final = "move_to"
 
 @dataclass(frozen=True, slots=True)
 class ProgressNotice:
-    """How far a call is.
-
-    Parameters
-    ----------
-    done, total
-        In whatever the agent counts; ``total`` None when it does not know.
-    message
-        What it is doing, for a person.
-    """
+    """How far a call is, in whatever the agent counts (``total`` None: it does not know), and what it is doing."""
 
     done: float
     total: float | None = None
@@ -53,17 +44,7 @@ class ProgressNotice:
 
 @dataclass(frozen=True, slots=True)
 class LogNotice:
-    """A line that the agent's code logged.
-
-    Parameters
-    ----------
-    level
-        ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
-    message
-        The line.
-    logger
-        Name of the logger.
-    """
+    """A line that the agent's code logged; ``level`` is ``debug``, ``info``, ``warning``, ``error`` or ``critical``."""
 
     level: str
     message: str
@@ -111,13 +92,8 @@ class BrainHandle(Protocol):
     async def call(self, method: Callable[[Any, *Ts], R], *args: *Ts, timeout_s: float) -> R:
         """Call the hosted object's method of the name of ``method``, and return what it returns.
 
-        Raises
-        ------
-        AgentFault
-            When it raised; with its traceback. Whatever befalls what hosts it is one too, with ``died``: the handle is
-            dead then.
-        DeadlineExceeded
-            When it did not end in time. The handle is dead then: its object is discarded, a late result ignored.
+        Raises `AgentFault`, with its traceback, when it raised; with ``died`` for whatever befalls what hosts it, and
+        `DeadlineExceeded` when it did not end in time: then the handle is dead, and a late result is ignored.
         """
         ...
 
@@ -129,11 +105,8 @@ class BrainHandle(Protocol):
 class Executor(Protocol):
     """Where brains live."""
 
-    isolated: bool
-    """Whether each lives apart from the service: it can be killed and limited, and dies alone."""
-
-    needs_pickle: bool
-    """Whether what makes a brain must pickle (cloudpickle)."""
+    isolated: bool  # whether each lives apart from the service: it can be killed and limited, and dies alone
+    needs_pickle: bool  # whether what makes a brain must pickle (cloudpickle)
 
     async def start(
         self,
@@ -144,28 +117,15 @@ class Executor(Protocol):
         memory_limit_mb: int | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> BrainHandle:
-        """Build the object where it will live, and return a handle on it.
+        """Build the object where it will live, within ``timeout_s`` seconds, and return a handle on it.
 
-        Parameters
-        ----------
-        build
-            Makes the object, there.
-        name
-            The agent's name, for messages and for who looks at processes and threads.
-        timeout_s
-            How long that may take, in seconds.
-        memory_limit_mb
-            Most memory for the object's data, libraries included, in MB (2**20 bytes); only where it is isolated.
-        on_notice
-            Called on the event loop with what the object's code reports and logs from inside a call, ``build``
-            included: about ten times a second, the last of a call before its result.
+        ``name`` is the agent's, for messages and for who looks at processes and threads; ``memory_limit_mb`` the most
+        memory for the object's data, libraries included, in MB (2**20 bytes), only where it is isolated; ``on_notice``
+        is called on the event loop with what the object's code reports and logs from inside a call, ``build`` included:
+        about ten times a second, the last of a call before its result.
 
-        Raises
-        ------
-        AgentFault
-            When ``build`` raised; with its traceback. With ``died`` when nothing could be made to host it in.
-        DeadlineExceeded
-            When it did not end in time.
+        Raises `AgentFault`, with its traceback, when ``build`` raised, with ``died`` when nothing could be made to host
+        it in; `DeadlineExceeded` when it did not end in time.
         """
         ...
 
@@ -226,20 +186,15 @@ class JournalStore(JournalReader, Protocol):
     def open(self) -> tuple[int, int]:
         """Make the store, or bring it up to date; return the numbers of the newest fact and of the last in a snapshot.
 
-        Raises
-        ------
-        UsageError
-            It is no journal, cannot be used, or was written by a newer version of this program.
+        Raises `UsageError` when it is no journal, cannot be used, or was written by a newer version of this program.
         """
         ...
 
     def write(self, batch: Sequence[FactRow]) -> None:
         """Write facts, all or none: they survive a kill -9 then. Without any, find out whether that could be done.
 
-        Raises
-        ------
-        BackendUnavailable
-            It failed, in one line; read what came after the last fact to know whether it was written all the same.
+        Raises `BackendUnavailable`, in one line, when it failed; read what came after the last fact to know whether
+        they were written all the same.
         """
         ...
 
@@ -260,15 +215,10 @@ class Intake(Protocol):
     """Where sources put documents."""
 
     def put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
-        """Take a document; from any thread, and it never blocks.
+        """Take a document, which nobody changes any more; from any thread, and it never blocks.
 
-        Parameters
-        ----------
-        name, document
-            The document, which nobody changes any more.
-        stored
-            Called, from a thread of the intake's own, when the document is on disk, so that a broker's offset can
-            follow it; it returns at once. Never called for a document that is given up, at the end of the service.
+        ``stored`` is called, from a thread of the intake's own, when the document is on disk, so that a broker's offset
+        can follow it; it returns at once. It is not called for a document given up at the end of the service.
         """
         ...
 
@@ -292,29 +242,17 @@ class DocumentSource(Protocol):
 class PlanOrder:
     """One plan to run for one suggestion.
 
-    Parameters
-    ----------
-    suggestion_id, agent
-        Carried by the run's start document as ``agent_suggestion_uid`` and ``agent_name``. A move has no suggestion.
-    point
-        Actuator name to position, in the actuator's units.
-    plan
-        A name in the startup namespace, or ``module:callable``, of ``(suggestions, actuators, sensors, md)``.
-    actuators, sensors
-        Device names of the startup namespace.
-    md
-        More metadata for the start document.
-    run, every
-        Which of the plan's runs counts, for those who do not say when it has ended: see `choice.can_tell`.
+    ``run`` and ``every`` say which of the plan's runs counts, for those who do not say when it has ended: see
+    `choice.can_tell`.
     """
 
-    suggestion_id: str
-    agent: str
+    suggestion_id: str  # ``agent_suggestion_uid`` in the run's start document; empty for a move
+    agent: str  # ``agent_name`` there
     point: Point
-    plan: str
-    actuators: tuple[str, ...]
+    plan: str  # a name in the startup namespace, or ``module:callable``: of (suggestions, actuators, sensors, md)
+    actuators: tuple[str, ...]  # names of devices in the startup namespace, as are the sensors
     sensors: tuple[str, ...]
-    md: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    md: Mapping[str, Any] = field(default_factory=dict[str, Any])  # more for the start document
     run: RunRule | None = None
     every: bool = False
 
@@ -322,16 +260,11 @@ class PlanOrder:
 class ExitStatus(StrEnum):
     """How a plan ended, in one word; the first three are those of a stop document."""
 
-    SUCCESS = "success"
-    """Of several runs some may have failed all the same: see `choice`."""
-    FAIL = "fail"
-    """The plan raised, a device is unknown, or its one run failed."""
-    ABORT = "abort"
-    """A person stopped it."""
-    EXPIRED = "expired"
-    """Nothing was heard any more of who measures."""
-    REJECTED = "rejected"
-    """A guardrail forbade it when its turn had come."""
+    SUCCESS = "success"  # of several runs some may have failed all the same: see `choice`
+    FAIL = "fail"  # the plan raised, a device is unknown, or its one run failed
+    ABORT = "abort"  # a person stopped it
+    EXPIRED = "expired"  # nothing was heard any more of who measures
+    REJECTED = "rejected"  # a guardrail forbade it when its turn had come
 
     @classmethod
     def of_run(cls, text: object) -> ExitStatus:
@@ -341,30 +274,14 @@ class ExitStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """How a plan ended.
-
-    Parameters
-    ----------
-    exit_status
-        How, in one word.
-    reason
-        One line that says why, empty after a success.
-    run_uids
-        Uids of the runs it made, in order; empty when it failed before its first start document.
-    asked
-        False for an ``abort`` that came by itself, which counts as a failure; nobody asked for it.
-    begun
-        False when it was taken back before it began, so that its suggestion can be submitted again.
-    took_s
-        How long a move took, in seconds, waiting not included; None of any other, and of one that did not begin.
-    """
+    """How a plan ended."""
 
     exit_status: ExitStatus
-    reason: str = ""
-    run_uids: tuple[str, ...] = ()
-    asked: bool = True
-    begun: bool = field(default=True, compare=False)
-    took_s: float | None = field(default=None, compare=False)
+    reason: str = ""  # one line that says why; empty after a success
+    run_uids: tuple[str, ...] = ()  # of the runs it made, in order; empty when it failed before its first one
+    asked: bool = True  # False: an ``abort`` that came by itself, which counts as a failure
+    begun: bool = field(default=True, compare=False)  # False: taken back before that, so it can be submitted again
+    took_s: float | None = field(default=None, compare=False)  # how long a move took, without waiting; None: no move
 
 
 class Devices(Protocol):
@@ -394,15 +311,9 @@ class PlanSink(Protocol):
     """Where plans go. Nothing else in the service can move anything."""
 
     kind: str
-
-    takes_ahead: bool
-    """Whether an agent may hand over its next plan while one is under way, so that it begins at once."""
-
-    plans_end_here: bool
-    """Whether plans run in this process, so that its end is theirs, and waits for them a while."""
-
-    moves: bool
-    """Whether `move` moves anything; where it does not, it raises at once."""
+    takes_ahead: bool  # whether an agent may hand over its next plan while one is under way, so that it begins at once
+    plans_end_here: bool  # whether plans run in this process, so that its end is theirs, and waits for them a while
+    moves: bool  # whether `move` moves anything; where it does not, it raises at once
 
     @property
     def status(self) -> QueueStatus:
@@ -433,12 +344,8 @@ class PlanSink(Protocol):
     async def run(self, order: PlanOrder) -> PlanResult:
         """Queue a plan and return when it ended; a plan that waits is withdrawn when the caller is cancelled.
 
-        Never raises for what the plan does: that is a `PlanResult` with ``fail`` or ``abort``.
-
-        Raises
-        ------
-        QueueHeld
-            When the queue is held.
+        Raises `QueueHeld` when the queue is held, and nothing for what the plan does: that is a `PlanResult` with
+        ``fail`` or ``abort``.
         """
         ...
 
@@ -449,18 +356,9 @@ class PlanSink(Protocol):
     async def reattach(self, orders: Sequence[PlanOrder]) -> Mapping[str, asyncio.Future[PlanResult]]:
         """Take up plans again that were in the sink when the service ended; called once, after `start`.
 
-        Never raises: where it cannot be known now what became of a plan, its future is done when that is known. What
-        the sink still holds of this service and is not among ``orders`` it takes back, as far as it waits.
-
-        Parameters
-        ----------
-        orders
-            Those of suggestions that are submitted or running, as the journal says.
-
-        Returns
-        -------
-        mapping of str to future
-            By suggestion, how its plan ended, or will. Those that are missing are not there any more: nobody runs them.
+        ``orders`` are those of suggestions that are submitted or running, as the journal says; what the sink holds of
+        this service besides, it takes back, as far as it waits. Returns, by suggestion, how its plan ended, or will:
+        its future is done when that is known. Those that are missing nobody runs any more. Never raises.
         """
         ...
 
