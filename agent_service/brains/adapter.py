@@ -29,31 +29,17 @@ class BrainAdapter(Protocol):
         ...
 
     def suggest(self, ids: Sequence[str], /) -> tuple[list[Proposal], View]:
-        """Ask the brain for as many points as there are ids.
+        """Ask the brain for as many points as there are ids; return one for each at most, in order, and what it shows.
 
-        Returns
-        -------
-        proposals
-            At most one for each id, in order; none when the brain has nothing left to suggest.
-        view
-            What the brain shows now.
-
-        Raises
-        ------
-        Conflict
-            When the brain only listens.
-        ValueError
-            When what it returned is no list of points of the agent's actuators.
+        Raises `Conflict` when the brain only listens, `ValueError` when what it returned is no list of points of the
+        agent's actuators.
         """
         ...
 
     def ingest(self, points: Sequence[Mapping[str, Any]], /) -> View:
         """Tell the brain outcomes, and let it checkpoint.
 
-        Parameters
-        ----------
-        points
-            Actuators and outcomes; ``_id`` is the service's id of the suggestion, or absent.
+        A point holds actuators and outcomes; its ``_id`` is the service's id of the suggestion, or absent.
         """
         ...
 
@@ -68,15 +54,8 @@ class BrainAdapter(Protocol):
     def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]], /) -> list[dict[str, float]]:
         """Let the user's function find the outcomes of ``subject``: a run, its uid, or a list of either (see `takes`).
 
-        Returns
-        -------
-        list of dict
-            Outcome name to finite number, in the order of ``suggestions``.
-
-        Raises
-        ------
-        ValueError
-            When the function did not return a finite outcome for each suggestion.
+        Returns outcome name to finite number, in the order of ``suggestions``; raises `ValueError` when the function
+        did not return a finite outcome for each.
         """
         ...
 
@@ -87,23 +66,16 @@ class BrainAdapter(Protocol):
     def set_variable(self, name: str, value: JsonValue, /) -> View:
         """Set a variable that the brain declares.
 
-        Raises
-        ------
-        NotFound
-            When it declares none of that name.
-        InvalidInput
-            When it is read-only, or the brain refuses the value.
+        Raises `NotFound` when it declares none of that name, `InvalidInput` when that is read-only or refuses the
+        value.
         """
         ...
 
     def call_method(self, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue], /) -> Called:
         """Call a method that the brain declares.
 
-        Raises
-        ------
-        NotFound, InvalidInput
-            It declares none of that name, or the arguments do not fit. What the method itself raises is returned: it is
-            the answer to who called, and no end of the agent.
+        Raises `NotFound` when it declares none of that name, `InvalidInput` when the arguments do not fit. What the
+        method itself raises is returned: it is the answer to who called, and no end of the agent.
         """
         ...
 
@@ -128,23 +100,11 @@ def adapter_for(
     evaluate: Callable[[Any, Any], object] | None = None,
     type_name: str | None = None,
 ) -> BrainAdapter:
-    """Return the adapter for a brain of this shape.
+    """Return the adapter for a brain of this shape; the brain is known by its methods and never by its class.
 
-    Parameters
-    ----------
-    brain
-        The brain, known by its methods and never by its class.
-    spec
-        The agent.
-    evaluate
-        The user's function that finds outcomes, if it has one; see `BrainAdapter.evaluate`.
-    type_name
-        What people call the type; its name in ``spec`` if not given.
-
-    Raises
-    ------
-    TypeError
-        When it lacks a method that every brain needs.
+    ``evaluate`` is the user's function that finds outcomes, if it has one (see `BrainAdapter.evaluate`); ``type_name``
+    what people call the type, where that is not its name in ``spec``. Raises `TypeError` when the brain lacks a method
+    that every brain needs.
     """
     missing = [name for name in missing_methods(brain) if name == "ingest" or spec.listen != "all"]
     if missing:

@@ -75,10 +75,7 @@ class Coroutines:
     def rest(self, until: Callable[[], bool]) -> bool:
         """Let tasks of the agent go on until somebody calls `wake`; return False at once when there is no loop.
 
-        Parameters
-        ----------
-        until
-            Whether there is something to do already; asked once it is certain that a `wake` is heard.
+        ``until`` says whether there is something to do already; it is asked once it is certain that a `wake` is heard.
         """
         if self._loop is None:
             return False
@@ -165,19 +162,9 @@ def awaited(value: Any) -> Any:
 
 
 def called(function: Callable[..., Any], *args: Any, of: str) -> Any:
-    """Call a function of an agent and return what it gives, awaited.
+    """Call a function of an agent and return what it gives, awaited; ``of`` is what people call the function.
 
-    Parameters
-    ----------
-    function, args
-        What to call, and with what.
-    of
-        What people call it, for the message.
-
-    Raises
-    ------
-    TypeError
-        It is a generator function, of which nothing has run when it returns.
+    Raises `TypeError` when it is a generator function, of which nothing has run when it returns.
     """
     result = awaited(function(*args))
     if inspect.isgenerator(result) or inspect.isasyncgen(result):

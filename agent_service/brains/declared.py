@@ -108,10 +108,7 @@ def variables(brain: object) -> dict[str, bool]:
 def assign(brain: object, name: str, value: JsonValue) -> Any:
     """Set a variable, and return what its setter returned: something to await where the setter is a coroutine.
 
-    Raises
-    ------
-    ValidationError
-        When the configuration has a field of that name, and the value does not fit it.
+    Raises `ValidationError` when the configuration has a field of that name, and the value does not fit it.
     """
     fitting: Any = value
     if (field := _config_fields(brain).get(name)) is not None:
@@ -143,12 +140,7 @@ def replayed(brain: object, name: str) -> bool:
 def call(brain: object, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> Any:
     """Call a method that ``brain`` declares, in the thread that the brain lives in, and return what it returns.
 
-    Raises
-    ------
-    NotFound
-        When it declares none of that name; says which it does.
-    InvalidInput
-        When the arguments do not fit; names each.
+    Raises `NotFound` when it declares none of that name, `InvalidInput` when the arguments do not fit.
     """
     known = _declared(brain)
     if name not in known:

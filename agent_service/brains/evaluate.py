@@ -23,11 +23,7 @@ _TAKES: Final[tuple[Takes, ...]] = get_args(Takes)
 def load_function(reference: str, listed: Listed = ANY) -> Callable[..., Any]:
     """Return the function that ``module:function`` or ``live:NAME`` names. May import: call it from a worker thread.
 
-    Raises
-    ------
-    InvalidInput
-        With the field ``evaluate``, when there is no such module or function, or the module raises; when it is defined
-        elsewhere than in a module of ``listed``.
+    Raises `InvalidInput`, with the field ``evaluate``, when there is none, its module raises, or is not ``allowed``.
     """
     if references.is_live(reference):
         try:

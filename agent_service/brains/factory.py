@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 class BrainFactory:
     """Makes an agent's brain, in its adapter. Called in the agent's executor; so is `check`.
 
-    Parameters
-    ----------
-    spec
-        The agent. What it names by ``module:callable`` is imported where this is called.
-    listed
-        Whose code that may be.
-    live_type, live_evaluate
-        What its ``type`` and ``evaluate`` stand for where these are live objects, which are known in the service's
-        process only; else None.
+    What the agent names by ``module:callable`` is imported where this is called. ``live_type`` and ``live_evaluate``
+    are what its ``type`` and ``evaluate`` stand for where these are live objects, known in the service's process only.
     """
 
     spec: AgentSpec
@@ -42,10 +35,8 @@ class BrainFactory:
     def of(cls, spec: AgentSpec, listed: Listed = ANY) -> Self:
         """Return the factory of an agent's brain.
 
-        Raises
-        ------
-        UnknownType, InvalidInput
-            A live object that it names is not in this process, or a module that it names is not on the list.
+        Raises `UnknownType` or `InvalidInput` when a live object that it names is not in this process, or a module that
+        it names is not allowed.
         """
         listed.refuse_named(spec)
         return cls(
@@ -67,13 +58,7 @@ class BrainFactory:
         return adapter_for(brain, spec=self.spec, evaluate=self._evaluate(), type_name=agent_type.called)
 
     def check(self) -> None:
-        """Find out whether it can be called, without making the brain.
-
-        Raises
-        ------
-        UnknownType, InvalidConfig, InvalidInput
-            It cannot; says which field is wrong and why.
-        """
+        """Find out whether it can be called, without making the brain; raise what says which field is wrong and why."""
         self._type().validate(for_brain(self.spec))
         self._evaluate()
 

@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The modules on the list; those inside a module on it are on it too. Travels to other processes.
-
-    Parameters
-    ----------
-    modules
-        Their names; None: any.
-    """
+    """The modules on the list, None for any; those inside a module on it are on it too. Travels to other processes."""
 
     modules: tuple[str, ...] | None = None
 
@@ -51,15 +45,8 @@ class Listed:
     def refuse_foreign(self, code: object, *, field: str, reference: str) -> None:
         """Raise `InvalidInput` when what a reference stands for is defined in a module that is not on the list.
 
-        Parameters
-        ----------
-        code
-            What that is. Of a partial, what it calls counts; of a method its function; of an object that can be
-            called, its class.
-        field
-            Field of the agent's specification that names it.
-        reference
-            How it was named.
+        Of a partial, what it calls counts; of a method its function; of an object that can be called, its class.
+        ``field`` is the field of the agent's specification that names it.
         """
         if self.modules is None or references.is_live(reference):
             return

@@ -27,15 +27,7 @@ _lock: Final = threading.Lock()
 
 
 class LiveBrain:
-    """A brain that exists already, as a factory without arguments. May be called from any thread.
-
-    Parameters
-    ----------
-    name
-        Its name in the registry.
-    brain
-        The object; pickled here and now.
-    """
+    """A brain that exists already, as a factory without arguments. Pickled when it is made; called from any thread."""
 
     def __init__(self, name: str, brain: object) -> None:
         self.__doc__ = inspect.getdoc(type(brain))
@@ -55,13 +47,7 @@ class LiveBrain:
             self._why_not = texts.describe(error)
 
     def __call__(self) -> object:
-        """Return the object the first time, and then one like it was when it was registered.
-
-        Raises
-        ------
-        Conflict
-            When it does not pickle.
-        """
+        """Return the object the first time, and then one like it was when it was registered, or raise as `require`."""
         with _lock:
             first, self._used = not self._used, True
         if first:
@@ -113,19 +99,8 @@ class LiveBrain:
 def register(thing: object, *, name: str | None = None) -> str:
     """Put an object into the registry, and return its reference ``live:NAME``. From any thread.
 
-    Parameters
-    ----------
-    thing
-        A brain, its class, a factory of brains, or a function.
-    name
-        Instead of a random name.
-
-    Raises
-    ------
-    InvalidInput
-        When it is none of these: says what it lacks.
-    AlreadyExists
-        When the name is taken.
+    The name is a random one unless it is given. Raises `InvalidInput` when the object is neither a brain, its class, a
+    factory of brains nor a function; `AlreadyExists` when the name is taken.
     """
     chosen = name or secrets.token_hex(8)
     factory = _factory(chosen, thing)
@@ -152,12 +127,7 @@ def begin_again(reference: str) -> None:
 def require(*named: str | None) -> None:
     """Raise unless each reference that names a live object can be built now; others are passed over.
 
-    Raises
-    ------
-    UnknownType
-        When one is not in this process.
-    Conflict
-        When one was used and cannot begin again.
+    `UnknownType` when one is not in this process, `Conflict` when one was used and cannot begin again.
     """
     for reference in named:
         if reference is not None and references.is_live(reference):

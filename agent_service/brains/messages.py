@@ -16,16 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A point that a brain suggested.
+    """A point that a brain suggested, under the service's id of it.
 
-    Parameters
-    ----------
-    id
-        The suggestion's id, as the service gave it.
-    point
-        Actuator name to position, in the actuator's units.
-    brain_id
-        The brain's own ``_id`` made fit for JSON, for the journal; None when the brain gave none.
+    ``brain_id`` is the brain's own ``_id`` made fit for JSON, for the journal; None when the brain gave none.
     """
 
     id: str
@@ -35,87 +28,41 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a brain shows of itself after a call; the service answers reads from it.
+    """What a brain shows of itself after a call; the service answers reads from it."""
 
-    Parameters
-    ----------
-    best
-        The best point, or each on the Pareto front; empty while the brain has no data or none to tell.
-    stop
-        Why the brain wants to stop, or None.
-    variables
-        What it declares to show.
-    fault
-        What is wrong with its best points, in one line; None when nothing is. The agent goes on without them.
-    """
-
-    best: tuple[BestPoint, ...] = ()
-    stop: str | None = None
-    variables: tuple[Variable, ...] = ()
-    fault: str | None = None
+    best: tuple[BestPoint, ...] = ()  # or each on the Pareto front; empty while it has no data or none to tell
+    stop: str | None = None  # why it wants to stop
+    variables: tuple[Variable, ...] = ()  # what it declares to show
+    fault: str | None = None  # what is wrong with its best points, in a line; the agent goes on without them
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a brain and its evaluate function can do.
+    """What a brain and its evaluate function can do."""
 
-    Parameters
-    ----------
-    suggests
-        Whether the brain has ``suggest``; one that has not only listens.
-    takes
-        What the evaluate function takes; with uids, the runs must be in the catalogue first.
-    methods
-        What the brain lets people call.
-    """
-
-    suggests: bool = True
-    takes: Takes = "run"
-    methods: tuple[Method, ...] = ()
+    suggests: bool = True  # False: it only listens
+    takes: Takes = "run"  # what the evaluate function takes; with uids, the runs must be in the catalogue first
+    methods: tuple[Method, ...] = ()  # what it lets people call
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What a brain thinks; one whose report cannot be told goes on.
-
-    Parameters
-    ----------
-    view
-        What the brain shows now.
-    report
-        What it said, fit for JSON; None when it has no ``report``, or none that can be told.
-    fault
-        What is wrong with what it said, in one line; None when nothing is.
-    """
+    """What a brain thinks; one whose report cannot be told goes on."""
 
     view: View
-    report: dict[str, JsonValue] | None = None
-    fault: str | None = None
+    report: dict[str, JsonValue] | None = None  # fit for JSON; None: it has no ``report``, or none that can be told
+    fault: str | None = None  # what is wrong with what it said, in a line
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """How the call of a method went; one that raised is no end of the agent.
-
-    Parameters
-    ----------
-    view
-        What the brain shows now.
-    result
-        What it returned, fit for JSON.
-    replay
-        Whether it is to be called again when the brain is built anew.
-    raised
-        Whether it did not return.
-    fault, traceback
-        What is wrong, in one line, and where; None when nothing is.
-    """
+    """How the call of a method went; one that raised is no end of the agent."""
 
     view: View
     result: JsonValue = None
-    replay: bool = False
-    raised: bool = False
-    fault: str | None = None
+    replay: bool = False  # whether it is to be called again when the brain is built anew
+    raised: bool = False  # whether it did not return
+    fault: str | None = None  # what is wrong, in a line
     traceback: str | None = None
 
 

@@ -32,16 +32,10 @@ GROUP: Final = "agent_service.agents"
 class AgentType:
     """A type of agent: what makes its brain, and what that takes.
 
-    Parameters
-    ----------
-    name
-        Name of the installed type, ``module:callable``, or ``live:NAME``.
-    factory
-        A class or function, ``async`` or not, that is called with ``**config`` and returns a brain. A nested pydantic
-        ``Config`` describes
-        the configuration, else the signature does. A classmethod ``check(config, *, actuators, outcomes)`` may raise
-        ValueError when a configuration does not fit the agent; ``config`` is the ``Config`` if there is one, else a
-        dict.
+    ``name`` is that of an installed type, ``module:callable`` or ``live:NAME``. ``factory`` is a class or function,
+    ``async`` or not, that is called with ``**config`` and returns a brain. A nested pydantic ``Config`` describes the
+    configuration, else the signature does. A classmethod ``check(config, *, actuators, outcomes)`` may raise ValueError
+    when a configuration does not fit the agent; ``config`` is the ``Config`` if there is one, else a dict.
     """
 
     name: str
@@ -59,11 +53,8 @@ class AgentType:
     def validate(self, spec: AgentSpec) -> None:
         """Check an agent's configuration, without making the brain.
 
-        Raises
-        ------
-        InvalidConfig
-            A key is unknown, missing or of the wrong type, or the configuration does not fit the agent's actuators and
-            outcomes; names each field, as in ``config.bounds.mirror_x``.
+        Raises `InvalidConfig`, which names each field, as in ``config.bounds.mirror_x``, when a key is unknown, missing
+        or of the wrong type, or the configuration does not fit the agent's actuators and outcomes.
         """
         model = config_model(self.factory)
         config: object = dict(spec.config)
@@ -100,19 +91,9 @@ class AgentType:
 def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the field's name in AgentSpec
     """Return the agent type of that name. May import a module and run its code: call it from a worker thread.
 
-    Parameters
-    ----------
-    type
-        Name of an installed type, ``module:callable``, or ``live:NAME`` for an object of this process.
-    listed
-        Where ``module:callable`` must be defined.
-
-    Raises
-    ------
-    UnknownType
-        When there is none; says what is near, or why the import failed.
-    InvalidInput
-        When it is defined elsewhere than it must be.
+    ``type`` is the name of an installed type, ``module:callable``, or ``live:NAME`` for an object of this process.
+    Raises `UnknownType`, which says what is near or why the import failed; `InvalidInput` when its module is not on the
+    list.
     """
     if references.is_live(type):
         return AgentType(type, references.find(type))

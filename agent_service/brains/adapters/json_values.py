@@ -50,25 +50,12 @@ class Unfit(ValueError):
 
 
 def json_safe(value: object, *, name: str, strict: bool = False) -> JsonValue:
-    """Return ``value`` as JSON can hold it.
+    """Return ``value``, which a message calls ``name``, as JSON can hold it.
 
     Arrays, sets and tuples become lists, numpy's scalars Python's, tables and dataclasses mappings, dates ISO 8601,
     durations seconds, an enum's member its value, a path its text, keys text; NaN, the infinities and what is missing
-    become null.
-
-    Parameters
-    ----------
-    value
-        The value.
-    name
-        What to call it in a message.
-    strict
-        Whether anything else is refused; else it becomes the text by which Python shows it.
-
-    Raises
-    ------
-    Unfit
-        It holds itself, is too deep or too large, or (when ``strict``) holds what has no counterpart.
+    become null; anything else the text by which Python shows it. Raises `Unfit` when it holds itself, is too deep or
+    too large, or, if ``strict``, holds anything else.
     """
     return _asked(lambda: _Writer(strict=strict).write(value, name), name)
 

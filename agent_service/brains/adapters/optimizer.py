@@ -55,14 +55,8 @@ _AGREE: Final = 1e-9
 class OptimizerAdapter:
     """Hosts a brain; see `BrainAdapter`, whose methods these are.
 
-    Parameters
-    ----------
-    brain
-        Has ``ingest``, and ``suggest`` unless it only listens; everything else is optional.
-    spec
-        The agent: its name and its actuators.
-    evaluate
-        The user's function of ``(run, suggestions)``, or of ``uid``, ``runs`` or ``uids``, if it has one.
+    The brain has ``ingest``, and ``suggest`` unless it only listens; everything else is optional. ``evaluate`` is the
+    user's function of ``(run, suggestions)``, or of ``uid``, ``runs`` or ``uids``, if it has one.
     """
 
     def __init__(self, brain: object, *, spec: AgentSpec, evaluate: Callable[[Any, Any], object] | None = None) -> None:

@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 
 class OptimizerCalls:
-    """A brain of that shape, which is never imported; what is a coroutine is awaited here.
-
-    Parameters
-    ----------
-    brain
-        The brain.
-    spec
-        The agent: its actuators, and the brain's own names for them.
-    """
+    """A brain of that shape, which is never imported; what is a coroutine is awaited here."""
 
     def __init__(self, brain: object, spec: AgentSpec) -> None:
         self._brain: Any = brain

@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 
 
 class SuggestionIds:
-    """The ids of one agent's suggestions, the service's and the brain's.
-
-    Parameters
-    ----------
-    actuators
-        The agent's actuators, by which a place is known.
-    """
+    """The ids of one agent's suggestions, the service's and the brain's; a place is known by the agent's actuators."""
 
     def __init__(self, actuators: Sequence[str]) -> None:
         self._actuators = actuators

@@ -19,18 +19,10 @@ _TRIPLE = 3
 
 
 def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[tuple[Point, object]]:
-    """Check what ``suggest`` returned.
+    """Return the points that ``suggest`` returned, each with the brain's own id of it or None.
 
-    Returns
-    -------
-    list of (point, id)
-        At most ``asked``; the id is the brain's own, or None.
-
-    Raises
-    ------
-    ValueError
-        When it is no sequence of mappings, holds too many, a foreign or missing actuator, a value that is no finite
-        number, or the same ``_id`` twice.
+    Raises `ValueError` when it is no sequence of mappings, holds more than were ``asked`` for, a foreign or missing
+    actuator, a value that is no finite number, or the same ``_id`` twice.
     """
     points = _mappings(result, "suggest")
     if len(points) > asked:
@@ -57,13 +49,7 @@ def id_key(brain_id: object) -> object:
 
 
 def best_parts(result: object) -> list[tuple[object, Mapping[str, object], Mapping[str, object]]]:
-    """Return id, point and outcome of each item that ``get_best_points`` returned.
-
-    Raises
-    ------
-    ValueError
-        When it is no sequence of such triples.
-    """
+    """Return id, point and outcome of each item that ``get_best_points`` returned, or raise `ValueError`."""
     if not isinstance(result, Sequence) or isinstance(result, str):
         kind = type(result).__name__
         raise ValueError(f"get_best_points returned {kind}; return a list of (_id, point, outcome)")  # noqa: TRY004
@@ -105,16 +91,9 @@ def evaluated(
 ) -> list[dict[str, float]]:
     """Check what an evaluate function returned, and put it in the order of ``suggestions``.
 
-    Parameters
-    ----------
-    result
-        A mapping of outcome name to number for a single suggestion, or a sequence of them, one for each suggestion:
-        matched by ``_id`` where they have it, else by order. It may hold the suggestion's own positions.
-
-    Raises
-    ------
-    ValueError
-        When outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
+    That is a mapping of outcome name to number for a single suggestion, or a sequence of them, one for each suggestion:
+    matched by ``_id`` where they have it, else by order. It may hold the suggestion's own positions. Raises
+    `ValueError` when outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
     """
     outcomes = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
     if len(outcomes) != len(suggestions):

@@ -40,16 +40,9 @@ _White: Any = kernels.WhiteKernel
 class Surrogate:
     """A Gaussian process of points in the unit cube, with the noise as a part of the model; `fit` makes one.
 
-    Parameters
-    ----------
-    points, values
-        The data, shapes (n, d) and (n,), the values standardised; higher is better.
-    theta
-        Logarithms of amplitude, d length scales and noise variance, shape (d + 2,).
-    n_fitted
-        Number of points that ``theta`` was fitted to.
-    centre, scale
-        Mean and standard deviation that the values had.
+    ``points`` and ``values`` are the data, shapes (n, d) and (n,), the values standardised from mean ``centre`` and
+    standard deviation ``scale``; higher is better. ``theta``, shape (d + 2,), holds the logarithms of amplitude, d
+    length scales and noise variance, fitted to ``n_fitted`` points.
     """
 
     def __init__(  # noqa: PLR0913 - a plain record of what `fit` found
@@ -110,12 +103,7 @@ class Surrogate:
     def suggest(self, *, xi: float, seed: int) -> tuple[list[float], float]:
         """Return the point of highest expected improvement, and that improvement in units of the values.
 
-        Parameters
-        ----------
-        xi
-            Exploration, in standard deviations of the values.
-        seed
-            Of the search.
+        ``xi`` is the exploration, in standard deviations of the values; ``seed`` that of the search.
         """
         size = self._points.shape[1]
         space = TargetSpace(None, {str(axis): (0.0, 1.0) for axis in range(size)})
@@ -161,15 +149,10 @@ class Surrogate:
 
 
 def fit(points: Sequence[Sequence[float]], values: Sequence[float], *, after: Surrogate | None = None) -> Surrogate:
-    """Fit a Gaussian process to data.
+    """Fit a Gaussian process to points in the unit cube, shape (n, d), and values, shape (n,); higher is better.
 
-    Parameters
-    ----------
-    points, values
-        Points in the unit cube, shape (n, d), and values, shape (n,); higher is better. Repeated points are welcome:
-        they tell the noise.
-    after
-        The model of fewer data that this one follows; the fit starts at its hyperparameters too.
+    Repeated points are welcome: they tell the noise. The fit starts at the hyperparameters of ``after`` too, the model
+    of fewer data that this one follows.
     """
     where, what = np.asarray(points, dtype=float), np.asarray(values, dtype=float)
     centre, spread = float(what.mean()), float(what.std())

@@ -60,12 +60,7 @@ class Bayes(RecordingBrain):
 
     The best point is the measured one at which the model's mean is best: with noise, the best single reading is partly
     luck. Its outcome is what was measured there. Measurements outside the bounds are left out, and counted in the
-    report. Needs 0.1 s for a suggestion at 30 points in two dimensions.
-
-    Parameters
-    ----------
-    **config
-        See `Config`.
+    report. Needs 0.1 s for a suggestion at 30 points in two dimensions. Takes the fields of `Config`.
 
     References
     ----------
@@ -113,12 +108,9 @@ class Bayes(RecordingBrain):
     def report(self) -> dict[str, Any]:
         """Return what the model knows.
 
-        Returns
-        -------
-        dict
-            Numbers of points; with enough data, ``length_scales`` by actuator in its units, ``noise`` (standard
-            deviation of one measurement) and the model's ``mean`` and ``std`` at the best point in units of the
-            objective, and ``expected_gain`` of the last suggestion in the same units.
+        Numbers of points; with enough data, ``length_scales`` by actuator in its units, ``noise`` (standard deviation
+        of one measurement) and the model's ``mean`` and ``std`` at the best point in units of the objective, and
+        ``expected_gain`` of the last suggestion in the same units.
         """
         record = self._record
         counts = {**super().report(), "n_left_out": record.left_out}

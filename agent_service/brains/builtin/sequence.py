@@ -40,12 +40,7 @@ class _Config(Goal):
 
 
 class Sequence(DesignBrain):
-    """Suggests given points in order, then wants to stop.
-
-    Parameters
-    ----------
-    **config
-        See `Config`.
+    """Suggests given points in order, then wants to stop. Takes the fields of `Config`.
 
     Examples
     --------

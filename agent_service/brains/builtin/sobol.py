@@ -22,12 +22,7 @@ class _Config(Search):
 
 
 class Sobol(DesignBrain):
-    """Suggests the points of a scrambled Sobol sequence.
-
-    Parameters
-    ----------
-    **config
-        See `Config`.
+    """Suggests the points of a scrambled Sobol sequence. Takes the fields of `Config`.
 
     References
     ----------
