@@ -27,10 +27,7 @@ _objects: Final[dict[str, Callable[..., object]]] = {}
 class Unresolved(Exception):
     """A reference ``module:attribute`` that leads to nothing; its ``__cause__`` is what was raised.
 
-    Attributes
-    ----------
-    module
-        The module, when it was imported and has no such attribute; None when importing it raised.
+    ``module`` is the module, when it was imported and has no such attribute; None when importing it raised.
     """
 
     def __init__(self, message: str, module: ModuleType | None = None) -> None:
@@ -47,10 +44,7 @@ def is_import(reference: str) -> bool:
 def imported(reference: str) -> object:
     """Import what ``module:attribute`` names. Runs the module's code: call it from a worker thread.
 
-    Raises
-    ------
-    Unresolved
-        The module or the attribute cannot be had: says which, in one line.
+    Raises `Unresolved`, in one line, when the module or the attribute cannot be had.
     """
     name, _, attribute = reference.partition(":")
     try:
@@ -81,10 +75,7 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
 def add(name: str, live_object: Callable[..., object]) -> str:
     """Put an object into the registry, and return its reference ``live:NAME``. From any thread.
 
-    Raises
-    ------
-    AlreadyExists
-        When the name is taken.
+    Raises `AlreadyExists` when the name is taken.
     """
     with _lock:
         if name in _objects:
@@ -125,13 +116,7 @@ def is_live(reference: str | None) -> bool:
 
 
 def find(reference: str) -> Callable[..., object]:
-    """Return the callable that a reference stands for. From any thread.
-
-    Raises
-    ------
-    UnknownType
-        When it is not in this process.
-    """
+    """Return the callable that a reference stands for, or raise `UnknownType` when it is not in this process."""
     if (found := get(reference)) is None:
         raise UnknownType(
             f"the live object {reference!r} is not in this process: it was valid only in the one that served it; "

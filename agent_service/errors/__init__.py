@@ -51,14 +51,9 @@ _OURS: Final = frozenset({"agent_service", "notebook_widgets"})
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of an input.
+    """What is wrong with one field of an input, by its dotted path, for example ``config.bounds.mirror_x``.
 
-    Parameters
-    ----------
-    field
-        Dotted path of the field, for example ``config.bounds.mirror_x``.
-    message
-        What is wrong with it. Never echoes the value: NaN is no JSON, and a value may be a secret.
+    The message never echoes the value: NaN is no JSON, and a value may be a secret.
     """
 
     field: str
@@ -220,15 +215,8 @@ class TooMany(ServiceError):
 class AgentFault(ServiceError):
     """The agent's own code raised, or what hosts it was lost.
 
-    Parameters
-    ----------
-    detail
-        What was called and what it raised, in one line.
-    traceback
-        The agent's traceback as text, or None. The middle of a long one is left out.
-    died
-        Whether it was not its code that raised: what hosted it was lost, or could not be made, which may go better the
-        next time.
+    ``traceback`` is the agent's as text, or None; the middle of a long one is left out. ``died`` is whether it was not
+    its code that raised: what hosted it was lost, or could not be made, which may go better the next time.
     """
 
     code, status, title = "agent_fault", 502, "The agent failed"

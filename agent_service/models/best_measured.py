@@ -22,13 +22,7 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(slots=True)
 class Extremes:
-    """Where each outcome was lowest and highest so far; of equals, the first.
-
-    Attributes
-    ----------
-    lowest, highest
-        By outcome, the measured point with the lowest and the highest value of it.
-    """
+    """By outcome, the measured point at which it was lowest and highest so far; of equals, the first."""
 
     lowest: dict[str, BestPoint] = field(default_factory=dict[str, BestPoint])
     highest: dict[str, BestPoint] = field(default_factory=dict[str, BestPoint])
@@ -50,12 +44,7 @@ class Extremes:
     def best(self, spec: AgentSpec, by_model: BestPoint | None) -> tuple[BestPoint | None, str | None, Direction]:
         """Return the best measured point, the outcome it is the best of, and in which direction.
 
-        Parameters
-        ----------
-        spec
-            The agent.
-        by_model
-            The brain's own best point, if it has one.
+        ``by_model`` is the brain's own best point, if it has one.
         """
         objective = self._objective(spec)
         direction = spec.direction or _configured(spec.config) or self._towards(objective, by_model)

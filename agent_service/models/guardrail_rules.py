@@ -78,17 +78,7 @@ class NotARule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule across actuators.
-
-    Parameters
-    ----------
-    text
-        As it was written.
-    names
-        The actuators that it names, in order.
-    tree
-        What it means.
-    """
+    """A rule across actuators: as it was written, the actuators that it names, in order, and what it means."""
 
     text: str
     names: tuple[str, ...]
@@ -97,10 +87,7 @@ class Rule:
     def why_not(self, positions: Mapping[str, float]) -> str:
         """Return why the rule forbids the positions, an empty text when it allows them.
 
-        Parameters
-        ----------
-        positions
-            Where each actuator is, or is to be, in its units. One that is missing, or no finite number, forbids.
+        An actuator whose position, in its units, is missing or no finite number forbids.
         """
         if missing := [name for name in self.names if (at := positions.get(name)) is None or at != at]:  # noqa: PLR0124 - NaN
             return f"{self.text} cannot be judged: nobody knows where {' and '.join(missing)} is"
@@ -114,18 +101,10 @@ class Rule:
 
 @functools.lru_cache(maxsize=1024)
 def parse(text: str) -> Rule:
-    """Return the rule that a text says.
+    """Return the rule that a text says: a comparison, or several with ``and``, ``or``, ``not``.
 
-    Parameters
-    ----------
-    text
-        A comparison, or several with ``and``, ``or``, ``not``. An actuator stands by its name, with dots in it too;
-        a name that Python could not read stands in backticks.
-
-    Raises
-    ------
-    NotARule
-        It cannot be read, holds what a rule does not take, says neither yes nor no, or names no actuator.
+    An actuator stands by its name, with dots in it too; a name that Python could not read stands in backticks. Raises
+    `NotARule` when it cannot be read, holds what a rule does not take, says neither yes nor no, or names no actuator.
 
     Examples
     --------

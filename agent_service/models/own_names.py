@@ -26,19 +26,8 @@ _NAME: Final = re.compile(r"`([^`]+)`|\b([^\W\d][\w.]*)")
 def named(spec: AgentSpec, own_name: Callable[[str], str]) -> AgentSpec:
     """Return a specification that says the own names of its actuators and outcomes, and what the brain calls them.
 
-    Parameters
-    ----------
-    spec
-        As somebody wrote it.
-    own_name
-        Returns the own name of a device, by its name or the way to it; raises `UnknownDevice`.
-
-    Raises
-    ------
-    UnknownDevice
-        There is no such device, or there are two.
-    InvalidInput
-        Two of the actuators are one device.
+    ``own_name`` returns the own name of a device, by its name or the way to it, or raises `UnknownDevice`. Raises
+    `InvalidInput` when two of the actuators are one device.
     """
     own = {written: own_name(written) for written in spec.actuators}
     own |= {written: found for written in spec.outcomes if (found := _outcome(written, own_name)) is not None}

@@ -108,14 +108,8 @@ def field_errors(
 ) -> list[FieldError]:
     """Turn pydantic's errors into ours: a dotted path and a message, without the input.
 
-    Parameters
-    ----------
-    errors
-        As `pydantic.ValidationError.errors` gives them.
-    drop
-        How many leading parts of each location to leave out (FastAPI puts ``body`` there).
-    model
-        What refused the input, so that a key it does not know is answered with one that is near.
+    ``drop`` leading parts of each location are left out (FastAPI puts ``body`` there). A key that ``model``, which
+    refused the input, does not know is answered with one that is near.
     """
     found: list[FieldError] = []
     for error in errors[:MAX_ERRORS]:

@@ -29,14 +29,9 @@ def near(name: str, there: Iterable[str]) -> str:
 
 
 def near_key(model: type[BaseModel], location: Sequence[int | str]) -> str:
-    """Return what `near` says of a key that a model does not know, by its place in the input.
+    """Return what `near` says of a key that a model does not know, by its place in the model's input.
 
-    Parameters
-    ----------
-    model
-        The model of the whole input.
-    location
-        The ``loc`` of pydantic's error: names of fields and indices of lists, the unknown key last.
+    That is the ``loc`` of pydantic's error: names of fields and indices of lists, the unknown key last.
     """
     for part in location[:-1]:
         if isinstance(part, int):

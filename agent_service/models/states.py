@@ -131,19 +131,10 @@ _SPOKEN: Final = {
 
 
 def require(command: Command, state: AgentState, *, name: str, to: str | None = None) -> None:
-    """Raise `IllegalTransition`, saying what is legal, unless ``command`` is legal in ``state``.
+    """Raise `IllegalTransition`, saying what is legal, unless ``command`` is legal in ``state`` of the agent ``name``.
 
-    Parameters
-    ----------
-    command
-        What is asked for.
-    state
-        The agent's state.
-    name
-        The agent's name.
-    to
-        What somebody wants of the agent, for the sentence ``it cannot ...``, where the command says it wrongly: to set
-        a variable is legal where ``ingest`` is.
+    ``to`` is for the sentence ``it cannot ...``, where the command says it wrongly: to set a variable is legal where
+    ``ingest`` is.
     """
     if state in LEGAL[command]:
         return

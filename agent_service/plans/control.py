@@ -24,23 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 class PlanQueue:
-    """Steers the plan sink; belongs to the event loop.
+    """Steers the plan sink, and writes each command into the journal; belongs to the event loop.
 
-    Parameters
-    ----------
-    sink
-        Where plans go.
-    journal
-        Where the commands are written.
-    on_hold
-        Awaited with ``(held, reason)`` whenever the latch falls or is released.
-    on_suspend
-        Called with why the RunEngine is suspended, and with None when it goes on.
-
-    Attributes
-    ----------
-    suspended
-        Why the RunEngine is suspended; None when it is not.
+    ``on_hold`` is awaited with ``(held, reason)`` whenever the latch falls or is released; ``on_suspend`` is called
+    with why the RunEngine is suspended, which is ``suspended`` then, and with None when it goes on.
     """
 
     def __init__(
@@ -114,10 +101,7 @@ class PlanQueue:
     async def abort(self, reason: str) -> str:
         """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait.
 
-        Returns
-        -------
-        str
-            What to know of it when it cannot be written now, as on a full disk; else nothing.
+        Returns what to know of it when it cannot be written now, as on a full disk; else nothing.
         """
         who, reason = context.person(), texts.one_line(reason)
         by = f"aborted by {who}"
@@ -132,14 +116,8 @@ class PlanQueue:
     async def move(self, agent: str, point: Point) -> None:
         """Move actuators to a point, for an agent, without a run. It counts as a plan of the agent's.
 
-        Raises
-        ------
-        OutOfBounds
-            A guardrail forbade it when its turn had come.
-        BackendUnavailable
-            When the move failed or was aborted.
-        Conflict
-            When this service moves nothing itself.
+        Raises `OutOfBounds` when a guardrail forbade it when its turn had come, `BackendUnavailable` when the move
+        failed or was aborted, `Conflict` when this service moves nothing itself.
         """
         self.refuse_held()
         if self.status.state is QueueState.PAUSED:

@@ -28,19 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 def positions_of(devices: Iterable[Any], ask: Ask) -> dict[str, float]:
-    """Return where devices are, by their names, in their units.
+    """Return where devices are, by their names, in their units; ``ask`` is as for `awaiting`.
 
-    Parameters
-    ----------
-    devices
-        The devices.
-    ask
-        As for `awaiting`.
-
-    Returns
-    -------
-    dict
-        NaN of a device that should know and cannot be asked now; nothing of one that has no position.
+    NaN of a device that should know and cannot be asked now; nothing of one that has no position.
     """
     await_ = awaiting(ask, _ANSWERS_WITHIN_S)
     positions = {str(device.name): position_of(device, await_) for device in devices}
@@ -50,12 +40,8 @@ def positions_of(devices: Iterable[Any], ask: Ask) -> dict[str, float]:
 def position_of(device: Any, await_: Await) -> float | None:
     """Return where a device is, in its units. Never raises.
 
-    ophyd's say it as ``position``, ophyd-async's by ``locate``; of any other, as a signal, the readback counts.
-
-    Returns
-    -------
-    float or None
-        NaN of a device that should know and cannot be asked now; None of one that has no position.
+    ophyd's say it as ``position``, ophyd-async's by ``locate``; of any other, as a signal, the readback counts. NaN of
+    a device that should know and cannot be asked now; None of one that has no position.
     """
     failed = False
     for way in (_last_position, _located, _read):

@@ -36,10 +36,7 @@ _END_NAMES: Final = (("low", "high"), ("lower", "upper"), ("min", "max"))
 def awaiting(ask: Ask, within_s: float) -> Await:
     """Return a function that awaits what a device of ophyd-async answers, for ``within_s`` seconds at most.
 
-    Parameters
-    ----------
-    ask
-        ``ask(coroutine, timeout_s)`` runs a coroutine in the event loop that the devices live in.
+    ``ask(coroutine, timeout_s)`` runs a coroutine in the event loop that the devices live in.
     """
 
     async def awaited(answer: Awaitable[Any]) -> Any:
@@ -53,19 +50,7 @@ def limits_of(device: Any, await_: Await) -> Ends:
 
     ``(0, 0)``, ends that are equal or the wrong way round, NaN and infinities mean none, as in EPICS and ophyd. Where a
     device states limits in several places, as a motor and its setpoint do, the narrowest count. The setpoint of a motor
-    moves the motor, so the motor's hold for it.
-
-    Parameters
-    ----------
-    device
-        The device.
-    await_
-        Awaits what a device of ophyd-async answers, in the event loop that it lives in.
-
-    Raises
-    ------
-    Exception
-        Whatever the device raised, when it stated nothing besides.
+    moves the motor, so the motor's hold for it. Raises whatever the device raised, when it stated nothing besides.
     """
     failed: Exception | None = None
     stated: list[Ends] = []
@@ -195,13 +180,7 @@ def _of_whole(device: Any, await_: Await) -> list[tuple[object, object]]:
 
 
 def _two(stated: Any) -> tuple[object, object]:
-    """Return the two ends of limits, in a pair or by their names.
-
-    Raises
-    ------
-    TypeError
-        They are neither.
-    """
+    """Return the two ends of limits, in a pair or by their names; raise `TypeError` when they are neither."""
     for low, high in _END_NAMES:
         if isinstance(stated, Mapping):
             if low in stated or high in stated:

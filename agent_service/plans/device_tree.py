@@ -35,16 +35,9 @@ _CONTAINERS: Final = (*_MAPPINGS, *_SEQUENCES, set, frozenset, SimpleNamespace)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A device, and where it is.
+    """A device, what it calls itself, and the way to it from the namespace, with dots: ``stage.x``, ``motors.0``.
 
-    Parameters
-    ----------
-    path
-        The way to it from the namespace, with dots: ``stage.x``, ``motors.0``.
-    name
-        What it calls itself.
-    device
-        The device; None for a lazy component that nobody has asked for yet. `at` asks for it.
+    ``device`` is None for a lazy component that nobody has asked for yet; `at` asks for it.
     """
 
     path: str
@@ -67,14 +60,9 @@ def own_name(device: object) -> str:
 
 
 def nodes(names: Mapping[str, object]) -> Iterator[Node]:
-    """Return every device that can be reached, once, those on top first in each branch.
+    """Return every device of a namespace that can be reached, once, those on top first in each branch.
 
     A child that bears the name of what it belongs to, as the readback of a motor does, is that one's, and left out.
-
-    Parameters
-    ----------
-    names
-        The namespace.
     """
     seen: set[int] = set()
     # devices before containers, so that a device is known by its shortest way
@@ -84,12 +72,9 @@ def nodes(names: Mapping[str, object]) -> Iterator[Node]:
 
 
 def at(names: Mapping[str, object], path: str) -> object | None:
-    """Return what is at a path, None when nothing is. It asks lazy components for themselves, which may connect them.
+    """Return what is at a path, None when nothing is.
 
-    Raises
-    ------
-    Exception
-        Whatever a component raises that cannot be made.
+    It asks lazy components for themselves, which may connect them, and raises whatever one raises that cannot be made.
     """
     return _follow(names, path.split("."))
 

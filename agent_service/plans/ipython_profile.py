@@ -30,13 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the files of a profile in the order in which they run: by name.
-
-    Raises
-    ------
-    UsageError
-        It is no folder, or has none.
-    """
+    """Return the files of a profile in the order in which they run, by name; raise `UsageError` when there are none."""
     if not folder.is_dir():
         raise UsageError(f"the startup folder {folder} does not exist; give the path of a folder of scripts")
     inner = folder / "startup"
@@ -48,15 +42,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def run(folder: Path) -> dict[str, object]:
-    """Run the files of a profile, and return the names that they made, live.
-
-    Raises
-    ------
-    UsageError
-        There are none.
-    Exception
-        Whatever they raise.
-    """
+    """Run the files of a profile, and return the names that they made, live; what they raise is raised."""
     paths = files(folder)
     os.environ.setdefault("MPLBACKEND", "agg")
     beside = str(paths[0].parent.resolve())

@@ -34,16 +34,8 @@ class Namespace:
     A device is known by what it calls itself (``stage_x``), wherever it is: in a variable, in a list or a mapping, as a
     component, a pseudo axis or a child of another; and by the way to it (``stage.x``, ``motors.0``).
 
-    Parameters
-    ----------
-    names
-        The names, live: a module's ``__dict__``, for example.
-    before
-        More names, each with what they come from: those that come later win, but hide no device.
-    source
-        What a person calls it, for messages.
-    listed
-        Where a plan that is named ``module:callable`` must be defined.
+    ``names`` are live: a module's ``__dict__``, for example. Those in ``before``, each with what they come from, are
+    hidden by later ones, but for devices. ``source`` is what a person calls all of it.
 
     Examples
     --------
@@ -81,11 +73,8 @@ class Namespace:
     def device(self, name: str) -> Any:
         """Return the device that calls itself ``name``, or to which ``name`` is the way.
 
-        Raises
-        ------
-        UnknownDevice
-            When there is none, says what is near and what there is; when there are two, says where they are; when it
-            is a lazy component that cannot be made, says why.
+        Raises `UnknownDevice` when there is none, with what is near and what there is; when there are two, with where
+        they are; when it is a lazy component that cannot be made, with why.
         """
         variables = tuple(map(id, self._public().values()))
         if name in self._found:  # a search of a beamline takes milliseconds, and each plan asks
@@ -97,22 +86,13 @@ class Namespace:
         return device
 
     def own_name(self, name: str) -> str:
-        """Return what the device ``name`` calls itself: plans and documents know it by that.
-
-        Raises
-        ------
-        UnknownDevice
-            As `device`.
-        """
+        """Return what the device ``name`` calls itself: plans and documents know it by that. Raises as `device`."""
         return own_name(self.device(name))
 
     def actuator(self, name: str) -> Any:
         """Return the device that calls itself ``name``, if it can be set. See `own_name` for one known by a way.
 
-        Raises
-        ------
-        UnknownDevice
-            As `device`; or it has no ``set``, or calls itself otherwise.
+        Raises as `device`, and `UnknownDevice` when it has no ``set``, or calls itself otherwise.
         """
         device = self.device(name)
         if not hasattr(device, "set"):
@@ -125,12 +105,8 @@ class Namespace:
     def plan(self, name: str) -> Callable[..., Any]:
         """Return a plan: a name in the namespace, ``module:callable``, ``live:NAME``, or a built-in one. May import.
 
-        Raises
-        ------
-        UnknownPlan
-            When there is none, or it cannot be called.
-        InvalidInput
-            When ``module:callable`` is defined elsewhere than it must be.
+        Raises `UnknownPlan` when there is none or it cannot be called, `InvalidInput` when it is defined elsewhere than
+        it must be.
         """
         plan = self._names.get(name)
         if plan is None and ":" in (reference := BUILT_IN.get(name, name)):

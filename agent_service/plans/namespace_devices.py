@@ -17,15 +17,7 @@ _ANSWERS_WITHIN_S: Final = 10.0
 
 
 class NamespaceDevices:
-    """Devices by name; from any thread, and it may block.
-
-    Parameters
-    ----------
-    namespace
-        Where they are found, anew for each question.
-    ask
-        As for `awaiting`.
-    """
+    """Devices by name, found anew for each question; from any thread, may block. ``ask`` is as for `awaiting`."""
 
     def __init__(self, namespace: Namespace, ask: Ask) -> None:
         self._namespace = namespace

@@ -31,20 +31,9 @@ def load(
 ) -> Namespace:
     """Load the startup namespace. Runs the user's code and may take seconds: call it from a worker thread.
 
-    Parameters
-    ----------
-    startup
-        A module's name, the path of a script (``.py``) or of a folder of scripts (see `ipython_profile`), several of
-        these, or None for ``default``.
-    default
-        Makes the namespace of the simulated beamline.
-    listed
-        Where plans that are named ``module:callable`` must be defined.
-
-    Raises
-    ------
-    UsageError
-        When there is no such module, script or folder, or it raises: which one, where, and what.
+    ``startup`` is a module's name, the path of a script (``.py``) or of a folder of scripts (see `ipython_profile`),
+    several of these, or None for ``default``, which makes the names of the simulated beamline. Raises `UsageError` when
+    there is no such module, script or folder, or it raises: which one, where, and what.
     """
     parts = [startup] if isinstance(startup, str) else list(startup or ())
     if not parts:
@@ -56,17 +45,8 @@ def load(
 def configurer(namespace: Namespace, reference: str | None) -> tuple[str, Callable[[Any], object]] | None:
     """Return the function that sets the service's RunEngine up, and what it is called; None when there is none.
 
-    Parameters
-    ----------
-    namespace
-        The startup, whose ``configure_run_engine`` is taken where there is no reference.
-    reference
-        ``module:function``.
-
-    Raises
-    ------
-    UsageError
-        There is no such function, or it is no plain one.
+    It is ``module:function``, or the startup's ``configure_run_engine`` where there is no reference. Raises
+    `UsageError` when there is no such function, or it is no plain one.
     """
     if reference is None:
         called, function = f"{CONFIGURE} of {namespace.source}", namespace.find(CONFIGURE)

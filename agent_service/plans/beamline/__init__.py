@@ -37,15 +37,7 @@ _COMMON: Final = (
 
 
 class Optimum(NamedTuple):
-    """Where the flux is highest, and how high.
-
-    Parameters
-    ----------
-    point
-        Mirror name to position, in mm.
-    flux
-        True flux there, without noise, in 1e9 photons/s.
-    """
+    """Where the flux is highest (mirror name to position, in mm), and the true flux there, in 1e9 photons/s."""
 
     point: dict[str, float]
     flux: float
@@ -73,18 +65,10 @@ def optimum() -> Optimum:
 
 
 def simulated(*, seed: int = 0) -> dict[str, Any]:
-    """Make the devices of the simulated beamline, anew at each call. Imports ophyd.
+    """Make the devices of the simulated beamline, anew at each call; ``seed`` is for the flux's noise. Imports ophyd.
 
-    Parameters
-    ----------
-    seed
-        Of the flux monitor's noise.
-
-    Returns
-    -------
-    dict
-        By name: ``mirror_x`` and ``mirror_y`` (mm, within `LIMITS_MM`, now at 0; a move takes 0.1 s and 0.03 s more for
-        each mm), ``flux`` (1e9 photons/s), and the common devices of ``ophyd.sim``: ``motor``, ``det`` and others.
+    Returns, by name, ``mirror_x`` and ``mirror_y`` (mm, within `LIMITS_MM`, now at 0; a move takes 0.1 s and 0.03 s
+    more for each mm), ``flux`` (1e9 photons/s), and the common devices of ``ophyd.sim``: ``motor``, ``det`` and others.
     """
     from ophyd import sim  # noqa: PLC0415 - the service can do without ophyd when it has a beamline of its own
 

@@ -39,13 +39,7 @@ class _Move:
 
 
 class MirrorAxis(SoftPositioner):
-    """A mirror axis that takes a moment to move, in mm; a move can be stopped on its way.
-
-    Parameters
-    ----------
-    name
-        The device's name, and its only field.
-    """
+    """A mirror axis that takes a moment to move, in mm; a move can be stopped on its way. Its name is its field."""
 
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name, egu="mm", limits=LIMITS_MM, source="simulated", kind="hinted")
@@ -67,10 +61,7 @@ class MirrorAxis(SoftPositioner):
     def move(self, position: Any, wait: bool = True, timeout: float | None = None, moved_cb: Any = None) -> MoveStatus:  # noqa: FBT001, FBT002 - ophyd's signature
         """Begin a move to ``position``, in mm, and return its status; a move under way fails.
 
-        Raises
-        ------
-        ophyd.utils.LimitError
-            When the position is outside the limits.
+        Raises `ophyd.utils.LimitError` when the position is outside the limits.
         """
         self.check_value(position)
         self._halt("was sent elsewhere", success=False)
@@ -117,17 +108,7 @@ class MirrorAxis(SoftPositioner):
 
 
 class FluxMonitor(SynSignal):
-    """A beam-flux monitor with noise, in 1e9 photons/s.
-
-    Parameters
-    ----------
-    mirror_x, mirror_y
-        The axes that steer the beam.
-    name
-        The device's name, and its only field.
-    seed
-        Of its noise.
-    """
+    """A beam-flux monitor with noise, in 1e9 photons/s, of the beam that two axes steer. Its name is its only field."""
 
     def __init__(self, mirror_x: MirrorAxis, mirror_y: MirrorAxis, *, name: str, seed: int) -> None:
         self._mirrors = (mirror_x, mirror_y)
