@@ -19,13 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class KernelControl:
-    """Widget callbacks that run while a cell blocks; made by `install`, undone by `restore`.
-
-    Parameters
-    ----------
-    shell
-        The kernel's interactive shell.
-    """
+    """Widget callbacks that run while a cell of ``shell`` blocks; made by `install`, undone by `restore`."""
 
     current: ClassVar[KernelControl | None] = None
     """The one that is installed in this process."""
@@ -88,17 +82,9 @@ class KernelControl:
 def install(shell: Any = None) -> KernelControl:
     """Let widget callbacks run while a cell of this kernel blocks.
 
-    Outside a kernel nothing is overridden. A second call changes nothing and returns what the first one did.
-
-    Parameters
-    ----------
-    shell
-        The interactive shell, as IPython hands it to ``load_ipython_extension``; default: the one of this process.
-
-    Returns
-    -------
-    KernelControl
-        Says what is overridden (``ways``) and puts it back (``restore()``).
+    Outside a kernel nothing is overridden. A second call changes nothing and returns what the first one did: what says
+    what is overridden (``ways``) and puts it back (``restore()``). ``shell`` is the interactive shell, by default the
+    one of this process.
 
     Examples
     --------

@@ -13,16 +13,9 @@ _log = logging.getLogger(__name__)
 
 
 class Override:
-    """Replace a method of a class from now until `restore`.
+    """Replace a method of the class that defines it, from now until `restore`.
 
-    Parameters
-    ----------
-    owner
-        The class that defines the method itself, not one that inherits it.
-    name
-        The method.
-    around
-        Called in its place as ``around(original, self, *args, **kwargs)``.
+    ``around`` is called in its place as ``around(original, self, *args, **kwargs)``.
     """
 
     def __init__(self, owner: type, name: str, around: Callable[..., Any]) -> None:

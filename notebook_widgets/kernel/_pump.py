@@ -33,15 +33,9 @@ class CommPump:
     and wherever it was made. A ``during_task`` of the user's own is not touched, and with a Qt backend of matplotlib
     bluesky's way stays, for Qt needs the main thread too.
 
-    No event loop is nested: the thread reads the kernel's own message stream, and hands what is no comm message back
-    before the cell goes on, in the order it came. SIGINT interrupts the wait as ever, so the RunEngine still pauses.
-
-    Parameters
-    ----------
-    kernel
-        The running ``ipykernel`` kernel.
-    stream
-        The ``ZMQStream`` on which its main thread receives shell messages.
+    No event loop is nested: the thread reads ``stream``, the ``ZMQStream`` on which it receives the kernel's shell
+    messages, and hands what is no comm message back before the cell goes on, in the order it came. SIGINT interrupts
+    the wait as ever, so the RunEngine still pauses.
     """
 
     def __init__(self, kernel: Any, stream: Any) -> None:
@@ -74,16 +68,10 @@ class CommPump:
         return Override(task, "block", self.block)
 
     def block(self, original: Callable[..., None], task: object, blocking_event: threading.Event) -> None:
-        """Wait until ``blocking_event`` is set, as a RunEngine's ``during_task`` does.
+        """Wait until ``blocking_event`` is set, as ``task``, a RunEngine's ``during_task``, does in ``original``.
 
-        Parameters
-        ----------
-        original
-            bluesky's own method; it waits when this is not the main thread or Qt must run.
-        task
-            The ``during_task`` it belongs to.
-        blocking_event
-            Set by the RunEngine when the plan ended or paused.
+        The RunEngine sets it when the plan ended or paused; ``original`` waits outside the main thread, and where Qt
+        must run.
         """
         if threading.current_thread() is not threading.main_thread() or _qt_is_shown():
             original(task, blocking_event)

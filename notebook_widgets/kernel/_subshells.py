@@ -29,11 +29,6 @@ class SubshellRouting:
     asked for, and a button pressed during a blocking cell waits. Here the kernel's own choice stands while that shell
     can act on the message, and the front end's wish counts while it cannot: when the main thread is blocked, or the
     subshell chosen is gone, as after the page was loaded anew.
-
-    Parameters
-    ----------
-    kernel
-        The running ``ipykernel`` kernel.
     """
 
     def __init__(self, kernel: Any) -> None:
@@ -56,16 +51,8 @@ class SubshellRouting:
     def route(self, original: Callable[..., str | None], comm: Any, data: object, asked: str | None) -> str | None:
         """Return the id of the subshell that handles a message, None for the main shell; in the shell channel's thread.
 
-        Parameters
-        ----------
-        original
-            ipykernel's own method.
-        comm
-            The comm that the message is for.
-        data
-            The message's data, which ipykernel looks for the id of a request in.
-        asked
-            The subshell that the front end asked for, None for the main shell.
+        ``original`` is ipykernel's own method of ``comm``, which looks in ``data`` for the id of a request; ``asked``
+        is the subshell that the front end asked for, None for the main shell.
         """
         chosen = original(comm, data, asked)
         if chosen is None:

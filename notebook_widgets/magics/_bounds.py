@@ -13,20 +13,10 @@ if TYPE_CHECKING:
 
 
 def guardrails_of(words: list[str], names: Names) -> dict[str, Any]:
-    """Return the guardrails that ``--bounds`` says.
+    """Return the guardrails that ``--bounds`` says, or raise `UsageError`.
 
-    Parameters
-    ----------
-    words
-        ``DEVICE=LOW:HIGH`` with either end left out for no limit there, ``DEVICE=any`` for none at all; or a mapping,
-        or the name of one, as ``{"x": [-5, 5]}``.
-    names
-        The notebook's namespace.
-
-    Raises
-    ------
-    UsageError
-        A word says something else.
+    A word is ``DEVICE=LOW:HIGH`` with either end left out for no limit there, ``DEVICE=any`` for none at all; or a
+    mapping, or the name of one, as ``{"x": [-5, 5]}``.
     """
     found: dict[str, Any] = {"bounds": {}, "unbounded": []}
     for word in commas(words):

@@ -23,15 +23,7 @@ _LINE: Final = re.compile(r"\s*%?(agent_\w+)\s+(.*)")
 
 
 class Completion:
-    """Completes the magics' lines, as a matcher of IPython's completer. In the main thread.
-
-    Parameters
-    ----------
-    shell
-        The interactive shell.
-    session
-        Knows the namespace and the service.
-    """
+    """Completes the magics' lines, as a matcher of IPython's completer. In the main thread."""
 
     def __init__(self, shell: Any, session: Session) -> None:
         self._matchers: list[Any] = shell.Completer.custom_matchers
@@ -67,19 +59,9 @@ class Completion:
         }
 
     def found(self, magic: str, line: str) -> tuple[str, list[str]]:
-        """Return what may stand at the end of a line.
+        """Return what may stand at the end of a line: the part of a word that is there, and all words that begin so.
 
-        Parameters
-        ----------
-        magic
-            Name of the magic.
-        line
-            What follows it, up to the cursor.
-
-        Returns
-        -------
-        tuple
-            The part of a word that is there already, and the words that begin with it.
+        The line is what follows the magic, up to the cursor.
         """
         words = split(line, closed=False)
         fragment = words.pop() if words and line[-1:] == words[-1][-1:] else ""

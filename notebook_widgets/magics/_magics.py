@@ -32,13 +32,7 @@ def _one_line() -> Generator[None]:
 
 @magics_class
 class AgentMagics(Magics):
-    """``%agent_serve``, ``%agent_status``, ``%agent_panel``, ``%agent_stop`` and ``%agent_export``.
-
-    Parameters
-    ----------
-    shell
-        The interactive shell.
-    """
+    """``%agent_serve``, ``%agent_status``, ``%agent_panel``, ``%agent_stop`` and ``%agent_export``."""
 
     def __init__(self, shell: Any) -> None:
         cast("Any", super()).__init__(shell)
@@ -203,13 +197,7 @@ class AgentMagics(Magics):
 
 
 def load(shell: Any) -> AgentMagics:
-    """Register the magics and what completes them, and let buttons work while a cell blocks; once a shell.
-
-    Parameters
-    ----------
-    shell
-        The interactive shell, as IPython hands it to ``load_ipython_extension``.
-    """
+    """Register the magics and what completes them, and let buttons work while a cell blocks; once a shell."""
     found = shell.magics_manager.registry.get(AgentMagics.__name__)
     if found is not None:
         return found

@@ -28,13 +28,7 @@ _SOURCE: Final = "<the magic's line>"
 
 
 class Names:
-    """The notebook's namespace, as magics read it. In the main thread.
-
-    Parameters
-    ----------
-    names
-        The namespace, live.
-    """
+    """The notebook's namespace, live, as magics read it. In the main thread."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
@@ -42,17 +36,8 @@ class Names:
     def value(self, word: str, *, also: Iterable[str] = ()) -> Any:
         """Return what an expression stands for; what must be awaited is awaited.
 
-        Parameters
-        ----------
-        word
-            The expression.
-        also
-            Names that would do instead, for the message when there is no such name.
-
-        Raises
-        ------
-        UsageError
-            A name is not defined, it is no expression, or it raises: says what, and where.
+        Raises `UsageError`, which says what and where, when a name is not defined (``also`` names what would do
+        instead), it is no expression, or it raises.
         """
         try:
             code = compile(word, _SOURCE, "eval")
@@ -79,13 +64,7 @@ class Names:
         return f"the name {name!r} is not defined; {hint}"
 
     def text(self, word: str) -> str:
-        """Return a text: without quotes, and with ``{expression}`` and ``$name`` filled in.
-
-        Raises
-        ------
-        UsageError
-            An expression in it raises.
-        """
+        """Return a text: without quotes, and with ``{expression}`` and ``$name`` filled in; else `UsageError`."""
         if "{" not in word and "$" not in word:
             return plain(word)
         from IPython.utils.text import DollarFormatter  # noqa: PLC0415 - for the rare line that has one
@@ -98,12 +77,7 @@ class Names:
     def devices(self, option: str, words: list[str]) -> list[Any]:
         """Return devices, or the names of devices that the service knows.
 
-        Parameters
-        ----------
-        option
-            Which option they belong to, for messages.
-        words
-            Names of devices, of variables that hold one or a list of them, or expressions.
+        The words of ``option`` name devices, or variables that hold one or a list of them, or are expressions.
         """
         found: list[Any] = []
         for word in words:
@@ -121,13 +95,7 @@ class Names:
         return found
 
     def function(self, option: str, word: str) -> Any:
-        """Return a function, or the text ``module:function``.
-
-        Raises
-        ------
-        UsageError
-            When it is neither.
-        """
+        """Return a function, or the text ``module:function``; `UsageError` when it is neither."""
         if REFERENCE.fullmatch(plain(word)):
             return plain(word)
         found = self.value(word)
@@ -142,13 +110,7 @@ class Names:
         return word if "(" not in word else self.value(word)
 
     def mapping(self, option: str, word: str) -> Any:
-        """Return a mapping, or a pydantic model.
-
-        Raises
-        ------
-        UsageError
-            When it is neither.
-        """
+        """Return a mapping, or a pydantic model; `UsageError` when it is neither."""
         found = self.value(word)
         if not isinstance(found, Mapping) and not hasattr(found, "model_dump"):
             raise UsageError(

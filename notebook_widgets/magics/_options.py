@@ -22,25 +22,13 @@ _QUOTES: Final = frozenset("\"'")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of a magic.
+    """One option of a magic."""
 
-    Parameters
-    ----------
-    name
-        As it is written, without the dashes.
-    takes
-        ``nothing``; a ``text`` or a whole ``number``; ``words``, one or several, with spaces or commas between; or
-        ``python``, an expression on the notebook's namespace.
-    belongs
-        What it is about: the ``agent``, the ``service``, or the ``cell`` that is run.
-    value
-        What stands for its value in messages.
-    """
-
-    name: str
+    name: str  # as it is written, without the dashes
+    # words: one or several, with spaces or commas between; python: an expression on the notebook's namespace
     takes: Literal["nothing", "text", "number", "words", "python"]
     belongs: Literal["agent", "service", "cell"]
-    value: str = ""
+    value: str = ""  # what stands for it in messages
 
 
 SERVE: Final = (
@@ -91,17 +79,10 @@ OF_MAGIC: Final = {
 
 @dataclass(slots=True)
 class Line:
-    """A magic's line, told apart.
+    """A magic's line, told apart."""
 
-    Parameters
-    ----------
-    target
-        The word that is no option; empty when there is none.
-    given
-        The options: no word for a flag, one for most, any number for ``words``.
-    """
-
-    target: str = ""
+    target: str = ""  # the word that is no option; empty when there is none
+    # the options: no word for a flag, one for most, any number for ``words``
     given: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def __contains__(self, name: str) -> bool:
@@ -109,19 +90,10 @@ class Line:
 
 
 def read(magic: str, line: str) -> Line:
-    """Tell the words of a line apart.
+    """Tell the words of a line apart: what follows a magic.
 
-    Parameters
-    ----------
-    magic
-        Name of the magic.
-    line
-        What follows it.
-
-    Raises
-    ------
-    UsageError
-        An option is unknown, given twice, or lacks its value; there is a word too many; a bracket is not closed.
+    Raises `UsageError` when an option is unknown, given twice, or lacks its value; when there is a word too many; when
+    a bracket is not closed.
     """
     options = {one.name: one for one in OF_MAGIC[magic]}
     found, waiting = Line(), split(line)
@@ -145,17 +117,8 @@ def read(magic: str, line: str) -> Line:
 def split(line: str, *, closed: bool = True) -> list[str]:
     """Split a line at spaces outside quotes and brackets, up to a comment.
 
-    Parameters
-    ----------
-    line
-        The line.
-    closed
-        Whether each quote and bracket must be closed; a line that somebody is still typing need not.
-
-    Raises
-    ------
-    UsageError
-        When one is not.
+    Raises `UsageError` when a quote or bracket is not closed, unless it need not be, in a line somebody is still
+    typing.
     """
     words, open_brackets, quote, word = [""], "", "", ""
     for at, character in enumerate(line):

@@ -27,18 +27,7 @@ _SERVING: Final = "agent_service.launch.local"
 
 
 class Session:
-    """What the magics of one shell have made. In the main thread.
-
-    Parameters
-    ----------
-    shell
-        The interactive shell.
-
-    Attributes
-    ----------
-    names
-        Its namespace.
-    """
+    """What the magics of one shell have made. In the main thread."""
 
     def __init__(self, shell: Any) -> None:
         self.names = Names(shell.user_ns)
@@ -63,25 +52,13 @@ class Session:
         return next((one for one in VARIABLES if self.names.names.get(one) is self.service), VARIABLES[0])
 
     def require(self) -> LocalService:
-        """Return the service that runs here.
-
-        Raises
-        ------
-        UsageError
-            When none does.
-        """
+        """Return the service that runs here; `UsageError` when none does."""
         if self.service is None:
             raise UsageError("no service runs in this kernel; %agent_serve starts one")
         return self.service
 
     def status(self, name: str) -> AgentStatus:
-        """Return how an agent of this kernel's service is.
-
-        Raises
-        ------
-        UsageError
-            No service runs here, or it has no such agent: names those it has.
-        """
+        """Return how an agent of this kernel's service is; `UsageError` when it has none of that name."""
         client = self.require().client
         try:
             return client.agent(name)
@@ -94,10 +71,7 @@ class Session:
     def serve(self, line: Line) -> None:
         """Serve what a line of ``%agent_serve`` says, print what became of it, and show its panel.
 
-        Raises
-        ------
-        ServiceError
-            Something is wrong with it; what was served before is untouched.
+        Raises `ServiceError` when something is wrong with it; what was served before is untouched.
         """
         if not line.target or is_file(line.target):
             self._refuse_agent_options(line)

@@ -14,17 +14,7 @@ _HEAD: Final = ("agent", "state", "runs", "best measured", "")
 
 
 class StatusTable:
-    """Agents in a table; of a single one the last traceback too.
-
-    Parameters
-    ----------
-    title
-        What stands above the table.
-    agents
-        The agents.
-    traceback
-        Whether to show the traceback of an agent's last fault.
-    """
+    """Agents in a table below a title; if ``traceback``, the tracebacks of their last faults too."""
 
     def __init__(self, title: str, agents: Sequence[AgentStatus], *, traceback: bool = False) -> None:
         self.title = title

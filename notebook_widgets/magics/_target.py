@@ -21,14 +21,9 @@ GROUP: Final = "agent_service.agents"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One agent to host.
+    """One agent to host: what it will be called, and the fields of its specification.
 
-    Parameters
-    ----------
-    name
-        What it will be called.
-    fields
-        Fields of its specification; ``type`` may be a brain, its class, or a factory.
+    ``type`` among them may be a brain, its class, or a factory.
     """
 
     name: str
@@ -36,13 +31,7 @@ class Target:
 
 
 def target(line: Line, names: Names) -> Target:
-    """Return the agent that a line describes.
-
-    Raises
-    ------
-    UsageError
-        A word of it means nothing, or not what it should.
-    """
+    """Return the agent that a line describes; `UsageError` when a word of it means nothing, or not what it should."""
     fields = _thing(line.target, names)
     given = _given(line, names)
     loop = {**fields.get("loop", {}), **given.pop("loop")}
@@ -120,13 +109,7 @@ def _given(line: Line, names: Names) -> dict[str, Any]:
 
 
 def number(option: str, text: str) -> int:
-    """Return an option's whole number.
-
-    Raises
-    ------
-    UsageError
-        When it is none.
-    """
+    """Return an option's whole number; `UsageError` when it is none."""
     try:
         return int(text)
     except ValueError:

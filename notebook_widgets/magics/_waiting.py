@@ -29,12 +29,8 @@ def waited(awaitable: Awaitable[T]) -> T:
     """Return what an awaitable comes to, from a function that cannot await it. In the main thread.
 
     Where a loop runs in this thread, it goes on meanwhile and so do its other tasks; else IPython's own loop is used,
-    as for an ``await`` in a cell.
-
-    Raises
-    ------
-    UsageError
-        The running loop is of a kind that nest-asyncio does not know (uvloop's, say).
+    as for an ``await`` in a cell. Raises `UsageError` when nest-asyncio does not know the running loop's kind
+    (uvloop's, say).
     """
     try:
         loop = asyncio.get_running_loop()

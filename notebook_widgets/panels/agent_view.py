@@ -157,14 +157,8 @@ def proposed(event: Event) -> Suggestion:
 def entry(one: Suggestion, limits: Mapping[str, Ends], refused: str = "") -> dict[str, Any]:
     """Return a proposed suggestion as a row of an inbox, with a note when there is something to say about it.
 
-    Parameters
-    ----------
-    one
-        The suggestion.
-    limits
-        Lowest and highest position by actuator, in its units.
-    refused
-        Why it was not approved when somebody pressed the button last.
+    ``limits`` are lowest and highest positions by actuator, in its units; ``refused`` says why the suggestion was not
+    approved when somebody pressed the button last.
     """
     beyond = [
         f"{name} is {_beyond(ends)}"

@@ -58,16 +58,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What happened since a panel's last update.
+    """What happened since a panel's last update, in order, and how the connection is now.
 
-    Parameters
-    ----------
-    link
-        How the connection is now.
-    events
-        The events since, in order.
-    stale
-        Whether what the panel knew may be wrong: look at everything anew.
+    ``stale`` is whether what the panel knew may be wrong: look at everything anew.
     """
 
     link: Link
@@ -92,13 +85,7 @@ class Address:
 
     @classmethod
     def of(cls, target: object) -> Self:
-        """Return the address that a URL, a client, or anything with a ``client`` stands for.
-
-        Raises
-        ------
-        InvalidInput
-            When it stands for none.
-        """
+        """Return the address that a URL, a client, or anything with a ``client`` leads to, or raise `InvalidInput`."""
         target = getattr(target, "client", target)
         if isinstance(target, str):
             with contextlib.closing(Client(target)) as client:
@@ -127,13 +114,7 @@ class Subscription:
         self._closed = False
 
     def call(self, ask: Callable[[AsyncClient], Awaitable[T]]) -> Future[T]:
-        """Run ``ask(client)`` on the live thread's loop.
-
-        Raises
-        ------
-        InvalidInput
-            When the panel was closed.
-        """
+        """Run ``ask(client)`` on the live thread's loop; `InvalidInput` when the panel was closed."""
 
         async def run() -> T:
             return await ask(self._feed.client)

@@ -57,13 +57,8 @@ class Group(TypedDict):
 def agent_form(status: AgentStatus, schema: Schema | None) -> list[Group]:
     """Return the form of an agent: its configuration, its loop, and the region it may measure in.
 
-    Parameters
-    ----------
-    status
-        The agent.
-    schema
-        JSON Schema of its type's configuration; None for a type that the service does not list: its present
-        configuration then says what fields there are.
+    ``schema`` is the JSON Schema of its type's configuration; None for a type that the service does not list: its
+    present configuration then says what fields there are.
     """
     spec = status.spec
     known = schema if schema and schema.get("properties") else _schema_of(spec.config)
@@ -92,18 +87,9 @@ def _allowed(status: AgentStatus, name: str) -> str:
 
 
 def fields(schema: Schema, values: Mapping[str, Any], path: str, keys: Sequence[str] = ()) -> list[Field]:
-    """Return the fields of an object.
+    """Return the fields of an object of JSON Schema ``schema`` that stands at ``path`` and holds ``values`` now.
 
-    Parameters
-    ----------
-    schema
-        JSON Schema of the object, with ``$defs`` if it has references.
-    values
-        What the object holds now.
-    path
-        Where it stands.
-    keys
-        Names that a mapping from names to ranges or numbers offers beside those it has, for example the actuators.
+    ``keys`` are names that a mapping from names to ranges or numbers offers beside those it has, as the actuators.
     """
     return list(_fields(schema, values, tuple(path.split(".")), keys))
 
@@ -131,10 +117,7 @@ def _fields(schema: Schema, values: Mapping[str, Any], path: tuple[str, ...], ke
 def assemble(group: Group, filled: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object from what was filled in, by path; what the form does not show stays as it is.
 
-    Raises
-    ------
-    InvalidInput
-        When a field cannot be read; ``errors`` says which.
+    Raises `InvalidInput`, with ``errors``, when a field cannot be read.
     """
     out: dict[str, Any] = json.loads(json.dumps(dict(present)))
     wrong: list[FieldError] = []

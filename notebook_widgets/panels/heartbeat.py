@@ -33,12 +33,8 @@ MAX_ORIGINS: Final = 16
 class Heartbeat:
     """The beats of one panel, and the keys of its pages. Belongs to the live thread, but for `now` and `is_late`.
 
-    Parameters
-    ----------
-    url
-        Where the service is.
-    say
-        Sends a message to the pages. Keys go by messages alone: what is a trait may be saved in the notebook.
+    Keys of the service at ``url`` go to the pages by messages alone, with ``say``: what is a trait may be saved in the
+    notebook.
     """
 
     def __init__(self, url: str, say: Callable[[dict[str, Any]], None]) -> None:

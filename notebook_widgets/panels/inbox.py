@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 async def approve(client: AsyncClient, *, id: str, point: Mapping[str, Any] | None = None) -> str | None:  # noqa: A002 - the field's name in Suggestion
     """Approve a suggestion, with another point if a person edited it.
 
-    Raises
-    ------
-    InvalidInput
-        A field is empty or no number, or the service refuses the point.
+    Raises `InvalidInput` when a field is empty or no number, or the service refuses the point.
     """
     if point is None:
         await client.approve(id)
@@ -36,12 +33,7 @@ async def approve(client: AsyncClient, *, id: str, point: Mapping[str, Any] | No
 def remembering(refused: dict[str, str], redraw: Callable[[], None]) -> Callable[..., Awaitable[str | None]]:
     """Return `approve`, which keeps in ``refused``, by the suggestion's id, why it was not done, to be shown beside it.
 
-    Parameters
-    ----------
-    refused
-        What it keeps.
-    redraw
-        Called when that changed.
+    ``redraw`` is called when that changed.
     """
 
     async def press(client: AsyncClient, *, id: str, point: Mapping[str, Any] | None = None) -> str | None:  # noqa: A002 - as above

@@ -46,16 +46,8 @@ def _static(name: str) -> str:
 class Panel(anywidget.AnyWidget):
     """A live view of a service. Buttons become actions; actions run on the live thread and never block the kernel.
 
-    Parameters
-    ----------
-    target
-        URL of a service, a client of it, or anything with a ``client``.
-    **traits
-        What the page shows until the service answers.
-
-    Notes
-    -----
-    Traits are set on the live thread alone, in one message for each update.
+    ``target`` is the URL of a service, a client of it, or anything with a ``client``; ``traits`` are what the page
+    shows until the service answers. Traits are set on the live thread alone, in one message for each update.
     """
 
     modules: ClassVar[tuple[str, ...]]

@@ -32,15 +32,11 @@ def brief(value: object) -> str:
 def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[Suggestion]) -> dict[str, Any]:
     """Return what the plots draw.
 
-    Returns
-    -------
-    dict
-        ``actuators`` and ``outcomes``: names; ``rows``: a list of numbers (or None) for each outcome, in the order of
-        the names; ``first``: number of the first row, counted from 1; ``objective``: which outcome the best is of, by
-        its number among them; ``before``: the best of it before the first row; ``ranges``: lowest and highest of each
-        outcome; ``suggested``: open suggestions as ``{id, state, values}``; ``best`` and ``model``: the best measured
-        and the brain's best, as rows; ``allowed``: ``[low, high]``, either None when it is open, or None for
-        each actuator.
+    ``actuators`` and ``outcomes``: names; ``rows``: a list of numbers (or None) for each outcome, in the order of the
+    names; ``first``: number of the first row, counted from 1; ``objective``: which outcome the best is of, by its
+    number among them; ``before``: the best of it before the first row; ``ranges``: lowest and highest of each outcome;
+    ``suggested``: open suggestions as ``{id, state, values}``; ``best`` and ``model``: the best measured and the
+    brain's best, as rows; ``allowed``: ``[low, high]``, either None when it is open, or None for each actuator.
     """
     actuators = list(status.spec.actuators)
     outcomes = list(status.spec.outcomes) or _outcomes_seen(measured, actuators)

@@ -26,13 +26,7 @@ _QUIET: Final = frozenset({EventKind.LOG, EventKind.REPORT, EventKind.HEARTBEAT}
 
 
 class ServiceOverview(Panel):
-    """The agents of a service in a table; the upper part of a `ServicePanel`.
-
-    Parameters
-    ----------
-    target
-        URL of the service, a client of it (with its key), or anything with a ``client``.
-    """
+    """The agents of a service in a table; the upper part of a `ServicePanel`."""
 
     modules: ClassVar = ("dom", "direct", "line", "frame", "service_panel")
 
