@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.brains.factory import BrainFactory
-from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import AgentFault, FieldError, InvalidInput
 from agent_service.executors.process import pickled
 

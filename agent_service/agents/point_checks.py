@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, FieldError, InvalidPoint, NotFound
 from agent_service.models import ID_KEY
-from agent_service.models.number import as_before, at_home, real
 from agent_service.models.own_names import to_own
+from agent_service.models.real_numbers import as_before, at_home, real
 from agent_service.models.states import OPEN, SuggestionState
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.models.number import real
+from agent_service.models.real_numbers import real
 from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from agent_service import references
-from agent_service.brains.listed import ANY, Listed
+from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.errors import FieldError, InvalidInput, UnknownType
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from agent_service import references
 from agent_service.brains import types
 from agent_service.brains.adapter import BrainAdapter, adapter_for
+from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.brains.evaluate import load_function
-from agent_service.brains.listed import ANY, Listed
 from agent_service.models.own_names import for_brain
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from agent_service import references
+from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.brains.config_schema import config_model, config_schema, signature_errors
 from agent_service.brains.coroutines import awaited
-from agent_service.brains.listed import ANY, Listed
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
 from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.spelling import near

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint
 from agent_service.models import ID_KEY
-from agent_service.models.number import real
+from agent_service.models.real_numbers import real
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from agent_service.errors import texts
-from agent_service.models.number import at_home
+from agent_service.models.real_numbers import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

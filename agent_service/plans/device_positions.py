@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import texts
-from agent_service.models.number import real
+from agent_service.models.real_numbers import real
 from agent_service.plans.device_settings import awaiting
 from agent_service.protocols import READBACKS
 

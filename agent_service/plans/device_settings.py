@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import texts
-from agent_service.models.number import real
+from agent_service.models.real_numbers import real
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import references
-from agent_service.brains.listed import ANY, Listed
+from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.errors import UnknownDevice, UnknownPlan, UnknownType, texts
 from agent_service.models.spelling import near
 from agent_service.plans.device_tree import Node, at, is_device, nodes, own_name

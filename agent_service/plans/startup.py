@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import references
-from agent_service.brains.listed import ANY, Listed
+from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.errors import UsageError, texts
 from agent_service.plans import ipython_profile
 from agent_service.plans.namespace import Namespace

@@ -15,7 +15,7 @@ from fastapi.security.base import SecurityBase
 from starlette.routing import Match, compile_path
 
 from agent_service.agents import guardrails
-from agent_service.brains.listed import code_in
+from agent_service.brains.allowed_modules import code_in
 from agent_service.errors import Forbidden, Unauthenticated
 from agent_service.service.keys import Key, Scope
 

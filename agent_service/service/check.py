@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_service.brains import types
+from agent_service.brains.allowed_modules import Listed
 from agent_service.brains.evaluate import load_function
-from agent_service.brains.listed import Listed
 from agent_service.documents import outcomes
 from agent_service.errors import FieldError, InvalidInput, ServiceError
 from agent_service.models.own_names import named

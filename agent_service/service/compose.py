@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from agent_service.agents.placement import Placement
 from agent_service.agents.supervisor import Supervisor
 from agent_service.archive import Archive
-from agent_service.brains.listed import Listed
+from agent_service.brains.allowed_modules import Listed
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import RunEngineSource, asks

@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from agent_service.models import utf8
-from agent_service.models.number import real
+from agent_service.models.real_numbers import real
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent_service.brains.adapters.values import id_key
-from agent_service.models.number import real
+from agent_service.models.real_numbers import real
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_service.models import ID_KEY, BestPoint
-from agent_service.models.number import at_home, real
+from agent_service.models.real_numbers import at_home, real
 
 if TYPE_CHECKING:
     from agent_service.models import Point

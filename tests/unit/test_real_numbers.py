@@ -17,7 +17,7 @@ from hypothesis import given, strategies as st
 from pydantic import BaseModel, ValidationError
 
 from agent_service.models import Number, Point
-from agent_service.models.number import as_before, at_home, real
+from agent_service.models.real_numbers import as_before, at_home, real
 
 
 class Slot(enum.IntEnum):

@@ -3,7 +3,7 @@
 import pytest
 from services import running, wait_until
 
-from agent_service.brains.listed import Listed
+from agent_service.brains.allowed_modules import Listed
 from agent_service.errors import InvalidInput
 from agent_service.service.check import check
 from agent_service.service.config import ServiceConfig
