@@ -71,6 +71,7 @@ _MOVED = {
     "brains.sobol": "brains.builtin.sobol",
     "catalog": "archive.catalog",
     "config": "service.config",
+    "documents.copies": "documents.document_copies",
     "methods": "brains.declared",
     "models.number": "models.real_numbers",
     "notices": "executors.notices",

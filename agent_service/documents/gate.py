@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from agent_service.documents.copies import unpack_bulk
 from agent_service.documents.counts import EventCounts, is_number
+from agent_service.documents.document_copies import unpack_bulk
 from agent_service.documents.routing import PARTS, Routed, runs_named, suggestion_of
 from agent_service.documents.runs import events_of_page
 

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.copies import deep_copy, unpack_bulk
 from agent_service.documents.counts import EventCounts
+from agent_service.documents.document_copies import deep_copy, unpack_bulk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

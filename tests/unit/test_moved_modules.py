@@ -19,6 +19,7 @@ MOVED = {
     "brains.sobol": "brains.builtin.sobol",
     "catalog": "archive.catalog",
     "config": "service.config",
+    "documents.copies": "documents.document_copies",
     "methods": "brains.declared",
     "models.number": "models.real_numbers",
     "notices": "executors.notices",

@@ -11,7 +11,7 @@ from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.copies import unpack_bulk
+from agent_service.documents.document_copies import unpack_bulk
 from agent_service.documents.routing import PARTS, runs_named
 from agent_service.errors import Conflict, Forbidden, TooMany
 

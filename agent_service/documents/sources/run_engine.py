@@ -8,7 +8,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from agent_service.documents.copies import deep_copy
+from agent_service.documents.document_copies import deep_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.copies import deep_copy
+from agent_service.documents.document_copies import deep_copy
 from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.plans.device_positions import positions_of, wholes_of

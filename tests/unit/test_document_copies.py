@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as npst
 
-from agent_service.documents.copies import deep_copy, unpack_bulk
+from agent_service.documents.document_copies import deep_copy, unpack_bulk
 from agent_service.documents.lines import encode
 
 
