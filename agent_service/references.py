@@ -117,9 +117,9 @@ def is_live(reference: str | None) -> bool:
 
 def find(reference: str) -> Callable[..., object]:
     """Return the callable that a reference stands for, or raise `UnknownType` when it is not in this process."""
-    if (found := get(reference)) is None:
+    if (live_object := get(reference)) is None:
         raise UnknownType(
             f"the live object {reference!r} is not in this process: it was valid only in the one that served it; "
             "serve the object again"
         )
-    return found
+    return live_object

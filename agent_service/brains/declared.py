@@ -169,8 +169,8 @@ def call(brain: object, name: str, args: Sequence[JsonValue], kwargs: Mapping[st
         if entered:  # it is the method's own
             raise
         wrong = [
-            FieldError(f"{'args' if one.field.partition('.')[0].isdigit() else 'kwargs'}.{one.field}", one.message)
-            for one in validation_errors(error)
+            FieldError(f"{'args' if part.field[:1].isdigit() else 'kwargs'}.{part.field}", part.message)
+            for part in validation_errors(error)
         ]
         message = f"the arguments do not fit {name}{inspect.signature(bound)}: {sentence(wrong)}"
         raise InvalidInput(message, errors=wrong) from None

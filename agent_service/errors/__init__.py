@@ -104,9 +104,9 @@ class ServiceError(Exception):
             if package in _OURS:
                 break
             if package != "IPython":
-                [one] = traceback.StackSummary.extract(iter([(frame, line)]))
-                where = "" if name == "__main__" else f"{one.filename}, "
-                way.append(f"{where}line {line}: {one.line}")
+                [entry] = traceback.StackSummary.extract(iter([(frame, line)]))
+                where = "" if name == "__main__" else f"{entry.filename}, "
+                way.append(f"{where}line {line}: {entry.line}")
         return [*way, f"{type(self).__name__}: {self}"]
 
 
@@ -254,7 +254,7 @@ class UsageError(ServiceError):
 
 
 def _descendants(cls: type[ServiceError]) -> list[type[ServiceError]]:
-    return [cls, *(found for child in cls.__subclasses__() for found in _descendants(child))]
+    return [cls, *(descendant for child in cls.__subclasses__() for descendant in _descendants(child))]
 
 
 def by_code(code: str, status: int) -> type[ServiceError]:

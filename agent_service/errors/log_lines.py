@@ -30,16 +30,16 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        told: dict[str, Any] = {
+        line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _tidy(record.getMessage()),
         }
-        told |= {name: one for name in _OF_A_REQUEST if (one := getattr(record, name, None)) is not None}
+        line |= {name: value for name in _OF_A_REQUEST if (value := getattr(record, name, None)) is not None}
         if record.exc_info:
-            told["error"] = _tidy(self.formatException(record.exc_info))
-        return json.dumps(told, ensure_ascii=False, default=str)
+            line["error"] = _tidy(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def _tidy(text: str) -> str:

@@ -52,7 +52,7 @@ def printable(text: str) -> str:
     >>> print(printable("\x1b[31mred"))
     \x1b[31mred
     """
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def one_line(text: str, *, most: int = MAX_LINE) -> str:
@@ -104,5 +104,5 @@ def without_keys(text: str) -> str:
     return text
 
 
-def _hidden(found: re.Match[str]) -> str:
-    return f"{found.groupdict().get('before') or ''}***"
+def _hidden(match: re.Match[str]) -> str:
+    return f"{match.groupdict().get('before') or ''}***"

@@ -30,16 +30,18 @@ class Extremes:
     def add(self, measured: Mapping[str, Any], *, actuators: Collection[str]) -> None:
         """Take a measured point in: actuators and outcomes by name, and perhaps its suggestion's ``_id``."""
         outcome = {name: value for name, value in measured.items() if name not in actuators and _is_finite(value)}
-        lowest = [key for key, one in outcome.items() if key not in self.lowest or one < self.lowest[key].outcome[key]]
+        lowest = [
+            key for key, value in outcome.items() if key not in self.lowest or value < self.lowest[key].outcome[key]
+        ]
         highest = [
-            key for key, one in outcome.items() if key not in self.highest or one > self.highest[key].outcome[key]
+            key for key, value in outcome.items() if key not in self.highest or value > self.highest[key].outcome[key]
         ]
         if not (lowest or highest):
             return
         point = {name: measured[name] for name in actuators if name in measured}
-        found = BestPoint(id=measured.get(ID_KEY) or None, point=point, outcome=outcome)
-        self.lowest.update(dict.fromkeys(lowest, found))
-        self.highest.update(dict.fromkeys(highest, found))
+        best_point = BestPoint(id=measured.get(ID_KEY) or None, point=point, outcome=outcome)
+        self.lowest.update(dict.fromkeys(lowest, best_point))
+        self.highest.update(dict.fromkeys(highest, best_point))
 
     def best(self, spec: AgentSpec, by_model: BestPoint | None) -> tuple[BestPoint | None, str | None, Direction]:
         """Return the best measured point, the outcome it is the best of, and in which direction.

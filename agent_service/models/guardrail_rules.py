@@ -93,10 +93,10 @@ class Rule:
             return f"{self.text} cannot be judged: nobody knows where {' and '.join(missing)} is"
         at = ", ".join(f"{name} = {shown(positions[name])}" for name in self.names)
         try:
-            found = _evaluated(self.tree, {name: _finite(float(positions[name])) for name in self.names})
+            holds = _evaluated(self.tree, {name: _finite(float(positions[name])) for name in self.names})
         except (ArithmeticError, ValueError, TypeError, RecursionError, InvalidExpression) as error:
             return f"{self.text} cannot be judged at {at}: {error}"
-        return "" if found is True else f"{self.text} does not hold: {at}"
+        return "" if holds is True else f"{self.text} does not hold: {at}"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -143,12 +143,12 @@ class _Reading:
         try:
             self.tree = ast.parse(self._source, mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            said = getattr(error, "msg", None) or "it holds what no text should, or too much inside each other"
-            raise NotARule(f"{source or 'an empty text'} cannot be read as a rule: {said}{_hint(source)}") from None
+            why = getattr(error, "msg", None) or "it holds what no text should, or too much inside each other"
+            raise NotARule(f"{source or 'an empty text'} cannot be read as a rule: {why}{_hint(source)}") from None
 
-    def _put_aside(self, found: re.Match[str]) -> str:
+    def _put_aside(self, match: re.Match[str]) -> str:
         place = _PLACE.format(len(self._aside))
-        self._aside[place] = (found[1] or found[2]).strip()
+        self._aside[place] = (match[1] or match[2]).strip()
         return f" {place} "
 
     def says_yes_or_no(self, node: ast.expr, depth: int) -> bool:
@@ -163,7 +163,7 @@ class _Reading:
             case ast.UnaryOp(op=ast.Not(), operand=part):
                 self._all([part], below, yes_or_no=True, what="not")
                 return True
-            case ast.Compare(left=left, ops=signs, comparators=rest) if all(type(one) in _COMPARISONS for one in signs):
+            case ast.Compare(left=left, ops=signs, comparators=rest) if all(type(op) in _COMPARISONS for op in signs):
                 self._all([left, *rest], below, yes_or_no=False, what="a comparison")
                 return True
             case ast.UnaryOp(op=sign, operand=part) if type(sign) in _ARITHMETIC:

@@ -30,23 +30,21 @@ def named(spec: AgentSpec, own_name: Callable[[str], str]) -> AgentSpec:
     `InvalidInput` when two of the actuators are one device.
     """
     own = {written: own_name(written) for written in spec.actuators}
-    own |= {written: found for written in spec.outcomes if (found := _outcome(written, own_name)) is not None}
+    own |= {written: name for written in spec.outcomes if (name := _outcome(written, own_name)) is not None}
     _refuse_twice(spec.actuators, own)
     changed = {written: name for written, name in own.items() if written != name}
     if not changed:
         return spec
     names = {changed.get(name, name): word for name, word in spec.names.items()}
-    told = {
+    fields = {
         **spec.model_dump(exclude_unset=True),
-        "actuators": [own[one] for one in spec.actuators],
+        "actuators": [own[written] for written in spec.actuators],
         "guardrails": renamed_rules(spec.guardrails.model_dump(exclude_unset=True), changed),
         "names": {**{name: written for written, name in changed.items()}, **names},
     }
-    if isinstance(spec.outcome, str):
-        told["outcome"] = own.get(spec.outcome, spec.outcome)
-    elif spec.outcome is not None:
-        told["outcome"] = [own.get(one, one) for one in spec.outcome]
-    return AgentSpec.model_validate(told)
+    if spec.outcome is not None:
+        fields["outcome"] = _renamed_outcome(spec.outcome, own)
+    return AgentSpec.model_validate(fields)
 
 
 def for_brain(spec: AgentSpec) -> AgentSpec:
@@ -54,13 +52,10 @@ def for_brain(spec: AgentSpec) -> AgentSpec:
     if not spec.names:
         return spec
     words = spec.names
-    outcome = spec.outcome
-    if outcome is not None:
-        outcome = words.get(outcome, outcome) if isinstance(outcome, str) else [words.get(one, one) for one in outcome]
     return spec.model_copy(
         update={
-            "actuators": [words.get(one, one) for one in spec.actuators],
-            "outcome": outcome,
+            "actuators": [words.get(name, name) for name in spec.actuators],
+            "outcome": None if spec.outcome is None else _renamed_outcome(spec.outcome, words),
             "guardrails": Guardrails.model_validate(renamed_rules(spec.guardrails.model_dump(), words)),
             "names": {},
         }
@@ -80,24 +75,24 @@ def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 
 def renamed_rules(rules: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return guardrails, as JSON has them, with other names of actuators in them; names of plans stay."""
-    found: dict[str, Any] = {}
-    for rule, told in rules.items():
-        if isinstance(told, dict):
-            found[rule] = renamed(cast("dict[str, Any]", told), names)
+    result: dict[str, Any] = {}
+    for rule, value in rules.items():
+        if isinstance(value, dict):
+            result[rule] = renamed(cast("dict[str, Any]", value), names)
         elif rule == "rules":
-            found[rule] = [_in_expression(str(one), names) for one in told]
-        elif isinstance(told, list) and rule != "plans":
-            found[rule] = [names.get(str(one), str(one)) for one in cast("list[object]", told)]
+            result[rule] = [_in_expression(str(text), names) for text in value]
+        elif isinstance(value, list) and rule != "plans":
+            result[rule] = [names.get(str(name), str(name)) for name in cast("list[object]", value)]
         else:
-            found[rule] = told
-    return found
+            result[rule] = value
+    return result
 
 
 def limits(rails: Rails, own_name: Callable[[str], str]) -> Rails:
     """Return the service's guardrails with devices' own names; what names no device here stays as it is written."""
-    told = rails.model_dump(exclude_unset=True)
-    written = {name for rule in told.values() if isinstance(rule, dict) for name in cast("dict[str, Any]", rule)}
-    written |= {name for rule in told.get("rules", ()) for name in _names_in(rule)} | {*told.get("unbounded", ())}
+    rules = rails.model_dump(exclude_unset=True)
+    written = {name for rule in rules.values() if isinstance(rule, dict) for name in cast("dict[str, Any]", rule)}
+    written |= {name for rule in rules.get("rules", ()) for name in _names_in(rule)} | {*rules.get("unbounded", ())}
     own: dict[str, str] = {}
     for name in written:
         try:
@@ -105,7 +100,11 @@ def limits(rails: Rails, own_name: Callable[[str], str]) -> Rails:
         except UnknownDevice:
             continue
     changed = {name: own[name] for name in own if own[name] != name}
-    return type(rails).model_validate(renamed_rules(told, changed)) if changed else rails
+    return type(rails).model_validate(renamed_rules(rules, changed)) if changed else rails
+
+
+def _renamed_outcome(outcome: str | list[str], names: Mapping[str, str]) -> str | list[str]:
+    return names.get(outcome, outcome) if isinstance(outcome, str) else [names.get(name, name) for name in outcome]
 
 
 def _outcome(written: str, own_name: Callable[[str], str]) -> str | None:
@@ -119,10 +118,10 @@ def _outcome(written: str, own_name: Callable[[str], str]) -> str | None:
 
 
 def _refuse_twice(written: Sequence[str], own: Mapping[str, str]) -> None:
-    for number, one in enumerate(written):
+    for number, name in enumerate(written):
         for other in written[:number]:
-            if own[one] == own[other]:
-                message = f"{other} and {one} are one device, {own[one]!r}; name it once"
+            if own[name] == own[other]:
+                message = f"{other} and {name} are one device, {own[name]!r}; name it once"
                 raise InvalidInput(f"actuators: {message}", errors=[FieldError("actuators", message)])
 
 

@@ -111,14 +111,14 @@ def field_errors(
     ``drop`` leading parts of each location are left out (FastAPI puts ``body`` there). A key that ``model``, which
     refused the input, does not know is answered with one that is near.
     """
-    found: list[FieldError] = []
+    wrong: list[FieldError] = []
     for error in errors[:MAX_ERRORS]:
         path = ".".join(texts.cut(str(part), most=MAX_FIELD) for part in error["loc"][drop:])
         message = _words(error)
         if error["type"] == "extra_forbidden" and model is not None and (hint := near_key(model, error["loc"][drop:])):
             message = f"{message}; {hint}"
-        found.append(FieldError(path, message))
-    return found
+        wrong.append(FieldError(path, message))
+    return wrong
 
 
 def validation_errors(error: ValidationError, model: type[BaseModel] | None = None) -> list[FieldError]:
@@ -126,9 +126,9 @@ def validation_errors(error: ValidationError, model: type[BaseModel] | None = No
     return field_errors(error.errors(include_url=False, include_input=False), model=model)
 
 
-def sentence(found: Sequence[FieldError]) -> str:
+def sentence(wrong: Sequence[FieldError]) -> str:
     """Put errors of fields into one line; an error of the whole input has no field to name."""
-    return "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in found)
+    return "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in wrong)
 
 
 def described(error: errors.ServiceError, *, request_id: str | None, status: int | None = None) -> Problem:
@@ -140,7 +140,7 @@ def described(error: errors.ServiceError, *, request_id: str | None, status: int
         detail=error.detail,
         code=error.code,
         request_id=request_id,
-        errors=[ProblemField(field=one.field, message=one.message) for one in error.errors],
+        errors=[ProblemField(field=wrong.field, message=wrong.message) for wrong in error.errors],
         legal=list(error.legal),
         traceback=error.traceback if isinstance(error, errors.AgentFault) else None,
     )
@@ -148,5 +148,5 @@ def described(error: errors.ServiceError, *, request_id: str | None, status: int
 
 def unforeseen(request_id: str | None) -> errors.ServiceError:
     """Return what a client may know of a bug of ours, which is in the log."""
-    said = "the service failed unexpectedly; its log has the details under this request id"
-    return errors.ServiceError(said if request_id else "the service failed unexpectedly; its log has the details")
+    detail = "the service failed unexpectedly; its log has the details under this request id"
+    return errors.ServiceError(detail if request_id else "the service failed unexpectedly; its log has the details")

@@ -32,8 +32,8 @@ def real(value: object) -> int | float | None:
     (3, 3.0, None, None, None)
     """
     try:
-        found = _unwrapped(value)
-        return found if found is not None and math.isfinite(found) else None
+        number = _unwrapped(value)
+        return number if number is not None and math.isfinite(number) else None
     except Exception:  # noqa: BLE001 - whatever an odd object raises when it is asked for its value
         return None
 

@@ -24,8 +24,8 @@ def near(name: str, there: Iterable[str]) -> str:
     >>> near("x", ["flux"])
     ''
     """
-    found = difflib.get_close_matches(name, list(there), n=_SHOWN)
-    return f"did you mean {' or '.join(map(repr, found))}? " if found else ""
+    close = difflib.get_close_matches(name, list(there), n=_SHOWN)
+    return f"did you mean {' or '.join(map(repr, close))}? " if close else ""
 
 
 def near_key(model: type[BaseModel], location: Sequence[int | str]) -> str:
@@ -49,5 +49,5 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (list, tuple, Union, types.UnionType):
-        return next((found for one in get_args(annotation) if (found := model_in(one)) is not None), None)
+        return next((model for argument in get_args(annotation) if (model := model_in(argument)) is not None), None)
     return None

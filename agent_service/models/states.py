@@ -139,7 +139,7 @@ def require(command: Command, state: AgentState, *, name: str, to: str | None = 
     if state in LEGAL[command]:
         return
     legal = legal_commands(state)
-    can = " or ".join(_SPOKEN.get(one, one.value) for one in legal)
+    can = " or ".join(_SPOKEN.get(choice, choice.value) for choice in legal)
     advice = f"it can {can}" if legal else "wait until that is done"
     wanted = to or _SPOKEN.get(command, command.value)
     raise IllegalTransition(f"agent {name!r} is {state}, so it cannot {wanted}; {advice}", legal=legal)
@@ -162,10 +162,10 @@ A_PERSON_MAY: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
 def check_person(old: SuggestionState, new: SuggestionState) -> None:
     """Raise `IllegalTransition` unless a person may bring a suggestion from ``old`` to ``new``."""
     if old not in A_PERSON_MAY[new]:
-        legal = sorted(one for one, origins in A_PERSON_MAY.items() if old in origins)
-        said = f"a person may make it {' or '.join(legal)}" if legal else "abort the queue to stop it"
+        legal = sorted(state for state, origins in A_PERSON_MAY.items() if old in origins)
+        advice = f"a person may make it {' or '.join(legal)}" if legal else "abort the queue to stop it"
         raise IllegalTransition(
-            f"a suggestion that is {old} cannot become {new} by a person's word; {said}", legal=legal
+            f"a suggestion that is {old} cannot become {new} by a person's word; {advice}", legal=legal
         )
 
 
@@ -173,5 +173,5 @@ def check_suggestion(old: SuggestionState, new: SuggestionState) -> None:
     """Raise `IllegalTransition` unless a suggestion may go from ``old`` to ``new``."""
     if new not in SUGGESTION_TRANSITIONS[old]:
         legal = sorted(SUGGESTION_TRANSITIONS[old])
-        said = f"from there it can become {', '.join(legal)}" if legal else "its fate is final"
-        raise IllegalTransition(f"a suggestion that is {old} cannot become {new}; {said}", legal=legal)
+        advice = f"from there it can become {', '.join(legal)}" if legal else "its fate is final"
+        raise IllegalTransition(f"a suggestion that is {old} cannot become {new}; {advice}", legal=legal)

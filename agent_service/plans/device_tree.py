@@ -163,8 +163,8 @@ def _follow(whole: Any, rest: list[str]) -> object | None:
         return whole
     for length in range(len(rest), 0, -1):  # a key of a mapping may hold dots itself
         child = _child(whole, ".".join(rest[:length]))
-        if child is not None and (found := _follow(child, rest[length:])) is not None:
-            return found
+        if child is not None and (part := _follow(child, rest[length:])) is not None:
+            return part
     return None
 
 
@@ -178,8 +178,8 @@ def _child(whole: Any, key: str) -> object | None:
     if isinstance(whole, ModuleType):
         return vars(whole).get(key)
     if hasattr(type(whole), "set_name") and _has_parts(type(whole)):  # ophyd-async: a vector's have numbers for names
-        found = next((child for name, child in cast("Any", whole).children() if name == key), None)
-        if found is not None:
-            return found
+        part = next((child for name, child in cast("Any", whole).children() if name == key), None)
+        if part is not None:
+            return part
     public = key.isidentifier() and not key.startswith("_") and key not in {"parent", "root"}
     return getattr(whole, key, None) if public else None

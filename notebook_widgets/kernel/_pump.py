@@ -143,4 +143,4 @@ def _missing(kernel: Any, stream: Any) -> str:
         "_publish_status": hasattr(kernel, "_publish_status"),
         "comm handlers": handlers.keys() >= _COMM,
     }
-    return ", ".join(name for name, found in needed.items() if not found)
+    return ", ".join(name for name, present in needed.items() if not present)

@@ -81,4 +81,4 @@ def _missing(kernel: Any, method: Callable[..., Any]) -> str:
         "_main_asyncio_lock": callable(getattr(getattr(kernel, "_main_asyncio_lock", None), "locked", None)),
         "io_loop": callable(getattr(getattr(kernel, "io_loop", None), "add_callback", None)),
     }
-    return ", ".join(name for name, found in needed.items() if not found)
+    return ", ".join(name for name, present in needed.items() if not present)

@@ -18,22 +18,22 @@ def guardrails_of(words: list[str], names: Names) -> dict[str, Any]:
     A word is ``DEVICE=LOW:HIGH`` with either end left out for no limit there, ``DEVICE=any`` for none at all; or a
     mapping, or the name of one, as ``{"x": [-5, 5]}``.
     """
-    found: dict[str, Any] = {"bounds": {}, "unbounded": []}
+    guardrails: dict[str, Any] = {"bounds": {}, "unbounded": []}
     for word in commas(words):
         device, equals, ends = word.partition("=")
         if not equals or device.startswith("{"):
-            found["bounds"] |= _mapping(word, names)
+            guardrails["bounds"] |= _mapping(word, names)
         elif (text := names.text(ends).strip()) in ("any", ":"):
-            found["unbounded"].append(device.strip())
+            guardrails["unbounded"].append(device.strip())
         else:
-            found["bounds"][device.strip()] = _ends(word, text)
-    return found
+            guardrails["bounds"][device.strip()] = _ends(word, text)
+    return guardrails
 
 
 def _ends(word: str, text: str) -> list[float | None]:
     low, colon, high = text.partition(":")
     try:
-        ends = [float(one) if one.strip() else None for one in (low, high)]
+        ends = [float(end) if end.strip() else None for end in (low, high)]
     except ValueError:
         ends = []
     if not colon or not ends:
@@ -43,14 +43,14 @@ def _ends(word: str, text: str) -> list[float | None]:
 
 def _mapping(word: str, names: Names) -> dict[str, Any]:
     try:
-        found = names.mapping("bounds", word)
+        ranges = names.mapping("bounds", word)
     except UsageError as error:
         if word.isidentifier():  # a device without its range
             raise _no_range(word) from error
         raise
-    if not isinstance(found, Mapping):
+    if not isinstance(ranges, Mapping):
         raise _no_range(word)
-    return {str(name): pair for name, pair in cast("Mapping[Any, Any]", found).items()}
+    return {str(name): pair for name, pair in cast("Mapping[Any, Any]", ranges).items()}
 
 
 def _no_range(word: str) -> UsageError:
@@ -59,8 +59,8 @@ def _no_range(word: str) -> UsageError:
 
 def joined(before: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the guardrails of a specification with what a line says of its actuators."""
-    told: dict[str, Any] = {"bounds": {}, "unbounded": [], **before}
+    guardrails: dict[str, Any] = {"bounds": {}, "unbounded": [], **before}
     named = {*given["bounds"], *given["unbounded"]}
-    bounds = {name: pair for name, pair in told["bounds"].items() if name not in given["unbounded"]}
-    unbounded = [name for name in told["unbounded"] if name not in named]
-    return {**told, "bounds": {**bounds, **given["bounds"]}, "unbounded": [*unbounded, *given["unbounded"]]}
+    bounds = {name: pair for name, pair in guardrails["bounds"].items() if name not in given["unbounded"]}
+    unbounded = [name for name in guardrails["unbounded"] if name not in named]
+    return {**guardrails, "bounds": {**bounds, **given["bounds"]}, "unbounded": [*unbounded, *given["unbounded"]]}

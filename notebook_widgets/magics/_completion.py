@@ -48,25 +48,25 @@ class Completion:
     def _matches(self, text: str) -> dict[str, Any]:
         from IPython.core.completer import SimpleCompletion  # noqa: PLC0415 - as above
 
-        found = _LINE.fullmatch(text)
-        if found is None or found[1] not in OF_MAGIC:
+        matched = _LINE.fullmatch(text)
+        if matched is None or matched[1] not in OF_MAGIC:
             return {"completions": [], "suppress": False}
-        fragment, words = self.found(found[1], found[2])
+        fragment, words = self.offered(matched[1], matched[2])
         return {
-            "completions": [SimpleCompletion(text=one, type="magic") for one in words],
+            "completions": [SimpleCompletion(text=word, type="magic") for word in words],
             "matched_fragment": fragment,
             "suppress": bool(words),
         }
 
-    def found(self, magic: str, line: str) -> tuple[str, list[str]]:
+    def offered(self, magic: str, line: str) -> tuple[str, list[str]]:
         """Return what may stand at the end of a line: the part of a word that is there, and all words that begin so.
 
         The line is what follows the magic, up to the cursor.
         """
         words = split(line, closed=False)
         fragment = words.pop() if words and line[-1:] == words[-1][-1:] else ""
-        options = {one.name: one for one in OF_MAGIC[magic]}
-        given = {one.removeprefix("--").partition("=")[0] for one in words if one.startswith("--")}
+        options = {option.name: option for option in OF_MAGIC[magic]}
+        given = {word.removeprefix("--").partition("=")[0] for word in words if word.startswith("--")}
         left = [f"--{name}" for name in options if name not in given]
         if fragment.startswith("-") and "=" not in fragment:
             return _beginning(fragment, left)
@@ -79,7 +79,7 @@ class Completion:
             fragment = fragment.rpartition(",")[2] if option.takes == "words" else fragment
             more = left if closed and not fragment else []
             return _beginning(fragment, [*self._values(option), *more])
-        has_target = any(not one.startswith("-") for one in words[:1])
+        has_target = any(not word.startswith("-") for word in words[:1])
         targets = [] if has_target else self._targets(magic, fragment)
         return _beginning(fragment, [*targets, *([] if fragment else left)])
 
@@ -99,17 +99,17 @@ class Completion:
         match option and option.name:
             case "config" | "run":
                 orders = ["first", "last"] if option and option.name == "run" else []
-                return [*orders, *self._names(lambda one: isinstance(one, Mapping))]
+                return [*orders, *self._names(lambda value: isinstance(value, Mapping))]
             case "evaluate" | "plan":
                 return self._names(inspect.isfunction)
             case "actuators" | "sensors" | "bounds" as name:
                 ending = "=" if name == "bounds" else ""
-                return [f"{one}{ending}" for one in self._names(is_device)]
+                return [f"{device}{ending}" for device in self._names(is_device)]
             case "executor" | "approval":
                 from agent_service.models import AgentSpec, LoopSpec  # noqa: PLC0415 - for those who complete it
 
                 fields = LoopSpec.model_fields if option and option.name == "approval" else AgentSpec.model_fields
-                return [str(one) for one in get_args(fields[option.name if option else ""].annotation)]
+                return [str(choice) for choice in get_args(fields[option.name if option else ""].annotation)]
             case "catalog" | "notebook":
                 return ["embedded", "none"] if option and option.name == "catalog" else _files("", ".ipynb")
             case _:
@@ -125,17 +125,17 @@ class Completion:
     def _agents(self) -> list[str]:
         service = self._session.service
         try:
-            return [] if service is None else [one.name for one in service.client.agents()]
+            return [] if service is None else [agent.name for agent in service.client.agents()]
         except ServiceError:
             return []
 
     def _names(self, fits: Callable[[Any], bool]) -> list[str]:
-        return [name for name, one in self._session.names.names.items() if not name.startswith("_") and fits(one)]
+        return [name for name, value in self._session.names.names.items() if not name.startswith("_") and fits(value)]
 
 
-def _is_brain(one: Any) -> bool:
+def _is_brain(value: Any) -> bool:
     # asked of the class: a namespace may hold proxies and lazy modules that answer to any attribute
-    kind = one if isinstance(one, type) else type(one)
+    kind = value if isinstance(value, type) else type(value)
     return callable(getattr(kind, "ingest", None))
 
 
@@ -147,12 +147,12 @@ def _files(fragment: str, suffix: str | None) -> list[str]:
     except OSError:
         return []
     return [
-        f"{folder}{slash}{one.name}{'/' if one.is_dir() else ''}"
-        for one in there
-        if (one.suffix == suffix or (one.is_dir() and (fragment or suffix is None))) and one.name.startswith(start)
-        if start or not one.name.startswith(".")
+        f"{folder}{slash}{path.name}{'/' if path.is_dir() else ''}"
+        for path in there
+        if (path.suffix == suffix or (path.is_dir() and (fragment or suffix is None))) and path.name.startswith(start)
+        if start or not path.name.startswith(".")
     ]
 
 
 def _beginning(fragment: str, words: Iterable[str]) -> tuple[str, list[str]]:
-    return fragment, [one for one in dict.fromkeys(words) if one.startswith(fragment)]
+    return fragment, [word for word in dict.fromkeys(words) if word.startswith(fragment)]

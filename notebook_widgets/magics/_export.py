@@ -46,9 +46,9 @@ def exported(line: Line, session: Session) -> str:
 def _notebook(named: str | None) -> Path:
     from agent_service.launch.local_config import running_file  # noqa: PLC0415 - as above
 
-    found = running_file() if named is None else Path(named).expanduser().absolute()
-    if found is None:
+    path = running_file() if named is None else Path(named).expanduser().absolute()
+    if path is None:
         raise UsageError("this kernel was not told which notebook it runs; name it: --notebook FILE.ipynb")
-    if not found.is_file():
-        raise UsageError(f"{found} is not there; save the notebook, or name the file: --notebook FILE.ipynb")
-    return found
+    if not path.is_file():
+        raise UsageError(f"{path} is not there; save the notebook, or name the file: --notebook FILE.ipynb")
+    return path

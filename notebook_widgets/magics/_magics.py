@@ -98,8 +98,8 @@ class AgentMagics(Magics):
             asked = read("agent_status", line)
             service = self.session.require()
             title = f"agent service at {service.url}"
-            found = [self.session.status(asked.target)] if asked.target else service.client.agents()
-            show(StatusTable(title, found, traceback=bool(asked.target)))
+            agents = [self.session.status(asked.target)] if asked.target else service.client.agents()
+            show(StatusTable(title, agents, traceback=bool(asked.target)))
 
     @line_magic
     def agent_panel(self, line: str) -> None:
@@ -166,12 +166,12 @@ class AgentMagics(Magics):
 
         service = self.session.require()
         if not name:
-            names = [one.name for one in service.client.agents()]
+            names = [agent.name for agent in service.client.agents()]
             raise UsageError(f"say which: %agent_stop {' | '.join(names) or 'NAME'}, or end the service: --all")
         status = self.session.status(name)
         if Command.STOP not in legal_commands(status.state):
-            said = "being stopped" if status.state is AgentState.STOPPING else status.state.value
-            return f"{name} is {said} already" if said != "created" else f"{name} was not started; nothing to stop"
+            state = "being stopped" if status.state is AgentState.STOPPING else status.state.value
+            return f"{name} is {state} already" if state != "created" else f"{name} was not started; nothing to stop"
         status = service.client.stop(name)
         if status.state is AgentState.STOPPING:
             return f"{name} stops when its run under way has ended"
@@ -198,9 +198,9 @@ class AgentMagics(Magics):
 
 def load(shell: Any) -> AgentMagics:
     """Register the magics and what completes them, and let buttons work while a cell blocks; once a shell."""
-    found = shell.magics_manager.registry.get(AgentMagics.__name__)
-    if found is not None:
-        return found
+    registered = shell.magics_manager.registry.get(AgentMagics.__name__)
+    if registered is not None:
+        return registered
     magics = AgentMagics(shell)
     shell.register_magics(magics)
     magics.completion.add()

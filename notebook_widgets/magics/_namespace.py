@@ -44,8 +44,8 @@ class Names:
         except (SyntaxError, ValueError) as error:
             raise UsageError(f"{word} is no Python expression: {getattr(error, 'msg', error)}") from None
         try:
-            found = eval(code, self.names)  # noqa: S307 - the user's own expression, in the user's own kernel
-            return waited(found) if inspect.isawaitable(found) else found
+            value = eval(code, self.names)  # noqa: S307 - the user's own expression, in the user's own kernel
+            return waited(value) if inspect.isawaitable(value) else value
         except NameError as error:
             if error.name and not _inner(error):
                 raise UsageError(self.undefined(error.name, also)) from None
@@ -57,10 +57,10 @@ class Names:
 
     def undefined(self, name: str, also: Iterable[str] = ()) -> str:
         """Return what to say of a name that is not there."""
-        known = [*also, *(one for one in self.names if not one.startswith("_") and one not in _IPYTHON)]
         from agent_service.models.spelling import near  # noqa: PLC0415 - for messages
 
-        hint = near(name, dict.fromkeys(known)).rstrip() or "run the cell that defines it first"
+        own = [own_name for own_name in self.names if not own_name.startswith("_") and own_name not in _IPYTHON]
+        hint = near(name, dict.fromkeys([*also, *own])).rstrip() or "run the cell that defines it first"
         return f"the name {name!r} is not defined; {hint}"
 
     def text(self, word: str) -> str:
@@ -79,29 +79,29 @@ class Names:
 
         The words of ``option`` name devices, or variables that hold one or a list of them, or are expressions.
         """
-        found: list[Any] = []
+        devices: list[Any] = []
         for word in words:
             held: Any = self._held(word)
             several: list[Any] = [*cast("Any", held)] if isinstance(held, list | tuple) else [held]
-            fits = [isinstance(one, str) or is_device(one) for one in several]
+            fits = [isinstance(item, str) or is_device(item) for item in several]
             if all(fits) and not isinstance(held, str):
-                found += several
+                devices += several
             elif word.isidentifier() or held is None:
-                found.append(self.text(word))
+                devices.append(self.text(word))
             else:
                 raise UsageError(
                     f"--{option}: {word} is of type {type(cast('object', held)).__name__}, not a device or its name"
                 )
-        return found
+        return devices
 
     def function(self, option: str, word: str) -> Any:
         """Return a function, or the text ``module:function``; `UsageError` when it is neither."""
         if REFERENCE.fullmatch(plain(word)):
             return plain(word)
-        found = self.value(word)
-        if not callable(found):
-            raise UsageError(f"--{option}: {word} is of type {type(found).__name__}, not a function")
-        return found
+        function = self.value(word)
+        if not callable(function):
+            raise UsageError(f"--{option}: {word} is of type {type(function).__name__}, not a function")
+        return function
 
     def plan(self, word: str) -> Any:
         """Return a plan: a function of the namespace, or the name of one that the service knows."""
@@ -111,19 +111,19 @@ class Names:
 
     def mapping(self, option: str, word: str) -> Any:
         """Return a mapping, or a pydantic model; `UsageError` when it is neither."""
-        found = self.value(word)
-        if not isinstance(found, Mapping) and not hasattr(found, "model_dump"):
+        value = self.value(word)
+        if not isinstance(value, Mapping) and not hasattr(value, "model_dump"):
             raise UsageError(
-                f"--{option}: {word} is of type {type(found).__name__}, not a mapping such as "
+                f"--{option}: {word} is of type {type(value).__name__}, not a mapping such as "
                 "{'bounds': {'mirror_x': [-5, 5]}}"
             )
-        return cast("object", found)
+        return cast("object", value)
 
     def run_engine(self) -> Any:
         """Return the user's own RunEngine, if there is one by the name of ``RE``."""
-        found = self.names.get("RE")
+        engine = self.names.get("RE")
         module: Any = sys.modules.get("bluesky.run_engine")  # nobody has one who has not imported it
-        return found if module is not None and isinstance(found, module.RunEngine) else None
+        return engine if module is not None and isinstance(engine, module.RunEngine) else None
 
     def _held(self, word: str) -> Any:
         """Return what a variable holds, or an expression gives; None when it is a device's name and nothing else."""
@@ -158,12 +158,12 @@ def name_of(word: str) -> str:
                 return "agent"
 
 
-def is_device(one: object) -> bool:
+def is_device(value: object) -> bool:
     """Return whether an object looks like a device: its class can be read or set, and it has a name."""
     return (
-        not isinstance(one, type)
-        and (hasattr(type(one), "read") or hasattr(type(one), "set"))
-        and isinstance(getattr(one, "name", None), str)
+        not isinstance(value, type)
+        and (hasattr(type(value), "read") or hasattr(type(value), "set"))
+        and isinstance(getattr(value, "name", None), str)
     )
 
 
@@ -173,10 +173,10 @@ def _inner(error: BaseException) -> bool:
 
 
 def _raised(word: str, error: BaseException) -> str:
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename not in (__file__, _SOURCE)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in (__file__, _SOURCE)]
     where = f" ({_place(frames[-1])})" if frames else ""
-    said = " ".join(str(error).split())
-    return f"{word} raised {type(error).__name__}: {said}{where}"
+    message = " ".join(str(error).split())
+    return f"{word} raised {type(error).__name__}: {message}{where}"
 
 
 def _place(frame: traceback.FrameSummary) -> str:

@@ -95,23 +95,25 @@ def read(magic: str, line: str) -> Line:
     Raises `UsageError` when an option is unknown, given twice, or lacks its value; when there is a word too many; when
     a bracket is not closed.
     """
-    options = {one.name: one for one in OF_MAGIC[magic]}
-    found, waiting = Line(), split(line)
+    options = {option.name: option for option in OF_MAGIC[magic]}
+    parsed, waiting = Line(), split(line)
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("-"):
-            if found.target:
-                raise UsageError(f"{word!r} is a word too many after {found.target!r}; %{magic}? shows how to write it")
-            found.target = word
+            if parsed.target:
+                raise UsageError(
+                    f"{word!r} is a word too many after {parsed.target!r}; %{magic}? shows how to write it"
+                )
+            parsed.target = word
             continue
         name, equals, value = word.removeprefix("--").partition("=")
         option = options.get(name)
         if option is None or not word.startswith("--"):
             raise UsageError(f"there is no option {word.partition('=')[0]}; {_near(magic, word, options)}")
-        if name in found.given:
+        if name in parsed.given:
             raise UsageError(f"--{name} is given twice; leave one out")
-        found.given[name] = _values(option, value if equals else None, waiting)
-    return found
+        parsed.given[name] = _values(option, value if equals else None, waiting)
+    return parsed
 
 
 def split(line: str, *, closed: bool = True) -> list[str]:
@@ -120,7 +122,7 @@ def split(line: str, *, closed: bool = True) -> list[str]:
     Raises `UsageError` when a quote or bracket is not closed, unless it need not be, in a line somebody is still
     typing.
     """
-    words, open_brackets, quote, word = [""], "", "", ""
+    words, open_brackets, quote = [""], "", ""
     for at, character in enumerate(line):
         if quote:
             quote = "" if character == quote and line[at - 1] != "\\" else quote
@@ -137,9 +139,8 @@ def split(line: str, *, closed: bool = True) -> list[str]:
             break
         words[-1] += character
     if closed and (quote or open_brackets):
-        word = words[-1]
-        raise UsageError(f"{quote or open_brackets[-1]} is not closed in {word}")
-    return [one for one in words if one]
+        raise UsageError(f"{quote or open_brackets[-1]} is not closed in {words[-1]}")
+    return [part for part in words if part]
 
 
 def commas(words: Sequence[str]) -> list[str]:
@@ -154,7 +155,7 @@ def commas(words: Sequence[str]) -> list[str]:
             parts.append("")
         else:
             parts[-1] += character
-    return [plain(one) for one in parts if one]
+    return [plain(part) for part in parts if part]
 
 
 def plain(word: str) -> str:
@@ -172,17 +173,17 @@ def _values(option: Option, value: str | None, waiting: list[str]) -> list[str]:
         if value is not None:
             raise UsageError(f"--{option.name} takes no value; leave {value!r} out")
         return []
-    found = [] if value is None else [value]
-    while waiting and not waiting[0].startswith("--") and (not found or (option.takes == "words" and value is None)):
-        found.append(waiting.pop(0))
-    if not found or not found[0]:
+    values = [] if value is None else [value]
+    while waiting and not waiting[0].startswith("--") and (not values or (option.takes == "words" and value is None)):
+        values.append(waiting.pop(0))
+    if not values or not values[0]:
         raise UsageError(f"--{option.name} needs a value: --{option.name} {option.value}")
-    return found
+    return values
 
 
 def _near(magic: str, word: str, options: dict[str, Option]) -> str:
     near = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), options, n=1)
     if near:
         return f"did you mean --{near[0]}?"
-    there = ", ".join(f"--{one}" for one in options)
+    there = ", ".join(f"--{name}" for name in options)
     return f"%{magic} has {there}" if there else f"%{magic} has none"

@@ -41,15 +41,15 @@ class Session:
         if module is None:
             return None
         held: tuple[Any, ...] = (self._made, self.names.names.get(VARIABLES[0]))
-        for one in held:
-            if isinstance(one, module.LocalService) and not one.closed:
-                return one
+        for candidate in held:
+            if isinstance(candidate, module.LocalService) and not candidate.closed:
+                return candidate
         return None
 
     @property
     def variable(self) -> str:
         """Name of the variable that holds the service."""
-        return next((one for one in VARIABLES if self.names.names.get(one) is self.service), VARIABLES[0])
+        return next((name for name in VARIABLES if self.names.names.get(name) is self.service), VARIABLES[0])
 
     def require(self) -> LocalService:
         """Return the service that runs here; `UsageError` when none does."""
@@ -63,7 +63,7 @@ class Session:
         try:
             return client.agent(name)
         except NotFound:
-            there = ", ".join(one.name for one in client.agents()) or "none"
+            there = ", ".join(agent.name for agent in client.agents()) or "none"
             raise UsageError(f"there is no agent {name!r} here; there is {there}") from None
 
     # serving ------------------------------------------------------------------------------------------------------
@@ -141,11 +141,11 @@ class Session:
     def _devices(self, hosted: HostResult) -> str:
         """Return the devices of an agent as a person would list them, if all are there under their own names."""
         wanted = dict.fromkeys([*hosted.status.spec.actuators, *hosted.status.spec.sensors])
-        there = all(getattr(self.names.names.get(one), "name", None) == one for one in wanted)
+        there = all(getattr(self.names.names.get(name), "name", None) == name for name in wanted)
         return ", ".join(wanted) if wanted and there else "..."
 
     def _refuse_agent_options(self, line: Line) -> None:
-        if wrong := [f"--{one.name}" for one in SERVE if one.belongs == "agent" and one.name in line]:
+        if wrong := [f"--{option.name}" for option in SERVE if option.belongs == "agent" and option.name in line]:
             where = f"write it into {line.target}" if line.target else "name the agent first: %agent_serve my_agent ..."
             raise UsageError(f"{', '.join(wrong)} belongs to an agent; {where}")
 
@@ -178,14 +178,14 @@ class Session:
         return running, agents
 
     def _service_options(self, line: Line) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         for option in SERVE:
             if option.belongs == "service" and option.name in line:
                 text = self.names.text(line.given[option.name][0])
-                found[option.name] = number(option.name, text) if option.takes == "number" else text
-        if "state" in found:
-            found["state"] = Path(found["state"]).expanduser()
-        return found
+                options[option.name] = number(option.name, text) if option.takes == "number" else text
+        if "state" in options:
+            options["state"] = Path(options["state"]).expanduser()
+        return options
 
     def _listen(self, service: LocalService, engine: Any) -> None:
         """Follow the notebook's RunEngine: its cell may have been run again, and there is a new one."""
@@ -265,7 +265,7 @@ def _hint(error: ServiceError) -> str:
     """Return which option would have helped, if one would."""
     if isinstance(error, InvalidConfig):
         return "; --config MAPPING gives the configuration"
-    if any(one.message.startswith("outcome or evaluate is needed") for one in error.errors):
+    if any(field.message.startswith("outcome or evaluate is needed") for field in error.errors):
         return ": --outcome FIELD or --evaluate FUNCTION"
     return ""
 
@@ -277,11 +277,11 @@ def _parts(config: ServiceConfig) -> tuple[Any, ...]:
 
 def _stayed(name: str, hosted: HostResult) -> str:
     """Return the line that tells of an agent that goes on in a headless process."""
-    said = f"{name} is there already, {hosted.status.state.value}, and goes on with what it knows"
+    text = f"{name} is there already, {hosted.status.state.value}, and goes on with what it knows"
     if not hosted.differs:
-        return said
+        return text
     return (
-        f"{said}; its {' and '.join(hosted.differs)} is not as the notebook has it: change that in its panel, or "
+        f"{text}; its {' and '.join(hosted.differs)} is not as the notebook has it: change that in its panel, or "
         "serve it with --fresh"
     )
 

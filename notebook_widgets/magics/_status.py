@@ -19,14 +19,13 @@ class StatusTable:
     def __init__(self, title: str, agents: Sequence[AgentStatus], *, traceback: bool = False) -> None:
         self.title = title
         self.agents = tuple(agents)
-        self._traces = [
-            one.last_error.traceback for one in agents if traceback and one.last_error and one.last_error.traceback
-        ]
+        errors = [agent.last_error for agent in agents if traceback and agent.last_error]
+        self._traces = [error.traceback for error in errors if error.traceback]
 
     def __repr__(self) -> str:
         if not self.agents:
             return f"{self.title}: no agents yet"
-        rows = [_HEAD, *(_row(one) for one in self.agents)]
+        rows = [_HEAD, *(_row(agent) for agent in self.agents)]
         widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([self.title, *lines, *self._traces])
@@ -38,9 +37,9 @@ class StatusTable:
         title = f"<div><b>{html.escape(self.title)}</b></div>"
         if not self.agents:
             return f"{title}<div>no agents yet</div>"
-        rows = [_cells("th", _HEAD), *(_cells("td", _row(one)) for one in self.agents)]
+        rows = [_cells("th", _HEAD), *(_cells("td", _row(agent)) for agent in self.agents)]
         traces = "".join(
-            f"<details><summary>Traceback</summary><pre>{html.escape(one)}</pre></details>" for one in self._traces
+            f"<details><summary>Traceback</summary><pre>{html.escape(trace)}</pre></details>" for trace in self._traces
         )
         return f"{title}<table>{''.join(rows)}</table>{traces}"
 
@@ -66,7 +65,7 @@ def _row(status: AgentStatus) -> tuple[str, ...]:
     remarks = [" ".join((status.reason or "").split())]
     if status.no_limits:
         remarks.append(f"no limits: {', '.join(status.no_limits)}")
-    return (status.name, status.state.value, runs, best, "; ".join(one for one in remarks if one))
+    return (status.name, status.state.value, runs, best, "; ".join(remark for remark in remarks if remark))
 
 
 def _cells(tag: str, row: Sequence[str]) -> str:

@@ -39,13 +39,13 @@ def target(line: Line, names: Names) -> Target:
         given["guardrails"] = joined(dict(fields.get("guardrails") or {}), given["guardrails"])
     name = given.pop("name", None) or fields.pop("name", None) or name_of(line.target)
     if {"outcome", "evaluate"} & given.keys():
-        fields = {key: one for key, one in fields.items() if key not in ("outcome", "evaluate")}
+        fields = {key: value for key, value in fields.items() if key not in ("outcome", "evaluate")}
     return Target(name, {**fields, **given, **({"loop": loop} if loop else {})})
 
 
 def installed() -> list[str]:
     """Return the names of the installed types; imports none of them."""
-    return sorted({one.name for one in entry_points(group=GROUP)})
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def is_file(word: str) -> bool:
@@ -57,55 +57,55 @@ def _thing(word: str, names: Names) -> dict[str, Any]:
     """Return the fields that the target says by itself, its type at least."""
     if REFERENCE.fullmatch(word) or (word not in names.names and word in installed()):
         return {"type": word}
-    found: Any = names.value(word, also=installed())
-    if hasattr(found, "model_dump") and hasattr(found, "actuators"):  # an AgentSpec, seen without importing it
-        return dict(found.model_dump(exclude_unset=True))
-    if isinstance(found, Mapping):
-        said: dict[str, Any] = {str(key): one for key, one in cast("Mapping[Any, Any]", found).items()}
-        if "type" not in said:
+    value: Any = names.value(word, also=installed())
+    if hasattr(value, "model_dump") and hasattr(value, "actuators"):  # an AgentSpec, seen without importing it
+        return dict(value.model_dump(exclude_unset=True))
+    if isinstance(value, Mapping):
+        fields: dict[str, Any] = {str(key): field for key, field in cast("Mapping[Any, Any]", value).items()}
+        if "type" not in fields:
             raise UsageError(
                 f"{word} is a mapping without 'type'; a configuration goes with its type: "
                 f"%agent_serve bayes --config {word}"
             )
-        return said
-    if isinstance(found, str):
-        return {"type": found}
-    if not isinstance(found, type) and not callable(found) and not callable(getattr(found, "ingest", None)):
+        return fields
+    if isinstance(value, str):
+        return {"type": value}
+    if not isinstance(value, type) and not callable(value) and not callable(getattr(value, "ingest", None)):
         raise UsageError(
-            f"{word} is of type {type(found).__name__} and no agent: one has suggest(num_points) and ingest(points)"
+            f"{word} is of type {type(value).__name__} and no agent: one has suggest(num_points) and ingest(points)"
         )
-    return {"type": found}
+    return {"type": value}
 
 
 def _given(line: Line, names: Names) -> dict[str, Any]:
     """Return the fields that the options say."""
-    found: dict[str, Any] = {"loop": {}}
+    given: dict[str, Any] = {"loop": {}}
     for option in SERVE:
         if option.belongs != "agent" or option.name not in line:
             continue
         words = line.given[option.name]
         match option.name:
             case "config" | "run" if option.name == "config" or plain(words[0]) not in ("first", "last"):
-                found[option.name] = names.mapping(option.name, words[0])
+                given[option.name] = names.mapping(option.name, words[0])
             case "evaluate":
-                found["evaluate"] = names.function("evaluate", words[0])
+                given["evaluate"] = names.function("evaluate", words[0])
             case "plan":
-                found["plan"] = names.plan(words[0])
+                given["plan"] = names.plan(words[0])
             case "actuators" | "sensors":
-                found[option.name] = names.devices(option.name, commas(words))
+                given[option.name] = names.devices(option.name, commas(words))
             case "bounds":
-                found["guardrails"] = guardrails_of(words, names)
+                given["guardrails"] = guardrails_of(words, names)
             case "outcome":
-                fields = [names.text(one) for one in commas(words)]
-                found["outcome"] = fields[0] if len(fields) == 1 else fields
+                fields = [names.text(word) for word in commas(words)]
+                given["outcome"] = fields[0] if len(fields) == 1 else fields
             case "max-runs" | "approval":
                 text = names.text(words[0])
-                found["loop"] |= (
+                given["loop"] |= (
                     {"approval": text} if option.name == "approval" else {"max_runs": number("max-runs", text)}
                 )
             case _:
-                found[option.name] = names.text(words[0])
-    return found
+                given[option.name] = names.text(words[0])
+    return given
 
 
 def number(option: str, text: str) -> int:

@@ -49,18 +49,19 @@ class AgentView:
         self.open.clear()
         self.measured.clear()
         self.history.clear()
-        found: list[tuple[datetime, str, Measured]] = []
-        for one in suggestions:
-            self._keep(one)
-            if one.outcome is not None:
-                found.append((one.updated_at, one.id, Measured(one.updated_at, one.point, one.outcome)))
+        measured: list[tuple[datetime, str, Measured]] = []
+        for suggestion in suggestions:
+            self._keep(suggestion)
+            if suggestion.outcome is not None:
+                at = suggestion.updated_at
+                measured.append((at, suggestion.id, Measured(at, suggestion.point, suggestion.outcome)))
         for event in history:
             self._remember(event)
             if _is_birth(event):  # what came before is of an agent that had this name; what this one was told follows
-                found = [entry for entry in found if entry[1] in self.suggestions]
-            found += [(event.time, key, one) for key, one in _ingested(event)]
-        for _, key, one in sorted(found, key=lambda entry: entry[0]):
-            self.measured.setdefault(key, one)
+                measured = [entry for entry in measured if entry[1] in self.suggestions]
+            measured += [(event.time, key, point) for key, point in _ingested(event)]
+        for _, key, point in sorted(measured, key=lambda entry: entry[0]):
+            self.measured.setdefault(key, point)
 
     def take(self, event: Event) -> None:
         """Take an event of this agent in."""
@@ -72,8 +73,8 @@ class AgentView:
         elif event.kind is EventKind.SUGGESTION_STATE:
             self._take_fate(event)
         elif event.kind is EventKind.INGEST:
-            for key, one in _ingested(event):
-                self.measured.setdefault(key, one)
+            for key, point in _ingested(event):
+                self.measured.setdefault(key, point)
         self._remember(event)
 
     def _take_fate(self, event: Event) -> None:
@@ -91,12 +92,12 @@ class AgentView:
             if new.outcome is not None and state is SuggestionState.MEASURED:
                 self.measured.setdefault(new.id, Measured(event.time, new.point, new.outcome))
 
-    def _keep(self, one: Suggestion) -> None:
-        self.suggestions[one.id] = one
-        if one.state in (SuggestionState.PROPOSED, SuggestionState.APPROVED, *_MOVING):
-            self.open[one.id] = one
+    def _keep(self, suggestion: Suggestion) -> None:
+        self.suggestions[suggestion.id] = suggestion
+        if suggestion.state in (SuggestionState.PROPOSED, SuggestionState.APPROVED, *_MOVING):
+            self.open[suggestion.id] = suggestion
         else:
-            self.open.pop(one.id, None)
+            self.open.pop(suggestion.id, None)
 
     def _remember(self, event: Event) -> None:
         newer = not self.history or (event.seq or 0) > (self.history[-1].seq or 0)
@@ -107,10 +108,10 @@ class AgentView:
 
     def progress(self, status: AgentStatus) -> dict[str, Any]:
         """Return runs done, the time left in seconds if it can be told, and what is being measured."""
-        moving = [one for state in _MOVING for one in self.open.values() if one.state is state]
+        moving = [suggestion for state in _MOVING for suggestion in self._open_in(state)]
         done, total = status.progress.done, status.progress.total
         pace_s = self._pace_s()
-        waiting = [one for one in self.open.values() if one.state is SuggestionState.PROPOSED]
+        waiting = self._open_in(SuggestionState.PROPOSED)
         by_person = bool(waiting) and status.spec.loop.approval == "required" and not moving
         running = status.state is AgentState.RUNNING and not by_person  # nobody can tell when a person will look
         return {
@@ -124,37 +125,38 @@ class AgentView:
             "retold": status.counts.retold,
         }
 
+    def _open_in(self, state: SuggestionState) -> list[Suggestion]:
+        return [suggestion for suggestion in self.open.values() if suggestion.state is state]
+
     def _pace_s(self) -> float | None:
-        times = [one.at.timestamp() for one in list(self.measured.values())[-_PACE_OF:]]
+        times = [point.at.timestamp() for point in list(self.measured.values())[-_PACE_OF:]]
         steps = [after - before for before, after in pairwise(times)]
         return median(steps) if steps else None
 
     def inbox(self, limits: Mapping[str, Ends], refused: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the suggestions that wait for a person's word, oldest first. See `entry`."""
-        proposed = [one for one in self.open.values() if one.state is SuggestionState.PROPOSED]
-        return [entry(one, limits, refused.get(one.id, "")) for one in proposed]
+        waiting = self._open_in(SuggestionState.PROPOSED)
+        return [entry(suggestion, limits, refused.get(suggestion.id, "")) for suggestion in waiting]
 
     def lines(self) -> dict[str, list[dict[str, Any]]]:
         """Return history and log as lines, newest first."""
-        history = [
-            {"at": one.time.timestamp(), "kind": str(one.kind), "text": described(one)}
-            for one in reversed(self.history)
-        ]
-        log = [
-            {"at": one.time.timestamp(), "kind": one.data.get("level", "info"), "text": one.data.get("message", "")}
-            for one in reversed(self.log)
-        ]
-        return {"history": history, "log": log}
+        return {
+            "history": [_line(event, str(event.kind), described(event)) for event in reversed(self.history)],
+            "log": [
+                _line(event, event.data.get("level", "info"), event.data.get("message", ""))
+                for event in reversed(self.log)
+            ],
+        }
 
 
 def proposed(event: Event) -> Suggestion:
     """Return the suggestion that a fact of its birth is about."""
-    told = {key: event.data[key] for key in ("id", "point", "plan", "retry_of") if key in event.data}
-    moment = {"created_at": event.time, "updated_at": event.time}
-    return Suggestion.model_validate({**told, **moment, "agent": event.agent or "", "state": SuggestionState.PROPOSED})
+    fields = {key: event.data[key] for key in ("id", "point", "plan", "retry_of") if key in event.data}
+    moment = {"created_at": event.time, "updated_at": event.time, "state": SuggestionState.PROPOSED}
+    return Suggestion.model_validate({**fields, **moment, "agent": event.agent or ""})
 
 
-def entry(one: Suggestion, limits: Mapping[str, Ends], refused: str = "") -> dict[str, Any]:
+def entry(suggestion: Suggestion, limits: Mapping[str, Ends], refused: str = "") -> dict[str, Any]:
     """Return a proposed suggestion as a row of an inbox, with a note when there is something to say about it.
 
     ``limits`` are lowest and highest positions by actuator, in its units; ``refused`` says why the suggestion was not
@@ -163,19 +165,23 @@ def entry(one: Suggestion, limits: Mapping[str, Ends], refused: str = "") -> dic
     beyond = [
         f"{name} is {_beyond(ends)}"
         for name, ends in limits.items()
-        if name in one.point and not inside(one.point[name], ends)
+        if name in suggestion.point and not inside(suggestion.point[name], ends)
     ]
     outside = [refused] if refused else beyond
-    retry = [f"again, for {one.retry_of[:4]}…"] if one.retry_of else []
-    note = "; ".join([*outside, *retry, *([one.reason] if one.reason else [])])
+    retry = [f"again, for {suggestion.retry_of[:4]}…"] if suggestion.retry_of else []
+    note = "; ".join([*outside, *retry, *([suggestion.reason] if suggestion.reason else [])])
     return {
-        "id": one.id,
-        "agent": one.agent,
-        "point": one.point,
+        "id": suggestion.id,
+        "agent": suggestion.agent,
+        "point": suggestion.point,
         "note": note,
         "outside": bool(outside),
-        "at": one.created_at.timestamp(),
+        "at": suggestion.created_at.timestamp(),
     }
+
+
+def _line(event: Event, kind: object, text: object) -> dict[str, Any]:
+    return {"at": event.time.timestamp(), "kind": kind, "text": text}
 
 
 def _beyond(ends: Ends) -> str:
@@ -200,7 +206,7 @@ def _ingested(event: Event) -> list[tuple[str, Measured]]:
         return []
     data: dict[str, Any] = event.data
     return [
-        (str(one.get(ID_KEY) or f"{event.seq}:{i}"), Measured(event.time, numbers, numbers))
-        for i, one in enumerate(data["points"])
-        for numbers in [{key: value for key, value in one.items() if key != ID_KEY}]
+        (str(point.get(ID_KEY) or f"{event.seq}:{i}"), Measured(event.time, numbers, numbers))
+        for i, point in enumerate(data["points"])
+        for numbers in [{key: value for key, value in point.items() if key != ID_KEY}]
     ]

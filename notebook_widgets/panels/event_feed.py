@@ -129,7 +129,7 @@ class Subscription:
             self._events.append(event)
         if stale or len(self._events) > MAX_WAITING:
             self._stale = True
-            self._events = [one for one in self._events if one.kind is EventKind.LOG]
+            self._events = [kept for kept in self._events if kept.kind is EventKind.LOG]
         self._wake.set()
 
     def close(self) -> None:
@@ -201,8 +201,8 @@ class Feed:
                 delay_s = FIRST_DELAY_S if self.link.state == "live" else min(2 * delay_s, LONGEST_DELAY_S)
                 self._become(Link("reconnecting", error.detail))
             except TimeoutError:
-                said = f"the service at {self.address.url} has not answered for {ANSWERS_WITHIN_S:g} s"
-                self._become(Link("reconnecting", f"{said}; it is asked again"))
+                message = f"the service at {self.address.url} has not answered for {ANSWERS_WITHIN_S:g} s"
+                self._become(Link("reconnecting", f"{message}; it is asked again"))
             except Exception:  # noqa: BLE001 - a bug of ours must not end the stream; logged and shown
                 _log.exception("the event stream of %s failed", self.address.url)
                 self._become(Link("reconnecting", "the event stream could not be read; the kernel's log says why"))
@@ -240,8 +240,8 @@ class Feed:
             self._tell(None, stale=True)
 
     def _tell(self, event: Event | None, *, stale: bool) -> None:
-        for one in self.subscriptions:
-            one.note(event, stale=stale)
+        for subscription in self.subscriptions:
+            subscription.note(event, stale=stale)
 
 
 class LiveThread:
@@ -265,19 +265,19 @@ class LiveThread:
             new = feed is None
             if feed is None:
                 feed = thread._feeds[address] = Feed(address)  # noqa: SLF001 - our own instance
-            one = Subscription(thread, feed, view)
-            feed.subscriptions |= {one}  # a frozenset: this replaces it
-        thread.submit(_begin(one, feed if new else None))
-        return one
+            subscription = Subscription(thread, feed, view)
+            feed.subscriptions |= {subscription}  # a frozenset: this replaces it
+        thread.submit(_begin(subscription, feed if new else None))
+        return subscription
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop; from any thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def leave(self, feed: Feed, one: Subscription) -> None:
+    def leave(self, feed: Feed, subscription: Subscription) -> None:
         """End a subscription, and the feed and the thread with the last one; waits until that is done."""
         with self._lock:
-            feed.subscriptions = feed.subscriptions - {one}
+            feed.subscriptions = feed.subscriptions - {subscription}
             empty = not feed.subscriptions
             if empty:
                 del self._feeds[feed.address]
@@ -285,7 +285,7 @@ class LiveThread:
             if last:
                 LiveThread._shared = None
         inside = threading.current_thread() is self._thread
-        ended = self.submit(_end(one, feed if empty else None))
+        ended = self.submit(_end(subscription, feed if empty else None))
         if last:
             ended.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         if not inside:
@@ -308,14 +308,14 @@ class LiveThread:
             self._loop.close()
 
 
-async def _begin(one: Subscription, feed: Feed | None) -> None:
+async def _begin(subscription: Subscription, feed: Feed | None) -> None:
     if feed is not None:
         feed.begin()
-    one.begin()
+    subscription.begin()
 
 
-async def _end(one: Subscription, feed: Feed | None) -> None:
-    await one.end()
+async def _end(subscription: Subscription, feed: Feed | None) -> None:
+    await subscription.end()
     if feed is not None:
         await feed.end()
 

@@ -25,7 +25,7 @@ def described(event: Event) -> str | None:
         return f"{data['id'][:4]}… {data['state']}{because}" if unhappy else None
     lines = {
         EventKind.AGENT_STATE: lambda: f"{'removed' if data.get('removed') else data['state']}{because}",
-        EventKind.INGEST: lambda: "; ".join(_values(one) for one in data["points"]),
+        EventKind.INGEST: lambda: "; ".join(_values(point) for point in data["points"]),
         EventKind.REPORT: lambda: "reported",
         EventKind.METHOD: lambda: f"{data['method']} was called",
         EventKind.CONFIG: lambda: _change(data),

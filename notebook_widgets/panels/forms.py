@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import LoopSpec
+from agent_service.models.problems import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,21 +98,21 @@ def fields(schema: Schema, values: Mapping[str, Any], path: str, keys: Sequence[
 def _fields(schema: Schema, values: Mapping[str, Any], path: tuple[str, ...], keys: Sequence[str]) -> Iterator[Field]:
     required = cast("list[str]", schema.get("required", []))
     defs: Schema = schema.get("$defs", {})
-    for name, one in cast("dict[str, Any]", schema.get("properties", {})).items():
-        told, nullable = _settled(one, defs)
-        value = values.get(name, told.get("default"))
-        inner = told.get("additionalProperties")
+    for name, member in cast("dict[str, Any]", schema.get("properties", {})).items():
+        settled, nullable = _settled(member, defs)
+        value = values.get(name, settled.get("default"))
+        inner = settled.get("additionalProperties")
         here = (*path, name)
-        if told.get("properties"):
-            yield from _fields({**told, "$defs": defs}, value or {}, here, keys)
+        if settled.get("properties"):
+            yield from _fields({**settled, "$defs": defs}, value or {}, here, keys)
         elif isinstance(inner, dict) and _kind(_settled(cast("Schema", inner), defs)[0]) in ("range", "number"):
             each = {**_settled(cast("Schema", inner), defs)[0]}
             held = cast("dict[str, Any]", value or {})
             for i, key in enumerate(dict.fromkeys([*held, *keys])):
-                each["description"] = "" if i else told.get("description", "")  # once, for all of them
+                each["description"] = "" if i else settled.get("description", "")  # once, for all of them
                 yield _field((*here, key), f"{name} {key}", each, held.get(key), required=False, nullable=False)
         else:
-            yield _field(here, name, told, value, required=name in required, nullable=nullable)
+            yield _field(here, name, settled, value, required=name in required, nullable=nullable)
 
 
 def assemble(group: Group, filled: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,72 +132,72 @@ def assemble(group: Group, filled: Mapping[str, Any], present: Mapping[str, Any]
             continue
         _put(out, field, value)
     if wrong:
-        raise InvalidInput("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
+        raise InvalidInput(sentence(wrong), errors=wrong)
     return out
 
 
 def messages(errors: Iterable[FieldError], groups: Iterable[Group]) -> dict[str, str]:
     """Return messages by the path of the field they belong to; under ``""`` those that belong to none."""
     paths = [field["path"] for group in groups for field in group["fields"]]
-    found: dict[str, str] = {}
-    for one in errors:
-        above = [path for path in paths if f"{one.field}.".startswith(f"{path}.")]
-        below = [path for path in paths if path.startswith(f"{one.field}.")]
+    by_path: dict[str, str] = {}
+    for error in errors:
+        above = [path for path in paths if f"{error.field}.".startswith(f"{path}.")]
+        below = [path for path in paths if path.startswith(f"{error.field}.")]
         path = max(above, key=len) if above else (below[0] if below else "")
-        said = one.message if path else f"{one.field}: {one.message}"
-        found[path] = f"{found[path]}; {said}" if path in found else said
-    return found
+        message = error.message if path else f"{error.field}: {error.message}"
+        by_path[path] = f"{by_path[path]}; {message}" if path in by_path else message
+    return by_path
 
 
 def _field(  # noqa: PLR0913 - what a field is made of
-    path: tuple[str, ...], label: str, told: Schema, value: Any, *, required: bool, nullable: bool
+    path: tuple[str, ...], label: str, schema: Schema, value: Any, *, required: bool, nullable: bool
 ) -> Field:
-    kind = _kind(told)
+    kind = _kind(schema)
     return {
         "path": ".".join(path),
         "keys": list(path[1:]),
         "label": label,
         "kind": kind,
-        "description": str(told.get("description", "")).replace("null:", "empty:"),  # as the page shows it
+        "description": str(schema.get("description", "")).replace("null:", "empty:"),  # as the page shows it
         "value": json.dumps(value) if kind == "json" and value is not None else value,
         "required": required,
         "nullable": nullable,
-        "open_ended": kind == "range" and any(open_ for _, open_ in _ends(told)),
-        "default": told.get("default"),
-        "minimum": told.get("minimum"),
-        "maximum": told.get("maximum"),
-        "choices": list(told.get("enum", [])),
+        "open_ended": kind == "range" and any(open_ for _, open_ in _ends(schema)),
+        "default": schema.get("default"),
+        "minimum": schema.get("minimum"),
+        "maximum": schema.get("maximum"),
+        "choices": list(schema.get("enum", [])),
     }
 
 
-def _kind(told: Schema) -> Kind:
-    if "enum" in told:
+def _kind(schema: Schema) -> Kind:
+    if "enum" in schema:
         return "choice"
-    if told.get("type") == "array" and told.get("minItems") == _PAIR and told.get("maxItems") == _PAIR:
-        ends = _ends(told)
-        if ends and all(one.get("type") in ("number", "integer") for one, _ in ends):
+    if schema.get("type") == "array" and schema.get("minItems") == _PAIR and schema.get("maxItems") == _PAIR:
+        ends = _ends(schema)
+        if ends and all(end.get("type") in ("number", "integer") for end, _ in ends):
             return "range"
-    return _PLAIN.get(str(told.get("type")), "json")
+    return _PLAIN.get(str(schema.get("type")), "json")
 
 
-def _ends(told: Schema) -> list[tuple[Schema, bool]]:
+def _ends(schema: Schema) -> list[tuple[Schema, bool]]:
     """Return the schema of each end of a range, and whether that end may be left open."""
-    items = [*told.get("prefixItems", []), *([told["items"]] if isinstance(told.get("items"), dict) else [])]
-    return [_settled(cast("Schema", one), {}) for one in items]
+    items = [*schema.get("prefixItems", []), *([schema["items"]] if isinstance(schema.get("items"), dict) else [])]
+    return [_settled(cast("Schema", item), {}) for item in items]
 
 
-def _settled(one: Schema, defs: Schema) -> tuple[Schema, bool]:
+def _settled(schema: Schema, defs: Schema) -> tuple[Schema, bool]:
     """Return a schema without references and without the null in it, and whether there was one."""
-    told = dict(one)
-    while "$ref" in told or len(told.get("allOf", [])) == 1:
-        target: Schema = told["allOf"][0] if "allOf" in told else defs.get(told["$ref"].rpartition("/")[2], {})
-        told = {**target, **{key: value for key, value in told.items() if key not in ("$ref", "allOf")}}
-    options = cast("list[dict[str, Any]]", told.get("anyOf", []))
+    settled = dict(schema)
+    while "$ref" in settled or len(settled.get("allOf", [])) == 1:
+        target: Schema = settled["allOf"][0] if "allOf" in settled else defs.get(settled["$ref"].rpartition("/")[2], {})
+        settled = {**target, **{key: value for key, value in settled.items() if key not in ("$ref", "allOf")}}
+    options = cast("list[dict[str, Any]]", settled.get("anyOf", []))
     other = [option for option in options if option.get("type") != "null"]
     if options and len(other) == 1 < len(options):
-        rest = {key: value for key, value in told.items() if key != "anyOf"}
+        rest = {key: value for key, value in settled.items() if key != "anyOf"}
         return _settled({**other[0], **rest}, defs)[0], True
-    return told, False
+    return settled, False
 
 
 def _schema_of(config: Mapping[str, Any]) -> Schema:
@@ -222,7 +223,7 @@ def _read(field: Field, value: Any) -> Any:
         except ValueError:
             raise ValueError('is no JSON; text stands in quotes, a list is [1, 2], a mapping is {"x": 1}') from None
     if kind == "range":
-        low, high = (_number(one) for one in cast("list[Any]", value))
+        low, high = (_number(end) for end in cast("list[Any]", value))
         if (low is None) != (high is None) and not field["open_ended"]:
             raise ValueError("needs both ends")
         return None if low is None and high is None else [low, high]

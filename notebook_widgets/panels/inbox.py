@@ -38,13 +38,13 @@ def remembering(refused: dict[str, str], redraw: Callable[[], None]) -> Callable
 
     async def press(client: AsyncClient, *, id: str, point: Mapping[str, Any] | None = None) -> str | None:  # noqa: A002 - as above
         try:
-            said = await approve(client, id=id, point=point)
+            answer = await approve(client, id=id, point=point)
         except ServiceError as error:
             refused[id] = f"not approved: {error.detail}"
             redraw()
             raise
         refused.pop(id, None)
-        return said
+        return answer
 
     return press
 

@@ -45,7 +45,7 @@ def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[S
     cut = max(0, len(measured) - MAX_ROWS)
     bounds = status.spec.guardrails.bounds
     best, model, objective = status.best, status.best_by_model, status.objective
-    rows = [_row({**one.point, **one.outcome}, columns) for one in measured[cut:]]
+    rows = [_row({**row.point, **row.outcome}, columns) for row in measured[cut:]]
     return {
         "actuators": actuators,
         "outcomes": outcomes,
@@ -56,7 +56,10 @@ def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[S
         "before": _before(measured[cut:], best, objective),
         "ranges": [_range([*measured, *([best] if best else [])], name) for name in outcomes],
         "rows": rows,
-        "suggested": [{"id": one.id, "state": str(one.state), "values": _row(one.point, actuators)} for one in open_],
+        "suggested": [
+            {"id": suggestion.id, "state": str(suggestion.state), "values": _row(suggestion.point, actuators)}
+            for suggestion in open_
+        ],
         "best": _row({**best.point, **best.outcome}, columns) if best else None,
         "model": _row({**model.point, **model.outcome}, columns) if model and model != best else None,
         "allowed": [list(bounds[name]) if name in bounds else None for name in actuators],
@@ -64,7 +67,7 @@ def plotted(status: AgentStatus, measured: Sequence[Measured], open_: Iterable[S
 
 
 def _outcomes_seen(measured: Sequence[Measured], actuators: Sequence[str]) -> list[str]:
-    seen = {name: None for one in measured[-1:] for name in one.outcome if name not in actuators}
+    seen = {name: None for row in measured[-1:] for name in row.outcome if name not in actuators}
     return list(seen)
 
 
@@ -73,11 +76,11 @@ def _before(shown: Sequence[Measured], best: BestPoint | None, objective: str | 
     if best is None or objective is None:
         return None
     value = best.outcome[objective]
-    return None if any(one.outcome.get(objective) == value for one in shown) else float(f"{value:.6g}")
+    return None if any(row.outcome.get(objective) == value for row in shown) else float(f"{value:.6g}")
 
 
 def _range(measured: Iterable[Measured | BestPoint], name: str) -> list[float] | None:
-    seen = [one.outcome[name] for one in measured if name in one.outcome]
+    seen = [row.outcome[name] for row in measured if name in row.outcome]
     return [float(f"{min(seen):.6g}"), float(f"{max(seen):.6g}")] if seen else None
 
 

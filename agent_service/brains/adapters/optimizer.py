@@ -272,7 +272,7 @@ class OptimizerAdapter:
 def _given(subject: object) -> object:
     """Return runs as copies, for others hear of the same ones; uids as they are."""
     if isinstance(subject, list):
-        return [_given(one) for one in cast("list[object]", subject)]
+        return [_given(run) for run in cast("list[object]", subject)]
     return subject if isinstance(subject, str) else cast("Any", subject).copy()
 
 
@@ -304,5 +304,5 @@ def _trace(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(one.message for one in validation_errors(error))
+        return "; ".join(wrong.message for wrong in validation_errors(error))
     return (str(error) or type(error).__name__).splitlines()[0]

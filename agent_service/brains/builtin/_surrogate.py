@@ -74,7 +74,7 @@ class Surrogate:
     @property
     def length_scales(self) -> list[float]:
         """Length scale along each axis, as a part of the unit cube."""
-        return [float(one) for one in np.exp(self.theta[1:-1])]
+        return [float(length) for length in np.exp(self.theta[1:-1])]
 
     @property
     def noise(self) -> float:
@@ -134,8 +134,8 @@ class Surrogate:
             return -float(self._improvement(acquisition, unit[None, :])[0])
 
         bounds = [(0.0, 1.0)] * self._points.shape[1]
-        found = [minimize(cost, start, bounds=bounds, method=_CLIMBER, options=_PATIENCE) for start in starts]
-        best = found[int(np.argmin([one.fun for one in found]))]
+        climbs = [minimize(cost, start, bounds=bounds, method=_CLIMBER, options=_PATIENCE) for start in starts]
+        best = climbs[int(np.argmin([climb.fun for climb in climbs]))]
         return np.clip(best.x, 0, 1), -float(best.fun)
 
     def _acquisition(self, xi: float) -> Any:
@@ -186,7 +186,7 @@ def _most_likely(
     starts = [np.log([1.0, *[scale] * size, noise]) for scale, noise in _STARTS]
     if after is not None:
         starts = [after.theta, starts[0]]
-    found: list[Any] = [
+    climbs: list[Any] = [
         minimize(cost, start, jac=True, bounds=kernel.bounds, method=_CLIMBER, options=_PATIENCE) for start in starts
     ]
-    return found[int(np.argmin([one.fun for one in found]))].x
+    return climbs[int(np.argmin([climb.fun for climb in climbs]))].x

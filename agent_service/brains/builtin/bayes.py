@@ -151,7 +151,7 @@ class Bayes(RecordingBrain):
         with_pending = model.believing(pending)
         unit, self._gain = with_pending.suggest(xi=self._xi, seed=(self.config.seed + record.issued) % 2**32)
         if not self._allowed(unit, pending):
-            candidates = [one for one in with_pending.ranked(_TRIES, xi=self._xi) if self._allowed(one, pending)]
+            candidates = [place for place in with_pending.ranked(_TRIES, xi=self._xi) if self._allowed(place, pending)]
             unit = candidates[0] if candidates else unit
         return self._point(unit)
 
@@ -166,8 +166,8 @@ class Bayes(RecordingBrain):
 
     def _allowed(self, unit: Sequence[float], taken: Sequence[Sequence[float]]) -> bool:
         failed = (self._unit(point) for point in self._record.failed)
-        return all(math.dist(unit, one) > _APART for one in taken) and all(
-            math.dist(unit, one) > self.config.failure_radius for one in failed
+        return all(math.dist(unit, place) > _APART for place in taken) and all(
+            math.dist(unit, place) > self.config.failure_radius for place in failed
         )
 
     def _fitted(self) -> Surrogate | None:
