@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_service.agents import recovery
 from agent_service.agents.tasks import Role
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 TAKES_LATE_RUN: Final = frozenset({SuggestionState.EXPIRED, SuggestionState.ABANDONED})
 """Fates after which a run that comes late is still ingested, once."""
 
+_READ_AT_ONCE: Final = 2000
+"""Most documents that are read on the event loop: 3 ms."""
+
+R = TypeVar("R")
 _S = SuggestionState
 
 
@@ -100,7 +104,8 @@ class RunIngestion:
 
     async def chosen(self, suggestion: Suggestion, made: Made) -> Sequence[Run]:
         """Return the runs that count for a suggestion; when there are none, close it, saying why."""
-        choice = choose(made, self._agent.spec.run, every=self.takes_every_run)
+        rule, every = self._agent.spec.run, self.takes_every_run
+        choice = await _read(made.runs, lambda: choose(made, rule, every=every))
         if choice.exit_status == "unknown":
             await recovery.abandon(self._agent, suggestion, choice.reason, retry=self.retries)
         elif choice.exit_status != "success":
@@ -215,7 +220,7 @@ class RunIngestion:
         own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
         if own is not None and own.state not in TAKES_LATE_RUN:
             return
-        if missing := run.missing:
+        if missing := await _read([run], run.missing):
             raise InvalidInput(f"it did not arrive whole: {missing} did not come")
         if not named and isinstance(spec.run, dict) and not matches(run.start, spec.run):
             return
@@ -230,3 +235,10 @@ class RunIngestion:
         rule, first = self._agent.spec.run, own.run_uid in (None, run.uid)
         if needs_end(rule, every=self.takes_every_run) or not (first or isinstance(rule, dict)):
             raise InvalidInput(f"it came late, and may not be the one that counts for suggestion {own.id}")
+
+
+async def _read(runs: Sequence[Run], look: Callable[[], R]) -> R:
+    """Return what ``look`` finds in all documents of ``runs``: 100,000 of them take 150 ms, so in a thread."""
+    if sum(len(run.documents) for run in runs) <= _READ_AT_ONCE:
+        return look()
+    return await asyncio.to_thread(look)

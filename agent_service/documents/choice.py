@@ -126,7 +126,7 @@ def _status(run: Run) -> tuple[str, str]:
     if stop is None:
         return "fail", f"run {run.uid} was left open"
     status = str(stop.get("exit_status"))
-    if status == "success" and (missing := run.missing):
+    if status == "success" and (missing := run.missing()):
         return "fail", f"run {run.uid} did not arrive whole: {missing} did not come"
     return status, str(stop.get("reason") or "") or f"the run ended with exit_status {status}"
 

@@ -86,9 +86,8 @@ class Run:
         """Whether the run has its stop document."""
         return self.stop is not None
 
-    @property
     def missing(self) -> str:
-        """What is missing of a complete run, in words, by its numbers and its stop document's; empty for nothing."""
+        """Return in words what is missing of a complete run, by its stop document's numbers; empty for nothing."""
         counts = EventCounts()
         for name, document in self.documents:
             counts.add(name, document)

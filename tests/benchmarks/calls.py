@@ -7,7 +7,7 @@ import statistics
 from tests.benchmarks.reads import SPEC
 from tests.benchmarks.servers import Requests, bare, client, service
 
-WANTED = "ratio <= 1.5"
+WANTED = "ratio <= 2.5"
 
 BODIES = {"suggest": {"n_points": 1}, "ingest": {"points": [{"x": 1.0, "y": 0.0, "signal": 1.0}]}}
 
@@ -21,7 +21,9 @@ def measure(folder, *, rounds=5):
     lines = []
     with service(folder / "service") as (port, key, _), client(port, key) as http:
         for kind in ("thread", "process"):
-            answer = http.post("/agents", json={**SPEC, "name": kind, "executor": kind})
+            answer = http.post(
+                "/agents", json={**SPEC, "type": "tests.benchmarks.brains:Trivial", "name": kind, "executor": kind}
+            )
             if answer.status_code != 201:
                 continue
             http.post(f"/agents/{kind}/start", params={"paused": True}).raise_for_status()

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-WANTED = "ratio >= 0.98"
+WANTED = "ratio >= 0.95"
 
 
 class Camera:

@@ -120,7 +120,7 @@ def test_however_a_run_is_given_it_passes_as_it_was_measured(tmp_path_factory, d
         spool.write(*routed, elsewhere=True)
     (path,) = spool.complete()
     run, clean = Run(tuple(spool.read(path))), Run(tuple(documents))
-    assert (run.missing, gate.suspects, len(gate)) == ("", {}, 0)
+    assert (run.missing(), gate.suspects, len(gate)) == ("", {}, 0)
     if clean.events():
         assert by_field(run, ["flux"]) == by_field(clean, ["flux"]) or clean.external("flux")
 
@@ -152,7 +152,7 @@ def test_with_an_event_missing_the_run_is_suspect_and_never_counts_as_whole(deli
     passed += [one.routed for one in gate.give_up(uid) if one.routed]
     run = Run(tuple((name, document) for name, document, _ in passed))
     assert Counter(name for name, _ in run.documents) == Counter(name for name, _ in singles)
-    assert run.missing
+    assert run.missing()
     chosen = choose(Made((run,)), None, every=False)
     assert (chosen.exit_status, chosen.runs) == ("fail", ())
     assert "did not arrive whole" in chosen.reason
@@ -202,7 +202,7 @@ def test_events_measured_again_after_a_pause_replace_the_first_ones_in_any_order
         random.Random(seed).shuffle(given_documents)
         given_documents.append(stop)  # what comes after the end of a whole run is taken for a repetition
         run = Run(tuple((name, doc) for name, doc, _ in through(DocumentGate(), given_documents)))
-        assert (run.data("flux").tolist(), run.missing) == ([0.0, 9.0, 9.0], "")
+        assert (run.data("flux").tolist(), run.missing()) == ([0.0, 9.0, 9.0], "")
 
 
 def test_a_run_without_its_start_is_left_out_when_it_is_given_up_and_its_offsets_are_not_kept_back() -> None:
