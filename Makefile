@@ -54,8 +54,8 @@ hooks: $(DEV)  ## run the pre-commit hooks over every file
 bench: $(DEV)  ## measure against bare FastAPI and a bare RunEngine
 	$(VENV_BIN)/python -m tests.benchmarks $(ARGS)
 
-chaos: $(DEV)  ## kill a service, its agents and its archive, N times, with names and values drawn at random (N=100 SEED=7)
-	$(VENV_BIN)/python -m tests.chaos --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
+chaos: $(DEV)  ## kill a service, its agents and its archive, or what ARGS names in tests/chaos, N times (N=100 SEED=7 ARGS=service)
+	$(VENV_BIN)/python -m tests.chaos $(ARGS) --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
 
 schemas: $(DEV)  ## write docs/openapi.json and docs/service.schema.json anew
 	$(VENV_BIN)/agent-service schema > docs/service.schema.json

@@ -1,11 +1,12 @@
-"""Kill a service as often as you like: ``python -m tests.chaos --kills 100 --seed 7``.
+"""Kill parts of an arrangement as often as you like: ``python -m tests.chaos service --kills 100 --seed 7``.
 
-Names and values of devices are drawn at random then, twice as many as there were kills.
+Each name is a module here with ``chaos(folder, *, kills, seed)``; it raises when something was lost, doubled or wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import secrets
 import shutil
 import sys
@@ -14,24 +15,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+ARRANGEMENTS = ("service",)
+
 
 def main() -> None:
-    """Make one storm, and measure what is drawn; the folder is kept when it fails."""
-    from .names import measure
-    from .storm import storm
-
+    """Kill what was named, or the service; the folder of one that fails is kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("arrangements", nargs="*", metavar="arrangement", help=", ".join(ARRANGEMENTS))
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None)
     arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.arrangements) - set(ARRANGEMENTS)):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(ARRANGEMENTS)}")
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    (folder / "storm").mkdir()
-    (folder / "names").mkdir()
-    storm(folder / "storm", kills=arguments.kills, seed=seed)
-    measure(folder / "names", examples=2 * arguments.kills, number=seed)
-    shutil.rmtree(folder)
-    print("chaos: all is well")
+    for name in arguments.arrangements or ("service",):
+        folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
+        importlib.import_module(f"tests.chaos.{name}").chaos(folder, kills=arguments.kills, seed=seed)
+        shutil.rmtree(folder)
+        print(f"chaos {name}: all is well")
 
 
 if __name__ == "__main__":
