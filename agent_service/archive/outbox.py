@@ -15,7 +15,7 @@ from agent_service.archive.attempts import Attempts, CatalogUnreachable, TryAgai
 from agent_service.archive.decisions import load_fold
 from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
 from agent_service.archive.refused import RefusedDecisions
-from agent_service.archive.runs import documents_of, is_written, withdraw, write_run
+from agent_service.archive.runs import NotOursError, documents_of, is_written, withdraw, write_run
 from agent_service.documents.lines import encode
 from agent_service.documents.spool import Spool
 from agent_service.errors import ServiceError
@@ -32,6 +32,8 @@ _FACTS_EVERY_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
 _TRY_AGAIN_S: Final = 2.0
+_THEIRS_AGAIN_S: Final = 10.0
+"""How often a run is looked for again that somebody else writes into the catalogue."""
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +153,7 @@ class Outbox:
 
     def _write_run(self, path: Path) -> None:
         uid, start = "", {}
+        mark = None if self._files is not None else _mark_of(path)  # only we write the embedded catalogue
         try:
             self._attempts.begin(path.name)
         except OSError as error:  # a full disk is no fault of the run
@@ -161,7 +164,13 @@ class Outbox:
         try:
             name, start = next(self._spool.read(path))
             uid = str(start["uid"]) if name == "start" else ""
-            write_run(self._root, uid, lambda: self._spool.read(path), files=self._files)
+            write_run(self._root, uid, lambda: self._spool.read(path), files=self._files, mark=mark)
+        except NotOursError as error:
+            if path.name not in self._later:
+                _log.warning("%s; it is looked for again every %.0f s", error, _THEIRS_AGAIN_S)
+            self._attempts.done(path.name)
+            self._later[path.name] = time.monotonic() + _THEIRS_AGAIN_S
+            return
         except Exception as error:  # noqa: BLE001 - the writer may raise anything at a document it does not expect
             if path.exists():
                 self._failed(path, uid, error)
@@ -169,6 +178,7 @@ class Outbox:
         self._attempts.done(path.name)
         self._later.pop(path.name, None)
         self._refused.pop(uid, None)
+        _mark_of(path).unlink(missing_ok=True)
         self._spool.archived(path, start)
         self._settle(uid, None)
 
@@ -183,7 +193,9 @@ class Outbox:
         reason = reason_of(error)
         _log.error("run %s is refused by the catalogue and kept: %s", uid or path.name, reason, exc_info=error)
         try:
-            withdraw(self._root, uid)
+            if self._files is not None or _mark_of(path).exists():
+                withdraw(self._root, uid)
+                _mark_of(path).unlink(missing_ok=True)
         except Exception as second:  # noqa: BLE001 - the run is refused all the same
             with contextlib.suppress(TryAgain):
                 self._attempts.judge(f"withdraw {path.name}", second)
@@ -273,3 +285,8 @@ class Outbox:
         for wait in [wait for wait in self._waits.values() if wait.uid == uid]:
             del self._waits[wait.token]
             self._send(Done(token=wait.token, error=error))
+
+
+def _mark_of(path: Path) -> Path:
+    """Return the file that says that this service has begun to write a run."""
+    return path.with_suffix(".begun")

@@ -27,40 +27,75 @@ if TYPE_CHECKING:
     from agent_service.protocols import Document
 
 
+class NotOursError(Exception):
+    """A part of a run is in the catalogue that this service did not write: somebody else writes it, or left it."""
+
+
 def write_run(
-    root: Any, uid: str, documents: Callable[[], Iterable[tuple[str, Document]]], *, files: Path | None = None
+    root: Any,
+    uid: str,
+    documents: Callable[[], Iterable[tuple[str, Document]]],
+    *,
+    files: Path | None = None,
+    mark: Path | None = None,
 ) -> None:
     """Write a complete run, which ``documents`` gives from the first each time it is called.
 
     Raises what the catalogue answers (a part of the run may be there; the next call replaces it), `ValueError` when
     the run is not whole or no catalogue takes its uid, and whatever the writer raises at documents it cannot make sense
     of. ``files`` is where a catalogue on this machine keeps arrays: one that is killed leaves files there that no node
-    knows, and makes none in their place.
+    knows, and makes none in their place. ``mark`` is for a catalogue that others write too: a file that is made right
+    before this service begins the run there. Without it what is there is theirs: `NotOursError` unless it is whole,
+    and nothing of it is touched.
     """
     if not is_run_uid(uid):
         msg = f"{uid!r} cannot be the uid of a run: letters, digits, '-', '_' and '.' can, up to 100"
         raise ValueError(msg)
-    if files is not None and (files / uid).exists():
-        if is_written(root, uid):
-            return
-        withdraw(root, uid)
-        shutil.rmtree(files / uid, ignore_errors=True)
+    first = mark is not None and not mark.exists()
+    if _is_there(root, uid, files, first=first):
+        return
+    if mark is not None:
+        mark.touch(mode=0o600)
     schema = RunSchema(documents())
+    begun: list[str] = []
 
     def write() -> None:
         writer = TiledWriter(root, max_array_size=0)  # one per attempt: it remembers runs that failed
         for name, doc in stored(documents(), schema):
             writer(name, doc)
+            begun.append(name)
 
     try:
         write()
     except ClientError as error:
         if not is_conflict(error):
             raise
+        if mark is not None and first and not begun:  # somebody else began it since we looked
+            mark.unlink()
+            _is_theirs(root, uid)
+        elif not is_written(root, uid):
+            delete(root, uid)  # what an earlier, interrupted attempt left
+            write()
+
+
+def _is_there(root: Any, uid: str, files: Path | None, *, first: bool) -> bool:
+    """Return whether a run is in the catalogue; delete the files of one of ours that is not."""
+    if files is not None and (files / uid).exists():
         if is_written(root, uid):
-            return
-        delete(root, uid)  # what an earlier, interrupted attempt left
-        write()
+            return True
+        withdraw(root, uid)
+        shutil.rmtree(files / uid, ignore_errors=True)
+    return first and _is_theirs(root, uid)
+
+
+def _is_theirs(root: Any, uid: str) -> bool:
+    """Return whether somebody else wrote the run; raises `NotOursError` when it is there and not whole."""
+    if child(root, uid) is None:
+        return False
+    if not is_written(root, uid):
+        msg = f"run {uid} is in the catalogue without its end, and this service did not write it; it is left alone"
+        raise NotOursError(msg)
+    return True
 
 
 def is_run_uid(uid: str) -> bool:

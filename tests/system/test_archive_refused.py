@@ -128,6 +128,73 @@ async def test_a_run_that_the_server_fails_on_is_refused_and_tried_again(tmp_pat
             assert list(refused_in(one.state)) == []
 
 
+FACILITY = """
+import json, sys
+from pathlib import Path
+from bluesky_tiled_plugins import TiledWriter
+from agent_service.archive.catalog import CatalogAddress, connect
+from agent_service.state_dir import StateDir
+address = CatalogAddress.load(StateDir(Path(sys.argv[1])))
+writer = TiledWriter(connect(address.uri, api_key=address.api_key))
+*documents, stop = [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
+for document in documents:
+    writer(*document)
+print("half", flush=True)
+sys.stdin.readline()
+writer(*stop)
+"""
+
+
+async def test_a_run_that_the_facility_writes_is_left_alone(tmp_path, site, reader):
+    async with behind_a_gate(tmp_path, site) as (one, gate, key):
+        theirs, ours = measure(one.spool.write, 2, points=3)
+        [path, _] = one.spool.complete()
+        facility = subprocess.Popen(  # noqa: ASYNC220 - nothing else happens meanwhile
+            [sys.executable, "-c", FACILITY, str(site.path), str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert facility.stdout.readline() == "half\n"
+            deletions = []
+            gate.refuses = lambda method, path, body: deletions.append(path) if method == "DELETE" else None
+            async with started(one.archive(gate.uri, api_key=key)) as archive:
+                await archive.wait_for(ours, WITHIN_S)
+                await until(lambda: archive.status.runs_behind == 1)
+                assert await reader.ask(site.path, written(theirs, ours)) == [[ours]]
+                facility.stdin.write("\n")
+                facility.stdin.flush()
+                assert facility.wait(WITHIN_S) == 0
+                await archive.wait_for(theirs, WITHIN_S)
+                await until(lambda: archive.status.runs_behind == 0)
+                assert await reader.ask(site.path, written(theirs)) == [[theirs]]
+                assert [path for path in deletions if theirs in path] == []
+                assert archive.status.runs_refused == 0
+        finally:
+            facility.kill()
+            facility.communicate()
+
+
+async def test_what_an_attempt_of_ours_left_elsewhere_is_replaced(tmp_path, site, reader):
+    async with behind_a_gate(tmp_path, site) as (one, gate, key):
+        (uid,) = measure(one.spool.write, 1, points=3)
+        held = []
+
+        def refuses_the_end(method, path, body):
+            if method in ("PATCH", "PUT") and uid in path and not held:
+                held.append(path)
+                return 500, "<html>no</html>"
+            return None
+
+        gate.refuses = refuses_the_end
+        async with started(one.archive(gate.uri, api_key=key)) as archive:
+            await archive.wait_for(uid, WITHIN_S)
+            assert held, "the first attempt left a part"
+            assert await reader.ask(site.path, written(uid)) == [[uid]]
+        assert not list((one.state.spool / "complete").iterdir())
+
+
 async def test_when_the_catalogue_takes_nothing_nothing_is_refused(tmp_path, site, reader):
     async with (
         behind_a_gate(tmp_path, site) as (one, gate, key),
