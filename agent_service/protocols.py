@@ -284,6 +284,14 @@ class PlanResult:
     took_s: float | None = field(default=None, compare=False)  # how long a move took, without waiting; None: no move
 
 
+class MeasuredBy(StrEnum):
+    """Who runs the plans of a sink, and so whose documents are taken for them over HTTP."""
+
+    SERVICE = "service"  # the service itself, which hears its RunEngine: nobody posts a run of these
+    CLAIMER = "claimer"  # who has claimed the suggestion, and nobody else
+    FACILITY = "facility"  # a queue of the facility: whoever may post documents may post those of a plan handed over
+
+
 class Devices(Protocol):
     """The devices that a sink moves, as guardrails ask them; from any thread. What it does may block for long.
 
@@ -313,6 +321,8 @@ class PlanSink(Protocol):
     kind: str
     takes_ahead: bool  # whether an agent may hand over its next plan while one is under way, so that it begins at once
     plans_end_here: bool  # whether plans run in this process, so that its end is theirs, and waits for them a while
+    reattaches: bool  # whether plans go on while the service is away, so that `reattach` finds them again
+    measured_by: MeasuredBy
     moves: bool  # whether `move` moves anything; where it does not, it raises at once
 
     @property

@@ -65,7 +65,9 @@ async def reattach(
             expectation.__exit__(None, None, None)
             continue
         for run in runs.get(suggestion.id, ()):
-            if not _was_cut(run):
+            if run.stop is None:  # it goes on
+                expectation.begin(run.start)
+            elif not _was_cut(run):
                 expectation.begin(run.start)
                 expectation.add(run)
         submissions.setdefault(agent.name, []).append(Submission(agent, suggestion, expectation, sink, plan))

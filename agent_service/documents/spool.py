@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.lines import append, decode, encode, sync
 from agent_service.documents.routing import suggestion_of
-from agent_service.documents.spool_repair import cut_half_line, repair
+from agent_service.documents.spool_repair import cut_half_line, is_stopped, repair
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -225,15 +225,21 @@ class Spool:
         start = self._start_of(path) or {}
         return str(start.get("uid") or path.stem.partition("-")[2])
 
-    def close_interrupted(self) -> list[str]:
+    def close_interrupted(self, *, but: Collection[str] = ()) -> list[str]:
         """Complete the runs that a crash left open, with a stop document that says so; call it before any `write`.
+
+        Parameters
+        ----------
+        but
+            Suggestions whose runs are left open: somebody else may measure them still.
 
         Returns
         -------
         list of str
             Uids of the runs that were given a stop document: ``exit_status`` "abort", `INTERRUPTED` as the reason.
         """
-        return [repaired.run for repaired in self._close(self._open) if repaired.run and repaired.interrupted]
+        closed = self._close(self._open, but=but)
+        return [repaired.run for repaired in closed if repaired.run and repaired.interrupted]
 
     def close_elsewhere(self) -> None:
         """Complete the runs from elsewhere that are open: no source is there any more that could bring their ends."""
@@ -242,8 +248,18 @@ class Spool:
 
     def open_elsewhere(self) -> list[list[tuple[str, Document]]]:
         """Return the documents of the runs from elsewhere that are open, to go on with; call it before any `write`."""
+        return self._go_on(self._elsewhere.glob("*.jsonl"))
+
+    def open_of(self, suggestion_ids: Collection[str]) -> list[list[tuple[str, Document]]]:
+        """Do what `open_elsewhere` does with the runs of suggestions that `close_interrupted` left open."""
+        return self._go_on(path for path in self._open.glob("*.jsonl") if self._is_of(path, suggestion_ids))
+
+    def _is_of(self, path: Path, suggestion_ids: Collection[str]) -> bool:
+        return bool(suggestion_ids) and suggestion_of(self._start_of(path) or {}) in suggestion_ids
+
+    def _go_on(self, paths: Iterable[Path]) -> list[list[tuple[str, Document]]]:
         found: list[list[tuple[str, Document]]] = []
-        for path in sorted(self._elsewhere.glob("*.jsonl")):
+        for path in sorted(paths):
             if (run := cut_half_line(path)) is None:
                 path.unlink()
                 continue
@@ -251,8 +267,10 @@ class Spool:
             found.append(list(self.read(path)))
         return found
 
-    def _close(self, folder: Path) -> Iterator[Repaired]:
+    def _close(self, folder: Path, *, but: Collection[str] = ()) -> Iterator[Repaired]:
         for path in sorted(folder.glob("*.jsonl"), key=lambda found: found.stat().st_mtime_ns):
+            if self._is_of(path, but) and not is_stopped(path):
+                continue
             repaired = repair(path)
             if repaired.run is None:
                 path.unlink()

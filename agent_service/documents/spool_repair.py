@@ -47,6 +47,11 @@ def repair(path: Path) -> Repaired:
     return Repaired(survey.run, interrupted=not survey.stopped)
 
 
+def is_stopped(path: Path) -> bool:
+    """Return whether there is a stop document in a run's file."""
+    return _survey(path).stopped
+
+
 def cut_half_line(path: Path) -> str | None:
     """Drop half a line from the end of a run's file, and return the run's uid; None when there is none."""
     survey = _survey(path)

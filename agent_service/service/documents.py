@@ -6,11 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from agent_service.documents.routing import suggestion_of
 from agent_service.documents.runs import Run
 from agent_service.errors import Forbidden, NotFound
+from agent_service.models.states import SuggestionState
+from agent_service.protocols import MeasuredBy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from agent_service.documents.spool import Spool
     from agent_service.protocols import Document, DocumentSource
     from agent_service.service.keys import Key
+
+_NOT_HANDED_OVER: Final = (SuggestionState.PROPOSED, SuggestionState.APPROVED, SuggestionState.REJECTED)
 
 FORGETS_RUNS_AFTER_S: Final = 5.0
 """How long after the catalogue has a suggestion's run its documents are forgotten, if its outcome is known."""
@@ -53,10 +58,13 @@ class DocumentDesk:
         self._sink = supervisor.queue.sink
         self._hears_itself = any(source is not posted for source in sources)
         self._forgetting: asyncio.Task[None] | None = None
+        self._open: list[list[tuple[str, Document]]] = []
 
     def start(self) -> None:
         """Begin to hear documents."""
         self.intake.start(self._on_document)
+        for documents in self._open:
+            self.intake.resume(documents)
         for source in self._sources:
             source.start(self.intake)
 
@@ -93,8 +101,16 @@ class DocumentDesk:
         self.spool_error = error
 
     async def kept_runs(self) -> dict[str, list[Run]]:
-        """Close the runs that a crash left open, and return those of suggestions that are not decided yet, by id."""
-        return {} if self._spool is None else await asyncio.to_thread(_kept, self._spool, self._supervisor.undecided())
+        """Return the runs of suggestions that are not decided yet, by id; those that ended with the service, closed.
+
+        Where plans go on while the service is away their runs are left open, and `start` goes on with them.
+        """
+        if self._spool is None:
+            return {}
+        undecided = self._supervisor.undecided()
+        go_on = undecided if self._sink.reattaches else {}
+        kept, self._open = await asyncio.to_thread(_kept, self._spool, undecided, go_on)
+        return kept
 
     def forget_decided(self) -> None:
         """Begin to forget the runs that were kept for a crash and have an outcome by now, until `stop_forgetting`."""
@@ -121,18 +137,25 @@ class DocumentDesk:
 def may_measure(supervisor: Supervisor) -> Callable[[str, str], None]:
     """Return ``may_measure(suggestion_id, by)``, which raises `Forbidden` unless a key may post a suggestion's run.
 
-    It may when it has claimed the suggestion, or that is of another service.
+    It may when it has claimed the suggestion, when a queue of the facility has its plan, or when the suggestion is of
+    another service.
     """
 
     def check(suggestion_id: str, by: str) -> None:
         agent = supervisor.find_owner(suggestion_id)
         if agent is None:
             return
-        holder = agent.record.claimed_by.get(suggestion_id)
-        if holder is None and supervisor.queue.sink.moves:
+        holder, measured_by = agent.record.claimed_by.get(suggestion_id), supervisor.queue.sink.measured_by
+        if holder is None and measured_by is MeasuredBy.SERVICE:
             raise Forbidden(
                 f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
             )
+        if holder is None and measured_by is MeasuredBy.FACILITY:
+            if agent.record.suggestion(suggestion_id).state in _NOT_HANDED_OVER:
+                raise Forbidden(
+                    f"suggestion {suggestion_id} was not handed over to be measured; no run is taken for it"
+                )
+            return
         if holder is None:
             raise Forbidden(f"nobody has claimed suggestion {suggestion_id}; claim it before you measure it")
         if holder != by:
@@ -143,10 +166,16 @@ def may_measure(supervisor: Supervisor) -> Callable[[str, str], None]:
     return check
 
 
-def _kept(spool: Spool, undecided: dict[str, str | None]) -> dict[str, list[Run]]:
-    spool.close_interrupted()
-    kept = spool.find(undecided)
-    return {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in kept.items()}
+def _kept(
+    spool: Spool, undecided: Collection[str], go_on: Collection[str]
+) -> tuple[dict[str, list[Run]], list[list[tuple[str, Document]]]]:
+    """Return the runs of undecided suggestions, those that go on last, and the documents of the latter."""
+    spool.close_interrupted(but=go_on)
+    opened = spool.open_of(go_on)
+    kept = {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in spool.find(undecided).items()}
+    for documents in opened:
+        kept.setdefault(suggestion_of(documents[0][1]), []).append(Run(tuple(documents)))
+    return kept, opened
 
 
 async def past_run(archive: Archive, uid: str) -> Run:

@@ -233,6 +233,26 @@ async def test_a_plan_that_the_sink_has_still_is_awaited_and_not_repeated(tmp_pa
         assert rooms.sink.status.pending == 0, "it was handed over once"
 
 
+async def test_a_run_that_goes_on_elsewhere_is_seen_to_its_end(tmp_path, monkeypatch):
+    async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
+        sink = Elsewhere(monkeypatch, rooms.sink, [one.id])
+        documents = measured(one.point, one.id)
+        await rooms.supervisor.recover({one.id: [Run(tuple(documents[:2]))]})
+        await until(agent, lambda: agent.record.suggestion(one.id).run_uid == "r")
+        rooms.supervisor.dispatcher.on_document(*documents[0], "r")  # from the spool
+        for name, document in documents[1:]:
+            rooms.supervisor.dispatcher.on_document(name, document, "r")
+        sink.plans[one.id].set_result(PlanResult(ExitStatus.SUCCESS, run_uids=("r",)))
+        await until(agent, lambda: agent.record.suggestion(one.id).state is State.INGESTED)
+
+
+async def test_an_open_run_of_a_plan_that_the_sink_has_no_more_is_abandoned(tmp_path, monkeypatch):
+    async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
+        Elsewhere(monkeypatch, rooms.sink, [])
+        await rooms.supervisor.recover({one.id: [Run(tuple(measured(one.point, one.id)[:2]))]})
+        assert states(agent)[0] == (State.ABANDONED, None)
+
+
 async def test_a_plan_that_failed_while_the_service_was_down_is_a_failure(tmp_path, monkeypatch):
     async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
         sink = Elsewhere(monkeypatch, rooms.sink, [one.id])

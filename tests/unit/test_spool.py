@@ -13,6 +13,7 @@ from disks import largest_file
 from routed import RoutedSpool
 
 from agent_service.documents.lines import encode
+from agent_service.documents.spool import Spool
 from agent_service.documents.spool_repair import INTERRUPTED
 
 
@@ -207,6 +208,28 @@ def test_a_crash_leaves_runs_that_are_closed_at_the_next_start(tmp_path):
     assert stop["num_events"] == {"primary": 2}
     assert found["paged"][-1][1]["num_events"] == {"primary": 3}
     assert found["stopped"] == run("stopped")
+
+
+def test_a_run_that_somebody_else_measures_still_is_gone_on_with(tmp_path):
+    def of(uid, **options):
+        (name, start), *others = run(uid, **options)
+        return [(name, {**start, "agent_suggestion_uid": f"s-{uid}"}), *others]
+
+    before = RoutedSpool(tmp_path)
+    for uid in ("here", "gone"):
+        write(before, of(uid, stop=False))
+    (tmp_path / "open" / "stopped.jsonl").write_text("".join(f"{encode(*pair)}\n" for pair in of("stopped")))
+    with (tmp_path / "open" / "here.jsonl").open("a") as half:
+        half.write('["event",{"descriptor":"here-d","seq')
+
+    spool = Spool(tmp_path)
+    go_on = {"s-here", "s-stopped"}
+    assert spool.close_interrupted(but=go_on) == ["gone"]
+    assert spool.open_of(go_on) == [of("here", stop=False)]
+    assert sorted(uids(spool)) == ["gone", "stopped"]
+    name, stop = of("here")[-1]
+    spool.write(name, stop, "here")
+    assert list(spool.read(spool.complete()[-1])) == of("here")
 
 
 def test_odd_documents_of_a_crashed_run_do_not_stop_the_next_start(tmp_path):

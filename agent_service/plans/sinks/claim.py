@@ -12,7 +12,7 @@ from agent_service.errors import Conflict, QueueHeld
 from agent_service.models import EventKind, QueueState, QueueStatus
 from agent_service.models.states import OPEN, SuggestionState
 from agent_service.plans.sinks.claims import Claims
-from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
+from agent_service.protocols import SERVICE_STOPS, ExitStatus, MeasuredBy, PlanResult
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,6 +47,8 @@ class ClaimSink:
     kind = "claim"
     takes_ahead = False  # whoever claims the next could begin it before the last is ingested
     plans_end_here = False
+    reattaches = False
+    measured_by = MeasuredBy.CLAIMER
     moves = False
 
     def __init__(

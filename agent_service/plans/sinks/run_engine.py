@@ -16,7 +16,7 @@ from agent_service.models import ID_KEY
 from agent_service.plans.device_positions import positions_of, wholes_of
 from agent_service.plans.namespace_devices import NamespaceDevices
 from agent_service.plans.sinks.run_engine_backlog import PlanJob
-from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, PlanOrder, PlanResult
+from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, MeasuredBy, PlanOrder, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +57,8 @@ class RunEngineSink:
     kind = "run_engine"
     takes_ahead = True
     plans_end_here = True
+    reattaches = False
+    measured_by = MeasuredBy.SERVICE
     moves = True
 
     def __init__(
