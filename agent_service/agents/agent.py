@@ -11,11 +11,11 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
-from agent_service.agents import guardrails
-from agent_service.agents.agent_guardrails import AgentGuardrails
+from agent_service.agents import guardrail_checks
 from agent_service.agents.brain import HostedBrain
 from agent_service.agents.brain_keeper import BrainKeeper
 from agent_service.agents.facts import AgentFacts
+from agent_service.agents.guardrails_in_force import GuardrailsInForce
 from agent_service.agents.point_checks import TAKES_OUTCOME
 from agent_service.agents.record.replay import untold
 from agent_service.agents.tasks import AgentTasks
@@ -72,7 +72,7 @@ class HostedAgent:
         self._changed: asyncio.Future[None] | None = None
         self.tasks = AgentTasks(self.name, on_end=self.mark_changed)
         self.facts = AgentFacts(record, journal)
-        self.guardrails = AgentGuardrails(record, service=limits, devices=devices, positions=positions)
+        self.guardrails = GuardrailsInForce(record, service=limits, devices=devices, positions=positions)
         self.brain = HostedBrain(
             self.name,
             placement,
@@ -158,7 +158,7 @@ class HostedAgent:
             fates = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
             await self.guardrails.look_again([one.point for one in proposals])
             forbidden = {
-                one.id: why for one in proposals if (why := guardrails.why_not(one.point, self.guardrails.now))
+                one.id: why for one in proposals if (why := guardrail_checks.why_not(one.point, self.guardrails.now))
             }
             for one in proposals:
                 if one.id in forbidden:

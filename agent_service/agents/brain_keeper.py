@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
+from agent_service.agents.brain_restarts import RestartPolicy
 from agent_service.agents.record.replay import facts_of
-from agent_service.agents.restart_policy import RestartPolicy
 from agent_service.agents.tasks import Role
 from agent_service.brains.adapter import BrainAdapter
 from agent_service.errors import (
@@ -22,9 +22,9 @@ from agent_service.models.states import ALIVE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from agent_service.agents.agent_guardrails import AgentGuardrails
     from agent_service.agents.brain import HostedBrain
     from agent_service.agents.facts import AgentFacts
+    from agent_service.agents.guardrails_in_force import GuardrailsInForce
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.agents.tasks import AgentTasks
     from agent_service.journal import JournalLog
@@ -55,7 +55,7 @@ class BrainKeeper:
         facts: AgentFacts,
         journal: JournalLog,
         brain: HostedBrain,
-        guardrails: AgentGuardrails,
+        guardrails: GuardrailsInForce,
         tasks: AgentTasks,
     ) -> None:
         self.fault: ServiceError | None = None

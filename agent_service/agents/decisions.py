@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from agent_service import context
-from agent_service.agents import guardrails, point_checks
+from agent_service.agents import guardrail_checks, point_checks
 from agent_service.errors import Conflict
 from agent_service.models import own_names
 from agent_service.models.states import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent_service.agents.plan_permits import PlanPermits
     from agent_service.documents.runs import Run
     from agent_service.models import BestPoint, Suggestion
-    from agent_service.plans.control import PlanQueue
+    from agent_service.plans.plan_queue import PlanQueue
 
 
 class Decisions:
@@ -120,8 +120,8 @@ class Decisions:
             raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
         point_checks.check_position(best.point, agent.spec)
         await agent.guardrails.check_devices(best.point)
-        guardrails.check_rate(agent.guardrails.now, agent.record.handed_over_at, time.monotonic())
-        guardrails.check(best.point, agent.guardrails.now, replace(agent.guardrails.history, plan=MOVE))
+        guardrail_checks.check_rate(agent.guardrails.now, agent.record.handed_over_at, time.monotonic())
+        guardrail_checks.check(best.point, agent.guardrails.now, replace(agent.guardrails.history, plan=MOVE))
         await self._queue.move(name, best.point)
         return best
 

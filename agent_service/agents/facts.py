@@ -23,8 +23,8 @@ from agent_service.models.states import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from agent_service.agents.brain_restarts import Restart, RestartPolicy
     from agent_service.agents.record.agent import AgentRecord
-    from agent_service.agents.restart_policy import Restart, RestartPolicy
     from agent_service.journal import JournalLog
     from agent_service.models import Suggestion
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from agent_service import context
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.agents.loop_runner import LoopRunner
 from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
 from agent_service.models import AgentSpec, EventKind, RestartAs
 from agent_service.models.own_names import renamed_rules
-from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.states import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.models.validation_messages import sentence, validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent_service.agents.loop import AgentLoop
     from agent_service.documents.runs import Run
     from agent_service.models import AgentPatch, Event
-    from agent_service.plans.control import PlanQueue
+    from agent_service.plans.plan_queue import PlanQueue
 
 _log = logging.getLogger(__name__)
 _A = AgentState
@@ -270,7 +270,7 @@ def _refuse_start(agent: HostedAgent, queue: PlanQueue, *, paused: bool) -> None
             legal=legal,
         )
     live_objects.require(agent.spec.type, agent.spec.evaluate)
-    if not paused and (spent := guardrails.spent(agent.guardrails.now, agent.guardrails.history)):
+    if not paused and (spent := guardrail_checks.spent(agent.guardrails.now, agent.guardrails.history)):
         raise Conflict(
             f"agent {agent.name!r} would stop at once: {spent}; allow more in guardrails, or start it paused",
             legal=legal,

@@ -12,7 +12,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.agents.ingestion import RunIngestion
 from agent_service.agents.measurement import Measurement
 from agent_service.agents.tasks import Role
@@ -135,7 +135,7 @@ class AgentLoop:
             await self.ingestion.settle()
         elif self._agent.brain.stop_reason:
             return self._agent.brain.stop_reason
-        elif spent := guardrails.spent(self._agent.guardrails.now, self._agent.guardrails.history):
+        elif spent := guardrail_checks.spent(self._agent.guardrails.now, self._agent.guardrails.history):
             return spent
         elif (proposed := self._proposed()) and not self._agent.guardrails.needs_approval:
             await self._approve(proposed[0])  # left by a crash, or needs no approval any more
@@ -187,7 +187,7 @@ class AgentLoop:
 
     def _rate_wait_s(self, suggestion: Suggestion) -> float:
         limits = self._agent.guardrails.now
-        wait_s = guardrails.wait_s(limits, self._agent.record.handed_over_at, time.monotonic())
+        wait_s = guardrail_checks.wait_s(limits, self._agent.record.handed_over_at, time.monotonic())
         if wait_s and self._delayed != suggestion.id:
             self._delayed = suggestion.id
             rate = limits.max_runs_per_minute

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent_service.agents.loop import AgentLoop
     from agent_service.agents.submission import Submission
     from agent_service.documents.runs import Run
-    from agent_service.plans.control import PlanQueue
+    from agent_service.plans.plan_queue import PlanQueue
 
 _log = logging.getLogger(__name__)
 _A = AgentState

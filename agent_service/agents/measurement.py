@@ -8,7 +8,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.agents.submission import Lookahead, Submission
 from agent_service.agents.tasks import Role
 from agent_service.documents.choice import needs_end
@@ -147,7 +147,11 @@ class Measurement:
     def _may_hand_ahead(self, under_way: int) -> bool:
         """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
         record, limits = self._agent.record, self._agent.spec.loop
-        if self.stopping or record.state is not AgentState.RUNNING or guardrails.one_by_one(self._agent.guardrails.now):
+        if (
+            self.stopping
+            or record.state is not AgentState.RUNNING
+            or guardrail_checks.one_by_one(self._agent.guardrails.now)
+        ):
             return False
         done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME)) + under_way
         failures = record.failures_in_row + under_way

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.errors import OutOfBounds
 from agent_service.models.states import AgentState, SuggestionState
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent_service.agents.lifecycle import AgentLifecycle
     from agent_service.agents.positions import LastPositions
     from agent_service.models import Point, ServiceGuardrails
-    from agent_service.plans.control import PlanQueue
+    from agent_service.plans.plan_queue import PlanQueue
     from agent_service.protocols import PlanOrder
 
 _NO_WHOLES: Final[Mapping[str, Sequence[str]]] = {}
@@ -84,7 +84,7 @@ class PlanPermits:
         if life is None:
             raise OutOfBounds(f"there is no agent {order.agent!r} any more, so nobody says what its plan may do")
         life.agent.guardrails.check_approval(order.suggestion_id)
-        guardrails.check_parts(wholes, life.agent.spec.guardrails, self._limits)
+        guardrail_checks.check_parts(wholes, life.agent.spec.guardrails, self._limits)
         before = life.agent.guardrails.history
         history = replace(
             before,
@@ -93,7 +93,7 @@ class PlanPermits:
             found=found,
             runs=before.runs - 1,  # it is counted already
         )
-        guardrails.check(order.point, life.agent.guardrails.now, history)
+        guardrail_checks.check(order.point, life.agent.guardrails.now, history)
 
     async def check_press(self, agent: HostedAgent, point: Point) -> None:
         """Raise `OutOfBounds` unless a person may approve a point.
@@ -102,7 +102,7 @@ class PlanPermits:
         then. ``max_runs_per_minute`` forbids nothing.
         """
 
-        def history(places: Mapping[str, float]) -> guardrails.RunHistory:
+        def history(places: Mapping[str, float]) -> guardrail_checks.RunHistory:
             before = agent.guardrails.history
             waiting = len(agent.record.open_in(SuggestionState.APPROVED))
             known = replace(before, found=places) if self._at_rest() else replace(before, positions={}, found={})

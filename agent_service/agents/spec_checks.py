@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent_service.agents import guardrails
-from agent_service.agents.agent_guardrails import elsewhere
+from agent_service.agents import guardrail_checks
+from agent_service.agents.guardrails_in_force import elsewhere
 from agent_service.documents import outcomes
 from agent_service.errors import FieldError, UnknownDevice
 from agent_service.models import own_names
@@ -80,7 +80,7 @@ class SpecChecks:
     def _check_rules(self, spec: AgentSpec) -> None:
         """Raise `UnknownDevice` for a rule that names what is no actuator; in a thread, for it may look for devices."""
         devices = self._devices.devices
-        for rule in guardrails.stricter(spec.guardrails, self._limits).rules:
+        for rule in guardrail_checks.stricter(spec.guardrails, self._limits).rules:
             for name in elsewhere([rule], spec.actuators):
                 why = "this service has no devices that it could ask where that is" if devices is None else ""
                 if devices is not None:

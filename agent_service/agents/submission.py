@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.agents.tasks import Role
 from agent_service.documents.choice import Made
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
@@ -228,7 +228,7 @@ class Lookahead:
 
     def _out_of_bounds(self, suggestion: Suggestion) -> bool:
         """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
-        return bool(guardrails.why_not(suggestion.point, self._agent.guardrails.now))
+        return bool(guardrail_checks.why_not(suggestion.point, self._agent.guardrails.now))
 
     async def _let_go(self, submission: Submission) -> None:
         """Let its suggestion be approved again if its plan ended and never began."""

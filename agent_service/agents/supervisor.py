@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from agent_service.agents import recovery
 from agent_service.agents.agent import HostedAgent
-from agent_service.agents.agent_guardrails import no_limits_said
 from agent_service.agents.decisions import Decisions
 from agent_service.agents.device_limits import DeviceLimits
 from agent_service.agents.directory import AgentDirectory
+from agent_service.agents.guardrails_in_force import no_limits_said
 from agent_service.agents.lifecycle import AgentLifecycle
 from agent_service.agents.loop import AgentLoop
 from agent_service.agents.plan_permits import PlanPermits
@@ -28,7 +28,7 @@ from agent_service.models import AgentPatch, AgentSpec, EventKind, ServiceGuardr
 from agent_service.models.states import (
     AgentState,
 )
-from agent_service.plans.control import PlanQueue
+from agent_service.plans.plan_queue import PlanQueue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

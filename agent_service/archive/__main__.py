@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Serve the embedded catalogue if asked to, and run the outbox until told to stop or the service is gone."""
+    """Serve the embedded catalogue if asked to, and write until told to stop or the service is gone."""
     parser = argparse.ArgumentParser(prog="python -m agent_service.archive")
     parser.add_argument("state", type=Path)
     arguments = parser.parse_args()
@@ -40,7 +40,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    # the outbox tries again itself; Tiled's own retries would hold up a stop for 45 s
+    # the writer tries again itself; Tiled's own retries would hold up a stop for 45 s
     os.environ.setdefault("TILED_RETRY_ATTEMPTS", "1")
 
     def send(message: FromChild) -> None:
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
-    from agent_service.archive.refused import RefusedDecisions  # noqa: PLC0415 - as Outbox below
+    from agent_service.archive.refused import RefusedDecisions  # noqa: PLC0415 - as CatalogWriter below
 
     spool = Spool(state.spool)
     written = written_seq(state)
@@ -73,7 +73,7 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
         decisions_refused=RefusedDecisions(state.spool).count(),
     )
     send(lag)
-    from agent_service.archive.outbox import Outbox  # noqa: PLC0415 - imports Tiled: seconds
+    from agent_service.archive.catalog_writer import CatalogWriter  # noqa: PLC0415 - imports Tiled: seconds
 
     server: TiledServer | None = None
     if catalog == "embedded":
@@ -84,7 +84,7 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
     connect = _Connect(state, catalog, server, send)
     inbox.settle()
     files = state.catalog_files if server is not None else None
-    Outbox(state, connect=connect, send=connect.send, inbox=inbox, files=files).run()
+    CatalogWriter(state, connect=connect, send=connect.send, inbox=inbox, files=files).run()
     if server is not None:
         server.close()
 

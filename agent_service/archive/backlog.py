@@ -51,7 +51,7 @@ def written_seq(state: StateDir) -> int:
     """Return the number of the last fact that is in the catalogue, or was refused; may raise `ServiceError`."""
     snapshot = reader(state.journal_url).snapshot()
     try:
-        written = int(json.loads(state.outbox.read_bytes())["seq"])
+        written = int(json.loads(state.catalog_cursor.read_bytes())["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         written = 0
     return max(written, 0 if snapshot is None else snapshot[0])

@@ -116,7 +116,7 @@ class _Hosted(BaseModel):
 
 
 class Fold(BaseModel):
-    """State of the fold after the fact ``seq``; kept in a file, as the outbox's cursor into the journal."""
+    """State of the fold after the fact ``seq``; kept in a file, as the catalogue writer's cursor into the journal."""
 
     seq: int = 0
     session: str = ""

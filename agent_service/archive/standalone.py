@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.archive.backlog import Backlog, counted
 from agent_service.archive.catalog import CatalogAddress
-from agent_service.archive.child import Archive
+from agent_service.archive.child_process import Archive
 from agent_service.archive.refused import refusal
 from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable, UsageError

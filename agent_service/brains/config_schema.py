@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from agent_service.errors import MAX_ERRORS, FieldError
-from agent_service.models.problems import validation_errors
 from agent_service.models.spelling import near
+from agent_service.models.validation_messages import validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

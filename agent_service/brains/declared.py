@@ -11,8 +11,8 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError, validate_c
 from agent_service.brains.config_schema import arguments_schema, config_model
 from agent_service.errors import FieldError, InvalidInput, NotFound
 from agent_service.models import Method
-from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.spelling import near
+from agent_service.models.validation_messages import sentence, validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

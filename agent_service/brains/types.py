@@ -14,8 +14,8 @@ from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.brains.config_schema import config_model, config_schema, signature_errors
 from agent_service.brains.coroutines import awaited
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
-from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.spelling import near
+from agent_service.models.validation_messages import sentence, validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -98,7 +98,7 @@ def check(
     ] = False,
 ) -> None:
     """Say what is wrong with a configuration, without starting anything."""
-    from agent_service.models.problems import sentence
+    from agent_service.models.validation_messages import sentence
     from agent_service.service.check import check as look
     from agent_service.service.config import load
 

@@ -5,7 +5,7 @@ Not here: what the facts mean (`agents.record`), and the copy that databroker re
 
 from agent_service.journal._journal import JournalLog
 from agent_service.journal._reader import reader
-from agent_service.journal._sqlite import SqliteStore
+from agent_service.journal._sqlite_commits import SqliteStore
 from agent_service.journal._sqlite_schema import version_of
 
 __all__ = ["JournalLog", "SqliteStore", "reader", "version_of"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service import context
 from agent_service.errors import BackendUnavailable, InvalidInput
 from agent_service.journal._followers import Followers
-from agent_service.journal._writer import Barrier, Compaction, JournalWriter, Pending
+from agent_service.journal._writer_thread import Barrier, Compaction, JournalWriter, Pending
 from agent_service.models import Event, EventKind, utcnow
 
 if TYPE_CHECKING:

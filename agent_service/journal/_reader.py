@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import UsageError
-from agent_service.journal._sqlite import SqliteReader
+from agent_service.journal._sqlite_reader import SqliteReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

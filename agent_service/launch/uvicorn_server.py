@@ -16,7 +16,7 @@ import uvicorn
 from agent_service.errors import UsageError
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.connection import BoundedConnection
-from agent_service.server.starting import StartingApp
+from agent_service.server.not_ready import StartingApp
 from agent_service.service.detached import run_detached
 from agent_service.service.keys import KeyFile
 from agent_service.state_dir import StateDir, private_files

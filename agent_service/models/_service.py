@@ -36,7 +36,7 @@ class QueueStatus(Answer):
 
 
 class ArchiveStatus(Answer):
-    """The archive child: the catalogue it serves or writes to, and how far the outbox lags."""
+    """The archive child: the catalogue it serves or writes to, and how far that lags."""
 
     catalog: str = Field(description="embedded, a URI, or none")
     state: Literal["none", "starting", "ready", "unavailable"]

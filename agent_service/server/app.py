@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from agent_service._version import __version__
 from agent_service.errors import UsageError
-from agent_service.server import auth, gate, problems
+from agent_service.server import auth, error_responses, request_checks
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.cached_reads import CachedReads
 from agent_service.server.direct_calls import DirectCalls
@@ -96,7 +96,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         description=DESCRIPTION,
         root_path=settled.service.root_path,
         lifespan=lifespan,
-        responses=problems.RESPONSES,
+        responses=error_responses.RESPONSES,
         docs_url=None,
         redoc_url=None,
     )
@@ -104,10 +104,10 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     opened = [*auth.OPEN, *(["/metrics"] if security.metrics == "open" else [])]
     hosts = Hosts(security.allowed_hosts, security.cors_origins)
     app.add_middleware(Repeats)
-    app.add_middleware(gate.Gate, hosts=hosts, closed=auth.Closed(opened))
-    # outside the gate, so that a page can read its refusals too
+    app.add_middleware(request_checks.RequestChecks, hosts=hosts, closed=auth.Closed(opened))
+    # outside these checks, so that a page can read its refusals too
     app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)
-    problems.install(app)
+    error_responses.install(app)
     app.router.routes[:0] = [CachedReads(), DirectCalls()]
     # in the order in which they are tried: what a brain is asked is asked most
     for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs, panel_keys):

@@ -1,6 +1,6 @@
 """Who may do what: each route names the one scope it needs, as ``dependencies=[READ]``; `Needs` enforces it.
 
-The gate finds out who asks, before anything of the body is read. It is closed by default: without a key only what
+`request_checks` finds out who asks, before anything of the body is read. Closed by default: without a key only what
 `OPEN` lists answers, and a route or a mount that names no scope and is not listed answers nobody.
 """
 
@@ -14,7 +14,7 @@ from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 from starlette.routing import Match, compile_path
 
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.brains.allowed_modules import code_in
 from agent_service.errors import Forbidden, Unauthenticated
 from agent_service.service.keys import Key, Scope
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent_service.models import AgentSpec
 
 KEY: Final = "agent_service.key"
-"""Where the gate leaves the `Key` of a request in its ASGI scope."""
+"""Where `request_checks` leaves the `Key` of a request in its ASGI scope."""
 
 OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/docs-assets/{name}", "/openapi.json"})
 """The routes that answer everybody, as they are declared."""
@@ -169,7 +169,7 @@ def refuse_loosening(key: Key, before: AgentSpec, after: AgentSpec) -> None:
 
     Whoever may only ``control`` an agent, a program for example, can narrow its limits and not widen them.
     """
-    loose = [f"guardrails.{rule}" for rule in guardrails.loosened(before.guardrails, after.guardrails)]
+    loose = [f"guardrails.{rule}" for rule in guardrail_checks.loosened(before.guardrails, after.guardrails)]
     if (before.loop.approval, after.loop.approval) == ("required", "auto"):
         loose.append("loop.approval")
     if loose:

@@ -83,7 +83,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body: its limits are the gate's."""
+        """Take a part of the body: its limits are those of `request_checks`."""
         self._moved = True
         super().on_body(body)
 

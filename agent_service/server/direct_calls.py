@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match
 from agent_service.models import IngestRequest, SuggestRequest
 from agent_service.server import auth
 from agent_service.server.cached_reads import PREFIX
-from agent_service.server.prefer import prefer_wait
+from agent_service.server.long_calls import prefer_wait
 from agent_service.server.routes import brain
 from agent_service.service.keys import Scope
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.types import Message, Receive, Send
 
-    from agent_service.server.prefer import PreferWait
+    from agent_service.server.long_calls import PreferWait
     from agent_service.service.keys import Key
     from agent_service.service.service import Service
 
@@ -53,7 +53,7 @@ class DirectCalls(BaseRoute):
 
     async def handle(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer."""
-        message = await receive()  # the gate has read the whole body
+        message = await receive()  # `request_checks` has read the whole body
         name, call = scope[_CALL]
         model, make = _CALLS[call]
         try:

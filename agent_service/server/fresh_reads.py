@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent_service.errors import InvalidInput
-from agent_service.models.problems import sentence, validation_errors
 from agent_service.models.states import Command, require
+from agent_service.models.validation_messages import sentence, validation_errors
 from agent_service.server.auth import KEY, refuse_without
-from agent_service.server.prefer import brain_work
+from agent_service.server.long_calls import brain_work
 from agent_service.service.keys import Scope
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from agent_service.errors import AgentFault, InvalidInput
 from agent_service.models.repeatable import IDEMPOTENCY_KEY, is_repeatable
 from agent_service.server import auth
 from agent_service.server.answers_by_facts import DoneRequest
-from agent_service.server.problems import problem
+from agent_service.server.error_responses import problem
 from agent_service.service.answers import KeptAnswer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _OTHER_DETAIL: Final = f"this {IDEMPOTENCY_KEY} belongs to another request; send
 
 
 class Repeats:
-    """ASGI middleware within the gate, where the key is known and the body is whole."""
+    """ASGI middleware within `request_checks`, where the key is known and the body is whole."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

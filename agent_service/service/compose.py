@@ -141,7 +141,9 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
             documents=documents,
         ),
         metrics=metrics,
-        retention=Retention(journal, supervisor, config.service, cursor=None if spool is None else state_dir.outbox),
+        retention=Retention(
+            journal, supervisor, config.service, cursor=None if spool is None else state_dir.catalog_cursor
+        ),
         stopping=stopping,
     )
     metrics.collect_from(ServiceGauges(service))

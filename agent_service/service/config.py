@@ -27,7 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent_service.errors import UsageError
 from agent_service.models import AgentSpec, ServiceGuardrails
-from agent_service.models.problems import sentence, validation_errors
+from agent_service.models.validation_messages import sentence, validation_errors
 
 
 class _Section(BaseModel):

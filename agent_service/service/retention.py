@@ -72,8 +72,8 @@ class Retention:
         seq = await asyncio.to_thread(self._limit)
         if seq - self._journal.snapshot_seq < max(1, WORTH_IT * self._config.keep_facts):
             return False
-        record, outbox = await asyncio.to_thread(self._fold, seq)
-        await self._journal.compact({**record.as_json(), "outbox": outbox.model_dump(mode="json")}, seq=seq)
+        record, fold = await asyncio.to_thread(self._fold, seq)
+        await self._journal.compact({**record.as_json(), "outbox": fold.model_dump(mode="json")}, seq=seq)
         self._supervisor.follow(record, seq=seq)
         _log.info("facts up to %d went into a snapshot", seq)
         return True
@@ -94,18 +94,18 @@ class Retention:
 
     def _fold(self, seq: int) -> tuple[ServiceRecord, Fold]:
         """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since."""
-        record, outbox, folded = ServiceRecord(), Fold(), 0
+        record, fold, folded = ServiceRecord(), Fold(), 0
         snapshot = self._journal.snapshot()
         if snapshot is not None:
             folded, values = snapshot
-            record, outbox = ServiceRecord.from_json(values), Fold.model_validate(values["outbox"])
+            record, fold = ServiceRecord.from_json(values), Fold.model_validate(values["outbox"])
         while folded < seq:
             for event in self._journal.read(after=folded, limit=min(_PAGE, seq - folded)):
                 record.apply(event)
-                outbox.apply_fact(event)
+                fold.apply_fact(event)
                 folded = event.seq or folded
         record.compact()
-        return record, outbox
+        return record, fold
 
 
 def _is_proposal(event: Event) -> bool:

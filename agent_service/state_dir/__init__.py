@@ -105,8 +105,8 @@ class StateDir:
         return self.catalog / "files"
 
     @property
-    def outbox(self) -> Path:
-        """The outbox's cursor into the journal."""
+    def catalog_cursor(self) -> Path:
+        """The catalogue writer's cursor into the journal."""
         return self.path / "outbox.json"
 
     @property

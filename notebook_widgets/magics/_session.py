@@ -251,7 +251,7 @@ class Session:
 
 def say_no_limits(hosted: HostResult, line: Line) -> None:
     """Say in a line which actuators may be sent anywhere, and how to say where."""
-    from agent_service.agents.agent_guardrails import no_limits_said  # noqa: PLC0415 - what a service imports
+    from agent_service.agents.guardrails_in_force import no_limits_said  # noqa: PLC0415 - what a service imports
 
     left = hosted.status.no_limits
     if left and is_file(line.target):

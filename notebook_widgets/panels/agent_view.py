@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.agents.guardrails import inside
+from agent_service.agents.guardrail_checks import inside
 from agent_service.models import ID_KEY, Event, EventKind, Suggestion
 from agent_service.models.states import AgentState, SuggestionState
 from notebook_widgets.panels.event_text import described

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import LoopSpec
-from agent_service.models.problems import sentence
+from agent_service.models.validation_messages import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Runs/s of a closed loop against a bare RunEngine that does the same plans, in turns; how fast the outbox drains."""
+"""Runs/s of a closed loop against a bare RunEngine that does the same plans, in turns; how fast the archive follows."""
 
 import importlib
 import statistics
@@ -100,7 +100,7 @@ def measure(folder, *, rounds=3):
                         time.sleep(0.1)
                     drained = (behind - left) / (time.perf_counter() - began)
                     lines.append(
-                        f"    the outbox was {behind} runs behind at the end, then drained {drained:.1f} runs/s"
+                        f"    the archive was {behind} runs behind at the end, then drained {drained:.1f} runs/s"
                     )
                 http.close()
     return lines

@@ -6,7 +6,7 @@ import pytest
 from services import running
 
 from agent_service.launch.local_config import local_config
-from agent_service.server import gate
+from agent_service.server import request_checks
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.service.config import ServiceConfig
 
@@ -94,7 +94,7 @@ def test_an_in_process_transport_is_its_own_name():
 
 def test_a_body_of_unknown_length_is_limited_everywhere(served):
     def parts():
-        for _ in range(gate.MAX_BODY // 500_000 + 2):
+        for _ in range(request_checks.MAX_BODY // 500_000 + 2):
             yield b"x" * 500_000
 
     # a route that reads no body, one that does, and one that is not there
@@ -104,18 +104,18 @@ def test_a_body_of_unknown_length_is_limited_everywhere(served):
 
 
 def test_a_stranger_may_say_little(served):
-    body = b"x" * (gate.MAX_BODY_OF_STRANGER + 1)
+    body = b"x" * (request_checks.MAX_BODY_OF_STRANGER + 1)
     served.problem("POST", "/healthz", 413, "too_large", content=body, headers={"Authorization": ""})
     # and nothing of unknown length: it may never end
     served.problem("POST", "/healthz", 413, "too_large", content=iter([b"x"]), headers={"Authorization": ""})
 
 
 def test_headers_are_limited(served):
-    served.problem("GET", "agents", 431, "too_large", headers={"X-Much": "x" * gate.MAX_HEADERS})
+    served.problem("GET", "agents", 431, "too_large", headers={"X-Much": "x" * request_checks.MAX_HEADERS})
 
 
 def test_a_body_that_never_comes_is_given_up(served, monkeypatch):
-    monkeypatch.setattr(gate, "BODY_PAUSE_S", 0.2)
+    monkeypatch.setattr(request_checks, "BODY_PAUSE_S", 0.2)
     key, address = served.server.api_key, served.url.removeprefix("http://").split(":")
     for length in ("Content-Length: 10", "Transfer-Encoding: chunked"):
         with socket.create_connection((address[0], int(address[1])), timeout=20) as raw:

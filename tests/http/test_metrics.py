@@ -121,7 +121,7 @@ def test_no_key_in_a_traceback():
 
 def test_each_request_has_a_line_with_its_id_and_its_key_s_name(start, caplog):
     service = start()
-    with caplog.at_level(logging.INFO, logger="agent_service.server.gate"):
+    with caplog.at_level(logging.INFO, logger="agent_service.server.request_checks"):
         service.http.get("/api/v1/agents", params={"state": "running"}, headers={"X-Request-ID": "mine"})
         service.http.get("/api/v1/agents", headers={"Authorization": "Apikey no"})
         lines = wait_until(

@@ -5,7 +5,7 @@ import json
 from sqlalchemy.exc import OperationalError
 
 from agent_service.journal import _writer
-from agent_service.journal._sqlite import SqliteStore
+from agent_service.journal._sqlite_commits import SqliteStore
 
 MODES = ("refused", "answer lost")
 """The commit fails; or it comes to pass and says that it failed."""

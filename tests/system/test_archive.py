@@ -188,7 +188,7 @@ async def test_half_written_repeated_and_impossible_runs(tmp_path):
     files = made.complete()
     async with rig(tmp_path / "state") as one, started(one.archive()) as archive:
         await until(lambda: archive.status.state == "ready")
-        # an earlier outbox died before the stop document
+        # an earlier writer died before the stop document
         subprocess.run(  # noqa: ASYNC221 - nothing else happens meanwhile
             [sys.executable, "-c", HALF, str(one.state.path), str(files[0])], check=True, timeout=WITHIN_S
         )

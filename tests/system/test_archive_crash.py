@@ -41,7 +41,7 @@ async def test_a_killed_child_is_started_again_and_nothing_is_there_twice(tmp_pa
             found = ask(one.state.path, ONCE, SEQS.format("suggest"), SEQS.format("ingest"))
             assert found == [[2] * RUNS, *_expected(one.journal)]
         # the cursor is lost, or older than the catalogue: the rows know their facts
-        one.state.outbox.unlink()
+        one.state.catalog_cursor.unlink()
         await one.decisions.session("s2")
         await one.decisions.step("walker", "later", "")
         async with started(one.archive()) as archive:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent_service.agents import guardrails
+from agent_service.agents import guardrail_checks
 from agent_service.agents.record.agent import AgentRecord
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.models import AgentSpec, Event, EventKind, Guardrails
@@ -32,7 +32,7 @@ def life(name, *states, **last):
 
 
 def wait_s(record):
-    return guardrails.wait_s(RAILS, record.handed_over_at, time.monotonic())
+    return guardrail_checks.wait_s(RAILS, record.handed_over_at, time.monotonic())
 
 
 @pytest.mark.parametrize("skew", [-1e6, 0.0, 1e6], ids=["set back", "right", "set forward"])

@@ -34,6 +34,8 @@ RETIRED = {
     r"_see_through": "_await_run",
     r"\bSqlJournal\b": "JournalLog",
     r"\bTimedExecutor\b": "an observer of calls",
+    r"\b(class|import) Outbox\b": "CatalogWriter",
+    r"\bAgentGuardrails\b": "GuardrailsInForce",
 }
 """What was given up, as a regular expression, and what is said instead."""
 

@@ -160,19 +160,19 @@ async def test_what_is_not_in_the_catalogue_yet_is_kept(tmp_path):
     async with service(tmp_path / "journal.db") as rooms:
         await live(rooms)
         assert not await retention(rooms, cursor=cursor).compact()  # nothing is
-        fold = folded_outbox(rooms.journal.read(limit=60))
+        fold = folded_decisions(rooms.journal.read(limit=60))
         cursor.write_text(fold.model_dump_json())
         assert await retention(rooms, cursor=cursor).compact()
         assert 58 <= rooms.journal.snapshot_seq <= 60
         seq, snapshot = rooms.journal.snapshot()
-        # an outbox that lost its cursor begins where the facts begin
+        # a catalogue writer that lost its cursor begins where the facts begin
         assert load_fold(cursor, snapshot=(seq, snapshot)) == fold
         cursor.unlink()
         assert load_fold(cursor, snapshot=(seq, snapshot)).seq == seq
         assert load_fold(cursor) == Fold()
 
 
-def folded_outbox(facts):
+def folded_decisions(facts):
     fold = Fold()
     for event in facts:
         fold.apply_fact(event)

@@ -37,7 +37,7 @@ from agent_service.brains.messages import (
 )
 from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound
 from agent_service.models import ID_KEY, Variable, utcnow, utf8
-from agent_service.models.problems import validation_errors
+from agent_service.models.validation_messages import validation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -54,7 +54,7 @@ class ForkServerClient:
         self._control: socket.socket | None = None
         self._received = b""
         self._launching = asyncio.Lock()
-        self._outbox: deque[tuple[bytes, tuple[int, ...], asyncio.Future[bool]]] = deque()
+        self._to_send: deque[tuple[bytes, tuple[int, ...], asyncio.Future[bool]]] = deque()
         self._waiting: dict[int, asyncio.Future[int | None]] = {}
         self._early: OrderedDict[int, int] = OrderedDict()
         self._ending: set[asyncio.Task[None]] = set()
@@ -81,7 +81,7 @@ class ForkServerClient:
                 if await sent:
                     return
             finally:
-                self._outbox = deque(entry for entry in self._outbox if entry[2] is not sent)
+                self._to_send = deque(entry for entry in self._to_send if entry[2] is not sent)
         raise BackendUnavailable("the process that starts agents' processes ends again and again; try again")
 
     def ended(self, pid: int) -> asyncio.Future[int | None]:
@@ -173,13 +173,13 @@ class ForkServerClient:
     def _post(self, says: Says, pid: int = 0, *, descriptors: tuple[int, ...] = ()) -> asyncio.Future[bool]:
         """Queue a record; the future tells whether it was sent."""
         sent: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._outbox.append((RECORD.pack(says, pid, 0), descriptors, sent))
+        self._to_send.append((RECORD.pack(says, pid, 0), descriptors, sent))
         self._flush()
         return sent
 
     def _flush(self) -> None:
-        while self._outbox:
-            record, descriptors, sent = self._outbox[0]
+        while self._to_send:
+            record, descriptors, sent = self._to_send[0]
             try:
                 if self._control is None:
                     raise ConnectionResetError
@@ -191,7 +191,7 @@ class ForkServerClient:
             except OSError:
                 self._lost()
                 return
-            self._outbox.popleft()
+            self._to_send.popleft()
             if not sent.done():
                 sent.set_result(True)
         if self._control is not None:
@@ -205,8 +205,8 @@ class ForkServerClient:
             asyncio.get_running_loop().remove_reader(control)
             asyncio.get_running_loop().remove_writer(control)
             control.close()
-        while self._outbox:
-            sent = self._outbox.popleft()[2]
+        while self._to_send:
+            sent = self._to_send.popleft()[2]
             if not sent.done():
                 sent.set_result(False)
         waiting, self._waiting = self._waiting, {}

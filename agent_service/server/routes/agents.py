@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
 from agent_service.models.states import AgentState
 from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code, refuse_loosening
+from agent_service.server.long_calls import PreferWaitDep, takes_long
 from agent_service.server.pagination import Cursor, Limit
-from agent_service.server.prefer import PreferWaitDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, cached_answer
 
 router = APIRouter(prefix="/agents", tags=["agents"])

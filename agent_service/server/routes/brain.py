@@ -31,8 +31,8 @@ from agent_service.models.spelling import near
 from agent_service.models.states import Command, require
 from agent_service.server import fresh_reads
 from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
+from agent_service.server.long_calls import PreferWaitDep, takes_long
 from agent_service.server.pagination import Cursor, Limit, page, position
-from agent_service.server.prefer import PreferWaitDep, takes_long
 from agent_service.server.routes import ServiceDep, as_json, cached_answer
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])

@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent_service.models import Readiness
 from agent_service.server.auth import METRICS
+from agent_service.server.not_ready import ALIVE
 from agent_service.server.routes import ServiceDep, as_json, cached_answer
-from agent_service.server.starting import ALIVE
 
 router = APIRouter(tags=["health"])
 
@@ -34,5 +34,5 @@ async def readyz(service: ServiceDep) -> Response:
     dependencies=[METRICS],
 )
 async def metrics(service: ServiceDep) -> Response:
-    """Return what Prometheus collects: agents, suggestions, calls, the queue, the outbox, and the event loop's lag."""
+    """Return what Prometheus collects: agents, suggestions, calls, the queue, the archive, and the event loop's lag."""
     return Response(service.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

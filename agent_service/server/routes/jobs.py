@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 
 from agent_service.models import Job, JobList
 from agent_service.server.auth import CONTROL, READ
+from agent_service.server.long_calls import PreferWaitDep
 from agent_service.server.pagination import Cursor, Limit, page
-from agent_service.server.prefer import PreferWaitDep
 from agent_service.server.routes import ServiceDep
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])

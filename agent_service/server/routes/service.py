@@ -14,7 +14,7 @@ router = APIRouter(tags=["service"])
 
 @router.get("/service", dependencies=[READ])
 async def service_status(service: ServiceDep, key: KeyDep) -> ServiceStatus:
-    """Return version, uptime, counts, plan queue, catalogue and outbox lag, and what the key that asks may do."""
+    """Return version, uptime, counts, plan queue, catalogue and its lag, and what the key that asks may do."""
     return service.status.shown_to(key)
 
 

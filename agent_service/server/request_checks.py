@@ -1,4 +1,4 @@
-"""What each request passes first: an id, the names of the service, the limits on headers and body, and its key.
+"""What is checked of each request first: an id, the names of the service, the limits on headers and body, and its key.
 
 All of it happens before a byte of the body is read: who has no key costs the service next to nothing.
 """
@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 
 from agent_service import context
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge, Unauthenticated
-from agent_service.server import auth, body, starting
-from agent_service.server.problems import problem
+from agent_service.server import auth, body, not_ready
+from agent_service.server.error_responses import problem
 from agent_service.service.panel_keys import PanelKey
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ _NEED_NO_JOURNAL: Final = re.compile(
 _log = logging.getLogger(__name__)
 
 
-class Gate:
+class RequestChecks:
     """Plain ASGI middleware around the whole application.
 
     Parameters
@@ -89,7 +89,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         seen = _Headers(scope["headers"])
-        request_id = starting.request_id(seen.request_id)
+        request_id = not_ready.request_id(seen.request_id)
         scope["request_id"] = request_id.decode("ascii")
         status, began = 0, time.monotonic()
 
@@ -170,7 +170,7 @@ class Gate:
         of_page = key if isinstance(key, PanelKey) else None
         hosts = (host for host in seen.hosts if of_page is None or host.lower() != of_page.host)
         if not all(self._hosts.admits(host, server=server) for host in hosts):
-            return Forbidden(starting.HOST_DETAIL)
+            return Forbidden(not_ready.HOST_DETAIL)
         if of_page is not None:
             return None if seen.origin in (b"", of_page.origin.encode()) else Forbidden(_ELSEWHERE_DETAIL)
         if seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):

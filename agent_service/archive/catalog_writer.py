@@ -1,4 +1,4 @@
-"""The outbox: what is in the spool and in the journal goes into the catalogue, in order and exactly once."""
+"""The catalogue's writer: what is in spool and journal goes into the catalogue, in order and exactly once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _THEIRS_AGAIN_S: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Outbox:
+class CatalogWriter:
     """Writes runs and decisions into the catalogue until it is told to stop.
 
     ``connect`` returns Tiled's client or raises a `ServiceError`; ``files`` is where the catalogue keeps arrays, if it
@@ -59,14 +59,14 @@ class Outbox:
         self._refused_decisions = RefusedDecisions(state.spool)
         self._attempts = Attempts(state.spool / "trying.json", probe=self._probe)
         self._journal = reader(state.journal_url)
-        self._cursor = state.outbox
+        self._cursor = state.catalog_cursor
         self._connect = connect
         self._send = send
         self._inbox = inbox
         self._root: Any = None
         self._agents: Any = None
         self._streams: AgentStreams | None = None
-        self._newest_fact = load_fold(state.outbox, snapshot=self._journal.snapshot()).seq
+        self._newest_fact = load_fold(state.catalog_cursor, snapshot=self._journal.snapshot()).seq
         self._written_before = self._newest_fact
         self._facts_due = 0.0
         self._look_due = 0.0

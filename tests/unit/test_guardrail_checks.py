@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from agent_service.agents import guardrails
-from agent_service.agents.guardrails import RunHistory
+from agent_service.agents import guardrail_checks
+from agent_service.agents.guardrail_checks import RunHistory
 from agent_service.errors import OutOfBounds
 from agent_service.models import Guardrails
 
@@ -49,9 +49,9 @@ def ago(*seconds):
 )
 def test_each_rule_forbids_and_is_named(rails, standing, rule):
     known = None if standing is None else RunHistory(plan="acquire", **standing)
-    assert rule in guardrails.why_not({"x": 2.0}, Guardrails(**rails), known)
+    assert rule in guardrail_checks.why_not({"x": 2.0}, Guardrails(**rails), known)
     with pytest.raises(OutOfBounds) as refusal:
-        guardrails.check({"x": 2.0}, Guardrails(**rails), known)
+        guardrail_checks.check({"x": 2.0}, Guardrails(**rails), known)
     assert refusal.value.errors[0].field == rule.partition(":")[0] or rule.startswith("not on")
 
 
@@ -71,7 +71,7 @@ def test_each_rule_forbids_and_is_named(rails, standing, rule):
     ],
 )
 def test_what_keeps_the_rules_may_be_measured(rails, standing):
-    assert guardrails.why_not({"x": 2.0}, Guardrails(**rails), RunHistory(plan="acquire", **standing)) == ""
+    assert guardrail_checks.why_not({"x": 2.0}, Guardrails(**rails), RunHistory(plan="acquire", **standing)) == ""
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_keeps_the_rules_may_be_measured(rails, standing):
     ],
 )
 def test_how_long_the_next_plan_waits(rate, handed_over, wait_s):
-    assert guardrails.wait_s(Guardrails(max_runs_per_minute=rate), handed_over, NOW) == pytest.approx(wait_s)
+    assert guardrail_checks.wait_s(Guardrails(max_runs_per_minute=rate), handed_over, NOW) == pytest.approx(wait_s)
 
 
 @given(rate=st.floats(0.01, 30), steps=st.lists(st.floats(0, 100), max_size=60))
@@ -97,7 +97,7 @@ def test_never_more_in_a_minute_than_allowed(rate, steps):
     rails, now, handed_over = Guardrails(max_runs_per_minute=rate), NOW, []
     for step in steps:
         now += step
-        now += guardrails.wait_s(rails, handed_over, now) + 1e-5
+        now += guardrail_checks.wait_s(rails, handed_over, now) + 1e-5
         handed_over.append(now)
     window = max(60, 60 / rate)
     for one in handed_over:
@@ -106,23 +106,23 @@ def test_never_more_in_a_minute_than_allowed(rate, steps):
 
 def test_what_cannot_wait_is_refused_and_told_when_to_come_again():
     rails = Guardrails(max_runs_per_minute=2)
-    guardrails.check_rate(rails, ago(40), NOW)
-    guardrails.check_rate(Guardrails(), ago(1, 1, 1), NOW)
+    guardrail_checks.check_rate(rails, ago(40), NOW)
+    guardrail_checks.check_rate(Guardrails(), ago(1, 1, 1), NOW)
     with pytest.raises(OutOfBounds, match=r"max_runs_per_minute: 2 a minute are allowed.* try again in 20 s"):
-        guardrails.check_rate(rails, ago(40, 10), NOW)
+        guardrail_checks.check_rate(rails, ago(40, 10), NOW)
 
 
 def test_the_stricter_of_two_counts():
     one = Guardrails(bounds={"x": (0, 2), "y": (0, 1)}, max_step={"x": 2}, budget_runs=3, plans=["a", "b"])
     other = Guardrails(bounds={"x": (1, 3), "z": (0, 1)}, max_step={"x": 1}, max_runs_per_minute=5, plans=["b", "c"])
-    for both in (guardrails.stricter(one, other), guardrails.stricter(other, one)):
+    for both in (guardrail_checks.stricter(one, other), guardrail_checks.stricter(other, one)):
         assert both.bounds == {"x": (1, 2), "y": (0, 1), "z": (0, 1)}
         assert (both.max_step, both.budget_runs, both.max_runs_per_minute) == ({"x": 1}, 3, 5)
         assert (both.budget_time_s, both.plans) == (None, ["b"])
-        assert guardrails.loosened(one, both) == guardrails.loosened(other, both) == []
-    assert guardrails.stricter(one, Guardrails()) == one
-    apart = guardrails.stricter(Guardrails(bounds={"x": (0, 1)}), Guardrails(bounds={"x": (2, 3)}))
-    assert all(guardrails.why_not({"x": x}, apart) for x in (0.5, 1.5, 2.5))
+        assert guardrail_checks.loosened(one, both) == guardrail_checks.loosened(other, both) == []
+    assert guardrail_checks.stricter(one, Guardrails()) == one
+    apart = guardrail_checks.stricter(Guardrails(bounds={"x": (0, 1)}), Guardrails(bounds={"x": (2, 3)}))
+    assert all(guardrail_checks.why_not({"x": x}, apart) for x in (0.5, 1.5, 2.5))
 
 
 ENDS = st.tuples(st.none() | st.floats(-9, 9), st.none() | st.floats(-9, 9)).filter(
@@ -138,12 +138,12 @@ RAILS = st.builds(
 @given(one=RAILS, other=RAILS, x=st.floats(-10, 10) | st.just(float("nan")), y=st.floats(-10, 10))
 def test_what_either_forbids_is_forbidden_and_what_was_forbidden_is_not_allowed_without_notice(one, other, x, y):
     point = {"x": x, "y": y}
-    forbids = [bool(guardrails.why_not(point, rails)) for rails in (one, other)]
-    both = guardrails.stricter(one, other)
-    assert bool(guardrails.why_not(point, both)) is any(forbids)
-    assert guardrails.loosened(one, both) == guardrails.loosened(other, both) == []
+    forbids = [bool(guardrail_checks.why_not(point, rails)) for rails in (one, other)]
+    both = guardrail_checks.stricter(one, other)
+    assert bool(guardrail_checks.why_not(point, both)) is any(forbids)
+    assert guardrail_checks.loosened(one, both) == guardrail_checks.loosened(other, both) == []
     if forbids == [True, False]:
-        assert guardrails.loosened(one, other), "it allows what was forbidden, and nobody is asked"
+        assert guardrail_checks.loosened(one, other), "it allows what was forbidden, and nobody is asked"
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def test_what_either_forbids_is_forbidden_and_what_was_forbidden_is_not_allowed_
     ],
 )
 def test_what_is_looser(before, after, loose):
-    assert guardrails.loosened(Guardrails(**before), Guardrails(**after)) == loose
+    assert guardrail_checks.loosened(Guardrails(**before), Guardrails(**after)) == loose
 
 
 def test_what_devices_state_holds_beside_what_is_written():
-    rails = guardrails.EffectiveGuardrails.of(Guardrails(bounds={"x": (0, 9)}), {"x": (None, 5), "y": (0, 1)}, {})
-    assert guardrails.why_not({"x": 7.0}, rails) == (
+    rails = guardrail_checks.EffectiveGuardrails.of(Guardrails(bounds={"x": (0, 9)}), {"x": (None, 5), "y": (0, 1)}, {})
+    assert guardrail_checks.why_not({"x": 7.0}, rails) == (
         "device_limits.x: x = 7 is above 5, the limits that the device states"
     )
-    assert "device_limits.x" in guardrails.why_not({"x": float("nan")}, rails)
-    assert guardrails.why_not({"x": 5.0, "z": 1e9}, rails) == ""
+    assert "device_limits.x" in guardrail_checks.why_not({"x": float("nan")}, rails)
+    assert guardrail_checks.why_not({"x": 5.0, "z": 1e9}, rails) == ""
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic_core import PydanticKnownError
 from pydantic_core.core_schema import ErrorType
 
 from agent_service.models import AgentSpec
-from agent_service.models.problems import field_errors, sentence, validation_errors
+from agent_service.models.validation_messages import field_errors, sentence, validation_errors
 from agent_service.service.config import ServiceConfig
 
 

@@ -12,9 +12,10 @@ from starlette.exceptions import HTTPException
 
 from agent_service import errors
 from agent_service.models import Problem
-from agent_service.models.problems import described, field_errors, sentence, unforeseen
+from agent_service.models.problems import described, unforeseen
 from agent_service.models.repeatable import IDEMPOTENCY_KEY, is_repeatable
 from agent_service.models.spelling import model_in
+from agent_service.models.validation_messages import field_errors, sentence
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -127,5 +128,5 @@ def _body_model(request: Request) -> type[BaseModel] | None:
 
 
 def request_id_of(request: Request) -> str | None:
-    """Return the id of a request, as the gate gave it."""
+    """Return the id of a request, as `request_checks` gave it."""
     return request.scope.get("request_id")

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from agent_service import context
 from agent_service.errors import CallCancelled, Conflict
 from agent_service.models import Job
-from agent_service.server.problems import request_id_of
+from agent_service.server.error_responses import request_id_of
 from agent_service.service.jobs import Work
 
 if TYPE_CHECKING:

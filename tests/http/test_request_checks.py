@@ -1,4 +1,4 @@
-"""The gate is closed by default: what names no scope answers nobody, and without a key only what is listed answers."""
+"""Closed by default: what names no scope answers nobody, and without a key only what is listed does."""
 
 import re
 

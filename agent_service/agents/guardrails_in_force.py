@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import ChainMap
 from typing import TYPE_CHECKING
 
-from agent_service.agents import guardrails
-from agent_service.agents.guardrails import EffectiveGuardrails, RunHistory
+from agent_service.agents import guardrail_checks
+from agent_service.agents.guardrail_checks import EffectiveGuardrails, RunHistory
 from agent_service.errors import FieldError, OutOfBounds
 from agent_service.models.guardrail_rules import parse, shown
 from agent_service.models.states import SuggestionState
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent_service.models import Ends, Guardrails, Point, ServiceGuardrails, Suggestion
 
 
-class AgentGuardrails:
+class GuardrailsInForce:
     """The guardrails of one agent; belongs to the event loop, but for what says otherwise."""
 
     def __init__(
@@ -46,7 +46,7 @@ class AgentGuardrails:
         own = self._record.spec.guardrails
         held = self._now
         if held is None or held[0] is not own:
-            both = guardrails.stricter(own, self._service)
+            both = guardrail_checks.stricter(own, self._service)
             held = self._now = own, EffectiveGuardrails.of(both, self._devices.stated, self._elsewhere)
         return held[1]
 
@@ -74,7 +74,7 @@ class AgentGuardrails:
     def limits(self) -> dict[str, Ends]:
         """Lowest and highest position of the actuators, whoever says it; nothing of one without any limit."""
         effective, devices = self.now, dict(self._devices.stated)
-        found = guardrails.both(effective.bounds, devices)
+        found = guardrail_checks.both(effective.bounds, devices)
         return {name: found[name] for name in self._record.spec.actuators if name in found}
 
     @property
@@ -101,19 +101,19 @@ class AgentGuardrails:
     async def look_again(self, points: Iterable[Point]) -> None:
         """Ask the devices anew if what they said before forbids one of ``points``, for it may be long ago."""
         rails = self.now
-        if any(guardrails.beyond_devices(one, rails) for one in points) or self._asked_where():
+        if any(guardrail_checks.beyond_devices(one, rails) for one in points) or self._asked_where():
             await self.look()
 
     async def check(self, suggestion: Suggestion) -> None:
         """Raise `OutOfBounds` unless the agent may measure a suggestion, by what is known."""
         await self.look_again([suggestion.point])
-        guardrails.check(suggestion.point, self.now, self.history)
+        guardrail_checks.check(suggestion.point, self.now, self.history)
         if suggestion.state is SuggestionState.APPROVED:
             self.check_approval(suggestion.id)
 
     def why_not(self, point: Point) -> str:
         """Return what forbids to measure a point after what went before, by what is known; an empty text if nothing."""
-        return guardrails.why_not(point, self.now, self.history)
+        return guardrail_checks.why_not(point, self.now, self.history)
 
     async def check_press(self, point: Point, standing: Callable[[Mapping[str, float]], RunHistory]) -> None:
         """Raise `OutOfBounds` unless a person may approve a point: devices are asked anew, and asked for their word."""
@@ -125,13 +125,13 @@ class AgentGuardrails:
     async def check_devices(self, point: Point) -> None:
         """Raise `OutOfBounds` unless the devices, asked anew, take their position of a point."""
         await self.look()
-        found = guardrails.beyond_devices(point, self.now)
+        found = guardrail_checks.beyond_devices(point, self.now)
         raise_for(found + said_by_devices(point, await self._devices.refusals(point), found))
 
     def check_turn(self, point: Point) -> None:
         """Do what `check_devices` does, and block; from another thread."""
         self.look_here()
-        found = guardrails.beyond_devices(point, self.now)
+        found = guardrail_checks.beyond_devices(point, self.now)
         raise_for(found + said_by_devices(point, self._devices.refusals_here(point), found))
 
     def _asked_where(self, *, every: bool = False) -> list[str]:
@@ -175,7 +175,7 @@ def raise_for(found: Sequence[FieldError]) -> None:
 
 def _broken(point: Point, rails: EffectiveGuardrails, standing: RunHistory) -> list[FieldError]:
     try:
-        guardrails.check(point, rails, standing)
+        guardrail_checks.check(point, rails, standing)
     except OutOfBounds as error:
         return list(error.errors)
     return []
