@@ -16,13 +16,7 @@ def javascript() -> str:
 
 
 def anchor(url: str) -> str:
-    """Return the link as HTML with a script, which runs where a notebook is trusted; else it leads to ``url`` itself.
-
-    Parameters
-    ----------
-    url
-        Where the service listens.
-    """
+    """Return the link as HTML with a script, which runs where a notebook is trusted; else it leads to ``url``."""
     script = javascript().replace("export ", "")
     href = html.escape(f"{url}/docs")
     return f'<a href="{href}" target="_blank" rel="noopener">API page</a><script>{{\n{script}\n{_AIM}\n}}</script>'

@@ -41,14 +41,8 @@ _log = logging.getLogger(__name__)
 class BackgroundServer:
     """A service on a daemon thread with an event loop of its own.
 
-    Parameters
-    ----------
-    config
-        The configuration; ``service.port = 0`` picks a free port.
-    engine
-        A RunEngine of this process as the source of documents. See `create_app`.
-    headless
-        Whether this process is the service's alone, and no notebook or script whose objects its agents may share.
+    ``engine`` is a RunEngine of this process as the source of documents; ``headless`` says that this process is the
+    service's alone, and no notebook or script whose objects its agents may share.
 
     Examples
     --------
@@ -82,25 +76,13 @@ class BackgroundServer:
         return None if self._server is None else self._server.service
 
     def start(self) -> Self:
-        """Bind the port, start the thread and return when the service answers.
-
-        Raises
-        ------
-        UsageError
-            The port is taken, or the state directory or configuration is wrong.
-        """
+        """Do what `listen` and `open` do, and raise what they raise."""
         self.listen()
         self.open(self._config, engine=self._engine)
         return self
 
     def listen(self) -> Self:
-        """Bind the port, start the thread and listen, and answer health only until `open`.
-
-        Raises
-        ------
-        UsageError
-            The port is taken.
-        """
+        """Start the thread and listen, and answer health only until `open`; `UsageError` when the port is taken."""
         self._socket = bind(self._config)
         self.url = address(self._socket)
         self._thread = threading.Thread(target=self._main, name="agent-service", daemon=True)
@@ -111,10 +93,7 @@ class BackgroundServer:
     def open(self, config: ServiceConfig, *, engine: Any = None) -> None:
         """Start the service and let requests through to it; returns when it answers.
 
-        Raises
-        ------
-        UsageError
-            The state directory or configuration is wrong; it listens no longer then.
+        Raises `UsageError`, and listens no longer, when the state directory or configuration is wrong.
         """
         self._config, self._engine = config, engine
         assert self._loop is not None  # noqa: S101 - listen() was called

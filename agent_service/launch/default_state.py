@@ -33,19 +33,9 @@ _MOST_BYTES: Final = 120
 def claimed(name: str, *, file: Path | None, here: Path) -> Path:
     """Return the state directory of a notebook or script, and note in it whose it is.
 
-    Parameters
-    ----------
-    name
-        What it is called: its file's name without the ending.
-    file
-        The file, as far as it is known. One elsewhere than ``here`` is another than a namesake that is here.
-    here
-        The working directory.
-
-    Raises
-    ------
-    UsageError
-        The folder for state directories on a local disk belongs to somebody else.
+    ``name`` is that of its ``file``, if it is known, without the ending; a file elsewhere than in ``here``, the working
+    directory, is another than a namesake that is here. Raises `UsageError` when the folder for state directories on a
+    local disk belongs to somebody else.
     """
     root = _root(here, claim=True)
     identity = _identity(name, file, here)
@@ -66,21 +56,22 @@ def claimed(name: str, *, file: Path | None, here: Path) -> Path:
 def state_of(file: Path) -> Path:
     """Return the state directory that a notebook or script has if it does not say another; changes nothing."""
     file = file.absolute()
-    found = _find(_root(file.parent, claim=False), file.stem, _identity(file.stem, file, file.parent))
-    if not found.exists():  # a script that was run from here
+    beside = _find(_root(file.parent, claim=False), file.stem, _identity(file.stem, file, file.parent))
+    if not beside.exists():  # a script that was run from here
         here = Path.cwd()
-        elsewhere = _find(_root(here, claim=False), file.stem, _identity(file.stem, file, here))
-        if _is_whose(elsewhere, _identity(file.stem, file, here)):
+        identity = _identity(file.stem, file, here)
+        elsewhere = _find(_root(here, claim=False), file.stem, identity)
+        if _is_whose(elsewhere, identity):
             return elsewhere
-    return found
+    return beside
 
 
 def refuse_exported(name: str, folder: Path) -> None:
     """Raise `UsageError` when what is to be served was exported with its memory, and is about to begin without it."""
     beside = folder / "service.toml"
     try:
-        told: dict[str, Any] = tomllib.loads(beside.read_text(encoding="utf-8"))
-        required = told.get("service", {}).get("require_state") is True
+        written: dict[str, Any] = tomllib.loads(beside.read_text(encoding="utf-8"))
+        required = written.get("service", {}).get("require_state") is True
     except (OSError, ValueError, AttributeError):
         return
     if required:
@@ -102,10 +93,10 @@ def _root(here: Path, *, claim: bool) -> Path:
             raise UsageError(f"{base} is a link; give a folder on a local disk as state")
         private_files.require_own(base)
     old = re.sub(r"[^A-Za-z0-9]+", "-", str(here)).strip("-")
-    found = _find(base, str(here), str(here), old=old)
+    root = _find(base, str(here), str(here), old=old)
     if claim:
-        _mark(found, str(here))
-    return found
+        _mark(root, str(here))
+    return root
 
 
 def _identity(name: str, file: Path | None, here: Path) -> str:
@@ -140,8 +131,8 @@ def _is_folder(path: Path) -> bool:
 def _readable(name: str) -> str:
     """Return a name as a folder can have it: letters, digits and marks of any script, and ``_.-``."""
     kept = "".join(
-        one if one.isalnum() or one in "_.-" or unicodedata.category(one).startswith("M") else " "
-        for one in unicodedata.normalize("NFC", name)
+        character if character.isalnum() or character in "_.-" or unicodedata.category(character)[0] == "M" else " "
+        for character in unicodedata.normalize("NFC", name)
     )
     short = "-".join(kept.split()).strip("-.").encode()[:_MOST_BYTES].decode("utf-8", "ignore")
     return short or "notebook"
@@ -159,15 +150,15 @@ def _is_of_0_1_0(path: Path, name: str, old: str) -> bool:
     if path.name == name:
         return True
     others = (path.parent.parent / f"{path.name}{suffix}" for suffix in (".ipynb", ".py"))
-    return path.name == old and name.isascii() and not any(one.exists() for one in others)
+    return path.name == old and name.isascii() and not any(other.exists() for other in others)
 
 
 def _whose(path: Path) -> str | None:
     try:
-        found: object = json.loads(private_files.read(path / _MARK, own=False))
+        identity: object = json.loads(private_files.read(path / _MARK, own=False))
     except (OSError, UsageError, ValueError):
         return None
-    return found if isinstance(found, str) else None
+    return identity if isinstance(identity, str) else None
 
 
 def _is_whose(path: Path, identity: str) -> bool:

@@ -60,29 +60,12 @@ _REFERENCE: Final = re.compile(r"^(?:--\w+=)?([A-Za-z_][\w.]*):[A-Za-z_][\w.]*$"
 
 
 def export(target: Path, folder: Path, *, state: Path | None = None, catalog: str | None = None) -> list[str]:
-    """Write a notebook or script, and what it needs, into a new folder.
+    """Write a notebook or script, and what it needs, into a folder that is new or empty; return the files in it.
 
-    Parameters
-    ----------
-    target
-        The notebook or script.
-    folder
-        Where to; it must not exist, or be empty.
-    state
-        State directory to take along: a consistent copy of its journal, without keys, whose agents come back paused, so
-        that two services never steer one motor.
-    catalog
-        What goes into service.toml; default ``embedded``.
-
-    Returns
-    -------
-    list of str
-        The files that were written, relative to ``folder``.
-
-    Raises
-    ------
-    UsageError
-        The target cannot be read, the folder is not empty, or there is no journal in ``state``; nothing is written.
+    Of the directory ``state``, if there is one, a consistent copy of the journal is taken along, without keys; its
+    agents come back paused, so that two services never steer one motor. ``catalog``, by default ``embedded``, goes into
+    service.toml. Raises `UsageError`, and writes nothing, when the target cannot be read, the folder is not empty, or
+    there is no journal in ``state``.
     """
     target, folder = target.absolute(), folder.absolute()
     if target.suffix not in (".ipynb", ".py") or not target.is_file():
@@ -104,7 +87,7 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
         _write_target(target, making / target.name)
         for path in modules:
             _copy(path, target.parent, making)
-        pins = [requirements.pinned(one, making / "wheels") for one in needed]
+        pins = [requirements.pinned(package, making / "wheels") for package in needed]
         _write(making, target, pins, catalog=catalog or "embedded", with_state=journal is not None)
         if journal is not None:
             _copy_state(journal, making / "state")
@@ -114,18 +97,14 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
         raise
-    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def _code(target: Path) -> str:
     """Return the Python of a notebook or script, with the lines that are not Python left out."""
     if target.suffix == ".py":
         return target.read_text(encoding="utf-8")
-    kept: list[str] = []
-    for cell in code_cells(target):
-        if cell.runs_headless:
-            kept += [cell.source]
-    return "\n".join(kept)
+    return "\n".join(cell.source for cell in code_cells(target) if cell.runs_headless)
 
 
 def _trees(code: str) -> Iterator[ast.AST]:
@@ -143,36 +122,36 @@ def _trees(code: str) -> Iterator[ast.AST]:
 
 def _imported(*codes: str) -> set[str]:
     """Return the names of the modules that code imports, or names: as ``module:attribute``, or as startup."""
-    found: set[str] = set()
+    names: set[str] = set()
     for code in codes:
         for node in (node for tree in _trees(code) for node in ast.walk(tree)):
             match node:
                 case ast.Import():
-                    found |= {one.name for one in node.names}
+                    names |= {alias.name for alias in node.names}
                 case ast.ImportFrom(module=str(module), level=0):
-                    found.add(module)
+                    names.add(module)
                 case ast.keyword(arg="startup", value=ast.Constant(value=str(startup))):
-                    found.add(startup.removesuffix(".py"))
+                    names.add(startup.removesuffix(".py"))
                 case ast.keyword(arg="startup", value=ast.List(elts=parts) | ast.Tuple(elts=parts)):
-                    texts = [one.value for one in parts if isinstance(one, ast.Constant)]
-                    found |= {one.removesuffix(".py") for one in texts if isinstance(one, str)}
+                    values = [part.value for part in parts if isinstance(part, ast.Constant)]
+                    names |= {value.removesuffix(".py") for value in values if isinstance(value, str)}
                 case ast.Constant(value=str(text)):
-                    found |= set(_REFERENCE.findall(text))
+                    names |= set(_REFERENCE.findall(text))
                 case _:
                     pass
         for line in _MAGIC.findall(code):
-            found |= {one.strip("\"'").removesuffix(".py") for one in _STARTUP.findall(line)}
-            found |= {name for word in line.split() for name in _REFERENCE.findall(word.strip("\"'"))}
-    return found
+            names |= {startup.strip("\"'").removesuffix(".py") for startup in _STARTUP.findall(line)}
+            names |= {name for word in line.split() for name in _REFERENCE.findall(word.strip("\"'"))}
+    return names
 
 
 def _local_modules(code: str, folder: Path, *, seen: set[str]) -> Iterator[tuple[Path, str]]:
     """Yield the modules beside the prototype that it imports, and those that these import, with their code."""
-    for name in sorted({one.partition(".")[0] for one in _imported(code)} - seen):
+    for name in sorted({module.partition(".")[0] for module in _imported(code)} - seen):
         seen.add(name)
         file, package = folder / f"{name}.py", folder / name
-        found = [file] if file.is_file() else sorted(package.rglob("*.py")) if package.is_dir() else []
-        for path in found:
+        paths = [file] if file.is_file() else sorted(package.rglob("*.py")) if package.is_dir() else []
+        for path in paths:
             text = path.read_text(encoding="utf-8")
             yield path, text
             yield from _local_modules(text, folder, seen=seen)
@@ -197,7 +176,7 @@ def _copy(path: Path, base: Path, folder: Path) -> None:
 
 
 def _write(folder: Path, target: Path, pins: list[str], *, catalog: str, with_state: bool) -> None:
-    told = {
+    words = {
         "name": re.sub(r"[^A-Za-z0-9_-]+", "-", target.stem).strip("-") or "prototype",
         "target": shlex.quote(target.name),
         # systemd's own quotes: https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html
@@ -212,10 +191,10 @@ def _write(folder: Path, target: Path, pins: list[str], *, catalog: str, with_st
     )
     memory = "require_state = true  # its agents' memory: do not begin without\n" if with_state else ""
     (folder / "service.toml").write_text(
-        _SERVICE.substitute(told, catalog=json.dumps(catalog), memory=memory), encoding="utf-8"
+        _SERVICE.substitute(words, catalog=json.dumps(catalog), memory=memory), encoding="utf-8"
     )
-    (folder / "agent-service.service").write_text(_UNIT.substitute(told), encoding="utf-8")
-    (folder / "README.md").write_text(_README.substitute(told, last=last), encoding="utf-8")
+    (folder / "agent-service.service").write_text(_UNIT.substitute(words), encoding="utf-8")
+    (folder / "README.md").write_text(_README.substitute(words, last=last), encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
 
 

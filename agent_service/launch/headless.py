@@ -7,6 +7,7 @@ import os
 import runpy
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from agent_service.service.config import ServiceConfig, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from agent_service.launch.background import BackgroundServer
     from agent_service.service.service import Service
 
 SUFFIXES: Final = (".ipynb", ".py", ".toml")
@@ -32,15 +34,7 @@ CELLS_END_WITHIN_S: Final = 2.0
 class Target:
     """One thing to serve: a notebook, a script, a service.toml, or ``module:attribute``.
 
-    Parameters
-    ----------
-    text
-        As a person writes it.
-
-    Raises
-    ------
-    UsageError
-        It is none of these, or the file is not there.
+    Raises `UsageError` when the text, as a person writes it, is none of these, or the file is not there.
     """
 
     def __init__(self, text: str) -> None:
@@ -61,68 +55,52 @@ class Target:
                 f"{text} cannot be served; give NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute"
             )
 
-    def run(self, process_service: ProcessService, *, flags: dict[str, Any]) -> None:
-        """Serve it as the service of this process, in the main thread.
-
-        Raises
-        ------
-        ServiceError
-            It failed; says where and why.
-        """
+    def run(self, server: BackgroundServer, *, flags: dict[str, Any]) -> None:
+        """Serve it as the service of this process, in the main thread; `ServiceError` says where and why it failed."""
         if self.suffix == ".toml":
             open_service(load(self.path, flags=flags))
         elif self.suffix == ".ipynb":
             with _in_folder(self.path.parent):
                 notebook_file.run(
                     self.path,
-                    on_cell=lambda n, of: process_service.tell(f"running code cell {n} of {of} of {self.path.name}"),
+                    on_cell=lambda n, of: server.tell(f"running code cell {n} of {of} of {self.path.name}"),
                 )
         elif self.suffix == ".py":
-            process_service.tell(f"running {self.path.name}")
+            server.tell(f"running {self.path.name}")
             _run_script(self.path)
         else:
-            process_service.tell(f"importing {self.text}")
+            server.tell(f"importing {self.text}")
             self._serve_attribute()
 
     def _serve_attribute(self) -> None:
         sys.path.insert(0, str(self.path))
         try:
-            found = references.imported(self.text)
+            thing = references.imported(self.text)
         except references.Unresolved as error:
             raise UsageError(f"{self.text} cannot be imported: {error}") from error
-        if isinstance(found, ServiceConfig):
-            open_service(local_config(found))
+        if isinstance(thing, ServiceConfig):
+            open_service(local_config(thing))
         else:
-            serve({self.name.replace(".", "-"): found})
+            serve({self.name.replace(".", "-"): thing})
 
 
 def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[[str, Service], None]) -> None:
     """Listen, run the targets in turn, and serve until Ctrl-C or SIGTERM, which may come at any time. Main thread.
 
-    Parameters
-    ----------
-    targets
-        What to serve. A service.toml among them says what service it is.
-    flags
-        Values of ``[service]`` from the command line; None values are left out.
-    on_ready
-        Called with the URL and the service when everything is served.
-
-    Raises
-    ------
-    ServiceError
-        A target failed, or nothing is served; the service is ended then.
+    A service.toml among the targets says what service it is; ``flags`` are values of ``[service]`` from the command
+    line, None where it says nothing. ``on_ready`` is called with the URL and the service when everything is served.
+    Raises `ServiceError` when a target failed, or nothing is served; the service is ended then.
     """
-    ordered = sorted(targets, key=lambda one: one.suffix != ".toml")
+    ordered = sorted(targets, key=lambda target: target.suffix != ".toml")
     first = ordered[0]
     process_service = ProcessService(
         load(first.path if first.suffix == ".toml" else None, flags=flags), name=first.name
     )
-    code_ended = threading.Event()
+    server, code_ended = process_service.server, threading.Event()
 
     def heard(count: int) -> None:
         if count > 1:
-            process_service.server.end()
+            server.end()
         else:
             threading.Thread(target=_insist, args=(process_service, code_ended), name="insist", daemon=True).start()
 
@@ -130,13 +108,13 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
         try:
             with signals.interrupting():
                 # a service.toml says what service it is that the first of the others opens
-                for target in [one for one in ordered if one is not first or first.suffix != ".toml"]:
-                    target.run(process_service, flags=flags)
-                if process_service.service is None and first.suffix == ".toml":
-                    first.run(process_service, flags=flags)
+                for target in ordered[1:] if first.suffix == ".toml" else ordered:
+                    target.run(server, flags=flags)
+                if server.service is None and first.suffix == ".toml":
+                    first.run(server, flags=flags)
             code_ended.set()
             if not signals.asked.is_set():
-                on_ready(process_service.server.url, _served(process_service, targets))
+                on_ready(server.url, _served(server, targets))
                 signals.asked.wait()
         except KeyboardInterrupt:
             if not signals.asked.is_set():  # the code raised it itself
@@ -146,24 +124,24 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
             process_service.close()
 
 
-def _served(process_service: ProcessService, targets: Sequence[Target]) -> Service:
+def _served(server: BackgroundServer, targets: Sequence[Target]) -> Service:
     """Return the service, ready from now on, if there is one."""
-    if process_service.service is None:
-        names = ", ".join(one.text for one in targets)
+    if server.service is None:
+        names = ", ".join(target.text for target in targets)
         raise UsageError(
             f"{names} serves nothing; let a cell that runs headless say %agent_serve my_agent, or call "
             "agent_service.serve({...})"
         )
-    process_service.tell(None)
-    return process_service.service
+    server.tell(None)
+    return server.service
 
 
 def _insist(process_service: ProcessService, code_ended: threading.Event) -> None:
     """End the process in spite of code that does not heed an interrupt."""
     if not code_ended.wait(CELLS_END_WITHIN_S):
         process_service.close()
-        said = "stopped; the code that was being run did not heed the interrupt"
-        print(said, file=sys.stderr, flush=True)  # noqa: T201 - the last word of the process
+        message = "stopped; the code that was being run did not heed the interrupt"
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - the last word of the process
         os._exit(0)
 
 
@@ -185,13 +163,9 @@ def _run_script(path: Path) -> None:
 
 
 def _where(path: Path, error: BaseException) -> str:
-    found = ""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            found = f", line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
+    """Return the last line of the script itself on the way to an error."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import ValidationError
@@ -33,49 +33,23 @@ _LIVE_FIELDS: Final = ("type", "evaluate", "plan")
 _CHANGED_BY_PATCH: Final = ("config", "loop", "guardrails")
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """An outcome that an earlier agent of the name had, and where it came from."""
-
-    point: dict[str, Any]
-    run_uid: str | None
-    counts: bool
-    known: bool = False
+_Outcomes = list[tuple[dict[str, Any], dict[str, Any]]]
+"""What an earlier agent of the name was told: points, each with where it came from, as `Retold` has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostResult:
-    """What became of an object that was to be hosted.
-
-    Parameters
-    ----------
-    status
-        The agent.
-    replaced
-        Whether there was an agent of that name, which it replaces.
-    ingested
-        How many outcomes of that one it was told.
-    stayed
-        Whether the agent of that name stayed, with all it knows.
-    differs
-        Fields in which it differs from what was asked for, when it stayed.
-    """
+    """What became of an object that was to be hosted."""
 
     status: AgentStatus
-    replaced: bool = False
-    ingested: int = 0
-    stayed: bool = False
-    differs: tuple[str, ...] = ()
+    replaced: bool = False  # whether there was an agent of that name, which it replaces
+    ingested: int = 0  # how many outcomes of that one it was told
+    stayed: bool = False  # whether the agent of that name stayed, with all it knows
+    differs: tuple[str, ...] = ()  # fields in which it is another then than what was asked for
 
 
 class LiveAgents:
-    """Hosts objects of this process as agents of a service of this process. Used from one thread at a time.
-
-    Parameters
-    ----------
-    client
-        A client of the service.
-    """
+    """Hosts objects of this process as agents of a service of this process. Used from one thread at a time."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -86,30 +60,16 @@ class LiveAgents:
     ) -> HostResult:
         """Create an agent, in the place of one of that name if there is one.
 
-        Parameters
-        ----------
-        name
-            The agent's name.
-        thing
-            A brain, its class or factory, the name of a type, an `AgentSpec`, or a mapping of its fields.
-        start
-            Whether to start it. One that was told outcomes and is not to be started is ``paused``.
-        fresh
-            Whether it begins from nothing, rather than with the outcomes that the agent it replaces had measured.
-        stays
-            Whether an agent of that name that is the same but for its live objects stays, with all it knows, and goes
-            on as it was when the service ended: for a process that serves a notebook for weeks.
-        fields
-            Fields of `AgentSpec`. ``evaluate`` and ``plan`` may be functions; ``actuators`` and ``sensors`` devices.
+        ``thing`` is a brain, its class or factory, the name of a type, an `AgentSpec`, or a mapping of its fields;
+        ``fields`` are more of them: ``evaluate`` and ``plan`` may be functions, ``actuators`` and ``sensors`` devices.
+        Without ``start``, one that was told outcomes is ``paused``. With ``fresh`` it begins from nothing, rather than
+        with the outcomes that the agent it replaces had measured. With ``stays``, for a process that serves a notebook
+        for weeks, an agent of that name that is the same but for its live objects stays, with all it knows, and goes on
+        as it was when the service ended.
 
-        Raises
-        ------
-        InvalidInput
-            Something is wrong with it; the agent that it was to replace is untouched then.
-        Conflict
-            The run under way of the agent to replace does not end.
-        AgentFault
-            The brain could not be built; the agent is ``failed``.
+        Raises `InvalidInput` when something is wrong with it, `Conflict` when the run under way of the agent to replace
+        does not end (that agent is untouched then), `AgentFault` when the brain could not be built: the agent is
+        ``failed``.
         """
         made: list[str] = []
         try:
@@ -118,19 +78,18 @@ class LiveAgents:
                 self._references[name] = _take_over(spec, there.spec)
                 return self._go_on(spec, there, start=start)
             self._client.check(spec)
-            points = self._retire(spec, fresh=fresh)
-            if points is not None and self._knows(name, thing) and not fresh:
-                points = [replace(one, known=True) for one in points]
-            else:
+            earlier = self._retire(spec, fresh=fresh)
+            known = earlier is not None and self._knows(name, thing) and not fresh
+            if not known:
                 live_objects.begin_again(spec.type)
-            status = self._client.create(spec)
+            self._client.create(spec)
         except BaseException:
-            for one in made:
-                references.forget(one)
+            for reference in made:
+                references.forget(reference)
             raise
         self.forget(name)
         self._references[name] = made
-        return self._begin(status, points, start=start)
+        return self._begin(name, earlier, known=known, start=start)
 
     def _knows(self, name: str, thing: object) -> bool:
         """Return whether a brain was told already what the agent of that name was told: it is that agent's own."""
@@ -139,8 +98,8 @@ class LiveAgents:
     def forget(self, *names: str) -> None:
         """Forget the live objects of agents, or of all that were hosted."""
         for name in names or tuple(self._references):
-            for one in self._references.pop(name, ()):
-                references.forget(one)
+            for reference in self._references.pop(name, ()):
+                references.forget(reference)
 
     def _same(self, spec: AgentSpec) -> AgentStatus | None:
         """Return the agent of that name if only its live objects, or what a PATCH changes, are not the same."""
@@ -157,14 +116,14 @@ class LiveAgents:
         same = for_brain(spec).model_copy(update=masked) == for_brain(there.spec).model_copy(update=masked)
         return there if same else None
 
-    def _go_on(self, spec: AgentSpec, there: AgentStatus, *, start: bool) -> HostResult:
+    def _go_on(self, spec: AgentSpec, present: AgentStatus, *, start: bool) -> HostResult:
         """Let an agent go on as it was when the service ended; its live objects are here again."""
-        was = self._was(spec.name) if there.state is AgentState.FAILED else None
+        was = self._was(spec.name) if present.state is AgentState.FAILED else None
         if was is not None:
             self._client.start(spec.name, paused=was is AgentState.PAUSED)
-        elif start and there.state is AgentState.CREATED:
+        elif start and present.state is AgentState.CREATED:
             self._client.start(spec.name)
-        differs = tuple(key for key in _CHANGED_BY_PATCH if getattr(spec, key) != getattr(there.spec, key))
+        differs = tuple(key for key in _CHANGED_BY_PATCH if getattr(spec, key) != getattr(present.spec, key))
         return HostResult(self._client.agent(spec.name), stayed=True, differs=differs)
 
     def _was(self, name: str) -> AgentState | None:
@@ -177,19 +136,21 @@ class LiveAgents:
                     return None
         return None
 
-    def _begin(self, status: AgentStatus, earlier: list[_Told] | None, *, start: bool) -> HostResult:
-        replaced, told, name = earlier is not None, earlier or [], status.name
-        if told:  # before it suggests anything
+    def _begin(self, name: str, earlier: _Outcomes | None, *, known: bool, start: bool) -> HostResult:
+        """Tell an agent what an earlier one had measured, which its brain may know, and start it if it is to be."""
+        outcomes = earlier or []
+        if outcomes:  # before it suggests anything
             self._client.start(name, paused=True)
-            for first in range(0, len(told), MAX_POINTS):
-                some = told[first : first + MAX_POINTS]
-                origins = [{"run_uid": one.run_uid, "counts": one.counts, "known": one.known} for one in some]
-                self._client.ingest(name, [one.point for one in some], retold=origins)
+            for first in range(0, len(outcomes), MAX_POINTS):
+                batch = outcomes[first : first + MAX_POINTS]
+                origins = [{**origin, "known": known} for _, origin in batch]
+                self._client.ingest(name, [point for point, _ in batch], retold=origins)
         if start:
-            status = self._client.resume(name) if told else self._client.start(name)
-        return HostResult(self._client.agent(name), replaced=replaced, ingested=len(told))
+            begin = self._client.resume if outcomes else self._client.start
+            begin(name)
+        return HostResult(self._client.agent(name), replaced=earlier is not None, ingested=len(outcomes))
 
-    def _retire(self, spec: AgentSpec, *, fresh: bool) -> list[_Told] | None:
+    def _retire(self, spec: AgentSpec, *, fresh: bool) -> _Outcomes | None:
         """Stop and remove the agent of that name; return what it had measured, None when there is none."""
         try:
             status = self._client.agent(spec.name)
@@ -206,41 +167,39 @@ class LiveAgents:
                 )
             time.sleep(_POLL_S)
             status = self._client.agent(spec.name)
-        points = [] if fresh else self._measured(spec)
+        outcomes = [] if fresh else self._measured(spec)
         self._client.delete(spec.name)
-        return points
+        return outcomes
 
-    def _measured(self, spec: AgentSpec) -> list[_Told]:
+    def _measured(self, spec: AgentSpec) -> _Outcomes:
         """Return the outcomes that the present agent of that name has, as far as ``spec`` can use them."""
-        found: list[_Told] = []
-        names: dict[str, str] = {}
+        outcomes: _Outcomes = []
+        words: dict[str, str] = {}
         for event in self._client.history(spec.name):
             if event.kind is EventKind.AGENT_STATE and "spec" in event.data:
-                found, names = [], AgentSpec.model_validate(event.data["spec"]).names  # an earlier agent had the name
+                outcomes = []  # an earlier agent had the name
+                words = AgentSpec.model_validate(event.data["spec"]).names
             elif event.kind is EventKind.INGEST:
-                found += _told(event.data)
+                outcomes += _outcomes_of(event.data)
         wanted = {*spec.actuators, *spec.outcomes}
-        kept: list[_Told] = []
-        for one in found:
-            told = renamed(one.point, names)
-            point = {key: value for key, value in told.items() if key in wanted or not spec.outcomes}
+        kept: _Outcomes = []
+        for written, origin in outcomes:
+            point = renamed(written, words)
             if wanted <= set(point):
-                kept.append(replace(one, point=point))
+                kept.append(({key: point[key] for key in point if key in wanted or not spec.outcomes}, origin))
         return kept
 
 
-def _told(data: Mapping[str, Any]) -> list[_Told]:
+def _outcomes_of(data: Mapping[str, Any]) -> _Outcomes:
     """Return the outcomes of one fact, each with the run that measured it, if one did."""
     points: list[dict[str, Any]] = data["points"]
     uids: list[str] = data["run_uids"]
+    each = uids if len(uids) == len(points) else [*uids, None][:1] * len(points)
     origins: list[dict[str, Any]] = data.get("retold") or [
-        {"run_uid": uid, "counts": bool(uid and point.get(ID_KEY))}
-        for point, uid in zip(
-            points, uids if len(uids) == len(points) else [*uids, None][:1] * len(points), strict=True
-        )
+        {"run_uid": uid, "counts": bool(uid and point.get(ID_KEY))} for point, uid in zip(points, each, strict=True)
     ]
     bare = ({key: value for key, value in point.items() if key != ID_KEY} for point in points)
-    return [_Told(point, origin["run_uid"], origin["counts"]) for point, origin in zip(bare, origins, strict=True)]
+    return list(zip(bare, origins, strict=True))
 
 
 def _brain(thing: object) -> object:
@@ -261,38 +220,38 @@ def _take_over(spec: AgentSpec, earlier: AgentSpec) -> list[str]:
 def _fields(thing: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a specification: what is given, what the object says of itself, and what follows."""
     if isinstance(thing, AgentSpec):
-        found = {**thing.model_dump(exclude_unset=True), **fields}
+        spec = {**thing.model_dump(exclude_unset=True), **fields}
     elif isinstance(thing, Mapping):
-        found = {**cast("Mapping[str, Any]", thing), **fields}
+        spec = {**cast("Mapping[str, Any]", thing), **fields}
     else:
-        found = {"type": thing, **fields}
-    brain = found.get("type")
-    if "config" in found:
-        found["config"] = _json(found["config"])
-    if "listen" not in found and not isinstance(brain, str) and missing_methods(brain) == ["suggest"]:
-        found["listen"] = "all"
+        spec = {"type": thing, **fields}
+    brain = spec.get("type")
+    if "config" in spec:
+        spec["config"] = _json(spec["config"])
+    if "listen" not in spec and not isinstance(brain, str) and missing_methods(brain) == ["suggest"]:
+        spec["listen"] = "all"
     for key in ("actuators", "sensors", "outcome"):
-        said = getattr(brain, key, None)
-        if key not in found and isinstance(said, str | list | tuple):
-            found[key] = said
-    _infer(found)
+        value = getattr(brain, key, None)
+        if key not in spec and isinstance(value, str | list | tuple):
+            spec[key] = value
+    _infer(spec)
     for key in ("actuators", "sensors"):
-        if key in found:
-            found[key] = [getattr(one, "name", one) for one in _as_list(found[key])]
-    return found
+        if key in spec:
+            spec[key] = [getattr(device, "name", device) for device in _as_list(spec[key])]
+    return spec
 
 
-def _infer(found: dict[str, Any]) -> None:
+def _infer(spec: dict[str, Any]) -> None:
     """Take actuators and outcome from a configuration with ``bounds`` and ``objective``, as the shipped types have."""
-    config = found.get("config")
+    config = spec.get("config")
     if isinstance(config, Mapping):
-        told = cast("Mapping[str, Any]", config)
-        if "actuators" not in found and isinstance(told.get("bounds"), Mapping):
-            found["actuators"] = list(told["bounds"])
-        if not {"outcome", "evaluate"} & found.keys() and isinstance(told.get("objective"), str):
-            found["outcome"] = told["objective"]
-    if "sensors" not in found and found.get("outcome"):
-        found["sensors"] = _as_list(found["outcome"])
+        settings = cast("Mapping[str, Any]", config)
+        if "actuators" not in spec and isinstance(settings.get("bounds"), Mapping):
+            spec["actuators"] = list(settings["bounds"])
+        if not {"outcome", "evaluate"} & spec.keys() and isinstance(settings.get("objective"), str):
+            spec["outcome"] = settings["objective"]
+    if "sensors" not in spec and spec.get("outcome"):
+        spec["sensors"] = _as_list(spec["outcome"])
 
 
 def _json(config: object) -> object:
@@ -316,16 +275,16 @@ def _as_list(value: object) -> list[Any]:
     return list(cast("Sequence[Any]", value))
 
 
-def _spec(name: str, found: dict[str, Any], made: list[str]) -> AgentSpec:
-    if "type" not in found:
+def _spec(name: str, spec: dict[str, Any], made: list[str]) -> AgentSpec:
+    if "type" not in spec:
         raise InvalidInput(f"agent {name!r} has no type: give a brain, its class, or the name of a type")
     for key in _LIVE_FIELDS:
-        thing = found.get(key)
+        thing = spec.get(key)
         if thing is not None and not isinstance(thing, str):
             made.append(live_objects.register(thing))
-            found[key] = made[-1]
+            spec[key] = made[-1]
     try:
-        return AgentSpec.model_validate({**found, "name": name})
+        return AgentSpec.model_validate({**spec, "name": name})
     except ValidationError as error:
         wrong = validation_errors(error)
         raise InvalidInput(f"agent {name!r}: {sentence(wrong)}", errors=wrong) from None

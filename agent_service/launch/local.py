@@ -18,6 +18,7 @@ from agent_service.launch.background import BackgroundServer
 from agent_service.launch.live_agents import HostResult, LiveAgents
 from agent_service.launch.local_config import local_config
 from agent_service.launch.process_service import current
+from agent_service.launch.status_table import StatusTable
 from agent_service.models import AgentSpec
 
 if TYPE_CHECKING:
@@ -116,19 +117,9 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
 
 
 def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
-    """Start a service of this process, or return the one of a headless process, which runs already.
+    """Start a service of this process, which listens to ``engine``; or return the headless one, which runs already.
 
-    Parameters
-    ----------
-    config
-        The configuration.
-    engine
-        A RunEngine to listen to.
-
-    Raises
-    ------
-    UsageError
-        The service cannot be started, or it is another than the one that runs headless in this process.
+    Raises `UsageError` when it cannot be started, or is another than the one that runs headless in this process.
     """
     process_service = current()
     if process_service is None:
@@ -141,16 +132,7 @@ def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
 
 
 class LocalService:
-    """A service on a background thread of this process, and a client of it.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    engine
-        A RunEngine to listen to.
-    process_service
-        The one of a headless process: this is the service that runs there, and it ends with its process only.
+    """A service on a background thread of this process, and a client of it. It ends with `close`, or the interpreter.
 
     Attributes
     ----------
@@ -164,10 +146,6 @@ class LocalService:
         The configuration.
     headless
         Whether it is the service of a headless process, which notebooks and scripts do not close.
-
-    Notes
-    -----
-    It ends with `close`, with the ``with`` block, or with the interpreter.
     """
 
     def __init__(
@@ -176,7 +154,7 @@ class LocalService:
         self.headless = process_service is not None
         self.config = config if process_service is None else process_service.open(config, engine=engine)
         self.state = self.config.service.state.absolute()
-        if any(one.state == self.state for one in services()):
+        if any(address.state == self.state for address in services()):
             raise UsageError(
                 f"a service of this process runs on {self.state} already; close it first (service.close()), or give "
                 "another folder as state"
@@ -207,15 +185,7 @@ class LocalService:
     def listen_to(self, engine: Any) -> bool:
         """Listen to another RunEngine instead of the present one: a notebook has made a new one.
 
-        Returns
-        -------
-        bool
-            Whether it is another.
-
-        Raises
-        ------
-        Conflict
-            When the service runs plans in a RunEngine of its own.
+        Returns whether it is another; raises `Conflict` when the service runs plans in a RunEngine of its own.
         """
         if self._engine is None:
             raise Conflict(
@@ -226,10 +196,7 @@ class LocalService:
     def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> HostResult:
         """Host an object as an agent, in the place of one of that name if there is one. See `serve`.
 
-        Raises
-        ------
-        InvalidInput, AgentFault, Conflict
-            As `serve`, or the run under way of the agent to replace does not end.
+        Raises as `serve`, and `Conflict` when the run under way of the agent to replace does not end.
         """
         own = _own_fields(thing)
         return self._host.host(
@@ -238,7 +205,7 @@ class LocalService:
             start=start,
             fresh=fresh,
             stays=self.headless,
-            fields={key: one for key, one in fields.items() if key not in own},
+            fields={key: value for key, value in fields.items() if key not in own},
         )
 
     def catalog(self, *, path: str | None = None, within_s: float = 60.0) -> Any:
@@ -289,17 +256,15 @@ class LocalService:
         self.close()
 
     def __repr__(self) -> str:
-        return f"agent service at {self.url}: {self._said()}"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._html()}
-
-    def _said(self) -> str:
         try:
             agents = self._agents()
         except ServiceError as error:
-            return error.detail
-        return ", ".join(f"{one.name} {one.state.value}" for one in agents) or "no agents yet"
+            return f"agent service at {self.url}: {error.detail}"
+        states = ", ".join(f"{agent.name} {agent.state.value}" for agent in agents)
+        return f"agent service at {self.url}: {states or 'no agents yet'}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._html()}
 
     def _require_open(self) -> None:
         if self._closed:
@@ -314,17 +279,9 @@ class LocalService:
             agents = self._agents()
         except ServiceError as error:
             return f"<div><b>Agent service</b>: {html.escape(error.detail)}</div>"
-        rows = "".join(
-            f"<tr><td>{html.escape(one.name)}</td><td>{one.state.value}</td><td>{_progress(one)}</td>"
-            f"<td>{html.escape(one.reason or '')}</td></tr>"
-            for one in agents
-        )
-        head = "<tr><th>agent</th><th>state</th><th>runs</th><th></th></tr>"
-        table = f"<table>{head}{rows}</table>" if rows else "<div>no agents yet</div>"
-        return (
-            f"<div><b>Agent service</b> at <code>{self.url}</code>, state in "
-            f"<code>{html.escape(str(self.state))}</code> {api_link.anchor(self.url)}</div>{table}"
-        )
+        where = f"at <code>{self.url}</code>, state in <code>{html.escape(str(self.state))}</code>"
+        table = StatusTable("", agents).html_table()
+        return f"<div><b>Agent service</b> {where} {api_link.anchor(self.url)}</div>{table}"
 
 
 def _close_at_exit(service: LocalService) -> None:
@@ -339,11 +296,6 @@ def _close_at_exit(service: LocalService) -> None:
 def _close_all() -> None:
     for service in _open[:]:  # each takes itself out
         service.close()
-
-
-def _progress(status: AgentStatus) -> str:
-    done, total = status.progress.done, status.progress.total
-    return str(done) if total is None else f"{done} of {total}"
 
 
 def _own_fields(thing: object) -> set[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_service.launch import default_state
-from agent_service.launch.default_state import state_of
 from agent_service.launch.process_service import current
 from agent_service.service.config import (
     RunEngineSection,
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-__all__ = ["local_config", "running_file", "state_of"]
-
-
 def local_config(
     config: ServiceConfig | str | Path | None = None,
     *,
@@ -37,32 +33,22 @@ def local_config(
     md: Mapping[str, Any] | None = None,
     **service: Any,
 ) -> ServiceConfig:
-    """Return the configuration that `agent_service.serve` makes of its arguments.
+    """Return the configuration that `agent_service.serve` makes of its arguments; `UsageError` when it is wrong.
 
-    Parameters
-    ----------
-    config, RE, startup, md
-        As there.
-    **service
-        Keys of ``[service]``; those that are None are left out.
-
-    Raises
-    ------
-    UsageError
-        The configuration is wrong.
+    ``service`` are keys of ``[service]``; those that are None are left out.
     """
-    given = {key: one for key, one in service.items() if one is not None}
+    given = {key: value for key, value in service.items() if value is not None}
     base = config if isinstance(config, ServiceConfig) else load(config, flags=given)
     if isinstance(config, ServiceConfig):
         base = _with(base, "service", given)
     else:
-        told = base.service.model_fields_set
-        defaults = {"port": 0, "state": None if "state" in told else _state()}
-        base = _with(base, "service", {key: one for key, one in defaults.items() if key not in told})
+        written = base.service.model_fields_set
+        defaults = {"port": 0, "state": None if "state" in written else _state()}
+        base = _with(base, "service", {key: value for key, value in defaults.items() if key not in written})
     if current() is None and "recover" not in base.service.model_fields_set:
         base = _with(base, "service", {"recover": "paused"})  # nothing moves unasked when a notebook comes back
-    engine = {key: one for key, one in (("startup", startup), ("md", md and dict(md))) if one is not None}
-    base = _with(base, "run_engine", engine)
+    engine = {"startup": startup, "md": md and dict(md)}
+    base = _with(base, "run_engine", {key: value for key, value in engine.items() if value is not None})
     if "JUPYTERHUB_SERVICE_PREFIX" in os.environ and "allowed_hosts" not in base.security.model_fields_set:
         # only the hub's proxy reaches the loopback of a hub's machine, and under names that nobody here knows
         base = _with(base, "security", {"allowed_hosts": ["*"]})
@@ -81,10 +67,10 @@ def _with(config: ServiceConfig, section: str, given: Mapping[str, Any]) -> Serv
 
 def _state() -> Path:
     """Return the state directory of this notebook or script."""
-    home, file, here = current(), running_file(), Path.cwd()
-    if home is not None and home.state is not None:
-        return home.state
-    name = home.name if home is not None else file.stem if file is not None else ""
+    process_service, file, here = current(), running_file(), Path.cwd()
+    if process_service is not None and process_service.state is not None:
+        return process_service.state
+    name = process_service.name if process_service is not None else file.stem if file is not None else ""
     if not name:
         return default_state.claimed(_unnamed(), file=None, here=here)
     default_state.refuse_exported(name, here)

@@ -8,14 +8,9 @@ from agent_service.errors.log_lines import JsonFormatter, TextFormatter
 
 
 def configure(*, format: str, level: str) -> None:  # noqa: A002 - the option's name
-    """Let this process log to stderr; for the command line, which owns its process.
+    """Let this process log to stderr, for people (``text``) or a log collector (``json``).
 
-    Parameters
-    ----------
-    format
-        ``text`` for people, ``json`` for a log collector.
-    level
-        Lowest level to log: ``debug``, ``info`` (a line for each request), ``warning`` or ``error``.
+    ``level`` is the lowest to log: ``debug``, ``info`` (a line for each request), ``warning`` or ``error``.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())

@@ -26,17 +26,7 @@ _PLOT_MAGICS: Final = ("matplotlib", "pylab")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A code cell.
-
-    Parameters
-    ----------
-    number
-        Its place among the notebook's code cells, from 1.
-    source
-        Its code.
-    tags
-        Its tags.
-    """
+    """A code cell; ``number`` is its place among the notebook's code cells, from 1."""
 
     number: int
     source: str
@@ -49,43 +39,28 @@ class Cell:
 
 
 def code_cells(path: Path) -> list[Cell]:
-    """Read the code cells of a notebook.
-
-    Raises
-    ------
-    UsageError
-        The file cannot be read, or is no notebook of format 4.
-    """
+    """Return the code cells of a notebook; `UsageError` when the file cannot be read, or is no notebook of format 4."""
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        notebook: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; give the path of a notebook") from None
     except ValueError:
         raise UsageError(f"{path} is no notebook: it is not JSON; save it again in Jupyter") from None
     try:
-        cells = [one for one in found["cells"] if one.get("cell_type") == "code"]
+        cells = [cell for cell in notebook["cells"] if cell.get("cell_type") == "code"]
     except (TypeError, KeyError):
         raise UsageError(f"{path} is no notebook of format 4; open it in a Jupyter of today and save it") from None
     return [
-        Cell(number, "".join(one["source"]), frozenset(one.get("metadata", {}).get("tags", ())))
-        for number, one in enumerate(cells, 1)
+        Cell(number, "".join(cell["source"]), frozenset(cell.get("metadata", {}).get("tags", ())))
+        for number, cell in enumerate(cells, 1)
     ]
 
 
 def run(path: Path, *, on_cell: Callable[[int, int], None]) -> None:
     """Run a notebook's code cells, in the main thread.
 
-    Parameters
-    ----------
-    path
-        The notebook.
-    on_cell
-        Called with the number of each cell that is about to run, and with how many there are.
-
-    Raises
-    ------
-    ServiceError
-        A cell failed: says which, in which line, and why. Those after it were not run.
+    ``on_cell`` is called with the number of each cell that is about to run, and with how many there are. When a cell
+    fails those after it are not run, and `ServiceError` says which, in which line, and why.
     """
     cells = code_cells(path)
     shell = _shell(path)
@@ -100,7 +75,7 @@ def run(path: Path, *, on_cell: Callable[[int, int], None]) -> None:
         if error is not None:
             line = _line(error)
             where = f"code cell {cell.number}" + (f", line {line}" if line else "")
-            raise ServiceError(f"{path.name}: {where}: {_said(error)}") from error
+            raise ServiceError(f"{path.name}: {where}: {_described(error)}") from error
 
 
 def _shell(path: Path) -> Any:
@@ -137,7 +112,7 @@ def _line(error: BaseException) -> int | None:
     return None
 
 
-def _said(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     """Return an error in one line; one of ours needs no class name."""
     text = texts.one_line(str(error))
     ours = isinstance(error, ServiceError) or type(error).__name__ == "UsageError"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_service.service.config import ServiceConfig
-    from agent_service.service.service import Service
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -28,29 +27,10 @@ _process_service: ProcessService | None = None
 class ProcessService:
     """One service of this process, opened by the first who serves; made and closed in the main thread.
 
-    Parameters
-    ----------
-    config
-        What the command line and a service.toml said. It wins over what is served, but for the RunEngine and the
-        startup that a notebook brings where the file names none; its agents are created beside those served.
-    name
-        What is run, for the name of the state directory where none was given.
-
-    Attributes
-    ----------
-    server
-        The server; it listens from the beginning.
-    config
-        The configuration of the service, when it is open.
-    engine
-        The RunEngine that it listens to, if any.
-    local
-        What those who serve in this process are given, a `local.LocalService`, once it is open.
-
-    Raises
-    ------
-    UsageError
-        The port is taken, or this process serves already.
+    ``config`` is what the command line and a service.toml said. It wins over what is served, but for the RunEngine and
+    the startup that a notebook brings where the file names none; its agents are created beside those served. ``name``
+    is what is run, for the name of the state directory where none was given. Raises `UsageError` when the port is
+    taken, or this process serves already.
     """
 
     def __init__(self, config: ServiceConfig, *, name: str) -> None:
@@ -58,9 +38,9 @@ class ProcessService:
         if _process_service is not None:
             raise UsageError("this process serves already")
         self.name = name
-        self.local: object = None
-        self.engine: ReplaceableEngine | None = None
-        self.config: ServiceConfig | None = None
+        self.local: object = None  # what those who serve in this process are given: a `LocalService`
+        self.engine: ReplaceableEngine | None = None  # the RunEngine that it listens to, if any
+        self.config: ServiceConfig | None = None  # of the service, when it is open
         self._given = config
         self.server = BackgroundServer(config, headless=True).listen()
         _process_service = self
@@ -71,25 +51,11 @@ class ProcessService:
         section = self._given.service
         return section.state if "state" in section.model_fields_set else None
 
-    @property
-    def service(self) -> Service | None:
-        """The running service, once it is open."""
-        return self.server.service
-
     def open(self, config: ServiceConfig, *, engine: Any = None) -> ServiceConfig:
-        """Start the service, or check that it is the one that is asked for; returns its configuration.
+        """Start the service that somebody asks for, or check that it is the one that runs; return its configuration.
 
-        Parameters
-        ----------
-        config
-            What a notebook or script asks for.
-        engine
-            Its RunEngine, to be listened to.
-
-        Raises
-        ------
-        UsageError
-            The configuration is wrong, or it is another than that of the service which runs here.
+        ``engine`` is the notebook's RunEngine, to be listened to. Raises `UsageError` when the configuration is wrong,
+        or another than that of the service which runs here.
         """
         if self.config is None:
             combined = self._combined(config, claimed=engine is not None)
@@ -106,10 +72,6 @@ class ProcessService:
         _refuse_another_startup(config, self.config)
         return self.config
 
-    def tell(self, doing: str | None) -> None:
-        """Say what keeps the service from being ready; None when nothing does any more."""
-        self.server.tell(doing)
-
     def close(self) -> None:
         """End the service and the listening."""
         global _process_service  # noqa: PLW0603 - one a process
@@ -125,7 +87,7 @@ class ProcessService:
         section.pop("host", None)
         update: dict[str, Any] = {
             "service": _over(config.service, given.service, below=section),
-            "agents": [*given.agents, *(one for one in config.agents if one not in given.agents)],
+            "agents": [*given.agents, *(agent for agent in config.agents if agent not in given.agents)],
             "import_from": list(dict.fromkeys([*given.import_from, *config.import_from])),
             "api_key": config.api_key or given.api_key,
             "sources": None if claimed else given.sources or config.sources,
@@ -139,8 +101,8 @@ class ProcessService:
 
 def _over(section: Section, above: Section, *, below: dict[str, Any] | None = None) -> Section:
     """Return a section with what another one says put over it."""
-    told = section.model_dump(exclude_unset=True) if below is None else below
-    return type(section).model_validate({**told, **above.model_dump(exclude_unset=True)})
+    written = section.model_dump(exclude_unset=True) if below is None else below
+    return type(section).model_validate({**written, **above.model_dump(exclude_unset=True)})
 
 
 def _refuse_another_startup(config: ServiceConfig, there: ServiceConfig) -> None:

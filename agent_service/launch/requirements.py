@@ -23,34 +23,31 @@ PACKAGE: Final = "bluesky-agent-service"
 def distributions(modules: set[str]) -> list[metadata.Distribution]:
     """Return this package, then those that bring modules, and all that they need, by name.
 
-    Parameters
-    ----------
-    modules
-        Names of modules; those that no installed package brings are passed over.
+    Modules that no installed package brings are passed over.
     """
     providers = metadata.packages_distributions()
-    roots = {_normal(one) for name in modules for one in providers.get(name.partition(".")[0], ())}
-    found: dict[str, metadata.Distribution] = {}
+    roots = {_normal(package) for name in modules for package in providers.get(name.partition(".")[0], ())}
+    packages: dict[str, metadata.Distribution] = {}
     waiting = [_normal(PACKAGE), *sorted(roots)]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in packages:
             continue
         try:
-            found[name] = metadata.distribution(name)
+            packages[name] = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        waiting += [_normal(one) for one in _needed(found[name])]
-    return [found[name] for name in sorted(found, key=lambda one: (one != _normal(PACKAGE), one))]
+        waiting += [_normal(needed) for needed in _needed(packages[name])]
+    return [packages[name] for name in sorted(packages, key=lambda name: (name != _normal(PACKAGE), name))]
 
 
-def _needed(found: metadata.Distribution) -> Iterator[str]:
+def _needed(package: metadata.Distribution) -> Iterator[str]:
     from packaging.requirements import Requirement  # noqa: PLC0415 - only an export needs it
 
-    for text in found.requires or ():
+    for text in package.requires or ():
         requirement = Requirement(text)
         extras = {"", "standard", "client", "server"}  # those of uvicorn and tiled that we ask for
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": one}) for one in extras):
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
             yield requirement.name
 
 
@@ -58,25 +55,16 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pinned(found: metadata.Distribution, wheels: Path) -> str:
-    """Return a pinned requirement, which names no index.
+def pinned(package: metadata.Distribution, wheels: Path) -> str:
+    """Return a pinned requirement, which names no index, of an installed package.
 
-    Parameters
-    ----------
-    found
-        An installed package.
-    wheels
-        Folder beside the requirements. A package that was installed from a folder, which no index has, is put there.
-
-    Raises
-    ------
-    UsageError
-        No wheel of it could be built.
+    One that was installed from a folder, which no index has, is put into ``wheels``, beside the requirements; raises
+    `UsageError` when no wheel of it could be built.
     """
-    name = found.metadata["Name"]
-    origin: dict[str, Any] = json.loads(found.read_text("direct_url.json") or "{}")
+    name = package.metadata["Name"]
+    origin: dict[str, Any] = json.loads(package.read_text("direct_url.json") or "{}")
     if "dir_info" not in origin:
-        return f"{name}=={found.version}"
+        return f"{name}=={package.version}"
     source = url2pathname(urlsplit(str(origin["url"])).path)
     wheels.mkdir(exist_ok=True)
     before = set(wheels.iterdir())

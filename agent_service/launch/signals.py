@@ -23,15 +23,7 @@ HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 class StopSignals:
     """Hears SIGINT and SIGTERM while it is open; opened and closed in the main thread.
 
-    Parameters
-    ----------
-    heard
-        Called in a thread of its own with how many were heard so far, from 1.
-
-    Attributes
-    ----------
-    asked
-        Set when the first was heard.
+    ``asked`` is set when the first was heard; ``heard`` is called, in a thread of its own, with how many were so far.
     """
 
     def __init__(self, heard: Callable[[int], None]) -> None:
@@ -69,7 +61,7 @@ class StopSignals:
     def _listen(self) -> None:
         count = 0
         while numbers := self._reading.recv(64):
-            for _ in (one for one in numbers if one in HEARD):
+            for _ in (number for number in numbers if number in HEARD):
                 count += 1
                 self.asked.set()
                 self._heard(count)

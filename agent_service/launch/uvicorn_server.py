@@ -39,17 +39,8 @@ class CalledOffError(Exception):
 def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM, then stop cleanly.
 
-    Parameters
-    ----------
-    config
-        The configuration.
-    on_ready
-        Called with URL, key, and whether the key was made just now, when the service answers.
-
-    Raises
-    ------
-    UsageError
-        The port is taken, or the state directory or configuration is wrong.
+    ``on_ready`` is called with URL, key, and whether the key was made just now, when the service answers. Raises
+    `UsageError` when the port is taken, or the state directory or configuration is wrong.
     """
     with (
         bind(config) as bound,
@@ -98,12 +89,8 @@ async def opened(
 ) -> AsyncGenerator[Service]:
     """Start the service, and let requests through to it until it ends. See `create_app`.
 
-    Raises
-    ------
-    UsageError
-        The state directory or the configuration is wrong.
-    CalledOffError
-        The server was told to end meanwhile: what was started is ended.
+    Raises `UsageError` when the state directory or the configuration is wrong, `CalledOffError` when the server was
+    told to end meanwhile: what was started is ended.
     """
     imported = run_detached(lambda: _made(config, engine, headless=headless), name="importing the service")
     app = await _unless_told_to_end(server, imported)
@@ -116,11 +103,11 @@ async def opened(
 
 async def _unless_told_to_end(server: Server, work: Coroutine[Any, Any, T]) -> T:
     """Await a part of the start; call it off when the server is told to end."""
-    task, told = asyncio.ensure_future(work), asyncio.ensure_future(server.told.wait())
+    task, ending = asyncio.ensure_future(work), asyncio.ensure_future(server.told.wait())
     try:
-        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        told.cancel()
+        ending.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
@@ -138,32 +125,16 @@ def _made(config: ServiceConfig, engine: Any, *, headless: bool) -> FastAPI:
 class Server(uvicorn.Server):
     """uvicorn, told by us when to stop: signals are the caller's, and open event streams end first.
 
-    Parameters
-    ----------
-    hosts
-        The names of the service, which are asked for before the application is there.
-
-    Attributes
-    ----------
-    starting
-        Its application: it stands in for the service's until that is there.
-    service
-        The service, when it is there.
-    serving
-        The task in which it serves.
-    up
-        Set when it listens.
-    told
-        Set when it was told to end.
+    ``hosts`` are the names of the service, which are asked for before the application is there.
     """
 
-    serving: asyncio.Future[None]
+    serving: asyncio.Future[None]  # the task in which it serves
 
     def __init__(self, hosts: Hosts) -> None:
-        self.starting = StartingApp(hosts)
-        self.service: Service | None = None
-        self.up = asyncio.Event()
-        self.told = asyncio.Event()
+        self.starting = StartingApp(hosts)  # stands in for the service's application until that is there
+        self.service: Service | None = None  # when it is there
+        self.up = asyncio.Event()  # set when it listens
+        self.told = asyncio.Event()  # set when it was told to end
         super().__init__(
             uvicorn.Config(
                 self.starting,
@@ -205,13 +176,7 @@ class Server(uvicorn.Server):
 
 
 def bind(config: ServiceConfig) -> socket.socket:
-    """Bind the configured address, so that a taken port is an error here and now.
-
-    Raises
-    ------
-    UsageError
-        The address cannot be bound.
-    """
+    """Bind the configured address, so that a taken port is an error here and now: `UsageError`."""
     host, port = config.service.host, config.service.port
     if config.api_key is None and not _is_loopback(host):
         state = StateDir(config.service.state)
@@ -264,6 +229,6 @@ def address(bound: socket.socket) -> str:
 def announce(service: Service, bound: socket.socket) -> str:
     """Write where the service listens into its state directory, for the command line; return its URL."""
     url = address(bound)
-    told = {"url": url, "pid": os.getpid(), "session": service.status.session}
-    private_files.write(service.state_dir.service_file, json.dumps(told) + "\n")
+    facts = {"url": url, "pid": os.getpid(), "session": service.status.session}
+    private_files.write(service.state_dir.service_file, json.dumps(facts) + "\n")
     return url

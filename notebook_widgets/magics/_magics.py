@@ -10,12 +10,12 @@ from IPython.core.error import UsageError as CellError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from agent_service.errors import ServiceError, UsageError
+from agent_service.launch.status_table import StatusTable
 from notebook_widgets import kernel
 from notebook_widgets.magics._completion import Completion
 from notebook_widgets.magics._export import exported
 from notebook_widgets.magics._options import OF_MAGIC, read
-from notebook_widgets.magics._session import Session
-from notebook_widgets.magics._status import StatusTable, say, show
+from notebook_widgets.magics._session import Session, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Generator

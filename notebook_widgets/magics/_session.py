@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from agent_service.errors import AgentFault, InvalidConfig, NotFound, ServiceError, UsageError
 from notebook_widgets.magics._namespace import Names
 from notebook_widgets.magics._options import SERVE
-from notebook_widgets.magics._status import say, show
 from notebook_widgets.magics._target import is_file, number, target
 
 if TYPE_CHECKING:
@@ -24,6 +23,18 @@ VARIABLES: Final = ("service", "agents_service")
 """Names under which the notebook finds the service: the first one that is free."""
 
 _SERVING: Final = "agent_service.launch.local"
+
+
+def say(line: str) -> None:
+    """Print a line below the cell."""
+    print(line)  # noqa: T201 - the cell's own output
+
+
+def show(thing: object) -> None:
+    """Display an object below the cell."""
+    from IPython import display  # noqa: PLC0415 - pictures are for those who look
+
+    cast("Any", display).display(thing)
 
 
 class Session:

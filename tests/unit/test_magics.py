@@ -206,7 +206,7 @@ def test_a_brain_that_cannot_be_built_shows_its_traceback(walking):
 
 
 def status_of(shell, name):
-    from notebook_widgets.magics._status import StatusTable
+    from agent_service.launch.status_table import StatusTable
 
     return StatusTable("a <b> title", [shell.client.agent(name)], traceback=True)
 

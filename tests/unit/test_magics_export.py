@@ -7,7 +7,7 @@ from cells import Shell
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
-from agent_service.launch import local_config
+from agent_service.launch import default_state, local_config
 from agent_service.launch.process_service import ProcessService
 
 
@@ -24,7 +24,7 @@ def shell(capsys, tmp_path, monkeypatch):
 def test_the_notebook_that_runs_with_what_it_measured(shell, tmp_path, monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "my proto.ipynb"))
     shell.run(f"{WALK}\n{SERVE} --catalog none --no-panel")
-    assert shell.names["service"].state == local_config.state_of(tmp_path / "my proto.ipynb")
+    assert shell.names["service"].state == default_state.state_of(tmp_path / "my proto.ipynb")
     shell.client.start("walk")
     wait_until(lambda: shell.client.agent("walk").progress.done >= 1)
     said = shell.run("%agent_export site/{'proto'} --with-state --catalog none")

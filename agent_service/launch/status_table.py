@@ -1,9 +1,9 @@
-"""What magics put below a cell: lines, and agents in a table, as text and as HTML."""
+"""Agents in a table, as text and as HTML: what notebooks show below a cell."""
 
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,29 +31,20 @@ class StatusTable:
         return "\n".join([self.title, *lines, *self._traces])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._html()}
+        return {
+            "text/plain": repr(self),
+            "text/html": f"<div><b>{html.escape(self.title)}</b></div>{self.html_table()}",
+        }
 
-    def _html(self) -> str:
-        title = f"<div><b>{html.escape(self.title)}</b></div>"
+    def html_table(self) -> str:
+        """Return the table and the tracebacks, without the title."""
         if not self.agents:
-            return f"{title}<div>no agents yet</div>"
+            return "<div>no agents yet</div>"
         rows = [_cells("th", _HEAD), *(_cells("td", _row(agent)) for agent in self.agents)]
         traces = "".join(
             f"<details><summary>Traceback</summary><pre>{html.escape(trace)}</pre></details>" for trace in self._traces
         )
-        return f"{title}<table>{''.join(rows)}</table>{traces}"
-
-
-def say(line: str) -> None:
-    """Print a line below the cell."""
-    print(line)  # noqa: T201 - the cell's own output
-
-
-def show(thing: object) -> None:
-    """Display an object below the cell."""
-    from IPython import display  # noqa: PLC0415 - pictures are for those who look
-
-    cast("Any", display).display(thing)
+        return f"<table>{''.join(rows)}</table>{traces}"
 
 
 def _row(status: AgentStatus) -> tuple[str, ...]:
