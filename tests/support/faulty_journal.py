@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy.exc import OperationalError
 
-from agent_service.journal import _writer
+from agent_service.journal import _writer_thread
 from agent_service.journal._sqlite_commits import SqliteStore
 
 MODES = ("refused", "answer lost")
@@ -29,7 +29,7 @@ class FaultyJournal:
                 self.fail()
 
         monkeypatch.setattr(SqliteStore, "_insert", faulty)
-        monkeypatch.setattr(_writer, "RETRY_S", 0.01)
+        monkeypatch.setattr(_writer_thread, "RETRY_S", 0.01)
 
     def fail(self):
         self.left -= 1

@@ -11,7 +11,7 @@ from headless_service import HeadlessService
 from agent_service import context
 from agent_service.agents.tasks import Role
 from agent_service.errors import AgentFault, BackendUnavailable
-from agent_service.journal import _writer
+from agent_service.journal import _writer_thread
 from agent_service.models.states import AgentState
 
 POINT = {"x": 0.5, "y": 0.5, "signal": 2.0}
@@ -20,7 +20,7 @@ POINT = {"x": 0.5, "y": 0.5, "signal": 2.0}
 @pytest.fixture(params=["no file may grow", "a disk without space"])
 async def rooms(request, tmp_path, monkeypatch):
     """A service; within ``full()`` its disk is full; ``tried()`` returns when the journal noticed it several times."""
-    monkeypatch.setattr(_writer, "RETRY_S", 0.05)
+    monkeypatch.setattr(_writer_thread, "RETRY_S", 0.05)
     with contextlib.ExitStack() as stack:
         real = request.param == "a disk without space"
         disk = stack.enter_context(small_disk(tmp_path / "disk")) if real else tmp_path
