@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, Typ
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from agent_service.errors import AgentFault
-    from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule
+    from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule, SourceStatus
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -226,15 +226,38 @@ class Intake(Protocol):
 class DocumentSource(Protocol):
     """Where documents come from. It only puts them into the intake, in the order of their emission.
 
-    In the thread that measures it never blocks and never raises.
+    In the thread that measures it never blocks and never raises. One that hears another machine says when that is
+    away, tries again by itself, and raises nothing for it.
     """
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present; answered from memory, from any thread."""
+        ...
 
     def start(self, intake: Intake) -> None:
         """Begin to put documents into the intake."""
         ...
 
     def stop(self) -> None:
-        """Put no more; harmless the second time, and before the start."""
+        """Put no more; harmless the second time, and before the start. May take a second, so not on the event loop."""
+        ...
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """Who can give a run again that did not arrive whole: a catalogue that the facility writes."""
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present; answered from memory, from any thread."""
+        ...
+
+    def look_for(self, runs: Collection[str], suggestions: Collection[str]) -> None:
+        """Look for runs by uid, and for those of suggestions; put what is found into the intake. Returns at once.
+
+        It is called again and again with what is missing still.
+        """
         ...
 
 

@@ -123,7 +123,13 @@ class Submission:
         TimeoutError
             A stop document did not come.
         """
-        await asyncio.wait_for(self._expected.complete(result.run_uids), STOP_DOCUMENT_TIMEOUT_S)
+        while True:
+            try:
+                await asyncio.wait_for(self._expected.complete(result.run_uids), STOP_DOCUMENT_TIMEOUT_S)
+                break
+            except TimeoutError:
+                if not self._expected.may_come:
+                    raise
         return Made(tuple(self._expected.begun.values()))
 
     def take_back(self, reason: str) -> bool:

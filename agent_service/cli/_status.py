@@ -13,7 +13,7 @@ from agent_service.errors import texts
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from agent_service.models import AgentStatus, ServiceStatus
+    from agent_service.models import AgentStatus, ServiceStatus, SourceStatus
 
 
 def status(
@@ -47,10 +47,18 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
         ("state", service.state_dir),
         ("queue", f"{queue.state}{f' ({queue.reason})' if queue.reason else ''}, {queue.pending} waiting"),
         ("catalogue", f"{archive.catalog}, {archive.state}{lag}{f' ({archive.reason})' if archive.reason else ''}"),
+        *(("source", _source(one)) for one in service.sources if one.where),
+        *(("not whole", f"run {one.uid}: {one.reason}, for {one.for_s:.0f} s") for one in service.suspects),
         *(("fault", one) for one in service.faults),
     ):
         table.add_row(label, Text(texts.one_line(text)))
     return table
+
+
+def _source(one: SourceStatus) -> str:
+    last = f", last document {one.last_document:%H:%M:%S} UTC" if one.last_document else ""
+    lag = f", {one.lag} behind" if one.lag else ""
+    return f"{one.kind} {one.where}, {one.state}{f' ({one.reason})' if one.reason else ''}{last}{lag}"
 
 
 def _agents_table(agents: list[AgentStatus]) -> Table:

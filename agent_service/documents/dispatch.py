@@ -58,6 +58,11 @@ class Expectation:
         self._news.set()
         return True
 
+    @property
+    def may_come(self) -> bool:
+        """Whether documents may come still, though the plan ended long ago."""
+        return self._dispatcher.may_come(self.suggestion_id)
+
     async def complete(self, uids: Collection[str]) -> None:
         """Return when these runs, or where none is named all that began, have their stop documents; one at least."""
         while not all(uid in self.begun and self.begun[uid].complete for uid in uids or self.begun or ("",)):
@@ -84,6 +89,11 @@ class RunDispatcher:
         Gives the inboxes of the agents that listen to all runs.
     late
         Gives the inbox of the agent whose suggestion a run carries though no loop waits for it, or None.
+
+    Attributes
+    ----------
+    may_come
+        Whether documents of a suggestion's run may come still, though its plan ended long ago.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class RunDispatcher:
         late: Callable[[str], Callable[[Run], None] | None],
     ) -> None:
         self.expected: dict[str, Expectation] = {}
+        self.may_come: Callable[[str], bool] = lambda suggestion_id: False
         self._everyone = everyone
         self._late = late
         self._assembler = RunAssembler(wanted=self._wanted)

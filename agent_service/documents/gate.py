@@ -14,12 +14,11 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent_service.documents.counts import EventCounts, is_number
-from agent_service.documents.document_copies import unpack_bulk
 from agent_service.documents.routing import PARTS, Routed, runs_named, suggestion_of
-from agent_service.documents.runs import events_of_page
+from agent_service.documents.singles import identities, singles, unknown_datum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -36,6 +35,10 @@ MAX_ENDED_RUNS: Final = 10_000
 
 MAX_WAITING: Final = 50_000
 """Most documents that wait for others; those that have waited longest are left out for more."""
+
+SETTLES_S: Final = 5.0
+"""How long nothing comes of a run before its end counts, where its documents came in another order than their own: a
+broker gives those again that nobody acknowledged, and no number says how many resources a run has."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +89,8 @@ class _Run:
     parts: list[str] = field(default_factory=list[str])
     stops: list[_Held] = field(default_factory=list["_Held"])
     given_up: bool = False
+    unsettled: bool = False
+    catalogued: bool = False
 
 
 class DocumentGate:
@@ -115,26 +120,45 @@ class DocumentGate:
         """Return whether an open run was first heard from elsewhere."""
         return run in self._runs and not self._runs[run].here
 
-    def quiet(self, for_s: float) -> dict[str, str]:
-        """Return the open runs from elsewhere of which nothing came for a while, each with its suggestion."""
+    def has_ended(self, run: str) -> bool:
+        """Return whether the end of a run has passed; from any thread."""
+        return run in self._ended
+
+    def remember(self, runs: Iterable[str]) -> None:
+        """Know runs that ended while an earlier service lived: what comes of them is a repetition."""
+        self._ended |= {run: [] for run in runs}
+
+    def quiet(self, for_s: float) -> list[str]:
+        """Return the open runs from elsewhere of which nothing came for a while; from any thread."""
         before = time.monotonic() - for_s
-        found = [run for run in self._runs.values() if not run.here and run.heard_at <= before]
-        return {run.uid: suggestion_of(run.start or {}) for run in found}
+        return [run.uid for run in list(self._runs.values()) if not run.here and run.heard_at <= before]
 
     def take(
         self, name: str, document: Document, origin: Origin = Origin.HERE, stored: Stored = None
     ) -> Iterator[Passed]:
         """Take a document, and yield what may pass by now: it, what waited for it, both or nothing."""
-        singles = list(_singles(name, document, origin))
-        last = len(singles) - 1
+        # a page from here stays one, for nobody gives a part of it again
+        parts = list(singles(name, document, pages=origin is not Origin.HERE))
+        last = len(parts) - 1
         now = time.monotonic()
-        for place, (kind, single) in enumerate(singles):
+        for place, (kind, single) in enumerate(parts):
             yield from self._pass(_Held(kind, single, origin, stored if place == last else None, now))
 
     def resume(self, documents: Iterable[tuple[str, Document]]) -> Iterator[Passed]:
         """Take the documents of a run that was open when the service ended, from the spool."""
         for name, document in documents:
             yield from self.take(name, document, Origin.ELSEWHERE)
+            if name == "start" and (run := self._runs.get(str(document.get("uid")))) is not None:
+                run.unsettled = True  # what was on its way when the service ended may come after what comes now
+
+    def settle(self, quiet_s: float = SETTLES_S) -> Iterator[Passed]:
+        """Yield the ends of runs that came in any order, once nothing of them comes any more."""
+        before = time.monotonic() - quiet_s
+        for run in [run for run in self._runs.values() if run.stops and run.unsettled and run.heard_at <= before]:
+            run.unsettled = False
+            stops, run.stops = run.stops, []
+            for held in stops:
+                yield from self._pass(held)
 
     def give_up(self, run: str) -> Iterator[Passed]:
         """Yield what waits of a run that will not become whole, in order; of one without a start nothing passes."""
@@ -188,12 +212,12 @@ class DocumentGate:
                 if held.origin is Origin.HERE:
                     yield Passed(Routed(name, document, ""), held.stored)
                 else:
-                    self._wait(held, self._lacks(None, held))
+                    yield from self._wait(held, self._lacks(None, held))
                 continue
-            run.heard_at = held.since
-            keys = _identities(name, document)
+            run.heard_at = max(run.heard_at, held.since)
+            keys = identities(name, document)
             if (keys and run.seen.issuperset(keys)) or (
-                held.origin is Origin.CATALOGUE and run.counts.has(name, document)
+                (run.catalogued or held.origin is Origin.CATALOGUE) and run.counts.has(name, document)
             ):
                 yield Passed(None, held.stored)
                 continue
@@ -202,10 +226,17 @@ class DocumentGate:
                     run.stops.append(held)
                     self._suspect(run)
                 else:
-                    self._wait(held, lacks)
+                    yield from self._wait(held, lacks)
+                continue
+            if name == "stop" and run.unsettled and not run.given_up and held.origin is Origin.ELSEWHERE:
+                run.stops.append(held)
+                self.suspects.pop(uid, None)
                 continue
             run.seen.update(keys)
-            offered.extend(self._released(run, name, document))
+            run.catalogued |= held.origin is Origin.CATALOGUE and name == "event"
+            released = self._released(run, name, document)
+            run.unsettled |= bool(released)
+            offered.extend(released)
             stops, run.stops = run.stops, []
             offered.extend(stops)
             yield Passed(Routed(name, document, uid), held.stored)
@@ -217,7 +248,10 @@ class DocumentGate:
         if not uid or (held.name != "start" and (held.origin is Origin.HERE or "run_start" not in held.document)):
             return None
         if len(self._runs) >= MAX_OPEN_RUNS:
-            self._end(next(iter(self._runs.values())))
+            oldest = next(iter(self._runs.values()))
+            self._waiting.setdefault(("end", oldest.uid), []).extend(oldest.stops)  # until they are left out
+            self._waiting_count += len(oldest.stops)
+            self._end(oldest)
         run = self._runs[uid] = _Run(uid, held.origin is Origin.HERE, held.since)
         return run
 
@@ -255,7 +289,7 @@ class DocumentGate:
             return ("start", run.uid)
         if held.name == "stop":
             return run.counts.missing(held.document, every_stream=True) or None
-        if held.name == "event" and (datum := _unknown_datum(run, held.document)) is not None:
+        if held.name == "event" and (datum := unknown_datum(held.document, run.seen)) is not None:
             return ("datum", datum)
         before = run.counts.before(held.name, held.document)
         return self._unknown_part(held.document) or (None if before is None else ("event", run.uid, *before))
@@ -267,10 +301,13 @@ class DocumentGate:
                 return part
         return None
 
-    def _wait(self, held: _Held, key: Hashable) -> None:
+    def _wait(self, held: _Held, key: Hashable) -> Iterator[Passed]:
+        """Keep a document until what it needs has passed, and yield those that are left out for it."""
         if self._waiting_count >= MAX_WAITING:
             _log.warning("more than %d documents wait for others: the first of them are left out", MAX_WAITING)
-            self._waiting_count -= len(self._waiting.pop(next(iter(self._waiting))))
+            left_out = self._waiting.pop(next(iter(self._waiting)))
+            self._waiting_count -= len(left_out)
+            yield from (Passed(None, one.stored) for one in left_out)
         self._waiting.setdefault(key, []).append(held)
         self._waiting_count += 1
 
@@ -297,41 +334,3 @@ class DocumentGate:
         if not named and name == "resource" and "run_start" not in document and len(self._runs) == 1:
             return next(iter(self._runs))  # old devices leave it out; with one run open there is no doubt
         return named
-
-
-def _singles(name: str, document: Document, origin: Origin) -> Iterator[tuple[str, Document]]:
-    """Yield a document as single ones; a page from here stays one, for nobody gives a part of it again."""
-    if origin is not Origin.HERE and name == "event_page":
-        yield from (("event", event) for event in events_of_page(document))
-    elif origin is not Origin.HERE and name == "datum_page":
-        columns: dict[str, Any] = document.get("datum_kwargs") or {}
-        for place, datum_id in enumerate(document.get("datum_id") or ()):
-            kwargs = {key: values[place] for key, values in columns.items()}
-            yield "datum", {"resource": document.get("resource"), "datum_id": datum_id, "datum_kwargs": kwargs}
-    else:
-        yield from unpack_bulk(name, document)
-
-
-def _identities(name: str, document: Document) -> list[Hashable]:
-    """Return by what a document is known again; nothing for an odd one."""
-    if name in ("datum", "datum_page"):
-        found = document.get("datum_id")
-        return [("datum", str(one)) for one in (cast("list[object]", found) if isinstance(found, list) else [found])]
-    uid = document.get("uid")
-    if isinstance(uid, list):
-        return [("event", str(one)) for one in cast("list[object]", uid)]
-    return [(name, uid)] if isinstance(uid, str) else []
-
-
-def _unknown_datum(run: _Run, event: Document) -> str | None:
-    """Return the first datum that an event names and that did not pass yet."""
-    for key, filled in _mapping(event, "filled").items():
-        datum = _mapping(event, "data").get(key)
-        if filled is False and isinstance(datum, str) and ("datum", datum) not in run.seen:
-            return datum
-    return None
-
-
-def _mapping(document: Document, key: str) -> dict[str, Any]:
-    found = document.get(key)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

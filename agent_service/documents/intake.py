@@ -80,7 +80,7 @@ class DocumentIntake:
         self._sync = sync
         self._high_water = high_water
         self.gate = DocumentGate()
-        self._received: deque[Takes | _Barrier] = deque()
+        self._received: deque[Takes | _Barrier | _Resumed] = deque()
         self._stored: list[Callable[[], None]] = []
         self._ready: deque[Routed | Barrier] = deque()
         self._waiting_for_room: deque[Callable[[], None]] = deque()
@@ -131,12 +131,10 @@ class DocumentIntake:
     def resume(self, documents: list[tuple[str, Document]]) -> None:
         """Go on with a run from elsewhere that was open when the service ended, with its documents from the spool.
 
-        They are delivered again, and not written again. Call it right after `start`, before any document comes.
+        They are delivered again, and not written again.
         """
-        self._ready.extend(
-            passed.routed for passed in self.gate.resume(documents) if passed.routed is not None and passed.routed.run
-        )
-        self._wake_loop()
+        self._received.append(_Resumed(documents))
+        self._wake.set()
 
     def barrier(self, passed: Callable[[], None]) -> None:
         """Call ``passed`` on the event loop when all documents so far were delivered; from any thread.
@@ -179,6 +177,9 @@ class DocumentIntake:
                 received = self._received.popleft()
                 if isinstance(received, _Barrier):
                     self._ready.append(received.passed)
+                elif isinstance(received, _Resumed):
+                    passed = [one.routed for one in self.gate.resume(received.documents)]
+                    self._ready.extend(routed for routed in passed if routed is not None and routed.run)
                 else:
                     self._write(received)
             self._wake_loop()
@@ -281,6 +282,12 @@ class _Barrier(NamedTuple):
     """What is called when all documents before it were delivered."""
 
     passed: Callable[[], None]
+
+
+class _Resumed(NamedTuple):
+    """The documents of a run that are in the spool already."""
+
+    documents: list[tuple[str, Document]]
 
 
 class _GivenUpError(Exception):

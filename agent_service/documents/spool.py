@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
+    from agent_service.documents.ended_runs import EndedRuns
     from agent_service.documents.spool_repair import Repaired
     from agent_service.protocols import Document
 
@@ -44,6 +45,8 @@ class Spool:
         Folder on a local disk; made when it is missing.
     catalogued
         Whether somebody else writes the runs from elsewhere into the catalogue; those are not for the archive then.
+    ended_runs
+        Where to write which runs ended, where a source may give them again; None: none does.
 
     Notes
     -----
@@ -51,8 +54,9 @@ class Spool:
     may be called from any process.
     """
 
-    def __init__(self, directory: Path, *, catalogued: bool = False) -> None:
+    def __init__(self, directory: Path, *, catalogued: bool = False, ended_runs: EndedRuns | None = None) -> None:
         self._catalogued = catalogued
+        self._ended_runs = ended_runs
         self._open = directory / "open"
         self._elsewhere = directory / "elsewhere"
         self._complete = directory / "complete"
@@ -105,6 +109,8 @@ class Spool:
             raise
         if name == "stop":
             self._ended.add(path)  # a second attempt, after the move failed, writes it no second time
+            if self._ended_runs is not None:
+                self._ended_runs.add(run)  # first: a run that is gone from here is known all the same
             self._finish(path)
             self._ended.discard(path)
             self._runs.pop(run)
@@ -263,8 +269,12 @@ class Spool:
             if (run := cut_half_line(path)) is None:
                 path.unlink()
                 continue
+            documents = list(self.read(path))
+            if documents[-1][0] == "stop":  # a kill came before it was moved
+                self._finish(path)
+                continue
             self._runs[run] = path
-            found.append(list(self.read(path)))
+            found.append(documents)
         return found
 
     def _close(self, folder: Path, *, but: Collection[str] = ()) -> Iterator[Repaired]:
@@ -279,8 +289,9 @@ class Spool:
             yield repaired
 
     def ended(self) -> set[str]:
-        """Return the uids of the runs that are complete, as far as the spool has them still."""
-        return {self.uid_of(path) for folder in self._ended_in for path in folder.glob("*.jsonl")}
+        """Return the uids of the runs that are complete, as far as they are known still; call it before any `write`."""
+        there = {self.uid_of(path) for folder in self._ended_in for path in folder.glob("*.jsonl")}
+        return there if self._ended_runs is None else there | {*self._ended_runs.read()}
 
     def _begin(self, run: str, folder: Path) -> bool:
         if not run:

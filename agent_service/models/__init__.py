@@ -73,6 +73,9 @@ from agent_service.models._service import (
     Readiness as Readiness,
     ReadyPart as ReadyPart,
     ServiceStatus as ServiceStatus,
+    SourceState as SourceState,
+    SourceStatus as SourceStatus,
+    SuspectRun as SuspectRun,
 )
 from agent_service.models._suggestions import (
     ApproveRequest as ApproveRequest,

@@ -50,6 +50,38 @@ class ArchiveStatus(Answer):
     reason: str | None = None
 
 
+class SourceState(StrEnum):
+    """State of a source of documents; one that is away is tried again until it is there."""
+
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    STOPPED = "stopped"
+
+
+class SourceStatus(Answer):
+    """A source of documents: whether it is there, and what came of it."""
+
+    kind: str
+    where: str = Field(default="", description="address of what is heard; empty for a source of the service's process")
+    state: SourceState
+    since: datetime
+    reason: str | None = Field(default=None, description="why it is away, or why some of what it gave was not taken")
+    documents: int = Field(default=0, description="documents since the service started")
+    last_document: datetime | None = None
+    lag: int | None = Field(
+        default=None, description="what the other end has and is not here yet; null: nobody can say"
+    )
+
+
+class SuspectRun(Answer):
+    """A run whose end was heard though documents are missing; it counts for nothing until it is whole."""
+
+    uid: str
+    suggestion_id: str = ""
+    reason: str
+    for_s: float = Field(description="how long it has been so, in seconds")
+
+
 class ServiceStatus(Answer):
     """The service itself."""
 
@@ -61,6 +93,11 @@ class ServiceStatus(Answer):
     agents: dict[str, int] = Field(description="number of agents by state")
     queue: QueueStatus
     archive: ArchiveStatus
+    sources: list[SourceStatus] = Field(default=[], description="where documents come from")
+    suspects: list[SuspectRun] = Field(
+        default=[],
+        description="runs that did not arrive whole and are waited for, at most 20 of them, the oldest first",
+    )
     faults: list[str] = Field(
         default=[],
         description="why nothing can be acknowledged, or no run kept, now, a full disk for example; and what the "

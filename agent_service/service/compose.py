@@ -11,9 +11,10 @@ from agent_service.agents.placement import Placement
 from agent_service.agents.supervisor import Supervisor
 from agent_service.archive import Archive
 from agent_service.brains.allowed_modules import Listed
+from agent_service.documents.ended_runs import EndedRuns
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.posted import PostedSource
-from agent_service.documents.sources.run_engine import RunEngineSource, asks
+from agent_service.documents.sources.run_engine import asks
 from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
 from agent_service.executors.process import ProcessExecutor
@@ -30,6 +31,7 @@ from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.service.access import Access
 from agent_service.service.answers import Answers
 from agent_service.service.claims import ClaimDesk
+from agent_service.service.compose_sources import SourceParts, hears_elsewhere, sources_of
 from agent_service.service.detached import run_detached
 from agent_service.service.documents import DocumentDesk, may_measure, past_run
 from agent_service.service.gauges import ServiceGauges
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from agent_service.plans.sinks.claims import Claims
-    from agent_service.protocols import DocumentSource, PlanOrder, PlanSink
+    from agent_service.protocols import PlanOrder, PlanSink
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
 
@@ -85,18 +87,26 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
     state_dir.prepare()
     power_safe = config.service.durability == "power"
     journal = JournalLog(SqliteStore(state_dir.journal, power_safe=power_safe, folder_lost=state_dir.lost))
-    spool = None if config.service.catalog == "none" else Spool(state_dir.spool)
+    elsewhere = hears_elsewhere(config)
+    spool = _spool(config, state_dir, elsewhere=elsewhere)
     stopping, metrics = asyncio.Event(), Metrics()
 
     def publish_lag() -> None:
         journal.publish(EventKind.PROGRESS, None, {"archive": archive.status.model_dump(mode="json")})
+
+    def spool_failed(error: Exception | None) -> None:
+        documents.spool_failed(error)
+
+    def publish_sources() -> None:
+        journal.publish(EventKind.PROGRESS, None, {"sources": documents.summary()})
 
     archive = Archive(
         state_dir, catalog=config.service.catalog, last_seq=lambda: journal.last_seq, on_change=publish_lag
     )
     intake = DocumentIntake(
         spool.write if spool else None,
-        on_error=lambda error: documents.spool_failed(error),  # noqa: PLW0108 - made below
+        on_error=spool_failed,
+        sync=spool.sync if spool and power_safe and elsewhere else None,
     )
     sink, engine, claimable = await SINKS[config.sink.kind](config, intake, engine, lambda: supervisor)
     limits = await run_detached(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
@@ -119,8 +129,15 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
     )
     claims = None if claimable is None else ClaimDesk(claimable, supervisor, stopping)
     posted = PostedSource(may_measure(supervisor))
-    sources = [made for kind, make in SOURCES.items() if config.hears(kind) and (made := make(engine, posted))]
-    documents = DocumentDesk(intake=intake, sources=sources, posted=posted, spool=spool, supervisor=supervisor)
+    sources = sources_of(config, SourceParts(engine, posted))
+    documents = DocumentDesk(
+        intake=intake,
+        sources=sources,
+        posted=posted,
+        spool=spool,
+        supervisor=supervisor,
+        on_change=publish_sources,
+    )
     service = Service(
         config=config,
         state_dir=state_dir,
@@ -148,6 +165,14 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
     )
     metrics.collect_from(ServiceGauges(service))
     return service
+
+
+def _spool(config: ServiceConfig, state_dir: StateDir, *, elsewhere: bool) -> Spool | None:
+    """Return the spool; what others measure goes from there into the embedded catalogue only: theirs is theirs."""
+    if config.service.catalog == "none":
+        return None
+    ended_runs = EndedRuns(state_dir.spool / "ended") if elsewhere else None
+    return Spool(state_dir.spool, catalogued=config.service.catalog != "embedded", ended_runs=ended_runs)
 
 
 class ComposedSink(NamedTuple):
@@ -199,12 +224,6 @@ SINKS: Final[
 ] = {"run_engine": _own_run_engine, "claim": _claimed}
 """What makes the sink of each kind: ``make(config, intake, engine, supervisor)``, with where the documents go, the
 RunEngine of this process to listen to, and the supervisor, which is made after the sink."""
-
-SOURCES: Final[Mapping[str, Callable[[Any, PostedSource], DocumentSource | None]]] = {
-    "run_engine": lambda engine, posted: None if engine is None else RunEngineSource(engine),
-    "posted": lambda engine, posted: posted,
-}
-"""What makes the source of each kind; the RunEngine is the service's own or the one it was given, if any."""
 
 
 def _configured(called: str, configure: Callable[[Any], object]) -> Callable[[Any], None]:

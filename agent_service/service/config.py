@@ -10,12 +10,10 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     SecretStr,
@@ -28,13 +26,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent_service.errors import UsageError
 from agent_service.models import AgentSpec, ServiceGuardrails
 from agent_service.models.validation_messages import sentence, validation_errors
+from agent_service.service.source_sections import AnySource, PostedSourceSection, RunEngineSourceSection, Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ServiceSection(_Section):
+class ServiceSection(Section):
     """``[service]``: where it listens and where it keeps what it knows."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -76,7 +71,7 @@ class ServiceSection(_Section):
     )
 
 
-class RunEngineSection(_Section):
+class RunEngineSection(Section):
     """``[run_engine]``: the service's own RunEngine."""
 
     startup: str | list[str] | None = Field(
@@ -93,24 +88,7 @@ class RunEngineSection(_Section):
     md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
 
 
-class RunEngineSourceSection(_Section):
-    """``[[sources]]`` of kind ``run_engine``."""
-
-    kind: Literal["run_engine"] = Field(
-        description="run_engine: the service's own RunEngine, or the one it was given in Python"
-    )
-
-
-class PostedSourceSection(_Section):
-    """``[[sources]]`` of kind ``posted``."""
-
-    kind: Literal["posted"] = Field(description="posted: those who post documents over HTTP")
-
-
-AnySource = Annotated[RunEngineSourceSection | PostedSourceSection, Field(discriminator="kind")]
-
-
-class SourceSection(_Section):
+class SourceSection(Section):
     """``[source]``, as it was before ``[[sources]]``: where documents come from, beside those who post them."""
 
     kind: Literal["run_engine", "none"] = Field(
@@ -119,7 +97,7 @@ class SourceSection(_Section):
     )
 
 
-class SinkSection(_Section):
+class SinkSection(Section):
     """``[sink]``: where plans go."""
 
     kind: Literal["run_engine", "claim"] = Field(
@@ -133,7 +111,7 @@ class SinkSection(_Section):
         return self.kind == "run_engine"
 
 
-class SecuritySection(_Section):
+class SecuritySection(Section):
     """``[security]``: who may speak to it, beside those who have a key."""
 
     allowed_hosts: list[str] = Field(
@@ -200,9 +178,9 @@ class ServiceConfig(BaseSettings):
     def _heard(self) -> ServiceConfig:
         if self.sources is not None and "source" in self.model_fields_set:
             raise ValueError("[source] and [[sources]] say the same; leave [source] out")
-        kinds = [source.kind for source in self.sources or ()]
-        if len({*kinds}) < len(kinds):
-            raise ValueError("sources: each kind of source is named once")
+        for kind in ("run_engine", "posted"):
+            if [source.kind for source in self.sources or ()].count(kind) > 1:
+                raise ValueError(f"sources: a source of kind {kind} is named once")
         if self.sink.own_engine and not self.hears("run_engine"):
             key = 'source.kind = "none"' if self.sources is None else 'sources without kind = "run_engine"'
             msg = f'{key} would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
@@ -211,9 +189,15 @@ class ServiceConfig(BaseSettings):
 
     def hears(self, kind: str) -> bool:
         """Return whether documents come from sources of a kind."""
-        if self.sources is None:
-            return kind in ("posted", self.source.kind)
-        return any(source.kind == kind for source in self.sources)
+        return any(source.kind == kind for source in self.heard)
+
+    @property
+    def heard(self) -> list[AnySource]:
+        """Where documents come from, whichever way it is said."""
+        if self.sources is not None:
+            return self.sources
+        posted = PostedSourceSection(kind="posted")
+        return [RunEngineSourceSection(kind="run_engine"), posted] if self.source.kind == "run_engine" else [posted]
 
     @classmethod
     def file_schema(cls) -> dict[str, Any]:

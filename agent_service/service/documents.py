@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.documents.gate_watch import GateWatch
 from agent_service.documents.routing import suggestion_of
 from agent_service.documents.runs import Run
 from agent_service.errors import Forbidden, NotFound
 from agent_service.models.states import SuggestionState
-from agent_service.protocols import MeasuredBy
+from agent_service.protocols import Completer, MeasuredBy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
     from agent_service.documents.intake import DocumentIntake
+    from agent_service.documents.sources.heard import HeardSource
     from agent_service.documents.sources.posted import PostedSource
     from agent_service.documents.spool import Spool
-    from agent_service.protocols import Document, DocumentSource
+    from agent_service.models import SourceStatus, SuspectRun
+    from agent_service.protocols import Document
     from agent_service.service.keys import Key
 
 _NOT_HANDED_OVER: Final = (SuggestionState.PROPOSED, SuggestionState.APPROVED, SuggestionState.REJECTED)
@@ -40,39 +43,69 @@ class DocumentDesk:
         Why documents cannot be kept, or None when they can.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts, by name
         self,
         *,
         intake: DocumentIntake,
-        sources: Sequence[DocumentSource],
+        sources: Sequence[HeardSource],
         posted: PostedSource,
         spool: Spool | None,
         supervisor: Supervisor,
+        on_change: Callable[[], None],
     ) -> None:
         self.intake = intake
         self._sources = sources
+        self._completers = [heard.source for heard in sources if isinstance(heard.source, Completer)]
+        self._watch = GateWatch(
+            intake, sources, self._completers, suggestions=supervisor.undecided, on_change=on_change
+        )
+        supervisor.dispatcher.may_come = self._watch.may_come
+        self._open: list[list[tuple[str, Document]]] = []
         self._posted = posted
         self.spool_error: Exception | None = None
         self._spool = spool
         self._supervisor = supervisor
         self._sink = supervisor.queue.sink
-        self._hears_itself = any(source is not posted for source in sources)
+        self._hears_itself = any(heard.source is not posted for heard in sources)
         self._forgetting: asyncio.Task[None] | None = None
-        self._open: list[list[tuple[str, Document]]] = []
 
     def start(self) -> None:
-        """Begin to hear documents."""
+        """Begin to hear the documents of this process."""
         self.intake.start(self._on_document)
+        for heard in self._sources:
+            if not heard.elsewhere:
+                heard.start(self.intake)
+
+    def listen(self) -> None:
+        """Go on with the runs that others measure, and begin to hear them; call it when the agents are back."""
         for documents in self._open:
             self.intake.resume(documents)
-        for source in self._sources:
-            source.start(self.intake)
+        self._open.clear()
+        for heard in self._sources:
+            if heard.elsewhere:
+                heard.start(self.intake)
+        self._watch.start()
 
     async def stop(self) -> None:
         """End, when all documents were delivered. Stop the sink first: its last stop document comes here."""
-        for source in self._sources:
-            source.stop()
+        self._watch.stop()
+        await asyncio.gather(*(asyncio.to_thread(heard.source.stop) for heard in self._sources))
         await self.intake.stop()
+
+    @property
+    def sources(self) -> list[SourceStatus]:
+        """The sources as they are at present."""
+        return [heard.status for heard in self._sources]
+
+    @property
+    def suspects(self) -> list[SuspectRun]:
+        """The runs that did not arrive whole and are waited for, the oldest first."""
+        return self._watch.suspects()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the states of the sources and the number of suspects, for those who follow."""
+        states = [{"kind": one.kind, "state": str(one.state), "reason": one.reason} for one in self.sources]
+        return {"states": states, "suspects": len(self.suspects)}
 
     def take(self, documents: list[tuple[str, Document]], key: Key) -> None:
         """Take documents of a key: they go the way of all others, to the spool and the dispatcher.
@@ -103,13 +136,31 @@ class DocumentDesk:
     async def kept_runs(self) -> dict[str, list[Run]]:
         """Return the runs of suggestions that are not decided yet, by id; those that ended with the service, closed.
 
-        Where plans go on while the service is away their runs are left open, and `start` goes on with them.
+        Where plans go on while the service is away their runs are left open, and `listen` goes on with them.
         """
         if self._spool is None:
             return {}
         undecided = self._supervisor.undecided()
         go_on = undecided if self._sink.reattaches else {}
-        kept, self._open = await asyncio.to_thread(_kept, self._spool, undecided, go_on)
+        elsewhere = any(heard.elsewhere for heard in self._sources)
+        return await asyncio.to_thread(self._kept, self._spool, undecided, go_on, elsewhere=elsewhere)
+
+    def _kept(
+        self, spool: Spool, undecided: Collection[str], go_on: Collection[str], *, elsewhere: bool
+    ) -> dict[str, list[Run]]:
+        """Return the runs of undecided suggestions, those that go on last; the open ones are gone on with."""
+        spool.close_interrupted(but=go_on)
+        self._open = spool.open_of(go_on)
+        if elsewhere:
+            self._open += spool.open_elsewhere()
+            self.intake.gate.remember(spool.ended())
+        else:
+            spool.close_elsewhere()
+        found = spool.find(undecided)
+        kept = {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in found.items()}
+        for documents in self._open:
+            if (suggestion_id := suggestion_of(documents[0][1])) in go_on:
+                kept.setdefault(suggestion_id, []).append(Run(tuple(documents)))
         return kept
 
     def forget_decided(self) -> None:
@@ -166,18 +217,6 @@ def may_measure(supervisor: Supervisor) -> Callable[[str, str], None]:
     return check
 
 
-def _kept(
-    spool: Spool, undecided: Collection[str], go_on: Collection[str]
-) -> tuple[dict[str, list[Run]], list[list[tuple[str, Document]]]]:
-    """Return the runs of undecided suggestions, those that go on last, and the documents of the latter."""
-    spool.close_interrupted(but=go_on)
-    opened = spool.open_of(go_on)
-    kept = {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in spool.find(undecided).items()}
-    for documents in opened:
-        kept.setdefault(suggestion_of(documents[0][1]), []).append(Run(tuple(documents)))
-    return kept, opened
-
-
 async def past_run(archive: Archive, uid: str) -> Run:
     """Return a run from the spool or the catalogue.
 
@@ -191,4 +230,4 @@ async def past_run(archive: Archive, uid: str) -> Run:
     documents = await archive.documents(uid)
     if not any(name == "start" for name, _ in documents):
         raise NotFound(f"there is no run {uid} in the catalogue")
-    return Run.from_documents(documents)
+    return await asyncio.to_thread(Run.from_documents, documents)  # of a long one it takes long

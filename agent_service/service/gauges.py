@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from agent_service._version import __version__
-from agent_service.models import QueueState
+from agent_service.models import QueueState, SourceState
 from agent_service.models.states import AgentState, SuggestionState
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class ServiceGauges(Collector):
             "Documents on their way to the spool",
             value=service.documents.intake.backlog,
         )
+        yield from _sources(service)
         archive = service.archive.status
         behind = {"runs": archive.runs_behind, "facts": archive.facts_behind}
         yield _labelled("outbox_behind", "What is not in the catalogue yet", "what", behind)
@@ -57,6 +58,24 @@ class ServiceGauges(Collector):
         yield GaugeMetricFamily("agent_service_event_streams", "Open event streams", value=service.streams.open)
         parts = {name: part.ready for name, part in service.status.readiness().parts.items()}
         yield _labelled("ready", "1 for each part that is ready", "part", parts)
+
+
+def _sources(service: Service) -> Iterator[Metric]:
+    """Yield what is known of the sources of documents; of several of one kind each by its address."""
+    labels = ["kind", "where"]
+    there = GaugeMetricFamily("agent_service_source_connected", "1 for a source that is there", labels=labels)
+    heard = CounterMetricFamily("agent_service_source_documents", "Documents by source", labels=labels)
+    lag = GaugeMetricFamily("agent_service_source_lag", "What the other end has and is not here yet", labels=labels)
+    for source in service.documents.sources:
+        names = [source.kind, source.where]
+        there.add_metric(names, float(source.state is SourceState.CONNECTED))
+        heard.add_metric(names, source.documents)
+        if source.lag is not None:
+            lag.add_metric(names, source.lag)
+    yield from (there, heard, lag)
+    yield GaugeMetricFamily(
+        "agent_service_suspect_runs", "Runs that did not arrive whole", value=len(service.documents.suspects)
+    )
 
 
 def _labelled(name: str, description: str, label: str, values: dict[str, int] | dict[str, bool]) -> Metric:

@@ -114,6 +114,7 @@ class Service:
         for spec in self.config.agents:
             await self._configure(spec)
         await self.supervisor.recover(kept, default=self.config.service.recover, paused=self.state_dir.arrival.exists())
+        self.documents.listen()
         self.state_dir.arrival.unlink(missing_ok=True)
         self.documents.forget_decided()
         self.metrics.start()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from agent_service._version import __version__
 from agent_service.archive.refused import refusal
-from agent_service.models import Readiness, ReadyPart, ServiceStatus, utcnow
+from agent_service.documents.gate_watch import MOST_SHOWN
+from agent_service.models import Readiness, ReadyPart, ServiceStatus, SourceState, utcnow
 from agent_service.service.keys import Scope
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class StatusDesk:
             agents=dict(Counter(str(life.state) for life in self._supervisor.lives.values())),
             queue=self._supervisor.queue.status,
             archive=archive,
+            sources=self._documents.sources,
+            suspects=self._documents.suspects[:MOST_SHOWN],
             faults=[fault for fault in faults if fault],
             key=key.name,
             scopes=[str(scope) for scope in Scope if scope in key.scopes],
@@ -89,7 +92,19 @@ class StatusDesk:
                 ready=catalogue, reason=archive.reason or (None if catalogue else f"it is {archive.state}")
             ),
         }
+        parts["sources"] = self._sources()
         return Readiness(ready=all(parts[part].ready for part in ("service", "journal", "spool")), parts=parts)
+
+    def _sources(self) -> ReadyPart:
+        """Return whether all sources are there; a run that waits for its documents is said, too."""
+        away = [
+            f"{source.kind} {source.where} is away: {source.reason}"
+            for source in self._documents.sources
+            if source.state is not SourceState.CONNECTED
+        ]
+        suspects = len(self._documents.suspects)
+        waiting = [f"{suspects} runs did not arrive whole and are waited for"] if suspects else []
+        return ReadyPart(ready=not away, reason="; ".join(away + waiting) or None)
 
     @property
     def _spool_fault(self) -> str | None:

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import inspect
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import peers
 import pytest
 from archive_rig import run_engine
 from bluesky.plans import count
@@ -16,11 +20,13 @@ from ophyd.sim import SynAxis, SynSignal, det
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
+from agent_service.documents.sources.zmq import ZmqSource
 from agent_service.errors import Forbidden
+from agent_service.models import SourceState, SourceStatus
 from agent_service.plans.namespace import Namespace
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
-from agent_service.protocols import Document, DocumentSource, PlanOrder
+from agent_service.protocols import Document, DocumentSource, Intake, PlanOrder
 
 NAMES = ["start", "descriptor", "event", "stop"]
 
@@ -90,11 +96,57 @@ async def those_who_post(intake: DocumentIntake) -> AsyncIterator[Emitter]:
     yield Emitter(source, measure)
 
 
+class Heard:
+    """A source that hears another machine, and how many documents have come of it."""
+
+    def __init__(self, source: DocumentSource) -> None:
+        self.source = source
+        self.count = 0
+
+    @property
+    def status(self) -> SourceStatus:
+        return self.source.status
+
+    def start(self, intake: Intake) -> None:
+        def put(name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+            self.count += 1
+            intake.put(name, document, stored)
+
+        self.source.start(SimpleNamespace(put=put))
+
+    def stop(self) -> None:
+        self.source.stop()
+
+    async def after(self, publish: Callable[[list[tuple[str, Document]]], Any]) -> None:
+        """Publish a run, and return when all of it came; at once where nobody listens."""
+        run, before = peers.run_documents(1), self.count
+        publish(run)
+        if self.status.state is not SourceState.STOPPED:
+            await until(lambda: self.count == before + len(run))
+
+
+@contextlib.asynccontextmanager
+async def a_zmq_proxy(intake: DocumentIntake, proxy: peers.Peer) -> AsyncIterator[Emitter]:
+    publish, heard = peers.ZmqPublisher(proxy), Heard(ZmqSource(f"127.0.0.1:{proxy.out}"))
+
+    async def measure() -> None:
+        if heard.status.state is not SourceState.STOPPED:  # 0MQ drops what comes before its connections stand
+            await until(lambda: publish("probe", {}) or "no Bluesky document" in str(heard.status.reason))
+        await heard.after(lambda run: [publish(*pair) for pair in run])
+
+    try:
+        yield Emitter(heard, measure)
+    finally:
+        heard.stop()
+        publish.close()
+
+
 SOURCES = {
     "run_engine of a user": a_users_run_engine,
     "run_engine that is replaced": one_that_is_replaced,
     "run_engine of the service": the_services_own,
     "posted": those_who_post,
+    "zmq": a_zmq_proxy,
 }
 
 
@@ -132,9 +184,17 @@ class Offsets:
         self._intake.put(name, document, lambda: self._stored(str(document["uid"])))
 
 
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    with peers.zmq_proxy(tmp_path_factory.mktemp("proxy")) as one:
+        yield one
+
+
 @pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys())
 def of_source(request: pytest.FixtureRequest) -> Any:
-    return request.param
+    """What makes a source; one that hears somebody else's process is given that, which all tests share."""
+    _, *others = inspect.signature(request.param).parameters
+    return partial(request.param, **{name: request.getfixturevalue(name) for name in others})
 
 
 @pytest.fixture

@@ -26,11 +26,7 @@ def a_run(numbers=(3, 2), *, files=False):
         keys = {"flux": key("flux"), **({"image": {**key("image"), "external": "FILE:"}} if files else {})}
         bundle = run.compose_descriptor(name=stream, data_keys=keys)
         found.append(("descriptor", bundle.descriptor_doc))
-        resource = (
-            run.compose_resource(spec="TIFF", root="/", resource_path="a", resource_kwargs={})
-            if files and number
-            else None
-        )
+        resource = run.compose_resource(spec="TIFF", root="/", resource_path="a", resource_kwargs={}) if files else None
         if resource is not None:
             found.append(("resource", resource.resource_doc))
         for i in range(number):
@@ -74,9 +70,10 @@ def as_a_catalogue_has_it(documents):
 
 
 def through(gate, documents, origin=Origin.ELSEWHERE):
-    return [
+    found = [
         passed.routed for pair in documents for passed in gate.take(*pair, origin=origin) if passed.routed is not None
     ]
+    return found + [passed.routed for passed in gate.settle(0) if passed.routed is not None]
 
 
 def by_stream(pairs):
@@ -177,6 +174,8 @@ def test_what_is_stored_is_said_of_each_document_and_each_repetition() -> None:
         for passed in gate.take(*pair, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
             if passed.stored is not None:
                 passed.stored()
+    for passed in gate.settle(0):
+        passed.stored()
     assert sorted(told) == list(range(len(given_documents)))
 
 
@@ -232,3 +231,60 @@ def test_an_odd_number_does_no_harm(number) -> None:
     odd = ("event", {**documents[2][1], "uid": "odd", "seq_num": number})
     passed = through(gate, [*documents[:2], odd, *documents[2:]])
     assert [routed.name for routed in passed] == ["start", "descriptor", "event", "event", "stop"]
+
+
+def test_a_resource_that_no_datum_names_passes_though_it_comes_after_the_end() -> None:
+    *most, stop = a_run((2,))
+    resource = ("resource", {"uid": "r", "run_start": most[0][1]["uid"], "spec": "TIFF"})
+    gate = DocumentGate()
+    in_any_order = [most[3], *most[:3], stop]
+    passed = [one.routed for pair in in_any_order for one in gate.take(*pair, Origin.ELSEWHERE) if one.routed]
+    assert [routed.name for routed in passed] == ["start", "descriptor", "event", "event"]
+    assert not list(gate.settle(60))
+    passed = [one.routed.name for one in gate.take(*resource, Origin.ELSEWHERE)]
+    passed += [one.routed.name for one in gate.settle(0)]
+    assert (passed, gate.suspects, len(gate)) == (["resource", "stop"], {}, 0)
+
+
+def test_the_end_of_a_run_whose_documents_came_in_order_passes_at_once() -> None:
+    gate, documents = DocumentGate(), a_run()
+    passed = [one.routed.name for pair in documents for one in gate.take(*pair, Origin.ELSEWHERE)]
+    assert passed == [name for name, _ in documents]
+
+
+def test_of_what_is_left_out_for_others_the_offset_is_not_kept_back(monkeypatch) -> None:
+    monkeypatch.setattr("agent_service.documents.gate.MAX_WAITING", 3)
+    gate, told = DocumentGate(), []
+    for number in range(5):
+        event = {"uid": f"e{number}", "descriptor": f"d{number}", "seq_num": 1}
+        for passed in gate.take("event", event, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
+            passed.stored()
+    assert (told, len(gate)) == ([0, 1], 3)
+
+
+def test_what_comes_late_of_a_run_that_a_catalogue_completes_passes_no_second_time() -> None:
+    gate, documents = DocumentGate(), a_run((3,))
+    *most, _ = documents
+    lost, late = most[3], most[4]
+    passed = through(gate, [pair for pair in most if pair not in (lost, late)])
+    completed = as_a_catalogue_has_it(documents)
+    passed += through(gate, completed[:-1], Origin.CATALOGUE)
+    passed += through(gate, [late])
+    passed += through(gate, completed[-1:], Origin.CATALOGUE)
+    assert [document["seq_num"] for name, document, _ in passed if name == "event"] == [1, 2, 3]
+
+
+def test_a_run_that_ended_in_an_earlier_service_is_a_repetition() -> None:
+    gate, documents = DocumentGate(), a_run()
+    gate.remember([documents[0][1]["uid"]])
+    assert not through(gate, documents)
+    assert not through(gate, documents, Origin.CATALOGUE)
+
+
+def test_of_a_run_that_goes_on_after_a_restart_nothing_is_given_twice_and_its_end_waits_for_what_is_late() -> None:
+    gate, documents = DocumentGate(), a_run((3,))
+    known = [routed for routed in (one.routed for one in gate.resume(documents[:3])) if routed]
+    assert [routed.name for routed in known] == ["start", "descriptor", "event"]
+    passed = [one.routed for pair in documents for one in gate.take(*pair, Origin.ELSEWHERE) if one.routed]
+    assert [routed.name for routed in passed] == ["event", "event"]
+    assert [one.routed.name for one in gate.settle(0)] == ["stop"]

@@ -35,6 +35,7 @@ def desk_of(rooms, spool):
         posted=PostedSource(may_measure(rooms.supervisor)),
         spool=spool,
         supervisor=rooms.supervisor,
+        on_change=lambda: None,
     )
 
 
@@ -50,6 +51,7 @@ async def test_an_open_run_is_closed_where_no_plan_outlives_the_service(rooms, t
     kept = await desk.kept_runs()
     assert [run.complete for run in kept[suggestion_id]] == [not reattaches]
     desk.start()
+    desk.listen()
     if reattaches:  # posted once more
         desk.intake.put("start", {"uid": "r", "time": 1.0, "agent_suggestion_uid": suggestion_id})
     desk.intake.put("stop", {"uid": "s", "run_start": "r", "time": 2.0, "exit_status": "success", "num_events": {}})

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.document_copies import unpack_bulk
 from agent_service.documents.routing import PARTS, runs_named
+from agent_service.documents.sources.presence import Presence
 from agent_service.errors import Conflict, Forbidden, TooMany
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from agent_service.models import SourceStatus
     from agent_service.protocols import Document, Intake
 
 MAX_OPEN: Final = 48
@@ -56,14 +58,22 @@ class PostedSource:
         self._runs: dict[str, _Run] = {}
         self._owners: dict[str, str] = {}
         self._intake: Intake | None = None
+        self.presence = Presence("posted")
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present."""
+        return self.presence.status
 
     def start(self, intake: Intake) -> None:
         """Begin to take what is posted."""
         self._intake = intake
+        self.presence.connected()
 
     def stop(self) -> None:
         """Take no more."""
         self._intake = None
+        self.presence.stopped()
 
     def post(self, documents: Sequence[tuple[str, Document]], by: str) -> tuple[list[tuple[str, Document]], list[str]]:
         """Admit documents of a key and hand them on; nobody else has them, so they are not copied. See `admit`.

@@ -9,10 +9,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from agent_service.documents.document_copies import deep_copy
+from agent_service.documents.sources.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from agent_service.models import SourceStatus
     from agent_service.protocols import Document, Intake
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,12 @@ class RunEngineSource:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self._token: Any = None
+        self.presence = Presence("run_engine")
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present."""
+        return self.presence.status
 
     def start(self, intake: Intake) -> None:
         """Subscribe to the RunEngine."""
@@ -44,12 +52,14 @@ class RunEngineSource:
                 _log.exception("a %s document was not taken", name)
 
         self._token = self._engine.subscribe(put)
+        self.presence.connected()
 
     def stop(self) -> None:
         """Unsubscribe; harmless the second time."""
         token, self._token = self._token, None
         if token is not None:
             self._engine.unsubscribe(token)
+        self.presence.stopped()
 
 
 def asks(engine: Any) -> Callable[[Coroutine[Any, Any, Any], float], Any]:

@@ -13,20 +13,32 @@ function render({ model: raw, el }) {
   const halt = stopper(model, panel);
   const queue = h("span", {});
   const told = h("span", { class: "as-muted" });
+  const sources = h("span", { class: "as-sources" });
   panel.on(["service"], () => {
     const service = model.get("service");
     queue.replaceChildren(badge(service.queue?.state ?? "unknown", `queue ${service.queue?.state ?? "unknown"}`));
+    const suspects = service.suspects?.length ?? 0;
+    sources.replaceChildren(
+      ...(service.sources ?? []).filter((one) => one.where).map(source),
+      ...(suspects ? [badge("reconnecting", `${suspects} ${suspects === 1 ? "run" : "runs"} not whole`)] : []));
     say(told, service.version ? `version ${service.version} · ${service.queue.kind.replace("_", " ")}` : "");
   });
   panel.root.append(
     h("header", { class: "as-head" },
-      h("div", { class: "as-title" }, h("h3", {}, "Agent service"), queue, told),
+      h("div", { class: "as-title" }, h("h3", {}, "Agent service"), queue, sources, told),
       h("div", { class: "as-commands" }, halt.stop)),
     halt.strip,
     ...notices(model, panel),
     table(model, panel),
     foot(model, panel));
   return panel.end;
+}
+
+/** A source of documents that is somewhere else, and why it is away. */
+function source(one) {
+  const shown = badge(one.state, `${one.kind} ${one.state}`);
+  shown.title = [one.where, one.reason].filter(Boolean).join(": ");
+  return shown;
 }
 
 function table(model, panel) {

@@ -1,0 +1,121 @@
+"""Looks after what waits at the document gate: runs to be completed from a catalogue, ended, or given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from agent_service.documents.gate import DocumentGate
+from agent_service.models import SourceState, SuspectRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from agent_service.documents.intake import DocumentIntake
+    from agent_service.documents.sources.heard import HeardSource
+    from agent_service.protocols import Completer
+
+LOOKS_EVERY_S: Final = 0.5
+"""How often it looks."""
+
+STRAYS_LAST_S: Final = 60.0
+"""How long a document is kept of whose run nothing else ever came."""
+
+GIVES_UP_AFTER_S: Final = 60.0
+"""How long a run that is not whole waits for its documents; where a catalogue may have them, `CATALOGUE_LAGS_S`."""
+
+CATALOGUE_LAGS_S: Final = 600.0
+"""How long a catalogue that is there may take until it has a run."""
+
+QUIET_S: Final = 10.0
+"""How long nothing comes of an open run before a catalogue is asked whether it has ended."""
+
+MOST_SHOWN: Final = 20
+"""Most suspect runs that the status shows."""
+
+
+class GateWatch:
+    """A task on the event loop, from `start` to `stop`.
+
+    Parameters
+    ----------
+    intake
+        The intake whose gate it looks after.
+    sources
+        All sources.
+    completers
+        Those of them that can give runs again.
+    suggestions
+        Returns the suggestions whose runs are awaited.
+    on_change
+        Called when a source is there or away, and when a run becomes suspect or is no more.
+    """
+
+    def __init__(
+        self,
+        intake: DocumentIntake,
+        sources: Sequence[HeardSource],
+        completers: Sequence[Completer],
+        *,
+        suggestions: Callable[[], Collection[str]],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._sources = sources
+        self._completers = completers
+        self._suggestions = suggestions
+        self._on_change = on_change
+        self._shown: object = None
+        self._strays_due = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, if there is anything to look after: a source that hears another machine."""
+        if any(heard.elsewhere for heard in self._sources):
+            self._task = asyncio.create_task(self._watch(), name="gate-watch")
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def suspects(self) -> list[SuspectRun]:
+        """Return the runs that are suspect, the oldest first."""
+        now = time.monotonic()
+        found = sorted(self._intake.gate.suspects.items(), key=lambda item: item[1].since)
+        return [
+            SuspectRun(uid=uid, suggestion_id=one.suggestion_id, reason=one.reason, for_s=round(now - one.since, 1))
+            for uid, one in found
+        ]
+
+    def may_come(self, suggestion_id: str) -> bool:
+        """Return whether documents of a suggestion's run may come still: it is suspect, or a source is away."""
+        suspects = list(self._intake.gate.suspects.values())
+        away = any(heard.elsewhere and heard.status.state is not SourceState.CONNECTED for heard in self._sources)
+        return away or any(one.suggestion_id == suggestion_id for one in suspects)
+
+    async def _watch(self) -> None:
+        while True:
+            self._look()
+            await asyncio.sleep(LOOKS_EVERY_S)
+
+    def _look(self) -> None:
+        gate, now = self._intake.gate, time.monotonic()
+        suspects = dict(gate.suspects)
+        self._intake.in_turn(DocumentGate.settle)
+        if now >= self._strays_due:  # it looks at all that waits
+            self._strays_due = now + STRAYS_LAST_S / 4
+            self._intake.in_turn(lambda gate: gate.leave_out_older(STRAYS_LAST_S))
+        lasts_s = CATALOGUE_LAGS_S if self._completers else GIVES_UP_AFTER_S
+        is_there = all(one.status.state is SourceState.CONNECTED for one in self._completers)
+        for uid, suspect in suspects.items():
+            if is_there and now - suspect.since > lasts_s:
+                self._intake.in_turn(partial(DocumentGate.give_up, run=uid))
+        for completer in self._completers:
+            completer.look_for({*suspects, *gate.quiet(QUIET_S)}, self._suggestions())
+        shown = [(heard.status.state, heard.status.reason) for heard in self._sources], sorted(suspects)
+        if shown != self._shown:
+            self._shown = shown
+            self._on_change()

@@ -1,0 +1,108 @@
+"""Documents as msgpack with msgpack_numpy's arrays, as Bluesky's publishers speak it; without pickle in any corner.
+
+msgpack_numpy pickles arrays of objects, and loads what it finds pickled: whoever can publish could run anything here.
+Here such an array is written as a list, and a pickle is refused.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# a boundary: msgpack_numpy has no types
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from agent_service.protocols import Document
+
+NAMES: Final = frozenset(
+    {
+        "start",
+        "descriptor",
+        "event",
+        "event_page",
+        "bulk_events",
+        "resource",
+        "datum",
+        "datum_page",
+        "bulk_datum",
+        "stream_resource",
+        "stream_datum",
+        "stop",
+    }
+)
+"""Kinds of documents."""
+
+
+class Unreadable(Exception):
+    """Something that came is no document; says what it is, and what to do."""
+
+
+def pack(value: Any) -> bytes:
+    """Return a document, or ``(name, document)``, as bytes; ``serializer=pack`` for any publisher of Bluesky's."""
+    import msgpack  # noqa: PLC0415 - with numpy, and the service starts without
+
+    return cast("bytes", msgpack.packb(value, default=_plain, use_bin_type=True))
+
+
+def unpack(body: bytes) -> Any:
+    """Return what was packed.
+
+    Raises
+    ------
+    Unreadable
+        It is a pickle, or not msgpack at all.
+    """
+    import msgpack  # noqa: PLC0415 - as above
+
+    if body[:1] == b"\x80" and len(body) > 1:  # in msgpack an empty map, after which nothing follows
+        raise Unreadable(
+            "what it publishes is pickled, and a pickle is never loaded, for it can run anything here; publish with "
+            "agent_service.plans.publish.publisher(...), or give your Publisher serializer=agent_service.plans."
+            "publish.serializer"
+        )
+    try:
+        return msgpack.unpackb(body, object_hook=_array, strict_map_key=False)
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"what it publishes is not msgpack: {type(error).__name__}") from error
+
+
+def document(name: object, found: object) -> tuple[str, Document]:
+    """Return name and document, as far as one can see; raises `Unreadable`."""
+    if name not in NAMES:
+        raise Unreadable("it publishes something that is no Bluesky document")
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise Unreadable(f"it publishes a {name} document that is no mapping")
+    return cast("str", name), cast("Document", found)
+
+
+def _plain(value: object) -> object:
+    """Return what msgpack does not know as something that it does; msgpack calls it."""
+    import msgpack_numpy  # noqa: PLC0415 - as above
+
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind and kind not in "OV":
+        return msgpack_numpy.encode(value)
+    if isinstance(value, complex):
+        return msgpack_numpy.encode(value)
+    if callable(to_list := getattr(value, "tolist", None)):
+        return to_list()
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[object, object]", value))
+    if isinstance(value, set | frozenset):
+        return sorted(cast("set[object]", value), key=str)
+    return str(value)
+
+
+def _array(found: dict[Any, Any]) -> Any:
+    if b"nd" in found:
+        import msgpack_numpy  # noqa: PLC0415 - as above
+
+        if found.get(b"kind") in (b"O", "O"):
+            raise Unreadable("an array in what it publishes is pickled, and a pickle is never loaded")
+        return msgpack_numpy.decode(found)
+    if b"complex" in found:
+        return complex(str(found[b"data"]))
+    return found

@@ -1,0 +1,51 @@
+"""A document as single ones, by what each is known again, and what it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from agent_service.documents.document_copies import unpack_bulk
+from agent_service.documents.runs import events_of_page
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Hashable, Iterator
+
+    from agent_service.protocols import Document
+
+
+def singles(name: str, document: Document, *, pages: bool) -> Iterator[tuple[str, Document]]:
+    """Yield a document as single ones; ``pages`` says whether a page becomes several, too."""
+    if pages and name == "event_page":
+        yield from (("event", event) for event in events_of_page(document))
+    elif pages and name == "datum_page":
+        columns: dict[str, Any] = document.get("datum_kwargs") or {}
+        for place, datum_id in enumerate(document.get("datum_id") or ()):
+            kwargs = {key: values[place] for key, values in columns.items()}
+            yield "datum", {"resource": document.get("resource"), "datum_id": datum_id, "datum_kwargs": kwargs}
+    else:
+        yield from unpack_bulk(name, document)
+
+
+def identities(name: str, document: Document) -> list[Hashable]:
+    """Return by what a document is known again; nothing for an odd one."""
+    if name in ("datum", "datum_page"):
+        found = document.get("datum_id")
+        return [("datum", str(one)) for one in (cast("list[object]", found) if isinstance(found, list) else [found])]
+    uid = document.get("uid")
+    if isinstance(uid, list):
+        return [("event", str(one)) for one in cast("list[object]", uid)]
+    return [(name, uid)] if isinstance(uid, str) else []
+
+
+def unknown_datum(event: Document, seen: Container[Hashable]) -> str | None:
+    """Return the first datum that an event names and that did not pass yet."""
+    for key, filled in _mapping(event, "filled").items():
+        datum = _mapping(event, "data").get(key)
+        if filled is False and isinstance(datum, str) and ("datum", datum) not in seen:
+            return datum
+    return None
+
+
+def _mapping(document: Document, key: str) -> dict[str, Any]:
+    found = document.get(key)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -1,0 +1,66 @@
+"""What makes the sources of documents that service.toml names: a function for each kind, in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from agent_service.documents.gate import Origin
+from agent_service.documents.sources.heard import HeardSource
+from agent_service.documents.sources.run_engine import RunEngineSource
+from agent_service.documents.sources.zmq import ZmqSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent_service.documents.sources.posted import PostedSource
+    from agent_service.protocols import DocumentSource
+    from agent_service.service.config import ServiceConfig
+    from agent_service.service.source_sections import ZmqSourceSection
+
+
+class SourceParts(NamedTuple):
+    """What of the service sources are made with."""
+
+    engine: Any  # the RunEngine that is its own or that it was given, if any
+    posted: PostedSource
+
+
+class SourceKind(NamedTuple):
+    """A kind of source: what makes one of its section of service.toml, and where its documents come from."""
+
+    make: Callable[[Any, SourceParts], DocumentSource | None]
+    origin: Origin
+
+
+def _run_engine(_: object, parts: SourceParts) -> RunEngineSource | None:
+    return None if parts.engine is None else RunEngineSource(parts.engine)
+
+
+def _posted(_: object, parts: SourceParts) -> PostedSource:
+    return parts.posted
+
+
+def _zmq(section: ZmqSourceSection, _: SourceParts) -> ZmqSource:
+    return ZmqSource(
+        section.address, prefix=section.prefix, public_key=section.public_key, secret_file=section.secret_file
+    )
+
+
+SOURCES: Final[Mapping[str, SourceKind]] = {
+    "run_engine": SourceKind(_run_engine, Origin.HERE),
+    "posted": SourceKind(_posted, Origin.HERE),
+    "zmq": SourceKind(_zmq, Origin.ELSEWHERE),
+}
+"""Each kind of source, by its name in service.toml."""
+
+
+def hears_elsewhere(config: ServiceConfig) -> bool:
+    """Return whether a source hears another machine."""
+    return any(SOURCES[section.kind].origin is not Origin.HERE for section in config.heard)
+
+
+def sources_of(config: ServiceConfig, parts: SourceParts) -> list[HeardSource]:
+    """Return the sources that a configuration names; raises `UsageError` where one cannot be made."""
+    made = [(SOURCES[section.kind], section) for section in config.heard]
+    found = [(kind.make(section, parts), kind.origin) for kind, section in made]
+    return [HeardSource(source, origin) for source, origin in found if source is not None]

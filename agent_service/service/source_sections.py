@@ -1,0 +1,53 @@
+"""``[[sources]]`` of service.toml: a class for each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A section of service.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunEngineSourceSection(Section):
+    """``[[sources]]`` of kind ``run_engine``."""
+
+    kind: Literal["run_engine"] = Field(
+        description="run_engine: the service's own RunEngine, or the one it was given in Python"
+    )
+
+
+class PostedSourceSection(Section):
+    """``[[sources]]`` of kind ``posted``."""
+
+    kind: Literal["posted"] = Field(description="posted: those who post documents over HTTP")
+
+
+class ZmqSourceSection(Section):
+    """``[[sources]]`` of kind ``zmq``."""
+
+    kind: Literal["zmq"] = Field(description="zmq: a 0MQ proxy of Bluesky's, with documents as msgpack")
+    address: str = Field(min_length=1, description="host:port of the proxy's out port")
+    prefix: str = Field(
+        default="", pattern=r"^[^ ]*$", description="that of the publishers to hear, exactly; default: all"
+    )
+    public_key: str = Field(
+        default="", description="the proxy's public key, or the file with it, where it asks for CURVE"
+    )
+    secret_file: Path | None = Field(
+        default=None,
+        description="this service's own certificate (*.key_secret), where the proxy knows its clients; default: a new "
+        "one each time",
+    )
+
+
+AnySource = Annotated[
+    RunEngineSourceSection | PostedSourceSection | ZmqSourceSection,
+    Field(discriminator="kind"),
+]
+"""One of them, by its ``kind``."""

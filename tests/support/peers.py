@@ -1,0 +1,128 @@
+"""What a beamline has beside the service, real and on loopback: processes that a test starts, kills and ends."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import event_model
+import zmq
+
+from agent_service.plans.publish import publisher
+
+BIN = Path(sys.executable).parent
+
+
+def free_port():
+    """Return a port that is free now; whoever is given it binds it with SO_REUSEADDR."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def answers(port):
+    """Whether somebody listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.3).close()
+    except OSError:
+        return False
+    return True
+
+
+class Peer:
+    """A process of somebody else's on ports of its own, to be killed and started again.
+
+    Parameters
+    ----------
+    command
+        What starts it.
+    *ports
+        It is there when it answers on all of them.
+    """
+
+    def __init__(self, command, *ports, log):
+        self.command = [str(part) for part in command]
+        self.ports = ports
+        self._log = log
+        self._child = None
+
+    def start(self):
+        with Path(self._log).open("ab") as log:
+            self._child = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not all(map(answers, self.ports)):
+            assert self._child.poll() is None, Path(self._log).read_text()
+            assert time.monotonic() < deadline, Path(self._log).read_text()
+            time.sleep(0.02)
+        return self
+
+    def kill(self):
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait(20)
+            self._child = None
+
+
+@contextlib.contextmanager
+def peer(command, *ports, log):
+    one = Peer(command, *ports, log=log).start()
+    try:
+        yield one
+    finally:
+        one.kill()
+
+
+@contextlib.contextmanager
+def zmq_proxy(folder, *arguments):
+    """Bluesky's 0MQ proxy; its ports are ``.into`` and ``.out``."""
+    into, out = free_port(), free_port()
+    command = [BIN / "bluesky-0MQ-proxy", "--in-address", f"127.0.0.1:{into}", "--out-address", f"127.0.0.1:{out}"]
+    with peer([*command, *arguments], into, out, log=folder / "proxy.log") as one:
+        one.into, one.out = into, out
+        yield one
+
+
+class ZmqPublisher:
+    """A publisher as a profile has it, whose way to the proxy is open."""
+
+    def __init__(self, proxy, *, heard=True, **options):
+        self._publish = publisher(f"127.0.0.1:{proxy.into}", **options)
+        if heard:
+            self._wait_for_way(proxy)
+
+    def _wait_for_way(self, proxy):
+        """Publish until somebody hears it: 0MQ drops what comes before its connections stand."""
+        context = zmq.Context()
+        heard = context.socket(zmq.SUB)
+        heard.subscribe(b"")
+        heard.connect(f"tcp://127.0.0.1:{proxy.out}")
+        deadline = time.monotonic() + 20
+        while not heard.poll(20):
+            assert time.monotonic() < deadline, "nothing passes the proxy"
+            self._publish("datum", {"datum_id": "nobody's", "resource": "nobody's", "datum_kwargs": {}})
+        context.destroy(linger=0)
+
+    def __call__(self, name, document):
+        self._publish(name, document)
+
+    def close(self):
+        self._publish.close()
+
+
+def run_documents(events=3, *, pages=False, **start):
+    """Return the documents of a run, as a RunEngine emits them."""
+    run = event_model.compose_run(metadata={"plan_name": "count", **start})
+    keys = {
+        name: {"source": "sim", "dtype": "number", "shape": [], "object_name": name} for name in ("x", "y", "signal")
+    }
+    primary = run.compose_descriptor(name="primary", data_keys=keys, object_keys={name: [name] for name in keys})
+    found = [
+        primary.compose_event(
+            data={"x": float(i), "y": 0.0, "signal": 2.0 + i}, timestamps=dict.fromkeys(keys, 1.0 + i)
+        )
+        for i in range(events)
+    ]
+    middle = [("event_page", event_model.pack_event_page(*found))] if pages else [("event", one) for one in found]
+    return [("start", run.start_doc), ("descriptor", primary.descriptor_doc), *middle, ("stop", run.compose_stop())]
