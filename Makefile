@@ -14,6 +14,9 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 # What notebooks run on elsewhere, besides the pinned one: tests/notebooks/kernels.py looks for each in a place of its own.
 KERNELS := 6.31.0 7.3.0
+# A blueapi for the tests, which asks for other versions than we do: tests/support/blueapi_peer.py looks for it there.
+BLUEAPI := $(VENV)/blueapi
+BLUEAPI_PINS := tests/support/blueapi_profile/requirements.txt
 
 # The tools find each other, and pre-commit its hooks, in the environment made here and nowhere else.
 export PATH := $(VENV_BIN):$(PATH)
@@ -32,7 +35,7 @@ demo: $(RUNTIME)  ## watch an agent align a simulated beamline, about a minute (
 
 venv: $(DEV)  ## make .venv with the package, its dependencies and the developers' tools
 
-test: $(DEV)  ## run the whole test suite (ARGS="-k client" for a part), in a browser too where there is Chromium
+test: $(DEV) $(BLUEAPI)/.installed  ## run the whole test suite (ARGS="-k client" for a part), in a browser too where there is Chromium
 	@.ci/chromium
 	$(VENV_BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
@@ -54,7 +57,7 @@ hooks: $(DEV)  ## run the pre-commit hooks over every file
 bench: $(DEV)  ## measure against bare FastAPI and a bare RunEngine
 	$(VENV_BIN)/python -m tests.benchmarks $(ARGS)
 
-chaos: $(DEV)  ## kill a service, its agents and its archive, or what ARGS names in tests/chaos, N times (N=100 SEED=7 ARGS=service)
+chaos: $(DEV) $(BLUEAPI)/.installed  ## kill a service, its agents and its archive, or what ARGS names in tests/chaos, N times (N=100 SEED=7 ARGS=service)
 	$(VENV_BIN)/python -m tests.chaos $(ARGS) --kills $(or $(N),100) $(if $(SEED),--seed $(SEED))
 
 schemas: $(DEV)  ## write docs/openapi.json and docs/service.schema.json anew
@@ -88,4 +91,10 @@ $(DEV): $(RUNTIME)
 	@for version in $(KERNELS); do \
 		$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/kernels/ipykernel-$$version ipykernel==$$version \
 		|| exit 1; done
+	@touch $@
+
+$(BLUEAPI)/.installed: $(BLUEAPI_PINS) | $(DEV)
+	@echo 'installing a blueapi for the tests into $(BLUEAPI) (about a minute) ...'
+	@$(VENV_BIN)/python -m venv --without-pip $(BLUEAPI)
+	@$(PIP) --python $(BLUEAPI)/bin/python install --quiet --no-deps -r $(BLUEAPI_PINS)
 	@touch $@
