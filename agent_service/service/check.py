@@ -8,16 +8,19 @@ from agent_service.brains import types
 from agent_service.brains.allowed_modules import Listed
 from agent_service.brains.evaluate import load_function
 from agent_service.documents import outcomes
-from agent_service.errors import FieldError, InvalidInput, ServiceError
+from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, ServiceError
 from agent_service.models.own_names import named
 from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace
+from agent_service.plans.sinks.blueapi import blueapi_of
+from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.service.compose import import_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent_service.models import AgentSpec
+    from agent_service.plans.sinks.blueapi.peer import BlueapiPeer
     from agent_service.service.config import ServiceConfig
 
 
@@ -32,7 +35,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
         The configuration.
     devices
         Whether to load the startup namespace too, which may connect to hardware, and to look for the agents' devices
-        and plans there. The simulated beamline is loaded in any case.
+        and plans there; or to ask the facility that plans go to for them. The simulated beamline is loaded in any case.
 
     Returns
     -------
@@ -58,6 +61,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
         except ServiceError as error:
             wrong.append(FieldError("run_engine.startup", error.detail))
     wrong += _check_configure(config, namespace)
+    facility = _facility(config, wrong) if devices else None
     names: set[str] = set()
     listed = Listed.of(config.security.modules)
     for number, spec in enumerate(config.agents):
@@ -71,9 +75,31 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
             continue
         wrong += [
             FieldError(f"agents.{number}.{error.field}", error.message)
-            for error in _check_agent(spec, namespace, listed)
+            for error in [*_check_agent(spec, namespace, listed), *_ask(facility, spec)]
         ]
     return wrong
+
+
+def _facility(config: ServiceConfig, wrong: list[FieldError]) -> BlueapiPeer | None:
+    """Return the facility that plans go to, to be asked what it has; None where that cannot be."""
+    if not isinstance(config.sink, BlueapiSection):
+        return None
+    _, peer = blueapi_of(config.sink)
+    try:
+        peer.plans()
+    except BackendUnavailable as error:
+        wrong.append(FieldError("sink", error.detail))
+        return None
+    return peer
+
+
+def _ask(facility: BlueapiPeer | None, spec: AgentSpec) -> list[FieldError]:
+    try:
+        if facility is not None:
+            facility.check(spec)
+    except ServiceError as error:
+        return list(error.errors) or [FieldError("plan", error.detail)]
+    return []
 
 
 def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list[FieldError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from agent_service.agents.placement import Placement
 from agent_service.agents.supervisor import Supervisor
@@ -25,6 +25,8 @@ from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace
 from agent_service.plans.namespace_devices import NamespaceDevices
 from agent_service.plans.sinks import bluesky_loop
+from agent_service.plans.sinks.blueapi import blueapi_of
+from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
@@ -45,6 +47,7 @@ from agent_service.state_dir import StateDir
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from agent_service.plans.sinks.blueapi.config import BlueapiSection
     from agent_service.plans.sinks.claims import Claims
     from agent_service.protocols import PlanOrder, PlanSink
     from agent_service.service.config import ServiceConfig
@@ -219,9 +222,22 @@ async def _claimed(
     return ComposedSink(sink, engine, sink.claims)
 
 
+async def _blueapi(
+    config: ServiceConfig, intake: DocumentIntake, engine: Any, supervisor: Callable[[], Supervisor]
+) -> ComposedSink:
+    section = cast("BlueapiSection", config.sink)
+
+    def may_begin(order: PlanOrder) -> bool:
+        return supervisor().permits.may_begin(order)
+
+    rest, peer = blueapi_of(section)
+    md, session = config.run_engine.md, section.instrument_session
+    return ComposedSink(BlueapiSink(rest, peer, md, intake, session=session, may_begin=may_begin), engine)
+
+
 SINKS: Final[
     Mapping[str, Callable[[ServiceConfig, DocumentIntake, Any, Callable[[], Supervisor]], Awaitable[ComposedSink]]]
-] = {"run_engine": _own_run_engine, "claim": _claimed}
+] = {"run_engine": _own_run_engine, "claim": _claimed, "blueapi": _blueapi}
 """What makes the sink of each kind: ``make(config, intake, engine, supervisor)``, with where the documents go, the
 RunEngine of this process to listen to, and the supervisor, which is made after the sink."""
 

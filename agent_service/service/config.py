@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AliasChoices,
@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent_service.errors import UsageError
 from agent_service.models import AgentSpec, ServiceGuardrails
 from agent_service.models.validation_messages import sentence, validation_errors
+from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.service.source_sections import AnySource, PostedSourceSection, RunEngineSourceSection, Section
 
 
@@ -111,6 +112,9 @@ class SinkSection(Section):
         return self.kind == "run_engine"
 
 
+AnySink = Annotated[SinkSection | BlueapiSection, Field(discriminator="kind")]
+
+
 class SecuritySection(Section):
     """``[security]``: who may speak to it, beside those who have a key."""
 
@@ -152,7 +156,7 @@ class ServiceConfig(BaseSettings):
     sources: list[AnySource] | None = Field(
         default=None, description="where documents come from, in place of [source]; default: run_engine and posted"
     )
-    sink: SinkSection = SinkSection()
+    sink: AnySink = SinkSection()
     security: SecuritySection = SecuritySection()
     guardrails: ServiceGuardrails = Field(
         default=ServiceGuardrails(),
@@ -173,6 +177,12 @@ class ServiceConfig(BaseSettings):
     def _empty_is_none(cls, given: object) -> object:
         """Take an empty variable for none, and a key without the spaces that no header can show."""
         return (given.strip() or None) if isinstance(given, str) else given
+
+    @field_validator("sink", mode="before")
+    @classmethod
+    def _kind_of_sink(cls, given: object) -> object:
+        """Take the service's own RunEngine where no kind is said."""
+        return {"kind": "run_engine", **cast("dict[str, Any]", given)} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _heard(self) -> ServiceConfig:
@@ -283,6 +293,9 @@ def _place(data: dict[str, Any], path: Path) -> None:
         section = cast("dict[str, Any]", service)
         state = section.get("state", f"{path.stem}.state")
         section["state"] = path.parent / state if isinstance(state, str) else state
+    sink = data.get("sink")
+    if isinstance(sink, dict) and isinstance(token_file := cast("dict[str, Any]", sink).get("token_file"), str):
+        cast("dict[str, Any]", sink)["token_file"] = path.parent / Path(token_file).expanduser()
     engine = data.get("run_engine")
     if isinstance(engine, dict):
         section = cast("dict[str, Any]", engine)

@@ -3,20 +3,26 @@
 import asyncio
 import contextlib
 import dataclasses
+import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from blueapi_peer import SESSION, Blueapi, Broker, DocumentListener, needs_blueapi
 from routed import Routing
 
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow
+from agent_service.plans.sinks.blueapi import blueapi_of, remote_task
+from agent_service.plans.sinks.blueapi.config import BlueapiSection
+from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
@@ -118,7 +124,59 @@ async def claims_and_measures(sink: ClaimSink, theirs: Rig) -> None:
             sink.claims.release(order.suggestion_id, how=result.exit_status, reason=result.reason)
 
 
-RIGS = {"run_engine": run_engine_rig, "claim": claim_rig}
+class RemoteRig(Rig):
+    """A facility in processes of its own: what its devices and plans did is told by the documents."""
+
+    @property
+    def beamline(self) -> Any:
+        places = [one["data"]["motor"] for one in self.all("event") if "motor" in one["data"]]
+        motor = types.SimpleNamespace(position=places[-1] if places else 0.0)
+        return {"motor": motor, "started": [one["agent_suggestion_uid"] for one in self.all("start")]}
+
+
+BLUEAPI: list[Any] = []
+"""One for all tests here: it takes seconds to start."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _blueapi() -> Iterator[None]:
+    yield
+    while BLUEAPI:
+        BLUEAPI.pop().kill()
+
+
+def the_blueapi() -> tuple[Broker, Blueapi]:
+    needs_blueapi()
+    if not BLUEAPI:
+        folder = Path(tempfile.mkdtemp(prefix="blueapi-"))
+        BLUEAPI.append(Broker(folder))
+        BLUEAPI.append(Blueapi(folder, BLUEAPI[0]))
+    return BLUEAPI[0], BLUEAPI[1]
+
+
+@contextlib.asynccontextmanager
+async def blueapi_rig() -> AsyncIterator[Rig]:
+    broker, peer = await asyncio.to_thread(the_blueapi)
+    rest, look = blueapi_of(BlueapiSection(kind="blueapi", url=peer.url, instrument_session=SESSION))
+    md = {"proposal": "P-1", "scan_id": 41}
+    sink = BlueapiSink(rest, look, md, DocumentIntake(None), session=SESSION, may_begin=lambda order: True)
+    rig, routing, loop = RemoteRig(sink, Namespace({}, source="nothing")), Routing(), asyncio.get_running_loop()
+
+    def hear(name: str, document: Document) -> None:
+        rig.documents.append((name, document))
+        loop.call_soon_threadsafe(sink.observe, *routing.route(name, document))
+
+    listener = await asyncio.to_thread(DocumentListener, broker.port, hear)
+    sink.start(lambda: rig.changes.append(sink.status.state))
+    await until(lambda: sink.moves)
+    try:
+        yield rig
+    finally:
+        await sink.stop(10)
+        await asyncio.to_thread(listener.close)
+
+
+RIGS = {"run_engine": run_engine_rig, "claim": claim_rig, "blueapi": blueapi_rig}
 """A rig for each kind of sink."""
 
 OF_THE_SERVICE = {"run_engine"}
@@ -149,7 +207,8 @@ def spec(**changes: Any) -> AgentSpec:
 
 
 def test_each_kind_that_a_configuration_may_name_is_composed_and_held_to_this() -> None:
-    kinds = get_args(SinkSection.model_fields["kind"].annotation)
+    sections = (SinkSection, BlueapiSection)
+    kinds = [kind for section in sections for kind in get_args(section.model_fields["kind"].annotation)]
     assert set(kinds) == set(SINKS) == set(RIGS)
 
 
@@ -162,8 +221,13 @@ def test_it_is_a_plan_sink() -> None:
         assert (sink.status.kind, sink.status.state) == (sink.kind, QueueState.IDLE)
 
 
-async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig) -> None:
-    assert await any_rig.sink.reattach([order("s1"), order("s2")]) == {}
+async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig, monkeypatch) -> None:
+    monkeypatch.setattr(remote_task, "_LOST_S", 0.5)
+    found = await any_rig.sink.reattach([order("s1"), order("s2")])
+    assert sorted(found) == (["s1", "s2"] if any_rig.sink.reattaches else [])
+    for ended in found.values():
+        assert await ended == PlanResult("expired", (await ended).reason)
+        assert "unknown whether it was measured" in (await ended).reason
     assert any_rig.sink.status.pending == 0
     assert (await any_rig.sink.run(order("s1"))).exit_status == "success", "it may be handed over once more"
 
@@ -221,14 +285,16 @@ async def test_metadata_is_in_every_start_document(any_rig: Rig) -> None:
     starts = any_rig.all("start")
     uids = [start["uid"] for start in starts]
     # the first run of a claim is the suggestion's; of another nobody there needs to hear
-    assert list(result.run_uids) == (uids if any_rig.sink.plans_end_here else uids[:1])
+    assert list(result.run_uids) == (uids[:1] if any_rig.sink.measured_by == "claimer" else uids)
     for start in starts:
         assert start["proposal"] == "P-1"
         assert start["sample"] == "gold"
         assert start["agent_name"] == "aligner"
         assert start["agent_suggestion_uid"] == "s1"
         assert start["plan_name"] == "count"
-    assert [start["scan_id"] for start in starts] == [42, 43]
+    first = starts[0]["scan_id"]  # a facility counts over all of its plans
+    assert [start["scan_id"] for start in starts] == [first, first + 1]
+    assert first == 42 or any_rig.sink.measured_by == "facility"
 
 
 @pytest.mark.parametrize(

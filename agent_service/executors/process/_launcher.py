@@ -230,8 +230,8 @@ def _kill(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-_OWNERS_KEY: Final = "AGENT_SERVICE_API_KEY"
-"""Variable of the environment that an agent's code has no business to read: it may do everything with it."""
+_KEYS: Final = frozenset({"AGENT_SERVICE_API_KEY", "AGENT_SERVICE_BLUEAPI_TOKEN"})
+"""Variables of the environment that an agent's code has no business to read: it may do everything with them."""
 
 
 def _popen(settings: str, control: int) -> subprocess.Popen[bytes]:
@@ -241,7 +241,7 @@ def _popen(settings: str, control: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[control],
-        env={name: value for name, value in {**os.environ, **_ONE_THREAD}.items() if name != _OWNERS_KEY},
+        env={name: value for name, value in {**os.environ, **_ONE_THREAD}.items() if name not in _KEYS},
         start_new_session=True,
     )
 
