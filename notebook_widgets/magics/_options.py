@@ -52,27 +52,16 @@ SERVE: Final = (
     Option("fresh", "nothing", "cell"),
 )
 
-STATUS: Final[tuple[Option, ...]] = ()
-
-PANEL: Final = (
-    Option("url", "text", "cell", "URL"),
-    Option("key-from", "text", "cell", "FILE"),
-)
-
-STOP: Final = (Option("all", "nothing", "cell"),)
-
-EXPORT: Final = (
-    Option("with-state", "nothing", "cell"),
-    Option("notebook", "text", "cell", "FILE"),
-    Option("catalog", "text", "service", "embedded|none|URI"),
-)
-
-OF_MAGIC: Final = {
+OF_MAGIC: Final[dict[str, tuple[Option, ...]]] = {
     "agent_serve": SERVE,
-    "agent_status": STATUS,
-    "agent_panel": PANEL,
-    "agent_stop": STOP,
-    "agent_export": EXPORT,
+    "agent_status": (),
+    "agent_panel": (Option("url", "text", "cell", "URL"), Option("key-from", "text", "cell", "FILE")),
+    "agent_stop": (Option("all", "nothing", "cell"),),
+    "agent_export": (
+        Option("with-state", "nothing", "cell"),
+        Option("notebook", "text", "cell", "FILE"),
+        Option("catalog", "text", "service", "embedded|none|URI"),
+    ),
 }
 """The options of each magic, by the magic's name."""
 

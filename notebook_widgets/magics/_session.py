@@ -15,7 +15,7 @@ from notebook_widgets.magics._target import is_file, number, target
 if TYPE_CHECKING:
     from agent_service.launch.live_agents import HostResult
     from agent_service.launch.local import LocalService
-    from agent_service.models import AgentSpec, AgentStatus
+    from agent_service.models import AgentSpec, AgentStatus, Ends
     from agent_service.service.config import ServiceConfig
     from notebook_widgets.magics._options import Line
 
@@ -92,9 +92,7 @@ class Session:
         shown = "" if agent is None else agent.name
         try:
             if agent is not None:
-                hosted = service.host(agent.name, agent.fields, fresh="fresh" in line)
-                say(self._said(agent.name, hosted, line))
-                say_no_limits(hosted, line)
+                self._host(service, agent.name, agent.fields, line)
             else:
                 self._serve_all(service, specs, line)
         except AgentFault as error:
@@ -114,16 +112,23 @@ class Session:
         if not specs:
             say(f"a service runs at {service.url} ({self.variable}.client speaks to it)")
         for spec in specs:
-            try:
-                status = service.client.agent(spec.name)
-            except NotFound:
-                status = None
+            status = _status(service, spec.name)
             if status is not None and status.spec == spec and "fresh" not in line:
                 say(f"{spec.name} is there as the file has it, {status.state.value}")
             else:
-                hosted = service.host(spec.name, spec.model_dump(), fresh="fresh" in line)
-                say(self._said(spec.name, hosted, line))
-                say_no_limits(hosted, line)
+                self._host(service, spec.name, spec.model_dump(), line)
+
+    def _host(self, service: LocalService, name: str, fields: dict[str, Any], line: Line) -> None:
+        """Host an agent, and say what became of it, and which limits hold for it by now where others did."""
+        earlier = _status(service, name)
+        hosted = service.host(name, fields, fresh="fresh" in line)
+        say(self._said(name, hosted, line))
+        now, before = hosted.status.limits, {} if earlier is None else earlier.limits
+        changed = [name for name in hosted.status.spec.actuators if name in before and now.get(name) != before[name]]
+        if changed:
+            listed = ", ".join(f"{name} {_range(now.get(name))} (before: {_range(before[name])})" for name in changed)
+            say(f"other limits than before hold now: {listed}; --bounds sets them")
+        say_no_limits(hosted, line)
 
     def _said(self, name: str, hosted: HostResult, line: Line) -> str:
         """Return the line that tells what became of an agent, and what it waits for."""
@@ -270,6 +275,20 @@ def say_no_limits(hosted: HostResult, line: Line) -> None:
     elif left:
         given, fine = (" ".join(f"{name}={ends}" for name in left) for ends in ("LOW:HIGH", "any"))
         say(no_limits_said(left, advice=f"give --bounds {given}, or --bounds {fine} if that is meant"))
+
+
+def _status(service: LocalService, name: str) -> AgentStatus | None:
+    try:
+        return service.client.agent(name)
+    except NotFound:
+        return None
+
+
+def _range(ends: Ends | None) -> str:
+    low, high = ends or (None, None)
+    if low is None:
+        return "none" if high is None else f"up to {high:g}"
+    return f"from {low:g}" if high is None else f"{low:g} to {high:g}"
 
 
 def _hint(error: ServiceError) -> str:

@@ -231,6 +231,18 @@ def test_an_actuator_that_nothing_bounds_is_said_to_have_no_limits(shell):
     assert len(shell.run(f"{line} --bounds x=-1:5 y=any").splitlines()) == 1
 
 
+def test_serving_again_says_which_limits_hold_by_now(shell):
+    line = f"%agent_serve walker {SERVICE} --actuators x,y --outcome signal --no-panel"
+    assert "limits" not in shell.run(f"{line} --bounds x=-5:5 y=0:")
+    assert "limits" not in shell.run(f"{line} --bounds x=-5:5 y=0:"), "the same hold"
+    narrower = shell.run(f"{line} --bounds x=-1:5 y=0:")
+    assert "other limits than before hold now: x -1 to 5 (before: -5 to 5); --bounds sets them\n" in narrower
+    without = shell.run(line)
+    assert "hold now: x none (before: -1 to 5), y none (before: from 0); --bounds sets them\n" in without
+    assert "no limits for x and y: " in without
+    assert "hold now" not in shell.run(f"{line} --bounds x=any y=:3"), "only what is lost is said"
+
+
 @pytest.mark.parametrize(
     ("written", "bounds", "unbounded"),
     [
@@ -703,7 +715,7 @@ def test_the_page_about_notebooks_runs(shell, monkeypatch, tmp_path):
         engine.loop.call_soon_threadsafe(engine.loop.stop)
         engine._th.join(5)
         engine.loop.close()
-    for option in (*_options.SERVE, *_options.EXPORT):
+    for option in (*_options.SERVE, *_options.OF_MAGIC["agent_export"]):
         assert f"`--{option.name}" in page
     assert (tmp_path / "deploy" / "sweep" / "state" / "journal.db").exists()
 
