@@ -41,17 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class HostedAgent:
-    """One agent of the service; belongs to the event loop.
-
-    Attributes
-    ----------
-    wake
-        Set at each change, and cleared by the agent's loop.
-    suspended
-        Why a suspender holds the plans of all agents, if one does.
-    unevaluated
-        By suggestion, the runs whose outcome is still to be found.
-    """
+    """One agent of the service; belongs to the event loop."""
 
     def __init__(  # noqa: PLR0913 - what its owner hands over, by name
         self,
@@ -64,9 +54,9 @@ class HostedAgent:
         devices: DeviceLimits,
     ) -> None:
         self.record = record
-        self.wake = asyncio.Event()
-        self.suspended: str | None = None
-        self.unevaluated: dict[str, Made] = {}
+        self.wake = asyncio.Event()  # set at each change, and cleared by the agent's loop
+        self.suspended: str | None = None  # why a suspender holds the plans of all agents, if one does
+        self.unevaluated: dict[str, Made] = {}  # by suggestion, the runs whose outcome is still to be found
         self._journal = journal
         self._status: bytes | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -140,53 +130,40 @@ class HostedAgent:
     # calls of the brain -------------------------------------------------------------------------------------------
 
     async def suggest(self, n_points: int, *, by: str, approve: bool = False) -> list[Suggestion]:
-        """Ask the brain for points; they are ``proposed`` facts when this returns.
+        """Ask the brain for ``n_points`` points at most; they are ``proposed`` facts when this returns.
 
-        Parameters
-        ----------
-        n_points
-            How many to ask for; the brain may give fewer.
-        by
-            ``loop`` or ``person``: the loop submits only its own.
-        approve
-            Whether those that the guardrails allow are ``approved`` at once; the others are ``rejected`` in any case.
+        ``by`` is ``loop`` or ``person``: the loop submits only its own. With ``approve``, those that the guardrails
+        allow are ``approved`` at once; the others are ``rejected`` in any case.
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
         async with self.brain.call_lock:
             proposals, view = await self.keeper.call(BrainAdapter.suggest, ids, timeout_s=self.spec.timeouts.suggest)
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by, "batch": ids[0]}
-            fates = [{"id": one.id, "point": one.point, "brain_id": one.brain_id, **fact} for one in proposals]
-            await self.guardrails.look_again([one.point for one in proposals])
-            forbidden = {
-                one.id: why for one in proposals if (why := guardrail_checks.why_not(one.point, self.guardrails.now))
-            }
-            for one in proposals:
-                if one.id in forbidden:
-                    why = {"reason": forbidden[one.id], "fault": by == "loop"}
-                    fates.append({"id": one.id, "state": SuggestionState.REJECTED, **why})
+            fates = [{"id": new.id, "point": new.point, "brain_id": new.brain_id, **fact} for new in proposals]
+            await self.guardrails.look_again([new.point for new in proposals])
+            forbidden: list[dict[str, Any]] = []
+            for new in proposals:
+                if why := guardrail_checks.why_not(new.point, self.guardrails.now):
+                    forbidden.append({**new.point, ID_KEY: new.id})
+                    fates.append(
+                        {"id": new.id, "state": SuggestionState.REJECTED, "reason": why, "fault": by == "loop"}
+                    )
                 elif approve:
-                    fates.append({"id": one.id, "state": SuggestionState.APPROVED})
+                    fates.append({"id": new.id, "state": SuggestionState.APPROVED})
             await self.keeper.written(self.facts.write([(EventKind.SUGGESTION_STATE, fate) for fate in fates]))
             if forbidden:
-                points = [{**one.point, ID_KEY: one.id} for one in proposals if one.id in forbidden]
-                view = await self.keeper.call(BrainAdapter.fail, points, timeout_s=self.spec.timeouts.ingest)
+                view = await self.keeper.call(BrainAdapter.fail, forbidden, timeout_s=self.spec.timeouts.ingest)
         self.brain.remember(view)
-        return [self.record.suggestions[one.id] for one in proposals]
+        return [self.record.suggestions[new.id] for new in proposals]
 
     async def ingest(
         self, points: Sequence[Mapping[str, Any]], *, run_uids: Sequence[str] = (), retold: Sequence[Retold] = ()
     ) -> int:
         """Tell the brain outcomes; returns how many points, when they are facts.
 
-        Parameters
-        ----------
-        points
-            As `checked` returns them, or from the loop: actuators, outcomes and perhaps ``_id``.
-        run_uids
-            The runs that measured them.
-        retold
-            One for each point, when an earlier agent of this name was told them: they count once. Those of runs that
-            this agent has been told of are left out.
+        Points are as `point_checks.complete` returns them, or the loop's: actuators, outcomes and perhaps ``_id``;
+        ``run_uids`` are the runs that measured them. ``retold`` is one for each point when an earlier agent of this
+        name was told them, so that they count once; those of runs that this agent has been told of are left out.
         """
         suggestion_ids = [point[ID_KEY] for point in points if point.get(ID_KEY)]
         async with self.brain.call_lock:
@@ -195,22 +172,23 @@ class HostedAgent:
                 return 0
             if retold:
                 known = self.record.ingested_runs
-                kept = [(one, of) for one, of in zip(points, retold, strict=True) if of.run_uid not in known]
-                points, retold = [one for one, _ in kept], [of for _, of in kept]
+                kept = [(point, of) for point, of in zip(points, retold, strict=True) if of.run_uid not in known]
+                points, retold = [point for point, _ in kept], [of for _, of in kept]
                 run_uids = list(dict.fromkeys(of.run_uid for of in retold if of.run_uid))
                 if not points:
                     return 0
-            if closed := [one for one in suggestion_ids if self.record.suggestion(one).state not in TAKES_OUTCOME]:
-                raise Conflict(f"suggestion {closed[0]} takes no outcome any more; it is decided")
+            for suggestion_id in suggestion_ids:
+                if self.record.suggestion(suggestion_id).state not in TAKES_OUTCOME:
+                    raise Conflict(f"suggestion {suggestion_id} takes no outcome any more; it is decided")
             new = untold(points, retold)
             if new:
                 view = await self.keeper.call(BrainAdapter.ingest, new, timeout_s=self.spec.timeouts.ingest)
             else:
                 view = await self.keeper.call(BrainAdapter.look, timeout_s=self.spec.timeouts.report)
-            best = [one.model_dump(mode="json") for one in view.best]
-            fact = {"points": [dict(one) for one in points], "run_uids": list(run_uids), "best": best}
+            best = [point.model_dump(mode="json") for point in view.best]
+            fact = {"points": [dict(point) for point in points], "run_uids": list(run_uids), "best": best}
             if retold:
-                fact["retold"] = [one.model_dump(mode="json") for one in retold]
+                fact["retold"] = [of.model_dump(mode="json") for of in retold]
             await self.keeper.written(self.facts.ingested(fact, suggestion_ids, run_uids))
         self.brain.remember(view)
         return len(points)
@@ -238,11 +216,8 @@ class HostedAgent:
     async def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         """Let the user's function find the outcomes of a run, in the agent's executor. See `BrainAdapter.evaluate`.
 
-        Raises
-        ------
-        AgentFault, DeadlineExceeded
-            When the function raises: that fails the suggestion, not the agent. When it takes too long, or its process
-            ends: that fails the agent too, whose brain is gone with it.
+        A function that raises fails the suggestion (`AgentFault`), not the agent. When it takes too long, or its
+        process ends, that fails the agent too, whose brain is gone with it.
         """
         async with self.brain.call_lock:
             return await self.keeper.call(
@@ -256,22 +231,18 @@ class HostedAgent:
     async def report(self) -> Report:
         """Ask the brain what it thinks, and write it down.
 
-        Raises
-        ------
-        NotFound
-            When the brain has no ``report``.
-        AgentFault
-            When it raised; or when its report cannot be told (it holds itself, for example), and the agent goes on.
+        Raises `NotFound` when the brain has no ``report``, `AgentFault` when it raised; also when its report cannot be
+        told (it holds itself, for example), and then the agent goes on.
         """
         async with self.brain.call_lock:
-            said = await self.keeper.call(BrainAdapter.report, timeout_s=self.spec.timeouts.report)
-        self.brain.remember(said.view)
-        if said.fault is not None:
-            raise AgentFault(said.fault)
-        if said.report is None:
+            answer = await self.keeper.call(BrainAdapter.report, timeout_s=self.spec.timeouts.report)
+        self.brain.remember(answer.view)
+        if answer.fault is not None:
+            raise AgentFault(answer.fault)
+        if answer.report is None:
             raise NotFound(f"agent type {self.spec.type!r} has no report method; give it one to see what it thinks")
-        event = await self._journal.append(EventKind.REPORT, self.name, {"report": said.report})
-        return Report(seq=event.seq or 0, at=event.time, report=said.report)
+        event = await self._journal.append(EventKind.REPORT, self.name, {"report": answer.report})
+        return Report(seq=event.seq or 0, at=event.time, report=answer.report)
 
     async def set_variable(self, name: str, value: Any) -> Variable:
         """Set a variable of the brain when its turn comes."""
@@ -291,12 +262,8 @@ class HostedAgent:
     async def call_method(self, name: str, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> JsonValue:
         """Call a method that the brain declares, when its turn comes; returns what it returned.
 
-        Raises
-        ------
-        NotFound, InvalidInput
-            It declares none of that name, or the arguments do not fit.
-        AgentFault
-            The method raised, or returned what JSON cannot hold; the agent goes on.
+        Raises `NotFound` or `InvalidInput` when it declares none of that name, or the arguments do not fit;
+        `AgentFault` when the method raised, or returned what JSON cannot hold: the agent goes on.
         """
         async with self.brain.call_lock:
             called = await self.keeper.call(

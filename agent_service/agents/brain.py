@@ -33,29 +33,8 @@ _LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMa
 class HostedBrain:
     """The brain of one agent; belongs to the event loop.
 
-    Parameters
-    ----------
-    name
-        The agent's name.
-    placement
-        Where it may live.
-    publish
-        ``publish(kind, data)``: tell the agent's followers what its code says from inside a call.
-    stirred
-        Called when a call begins, goes on or ends.
-    changed
-        Called when the brain came, went, or showed itself anew.
-
-    Attributes
-    ----------
-    on_process_death
-        Called with why when its process ended between calls; a call under way tells of it itself.
-    call_lock
-        To be held around `build` and `call`.
-    builds
-        How many there were so far: a new one has forgotten what the last had in hand.
-    traits, variables, stop_reason
-        What it can do, what it shows, and why it wants to end, as of its last finished call.
+    ``publish(kind, data)`` tells the agent's followers what its code says from inside a call. ``stirred`` is called
+    when a call begins, goes on or ends; ``changed`` when the brain came, went, or showed itself anew.
     """
 
     def __init__(
@@ -67,8 +46,9 @@ class HostedBrain:
         stirred: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
-        self.call_lock = CallLock()
-        self.builds = 0
+        self.call_lock = CallLock()  # to be held around `build` and `call`
+        self.builds = 0  # how many there were so far: a new one has forgotten what the last had in hand
+        # what it can do, what it shows, and why it wants to end, as of its last finished call
         self.traits = Traits()
         self.variables: dict[str, Variable] = {}
         self.stop_reason: str | None = None
@@ -77,6 +57,7 @@ class HostedBrain:
         self._publish = publish
         self._stirred = stirred
         self._changed = changed
+        # called with why when its process ended between calls; a call under way tells of it itself
         self.on_process_death: Callable[[AgentFault], None] = lambda error: None
         self._handle: BrainHandle | None = None
         self._place: Place | None = None
@@ -102,9 +83,9 @@ class HostedBrain:
         if present is None:
             return None
         call, since = present
-        said = self._progress if self._progress and self._progress.at >= since else None
+        progress = self._progress if self._progress and self._progress.at >= since else None
         watcher = self.call_lock.watcher
-        return Busy(call=call, since=since, progress=said, job=watcher.id if watcher else None)
+        return Busy(call=call, since=since, progress=progress, job=watcher.id if watcher else None)
 
     def place(self, spec: AgentSpec) -> Place:
         """Return where it lives, or is expected to."""
@@ -122,7 +103,7 @@ class HostedBrain:
             self._hear(LogNotice("warning", f"agent {self._name}: {view.fault}", __name__), elsewhere=True)
         self._view_fault = view.fault
         self.stop_reason = view.stop
-        self.variables = {one.name: one for one in view.variables}
+        self.variables = {variable.name: variable for variable in view.variables}
         self._variable_bytes.clear()
         self._changed()
 
@@ -135,19 +116,9 @@ class HostedBrain:
     ) -> None:
         """Build it where it will live, and bring it to where the facts say it was; in its turn.
 
-        Parameters
-        ----------
-        spec
-            The agent's specification.
-        facts
-            Gives what is to be replayed, when it is there.
-        take
-            Called when all of it went well, before it takes the place of the present one.
-
-        Raises
-        ------
-        AgentFault, DeadlineExceeded
-            When it cannot be built or replayed; the present one, if any, stays then.
+        ``facts`` gives what is to be replayed, when the new one is there. ``take`` is called when all of it went well,
+        before it takes the place of the present one. Raises `AgentFault` or `DeadlineExceeded` when it cannot be built
+        or replayed; the present one, if any, stays then.
         """
         factory = self._placement.brain_factory(spec)
         deadline = spec.timeouts.start
@@ -194,14 +165,8 @@ class HostedBrain:
     async def call(self, method: Callable[[BrainAdapter, *Ts], R], *args: *Ts, timeout_s: float) -> R:
         """Call it, in its turn, and return what it returned.
 
-        Raises
-        ------
-        AgentFault, DeadlineExceeded
-            It raised, ended, or took too long.
-        CallCancelled
-            A person gave the call up.
-        Conflict
-            There is none, or it was discarded during the call.
+        Raises `AgentFault` or `DeadlineExceeded` when it raised, ended, or took too long; `CallCancelled` when a person
+        gave the call up; `Conflict` when there is none, or it was discarded during the call.
         """
         handle = self._handle
         if handle is None:
@@ -225,16 +190,16 @@ class HostedBrain:
         if isinstance(notice, LogNotice):
             if elsewhere:  # what its code logs is in that process; a thread's is in this one's log already
                 logging.getLogger(notice.logger).log(_LEVELS.get(notice.level, logging.INFO), "%s", notice.message)
-            told = {"level": notice.level, "message": notice.message, "logger": notice.logger}
-            self._publish(EventKind.LOG, told)
+            data = {"level": notice.level, "message": notice.message, "logger": notice.logger}
+            self._publish(EventKind.LOG, data)
             return
         self._progress = CallProgress(done=notice.done, total=notice.total, message=notice.message, at=utcnow())
         if self.call_lock.watcher is not None:
             self.call_lock.watcher.progressed(self._progress)
         self._stirred()
         busy = self.busy
-        told = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
-        self._publish(EventKind.PROGRESS, told)
+        data = {"call": busy.call if busy else "start", **self._progress.model_dump(mode="json", exclude={"at"})}
+        self._publish(EventKind.PROGRESS, data)
 
     def _tell_death(self, handle: BrainHandle, error: AgentFault) -> None:
         if self._handle is handle:

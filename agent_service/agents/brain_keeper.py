@@ -36,17 +36,7 @@ _PROVES_HEALTH: Final = (BrainAdapter.suggest, BrainAdapter.ingest)
 
 
 class BrainKeeper:
-    """Builds the brain of one agent, calls it, and lets the agent fail or restart with it; belongs to the event loop.
-
-    Attributes
-    ----------
-    fault
-        Why the agent failed last, until its brain is built again.
-    restarts
-        Whether and when a restart follows a fault.
-    on_restart
-        Called with the pause in seconds before a restart that is due.
-    """
+    """Builds and calls the brain of one agent, which fails or restarts with it; belongs to the event loop."""
 
     def __init__(  # noqa: PLR0913 - the parts of one agent, by name
         self,
@@ -58,9 +48,10 @@ class BrainKeeper:
         guardrails: GuardrailsInForce,
         tasks: AgentTasks,
     ) -> None:
-        self.fault: ServiceError | None = None
+        self.fault: ServiceError | None = None  # why the agent failed last, until its brain is built again
         self.restarts = RestartPolicy()
-        self.on_restart: Callable[[float], None] = lambda pause_s: None
+        # called with the pause in seconds before a restart that is due
+        self.on_restart: Callable[[float], object] = lambda pause_s: None
         self._record = record
         self._facts = facts
         self._journal = journal
@@ -72,17 +63,9 @@ class BrainKeeper:
     async def build(self, *, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
         """Build the brain where it will live, and bring it to where the journal says it was.
 
-        Parameters
-        ----------
-        config
-            Another configuration than the record's, to try it before it becomes a fact.
-        fact
-            What to write when the brain is there, before it is taken: the change of the configuration.
-
-        Raises
-        ------
-        AgentFault, DeadlineExceeded
-            When the brain cannot be built or replayed; the present one, if any, stays then.
+        ``config`` is another configuration than the record's, to try it before it becomes a fact; ``fact`` is what to
+        write of that when the brain is there, before it is taken. Raises `AgentFault` or `DeadlineExceeded` when the
+        brain cannot be built or replayed; the present one, if any, stays then.
         """
         await self._guardrails.look()
         async with self._brain.call_lock:

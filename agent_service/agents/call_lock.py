@@ -23,12 +23,9 @@ class _Waiter(NamedTuple):
 class FairLock:
     """A lock, taken with ``async with``; belongs to the event loop.
 
-    Who has it may wait for the journal. A request may not: it would hang until somebody has made space on the disk.
-
-    Raises
-    ------
-    BackendUnavailable
-        On entering, in a request, while the journal cannot be written; those that wait by then are refused, too.
+    Who has it may wait for the journal. A request may not: it would hang until somebody has made space on the disk. So
+    while the journal cannot be written, entering raises `BackendUnavailable` in a request; those that wait by then are
+    refused, too.
     """
 
     def __init__(self) -> None:
@@ -40,9 +37,9 @@ class FairLock:
         """Let no request wait for it, for that is what is wrong with the journal; None: let them wait again."""
         self._fault = fault
         if fault is not None:
-            for one in self._waiters:
-                if not one.patient and not one.granted.done():
-                    one.granted.set_exception(_refusal(fault))
+            for waiter in self._waiters:
+                if not waiter.patient and not waiter.granted.done():
+                    waiter.granted.set_exception(_refusal(fault))
 
     async def __aenter__(self) -> None:
         """Wait for it, and take it."""
@@ -69,9 +66,9 @@ class FairLock:
 
     def release(self) -> None:
         """Give it to the one that has waited longest."""
-        for one in self._waiters:
-            if not one.granted.done():
-                one.granted.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.granted.done():
+                waiter.granted.set_result(None)
                 return
         self._held = False
 

@@ -49,10 +49,8 @@ class Decisions:
     async def approve(self, suggestion_id: str, point: Mapping[str, float] | None) -> Suggestion:
         """Approve a proposed suggestion, perhaps with another point; its agent's loop submits it.
 
-        Raises
-        ------
-        OutOfBounds
-            A guardrail forbids the point, or a device refuses it, as far as that can be known before its turn.
+        Raises `OutOfBounds` when a guardrail forbids the point, or a device refuses it, as far as that can be known
+        before its turn.
         """
         agent = self._agents.owner(suggestion_id)
         suggestion = agent.record.suggestion(suggestion_id)
@@ -87,23 +85,9 @@ class Decisions:
     ) -> BestPoint:
         """Move the actuators to the best point that was measured, or to what the brain says is the best.
 
-        Parameters
-        ----------
-        name
-            The agent.
-        by
-            Which best point.
-        seen
-            The point that whoever asks has seen; None goes wherever the best is by now.
-
-        Raises
-        ------
-        Conflict
-            The agent runs, or knows no best point yet, or another one than was seen.
-        OutOfBounds
-            A guardrail forbids it, now or when its turn had come.
-        BackendUnavailable
-            The move failed.
+        ``seen`` is the point that whoever asks has seen; None goes wherever the best is by now. Raises `Conflict` when
+        the agent runs, or knows no best point yet, or another one than was seen; `OutOfBounds` when a guardrail forbids
+        it, now or when its turn had come; `BackendUnavailable` when the move failed.
         """
         agent = self._agents.agent(name)
         require(Command.GO_TO_BEST, agent.record.state, name=name)
@@ -126,14 +110,10 @@ class Decisions:
         return best
 
     async def ingest_runs(self, name: str, uids: list[str]) -> int:
-        """Ingest past runs by their uids; those already ingested are passed over.
+        """Ingest past runs by their uids; those already ingested are passed over. Returns how many were not.
 
-        Raises
-        ------
-        NotFound, BackendUnavailable
-            The catalogue does not hold a run, or cannot be asked.
-        InvalidInput
-            A run has no outcome for this agent.
+        Raises `NotFound` or `BackendUnavailable` when the catalogue does not hold a run, or cannot be asked;
+        `InvalidInput` when a run has no outcome for this agent.
         """
         life = self._agents.life(name)
         require(Command.INGEST, life.state, name=name)

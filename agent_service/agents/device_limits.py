@@ -33,30 +33,16 @@ _log = logging.getLogger(__name__)
 
 
 class DeviceLimits:
-    """Asks devices and remembers what they said; from any thread.
+    """Asks devices, where there are any, and remembers what they said; from any thread.
 
-    Parameters
-    ----------
-    devices
-        The devices; None where there are none: then nothing is known of any.
-    on_change
-        Called with a device's name when it says something else than before, or nothing any more; in the event loop
-        that asked last.
-
-    Attributes
-    ----------
-    stated
-        Lowest and highest position by device, in its units; nothing of one that states none.
-    positions
-        Where devices were when they were asked for it last; NaN of one that could not be asked then.
-    unread
-        Devices that do not say their limits now, and why; what they said last holds.
+    ``on_change`` is called with a device's name when it says something else than before, or nothing any more; in the
+    event loop that asked last.
     """
 
     def __init__(self, devices: Devices | None, *, on_change: Callable[[str], None] = lambda name: None) -> None:
-        self.stated: dict[str, Ends] = {}
-        self.positions: dict[str, float] = {}
-        self.unread: dict[str, str] = {}
+        self.stated: dict[str, Ends] = {}  # lowest and highest position by device, in its units, if it states any
+        self.positions: dict[str, float] = {}  # when asked for last; NaN of one that could not be asked then
+        self.unread: dict[str, str] = {}  # devices that do not say their limits now, and why; the last ones hold
         self.devices = devices
         self._on_change = on_change
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,7 +53,7 @@ class DeviceLimits:
         """Ask devices for their limits, and others for their places; returns when all answered, or too late."""
         self._loop = asyncio.get_running_loop()
         asked = self._ask(names, places)
-        under_way = [asyncio.wrap_future(one) for one in asked.values() if one is not None]
+        under_way = [asyncio.wrap_future(question) for question in asked.values() if question is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=ASK_WITHIN_S)
         self._note_silent(asked)
@@ -75,7 +61,7 @@ class DeviceLimits:
     def refresh_here(self, names: Iterable[str], *, places: Iterable[str] = ()) -> None:
         """Do what `refresh` does, and block."""
         asked = self._ask(names, places)
-        wait([one for one in asked.values() if one is not None], timeout=ASK_WITHIN_S)
+        wait([question for question in asked.values() if question is not None], timeout=ASK_WITHIN_S)
         self._note_silent(asked)
 
     async def refusals(self, point: Point) -> dict[str, str]:

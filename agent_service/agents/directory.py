@@ -19,16 +19,10 @@ if TYPE_CHECKING:
 
 
 class AgentDirectory:
-    """Finds agents, their suggestions, and who takes a run; belongs to the event loop.
-
-    Attributes
-    ----------
-    lives
-        The lifecycle of each agent, by its name.
-    """
+    """Finds agents, their suggestions, and who takes a run; belongs to the event loop."""
 
     def __init__(self) -> None:
-        self.lives: dict[str, AgentLifecycle] = {}
+        self.lives: dict[str, AgentLifecycle] = {}  # by the agent's name
         self._owners: dict[str, HostedAgent] = {}
 
     def life(self, name: str) -> AgentLifecycle:
@@ -57,13 +51,13 @@ class AgentDirectory:
 
     def suggestions(self) -> Iterable[Suggestion]:
         """Return the suggestions of all agents, by agent, oldest first."""
-        return (one for life in self.lives.values() for one in life.agent.record.suggestions.values())
+        return (suggestion for life in self.lives.values() for suggestion in life.agent.record.suggestions.values())
 
     def undecided(self) -> dict[str, str | None]:
         """Return the suggestions that were submitted and have no outcome yet: id to the uid of its run, if known."""
         under_way = (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
         records = [life.agent.record for life in self.lives.values()]
-        return {one.id: one.run_uid for record in records for one in record.open_in(*under_way)}
+        return {suggestion.id: suggestion.run_uid for record in records for suggestion in record.open_in(*under_way)}
 
     def touch(self, name: str) -> None:
         """Let an agent's status be made anew, if there is one of that name."""

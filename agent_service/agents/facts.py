@@ -51,13 +51,7 @@ class AgentFacts:
         self._fates.refuse_requests(fault)
 
     async def become(self, state: AgentState, reason: str | None = None, **more: Any) -> None:
-        """Write that the agent is in ``state`` now.
-
-        Raises
-        ------
-        IllegalTransition
-            When the state machine has no such transition.
-        """
+        """Write that the agent is in ``state`` now; `IllegalTransition` when there is no such transition."""
         async with self._states:
             await self._become(state, reason, **more)
 
@@ -91,9 +85,7 @@ class AgentFacts:
     ) -> Restart | None:
         """Write that the agent failed, or is ``starting`` again if ``restarts`` allows; nothing when it is ending.
 
-        Returns
-        -------
-        The restart that is due, if one is.
+        Returns the restart that is due, if one is.
         """
         where = "" if during is None else f"{during} failed: "
         last_error = {
@@ -121,21 +113,10 @@ class AgentFacts:
     async def advance(
         self, suggestion_id: str, state: SuggestionState, *, by_person: bool = False, **data: Any
     ) -> Suggestion:
-        """Write the next fate of a suggestion; ``fault=True`` counts it towards ``max_failures``.
+        """Write the next fate of a suggestion, with ``data`` beside it; ``fault=True`` counts towards ``max_failures``.
 
-        Parameters
-        ----------
-        suggestion_id, state
-            Which one, and its next fate.
-        by_person
-            Whether a person decides: that is possible only for what is not in the queue yet.
-        **data
-            What else the fact says.
-
-        Raises
-        ------
-        IllegalTransition
-            When its fate does not allow that.
+        A decision ``by_person`` is possible only for what is not in the queue yet. Raises `IllegalTransition` when its
+        fate does not allow that.
         """
         async with self._fates:
             before = self._record.suggestion(suggestion_id).state

@@ -19,6 +19,7 @@ from agent_service.errors import FieldError, OutOfBounds
 from agent_service.models import Ends, Guardrails
 from agent_service.models.guardrail_rules import parse, shown
 from agent_service.models.spelling import near
+from agent_service.models.validation_messages import sentence
 
 if TYPE_CHECKING:
     from agent_service.models import Point
@@ -29,38 +30,22 @@ AS_GOOD_AS_THERE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """Where an agent stands when it asks to measure a point.
-
-    Parameters
-    ----------
-    plan
-        The plan that would measure it.
-    positions
-        Where each actuator was sent or measured last, in its units; nothing of one that was neither.
-    found
-        Where the actuators say that they are now, as far as they do; NaN of one that cannot be asked now.
-    runs
-        Plans of the agent that were handed over so far.
-    run_time_s
-        How long its runs took so far, in seconds.
-    """
+    """Where an agent stands when it asks to measure a point."""
 
     plan: str
+    # where each actuator was sent or measured last, in its units
     positions: Mapping[str, float] = field(default_factory=dict[str, float])
-    found: Mapping[str, float] = field(default_factory=dict[str, float])
-    runs: int = 0
-    run_time_s: float = 0.0
+    # where they say that they are now, as far as they do; NaN of one that cannot be asked now
+    places: Mapping[str, float] = field(default_factory=dict[str, float])
+    runs: int = 0  # handed over so far
+    run_time_s: float = 0.0  # how long they took so far, in seconds
 
 
 class EffectiveGuardrails(Guardrails):
     """Guardrails as they hold for one agent now: what is written, and beside it what devices say.
 
-    Parameters
-    ----------
-    device_limits
-        Lowest and highest position that each device states, in its units; nothing of one that states none.
-    elsewhere
-        Where actuators are that a rule names and a point lacks, as far as that is known.
+    ``device_limits`` are lowest and highest position that each device states, in its units, with nothing of one that
+    states none; ``elsewhere`` is where actuators are that a rule names and a point lacks, as far as that is known.
     """
 
     device_limits: Mapping[str, Ends] = Field(default_factory=dict[str, Ends])
@@ -74,50 +59,41 @@ class EffectiveGuardrails(Guardrails):
 
 def why_not(point: Point, guardrails: Guardrails, standing: RunHistory | None = None) -> str:
     """Return each rule that forbids to measure ``point``, in one line; an empty text when none does."""
-    return "; ".join(f"{one.field}: {one.message}" for one in _violated(point, guardrails, standing))
+    return sentence(violated(point, guardrails, standing))
 
 
 def check(point: Point, guardrails: Guardrails, standing: RunHistory | None = None) -> None:
-    """Raise `OutOfBounds`, naming each rule that is violated, unless ``point`` may be measured.
+    """Raise `OutOfBounds`, naming each rule that is violated, unless ``point`` may be measured. See `violated`."""
+    raise_for(violated(point, guardrails, standing))
 
-    Parameters
-    ----------
-    point
-        Actuator name to position, in the actuator's units.
-    guardrails
-        The limits; an actuator without bounds is free.
-    standing
-        What went before; None checks ``bounds`` alone.
-    """
-    if violated := _violated(point, guardrails, standing):
-        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in violated), errors=violated)
+
+def raise_for(wrong: Sequence[FieldError]) -> None:
+    """Raise `OutOfBounds` when something is wrong."""
+    if wrong:
+        raise OutOfBounds(sentence(wrong), errors=wrong)
 
 
 def check_parts(wholes: Mapping[str, Sequence[str]], *levels: Guardrails) -> None:
     """Raise `OutOfBounds` when an actuator is a part of a device that is limited, and not limited itself.
 
-    The setpoint of a motor moves the motor, and would pass by the limits that bear the motor's name.
-
-    Parameters
-    ----------
-    wholes
-        By actuator, the names of the devices that it is a part of.
-    *levels
-        Guardrails, each by itself: what limits the whole in one must limit the part in the same one.
+    The setpoint of a motor moves the motor, and would pass by the limits that bear the motor's name. ``wholes`` are, by
+    actuator, the names of the devices that it is a part of. Each of the ``levels`` counts by itself: what limits the
+    whole in one must limit the part in the same one.
     """
-    found = [
-        FieldError(
-            f"guardrails.{rule}.{whole}",
-            f"{name} is a part of {whole}, which is limited; take {whole} as the actuator, or limit {name} there too",
-        )
-        for name, above in wholes.items()
-        for whole in above
-        for rails in levels
-        for rule, limits in _limited(rails)
-        if whole in limits and name not in limits
-    ]
-    if found:
-        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
+    raise_for(
+        [
+            FieldError(
+                f"guardrails.{rule}.{whole}",
+                f"{name} is a part of {whole}, which is limited; take {whole} as the actuator, or limit {name} there "
+                "too",
+            )
+            for name, above in wholes.items()
+            for whole in above
+            for rails in levels
+            for rule, limits in _limited(rails)
+            if whole in limits and name not in limits
+        ]
+    )
 
 
 def _limited(rails: Guardrails) -> Sequence[tuple[str, Collection[str]]]:
@@ -131,56 +107,52 @@ def _limited(rails: Guardrails) -> Sequence[tuple[str, Collection[str]]]:
 
 def spent(guardrails: Guardrails, standing: RunHistory) -> str:
     """Return which budget is spent, so that no point at all may be measured; an empty text when none is."""
-    return "; ".join(f"{one.field}: {one.message}" for one in _spent(guardrails, standing))
+    return sentence(_spent(guardrails, standing))
 
 
 def loosened(before: Guardrails, after: Guardrails) -> list[str]:
     """Return the rules, by name, that allow in ``after`` what they forbade in ``before``."""
-    found = [f"bounds.{name}" for name, limits in before.bounds.items() if not _within(after.bounds.get(name), limits)]
+    loose = [f"bounds.{name}" for name, limits in before.bounds.items() if not _within(after.bounds.get(name), limits)]
     if not set(before.rules) <= set(after.rules):  # which of two rules forbids more nobody can tell in general
-        found.append("rules")
+        loose.append("rules")
     steps = after.max_step
-    found += [f"max_step.{name}" for name, step in before.max_step.items() if steps.get(name, math.inf) > step]
+    loose += [f"max_step.{name}" for name, step in before.max_step.items() if steps.get(name, math.inf) > step]
     for rule in ("max_runs_per_minute", "budget_runs", "budget_time_s"):
         limit, new = getattr(before, rule), getattr(after, rule)
         if limit is not None and (new is None or new > limit):
-            found.append(rule)
+            loose.append(rule)
     if before.plans is not None and (after.plans is None or not set(after.plans) <= set(before.plans)):
-        found.append("plans")
-    return found
+        loose.append("plans")
+    return loose
 
 
-def stricter(one: Guardrails, other: Guardrails) -> Guardrails:
+def stricter(rails: Guardrails, others: Guardrails) -> Guardrails:
     """Return guardrails that forbid what either of two forbids."""
-    bounds = both(one.bounds, other.bounds)
-    steps = {**one.max_step, **other.max_step}
-    for name in one.max_step.keys() & other.max_step.keys():
-        steps[name] = min(one.max_step[name], other.max_step[name])
-    plans = [one.plans, other.plans]
-    listed = [each for each in plans if each is not None]
-    return one.model_copy(
+    steps = {**rails.max_step, **others.max_step}
+    listed = [plans for plans in (rails.plans, others.plans) if plans is not None]
+    return rails.model_copy(
         update={
-            "bounds": bounds,
-            "rules": list(dict.fromkeys([*one.rules, *other.rules])),
-            "unbounded": list(dict.fromkeys([*one.unbounded, *other.unbounded])),
-            "max_step": steps,
-            "max_runs_per_minute": _least(one.max_runs_per_minute, other.max_runs_per_minute),
-            "budget_runs": _least(one.budget_runs, other.budget_runs),
-            "budget_time_s": _least(one.budget_time_s, other.budget_time_s),
-            "plans": [plan for plan in listed[0] if all(plan in each for each in listed)] if listed else None,
+            "bounds": both(rails.bounds, others.bounds),
+            "rules": list(dict.fromkeys([*rails.rules, *others.rules])),
+            "unbounded": list(dict.fromkeys([*rails.unbounded, *others.unbounded])),
+            "max_step": {name: _least(rails.max_step.get(name), others.max_step.get(name)) for name in steps},
+            "max_runs_per_minute": _least(rails.max_runs_per_minute, others.max_runs_per_minute),
+            "budget_runs": _least(rails.budget_runs, others.budget_runs),
+            "budget_time_s": _least(rails.budget_time_s, others.budget_time_s),
+            "plans": [plan for plan in listed[0] if all(plan in plans for plans in listed)] if listed else None,
         }
     )
 
 
 def _least(*limits: float | None) -> float | None:
-    return min((one for one in limits if one is not None), default=None)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
-def both(one: Mapping[str, Ends], other: Mapping[str, Ends]) -> dict[str, Ends]:
+def both(limits: Mapping[str, Ends], others: Mapping[str, Ends]) -> dict[str, Ends]:
     """Return limits by actuator that forbid what either of two forbids; perhaps nothing is left between their ends."""
-    met = dict(one)
-    for name, (low, high) in other.items():
-        first_low, first_high = one.get(name, (None, None))
+    met = dict(limits)
+    for name, (low, high) in others.items():
+        first_low, first_high = limits.get(name, (None, None))
         lows = [end for end in (low, first_low) if end is not None]
         highs = [end for end in (high, first_high) if end is not None]
         met[name] = max(lows, default=None), min(highs, default=None)
@@ -189,42 +161,37 @@ def both(one: Mapping[str, Ends], other: Mapping[str, Ends]) -> dict[str, Ends]:
 
 def inside(position: float, limits: Ends) -> bool:
     """Return whether a position keeps limits, the ends included; NaN keeps none."""
+    low, high = _span(limits)
+    return low <= position <= high
+
+
+def _span(limits: Ends) -> tuple[float, float]:
     low, high = limits
-    return (low is None or low <= position) and (high is None or position <= high)
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _within(inner: Ends | None, outer: Ends) -> bool:
     """Return whether limits allow nothing that others forbid."""
     if inner is None:
         return False
-    low, high = inner
-    outer_low, outer_high = outer
-    return (outer_low is None or (low is not None and outer_low <= low)) and (
-        outer_high is None or (high is not None and high <= outer_high)
-    )
+    (low, high), (outer_low, outer_high) = _span(inner), _span(outer)
+    return outer_low <= low and high <= outer_high
 
 
 def check_rate(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> None:
     """Raise `OutOfBounds` while ``max_runs_per_minute`` allows nothing, for what cannot wait. See `wait_s`."""
     if left := wait_s(guardrails, handed_over, now):
         rate = guardrails.max_runs_per_minute
-        said = f"{rate:g} a minute are allowed, and that many began; try again in {math.ceil(left)} s"
-        one = FieldError("guardrails.max_runs_per_minute", said)
-        raise OutOfBounds(f"{one.field}: {one.message}", errors=[one])
+        message = f"{rate:g} a minute are allowed, and that many began; try again in {math.ceil(left)} s"
+        raise_for([FieldError("guardrails.max_runs_per_minute", message)])
 
 
 def wait_s(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> float:
-    """Return for how many seconds nothing may be handed over, 0 when something may.
+    """Return for how many seconds ``max_runs_per_minute`` lets nothing be handed over, 0 when something may be.
 
-    Parameters
-    ----------
-    guardrails
-        ``max_runs_per_minute`` of it counts: as many as that in any minute; below 1, one in a longer time.
-    handed_over
-        When the agent's plans were handed over, oldest first, in seconds of a clock that is never set
-        (`time.monotonic`).
-    now
-        The present time of that clock.
+    It allows as many as that in any minute; below 1, one in a longer time. ``handed_over`` is when the agent's plans
+    were handed over, oldest first, and ``now`` the present time, in seconds of a clock that is never set
+    (`time.monotonic`).
     """
     rate = guardrails.max_runs_per_minute
     if rate is None:
@@ -237,25 +204,30 @@ def wait_s(guardrails: Guardrails, handed_over: Sequence[float], now: float) -> 
 
 def one_by_one(guardrails: Guardrails) -> bool:
     """Return whether a rule looks at the run before: then no plan is handed over while another one is under way."""
-    looking_back = (guardrails.max_step or None, guardrails.budget_time_s, guardrails.max_runs_per_minute)
-    return any(one is not None for one in looking_back)
+    return bool(guardrails.max_step) or (guardrails.budget_time_s, guardrails.max_runs_per_minute) != (None, None)
 
 
-def _violated(point: Point, guardrails: Guardrails, standing: RunHistory | None) -> list[FieldError]:
-    found = [
+def violated(point: Point, guardrails: Guardrails, standing: RunHistory | None) -> list[FieldError]:
+    """Return each rule that forbids to measure a point, in the actuators' units; an actuator without bounds is free.
+
+    ``standing`` is what went before; None looks at ``bounds``, ``rules`` and devices alone.
+    """
+    wrong = [
         FieldError(f"guardrails.bounds.{name}", _outside(name, point[name], limits))
         for name, limits in guardrails.bounds.items()
         if name in point and not inside(point[name], limits)
     ]
-    found += beyond_devices(point, guardrails)
-    found += _broken(point, guardrails, standing)
+    wrong += beyond_devices(point, guardrails)
+    wrong += _broken(point, guardrails, standing)
     if standing is None:
-        return found
+        return wrong
     if guardrails.plans is not None and standing.plan not in guardrails.plans:
         listed = ", ".join(guardrails.plans) or "none"
-        said = f"the plan {standing.plan} is not on the list: {listed} {near(standing.plan, guardrails.plans)}".rstrip()
-        found.append(FieldError("guardrails.plans", said))
-    return found + _too_far(point, guardrails, standing) + _spent(guardrails, standing)
+        message = (
+            f"the plan {standing.plan} is not on the list: {listed} {near(standing.plan, guardrails.plans)}".rstrip()
+        )
+        wrong.append(FieldError("guardrails.plans", message))
+    return wrong + _too_far(point, guardrails, standing) + _spent(guardrails, standing)
 
 
 def beyond_devices(point: Point, guardrails: Guardrails) -> list[FieldError]:
@@ -274,22 +246,22 @@ def _broken(point: Point, guardrails: Guardrails, standing: RunHistory | None) -
         return []
     known: list[Mapping[str, float]] = [
         point,
-        standing.found if standing else {},
+        standing.places if standing else {},
         guardrails.elsewhere if isinstance(guardrails, EffectiveGuardrails) else {},
     ]
-    found: list[FieldError] = []
+    wrong: list[FieldError] = []
     for rule in map(parse, guardrails.rules):
         if point.keys().isdisjoint(rule.names):
             continue
         # the last of the three changes in other threads, so that nothing may walk through it
         positions = {name: at for name in rule.names for at in [_first(name, known)] if at is not None}
         if why := rule.why_not(positions):
-            found.append(FieldError("guardrails.rules", why))
-    return found
+            wrong.append(FieldError("guardrails.rules", why))
+    return wrong
 
 
 def _first(name: str, known: Sequence[Mapping[str, float]]) -> float | None:
-    return next((at for one in known if (at := one.get(name)) is not None), None)
+    return next((at for positions in known if (at := positions.get(name)) is not None), None)
 
 
 def _outside(name: str, position: float, limits: Ends) -> str:
@@ -301,34 +273,34 @@ def _outside(name: str, position: float, limits: Ends) -> str:
 
 
 def _too_far(point: Point, guardrails: Guardrails, standing: RunHistory) -> list[FieldError]:
-    found: list[FieldError] = []
+    wrong: list[FieldError] = []
     for name, step in guardrails.max_step.items():
         origin = _origin(name, step, standing)
         if name in point and origin is not None:
             taken = abs(point[name] - origin)
             if math.isnan(taken):
-                said = f"where {name} is cannot be found out now, so no step of it can be measured"
-                found.append(FieldError(f"guardrails.max_step.{name}", said))
+                message = f"where {name} is cannot be found out now, so no step of it can be measured"
+                wrong.append(FieldError(f"guardrails.max_step.{name}", message))
             elif not taken <= step:
-                said = f"{name} = {point[name]:g} is {taken:g} from {origin:g}, more than {step:g}"
-                found.append(FieldError(f"guardrails.max_step.{name}", said))
-    return found
+                message = f"{name} = {point[name]:g} is {taken:g} from {origin:g}, more than {step:g}"
+                wrong.append(FieldError(f"guardrails.max_step.{name}", message))
+    return wrong
 
 
 def _origin(name: str, step: float, standing: RunHistory) -> float | None:
     """Return where a step begins: where the actuator is, or where it was sent if it is all but there."""
-    sent, found = standing.positions.get(name), standing.found.get(name)
-    if found is None or (sent is not None and abs(found - sent) <= AS_GOOD_AS_THERE * step):
+    sent, place = standing.positions.get(name), standing.places.get(name)
+    if place is None or (sent is not None and abs(place - sent) <= AS_GOOD_AS_THERE * step):
         return sent
-    return found
+    return place
 
 
 def _spent(guardrails: Guardrails, standing: RunHistory) -> list[FieldError]:
-    found: list[FieldError] = []
+    wrong: list[FieldError] = []
     if guardrails.budget_runs is not None and standing.runs >= guardrails.budget_runs:
-        said = f"{standing.runs} runs were begun, and the budget is {guardrails.budget_runs}"
-        found.append(FieldError("guardrails.budget_runs", said))
+        message = f"{standing.runs} runs were begun, and the budget is {guardrails.budget_runs}"
+        wrong.append(FieldError("guardrails.budget_runs", message))
     if guardrails.budget_time_s is not None and standing.run_time_s >= guardrails.budget_time_s:
-        said = f"the runs took {standing.run_time_s:.0f} s, and the budget is {guardrails.budget_time_s:g} s"
-        found.append(FieldError("guardrails.budget_time_s", said))
-    return found
+        message = f"the runs took {standing.run_time_s:.0f} s, and the budget is {guardrails.budget_time_s:g} s"
+        wrong.append(FieldError("guardrails.budget_time_s", message))
+    return wrong

@@ -74,8 +74,8 @@ class GuardrailsInForce:
     def limits(self) -> dict[str, Ends]:
         """Lowest and highest position of the actuators, whoever says it; nothing of one without any limit."""
         effective, devices = self.now, dict(self._devices.stated)
-        found = guardrail_checks.both(effective.bounds, devices)
-        return {name: found[name] for name in self._record.spec.actuators if name in found}
+        ends = guardrail_checks.both(effective.bounds, devices)
+        return {name: ends[name] for name in self._record.spec.actuators if name in ends}
 
     @property
     def no_limits(self) -> list[str]:
@@ -101,7 +101,7 @@ class GuardrailsInForce:
     async def look_again(self, points: Iterable[Point]) -> None:
         """Ask the devices anew if what they said before forbids one of ``points``, for it may be long ago."""
         rails = self.now
-        if any(guardrail_checks.beyond_devices(one, rails) for one in points) or self._asked_where():
+        if any(guardrail_checks.beyond_devices(point, rails) for point in points) or self._asked_where():
             await self.look()
 
     async def check(self, suggestion: Suggestion) -> None:
@@ -119,20 +119,20 @@ class GuardrailsInForce:
         """Raise `OutOfBounds` unless a person may approve a point: devices are asked anew, and asked for their word."""
         await self.look(places=True)
         places = {name: at for name in point if (at := self._devices.positions.get(name)) is not None}
-        found = _broken(point, self.now, standing(places))
-        raise_for(found + said_by_devices(point, await self._devices.refusals(point), found))
+        wrong = guardrail_checks.violated(point, self.now, standing(places))
+        _raise_for(point, wrong, await self._devices.refusals(point))
 
     async def check_devices(self, point: Point) -> None:
         """Raise `OutOfBounds` unless the devices, asked anew, take their position of a point."""
         await self.look()
-        found = guardrail_checks.beyond_devices(point, self.now)
-        raise_for(found + said_by_devices(point, await self._devices.refusals(point), found))
+        wrong = guardrail_checks.beyond_devices(point, self.now)
+        _raise_for(point, wrong, await self._devices.refusals(point))
 
     def check_turn(self, point: Point) -> None:
         """Do what `check_devices` does, and block; from another thread."""
         self.look_here()
-        found = guardrail_checks.beyond_devices(point, self.now)
-        raise_for(found + said_by_devices(point, self._devices.refusals_here(point), found))
+        wrong = guardrail_checks.beyond_devices(point, self.now)
+        _raise_for(point, wrong, self._devices.refusals_here(point))
 
     def _asked_where(self, *, every: bool = False) -> list[str]:
         """Return whose place is to be asked: what rules name beside the actuators, and these too if ``every``."""
@@ -157,25 +157,14 @@ def no_limits_said(names: Sequence[str], *, advice: str = "") -> str:
     )
 
 
-def said_by_devices(point: Point, refused: Mapping[str, str], found: Sequence[FieldError]) -> list[FieldError]:
-    """Return what devices refuse and was not found before."""
-    known = {one.field.rpartition(".")[2] for one in found if one.field.startswith("device_limits.")}
-    return [
-        FieldError(f"device.{name}", f"the device refuses {name} = {shown(point[name])}: {why}")
-        for name, why in refused.items()
-        if name not in known
-    ]
-
-
-def raise_for(found: Sequence[FieldError]) -> None:
-    """Raise `OutOfBounds` when something was found."""
-    if found:
-        raise OutOfBounds("; ".join(f"{one.field}: {one.message}" for one in found), errors=found)
-
-
-def _broken(point: Point, rails: EffectiveGuardrails, standing: RunHistory) -> list[FieldError]:
-    try:
-        guardrail_checks.check(point, rails, standing)
-    except OutOfBounds as error:
-        return list(error.errors)
-    return []
+def _raise_for(point: Point, wrong: list[FieldError], refused: Mapping[str, str]) -> None:
+    """Raise `OutOfBounds` for what is wrong with a point, and for what devices refuse besides."""
+    known = {error.field.rpartition(".")[2] for error in wrong if error.field.startswith("device_limits.")}
+    guardrail_checks.raise_for(
+        wrong
+        + [
+            FieldError(f"device.{name}", f"the device refuses {name} = {shown(point[name])}: {why}")
+            for name, why in refused.items()
+            if name not in known
+        ]
+    )

@@ -43,23 +43,16 @@ class RunIngestion:
     """Turns runs into outcomes that the brain of one agent is told; belongs to the event loop.
 
     ``plans_end_here``: only this service ends plans, so that an abort of a run is the plan's own.
-
-    Attributes
-    ----------
-    retries
-        Whether the point of a suggestion whose plan was interrupted comes back.
-    inbox
-        Runs that the loop did not submit, and that are still to be ingested.
     """
 
     def __init__(
         self, agent: HostedAgent, *, plans_end_here: bool, archived: Callable[[str, float], Awaitable[None]]
     ) -> None:
-        self.retries = True
+        self.retries = True  # whether the point of a suggestion whose plan was interrupted comes back
+        self.inbox: deque[Run] = deque()  # that the loop did not submit, and that are still to be ingested
         self._agent = agent
         self._plans_end_here = plans_end_here
         self._archived = archived
-        self.inbox: deque[Run] = deque()
         self._errors: list[Exception] = []
 
     # runs of suggestions, in the background -----------------------------------------------------------------------
@@ -201,18 +194,9 @@ class RunIngestion:
     async def ingest_past_run(self, run: Run, *, named: bool = True) -> None:
         """Ingest a complete run that the loop did not submit, once; a suggestion of this agent keeps its id.
 
-        Parameters
-        ----------
-        run
-            The run.
-        named
-            Whether somebody named it, by its uid. One that came by itself is passed over when the agent's ``run`` asks
-            for other metadata, and refused when it is not the one that counts for its suggestion.
-
-        Raises
-        ------
-        InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable
-            When the run has no outcome for this agent.
+        One that nobody ``named`` by its uid is passed over when the agent's ``run`` asks for other metadata, and
+        refused when it is not the one that counts for its suggestion. Raises `InvalidInput`, `AgentFault`,
+        `DeadlineExceeded` or `BackendUnavailable` when the run has no outcome for this agent.
         """
         agent, spec = self._agent, self._agent.spec
         if run.uid in agent.record.ingested_runs or (run.stop or {}).get("exit_status") != "success":

@@ -69,12 +69,8 @@ class AgentLifecycle:
     async def start(self, *, paused: bool = False) -> None:
         """Build the brain, replay what it knew, and run the loop, or be paused first.
 
-        Raises
-        ------
-        IllegalTransition, QueueHeld, Conflict
-            Not now; says what is legal, or what to do first.
-        AgentFault, DeadlineExceeded
-            The brain could not be built.
+        Raises `IllegalTransition`, `QueueHeld` or `Conflict`, which say what is legal, or what to do first, when it
+        cannot be now; `AgentFault` or `DeadlineExceeded` when the brain could not be built.
         """
         async with self._command(Command.START):
             _refuse_start(self.agent, self._queue, paused=paused)
@@ -133,25 +129,13 @@ class AgentLifecycle:
     ) -> None:
         """Change the agent: configuration by rebuilding the brain, loop and guardrails at once.
 
-        Parameters
-        ----------
-        change
-            What to change.
-        check
-            Awaited with the new specification when its configuration changed; raises `InvalidInput`.
-        look
-            Awaited with it when its guardrails changed, and nothing else; raises `InvalidInput`.
-        may
-            Called with the present specification and the new one; raises when whoever asks may not change that.
+        ``check`` is awaited with the new specification when its configuration changed, ``look`` when its guardrails
+        changed, and nothing else; they raise `InvalidInput`. ``may`` is called with the present specification and the
+        new one, and raises when whoever asks may not change that.
 
-        Raises
-        ------
-        InvalidConfig
-            The result would not be valid; says which field and why.
-        Conflict
-            The agent is between two states, or was stopped meanwhile.
-        AgentFault
-            The brain cannot be built with this configuration; the present one stays.
+        Raises `InvalidConfig`, which says which field and why, when the result would not be valid; `Conflict` when the
+        agent is between two states, or was stopped meanwhile; `AgentFault` when the brain cannot be built with this
+        configuration: the present one stays.
         """
         agent = self.agent
         async with self._patching:
@@ -163,12 +147,12 @@ class AgentLifecycle:
                     raise Conflict(f"agent {agent.name!r} is {self.state}; change its config when that is done")
             elif change.guardrails is not None:
                 await look(spec)
-            told = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
+            fact = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
             if change.config is None or self.state not in ALIVE:
-                await agent.facts.configured(**told)
+                await agent.facts.configured(**fact)
                 return
             building = agent.tasks.begin(
-                Role.BUILD, agent.keeper.build(config=spec.config, fact=told), for_request=True
+                Role.BUILD, agent.keeper.build(config=spec.config, fact=fact), for_request=True
             )
             try:
                 await asyncio.wait({building})
@@ -278,13 +262,7 @@ def _refuse_start(agent: HostedAgent, queue: PlanQueue, *, paused: bool) -> None
 
 
 def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
-    """Return what an agent would be after a change.
-
-    Raises
-    ------
-    InvalidConfig
-        It would not be valid; says which field and why.
-    """
+    """Return what an agent would be after a change; `InvalidConfig` says which field would not be valid, and why."""
     own = {word: name for name, word in spec.names.items()}
     rails = renamed_rules(change.guardrails or {}, own)
     try:
@@ -297,5 +275,5 @@ def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
             }
         )
     except ValidationError as error:
-        found = validation_errors(error)
-        raise InvalidConfig(sentence(found), errors=found) from None
+        wrong = validation_errors(error)
+        raise InvalidConfig(sentence(wrong), errors=wrong) from None

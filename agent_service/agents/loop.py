@@ -36,15 +36,7 @@ _S = SuggestionState
 
 
 class AgentLoop:
-    """Decides what one agent does next while it is running or paused.
-
-    Attributes
-    ----------
-    measurement
-        Takes plans up again that the sink has had since before the service ended.
-    ingestion
-        Takes runs that the loop did not submit.
-    """
+    """Decides what one agent does next while it is running or paused."""
 
     def __init__(
         self,
@@ -64,11 +56,6 @@ class AgentLoop:
         self._silent_at: int | None = None
         self._delayed = ""
         self._brain = 0
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether it waits for a plan to end."""
-        return self.measurement.in_flight
 
     async def run(self) -> str | None:
         """Drive the agent until it stops or fails; returns why it stopped, None when it was told to or failed."""
@@ -159,7 +146,8 @@ class AgentLoop:
     def _proposed(self) -> list[Suggestion]:
         """Return the loop's own suggestions that are not approved yet."""
         record = self._agent.record
-        return [one for one in record.open_in(_S.PROPOSED) if record.proposed_by[one.id] == "loop"]
+        proposed = record.open_in(_S.PROPOSED)
+        return [suggestion for suggestion in proposed if record.proposed_by[suggestion.id] == "loop"]
 
     async def _approve(self, suggestion: Suggestion) -> None:
         with contextlib.suppress(IllegalTransition):  # a person was quicker

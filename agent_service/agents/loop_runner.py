@@ -45,7 +45,7 @@ class LoopRunner:
         self._documents = documents
         self._retries = True
         self._prepared = False
-        agent.keeper.on_restart = self._begin_restart
+        agent.keeper.on_restart = lambda pause_s: agent.tasks.begin(Role.RESTART, self._restart(pause_s))
 
     @property
     def _state(self) -> AgentState:
@@ -85,12 +85,11 @@ class LoopRunner:
         except BackendUnavailable as error:
             _log.error("the end of agent %s could not be written: %s", self._agent.name, error.detail)
 
-    def _begin_restart(self, pause_s: float) -> None:
-        """Begin to build the brain again after a pause; a plan under way is awaited, and told to the new brain."""
-        self._agent.tasks.begin(Role.RESTART, self._restart(pause_s))
-
     async def _restart(self, pause_s: float) -> None:
-        """Wait, build, and go on as before; lets no exception out."""
+        """Wait, build, and go on as before; lets no exception out.
+
+        A plan that is under way is awaited meanwhile, and its outcome told to the new brain.
+        """
         await asyncio.sleep(pause_s)
         as_before = self._agent.record.restart_as
         if self._state is not _A.STARTING or as_before is None:
@@ -178,16 +177,9 @@ class LoopRunner:
     ) -> None:
         """Come back after the service ended, if the agent was alive then.
 
-        Parameters
-        ----------
-        runs
-            Complete runs that were kept, by the id of their suggestion: see `recovery.reconcile`.
-        submissions
-            Those of its submissions whose plans the sink has still.
-        default
-            What it does if its specification does not say.
-        paused
-            Whether it comes back paused in any case.
+        ``runs`` are complete runs that were kept, by the id of their suggestion (see `recovery.reconcile`);
+        ``submissions`` those of its plans that the sink has still. It does as its specification says, else ``default``,
+        and comes back ``paused`` in any case if so.
         """
         agent = self._agent
         resumes = self._retries = (agent.spec.recover or default) == "resume"
@@ -225,7 +217,7 @@ class LoopRunner:
         loop.drain()
         self._queue.withdraw(self._agent.name, SERVICE_STOPS)
         self._agent.mark_changed()
-        while not all(task.done() for task in tasks) and (self._queue.ends_by_itself or not loop.in_flight):
+        while not all(task.done() for task in tasks) and (self._queue.ends_by_itself or not loop.measurement.in_flight):
             await asyncio.wait({*tasks, self._agent.changed()}, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:

@@ -31,17 +31,7 @@ _FATES: Final = {ExitStatus.EXPIRED: _S.EXPIRED, ExitStatus.REJECTED: _S.REJECTE
 
 
 class Measurement:
-    """Brings approved suggestions of one agent through the sink, one after the other; belongs to the event loop.
-
-    Attributes
-    ----------
-    stopping
-        Whether nothing more is to be handed over.
-    draining
-        Whether the service stops, so that what did not begin is measured after its next start.
-    in_flight
-        Whether it waits for a plan to end.
-    """
+    """Brings approved suggestions of one agent through the sink, one after the other; belongs to the event loop."""
 
     def __init__(
         self,
@@ -52,9 +42,9 @@ class Measurement:
         journal: JournalLog,
         ingestion: RunIngestion,
     ) -> None:
-        self.stopping = False
-        self.draining = False
-        self.in_flight = False
+        self.stopping = False  # nothing more is to be handed over
+        self.draining = False  # the service stops: what did not begin is measured after its next start
+        self.in_flight = False  # it waits for a plan to end
         self._taken_up: deque[Submission] = deque()
         self._agent = agent
         self._sink = sink

@@ -26,18 +26,11 @@ class Place(NamedTuple):
 
 
 class Placement:
-    """Chooses executors; belongs to the event loop.
+    """Chooses executors, each under the name that `AgentSpec.executor` has for it; belongs to the event loop.
 
-    Parameters
-    ----------
-    executors
-        The executors there are, by the name that `AgentSpec.executor` has for each; the first that is isolated and the
-        first that is not are what ``auto`` chooses from.
-    headless
-        What ``auto`` means: an isolated one in a service that has its process to itself, another in one that is a guest
-        in a notebook or script, whose objects its agents may share.
-    listed
-        Whose code they may be.
+    The first that is isolated and the first that is not are what ``auto`` chooses from: an isolated one in a
+    ``headless`` service, which has its process to itself, another in one that is a guest in a notebook or script, whose
+    objects its agents may share. ``listed`` is whose code agents may be.
     """
 
     def __init__(self, executors: Mapping[str, Executor], *, headless: bool, listed: Listed = ANY) -> None:
@@ -69,13 +62,7 @@ class Placement:
         return self._place(self._isolated, "auto: the service is headless")
 
     async def choose(self, factory: BrainFactory) -> Place:
-        """Return where an agent is to live.
-
-        Raises
-        ------
-        InvalidInput
-            It is to live in a process of its own and cannot; says why.
-        """
+        """Return where an agent is to live; `InvalidInput` says why when that is a process of its own and cannot be."""
         spec, place = factory.spec, self.expected(factory.spec)
         why = place.executor.why_not()
         if why is None and place.executor.needs_pickle and factory.has_live_objects:

@@ -49,36 +49,23 @@ class PlanPermits:
     def ask_devices(self, order: PlanOrder) -> None:
         """Ask the devices when a plan's turn has come, before `permit`; blocks, in the driver's thread.
 
-        Raises
-        ------
-        OutOfBounds
-            One states limits that forbid its position by now, or refuses it.
+        Raises `OutOfBounds` when one states limits that forbid its position by now, or refuses it.
         """
         if (life := self._lives.get(order.agent)) is not None:
             life.agent.guardrails.check_turn(order.point)
 
-    def permit(self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+    def permit(self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
 
-        Parameters
-        ----------
-        order
-            The plan. Its actuators count as sent to its point from here on.
-        found
-            Where its actuators say that they are, as far as they do.
-        wholes
-            By actuator, the names of the devices that it is a part of.
-
-        Raises
-        ------
-        OutOfBounds
-            A guardrail forbids it by now.
+        Its actuators count as sent to its point from here on. ``places`` are where they say that they are, as far as
+        they do; ``wholes`` names by actuator the devices that it is a part of. Raises `OutOfBounds` when a guardrail
+        forbids it by now.
         """
-        self._check_turn(order, found, wholes)
+        self._check_turn(order, places, wholes)
         self._positions.sent(order.point)
 
     def _check_turn(
-        self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]] = _NO_WHOLES
+        self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]] = _NO_WHOLES
     ) -> None:
         life = self._lives.get(order.agent)
         if life is None:
@@ -90,7 +77,7 @@ class PlanPermits:
             before,
             plan=order.plan,
             positions=dict(before.positions),
-            found=found,
+            places=places,
             runs=before.runs - 1,  # it is counted already
         )
         guardrail_checks.check(order.point, life.agent.guardrails.now, history)
@@ -105,7 +92,7 @@ class PlanPermits:
         def history(places: Mapping[str, float]) -> guardrail_checks.RunHistory:
             before = agent.guardrails.history
             waiting = len(agent.record.open_in(SuggestionState.APPROVED))
-            known = replace(before, found=places) if self._at_rest() else replace(before, positions={}, found={})
+            known = replace(before, places=places) if self._at_rest() else replace(before, positions={}, places={})
             return replace(known, runs=before.runs + waiting)
 
         await agent.guardrails.check_press(point, history)

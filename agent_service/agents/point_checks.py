@@ -35,27 +35,16 @@ def complete(
 ) -> list[dict[str, Any]]:
     """Return points with outcomes, complete and checked, as a brain may ingest them.
 
-    Parameters
-    ----------
-    points
-        Actuators and outcomes by name; with ``_id`` the actuators may be left out, the suggestion has them.
-    spec
-        The agent: its actuators, and its outcomes (any name is an outcome when a function evaluates).
-    suggestions
-        The agent's suggestions by id.
-
-    Raises
-    ------
-    InvalidPoint
-        A foreign or missing actuator or outcome, or a value that is no finite number.
-    NotFound, Conflict
-        ``_id`` is no suggestion of this agent, or its fate is final.
+    They hold actuators and outcomes by name (any name is an outcome when a function evaluates); with ``_id`` the
+    actuators may be left out, for the suggestion of that id has them. Raises `InvalidPoint` for a foreign or missing
+    actuator or outcome, or a value that is no finite number; `NotFound` or `Conflict` when ``_id`` is no suggestion of
+    this agent, or its fate is final.
     """
-    found = [_complete(f"points.{i}", to_own(point, spec), spec, suggestions) for i, point in enumerate(points)]
-    ids = [one[ID_KEY] for one in found if ID_KEY in one]
+    numbers = [_complete(f"points.{i}", to_own(point, spec), spec, suggestions) for i, point in enumerate(points)]
+    ids = [point[ID_KEY] for point in numbers if ID_KEY in point]
     if len(set(ids)) < len(ids):
         raise InvalidPoint("two of the points have the same _id; a suggestion has one outcome")
-    return found
+    return numbers
 
 
 def _complete(
@@ -74,16 +63,16 @@ def _complete(
         before = suggestion.point
         point = {**before, **point}
     known = {*spec.actuators, *spec.outcomes}
-    found = _wrong_names(where, point, known=known, open_ended=not spec.outcomes)
-    found += [
+    wrong = _wrong_names(where, point, known=known, open_ended=not spec.outcomes)
+    wrong += [
         FieldError(f"{where}.{name}", "is not a finite number")
         for name, value in sorted(point.items())
         if not _is_number(value)
     ]
     actuators = set(spec.actuators)
     if not set(point) - actuators:
-        found.append(FieldError(where, "has no outcome, by a name that is no actuator's"))
-    _raise_if_any(found, sorted(known))
+        wrong.append(FieldError(where, "has no outcome, by a name that is no actuator's"))
+    _raise_if_any(wrong, sorted(known))
     numbers: dict[str, Any] = {
         name: as_before(value, before.get(name)) if name in actuators else float(value) for name, value in point.items()
     }
@@ -100,10 +89,10 @@ def _wrong_names(
     return missing + [FieldError(f"{where}.{name}", "does not belong to this agent") for name in foreign]
 
 
-def _raise_if_any(found: list[FieldError], names: Iterable[str]) -> None:
-    if found:
-        said = "; ".join(f"{one.field} {one.message}" for one in found)
-        raise InvalidPoint(f"{said}; a point here has {', '.join(names)}", errors=found)
+def _raise_if_any(wrong: list[FieldError], names: Iterable[str]) -> None:
+    if wrong:
+        listed = "; ".join(f"{error.field} {error.message}" for error in wrong)
+        raise InvalidPoint(f"{listed}; a point here has {', '.join(names)}", errors=wrong)
 
 
 def _is_number(value: object) -> bool:

@@ -47,17 +47,8 @@ class _OthersRun:
 class LastPositions:
     """Keeps positions by name, in its unit. May be used from any thread, but for `on_document`.
 
-    Parameters
-    ----------
-    is_actuator
-        Whether an agent has an actuator of that name: its position is never forgotten.
-    is_ours
-        Whether a suggestion is of this service: where its run went is told by `sent`.
-
-    Attributes
-    ----------
-    positions
-        Where each device was last.
+    ``is_actuator`` says whether an agent has an actuator of that name: its position is never forgotten; ``is_ours``
+    whether a suggestion is of this service: where its run went is told by `sent`.
     """
 
     def __init__(
@@ -79,12 +70,8 @@ class LastPositions:
     def on_document(self, name: str, document: Document, run: str, *, hearsay: bool = False) -> None:
         """Look at a document: an event of a run that is not for a suggestion says where somebody else's plan went.
 
-        Parameters
-        ----------
-        name, document, run
-            The document, and the uid of its run.
-        hearsay
-            Whether it counts only for what is not known otherwise. Looked at with the start of each run.
+        ``run`` is the uid of its run. ``hearsay``, which is looked at with the start of each, is whether it counts only
+        for what is not known otherwise.
         """
         if name == "start":
             self._begin(document, run, hearsay=hearsay)
@@ -110,14 +97,14 @@ class LastPositions:
         data = event.get("data")
         if not isinstance(data, dict):
             return
-        found: dict[str, float] = {}
+        positions: dict[str, float] = {}
         for key, values in cast("dict[str, Any]", data).items():
             if (position := value(values)) is not None:
-                found[key] = position
+                positions[key] = position
         for alias, key in aliases.items():
-            if key in found:
-                found.setdefault(alias, found[key])
-        for name, position in found.items():
+            if key in positions:
+                positions.setdefault(alias, positions[key])
+        for name, position in positions.items():
             self._note(name, position, firm=firm)
 
     def _note(self, name: str, position: float, *, firm: bool) -> None:
@@ -167,11 +154,11 @@ _VALUES: Final[Mapping[str, Callable[[object], float | None]]] = {"event": _valu
 def _aliases(descriptor: Document) -> dict[str, str]:
     """Return the key of a stream that says where a device is, by the device's name, where the two differ."""
     keys = _strings(descriptor.get("data_keys"))
-    found: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     for key in keys:
         for ending in READBACKS:
             if key.endswith(ending):
-                found.setdefault(key.removesuffix(ending), key)
+                aliases.setdefault(key.removesuffix(ending), key)
                 break
     objects, hints = descriptor.get("object_keys"), descriptor.get("hints")
     if isinstance(objects, dict):
@@ -180,13 +167,13 @@ def _aliases(descriptor: Document) -> dict[str, str]:
             hinted = cast("dict[Any, Any]", hint).get("fields") if isinstance(hint, dict) else None
             for only in (_strings(hinted), _strings(names)):
                 if len(only) == 1 and isinstance(device, str):
-                    found.setdefault(device, only[0])
-    return {name: key for name, key in found.items() if name not in keys}
+                    aliases.setdefault(device, only[0])
+    return {name: key for name, key in aliases.items() if name not in keys}
 
 
 def _strings(value: object) -> list[str]:
     names = cast("Iterable[object]", value) if isinstance(value, dict | list | tuple) else ()
-    return [one for one in names if isinstance(one, str)]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _drop_oldest(kept: dict[str, Any], at_most: int) -> None:

@@ -39,17 +39,8 @@ async def reattach(
 ) -> dict[str, list[Submission]]:
     """Ask the sink which plans it has still that were submitted or running when the service ended.
 
-    Parameters
-    ----------
-    agents
-        All; those that are not alive await no plan.
-    runs
-        As for `reconcile`; what a plan has measured before it is taken up again counts.
-
-    Returns
-    -------
-    dict
-        By the name of an agent, its submissions whose plans are there.
+    Agents that are not alive await no plan. What a plan has measured before it is taken up again counts: ``runs`` are
+    as for `reconcile`. Returns the submissions whose plans are there, by the name of their agent.
     """
     left = [
         (agent, suggestion)
@@ -80,28 +71,21 @@ async def reconcile(
     """Write what became of an agent's suggestions that were submitted or running when the service ended.
 
     One whose runs are complete stays ``running``; they are with the agent's `unevaluated`, and its loop takes them from
-    there. One whose run failed, or was aborted by a person, is ``failed``. Any other is ``abandoned``.
+    there. One whose run failed, or was aborted by a person, is ``failed``. Any other is ``abandoned``, and with
+    ``retry`` its point comes back, as a new one with ``retry_of``.
 
-    Parameters
-    ----------
-    agent
-        The agent; nothing of it runs yet.
-    runs
-        Complete runs that were kept, by the id of their suggestion, those that began first first.
-    retry
-        Whether the point of an abandoned suggestion comes back, as a new one with ``retry_of``.
-    in_sink
-        Suggestions whose plans the sink has still: they are left to the loop.
+    Nothing of the agent runs yet. ``runs`` are complete runs that were kept, by the id of their suggestion, those that
+    began first first; suggestions ``in_sink``, whose plans the sink has still, are left to the loop.
     """
     for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
         if left.run_uid in agent.record.ingested_runs:  # a journal of an earlier version, cut between the two facts
             await agent.facts.advance(left.id, _S.INGESTED)
     for left in agent.record.open_in(*_UNDER_WAY):
-        found = runs.get(left.id, ())
+        measured = runs.get(left.id, ())
         if left.id in in_sink:
             continue
-        if found and {run.uid for run in found}.issuperset(left.run_uids):
-            await _settle(agent, left, found, retry=retry)
+        if measured and {run.uid for run in measured}.issuperset(left.run_uids):
+            await _settle(agent, left, measured, retry=retry)
         elif left.run_uid is None:
             await abandon(agent, left, "interrupted: the service ended before its run began", retry=retry)
         elif agent.record.state not in ALIVE:
@@ -122,12 +106,12 @@ async def look_up(
         if left.run_uid is None or left.id in agent.unevaluated or left.id in in_sink:
             continue
         try:
-            found = [await documents(uid) for uid in left.run_uids or [left.run_uid]]
+            measured = [await documents(uid) for uid in left.run_uids or [left.run_uid]]
         except (NotFound, BackendUnavailable, DeadlineExceeded) as error:
-            said = f"interrupted: the service ended meanwhile, and its run was not found ({error.detail})"
-            await abandon(agent, left, said, retry=retry)
+            reason = f"interrupted: the service ended meanwhile, and its run was not found ({error.detail})"
+            await abandon(agent, left, reason, retry=retry)
         else:
-            await _settle(agent, left, found, retry=retry)
+            await _settle(agent, left, measured, retry=retry)
 
 
 async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, retry: bool) -> None:
@@ -140,8 +124,8 @@ async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, 
         agent.unevaluated[left.id] = Made(tuple(runs), ended=bool(left.run_uids))
     else:
         status = str(stops[0].get("exit_status"))
-        said = str(stops[0].get("reason") or "") or f"the run ended with exit_status {status}"
-        await agent.facts.advance(left.id, _S.FAILED, reason=said, fault=status != "abort")
+        reason = str(stops[0].get("reason") or "") or f"the run ended with exit_status {status}"
+        await agent.facts.advance(left.id, _S.FAILED, reason=reason, fault=status != "abort")
 
 
 def _was_cut(run: Run) -> bool:
@@ -153,7 +137,7 @@ async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: b
     """Write that nobody knows an outcome of a suggestion, and that none will come."""
     record = agent.record
     again = retry and record.proposed_by[left.id] == "loop" and _retries(agent, left) < MAX_RETRIES
-    if again and all(one.retry_of != left.id for one in record.suggestions.values()):
+    if again and all(other.retry_of != left.id for other in record.suggestions.values()):
         # first, so that the point is not lost when the service ends between the two
         await agent.facts.propose_again(left)
     await agent.facts.advance(left.id, _S.ABANDONED, reason=reason)

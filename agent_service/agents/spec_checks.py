@@ -46,12 +46,8 @@ class SpecChecks:
     async def check(self, spec: AgentSpec) -> None:
         """Check what takes the user's imports to check: where the agent is to live, and within a deadline.
 
-        Raises
-        ------
-        InvalidInput
-            The type, the configuration, the plan or a device is wrong; says which field and why.
-        AgentFault, DeadlineExceeded
-            Its module does not let itself be imported.
+        Raises `InvalidInput`, which says which field and why, when the type, the configuration, the plan or a device is
+        wrong; `AgentFault` or `DeadlineExceeded` when its module does not let itself be imported.
         """
         spec = await self.named(spec)
         outcomes.check_names(spec)

@@ -35,12 +35,8 @@ STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
 class Submission:
     """A suggestion whose plan is in the sink; belongs to the event loop.
 
-    Use `begin` to make one, and `close` it in any case.
-
-    Parameters
-    ----------
-    plan
-        How its plan will end, where the sink has it already; None hands it over.
+    Use `begin` to make one, and `close` it in any case. ``plan`` is how its plan will end, where the sink has it
+    already; None hands it over.
     """
 
     def __init__(
@@ -66,13 +62,8 @@ class Submission:
         """Write that the suggestion is submitted, then hand its plan to the sink.
 
         Returns None when the agent was paused meanwhile: nothing was handed over, and the suggestion is approved again.
-
-        Raises
-        ------
-        IllegalTransition
-            Somebody else decided its fate: it was rejected, or ingested by hand.
-        BackendUnavailable
-            It could not be written, and nothing was handed over.
+        Raises `IllegalTransition` when somebody else decided its fate: it was rejected, or ingested by hand;
+        `BackendUnavailable` when it could not be written, and nothing was handed over.
         """
         with contextlib.ExitStack() as undo:
             # before the plan can run, so that no document comes too early
@@ -102,13 +93,7 @@ class Submission:
             await self._agent.facts.advance(self.suggestion.id, SuggestionState.RUNNING, run_uid=self.started.result())
 
     async def result(self) -> PlanResult:
-        """Return how the plan ended, after what it said of its start.
-
-        Raises
-        ------
-        QueueHeld
-            The sink did not take it.
-        """
+        """Return how the plan ended, after what it said of its start; `QueueHeld` when the sink did not take it."""
         ended = await self.plan
         if not self.started.done() and ended.run_uids:
             await asyncio.wait({self.started}, timeout=STOP_DOCUMENT_TIMEOUT_S)
@@ -116,13 +101,7 @@ class Submission:
         return ended
 
     async def made(self, result: PlanResult) -> Made:
-        """Return the runs that its plan made, those that ``result`` tells of complete.
-
-        Raises
-        ------
-        TimeoutError
-            A stop document did not come.
-        """
+        """Return the runs that its plan made, those of ``result`` complete; `TimeoutError` when one does not end."""
         while True:
             try:
                 await asyncio.wait_for(self._expected.complete(result.run_uids), STOP_DOCUMENT_TIMEOUT_S)
@@ -213,13 +192,13 @@ class Lookahead:
         if submission is None:
             return
         if submission.take_back(TAKEN_BACK) and submission.open:
-            told = {
+            fact = {
                 "id": submission.suggestion.id,
                 "state": SuggestionState.APPROVED,
                 "reason": "the agent's loop ended",
             }
             with contextlib.suppress(BackendUnavailable):
-                self._journal.post(EventKind.SUGGESTION_STATE, self._agent.name, told)
+                self._journal.post(EventKind.SUGGESTION_STATE, self._agent.name, fact)
         submission.close()
 
     async def _hand_over(self, under_way: int) -> None:

@@ -44,25 +44,9 @@ if TYPE_CHECKING:
 class Supervisor(AgentDirectory):
     """Hosts the agents, whose directory it is; belongs to the event loop.
 
-    Parameters
-    ----------
-    journal
-        Where every fact goes; `apply` is its applier.
-    sink
-        Where plans go.
-    placement
-        Where brains may live.
-    archived
-        ``await archived(uid, timeout_s)`` returns when the catalogue holds the run.
-    documents
-        ``await documents(uid)`` returns a past run, for warm starts and ingest by uid.
-    limits
-        Guardrails that hold for each agent, beside its own.
-
-    Attributes
-    ----------
-    checks, permits, decisions
-        What an agent may be; whether its plans may begin; what persons decide about it.
+    `apply` is the applier of the journal, where every fact goes. ``await archived(uid, timeout_s)`` returns when the
+    catalogue holds the run; ``await documents(uid)`` returns a past run, for warm starts and ingest by uid. ``limits``
+    are guardrails that hold for each agent, beside its own.
     """
 
     def __init__(  # noqa: PLR0913 - what the composition root hands over, by name
@@ -134,9 +118,9 @@ class Supervisor(AgentDirectory):
         self.record = record
         if record.queue is not None:
             self.queue.apply(record.queue)
-        for one in record.agents.values():
-            agent = self._add(one)
-            self._owners.update(dict.fromkeys(one.suggestions, agent))
+        for agent_record in record.agents.values():
+            agent = self._add(agent_record)
+            self._owners.update(dict.fromkeys(agent_record.suggestions, agent))
 
     def remembered(self) -> None:
         """Take what the journal says as a whole; call it once, after the fold and before anything moves."""
@@ -174,12 +158,8 @@ class Supervisor(AgentDirectory):
     async def create(self, spec: AgentSpec) -> HostedAgent:
         """Create an agent; nothing is made when anything in ``spec`` is wrong.
 
-        Raises
-        ------
-        AlreadyExists
-            The name is taken.
-        InvalidInput
-            The type, the configuration, the plan or a device is wrong; says which field and why.
+        Raises `AlreadyExists` when the name is taken; `InvalidInput`, which says which field and why, when the type,
+        the configuration, the plan or a device is wrong.
         """
         if spec.name in self.lives or spec.name in self._being_made:
             raise AlreadyExists(f"there is an agent {spec.name!r} already; choose another name, or remove that one")
@@ -200,16 +180,9 @@ class Supervisor(AgentDirectory):
     async def patch(
         self, name: str, patch: AgentPatch, *, may: Callable[[AgentSpec, AgentSpec], None] = lambda before, after: None
     ) -> HostedAgent:
-        """Change an agent: configuration by rebuilding the brain, the rest at once. See `AgentLifecycle.patch`.
+        """Change an agent: configuration by rebuilding the brain, the rest at once.
 
-        Raises
-        ------
-        Conflict
-            Name or type cannot change, or the agent is between two states.
-        InvalidConfig
-            The result would not be valid; says which field and why.
-        AgentFault
-            The brain cannot be built with this configuration; the present one stays.
+        Raises as `AgentLifecycle.patch`, and `Conflict` when name or type were to change.
         """
         life = self.life(name)
         if patch.name is not None or patch.type is not None:
@@ -238,14 +211,8 @@ class Supervisor(AgentDirectory):
     ) -> None:
         """Bring the agents back that were alive when the service ended; call it once, after the fold.
 
-        Parameters
-        ----------
-        runs
-            Complete runs of `undecided` suggestions, as far as they were kept.
-        default
-            What those do that do not say it themselves.
-        paused
-            Whether they all come back paused, whatever they say themselves.
+        ``runs`` are complete runs of `undecided` suggestions, as far as they were kept; ``default`` is what those
+        agents do that do not say it themselves; with ``paused`` they all come back paused, whatever they say.
         """
         lives = list(self.lives.values())
         submissions = await recovery.reattach(

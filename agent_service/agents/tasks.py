@@ -41,14 +41,8 @@ class AgentTasks:
     def begin(self, role: Role, work: Coroutine[Any, Any, T], *, for_request: bool = False) -> asyncio.Task[T]:
         """Begin a task; it acts for the service itself, and its facts wait for a full disk.
 
-        Parameters
-        ----------
-        role
-            What it is for; several tasks may have one role.
-        work
-            What it does.
-        for_request
-            Whether it acts for the request that begins it, and is followed by its job: a request waits for no disk.
+        One ``for_request`` acts for the request that begins it, and is followed by its job: a request waits for no
+        disk.
         """
         surroundings = contextvars.copy_context()
         if not for_request:

@@ -27,18 +27,18 @@ def ago(*seconds):
         ({"max_step": {"x": 0.5}}, {"positions": {"x": float("nan")}}, "guardrails.max_step.x"),
         (
             {"max_step": {"x": 5}},
-            {"positions": {"x": 1.0}, "found": {"x": float("nan")}},
+            {"positions": {"x": 1.0}, "places": {"x": float("nan")}},
             "guardrails.max_step.x: where x is cannot be found out now",
         ),
         ({"bounds": {"x": (None, 1)}}, None, "guardrails.bounds.x: x = 2 is above 1"),
         ({"bounds": {"x": (3, None)}}, None, "guardrails.bounds.x: x = 2 is below 3"),
         ({"rules": ["x < 2"]}, None, "guardrails.rules: x < 2 does not hold: x = 2"),
-        ({"rules": ["x < y"]}, {"found": {"y": 1.0}}, "guardrails.rules: x < y does not hold: x = 2, y = 1"),
+        ({"rules": ["x < y"]}, {"places": {"y": 1.0}}, "guardrails.rules: x < y does not hold: x = 2, y = 1"),
         ({"rules": ["x < y"]}, None, "guardrails.rules: x < y cannot be judged: nobody knows where y is"),
-        ({"max_step": {"x": 0.5}}, {"found": {"x": 1.0}}, "guardrails.max_step.x: x = 2 is 1 from 1"),
+        ({"max_step": {"x": 0.5}}, {"places": {"x": 1.0}}, "guardrails.max_step.x: x = 2 is 1 from 1"),
         (
             {"max_step": {"x": 0.5}},
-            {"positions": {"x": 1.9}, "found": {"x": 1.0}},
+            {"positions": {"x": 1.9}, "places": {"x": 1.0}},
             "guardrails.max_step.x: x = 2 is 1 from 1",
         ),
         ({"plans": ["scan"]}, {}, "guardrails.plans: the plan acquire is not on the list: scan"),
@@ -64,8 +64,11 @@ def test_each_rule_forbids_and_is_named(rails, standing, rule):
         ({"rules": ["x <= 2", "y < z"]}, {}),
         ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}}),
         ({"max_step": {"x": 0.1}}, {"positions": {"y": 1.0}}),  # nobody knows where it is
-        ({"max_step": {"x": 1}}, {"positions": {"x": 1.0}, "found": {"x": 0.99}}),  # it is where it was sent, or nearly
-        ({"max_step": {"x": 1}}, {"positions": {"x": 9.0}, "found": {"x": 1.5}}),  # it never got there
+        (
+            {"max_step": {"x": 1}},
+            {"positions": {"x": 1.0}, "places": {"x": 0.99}},
+        ),  # it is where it was sent, or nearly
+        ({"max_step": {"x": 1}}, {"positions": {"x": 9.0}, "places": {"x": 1.5}}),  # it never got there
         ({"plans": ["acquire"]}, {}),
         ({"budget_runs": 3, "budget_time_s": 60}, {"runs": 2, "run_time_s": 59.0}),
     ],

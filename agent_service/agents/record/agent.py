@@ -102,15 +102,15 @@ class AgentRecord:
     def _apply_ingest(self, data: dict[str, Any]) -> None:
         self.ingests += 1
         self.ingested_runs.update(data["run_uids"])
-        self.best = [BestPoint.model_validate(one) for one in data["best"]]
+        self.best = [BestPoint.model_validate(best) for best in data["best"]]
         self.measure(data["points"])
         if retold := data.get("retold"):
-            runs = sum(one["counts"] for one in retold)
+            runs = sum(origin["counts"] for origin in retold)
             self.retold += len(retold)
             self.done += runs
             self.handed_over += runs
             return
-        foreign = sum(not one.get(ID_KEY) for one in data["points"])
+        foreign = sum(not point.get(ID_KEY) for point in data["points"])
         if data["run_uids"]:
             self.from_runs += foreign
         else:
@@ -118,8 +118,8 @@ class AgentRecord:
 
     def measure(self, points: list[dict[str, Any]]) -> None:
         """Look at measured points for the best of them."""
-        for one in points:
-            self.extremes.add(one, actuators=self.spec.actuators)
+        for point in points:
+            self.extremes.add(point, actuators=self.spec.actuators)
 
     def _apply_state(self, event: Event, data: dict[str, Any]) -> None:
         self.state = AgentState(data["state"])
@@ -234,7 +234,7 @@ class AgentRecord:
 
     def open_in(self, *states: SuggestionState) -> list[Suggestion]:
         """Return the open suggestions in one of ``states``, oldest first."""
-        return [one for one in self.open.values() if one.state in states]
+        return [suggestion for suggestion in self.open.values() if suggestion.state in states]
 
     def counts(self) -> Counts:
         """Return how many suggestions met which fate."""

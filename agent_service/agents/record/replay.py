@@ -32,16 +32,11 @@ _WITHOUT_OUTCOME: Final = frozenset(
 def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) -> list[Fact]:
     """Return what happened to an agent's brain, in the order in which it happened.
 
-    Parameters
-    ----------
-    record
-        The agent.
-    config
-        A new configuration: what it names is no longer what a variable was set to before.
+    What a new ``config`` names is no longer what a variable was set to before.
     """
     facts: list[Fact] = []
     batch: list[Event] = []
-    retried = {str(one.data.get("retry_of")) for one in record.facts}
+    retried = {str(event.data.get("retry_of")) for event in record.facts}
     for event in record.facts:
         data: dict[str, Any] = event.data
         state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
@@ -72,8 +67,8 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
 
 def essence(record: AgentRecord) -> list[Event]:
     """Return the facts that `facts_of` needs, with no more in them than it needs; it makes the same of them."""
-    found = ((event, _essence(event, record)) for event in record.facts)
-    return [event.model_copy(update={"data": data}) for event, data in found if data is not None]
+    reduced = ((event, _essence(event, record)) for event in record.facts)
+    return [event.model_copy(update={"data": data}) for event, data in reduced if data is not None]
 
 
 def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
@@ -97,32 +92,32 @@ def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
 
 def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> list[Mapping[str, Any]]:
     """Return the points that are to be told to the brain: not those that it knows from its time as an earlier agent."""
-    return [one for one, of in zip_longest(points, retold) if of is None or not of.known]
+    return [point for point, of in zip_longest(points, retold) if of is None or not of.known]
 
 
 def _ingested(data: Mapping[str, Any]) -> list[Fact]:
-    new = untold(data["points"], [Retold.model_validate(one) for one in data.get("retold") or ()])
+    new = untold(data["points"], [Retold.model_validate(origin) for origin in data.get("retold") or ()])
     return [IngestFact(points=tuple(new))] if new else []
 
 
 def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:
-    return [one for one in facts if not (isinstance(one, VariableFact) and one.name in names)]
+    return [fact for fact in facts if not (isinstance(fact, VariableFact) and fact.name in names)]
 
 
-def _together(one: Event, following: Event) -> bool:
+def _together(event: Event, following: Event) -> bool:
     """Whether two proposals come from one call of the brain; older journals do not say, there neighbours do."""
     batch = following.data.get("batch")
-    return one.data.get("batch") == batch and (batch is not None or following.seq == (one.seq or 0) + 1)
+    return event.data.get("batch") == batch and (batch is not None or following.seq == (event.seq or 0) + 1)
 
 
 def _suggested(batch: list[Event]) -> Iterable[SuggestFact]:
     if not batch:
         return []
-    told: list[dict[str, Any]] = [event.data for event in batch]
+    proposals: list[dict[str, Any]] = [event.data for event in batch]
     return [
         SuggestFact(
-            ids=tuple(one["id"] for one in told),
-            points=tuple(one["point"] for one in told),
-            brain_ids=tuple(one.get("brain_id") for one in told),
+            ids=tuple(proposal["id"] for proposal in proposals),
+            points=tuple(proposal["point"] for proposal in proposals),
+            brain_ids=tuple(proposal.get("brain_id") for proposal in proposals),
         )
     ]

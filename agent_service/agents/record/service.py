@@ -62,41 +62,38 @@ class ServiceRecord:
             del self.agents[event.agent]
         else:
             record.apply(event)
-            if (
-                event.kind is EventKind.SUGGESTION_STATE
-                and data["state"] == SuggestionState.RUNNING
-                and "run_uids" not in data
-            ):
+            began = event.kind is EventKind.SUGGESTION_STATE and data["state"] == SuggestionState.RUNNING
+            if began and "run_uids" not in data:
                 return record.suggestions[str(data["id"])].point
         return sent
 
     def compact(self) -> None:
         """Forget what nobody needs to go on."""
         for record in self.agents.values():
-            best = {
-                one.id for one in (*record.best, record.best_measured) if one
-            }  # people look up how these came to be
-            final = {one.id for one in record.suggestions.values() if _is_final(one.state)}
-            _compact(record, final=final - best)
+            # people look up how these came to be
+            best = {point.id for point in (*record.best, record.best_measured) if point}
+            record.facts = essence(record)
+            record.reports = record.reports[-REPORTS_KEPT:]
+            for suggestion in list(record.suggestions.values()):
+                if not SUGGESTION_TRANSITIONS[suggestion.state] and suggestion.id not in best:  # its fate is final
+                    _forget(record, suggestion.id)
 
     def follow(self, older: ServiceRecord, *, seq: int) -> dict[str, set[str]]:
         """Forget what a compacted record of the facts up to ``seq`` has forgotten; this one knows later facts too.
 
-        Returns
-        -------
-        dict
-            By agent, the ids of suggestions that are forgotten now.
+        Returns, by agent, the ids of suggestions that are forgotten now.
         """
         forgotten: dict[str, set[str]] = {}
         for name, then in older.agents.items():
             record = self.agents.get(name)
             if record is None or record.created_at != then.created_at:  # removed since, and perhaps made anew
                 continue
-            later = {str(one.data["id"]) for one in record.facts if (one.seq or 0) > seq and "id" in one.data}
+            facts = [event for event in record.facts if (event.seq or 0) > seq]
+            later = {str(event.data["id"]) for event in facts if "id" in event.data}
             gone = record.suggestions.keys() - then.suggestions.keys() - later
             forgotten[name] = gone
-            record.facts = [*then.facts, *(one for one in record.facts if (one.seq or 0) > seq)]
-            record.reports = [*then.reports, *(one for one in record.reports if one.seq > seq)]
+            record.facts = [*then.facts, *facts]
+            record.reports = [*then.reports, *(report for report in record.reports if report.seq > seq)]
             for suggestion_id in gone:
                 _forget(record, suggestion_id)
         return forgotten
@@ -111,40 +108,23 @@ class ServiceRecord:
         }
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> Self:
-        """Return what `as_json` made JSON of.
-
-        Raises
-        ------
-        UsageError
-            When it was made by a newer version of this program.
-        """
-        if told["version"] > SNAPSHOT_VERSION:
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return what `as_json` made JSON of; `UsageError` when a newer version of this program made it."""
+        if data["version"] > SNAPSHOT_VERSION:
             raise UsageError(
-                f"the journal's snapshot has version {told['version']}, written by a newer agent-service; this one "
+                f"the journal's snapshot has version {data['version']}, written by a newer agent-service; this one "
                 f"reads up to {SNAPSHOT_VERSION}: upgrade it"
             )
         return cls(
-            agents={name: _record_from_json(name, one) for name, one in told["agents"].items()},
-            positions=told["positions"],
-            queue=None if told["queue"] is None else Event.model_validate(told["queue"]),
+            agents={name: _record_from_json(name, agent) for name, agent in data["agents"].items()},
+            positions=data["positions"],
+            queue=None if data["queue"] is None else Event.model_validate(data["queue"]),
         )
 
 
 @cache
 def _record_type() -> TypeAdapter[AgentRecord]:
     return TypeAdapter(AgentRecord)  # not when this is imported: it takes a while
-
-
-def _is_final(state: SuggestionState) -> bool:
-    return not SUGGESTION_TRANSITIONS[state]
-
-
-def _compact(record: AgentRecord, *, final: set[str]) -> None:
-    record.facts = essence(record)
-    record.reports = record.reports[-REPORTS_KEPT:]
-    for suggestion_id in final:
-        _forget(record, suggestion_id)
 
 
 def _forget(record: AgentRecord, suggestion_id: str) -> None:
@@ -155,22 +135,22 @@ def _forget(record: AgentRecord, suggestion_id: str) -> None:
 
 
 def _record_as_json(record: AgentRecord) -> dict[str, Any]:
-    told = _record_type().dump_python(record, mode="json", exclude=_DERIVED)
-    told["facts"] = [[one.seq, one.kind, one.time.isoformat(), one.data] for one in record.facts]
-    return told
+    data = _record_type().dump_python(record, mode="json", exclude=_DERIVED)
+    data["facts"] = [[event.seq, event.kind, event.time.isoformat(), event.data] for event in record.facts]
+    return data
 
 
-def _record_from_json(name: str, told: dict[str, Any]) -> AgentRecord:
+def _record_from_json(name: str, record_data: dict[str, Any]) -> AgentRecord:
     facts = [
         Event.model_construct(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=EventKind(kind), data=data)
-        for seq, kind, time, data in told["facts"]
+        for seq, kind, time, data in record_data["facts"]
     ]
-    record = _record_type().validate_python({key: value for key, value in told.items() if key not in _DERIVED})
+    record = _record_type().validate_python({key: value for key, value in record_data.items() if key not in _DERIVED})
     record.facts = facts
-    for one in facts:
-        if one.kind is EventKind.INGEST:
-            record.measure(cast("list[dict[str, Any]]", one.data["points"]))
-    record.open = {one.id: one for one in record.suggestions.values() if one.state in OPEN}
+    for event in facts:
+        if event.kind is EventKind.INGEST:
+            record.measure(cast("list[dict[str, Any]]", event.data["points"]))
+    record.open = {key: suggestion for key, suggestion in record.suggestions.items() if suggestion.state in OPEN}
     # as when the facts are folded: what went before counts as of now
     record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))
     return record
