@@ -64,11 +64,11 @@ def serve(
     if reload:
         _serve_again_and_again(targets or [])
         return
-    from agent_service.launch import logs
+    from agent_service.errors import log_lines
     from agent_service.service.detached import still_running
 
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
-    logs.configure(format=log_format.value, level=log_level.value)
+    log_lines.configure(format=log_format.value, level=log_level.value)
     if targets and [one for one in targets if not one.endswith(".toml")]:
         _serve_headless(targets, flags)
     elif targets and len(targets) > 1:

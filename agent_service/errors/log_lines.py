@@ -1,4 +1,4 @@
-"""Log lines, for people or for a log collector: no key in them, nothing that steers a terminal or feigns a line."""
+"""Logs, for people or for a log collector: no key in a line, nothing that steers a terminal or feigns a line."""
 
 from __future__ import annotations
 
@@ -44,3 +44,21 @@ class JsonFormatter(logging.Formatter):
 
 def _tidy(text: str) -> str:
     return without_keys(printable(cut_middle(text, most=2 * MAX_TRACE)))
+
+
+def configure(*, format: str, level: str) -> None:  # noqa: A002 - the option's name
+    """Let this process log to stderr, for people (``text``) or a log collector (``json``).
+
+    ``level`` is the lowest to log: ``debug``, ``info`` (a line for each request), ``warning`` or ``error``.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler.addFilter(_without_aborts)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("agent_service").setLevel(level.upper())
+
+
+def _without_aborts(record: logging.LogRecord) -> bool:
+    """Leave out Bluesky's traceback of a run that a person or the end of the service aborted: it is no error."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ not in ("RequestAbort", "RequestStop")

@@ -9,12 +9,16 @@ import re
 import shlex
 import shutil
 import sqlite3
+import subprocess
+import sys
+from importlib import metadata
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from agent_service.errors import UsageError, texts
 from agent_service.journal import version_of
-from agent_service.launch import requirements
 from agent_service.launch.notebook_file import code_cells
 from agent_service.state_dir import StateDir, private_files
 
@@ -54,6 +58,7 @@ Serve: `.venv/bin/agent-service serve $target service.toml`; agent-service.servi
 $last
 """)
 
+_PACKAGE: Final = "bluesky-agent-service"
 _MAGIC: Final = re.compile(r"^\s*%agent_serve\b(.*)$", re.MULTILINE)
 _STARTUP: Final = re.compile(r"--startup[ =](\S+)")
 _REFERENCE: Final = re.compile(r"^(?:--\w+=)?([A-Za-z_][\w.]*):[A-Za-z_][\w.]*$")
@@ -79,7 +84,7 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
         _check(journal)
     code = _code(target)
     modules = dict(_local_modules(code, target.parent, seen={target.stem}))
-    needed = requirements.distributions(_imported(code, *modules.values()))
+    needed = _distributions(_imported(code, *modules.values()))
     making = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
@@ -87,7 +92,7 @@ def export(target: Path, folder: Path, *, state: Path | None = None, catalog: st
         _write_target(target, making / target.name)
         for path in modules:
             _copy(path, target.parent, making)
-        pins = [requirements.pinned(package, making / "wheels") for package in needed]
+        pins = [_pinned(package, making / "wheels") for package in needed]
         _write(making, target, pins, catalog=catalog or "embedded", with_state=journal is not None)
         if journal is not None:
             _copy_state(journal, making / "state")
@@ -221,3 +226,63 @@ def _copy_state(journal: Path, state: Path) -> None:
         source.close()
         copy.close()
     private_files.touch(arriving.arrival)
+
+
+# what is needed from elsewhere: the packages that are installed here, at their versions ------------------------------
+
+
+def _distributions(modules: set[str]) -> list[metadata.Distribution]:
+    """Return this package, then those that bring modules, and all that they need, by name.
+
+    Modules that no installed package brings are passed over.
+    """
+    providers = metadata.packages_distributions()
+    roots = {_normal(package) for name in modules for package in providers.get(name.partition(".")[0], ())}
+    packages: dict[str, metadata.Distribution] = {}
+    waiting = [_normal(_PACKAGE), *sorted(roots)]
+    while waiting:
+        name = waiting.pop()
+        if name in packages:
+            continue
+        try:
+            packages[name] = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        waiting += [_normal(needed) for needed in _needed(packages[name])]
+    return [packages[name] for name in sorted(packages, key=lambda name: (name != _normal(_PACKAGE), name))]
+
+
+def _needed(package: metadata.Distribution) -> Iterator[str]:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - only an export needs it
+
+    for text in package.requires or ():
+        requirement = Requirement(text)
+        extras = {"", "standard", "client", "server"}  # those of uvicorn and tiled that we ask for
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            yield requirement.name
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _pinned(package: metadata.Distribution, wheels: Path) -> str:
+    """Return a pinned requirement, which names no index, of an installed package.
+
+    One that was installed from a folder, which no index has, is put into ``wheels``, beside the requirements; raises
+    `UsageError` when no wheel of it could be built.
+    """
+    name = package.metadata["Name"]
+    origin: dict[str, Any] = json.loads(package.read_text("direct_url.json") or "{}")
+    if "dir_info" not in origin:
+        return f"{name}=={package.version}"
+    source = url2pathname(urlsplit(str(origin["url"])).path)
+    wheels.mkdir(exist_ok=True)
+    before = set(wheels.iterdir())
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    made = set(wheels.iterdir()) - before
+    if done.returncode != 0 or not made:
+        why = (done.stderr.strip().splitlines() or ["pip does not say why"])[-1]
+        raise UsageError(f"{name} was installed from {source}, and no wheel of it could be built: {why}")
+    return f"./wheels/{made.pop().name}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import ServiceError, UsageError, texts
+from agent_service.plans.ipython_profile import do_nothing, quiet_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,25 +81,15 @@ def run(path: Path, *, on_cell: Callable[[int, int], None]) -> None:
 
 def _shell(path: Path) -> Any:
     from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - only for notebooks
-    from traitlets.config import Config  # noqa: PLC0415
 
     os.environ.setdefault("MPLBACKEND", "agg")
-    config = Config()
-    config.HistoryManager.enabled = False
-    config.HistoryAccessor.enabled = False
-    config.InteractiveShell.colors = "nocolor"
-    config.InteractiveShell.warn_venv = False  # some other environment is active in the terminal: no matter
     InteractiveShell.clear_instance()
-    shell: Any = InteractiveShell.instance(config=config)
+    shell: Any = InteractiveShell.instance(config=quiet_config())
     shell.user_ns.update({"__name__": "__main__", "__file__": str(path)})
-    shell.showtraceback = shell.showsyntaxerror = _nothing  # told in one line by `run`
+    shell.showtraceback = shell.showsyntaxerror = do_nothing  # told in one line by `run`
     for name in _PLOT_MAGICS:
-        shell.register_magic_function(_nothing, "line", name)
+        shell.register_magic_function(do_nothing, "line", name)
     return shell
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    """Do nothing, whatever is asked."""
 
 
 def _line(error: BaseException) -> int | None:

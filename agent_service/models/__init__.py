@@ -61,9 +61,11 @@ from agent_service.models._events import (
     EventList as EventList,
 )
 from agent_service.models._guardrails import Guardrails as Guardrails, ServiceGuardrails as ServiceGuardrails
-from agent_service.models._jobs import Job as Job, JobList as JobList, JobState as JobState
 from agent_service.models._service import (
     ArchiveStatus as ArchiveStatus,
+    Job as Job,
+    JobList as JobList,
+    JobState as JobState,
     PanelKeyAnswer as PanelKeyAnswer,
     PanelKeyRequest as PanelKeyRequest,
     Problem as Problem,

@@ -1,4 +1,4 @@
-"""The service itself: plan queue, catalogue, readiness, problems."""
+"""The service itself: plan queue, catalogue, readiness, problems, and jobs: calls that take longer than one waits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
-from agent_service.models._base import Answer, Request
+from agent_service.models._agent_status import CallProgress
+from agent_service.models._base import Answer, Page, Request
 from agent_service.models._guardrails import ServiceGuardrails
 
 
@@ -165,3 +166,54 @@ class Problem(Answer):
     errors: list[ProblemField] = Field(default_factory=list[ProblemField])
     legal: list[str] = Field(default_factory=list[str])
     traceback: str | None = Field(default=None, description="the agent's own traceback, for an agent_fault")
+
+
+class JobState(StrEnum):
+    """State of a job."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self not in (JobState.PENDING, JobState.RUNNING)
+
+
+class Job(Answer):
+    """A call that goes on behind the answer 202; kept for a while after its end, and not across a restart."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "6f1c2f0e-6a51-4b0b-9c0e-0d8f3c1f3f55",
+                    "agent": "aligner",
+                    "call": "suggest",
+                    "state": "running",
+                    "progress": {"done": 3, "total": 10, "message": "fitting", "at": "2026-11-23T02:00:07Z"},
+                    "result": None,
+                    "problem": None,
+                    "created_at": "2026-11-23T02:00:00Z",
+                    "finished_at": None,
+                }
+            ]
+        }
+    )
+
+    id: str
+    agent: str
+    call: str = Field(description="what was asked, as the end of its path: suggest, start, methods/NAME, ...")
+    state: JobState = Field(description="pending: waits for its turn, as a brain does one thing at a time")
+    progress: CallProgress | None = Field(default=None, description="null: the agent's code did not say")
+    result: JsonValue = Field(default=None, description="when it succeeded: what the request would have answered")
+    problem: Problem | None = Field(default=None, description="when it failed: what the request would have answered")
+    created_at: datetime
+    finished_at: datetime | None = None
+
+
+class JobList(Page[Job]):
+    """A page of jobs, oldest first."""

@@ -69,20 +69,26 @@ def _code(path: Path, shell: Any) -> CodeType:
             raise error from None
 
 
-def _shell(module: ModuleType) -> Any:
-    from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - only for profiles
-    from traitlets.config import Config  # noqa: PLC0415
+def quiet_config() -> Any:
+    """Return IPython's configuration for a shell without a person: no history, no colours, no word on environments."""
+    from traitlets.config import Config  # noqa: PLC0415 - only for shells
 
     config = Config()
     config.HistoryManager.enabled = False
     config.HistoryAccessor.enabled = False
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.warn_venv = False
+    return config
+
+
+def _shell(module: ModuleType) -> Any:
+    from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415 - only for profiles
+
     # the one that `get_ipython` returns later on, unless there is one: that of a notebook's kernel
     kind: Any = InteractiveShell
-    shell = (kind if kind.initialized() else kind.instance)(config=config, user_module=module)
+    shell = (kind if kind.initialized() else kind.instance)(config=quiet_config(), user_module=module)
     for name in _FOR_A_SCREEN:
-        shell.register_magic_function(_nothing, "line_cell", name)
+        shell.register_magic_function(do_nothing, "line_cell", name)
     for name in _FOR_A_SHELL:
         shell.register_magic_function(functools.partial(_not_run, f"%{name} "), "line_cell", name)
     shell.system = shell.system_raw = shell.system_piped = functools.partial(_not_run, "!")
@@ -100,7 +106,7 @@ def _run_magic(magic: Callable[..., Any], name: str, *words: Any, **more: Any) -
         return None
 
 
-def _nothing(*_: Any, **__: Any) -> None:
+def do_nothing(*_: Any, **__: Any) -> None:
     """Do nothing, whatever is asked."""
 
 

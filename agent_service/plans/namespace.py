@@ -9,9 +9,14 @@ from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.errors import UnknownPlan, UnknownType
 from agent_service.models.spelling import near
 from agent_service.plans.device_lookup import DeviceLookup, it_has
+from agent_service.plans.device_positions import position_of
+from agent_service.plans.device_settings import awaiting, limits_of, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from agent_service.models import Ends, Point
+    from agent_service.plans.device_settings import Ask
 
 BUILT_IN: Final = {"acquire": "agent_service.plans.library:acquire"}
 """Plans that every namespace has, unless it has its own of that name; named, as they stand above this module."""
@@ -22,6 +27,9 @@ _OUR_OWN: Final = frozenset(
     for plan in ("acquire", "move_to")
 )
 """Plans of ours by their modules, the one of 0.1.0 too."""
+
+_ANSWERS_WITHIN_S: Final = 10.0
+"""How long a device of ophyd-async may take to answer; who asks waits less, and what hangs is to end some time."""
 
 
 class Namespace(DeviceLookup):
@@ -70,6 +78,33 @@ class Namespace(DeviceLookup):
         if not callable(plan) or isinstance(plan, type):
             raise UnknownPlan(f"{name!r} in {self.source} is of type {type(plan).__name__}, not a plan to call")
         return plan
+
+
+class NamespaceDevices:
+    """The devices of a namespace, as guardrails ask them: found anew for each question. See `protocols.Devices`.
+
+    From any thread; may block. ``ask`` is as for `awaiting`.
+    """
+
+    def __init__(self, namespace: Namespace, ask: Ask) -> None:
+        self._namespace = namespace
+        self._await = awaiting(ask, _ANSWERS_WITHIN_S)
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownDevice` unless there is an actuator of that name."""
+        self._namespace.actuator(name)
+
+    def limits(self, name: str) -> Ends:
+        """Return what a device states as its limits."""
+        return limits_of(self._namespace.actuator(name), self._await)
+
+    def position(self, name: str) -> float | None:
+        """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
+        return position_of(self._namespace.actuator(name), self._await)
+
+    def refusals(self, point: Point) -> dict[str, str]:
+        """Return why devices refuse their position of a point, by name; moves nothing."""
+        return refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
 
 
 def _imported(reference: str) -> object:

@@ -22,8 +22,7 @@ from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import JournalLog, SqliteStore
 from agent_service.models import EventKind, own_names
 from agent_service.plans import beamline, startup
-from agent_service.plans.namespace import Namespace
-from agent_service.plans.namespace_devices import NamespaceDevices
+from agent_service.plans.namespace import Namespace, NamespaceDevices
 from agent_service.plans.sinks import bluesky_loop
 from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink

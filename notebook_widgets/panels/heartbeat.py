@@ -44,7 +44,7 @@ class Heartbeat:
         self._until = 0.0
         self._wake = asyncio.Event()
 
-    def here(self, origin: str) -> None:
+    async def here(self, origin: str, _: AsyncClient) -> None:
         """Note that a page of this origin is there."""
         self._until = time.monotonic() + PAGE_LASTS_S
         if origin in self._keys:
@@ -67,7 +67,7 @@ class Heartbeat:
         """Return whether a press that followed on this beat has waited too long; any thread."""
         return isinstance(beat, int | float) and Heartbeat.now() - beat > LATE_S
 
-    async def beat(self) -> None:
+    async def beat(self, _: AsyncClient) -> None:
         """Beat, for ever."""
         while True:
             if time.monotonic() < self._until:

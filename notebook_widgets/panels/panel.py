@@ -73,7 +73,7 @@ class Panel(anywidget.AnyWidget):
         self._changed = False
         self._heartbeat = Heartbeat(address.url, cast("Any", self).send)
         self._subscription = LiveThread.subscribe(address, self)
-        self._lasting = [self._subscription.call(run) for run in (self._beat, self._heartbeat.keep_keys)]
+        self._lasting = [self._subscription.call(run) for run in (self._heartbeat.beat, self._heartbeat.keep_keys)]
         cast("Any", self).on_msg(self._on_message)
 
     def act(self, action: str, **arguments: Any) -> Future[bool]:
@@ -167,7 +167,7 @@ class Panel(anywidget.AnyWidget):
         message = dict(cast("dict[str, Any]", content))
         if "here" in message:
             with contextlib.suppress(InvalidInput):  # closed, and its page not yet
-                self._subscription.call(functools.partial(self._page, str(message["here"])))
+                self._subscription.call(functools.partial(self._heartbeat.here, str(message["here"])))
             return
         send: Callable[[dict[str, Any]], None] = cast("Any", self).send
         press, beat = message.pop("press", None), message.pop("beat", None)
@@ -182,12 +182,6 @@ class Panel(anywidget.AnyWidget):
             send({"done": press})
         else:
             acting.add_done_callback(lambda _: send({"done": press}))
-
-    async def _beat(self, _: AsyncClient) -> None:
-        await self._heartbeat.beat()
-
-    async def _page(self, origin: str, _: AsyncClient) -> None:
-        self._heartbeat.here(origin)
 
     async def _stop_everything(self, client: AsyncClient) -> None:
         reason = "Stop everything was pressed in a panel"

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from services import wait_until
 
-from agent_service.launch import logs
+from agent_service.errors import log_lines
 
 SECRET = "0123456789abcdef" * 3
 
@@ -78,7 +78,7 @@ def record(message, *args, **extra):
 
 
 def test_json_lines():
-    line = logs.JsonFormatter().format(record("%s %s", "GET", "/a", request_id="r1", key="alice"))
+    line = log_lines.JsonFormatter().format(record("%s %s", "GET", "/a", request_id="r1", key="alice"))
     told = json.loads(line)
     assert {**told, "time": None} == {
         "time": None,
@@ -91,7 +91,7 @@ def test_json_lines():
     assert told["time"].endswith("+00:00")
 
 
-@pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()])
+@pytest.mark.parametrize("formatter", [log_lines.TextFormatter(), log_lines.JsonFormatter()])
 @pytest.mark.parametrize(
     "text",
     [
@@ -113,7 +113,7 @@ def test_no_key_in_a_line(formatter, text):
 def test_no_key_in_a_traceback():
     error = ValueError(f"cannot parse Apikey {SECRET}")
     one = record("failed", exc_info=(ValueError, error, None))
-    for formatter in (logs.TextFormatter(), logs.JsonFormatter()):
+    for formatter in (log_lines.TextFormatter(), log_lines.JsonFormatter()):
         line = formatter.format(one)
         assert "ValueError" in line
         assert SECRET not in line

@@ -15,9 +15,8 @@ from agent_service.errors import InvalidInput
 from agent_service.launch import api_link
 from agent_service.models import AgentSpec, AgentStatus, Event, EventKind, LoopSpec
 from notebook_widgets.panels.agent_panel import AgentPanel
-from notebook_widgets.panels.agent_view import AgentView, entry
+from notebook_widgets.panels.agent_view import AgentView, described, entry
 from notebook_widgets.panels.event_feed import Address
-from notebook_widgets.panels.event_text import described
 from notebook_widgets.panels.panel import page
 from notebook_widgets.panels.plots import MAX_ROWS, Measured, plotted
 from notebook_widgets.panels.service_panel import ServiceOverview

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from agent_service.brains.builtin.bases import RecordingBrain
-from agent_service.brains.builtin.record import Search
+from agent_service.brains.builtin.record import RecordingBrain, Search
 from agent_service.brains.builtin.sobol import design
 from agent_service.brains.declared import variable
 

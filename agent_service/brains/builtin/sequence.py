@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from agent_service.brains.builtin.bases import DesignBrain
-from agent_service.brains.builtin.record import Goal
+from agent_service.brains.builtin.record import DesignBrain, Goal
 from agent_service.models import Number  # noqa: TC001 - pydantic reads it at run time
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from agent_service.brains.builtin.bases import DesignBrain
-from agent_service.brains.builtin.record import Search
+from agent_service.brains.builtin.record import DesignBrain, Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from agent_service.documents.document_copies import deep_copy
 from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.plans.device_positions import positions_of, wholes_of
-from agent_service.plans.namespace_devices import NamespaceDevices
+from agent_service.plans.namespace import NamespaceDevices
 from agent_service.plans.sinks.run_engine_backlog import PlanJob
 from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, MeasuredBy, PlanOrder, PlanResult
 
