@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.documents.gate import Origin
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.run_engine import RunEngineSource
+from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.zmq import ZmqSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from agent_service.documents.gate import DocumentGate
     from agent_service.documents.sources.posted import PostedSource
     from agent_service.protocols import DocumentSource
     from agent_service.service.config import ServiceConfig
-    from agent_service.service.source_sections import ZmqSourceSection
+    from agent_service.service.source_sections import TiledSourceSection, ZmqSourceSection
 
 
 class SourceParts(NamedTuple):
@@ -23,6 +28,8 @@ class SourceParts(NamedTuple):
 
     engine: Any  # the RunEngine that is its own or that it was given, if any
     posted: PostedSource
+    gate: DocumentGate
+    folder: Path  # where sources remember what they heard
 
 
 class SourceKind(NamedTuple):
@@ -46,10 +53,22 @@ def _zmq(section: ZmqSourceSection, _: SourceParts) -> ZmqSource:
     )
 
 
+def _tiled(section: TiledSourceSection, parts: SourceParts) -> TiledSource:
+    name = hashlib.sha256(f"{section.uri} {section.path}".encode()).hexdigest()[:12]
+    return TiledSource(
+        section.uri,
+        path=section.path,
+        api_key=os.environ.get(section.api_key_from),
+        has_ended=parts.gate.has_ended,
+        cursor=parts.folder / f"tiled-{name}.json",
+    )
+
+
 SOURCES: Final[Mapping[str, SourceKind]] = {
     "run_engine": SourceKind(_run_engine, Origin.HERE),
     "posted": SourceKind(_posted, Origin.HERE),
     "zmq": SourceKind(_zmq, Origin.ELSEWHERE),
+    "tiled": SourceKind(_tiled, Origin.CATALOGUE),
 }
 """Each kind of source, by its name in service.toml."""
 

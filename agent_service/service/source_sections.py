@@ -46,8 +46,19 @@ class ZmqSourceSection(Section):
     )
 
 
+class TiledSourceSection(Section):
+    """``[[sources]]`` of kind ``tiled``."""
+
+    kind: Literal["tiled"] = Field(description="tiled: a catalogue of runs that somebody else writes; it is only read")
+    uri: str = Field(pattern=r"^https?://", description="address of the Tiled server")
+    path: str = Field(default="", description="of the catalogue of runs within the server's tree")
+    api_key_from: str = Field(
+        default="TILED_API_KEY", description="environment variable that holds the key, which belongs in no file"
+    )
+
+
 AnySource = Annotated[
-    RunEngineSourceSection | PostedSourceSection | ZmqSourceSection,
+    RunEngineSourceSection | PostedSourceSection | ZmqSourceSection | TiledSourceSection,
     Field(discriminator="kind"),
 ]
 """One of them, by its ``kind``."""

@@ -31,8 +31,7 @@ class SuggestionsPanel(Panel):
 
     Notes
     -----
-    Actions for `act`: ``approve(id, point)``, ``reject(id)``, ``stop-everything``, ``resume-queue``,
-    ``destroy-environment``.
+    Actions for `act`: ``approve(id, point)``, ``reject(id)``, ``stop-everything``, ``resume-queue``.
     """
 
     modules: ClassVar = ("dom", "direct", "line", "inbox", "frame", "suggestions_panel")

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import inspect
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +22,7 @@ from ophyd.sim import SynAxis, SynSignal, det
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
+from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.zmq import ZmqSource
 from agent_service.errors import Forbidden
 from agent_service.models import SourceState, SourceStatus
@@ -101,7 +104,7 @@ class Heard:
 
     def __init__(self, source: DocumentSource) -> None:
         self.source = source
-        self.count = 0
+        self.ended: set[str] = set()
 
     @property
     def status(self) -> SourceStatus:
@@ -109,7 +112,8 @@ class Heard:
 
     def start(self, intake: Intake) -> None:
         def put(name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
-            self.count += 1
+            if name == "stop":
+                self.ended.add(document["run_start"])
             intake.put(name, document, stored)
 
         self.source.start(SimpleNamespace(put=put))
@@ -119,10 +123,10 @@ class Heard:
 
     async def after(self, publish: Callable[[list[tuple[str, Document]]], Any]) -> None:
         """Publish a run, and return when all of it came; at once where nobody listens."""
-        run, before = peers.run_documents(1), self.count
-        publish(run)
+        run = peers.run_documents(1)
+        await asyncio.to_thread(publish, run)
         if self.status.state is not SourceState.STOPPED:
-            await until(lambda: self.count == before + len(run))
+            await until(lambda: run[0][1]["uid"] in self.ended)
 
 
 @contextlib.asynccontextmanager
@@ -141,12 +145,32 @@ async def a_zmq_proxy(intake: DocumentIntake, proxy: peers.Peer) -> AsyncIterato
         publish.close()
 
 
+@contextlib.asynccontextmanager
+async def a_tiled_catalogue(intake: DocumentIntake, catalogue: peers.Catalogue) -> AsyncIterator[Emitter]:
+    with tempfile.TemporaryDirectory() as folder:
+        ended: set[str] = set()
+        cursor = Path(folder) / "cursor.json"
+        heard = Heard(TiledSource(catalogue.uri, api_key=peers.KEY, has_ended=ended.__contains__, cursor=cursor))
+        heard.ended = ended
+
+        async def measure() -> None:
+            if heard.status.state is not SourceState.STOPPED:
+                await until(lambda: heard.status.state is SourceState.CONNECTED)
+            await heard.after(catalogue.write)
+
+        try:
+            yield Emitter(heard, measure)
+        finally:
+            heard.stop()
+
+
 SOURCES = {
     "run_engine of a user": a_users_run_engine,
     "run_engine that is replaced": one_that_is_replaced,
     "run_engine of the service": the_services_own,
     "posted": those_who_post,
     "zmq": a_zmq_proxy,
+    "tiled": a_tiled_catalogue,
 }
 
 
@@ -188,6 +212,13 @@ class Offsets:
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
     with peers.zmq_proxy(tmp_path_factory.mktemp("proxy")) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Catalogue]:
+    with peers.tiled_server(tmp_path_factory.mktemp("tiled")) as server:
+        with contextlib.closing(peers.Catalogue(server)) as one:
+            yield one
 
 
 @pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys())

@@ -1,6 +1,7 @@
 """What a beamline has beside the service, real and on loopback: processes that a test starts, kills and ends."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -51,7 +52,7 @@ class Peer:
     def start(self):
         with Path(self._log).open("ab") as log:
             self._child = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150  # Tiled imports for long where others work too
         while not all(map(answers, self.ports)):
             assert self._child.poll() is None, Path(self._log).read_text()
             assert time.monotonic() < deadline, Path(self._log).read_text()
@@ -82,6 +83,62 @@ def zmq_proxy(folder, *arguments):
     with peer([*command, *arguments], into, out, log=folder / "proxy.log") as one:
         one.into, one.out = into, out
         yield one
+
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@contextlib.contextmanager
+def tiled_server(folder):
+    """A facility's Tiled server; its address is ``.uri``, its key `KEY`."""
+    (folder / "data").mkdir()
+    configuration = {
+        "authentication": {"single_user_api_key": KEY, "allow_anonymous_access": False},
+        "trees": [
+            {
+                "path": "/",
+                "tree": "catalog",
+                "args": {
+                    "uri": f"sqlite:///{folder}/catalog.db",
+                    "writable_storage": [f"file://localhost{folder}/data", f"duckdb:///{folder}/tables.db"],
+                    "init_if_not_exists": True,
+                    "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
+                },
+            }
+        ],
+        "media_types": {"BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}},
+        "streaming_cache": {"uri": "memory"},
+    }
+    (folder / "tiled.yml").write_text(json.dumps(configuration))  # JSON is YAML too
+    port = free_port()
+    command = [BIN / "tiled", "serve", "config", folder / "tiled.yml", "--host", "127.0.0.1", "--port", port]
+    with peer(command, port, log=folder / "tiled.log") as one:
+        one.uri = f"http://127.0.0.1:{port}"
+        yield one
+
+
+class Catalogue:
+    """The facility's own writer, and what is in its catalogue."""
+
+    def __init__(self, server):
+        from tiled.client import from_uri
+
+        self.uri = server.uri
+        self.root = from_uri(server.uri, api_key=KEY)
+
+    def write(self, run):
+        from bluesky_tiled_plugins import TiledWriter
+
+        writer = TiledWriter(self.root, batch_size=1)
+        for pair in run:
+            writer(*pair)
+
+    def close(self):
+        self.root.context.http_client.close()
+
+    def runs(self):
+        """What is there, by uid: all that is in each run."""
+        return {uid: [(name, dict(document)) for name, document in run.documents()] for uid, run in self.root.items()}
 
 
 class ZmqPublisher:

@@ -1,0 +1,225 @@
+"""Source ``tiled``: the runs that others write into a Tiled catalogue. It completes what other sources lost, too.
+
+The catalogue is searched every `LOOKS_EVERY_S`, and at once when it says over a websocket that something was written:
+what it says there begins anew when it restarts, so it is a hint and no more. A run is taken as a whole, once it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.presence import Presence
+from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
+from agent_service.errors.texts import without_keys
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from agent_service.documents.sources.tiled_catalogue import CataloguedRun
+    from agent_service.models import SourceStatus
+    from agent_service.protocols import Document, Intake
+
+LOOKS_EVERY_S: Final = 10.0
+"""How often the catalogue is searched, said or not."""
+
+_GATHERS_S: Final = 0.1
+"""How long hints are gathered: several are written for one run."""
+
+_MOST_OPEN: Final = 200
+"""Most runs that are looked at again because they had not ended."""
+
+_OVERLAP_S: Final = 3600.0
+"""How much older than the newest run that was taken one may be that is written late."""
+
+_STOPS_WITHIN_S: Final = 0.1
+
+
+class TiledSource:
+    """Takes runs from a catalogue; a `Completer`.
+
+    Parameters
+    ----------
+    uri, path, api_key
+        See `TiledCatalogue`.
+    has_ended
+        Whether the end of a run has passed; from any thread.
+    cursor
+        File that remembers up to when runs were taken, so that those of a time away are taken after it.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        path: str = "",
+        api_key: str | None = None,
+        has_ended: Callable[[str], bool],
+        cursor: Path,
+    ) -> None:
+        self._open_catalogue = lambda: TiledCatalogue(uri, path=path, api_key=api_key)
+        self._has_ended = has_ended
+        self._cursor = _Cursor(cursor)
+        self.presence = Presence("tiled", without_keys(uri))
+        self._intake: Intake | None = None
+        self._connection = Connection(self.presence, lambda stopping: asyncio.run(self._hear(stopping)))
+        self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self._begun: set[str] = set()
+        self._open: dict[str, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present."""
+        return self.presence.status
+
+    def start(self, intake: Intake) -> None:
+        """Begin to take runs."""
+        self._intake = intake
+        self._cursor.read()
+        self._connection.start()
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._intake = None
+        self._connection.stop()
+
+    def look_for(self, runs: Collection[str], suggestions: Collection[str]) -> None:
+        """Look for runs, and for those of suggestions; what is new is looked for at once."""
+        before, self._wanted = self._wanted, (frozenset(runs), frozenset(suggestions))
+        if self._wanted[0] - before[0]:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(self._news.set)
+
+    # in the source's thread ---------------------------------------------------------------------------------------
+
+    async def _hear(self, stopping: threading.Event) -> None:
+        self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
+        async with self._open_catalogue() as catalogue:
+            hints = asyncio.create_task(self._follow(catalogue))
+            looking = asyncio.create_task(self._look_again_and_again(catalogue))
+            try:
+                while not stopping.is_set() and not looking.done():
+                    await asyncio.wait({looking}, timeout=_STOPS_WITHIN_S)
+                if looking.done():
+                    await looking
+            finally:
+                self._loop = None
+                hints.cancel()
+                looking.cancel()
+                await asyncio.gather(hints, looking, return_exceptions=True)
+
+    async def _follow(self, catalogue: TiledCatalogue) -> None:
+        """Look at once when the catalogue says that something was written; one that says nothing is looked at too."""
+        from websockets.asyncio.client import connect  # noqa: PLC0415 - only where there is such a source
+
+        while True:
+            with contextlib.suppress(Exception):
+                async with connect(catalogue.stream, additional_headers=catalogue.headers, max_size=None) as stream:
+                    self._news.set()  # what was written before it listened
+                    async for message in stream:
+                        if _is_about_runs(message):
+                            self._news.set()
+            await asyncio.sleep(LOOKS_EVERY_S / 4)
+
+    async def _look_again_and_again(self, catalogue: TiledCatalogue) -> None:
+        while True:
+            await catalogue.ask()
+            self._news.clear()
+            await self._look(catalogue)
+            self.presence.connected()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LOOKS_EVERY_S)
+            await asyncio.sleep(_GATHERS_S)
+
+    async def _look(self, catalogue: TiledCatalogue) -> None:
+        runs, suggestions = self._wanted
+        asked = {*runs, *self._open}
+        found = await catalogue.of_uids(asked) if asked else []
+        if suggestions:
+            found += await catalogue.of_suggestions(suggestions)
+        wanted = {run.uid for run in found}
+        async for page in catalogue.newest_first():
+            new = [run for run in page if run.uid not in self._open and not self._is_done(run)]
+            found += new
+            if not new:
+                break
+        for run in {run.uid: run for run in reversed(found)}.values():
+            if not self._has_ended(run.uid) and (run.uid in wanted or not self._is_done(run)):
+                await self._take(catalogue, run)
+
+    def _is_done(self, run: CataloguedRun) -> bool:
+        """Whether a run was taken, or ended before anybody asked for runs."""
+        return self._has_ended(run.uid) or (run.ended_at is not None and run.ended_at < self._cursor.oldest)
+
+    async def _take(self, catalogue: TiledCatalogue, run: CataloguedRun) -> None:
+        if run.stop is None:
+            self._open[run.uid] = None
+            while len(self._open) > _MOST_OPEN:
+                del self._open[next(iter(self._open))]
+            if run.uid not in self._begun:  # so that one hears that it began
+                self._begun.add(run.uid)
+                self._put("start", run.start)
+            return
+        documents = await catalogue.documents(run.uid)
+        if documents:
+            self._open.pop(run.uid, None)
+            *most, (_, stop) = documents
+            for name, document in most:
+                if name != "start" or run.uid not in self._begun:
+                    self._put(name, document)
+            self._begun.discard(run.uid)
+            self._put("stop", stop, lambda: self._cursor.advance(run.ended_at))
+
+    def _put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+        if (intake := self._intake) is not None:
+            hand_over(intake, name, document, stored)
+
+
+class _Cursor:
+    """Remembers when runs began to be taken, and when the newest of them ended, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begun = self._newest = 0.0
+
+    @property
+    def oldest(self) -> float:
+        """Runs that ended before are not taken."""
+        return max(self._begun, self._newest - _OVERLAP_S)
+
+    def read(self) -> None:
+        """Go on from the last time; the first time, from now."""
+        self._begun = self._newest = time.time()
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            kept = cast("dict[str, Any]", json.loads(self._path.read_text(encoding="ascii")))
+            self._begun, self._newest = float(kept["begun"]), float(kept["newest"])
+        self._write()
+
+    def advance(self, ended_at: float | None) -> None:
+        """Note that a run is on disk that ended then."""
+        if ended_at is not None and ended_at > self._newest:
+            self._newest = ended_at
+            self._write()
+
+    def _write(self) -> None:
+        new = self._path.with_suffix(".new")
+        with contextlib.suppress(OSError):  # a full disk: runs are looked through once more, and known again
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new.write_text(json.dumps({"begun": self._begun, "newest": self._newest}), encoding="ascii")
+            new.replace(self._path)
+
+
+def _is_about_runs(message: str | bytes) -> bool:
+    return b"container-child" in (message.encode() if isinstance(message, str) else message)

@@ -1,0 +1,182 @@
+"""A service that takes runs from a facility's Tiled catalogue, alone and beside a bus that loses documents."""
+
+import contextlib
+from http import HTTPStatus
+
+import peers
+import pytest
+from services import wait_until
+
+from agent_service.documents.sources import tiled
+from agent_service.journal import reader
+
+CLAIM = {"kind": "claim"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with peers.tiled_server(tmp_path_factory.mktemp("tiled")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def catalogue(server):
+    with contextlib.closing(peers.Catalogue(server)) as one:
+        yield one
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    with peers.zmq_proxy(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch):
+    monkeypatch.setenv("TILED_API_KEY", peers.KEY)
+
+
+def source(service, kind="tiled"):
+    return next(one for one in service.get("service")["sources"] if one["kind"] == kind)
+
+
+def connected(service, kind="tiled"):
+    return wait_until(lambda: source(service, kind)["state"] == "connected", within_s=60, what="the source")
+
+
+def hearing(start, server, *more, **options):
+    service = start(sink=CLAIM, sources=[{"kind": "tiled", "uri": server.uri}, *more], **options)
+    for one in service.get("service")["sources"]:
+        connected(service, one["kind"])
+    return service
+
+
+def claimed(service, name="walker"):
+    service.create(name, loop={"max_runs": 1})
+    service.post(f"agents/{name}/start")
+    return service.post("suggestions/claim", {"agent": name, "wait_s": 10})
+
+
+def listening(service):
+    service.create("listener", listen="all")
+    service.post("agents/listener/start")
+
+
+def fate(service, found, state):
+    return wait_until(
+        lambda: (one := service.get(f"suggestions/{found['id']}"))["state"] == state and one, within_s=40, what=state
+    )
+
+
+def ingested(service, agent="listener"):
+    facts = reader(f"sqlite:///{service.get('service')['state_dir']}/journal.db").read(agent=agent)
+    return [uid for fact in facts if fact.kind == "ingest" for uid in fact.data["run_uids"]]
+
+
+def test_a_catalogue_alone_suffices(start, server, catalogue):
+    service = hearing(start, server)
+    found = claimed(service)
+    run = peers.run_documents(3, **found["md"])
+    catalogue.write(run)
+    ended = fate(service, found, "ingested")
+    assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 3.0})
+
+
+def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once(start, server, catalogue, proxy):
+    service = hearing(start, server, {"kind": "zmq", "address": f"127.0.0.1:{proxy.out}"})
+    publish = peers.ZmqPublisher(proxy)
+    listening(service)
+    found = claimed(service)
+    run = peers.run_documents(9, **found["md"])
+    uid = run[0][1]["uid"]
+
+    def suspect():
+        for pair in run[:3] + run[8:]:
+            publish(*pair)
+        return service.get("service")["suspects"]
+
+    (one,) = wait_until(suspect)
+    assert (one["uid"], one["suggestion_id"]) == (uid, found["id"])
+    catalogue.write(run)
+    ended = fate(service, found, "ingested")
+    assert ended["outcome"] == {"signal": 6.0}
+    assert service.get("service")["suspects"] == []
+    assert ingested(service, "walker") == [uid]
+    other = peers.run_documents(2)
+    for pair in other:
+        publish(*pair)
+    catalogue.write(other)
+    wait_until(lambda: ingested(service) == [uid, other[0][1]["uid"]], within_s=40)
+    publish.close()
+
+
+def test_a_run_of_which_a_bus_said_nothing_is_found_by_its_suggestion_without_any_hint(
+    start, server, catalogue, proxy, monkeypatch
+):
+    monkeypatch.setattr(tiled, "LOOKS_EVERY_S", 0.3)
+    monkeypatch.setattr(tiled, "_is_about_runs", lambda message: False)
+    service = hearing(start, server, {"kind": "zmq", "address": f"127.0.0.1:{proxy.out}"})
+    found = claimed(service)
+    catalogue.write(peers.run_documents(1, **found["md"]))
+    assert fate(service, found, "ingested")["outcome"] == {"signal": 2.0}
+
+
+def test_runs_of_a_time_away_are_taken_after_it_once_and_none_from_before_the_first_start(
+    start, server, catalogue, tmp_path
+):
+    catalogue.write(peers.run_documents(1))
+    with_state = {"state": tmp_path / "kept"}
+    service = hearing(start, server, **with_state)
+    listening(service)
+    first = peers.run_documents(1)
+    catalogue.write(first)
+    wait_until(lambda: ingested(service) == [first[0][1]["uid"]], within_s=40)
+    service.close()
+    away = peers.run_documents(1)
+    catalogue.write(away)
+    service = hearing(start, server, **with_state)
+    wait_until(lambda: len(ingested(service)) > 1, within_s=40)
+    last = peers.run_documents(1)
+    catalogue.write(last)
+    expected = [run[0][1]["uid"] for run in (first, away, last)]
+    wait_until(lambda: ingested(service) == expected, within_s=40)
+
+
+def test_nothing_in_the_catalogue_is_changed(start, server, catalogue):
+    before = catalogue.runs()
+    service = start(
+        sink=CLAIM,
+        service={"catalog": "embedded"},
+        sources=[{"kind": "tiled", "uri": server.uri}],
+    )
+    connected(service)
+    found = claimed(service)
+    run = peers.run_documents(2, **found["md"])
+    catalogue.write(run)
+    fate(service, found, "ingested")
+    service.close()
+    after = catalogue.runs()
+    assert {uid: after[uid] for uid in before} == before
+    assert after.keys() - before.keys() == {run[0][1]["uid"]}
+    assert [name for name, _ in after[run[0][1]["uid"]]] == ["start", "descriptor", "event", "event", "stop"]
+
+
+def test_a_key_that_is_refused_is_said(start, server, monkeypatch):
+    monkeypatch.setenv("TILED_API_KEY", "wrong")
+    service = start(sink=CLAIM, sources=[{"kind": "tiled", "uri": server.uri}])
+    reason = wait_until(lambda: "key" in str(source(service)["reason"]) and source(service)["reason"])
+    assert "it refuses this key (401)" in reason
+    assert source(service)["state"] == "reconnecting"
+    ready = service.http.get("/readyz")
+    assert (ready.status_code, ready.json()["parts"]["sources"]["ready"]) == (HTTPStatus.OK, False)
+
+
+def test_a_server_that_is_away_is_said_and_what_was_written_meanwhile_is_taken(start, server, catalogue):
+    service = hearing(start, server)
+    found = claimed(service)
+    server.kill()
+    wait_until(lambda: source(service)["state"] == "reconnecting", within_s=30)
+    server.start()
+    catalogue.write(peers.run_documents(1, **found["md"]))
+    fate(service, found, "ingested")
+    connected(service)
