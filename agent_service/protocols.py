@@ -428,3 +428,15 @@ class PlanSink(Protocol):
     def latch(self, reason: str) -> None:
         """Be ``held`` from the start, as before the service ended; call it after `start`."""
         ...
+
+
+@runtime_checkable
+class HasEnvironment(Protocol):
+    """A sink of plans that run in an environment which a person may have to end: that of a queue server's worker."""
+
+    async def destroy_environment(self) -> None:
+        """End it, when who runs plans there died; what ran has failed.
+
+        Raises `Conflict` when that is not known, and `BackendUnavailable` when it could not be done.
+        """
+        ...

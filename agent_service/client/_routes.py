@@ -315,6 +315,11 @@ class Routes(BrainRoutes):
         return one("POST", f"{API}/queue/resume", QueueStatus)
 
     @route
+    def destroy_environment(self) -> Call[QueueStatus]:
+        """Destroy the environment of a queue server whose worker died: what ran there has failed, whoever's it was."""
+        return one("POST", f"{API}/queue/destroy-environment", QueueStatus)
+
+    @route
     def abort_queue(self, reason: str = "") -> Call[QueueStatus]:
         """Abort the plan under way and hold the queue: nothing moves until somebody resumes it."""
         return one("POST", f"{API}/queue/abort", QueueStatus, {"reason": reason})

@@ -34,6 +34,10 @@ class QueueStatus(Answer):
     reason: str | None = None
     pending: int = 0
     current: str | None = Field(default=None, description="id of the suggestion whose plan runs")
+    can_destroy: bool = Field(
+        default=False,
+        description="whether the worker of a queue server died, so that a person may destroy its environment",
+    )
 
 
 class ArchiveStatus(Answer):

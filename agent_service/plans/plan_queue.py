@@ -11,7 +11,7 @@ from agent_service import context
 from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError, texts
 from agent_service.models import EventKind, QueueState
-from agent_service.protocols import MOVE, ExitStatus, PlanResult
+from agent_service.protocols import MOVE, ExitStatus, HasEnvironment, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,6 +108,19 @@ class PlanQueue:
         reason = f"{reason} ({by})" if reason and who != context.A_PERSON else reason or by
         await self.sink.abort(reason)
         return await self._fact_of_stop("abort", reason)
+
+    async def destroy_environment(self) -> None:
+        """Destroy the environment of a queue server whose worker died; this is written first.
+
+        Raises `Conflict` where plans go elsewhere, or the worker is not known to have died.
+        """
+        if not (isinstance(self.sink, HasEnvironment) and self.status.can_destroy):
+            raise Conflict(
+                "there is no environment to be destroyed: plans do not go to a queue server, or its worker is not "
+                "known to have died; whoever looks after a queue server may destroy its environment there"
+            )
+        await self._fact("destroy-environment", self.status.reason)
+        await self.sink.destroy_environment()
 
     def withdraw(self, agent: str, reason: str) -> None:
         """Take back an agent's plans that wait; one that is under way goes on."""

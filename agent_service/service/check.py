@@ -14,6 +14,8 @@ from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace
 from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
+from agent_service.plans.sinks.queue_server import allowed
+from agent_service.plans.sinks.queue_server.config import QueueServerSection
 from agent_service.service.compose import import_from
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
             )
         except ServiceError as error:
             wrong.append(FieldError("run_engine.startup", error.detail))
+    if devices and isinstance(config.sink, QueueServerSection):
+        wrong += [FieldError(field, message) for field, message in allowed.ask(config.sink, config.agents)]
     wrong += _check_configure(config, namespace)
     facility = _facility(config, wrong) if devices else None
     names: set[str] = set()

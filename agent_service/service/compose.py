@@ -27,6 +27,8 @@ from agent_service.plans.sinks import bluesky_loop
 from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
+from agent_service.plans.sinks.queue_server.clients import client_of
+from agent_service.plans.sinks.queue_server.sink import QueueServerSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.service.access import Access
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from agent_service.plans.sinks.blueapi.config import BlueapiSection
     from agent_service.plans.sinks.claims import Claims
+    from agent_service.plans.sinks.queue_server.config import QueueServerSection
     from agent_service.protocols import PlanOrder, PlanSink
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
@@ -234,9 +237,25 @@ async def _blueapi(
     return ComposedSink(BlueapiSink(rest, peer, md, intake, session=session, may_begin=may_begin), engine)
 
 
+async def _queue_server(
+    config: ServiceConfig, intake: DocumentIntake, engine: Any, supervisor: Callable[[], Supervisor]
+) -> ComposedSink:
+    section = cast("QueueServerSection", config.sink)
+
+    def may_begin(order: PlanOrder) -> bool:
+        return not intake.full and supervisor().permits.may_begin(order)
+
+    def permit(order: PlanOrder) -> None:
+        supervisor().permits.permit(order, {}, {})
+
+    md = config.run_engine.md
+    sink = QueueServerSink(client_of(section), md, poll_s=section.poll_s, may_begin=may_begin, permit=permit)
+    return ComposedSink(sink, engine)
+
+
 SINKS: Final[
     Mapping[str, Callable[[ServiceConfig, DocumentIntake, Any, Callable[[], Supervisor]], Awaitable[ComposedSink]]]
-] = {"run_engine": _own_run_engine, "claim": _claimed, "blueapi": _blueapi}
+] = {"run_engine": _own_run_engine, "claim": _claimed, "queueserver": _queue_server, "blueapi": _blueapi}
 """What makes the sink of each kind: ``make(config, intake, engine, supervisor)``, with where the documents go, the
 RunEngine of this process to listen to, and the supervisor, which is made after the sink."""
 

@@ -27,6 +27,7 @@ from agent_service.errors import UsageError
 from agent_service.models import AgentSpec, ServiceGuardrails
 from agent_service.models.validation_messages import sentence, validation_errors
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
+from agent_service.plans.sinks.queue_server.config import QueueServerSection
 from agent_service.service.source_sections import AnySource, PostedSourceSection, RunEngineSourceSection, Section
 
 
@@ -112,7 +113,7 @@ class SinkSection(Section):
         return self.kind == "run_engine"
 
 
-AnySink = Annotated[SinkSection | BlueapiSection, Field(discriminator="kind")]
+AnySink = Annotated[SinkSection | QueueServerSection | BlueapiSection, Field(discriminator="kind")]
 
 
 class SecuritySection(Section):

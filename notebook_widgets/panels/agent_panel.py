@@ -53,7 +53,7 @@ class AgentPanel(Panel):
     -----
     Actions for `act`: ``start pause resume stop restart``, ``stop-everything resume-queue``, ``go-to-best(by)``,
     ``approve(id, point)``, ``reject(id)``, ``configure(values)``, ``set-variable(name, value)``, ``report``,
-    ``suggest(n_points)``, ``ingest(point)``.
+    ``suggest(n_points)``, ``ingest(point)``, ``destroy-environment``.
     """
 
     modules: ClassVar = ("dom", "direct", "line", "plots", "inbox", "frame", "agent_tabs", "agent_panel")

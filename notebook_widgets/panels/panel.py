@@ -66,6 +66,7 @@ class Panel(anywidget.AnyWidget):
         self.actions: dict[str, Handler] = {
             "stop-everything": self._stop_everything,
             "resume-queue": operator.methodcaller("resume_queue"),
+            "destroy-environment": operator.methodcaller("destroy_environment"),
         }
         own = any(service.url == address.url for service in services())
         self.link = {"state": "connecting", "message": "", "url": address.url, "own": own}

@@ -67,7 +67,7 @@ class ServicePanel(ipywidgets.VBox):
     Notes
     -----
     Actions for `act`: ``start(name) pause(name) resume(name) stop(name)``, ``open(name)`` (again: close),
-    ``stop-everything``, ``resume-queue``.
+    ``stop-everything``, ``resume-queue``, ``destroy-environment``.
     """
 
     def __init__(self, target: object) -> None:

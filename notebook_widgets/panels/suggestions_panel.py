@@ -31,7 +31,8 @@ class SuggestionsPanel(Panel):
 
     Notes
     -----
-    Actions for `act`: ``approve(id, point)``, ``reject(id)``, ``stop-everything``, ``resume-queue``.
+    Actions for `act`: ``approve(id, point)``, ``reject(id)``, ``stop-everything``, ``resume-queue``,
+    ``destroy-environment``.
     """
 
     modules: ClassVar = ("dom", "direct", "line", "inbox", "frame", "suggestions_panel")

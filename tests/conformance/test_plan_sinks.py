@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 from blueapi_peer import SESSION, Blueapi, Broker, DocumentListener, needs_blueapi
+from queue_service import QueueService
 from routed import Routing
 
 from agent_service.documents.intake import DocumentIntake
@@ -24,6 +25,10 @@ from agent_service.plans.sinks.blueapi import blueapi_of, remote_task
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
+from agent_service.plans.sinks.queue_server import driver
+from agent_service.plans.sinks.queue_server.clients import HttpClient, ZmqClient
+from agent_service.plans.sinks.queue_server.config import QueueServerSection
+from agent_service.plans.sinks.queue_server.sink import QueueServerSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.plans.startup import Namespace, load
@@ -176,7 +181,37 @@ async def blueapi_rig() -> AsyncIterator[Rig]:
         await asyncio.to_thread(listener.close)
 
 
-RIGS = {"run_engine": run_engine_rig, "claim": claim_rig, "blueapi": blueapi_rig}
+@pytest.fixture(scope="module")
+def facility() -> Iterator[QueueService]:
+    """Started before the first test that asks for it, so that its thread counts for none."""
+    queue = QueueService(Path(tempfile.mkdtemp(prefix="queue-")))
+    yield queue
+    queue.close()
+
+
+@contextlib.asynccontextmanager
+async def queue_server_rig(queue: QueueService) -> AsyncIterator[Rig]:
+    await asyncio.to_thread(queue.open)
+    await asyncio.to_thread(queue.until, "idle")
+    queue.ask("history_clear")
+    client = ZmqClient(queue.control, public_key=None, user="agents", user_group="primary")
+    sink = QueueServerSink(client, {"proposal": "P-1", "scan_id": 41}, poll_s=0.05, may_begin=lambda order: True)
+    rig, routing, loop = RemoteRig(sink, Namespace({}, source="nothing")), Routing(), asyncio.get_running_loop()
+
+    def hear(name: str, document: Document) -> None:
+        rig.documents.append((name, document))
+        loop.call_soon_threadsafe(sink.observe, *routing.route(name, document))
+
+    queue.listen(hear)
+    sink.start(lambda: rig.changes.append(sink.status.state))
+    try:
+        yield rig
+    finally:
+        await sink.stop(10)
+        queue.unlisten(hear)
+
+
+RIGS = {"run_engine": run_engine_rig, "claim": claim_rig, "queueserver": queue_server_rig, "blueapi": blueapi_rig}
 """A rig for each kind of sink."""
 
 OF_THE_SERVICE = {"run_engine"}
@@ -189,10 +224,16 @@ async def rig(request) -> AsyncIterator[Rig]:
         yield one
 
 
-@pytest.fixture(params=sorted(RIGS))
-async def any_rig(request) -> AsyncIterator[Rig]:
+@pytest.fixture(params=sorted(RIGS), scope="module")
+def arrangement(request) -> tuple[str, list[QueueService]]:
+    return request.param, [request.getfixturevalue("facility")] if request.param == "queueserver" else []
+
+
+@pytest.fixture
+async def any_rig(arrangement) -> AsyncIterator[Rig]:
     """What does not depend on whose RunEngine measures."""
-    async with RIGS[request.param]() as one:
+    kind, peers = arrangement
+    async with RIGS[kind](*peers) as one:
         yield one
 
 
@@ -207,7 +248,7 @@ def spec(**changes: Any) -> AgentSpec:
 
 
 def test_each_kind_that_a_configuration_may_name_is_composed_and_held_to_this() -> None:
-    sections = (SinkSection, BlueapiSection)
+    sections = (SinkSection, QueueServerSection, BlueapiSection)
     kinds = [kind for section in sections for kind in get_args(section.model_fields["kind"].annotation)]
     assert set(kinds) == set(SINKS) == set(RIGS)
 
@@ -216,6 +257,7 @@ def test_it_is_a_plan_sink() -> None:
     sinks: list[PlanSink] = [
         RunEngineSink(RunEngineDriver(DocumentIntake(None)), Namespace({}, source="nothing"), {}),
         ClaimSink({}, DocumentIntake(None), may_begin=lambda order: True),
+        QueueServerSink(HttpClient("http://127.0.0.1:9", api_key=""), {}, may_begin=lambda order: True),
     ]
     for sink in sinks:
         assert (sink.status.kind, sink.status.state) == (sink.kind, QueueState.IDLE)
@@ -223,6 +265,7 @@ def test_it_is_a_plan_sink() -> None:
 
 async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig, monkeypatch) -> None:
     monkeypatch.setattr(remote_task, "_LOST_S", 0.5)
+    monkeypatch.setattr(driver, "UNKNOWN_AFTER_S", 0.5)
     found = await any_rig.sink.reattach([order("s1"), order("s2")])
     assert sorted(found) == (["s1", "s2"] if any_rig.sink.reattaches else [])
     for ended in found.values():

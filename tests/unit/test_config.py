@@ -69,6 +69,9 @@ def test_the_environment_names_the_file(file, monkeypatch):
         ("api_key = 'x'", "AGENT_SERVICE_API_KEY"),
         ("[sink]\nkind = 'teleport'", "sink: is of no known kind"),
         ("[sink]\nkind = 'blueapi'", "instrument_session"),
+        ("[sink]\nkind = 'queueserver'\nurl = 'http://x'\ncontrol = 'tcp://x:1'", "two ways to one manager"),
+        ("[sink]\nkind = 'queueserver'\nuser_gruop = 'x'", "user_gruop"),
+        ("[sink]\nkind = 'claim'\ncontrol = 'tcp://x:1'", "control"),
         ("[source]\nkind = 'none'", 'take sink "claim"'),
         ("[[sources]]\nkind = 'posted'", 'take sink "claim"'),
         ("[[sources]]\nkind = 'telepathy'", "sources.0"),
@@ -83,6 +86,16 @@ def test_a_wrong_file_says_which_key(tmp_path, monkeypatch, text, said):
     with pytest.raises(UsageError) as caught:
         load(path)
     assert said in caught.value.detail
+
+
+def test_a_sink_without_a_kind_is_the_services_own_run_engine(tmp_path, monkeypatch):
+    path = tmp_path / "service.toml"
+    path.write_text("[sink]\n")
+    assert load(path).sink.own_engine
+    monkeypatch.setenv("AGENT_SERVICE_SINK__KIND", "queueserver")
+    monkeypatch.setenv("AGENT_SERVICE_SINK__USER_GROUP", "guests")
+    found = load(path).sink
+    assert (found.kind, found.user_group, found.own_engine) == ("queueserver", "guests", False)
 
 
 def test_the_file_s_folder_is_where_modules_come_from(file, tmp_path):

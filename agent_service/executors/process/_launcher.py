@@ -230,7 +230,7 @@ def _kill(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-_KEYS: Final = frozenset({"AGENT_SERVICE_API_KEY", "AGENT_SERVICE_BLUEAPI_TOKEN"})
+_KEYS: Final = frozenset({"AGENT_SERVICE_API_KEY", "AGENT_SERVICE_BLUEAPI_TOKEN", "QSERVER_HTTP_SERVER_API_KEY"})
 """Variables of the environment that an agent's code has no business to read: it may do everything with them."""
 
 

@@ -36,6 +36,13 @@ async def abort(service: ServiceDep, request: RejectRequest | None = None) -> Qu
     return _stopped(service, await service.supervisor.queue.abort(request.reason if request else ""))
 
 
+@router.post("/destroy-environment", dependencies=[CONTROL])
+async def destroy_environment(service: ServiceDep) -> QueueStatus:
+    """Destroy the environment of a queue server whose worker died: what ran there has failed, whoever's it was."""
+    await service.supervisor.queue.destroy_environment()
+    return service.supervisor.queue.status
+
+
 def _stopped(service: ServiceDep, caution: str) -> QueueStatus:
     """Return the queue as it is, with what is to be known of a stop that is not written yet."""
     status = service.supervisor.queue.status

@@ -12,6 +12,7 @@ const FINDS_WITHIN_MS = 1500;
 export const ROUTES = {
   "stop-everything": () => ["queue/abort", { reason: "Stop everything was pressed in a panel" }],
   "resume-queue": () => ["queue/resume"],
+  "destroy-environment": () => ["queue/destroy-environment"],
   approve: ({ id, point }) => [`suggestions/${id}/approve`, point ? { point: numbers(point) } : {}],
   reject: ({ id }) => [`suggestions/${id}/reject`, {}],
   ...Object.fromEntries(["start", "pause", "resume", "stop", "restart"].map((command) => [command, ({ name }) => [`agents/${encodeURIComponent(name)}/${command}`]])),

@@ -30,16 +30,30 @@ export function stopper(model, panel) {
     "Abort the plan under way, and let nothing move until somebody resumes the queue");
   const why = h("span", { class: "as-grow" });
   const go = acting(model, "resume-queue", "Resume queue", () => model.send({ action: "resume-queue" }));
-  const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, go);
+  const destroy = destroyer(model);
+  const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, destroy, go);
   panel.on(["service"], () => {
     const queue = model.get("service").queue ?? {};
     const still = stillText(queue);
     go.hidden = queue.state === "suspended";
+    destroy.hidden = !queue.can_destroy;
     strip.hidden = !still;
     strip.firstChild.replaceWith(badge(queue.state ?? "held"));
     say(why, still);
   });
   return { stop, strip };
+}
+
+/** Destroy environment, of a queue server whose worker died: a first press warns, a second one does it. */
+function destroyer(model) {
+  const label = "Destroy environment";
+  let warned = false;
+  const one = acting(model, "destroy-environment", label, () => {
+    if (warned) model.send({ action: "destroy-environment" });
+    warned = !warned;
+    say(one, warned ? "Press again: this ends whatever runs at the queue server, whoever's it is" : label);
+  }, "as-danger", "The worker of the queue server died, and the manager does not know: give the queue back");
+  return one;
 }
 
 /** One line for the answer to a button, one for the connection when it is not live, and one for what the service cannot do. */
@@ -113,6 +127,7 @@ function lagText(archive) {
 
 function stillText(queue) {
   if (queue.state === "held") return `Nothing moves: ${queue.reason ?? "somebody stopped everything"}.`;
+  if (queue.can_destroy) return `Nothing moves: ${queue.reason}`;
   if (queue.state === "suspended") return `It goes on by itself when this is over: ${queue.reason ?? "a suspender tripped"}`;
   if (queue.state !== "paused") return "";
   return queue.reason?.includes("suspended") ? `The plan queue is ${queue.reason}` : "The plan queue is paused.";

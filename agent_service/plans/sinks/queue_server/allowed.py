@@ -1,0 +1,136 @@
+"""What the queue server allows: plans and devices by name, for one group of users."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from agent_service.errors import InvalidInput, UnknownDevice, UnknownPlan, texts
+from agent_service.models.spelling import near
+from agent_service.plans.sinks.queue_server.clients import Silent, client_of
+from agent_service.plans.sinks.queue_server.manager import Manager
+from agent_service.plans.sinks.queue_server.queued_plan import item_of
+from agent_service.protocols import PlanOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent_service.models import AgentSpec
+    from agent_service.plans.sinks.queue_server.config import QueueServerSection
+
+MOVES: Final = ("move_to", "mv")
+"""Plans that can move actuators to a point without a run, the first that is allowed is taken."""
+
+IMPORT_LINE: Final = "from agent_service.plans.queue_server import acquire, move_to"
+"""What a profile needs."""
+
+
+class Lists(NamedTuple):
+    """Plans and devices that are allowed, by name, as the manager describes them."""
+
+    plans: Mapping[str, Any]
+    devices: Mapping[str, Any]
+
+    def check_plan(self, name: str) -> None:
+        """Raise `UnknownPlan` unless a plan is allowed."""
+        if name not in self.plans:
+            line = f"; its profile needs the line: {IMPORT_LINE}" if name in ("acquire", "move_to") else ""
+            raise UnknownPlan(f"the queue server allows no plan {name!r}{near(name, self.plans)}{line}")
+
+    def check_device(self, name: str, *, moves: bool) -> None:
+        """Raise `UnknownDevice` unless a device, or a component of one, is allowed and can do what it is for."""
+        found: Any = {"components": self.devices}
+        for part in name.split("."):
+            components = cast("Mapping[str, Any]", found.get("components") or {})
+            if part not in components:
+                raise UnknownDevice(f"the queue server allows no device {name!r}{near(name, self.devices)}")
+            found = components[part]
+        if moves and not found.get("is_movable"):
+            raise UnknownDevice(f"{name!r} of the queue server has no set, so it cannot be an actuator")
+        if not moves and not found.get("is_readable"):
+            raise UnknownDevice(f"{name!r} of the queue server cannot be read, so it cannot be a sensor")
+
+    def check_item(self, item: Mapping[str, Any]) -> None:
+        """Raise `UnknownPlan` when the queue server would refuse an item for the types of its arguments."""
+        try:
+            from bluesky_queueserver import validate_plan  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+        except ImportError:  # the manager says it when the plan's turn has come
+            return
+        plan = {key: value for key, value in item.items() if key != "meta"}
+        valid, said = validate_plan(plan, allowed_plans=self.plans, allowed_devices=self.devices)
+        if not valid:
+            what = str(said).partition("\nPlan:")[0]
+            raise UnknownPlan(f"the queue server would refuse plan {item['name']!r}: {texts.one_line(what)}")
+
+    @property
+    def move(self) -> str | None:
+        """The plan that moves, if one is allowed."""
+        return next((name for name in MOVES if name in self.plans), None)
+
+
+class Allowed:
+    """Asks for the lists when they have changed. Belongs to the event loop."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._uids: tuple[object, ...] = ()
+        self._lists: Lists | None = None
+
+    async def lists(self) -> Lists:
+        """Return what is allowed now; raises `Silent`."""
+        await self._manager.look()
+        uids = tuple(self._manager.status.get(f"{kind}_allowed_uid") for kind in ("plans", "devices"))
+        if self._lists is None or uids != self._uids:
+            plans, devices = await self._ask("plans_allowed"), await self._ask("devices_allowed")
+            self._lists, self._uids = Lists(plans, devices), uids
+        return self._lists
+
+    async def _ask(self, method: str) -> Mapping[str, Any]:
+        answer = await self._manager.client.ask(method, within_s=10)
+        if not answer.get("success"):
+            raise Silent(texts.one_line(f"the queue server does not say what it allows: {answer.get('msg')}"))
+        return cast("Mapping[str, Any]", answer.get(method) or {})
+
+
+def wrong_in(spec: AgentSpec, lists: Lists) -> Iterator[tuple[str, InvalidInput]]:
+    """Yield what keeps a queue server from running a specification's plans, each with the field that it is in."""
+    looked_for: list[tuple[str, Callable[[], None]]] = [("plan", partial(lists.check_plan, spec.plan))]
+    looked_for += [("actuators", partial(lists.check_device, name, moves=True)) for name in spec.actuators]
+    looked_for += [("sensors", partial(lists.check_device, name, moves=False)) for name in spec.sensors]
+    point = dict.fromkeys(spec.actuators, 0.0)
+    order = PlanOrder("id", spec.name, point, spec.plan, tuple(spec.actuators), tuple(spec.sensors))
+    looked_for.append(("plan", partial(lists.check_item, item_of(order, {}, user_md={}))))
+    wrong = False
+    for number, (field, look) in enumerate(looked_for):
+        if wrong and number == len(looked_for) - 1:  # it would say the same again
+            return
+        try:
+            look()
+        except InvalidInput as error:
+            wrong = True
+            yield field, error
+
+
+def ask(section: QueueServerSection, specs: Sequence[AgentSpec]) -> Iterator[tuple[str, str]]:
+    """Yield what the queue server says against serving ``specs``, each with its place in service.toml; blocks."""
+
+    async def look() -> tuple[Lists, bool]:
+        manager = Manager(client_of(section))
+        try:
+            lists = await Allowed(manager).lists()
+        finally:
+            await manager.client.close()
+        return lists, bool(manager.status.get("worker_environment_exists"))
+
+    try:
+        lists, opened = asyncio.run(look())
+    except Silent as silent:
+        yield "sink", f"{silent}; start it, or give its address as sink.control or sink.url"
+        return
+    if not opened:
+        yield "sink", "the environment of the queue server is closed; open it there, or no plan begins"
+    for number, spec in enumerate(specs):
+        for field, error in wrong_in(spec, lists):
+            yield f"agents.{number}.{field}", error.detail

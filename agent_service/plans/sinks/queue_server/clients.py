@@ -1,0 +1,181 @@
+"""What speaks to the RE Manager of a queue server: over 0MQ, or over HTTP by the facility's HTTP server.
+
+Source of methods and routes: https://blueskyproject.io/bluesky-queueserver (0.0.25) and bluesky-httpserver (0.0.14).
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import httpx
+
+from agent_service.errors import UsageError, texts
+
+if TYPE_CHECKING:
+    from agent_service.plans.sinks.queue_server.config import QueueServerSection
+
+CONTROL: Final = "tcp://127.0.0.1:60615"
+"""Where a manager listens if nobody says otherwise."""
+
+API_KEY: Final = "QSERVER_HTTP_SERVER_API_KEY"
+
+_ROUTES: Final = {
+    "status": ("GET", "status"),
+    "queue_get": ("GET", "queue/get"),
+    "history_get": ("GET", "history/get"),
+    "plans_allowed": ("GET", "plans/allowed"),
+    "devices_allowed": ("GET", "devices/allowed"),
+    "lock_info": ("GET", "lock/info"),
+    "queue_item_execute": ("POST", "queue/item/execute"),
+    "re_pause": ("POST", "re/pause"),
+    "re_resume": ("POST", "re/resume"),
+    "re_abort": ("POST", "re/abort"),
+    "environment_destroy": ("POST", "environment/destroy"),
+}
+_NOT_ALLOWED: Final = (401, 403)
+_TIMEOUT: Final = 408
+_SERVER_ERROR: Final = 500
+
+
+class Silent(Exception):
+    """No answer came: what was asked for may have been done, or be done yet."""
+
+
+class Client(Protocol):
+    """Sends a request to the manager, one at a time."""
+
+    where: str  # for messages
+    probes: bool  # whether the manager can be asked if its worker answers
+
+    async def ask(self, method: str, *, within_s: float = 3.0, **params: Any) -> dict[str, Any]:
+        """Return the manager's answer; ``success`` False in it says that nothing was done. Raises `Silent`."""
+        ...
+
+    async def close(self) -> None:
+        """End; harmless the second time."""
+        ...
+
+
+class ZmqClient:
+    """Over 0MQ: a REQ socket that is made anew after a silence, and keeps nothing to be sent later (LINGER 0).
+
+    ``user`` and ``user_group`` go with the requests that need them.
+    """
+
+    probes = True
+
+    def __init__(self, address: str, *, public_key: str | None, user: str, user_group: str) -> None:
+        self.where = address
+        self._public_key = public_key
+        self._user = {"user": user, "user_group": user_group}
+        self._context: Any = None
+        self._socket: Any = None
+        self._turn = asyncio.Lock()
+
+    async def ask(self, method: str, *, within_s: float = 3.0, **params: Any) -> dict[str, Any]:
+        """See `Client`."""
+        if method == "queue_item_execute":
+            params |= self._user
+        elif method in ("plans_allowed", "devices_allowed"):
+            params["user_group"] = self._user["user_group"]
+        request = json.dumps({"method": method, "params": params}).encode()
+        async with self._turn:
+            try:
+                socket = self._socket or self._connect()
+                async with asyncio.timeout(within_s):
+                    await socket.send(request)
+                    answer: dict[str, Any] = json.loads(await socket.recv())
+            except BaseException as error:  # what comes later is no answer to the next request
+                self._disconnect()
+                if isinstance(error, TimeoutError):
+                    raise Silent(f"the queue server at {self.where} does not answer") from None
+                raise
+        return answer
+
+    async def close(self) -> None:
+        """See `Client`."""
+        self._disconnect()
+        if self._context is not None:
+            self._context.destroy(0)
+            self._context = None
+
+    def _connect(self) -> Any:
+        import zmq  # noqa: PLC0415 - the extra `queueserver`
+        import zmq.asyncio  # noqa: PLC0415
+
+        if self._context is None:
+            self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.REQ)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        if self._public_key:
+            self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
+            self._socket.curve_serverkey = self._public_key.encode()
+        self._socket.connect(self.where)
+        return self._socket
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close(0)
+            self._socket = None
+
+
+class HttpClient:
+    """Over HTTP: whose items they are, and what they may do, the key decides."""
+
+    probes = False
+
+    def __init__(self, url: str, *, api_key: str) -> None:
+        self.where = url
+        headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
+        self._client = httpx.AsyncClient(base_url=f"{url.rstrip('/')}/api/", headers=headers)
+
+    async def ask(self, method: str, *, within_s: float = 3.0, **params: Any) -> dict[str, Any]:
+        """See `Client`."""
+        verb, path = _ROUTES[method]
+        try:
+            answer = await self._client.request(
+                verb, path, json=params if verb == "POST" else None, timeout=within_s + 2
+            )
+        except httpx.HTTPError as error:
+            raise Silent(f"the queue server at {self.where} does not answer ({type(error).__name__})") from None
+        if answer.status_code == _TIMEOUT or answer.status_code >= _SERVER_ERROR:
+            raise Silent(f"the RE Manager behind {self.where} does not answer")
+        if answer.status_code in _NOT_ALLOWED:
+            said = f"the key in {API_KEY} may not ask {self.where} for {path}"
+            return {"success": False, "msg": said}
+        try:
+            found = answer.json()
+        except ValueError:
+            raise Silent(f"what answers at {self.where} is no queue server") from None
+        if not answer.is_success or not isinstance(found, dict):
+            return {"success": False, "msg": texts.one_line(f"{self.where} answered {answer.status_code}: {found}")}
+        return cast("dict[str, Any]", found)
+
+    async def close(self) -> None:
+        """See `Client`."""
+        await self._client.aclose()
+
+
+def client_of(section: QueueServerSection) -> Client:
+    """Return the client that a configuration and the environment describe; connects to nothing yet.
+
+    Raises
+    ------
+    UsageError
+        pyzmq is not installed.
+    """
+    if section.url is not None:
+        return HttpClient(section.url, api_key=os.environ.get(API_KEY, ""))
+    if find_spec("zmq") is None:
+        raise UsageError('sink.kind = "queueserver" needs pyzmq: pip install "bluesky-agent-service[queueserver]"')
+    return ZmqClient(
+        section.control or os.environ.get("QSERVER_ZMQ_CONTROL_ADDRESS") or CONTROL,
+        public_key=section.public_key or os.environ.get("QSERVER_ZMQ_PUBLIC_KEY"),
+        user=section.user,
+        user_group=section.user_group,
+    )

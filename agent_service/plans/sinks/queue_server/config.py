@@ -1,0 +1,51 @@
+"""``[sink]`` of kind ``queueserver``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class QueueServerSection(BaseModel):
+    """``[sink]`` of kind ``queueserver``: plans go to the queue server that owns the RunEngine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["queueserver"] = Field(description="queueserver: the facility's queue server")
+    control: str | None = Field(
+        default=None,
+        description="0MQ address of the RE Manager; default: QSERVER_ZMQ_CONTROL_ADDRESS, or tcp://127.0.0.1:60615",
+    )
+    public_key: str | None = Field(
+        default=None,
+        description="public key of the RE Manager, where it encrypts (CURVE); default: QSERVER_ZMQ_PUBLIC_KEY",
+    )
+    url: str | None = Field(
+        default=None,
+        description="address of the HTTP server, in place of control; its API key is in QSERVER_HTTP_SERVER_API_KEY",
+    )
+    user: str = Field(default="agent-service", description="name that its items bear; over HTTP the key decides")
+    user_group: str = Field(
+        default="primary", description="group whose plans and devices are allowed; over HTTP the key decides"
+    )
+    per_item: Literal["run"] = Field(
+        default="run", description="run: each suggestion is an item of its own, between the items of people"
+    )
+    poll_s: float = Field(
+        default=0.25,
+        ge=0.02,
+        le=60,
+        description="how often the manager is asked while there is something to do, in seconds",
+    )
+
+    @property
+    def own_engine(self) -> bool:
+        """Whether the service has a RunEngine of its own."""
+        return False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> QueueServerSection:
+        if self.url is not None and (self.control is not None or self.public_key is not None):
+            raise ValueError("url and control are two ways to one manager; give one of them")
+        return self

@@ -1,0 +1,162 @@
+"""What the RE Manager says of itself: why it takes no plan now, whether its worker lives, what its history holds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.errors import texts
+from agent_service.plans.sinks.queue_server.clients import Silent
+
+if TYPE_CHECKING:
+    from agent_service.plans.sinks.queue_server.clients import Client
+
+PROBE_EVERY_S: Final = 3.0
+"""How often it is asked whether the worker answers, while something is under way."""
+
+LOOK_AT_STORE_EVERY_S: Final = 5.0
+"""How often it is looked whether the manager can read its store (Redis), while there is nothing to do."""
+
+WORKER_DIED: Final = (
+    "the worker of the queue server does not answer; it died, perhaps, and the manager does not know. Look at it: to "
+    "destroy its environment (destroy_environment) ends what runs there, and gives the queue back"
+)
+_WORDS: Final = {
+    "initializing": "it starts",
+    "creating_environment": "its environment is being opened",
+    "closing_environment": "its environment is being closed",
+    "destroying_environment": "its environment is being destroyed",
+    "executing_task": "it runs a task",
+}
+
+
+class Manager:
+    """The RE Manager as it was when it answered last. Belongs to the event loop.
+
+    Attributes
+    ----------
+    worker_died
+        Whether its worker was asked, twice, and did not answer.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.status: dict[str, Any] = {}
+        self._silence: str | None = None
+        self._store: str | None = None
+        self.worker_died = False
+        self._silent_since: str | None = None
+        self._unanswered = 0
+        self._probed_at = 0.0
+        self._looked_at = 0.0
+        self._history: tuple[str, list[dict[str, Any]]] = ("", [])
+        self._running: tuple[str, dict[str, Any]] = ("", {})
+
+    @property
+    def state(self) -> str:
+        """Its state, in its own word."""
+        return str(self.status.get("manager_state") or "")
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps us from knowing anything, or what only a person can undo; None while all is well."""
+        return self._silence or self._store or (WORKER_DIED if self.worker_died else None)
+
+    @property
+    def running_uid(self) -> str | None:
+        """The item that runs."""
+        return self.status.get("running_item_uid")
+
+    async def look(self) -> None:
+        """Ask for its status; raises `Silent`."""
+        try:
+            found = await self.client.ask("status")
+        except Silent as silent:
+            self._silent_since = self._silent_since or time.strftime("%H:%M:%S")
+            self._silence = f"{silent}, since {self._silent_since}"
+            raise
+        if "manager_state" not in found:
+            self._silence = texts.one_line(str(found.get("msg") or "the queue server answers oddly"))
+            raise Silent(self._silence)
+        self._silent_since = self._silence = None
+        self.status = found
+        if not found.get("worker_environment_exists"):
+            self._unanswered, self.worker_died = 0, False
+
+    async def probe(self, *, at_once: bool = False) -> None:
+        """Find out whether the worker answers: a harmless question that the manager passes on to it."""
+        if not self.client.probes or not self.status.get("worker_environment_exists"):
+            return
+        if not at_once and not self._unanswered and time.monotonic() < self._probed_at + PROBE_EVERY_S:
+            return
+        self._probed_at = time.monotonic()
+        answer = await self.client.ask("re_metadata")
+        # one that holds the interpreter may be late once
+        self._unanswered = self._unanswered + 1 if "imeout" in str(answer.get("msg")) else 0
+        self.worker_died = self._unanswered > 1
+
+    @property
+    def answers(self) -> bool:
+        """Whether the worker answered when it was asked last, or cannot be asked."""
+        return self._unanswered == 0
+
+    async def why_not(self) -> str | None:
+        """Return why it would not take a plan now; None when it would, as far as its status says."""
+        status = self.status
+        if not status.get("worker_environment_exists") and self.state == "idle":
+            return "the environment of the queue server is closed; somebody has to open it there"
+        if self.state in _WORDS:
+            return f"the queue server is busy: {_WORDS[self.state]}"
+        if self.state != "idle":
+            return await self._busy()
+        lock: dict[str, Any] = status.get("lock") or {}
+        if lock.get("environment"):
+            return await self._locked()
+        if status.get("worker_environment_state") not in ("idle", None):
+            return f"the queue server is busy: its worker is {status.get('worker_environment_state')}"
+        return None
+
+    async def _busy(self) -> str:
+        item = await self.running_item()
+        whose = f": {item.get('name')} of {item.get('user')}" if item.get("name") else ""
+        if self.state == "paused":
+            return texts.one_line(f"a plan is paused at the queue server{whose}; it is not ours to resume")
+        return texts.one_line(f"the queue server is busy{whose}")
+
+    async def _locked(self) -> str:
+        answer = await self.client.ask("lock_info")
+        info = cast("dict[str, Any]", answer.get("lock_info") or {})
+        note = f" ({info['note']})" if info.get("note") else ""
+        return texts.one_line(f"the queue server is locked by {info.get('user') or 'somebody'}{note}")
+
+    async def running_item(self) -> dict[str, Any]:
+        """Return the item that runs, nothing for none; raises `Silent` when it cannot be said."""
+        if self.running_uid is None:
+            return {}
+        if self._running[0] != self.running_uid:
+            item: dict[str, Any] = (await self._read("queue_get")).get("running_item") or {}
+            self._running = (str(item.get("item_uid") or ""), item)
+        return self._running[1]
+
+    async def history(self) -> list[dict[str, Any]]:
+        """Return the items that have ended, the last one last; raises `Silent` when they cannot be read."""
+        uid = str(self.status.get("plan_history_uid") or "")
+        if not uid or self._history[0] != uid:
+            answer = await self._read("history_get")
+            self._history = (str(answer.get("plan_history_uid") or ""), answer.get("items") or [])
+        return self._history[1]
+
+    async def look_at_store(self) -> None:
+        """Find out, now and then, whether the manager can read its queue: it says idle without its Redis too."""
+        if time.monotonic() >= self._looked_at + LOOK_AT_STORE_EVERY_S:
+            await self._read("queue_get")
+            self._looked_at = time.monotonic()
+
+    async def _read(self, method: str) -> dict[str, Any]:
+        answer = await self.client.ask(method)
+        if not answer.get("success"):
+            said = texts.one_line(str(answer.get("msg")))
+            self._store = f"the queue server cannot say what it runs, its Redis is gone perhaps: {said}"
+            raise Silent(self._store)
+        self._store = None
+        return answer

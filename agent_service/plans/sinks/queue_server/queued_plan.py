@@ -1,0 +1,141 @@
+"""A plan on its way through a queue server, and how its end is read from the manager's history and from documents."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.errors import texts
+from agent_service.models import ID_KEY
+from agent_service.plans.sinks.claimed_plan import PlanRuns
+from agent_service.protocols import ExitStatus, PlanOrder, PlanResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ID: Final = "agent_suggestion_uid"
+
+ONE_RUN: Final = ("acquire",)
+"""Plans that make one run a suggestion: its stop document is the plan's end, before the manager says so."""
+
+_ENDED: Final = {
+    "completed": ExitStatus.SUCCESS,
+    "stopped": ExitStatus.SUCCESS,  # by a person, who wants what was measured so far to count
+    "aborted": ExitStatus.ABORT,
+    "halted": ExitStatus.ABORT,
+}
+
+
+@dataclass(eq=False, slots=True)
+class QueuedPlan:
+    """A plan from its order to its end. Belongs to the event loop.
+
+    Attributes
+    ----------
+    item
+        What the manager is given.
+    key
+        By which it is found again: the suggestion's id, or one made for a move.
+    sent
+        Whether a request to run it may have reached the manager: from then on it is looked for, and never sent again.
+    item_uid
+        What the manager calls it, as far as that is known.
+    nowhere_since
+        Since when the manager, asked for it, knows nothing of it; monotonic.
+    """
+
+    order: PlanOrder
+    item: dict[str, Any]
+    key: str
+    sent: bool = False
+    item_uid: str | None = None
+    running: bool = False
+    pause_asked: bool = False
+    abort_reason: str | None = None
+    nowhere_since: float | None = None
+    ended: asyncio.Future[PlanResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    runs: PlanRuns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runs = PlanRuns(self.order, says_done=self.order.run is None and self.order.plan not in ONE_RUN)
+
+    @property
+    def is_move(self) -> bool:
+        """Whether it makes no run."""
+        return not self.order.suggestion_id
+
+    def is_item(self, item: Mapping[str, Any]) -> bool:
+        """Return whether an item of the manager is this one."""
+        if self.item_uid is not None:
+            return item.get("item_uid") == self.item_uid
+        meta: Mapping[str, Any] = item.get("meta") or {}
+        return meta.get(ID) == self.key
+
+    def end(self, result: PlanResult) -> None:
+        """Let who waits know how it ended; only the first word counts."""
+        if not self.ended.done():
+            self.ended.set_result(result)
+
+    def result_of(self, item: Mapping[str, Any]) -> PlanResult:
+        """Return how it ended, as its item in the manager's history says."""
+        found: Mapping[str, Any] = item.get("result") or {}
+        uids = tuple(str(uid) for uid in found.get("run_uids") or ()) or self.runs.uids
+        status = _ENDED.get(str(found.get("exit_status")), ExitStatus.FAIL)
+        reason = _reason(found)
+        if self.abort_reason is not None and status is not ExitStatus.SUCCESS:
+            return PlanResult(ExitStatus.ABORT, self.abort_reason, uids)
+        if status is ExitStatus.SUCCESS and not uids and not self.is_move:
+            return PlanResult(ExitStatus.FAIL, "the plan made no run")
+        if status is ExitStatus.SUCCESS:
+            return PlanResult(*self._said_by_the_stop(uids), uids)
+        if status is ExitStatus.ABORT:
+            reason = f"somebody ended it at the queue server ({found.get('exit_status')})"
+        return PlanResult(status, reason or f"the queue server says {found.get('exit_status')}", uids)
+
+    def _said_by_the_stop(self, uids: tuple[str, ...]) -> tuple[ExitStatus, str]:
+        """Return what the stop document of its one run says, if it came: a plan may end its run as failed."""
+        if len(uids) == 1 and (stop := self.runs.stops.get(uids[0])) is not None:
+            status = ExitStatus.of_run(stop.get("exit_status"))
+            if status is not ExitStatus.SUCCESS:
+                return status, str(stop.get("reason") or f"the run ended with exit_status {stop.get('exit_status')}")
+        return ExitStatus.SUCCESS, ""
+
+
+def _reason(found: Mapping[str, Any]) -> str:
+    """Return why an item failed in one line: what the plan raised, by the end of its traceback, else the message."""
+    lines = str(found.get("traceback") or "").strip().splitlines()
+    message = " ".join(str(found.get("msg") or "").split())
+    raised = next((number for number in range(len(lines) - 1, -1, -1) if _raised(lines[number])), None)
+    return texts.one_line(" ".join(line.strip() for line in lines[raised:]) if raised is not None else message)
+
+
+def _raised(line: str) -> bool:
+    """Return whether a line of a traceback is the one that names the exception."""
+    name, colon, _ = line.partition(":")
+    return bool(colon) and not line[:1].isspace() and " " not in name and name[:1].isalpha()
+
+
+def item_of(order: PlanOrder, md: Mapping[str, Any], *, user_md: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item of a suggestion's plan.
+
+    What identifies it is in ``meta``, which the manager puts into each start document; ``md`` among the arguments would
+    be searched for names of devices.
+    """
+    suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
+    return {
+        "item_type": "plan",
+        "name": order.plan,
+        "kwargs": {"suggestions": suggestions, "actuators": list(order.actuators), "sensors": list(order.sensors)},
+        "meta": {**md, **user_md, "agent_name": order.agent, ID: order.suggestion_id},
+    }
+
+
+def move_item(order: PlanOrder, plan: str, key: str) -> dict[str, Any]:
+    """Return the item of a move by ``plan``: ours, or bluesky's ``mv``."""
+    meta = {"agent_name": order.agent, ID: key}
+    if plan == "mv":
+        where = [part for name, position in order.point.items() for part in (name, position)]
+        return {"item_type": "plan", "name": plan, "args": where, "meta": meta}
+    about = {"point": dict(order.point), "devices": list(order.point)}
+    return {"item_type": "plan", "name": plan, "kwargs": about, "meta": meta}

@@ -1,0 +1,86 @@
+"""Pause, resume and abort of a plan of ours at a queue server; nobody else's is ever meant.
+
+The manager's commands name no item. So it is looked before and after each whether what runs is ours; a pause that met
+somebody else's plan, which began in between, is taken back.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent_service.plans.sinks.queue_server.manager import Manager
+    from agent_service.plans.sinks.queue_server.queued_plan import QueuedPlan
+
+_log = logging.getLogger(__name__)
+
+
+class Steering:
+    """Brings the plan that runs to where people want it, a step each time that it is looked at.
+
+    Attributes
+    ----------
+    paused
+        Whether a person wants it paused.
+    resume
+        Whether a person wants one that is paused to go on.
+    in_a_hurry
+        Whether somebody waits for an abort.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        self.paused = False
+        self.resume = False
+        self.in_a_hurry = False
+        self._manager = manager
+        self._met: str | None = None
+
+    async def steer(self, plan: QueuedPlan) -> None:
+        """Do what is next with a plan that runs."""
+        self.in_a_hurry = plan.abort_reason is not None and not self._manager.worker_died
+        if self.in_a_hurry:
+            await self._abort(plan)
+        elif self.paused and not plan.pause_asked and self._manager.state != "paused":
+            plan.pause_asked = await self._pause(plan, "deferred")
+        elif self.resume and self._manager.state == "paused":
+            self.resume = plan.pause_asked = False
+            await self._command("re_resume", plan)
+        elif self.resume and not self._manager.status.get("pause_pending"):
+            self.resume = plan.pause_asked = False
+
+    async def undo(self, ours: Iterable[QueuedPlan]) -> None:
+        """Let somebody else's plan go on that a pause of ours met."""
+        if not any(plan.running for plan in ours):
+            self.in_a_hurry = self.resume = False
+        if self._met is None:
+            return
+        if self._manager.running_uid != self._met:
+            self._met = None
+        elif self._manager.state == "paused":
+            _log.warning("a plan of somebody else was paused by us and goes on: it began as ours was to be paused")
+            self._met = None
+            await self._manager.client.ask("re_resume")
+
+    async def _abort(self, plan: QueuedPlan) -> None:
+        if self._manager.state == "paused":
+            await self._command("re_abort", plan)
+        else:
+            await self._pause(plan, "immediate")
+
+    async def _pause(self, plan: QueuedPlan, option: str) -> bool:
+        if not await self._command("re_pause", plan, option=option):
+            return False
+        await self._manager.look()
+        if self._manager.running_uid not in (plan.item_uid, None):
+            self._met = self._manager.running_uid
+        return True
+
+    async def _command(self, method: str, plan: QueuedPlan, **params: Any) -> bool:
+        """Send a command if, a moment ago, what ran was this plan."""
+        await self._manager.look()
+        if self._manager.running_uid != plan.item_uid:
+            return False
+        return bool((await self._manager.client.ask(method, **params)).get("success"))

@@ -1,0 +1,267 @@
+"""A service whose plans go to a real queue server: RE Manager, worker, Redis and HTTP server are processes."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+import zmq
+from queue_service import API_KEY, Forwarder, QueueService
+from services import running, wait_until
+
+BOX = {"type": "sobol", "config": {"bounds": {"motor": [-5, 5]}}}
+SPEC = {**BOX, "actuators": ["motor"], "sensors": ["det"], "outcome": "det", "guardrails": {"unbounded": ["motor"]}}
+
+
+@pytest.fixture(scope="module")
+def queue(tmp_path_factory):
+    one = QueueService(tmp_path_factory.mktemp("queue"), http=True)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def opened(queue):
+    """The queue server with an open environment and nothing in its queue."""
+    queue.ask("queue_clear")
+    queue.open()
+    queue.until("idle")
+    return queue
+
+
+@contextlib.contextmanager
+def serving(queue, state, **sink):
+    """Run a service that gives its plans to a queue server."""
+    section = {"kind": "queueserver", "control": queue.control, "poll_s": 0.1, **sink}
+    sources = [{"kind": "posted"}]
+    with running(state, sink={key: one for key, one in section.items() if one is not None}, sources=sources) as service:
+        WHERE[:] = [service.url, service.server.api_key]
+        yield service
+
+
+WHERE = []
+"""Where what the worker measures is posted to."""
+
+
+@pytest.fixture(autouse=True)
+def _forwarder(queue):
+    with Forwarder(queue, lambda: WHERE):
+        yield
+
+
+@pytest.fixture
+def service(opened, tmp_path):
+    with serving(opened, tmp_path / "state") as one:
+        yield one
+
+
+def start(service, name, **changes):
+    service.create(name, **{**SPEC, **changes})
+    service.post(f"agents/{name}/start")
+
+
+def fates(service, name):
+    return [one["state"] for one in service.suggestions(name)]
+
+
+def reason(service):
+    return service.get("queue")["reason"] or ""
+
+
+@pytest.mark.parametrize("way", ["0MQ", "HTTP"])
+def test_an_agent_measures_among_peoples_plans(opened, tmp_path, monkeypatch, way):
+    monkeypatch.setenv("QSERVER_HTTP_SERVER_API_KEY", API_KEY)
+    before = len(opened.ask("history_get")["items"])
+    by_http = {"control": None, "url": opened.url} if way == "HTTP" else {}
+    with serving(opened, tmp_path / "state", **by_http) as service:
+        assert opened.person()["success"]
+        start(service, "aligner", loop={"max_runs": 3})
+        assert service.until("aligner", "stopped", "failed", within_s=60)["reason"].startswith("max_runs reached")
+        assert fates(service, "aligner") == ["ingested"] * 3
+        opened.until("idle")
+        ours = [one for one in opened.ask("history_get")["items"][before:] if one["user"] != "a person"]
+        assert [one["name"] for one in ours] == ["acquire"] * 3
+        ids = {one["meta"]["agent_suggestion_uid"] for one in ours}
+        assert ids == {one["id"] for one in service.suggestions("aligner")}
+    [theirs] = opened.ask("queue_get")["items"]
+    assert theirs["user"] == "a person", "nobody started it"
+
+
+def test_while_a_persons_plan_runs_the_queue_says_whose_it_is(opened, service):
+    opened.person(seconds=100)
+    opened.ask("queue_start")
+    opened.until("executing_queue")
+    start(service, "aligner", loop={"max_runs": 1})
+    wait_until(lambda: "by_hand of a person" in reason(service), what="whose plan runs")
+    assert service.get("queue")["state"] == "suspended"
+    opened.end_of_a_person()
+    service.until("aligner", "stopped", within_s=30)
+    assert fates(service, "aligner") == ["ingested"]
+
+
+def test_a_lock_is_said_with_whose_it_is(opened, service):
+    lock = {"lock_key": "key", "user": "Ada", "note": "aligning"}
+    assert opened.ask("lock", environment=True, queue=False, **lock)["success"]
+    try:
+        start(service, "aligner", loop={"max_runs": 1})
+        wait_until(lambda: "is locked by Ada (aligning)" in reason(service), what="whose lock it is")
+    finally:
+        opened.ask("unlock", lock_key="key")
+    service.until("aligner", "stopped", within_s=30)
+
+
+def test_abort_ends_our_plan_alone(opened, service):
+    opened.person()
+    start(service, "aligner", plan="leisurely")
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    service.post("queue/abort", {"reason": "smoke"})
+    wait_until(lambda: fates(service, "aligner") == ["failed"], what="the end of the plan")
+    assert service.get("queue")["state"] == "held"
+    [suggestion] = service.suggestions("aligner")
+    assert "smoke" in suggestion["reason"]
+    assert opened.ask("history_get")["items"][-1]["result"]["exit_status"] == "aborted"
+    assert [one["user"] for one in opened.ask("queue_get")["items"]] == ["a person"]
+
+
+def test_neither_abort_nor_pause_meets_a_persons_plan(opened, service):
+    opened.person(seconds=100)
+    opened.ask("queue_start")
+    opened.until("executing_queue")
+    start(service, "aligner")
+    wait_until(lambda: service.get("queue")["pending"] == 1, what="a plan that waits")
+    service.post("queue/pause")
+    service.post("queue/abort", {"reason": "smoke"})
+    status = opened.status()
+    assert (status["manager_state"], status["pause_pending"]) == ("executing_queue", False)
+    opened.end_of_a_person()
+    last = opened.ask("history_get")["items"][-1]
+    assert (last["user"], last["result"]["exit_status"]) == ("a person", "stopped")
+
+
+def test_pause_and_resume_make_no_second_run(opened, service):
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    service.post("queue/pause")
+    opened.until("paused")
+    assert service.get("queue")["state"] == "paused"
+    service.post("queue/resume")
+    service.until("aligner", "stopped", within_s=30)
+    [suggestion] = service.suggestions("aligner")
+    assert suggestion["state"] == "ingested"
+    assert opened.heard[suggestion["id"]] == 1
+
+
+def test_go_to_best_moves_there(opened, service):
+    start(service, "aligner", loop={"max_runs": 2})
+    service.until("aligner", "stopped", within_s=30)
+    service.post("agents/aligner/go-to-best")
+    opened.until("idle")
+    last = opened.ask("history_get")["items"][-1]
+    assert (last["name"], last["result"]["exit_status"], last["result"]["run_uids"]) == ("move_to", "completed", [])
+    best = max(service.suggestions("aligner"), key=lambda one: one["outcome"]["det"])
+    assert last["kwargs"]["point"] == best["point"]
+
+
+def test_a_specification_is_checked_against_what_is_allowed(opened, service):
+    for field, changes in (
+        ("plan", {"plan": "aquire"}),
+        ("actuators", {"actuators": ["motr"], "guardrails": {}, "config": {"bounds": {"motr": [-5, 5]}}}),
+        ("sensors", {"sensors": ["dett"], "outcome": "dett"}),
+    ):
+        body = {"name": "wrong", **SPEC, **changes}
+        answer = service.http.post("/api/v1/agents", json=body)
+        assert answer.status_code == 422, field
+        assert "did you mean" in answer.text
+    assert service.get("agents")["items"] == []
+
+
+def test_a_run_goes_on_while_the_service_is_away(opened, tmp_path):
+    state = tmp_path / "state"
+    with serving(opened, state) as service:
+        start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+        wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+        [before] = service.suggestions("aligner")
+    assert opened.status()["manager_state"] == "executing_queue"
+    with serving(opened, state) as service:
+        service.until("aligner", "stopped", within_s=30)
+        [after] = service.suggestions("aligner")
+    assert (after["id"], after["state"], after["run_uid"]) == (before["id"], "ingested", before["run_uid"])
+    assert opened.heard[before["id"]] == 1
+
+
+def test_a_worker_that_died_is_said_and_destroyed_by_a_persons_press_alone(opened, service):
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1, "max_failures": 2})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    service.problem("POST", "queue/destroy-environment", 409, "conflict")  # it answers
+    opened.kill(opened.worker)
+    wait_until(lambda: service.get("queue")["can_destroy"], what="a worker that died")
+    assert "does not answer" in reason(service)
+    assert opened.status()["worker_environment_exists"], "nobody destroyed it yet"
+    service.post("queue/destroy-environment")
+    wait_until(lambda: "failed" in fates(service, "aligner"), what="the fate of the run")
+    [failed] = [one for one in service.suggestions("aligner") if one["state"] == "failed"]
+    assert "RE Worker environment was destroyed" in failed["reason"]
+    wait_until(lambda: "the environment of the queue server is closed" in reason(service), what="what is next")
+    opened.open()
+    service.until("aligner", "stopped", within_s=30)
+    assert max(opened.heard.values()) == 1
+
+
+def test_nothing_is_given_to_a_worker_that_died_idle(opened, service):
+    opened.kill(opened.worker)
+    start(service, "aligner", loop={"max_runs": 1})
+    wait_until(lambda: service.get("queue")["can_destroy"], what="a worker that died")
+    assert fates(service, "aligner") == ["submitted"]
+    service.post("queue/destroy-environment")
+    opened.until("idle")
+    opened.open()
+    service.until("aligner", "stopped", within_s=30)
+    assert fates(service, "aligner") == ["ingested"]
+
+
+def test_a_manager_that_hangs_is_said_and_nothing_is_sent_twice(opened, service):
+    start(service, "aligner", loop={"max_runs": 2})
+    wait_until(lambda: "ingested" in fates(service, "aligner"), what="a run")
+    manager = opened.manager_pid
+    os.kill(manager, signal.SIGSTOP)
+    try:
+        wait_until(lambda: "does not answer, since" in reason(service), what="a silent manager")
+    finally:
+        os.kill(manager, signal.SIGCONT)
+    opened.answers()
+    service.until("aligner", "stopped", within_s=60)
+    assert set(fates(service, "aligner")) <= {"ingested", "expired"}
+    assert max(opened.heard.values()) == 1
+
+
+def test_a_redis_that_is_gone_is_said(opened, service):
+    opened.redis.end(signal.SIGKILL)
+    wait_until(lambda: "Redis" in reason(service), what="what is wrong")
+    opened.redis = opened._start_redis()
+    wait_until(lambda: service.get("queue")["state"] == "idle", what="its return")
+
+
+def test_nothing_is_given_to_a_worker_that_hangs(opened, service):
+    os.kill(opened.worker, signal.SIGSTOP)
+    stopped = opened.worker
+    start(service, "aligner", loop={"max_runs": 1})
+    wait_until(lambda: "does not answer" in reason(service), what="a silent worker")
+    assert fates(service, "aligner") == ["submitted"]
+    os.kill(stopped, signal.SIGCONT)
+    service.until("aligner", "stopped", within_s=30)
+    assert fates(service, "aligner") == ["ingested"]
+
+
+def test_where_the_manager_encrypts_its_public_key_is_needed(tmp_path):
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    queue = QueueService(tmp_path / "queue", secret=secret, public=public)
+    try:
+        queue.open()
+        with Forwarder(queue, lambda: WHERE), serving(queue, tmp_path / "state", public_key=public) as service:
+            start(service, "aligner", loop={"max_runs": 1})
+            service.until("aligner", "stopped", within_s=30)
+            assert fates(service, "aligner") == ["ingested"]
+        with serving(queue, tmp_path / "without") as service:
+            wait_until(lambda: "does not answer" in reason(service), what="its silence")
+    finally:
+        queue.close()
