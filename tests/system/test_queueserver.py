@@ -9,6 +9,9 @@ import zmq
 from queue_service import API_KEY, Forwarder, QueueService
 from services import running, wait_until
 
+from agent_service.service.check import check
+from agent_service.service.config import ServiceConfig
+
 BOX = {"type": "sobol", "config": {"bounds": {"motor": [-5, 5]}}}
 SPEC = {**BOX, "actuators": ["motor"], "sensors": ["det"], "outcome": "det", "guardrails": {"unbounded": ["motor"]}}
 
@@ -173,6 +176,24 @@ def test_a_specification_is_checked_against_what_is_allowed(opened, service):
         assert answer.status_code == 422, field
         assert "did you mean" in answer.text
     assert service.get("agents")["items"] == []
+
+
+def test_check_asks_the_queue_server_and_says_what_is_missing(opened):
+    def wrong(**sink):
+        section = {"kind": "queueserver", "control": opened.control, **sink}
+        agent = {**SPEC, "name": "aligner"}
+        config = ServiceConfig(sink=section, agents=[agent, {**agent, "name": "other", "plan": "aquire"}])
+        return {one.field: one.message for one in check(config, devices=True)}
+
+    found = wrong()
+    assert list(found) == ["agents.1.plan"]
+    assert "did you mean 'acquire'" in found["agents.1.plan"]
+    for_guests = wrong(user_group="guests")
+    assert "from agent_service.plans.queue_server import acquire, move_to" in for_guests["agents.0.plan"]
+    assert "allows no device 'motor'" in for_guests["agents.0.actuators"]
+    nobody = wrong(control="tcp://127.0.0.1:9")
+    assert list(nobody) == ["sink"]
+    assert "does not answer" in nobody["sink"]
 
 
 def test_a_run_goes_on_while_the_service_is_away(opened, tmp_path):
