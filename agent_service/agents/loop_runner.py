@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from agent_service.agents import recovery
 from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, ServiceError
-from agent_service.models import RestartAs
 from agent_service.models.states import ALIVE, AgentState
 from agent_service.protocols import SERVICE_STOPS
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from agent_service.agents.loop import AgentLoop
     from agent_service.agents.submission import Submission
     from agent_service.documents.runs import Run
+    from agent_service.models import RestartAs
     from agent_service.plans.plan_queue import PlanQueue
 
 _log = logging.getLogger(__name__)
@@ -175,35 +175,14 @@ class LoopRunner:
         default: Literal["resume", "paused"] = "resume",
         paused: bool = False,
     ) -> None:
-        """Come back after the service ended, if the agent was alive then.
-
-        ``runs`` are complete runs that were kept, by the id of their suggestion (see `recovery.reconcile`);
-        ``submissions`` those of its plans that the sink has still. It does as its specification says, else ``default``,
-        and comes back ``paused`` in any case if so.
-        """
+        """Come back after the service ended, as `recovery` decides; the sink has the plans of ``submissions`` still."""
         agent = self._agent
         resumes = self._retries = (agent.spec.recover or default) == "resume"
         in_sink = {submission.suggestion.id for submission in submissions}
         await recovery.reconcile(agent, runs, retry=self._state in ALIVE and resumes, in_sink=in_sink)
-        before = agent.record.restart_as  # it was about to come back by itself
-        was, was_held = (self._state, agent.record.held) if before is None else (before.state, before.held)
-        if agent.record.starts_paused:
-            was = _A.PAUSED
-        by_hold = self._queue.held and (was_held or was is not _A.PAUSED)
-        to_pause = by_hold or was is _A.PAUSED or paused or not resumes
-        if self._state is _A.STOPPING:
-            await agent.facts.become(_A.STOPPED, agent.record.reason)
-        elif self._state in ALIVE:
-            # in one commit: between two of them it would be an agent that nobody brings back
-            restarted = "the service was restarted"
-            await agent.facts.become_in_turn(
-                (_A.STOPPING, {"reason": restarted, "was": _A.PAUSED if paused else was}),
-                (_A.STOPPED, {"reason": restarted}),
-                (_A.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
-            )
-            reason = "recovered after a restart of the service; resume it to go on"
-            paused_then = RestartAs(state=_A.PAUSED, reason=reason, held=by_hold)
-            self.begin(paused_then if to_pause else RestartAs(state=_A.RUNNING), submissions, attended=False)
+        back = await recovery.bring_back(agent, queue_held=self._queue.held, resumes=resumes, paused=paused)
+        if back is not None:
+            self.begin(back, submissions, attended=False)
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.

@@ -1,4 +1,4 @@
-"""After the service ended in the middle of things: what became of the suggestions that were under way.
+"""After a restart of the service: as what each agent comes back, and what became of its suggestions under way.
 
 The run of each is in the spool, or it never began (see `spool`): each is measured at most once, and none is forgotten.
 """
@@ -11,7 +11,8 @@ from agent_service.agents.submission import Submission, order_of
 from agent_service.documents.choice import Made
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
-from agent_service.models.states import ALIVE, SuggestionState
+from agent_service.models import RestartAs
+from agent_service.models.states import ALIVE, AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
@@ -63,6 +64,36 @@ async def reattach(
                 expectation.add(run)
         submissions.setdefault(agent.name, []).append(Submission(agent, suggestion, expectation, sink, plan))
     return submissions
+
+
+async def bring_back(agent: HostedAgent, *, queue_held: bool, resumes: bool, paused: bool) -> RestartAs | None:
+    """Write that an agent is back, and return as what: running or paused; None if it was not alive.
+
+    It is what it was, unless the queue is held, it does not resume by itself, or all come back ``paused``.
+    """
+    record = agent.record
+    before = record.restart_as  # it was about to come back by itself
+    was, was_held = (record.state, record.held) if before is None else (before.state, before.held)
+    if record.starts_paused:
+        was = AgentState.PAUSED
+    by_hold = queue_held and (was_held or was is not AgentState.PAUSED)
+    to_pause = by_hold or was is AgentState.PAUSED or paused or not resumes
+    if record.state is AgentState.STOPPING:
+        await agent.facts.become(AgentState.STOPPED, record.reason)
+        return None
+    if record.state not in ALIVE:
+        return None
+    # in one commit: between two of them it would be an agent that nobody brings back
+    restarted = "the service was restarted"
+    await agent.facts.become_in_turn(
+        (AgentState.STOPPING, {"reason": restarted, "was": AgentState.PAUSED if paused else was}),
+        (AgentState.STOPPED, {"reason": restarted}),
+        (AgentState.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
+    )
+    if not to_pause:
+        return RestartAs(state=AgentState.RUNNING)
+    reason = "recovered after a restart of the service; resume it to go on"
+    return RestartAs(state=AgentState.PAUSED, reason=reason, held=by_hold)
 
 
 async def reconcile(
