@@ -11,13 +11,15 @@ import contextlib
 import logging
 import math
 import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import UnknownDevice
+from agent_service.executors.detached import begin_detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Future
 
     from agent_service.models import Ends, Point
     from agent_service.protocols import Devices
@@ -104,16 +106,7 @@ class DeviceLimits:
             if earlier is not None and not earlier.done():
                 return None
             self._hanging.pop(question, None)
-        future: Future[Any] = Future()
-
-        def ask() -> None:
-            try:
-                future.set_result(answer())
-            except BaseException as error:  # noqa: BLE001 - whatever a device raises
-                future.set_exception(error)
-
-        threading.Thread(target=ask, name=f"asking:{question}", daemon=True).start()
-        return future
+        return begin_detached(answer, name=f"asking:{question}")
 
     def _take_limits(self, devices: Devices, name: str) -> None:
         try:

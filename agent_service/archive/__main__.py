@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent_service.archive.backlog import written_seq
+from agent_service.archive.backlog import lag_of, written_seq
 from agent_service.archive.inbox import Inbox
-from agent_service.archive.messages import CATALOG, FromChild, Lag, State
+from agent_service.archive.messages import CATALOG, FromChild, State
 from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable
 from agent_service.errors.log_lines import TextFormatter
@@ -63,16 +63,9 @@ def main() -> None:
 def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
     from agent_service.archive.refused import RefusedDecisions  # noqa: PLC0415 - as CatalogWriter below
 
-    spool = Spool(state.spool)
-    written = written_seq(state)
-    lag = Lag(
-        runs=len(spool.complete()),
-        facts=max(0, reader(state.journal_url).last_seq() - written),
-        written=written,
-        refused=len(spool.refused()),
-        decisions_refused=RefusedDecisions(state.spool).count(),
-    )
-    send(lag)
+    newest = reader(state.journal_url).last_seq()
+    refused = RefusedDecisions(state.spool).count()
+    send(lag_of(Spool(state.spool), newest=newest, written=written_seq(state), decisions_refused=refused))
     from agent_service.archive.catalog_writer import CatalogWriter  # noqa: PLC0415 - imports Tiled: seconds
 
     server: TiledServer | None = None

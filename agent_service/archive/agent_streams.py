@@ -144,17 +144,17 @@ class AgentStreams:
         streams: dict[tuple[str, StreamName], list[Row]] = {}
         for row in rows:
             streams.setdefault((row.run.uid, row.stream), []).append(row)
-        for key, found in streams.items():
+        for key, of_stream in streams.items():
             if key in self._closed:
-                self._refused_decisions.put(found, self._closed[key])
+                self._refused_decisions.put(of_stream, self._closed[key])
                 continue
             try:
-                self._table(found[-1].run, key[1], found[0].time)
+                self._table(of_stream[-1].run, key[1], of_stream[0].time)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up the other agents
-                self._refuse(found, error)
+                self._refuse(of_stream, error)
                 self._closed[key] = reason_of(error)  # its next rows have no table either
             else:
-                self._append(found)
+                self._append(of_stream)
         return []
 
     def _append(self, rows: list[Row], *, tries: int = TRIES) -> None:
@@ -256,7 +256,11 @@ def _schema(columns: Mapping[str, tuple[ColumnType, str]]) -> Any:
 
 def _table_there(run: AgentRun, stream: StreamName, node: Any, client: Any) -> _Table:
     """Return a table that is in the catalogue already, with the columns that it has."""
-    sources = {one["source"]: column for column, one in node.metadata["data_keys"].items() if column not in OWN_COLUMNS}
+    sources = {
+        data_key["source"]: column
+        for column, data_key in node.metadata["data_keys"].items()
+        if column not in OWN_COLUMNS
+    }
     own = run.point_columns(stream).items()
     columns = {column: sources[f"{run.agent}:{name}"] for name, column in own if f"{run.agent}:{name}" in sources}
     table = _Table(client, client.structure().arrow_schema_decoded, columns)
@@ -284,8 +288,8 @@ def _append(table: _Table, rows: list[Row]) -> None:
         number = first + i if row.number is None else row.number
         dicts.append({"seq_num": number, "time": row.time, **values, **{f"ts_{name}": row.time for name in values}})
     names = set(table.schema.names)
-    found = pa.Table.from_pylist(
-        [{key: one for key, one in row.items() if key in names} for row in dicts], schema=table.schema
+    added = pa.Table.from_pylist(
+        [{key: value for key, value in row.items() if key in names} for row in dicts], schema=table.schema
     )
-    table.client.append_partition(0, found)
+    table.client.append_partition(0, added)
     table.add((row["seq_num"] for row in dicts), (int(row.values[SEQ]) for row in rows))

@@ -47,9 +47,9 @@ class Attempts:
         self._probe = probe
         self._failed: dict[str, int] = {}
         try:
-            found: dict[str, Any] = json.loads(path.read_bytes())
-            self._died_of = str(found["name"])
-            self._deaths = int(found["times"])
+            kept: dict[str, Any] = json.loads(path.read_bytes())
+            self._died_of = str(kept["name"])
+            self._deaths = int(kept["times"])
         except (OSError, ValueError, KeyError, TypeError):
             self._died_of, self._deaths = "", 0
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent_service.archive.messages import Lag
 from agent_service.documents.spool import Spool
 from agent_service.errors import ServiceError
 from agent_service.journal import reader
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Runs and decisions that are not in the catalogue.
-
-    Parameters
-    ----------
-    runs, decisions
-        How many wait to be written; of the decisions, facts of the journal.
-    """
+    """How many runs, and how many decisions (facts of the journal), are not in the catalogue."""
 
     runs: int
     decisions: int
@@ -45,6 +40,17 @@ def counted(runs: int, decisions: int) -> str:
         if count
     ]
     return " and ".join(parts)
+
+
+def lag_of(spool: Spool, *, newest: int, written: int, decisions_refused: int) -> Lag:
+    """Return what is still to be written, when ``newest`` is the newest fact and ``written`` the last written one."""
+    return Lag(
+        runs=len(spool.complete()),
+        facts=max(0, newest - written),
+        written=written,
+        refused=len(spool.refused()),
+        decisions_refused=decisions_refused,
+    )
 
 
 def written_seq(state: StateDir) -> int:

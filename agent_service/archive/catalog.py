@@ -115,10 +115,10 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
         hint = _hint(state)
     _probe(address.uri, hint)
     uri = address.uri if path is None else node_uri(address.uri, path)
-    found = connect(uri, api_key=address.api_key, as_measured=True)
+    client = connect(uri, api_key=address.api_key, as_measured=True)
     if state is not None:
         _warn_of_missing(state, decisions=path is not None)
-    return found
+    return client
 
 
 def _hint(state: StateDir) -> str:

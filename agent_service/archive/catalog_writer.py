@@ -12,8 +12,9 @@ import httpx
 
 from agent_service.archive.agent_streams import AgentStreams, ensure_agents
 from agent_service.archive.attempts import Attempts, CatalogUnreachable, TryAgain, clear_probe, probe, reason_of
+from agent_service.archive.backlog import lag_of
 from agent_service.archive.decisions import load_fold
-from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild, Lag, State, WaitFor
+from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild, Lag, Question, State, WaitFor
 from agent_service.archive.refused import RefusedDecisions
 from agent_service.archive.runs import NotOursError, documents_of, is_written, withdraw, write_run
 from agent_service.documents.lines import encode
@@ -72,9 +73,7 @@ class CatalogWriter:
         self._look_due = 0.0
         self._later: dict[str, float] = {}
         self._refused: dict[str, str] = {}
-        self._waits: dict[int, WaitFor] = {}
-        self._drains: dict[int, tuple[Drain, set[str]]] = {}
-        self._fetches: dict[int, Fetch] = {}
+        self._questions: dict[int, tuple[Question, set[str]]] = {}  # with the runs that were complete when it came
         self._lag: Lag | None = None
 
     def run(self) -> None:
@@ -105,13 +104,8 @@ class CatalogWriter:
             self._newest_fact = max(self._newest_fact, self._journal.last_seq())
         except ServiceError as error:
             _log.warning("%s", error)
-        lag = Lag(
-            runs=len(self._spool.complete()),
-            facts=max(0, self._newest_fact - written),
-            written=written,
-            refused=len(self._spool.refused()),
-            decisions_refused=self._refused_decisions.count(),
-        )
+        refused = self._refused_decisions.count()
+        lag = lag_of(self._spool, newest=self._newest_fact, written=written, decisions_refused=refused)
         if lag != self._lag:
             self._lag = lag
             self._send(lag)
@@ -221,39 +215,32 @@ class CatalogWriter:
 
     def _listen(self, pause_s: float) -> None:
         for command in self._inbox.commands(timeout_s=pause_s):
-            match command:
-                case WaitFor():
-                    self._waits[command.token] = command
-                    self._look_due = 0.0
-                case Drain():
-                    self._drains[command.token] = command, {path.name for path in self._spool.complete()}
-                case Fetch():
-                    self._fetches[command.token] = command
-                case Forget():
-                    self._waits.pop(command.token, None)
-                    self._drains.pop(command.token, None)
-                    self._fetches.pop(command.token, None)
+            if isinstance(command, Forget):
+                self._questions.pop(command.token, None)
+            else:
+                self._questions[command.token] = command, {path.name for path in self._spool.complete()}
+                self._look_due = 0.0
 
     def _answer(self) -> None:
         assert self._streams is not None  # noqa: S101 - _ready made it
-        if self._waits and time.monotonic() >= self._look_due:
+        questions = list(self._questions.values())
+        if time.monotonic() >= self._look_due:
             # the run may be there since long ago, or be written by somebody else
             self._look_due = time.monotonic() + _LOOK_AGAIN_S
-            for uid in {wait.uid for wait in self._waits.values()}:
+            for uid in {question.uid for question, _ in questions if isinstance(question, WaitFor)}:
                 self._look_for(uid)
-        self._answer_drains()
-        for fetch in list(self._fetches.values()):
-            self._fetch(fetch)
-            del self._fetches[fetch.token]
+        for question, runs in questions:
+            if isinstance(question, Fetch):
+                self._fetch(question)
+            elif isinstance(question, Drain) and question.seq <= self._streams.seq:
+                runs.intersection_update(path.name for path in self._spool.complete())
+                if not runs:
+                    self.report_lag()  # whoever asked hears first what was refused
+                    self._send_answer(question.token)
 
-    def _answer_drains(self) -> None:
-        assert self._streams is not None  # noqa: S101 - as above
-        for drain, runs in [one for one in self._drains.values() if one[0].seq <= self._streams.seq]:
-            runs.intersection_update(path.name for path in self._spool.complete())
-            if not runs:
-                del self._drains[drain.token]
-                self.report_lag()  # whoever asked hears first what was refused
-                self._send(Done(token=drain.token))
+    def _send_answer(self, token: int, error: str | None = None) -> None:
+        del self._questions[token]
+        self._send(Done(token=token, error=error))
 
     def _fetch(self, fetch: Fetch) -> None:
         waiting = [path for path in self._spool.complete() if path.name.endswith(f"-{fetch.uid}.jsonl")]
@@ -264,27 +251,27 @@ class CatalogWriter:
         except httpx.TransportError as error:
             raise CatalogUnreachable(reason_of(error)) from error
         except Exception as error:  # noqa: BLE001 - whatever a run is, asking for it must not hold up the others
-            self._send(Done(token=fetch.token, error=f"the run {fetch.uid} cannot be read: {reason_of(error)}"))
+            self._send_answer(fetch.token, f"the run {fetch.uid} cannot be read: {reason_of(error)}")
         else:
-            self._send(Done(token=fetch.token))
+            self._send_answer(fetch.token)
 
     def _look_for(self, uid: str) -> None:
         try:
-            found = is_written(self._root, uid)
+            written = is_written(self._root, uid)
         except httpx.TransportError as error:
             raise CatalogUnreachable(reason_of(error)) from error
         except Exception as error:  # noqa: BLE001 - asking for one run must not hold up the others
             _log.warning("run %s cannot be looked for: %s", uid, error)
             return
-        if found:
+        if written:
             self._settle(uid, None)
         elif uid in self._refused:
             self._settle(uid, f"the catalogue refused the run {uid}: {self._refused[uid]}")
 
     def _settle(self, uid: str, error: str | None) -> None:
-        for wait in [wait for wait in self._waits.values() if wait.uid == uid]:
-            del self._waits[wait.token]
-            self._send(Done(token=wait.token, error=error))
+        for question, _ in list(self._questions.values()):
+            if isinstance(question, WaitFor) and question.uid == uid:
+                self._send_answer(question.token, error)
 
 
 def _mark_of(path: Path) -> Path:

@@ -129,12 +129,8 @@ class Archive:
     async def wait_for(self, uid: str, timeout_s: float) -> None:
         """Return when the catalogue holds the run ``uid`` whole.
 
-        Raises
-        ------
-        DeadlineExceeded
-            When it does not within ``timeout_s`` seconds.
-        BackendUnavailable
-            When there is no catalogue, it refused the run, or it cannot be used and the deadline passed.
+        Raises `DeadlineExceeded` after ``timeout_s`` seconds, `BackendUnavailable` when there is no catalogue, it
+        refused the run, or it cannot be used.
         """
         await self._ask(WaitFor(token=next(self._tokens), uid=uid), timeout_s, f"the run {uid} is not in the catalogue")
 

@@ -44,7 +44,9 @@ def columns_for(names: Iterable[str], *, taken: Collection[str] = ()) -> dict[st
     distinct = list(dict.fromkeys(names))
     reserved = {*taken, *_TAKEN, *_SYSTEM}
     alike = Counter(name.lower() for name in distinct)
-    kept = [one for one in distinct if _is_column(one, reserved) and (alike[one.lower()] == 1 or one == one.lower())]
+    kept = [
+        name for name in distinct if _is_column(name, reserved) and (alike[name.lower()] == 1 or name == name.lower())
+    ]
     used = {*reserved, *(name.lower() for name in kept)}
     columns = {name: name for name in kept}
     for name in sorted(set(distinct) - columns.keys()):

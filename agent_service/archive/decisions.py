@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent_service.archive.columns import columns_for
+from agent_service.archive.metadata import storable_text
 from agent_service.models import ID_KEY, EventKind
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Fold(BaseModel):
             case "started":
                 ends = self._end_all(fact.time, "abort", "the service was interrupted")
                 self.session = str(fact.data.get("session", ""))
-                self.agents = {name: one for name, one in self.agents.items() if not one.removed}
+                self.agents = {name: agent for name, agent in self.agents.items() if not agent.removed}
                 return ends
             case "stopped":
                 return self._end_all(fact.time, "success", "")
@@ -212,8 +213,8 @@ class Fold(BaseModel):
             return
         points = _points(fact.data)
         first = points[0] if points else {}
-        found = [key for key, value in first.items() if key != ID_KEY and _is_number(value)]
-        outcomes = [key for key in found if key not in hosted.actuators]
+        numbers = [key for key, value in first.items() if key != ID_KEY and _is_number(value)]
+        outcomes = [key for key in numbers if key not in hosted.actuators]
         self.agents[name] = hosted.model_copy(update={"outcomes": outcomes})
         if name in self.open_runs:  # its ingest stream does not exist yet: this is the first
             self.open_runs[name] = self.open_runs[name].model_copy(update={"outcomes": outcomes})
@@ -232,12 +233,12 @@ def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = Non
     The facts in the journal's snapshot cannot be read any more, so an older fold begins where the snapshot does.
     """
     try:
-        found = Fold.model_validate_json(cursor.read_bytes())
+        fold = Fold.model_validate_json(cursor.read_bytes())
     except (FileNotFoundError, ValueError):
-        found = Fold()
-    if snapshot is not None and found.seq < snapshot[0]:
+        fold = Fold()
+    if snapshot is not None and fold.seq < snapshot[0]:
         return Fold.model_validate(snapshot[1]["outbox"])
-    return found
+    return fold
 
 
 def _suggestion(run: AgentRun, data: Mapping[str, Any]) -> dict[str, str | float | int]:
@@ -277,14 +278,12 @@ def _extra(point: Mapping[str, Any], columns: Mapping[str, str]) -> str:
 
 
 def _points(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found: list[Any] = data.get("points") or []
-    return [cast("dict[str, Any]", point) for point in found if isinstance(point, dict)]
+    points: list[Any] = data.get("points") or []
+    return [cast("dict[str, Any]", point) for point in points if isinstance(point, dict)]
 
 
 def _text(value: object) -> str:
-    """Return a text that every database takes."""
-    text = "" if value is None else str(value)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+    return "" if value is None else storable_text(str(value))
 
 
 def _is_number(value: object) -> bool:

@@ -45,8 +45,8 @@ class MeasuredStream(BlueskyEventStreamV3):
     def descriptors(self) -> list[dict[str, Any]]:
         """The stream's descriptors, as they were measured."""
         run = self.item["attributes"]["ancestors"][-1]
-        found = build_descriptor_docs(dict(super().metadata), self.item["id"], run_start_uid=run)
-        return [descriptor_restored(one) for one in found]
+        descriptors = build_descriptor_docs(dict(super().metadata), self.item["id"], run_start_uid=run)
+        return [descriptor_restored(descriptor) for descriptor in descriptors]
 
     @property
     def _stored(self) -> dict[str, Any]:
@@ -68,44 +68,44 @@ class MeasuredStream(BlueskyEventStreamV3):
     @property
     def _var_keys(self) -> set[str]:
         names, columns = self._names, super()._flat_keys_mapping
-        return {names.get(one, one) for one in columns if not one.startswith("ts_") and one != "seq_num"}
+        return {names.get(column, column) for column in columns if not column.startswith("ts_") and column != "seq_num"}
 
     @property
     def _ts_keys(self) -> set[str]:
         names, columns = self._names, super()._flat_keys_mapping
-        return {names.get(one, one) for one in columns if one.startswith("ts_")}
+        return {names.get(column, column) for column in columns if column.startswith("ts_")}
 
     def read(self, variables: Iterable[Any] = (DATAVALUES,), dim0: str | None = None) -> Any:
         """Return the data as an xarray Dataset: a row for each event, in order, units in the attributes."""
         names = self._names
         columns = {name: column for column, name in names.items()}
-        asked = [columns.get(one, one) if isinstance(one, str) else one for one in variables]
+        asked = [columns.get(variable, variable) if isinstance(variable, str) else variable for variable in variables]
         ordered = _SEQ in self._stored
         by_column = BlueskyEventStreamV3(self.context, item=self.item, structure_clients=self.structure_clients)
-        found = by_column.read([*asked, "seq_num"] if ordered else asked, dim0=dim0)
-        if ordered and "seq_num" in found.variables:
-            found = found.isel(time=np.argsort(found["seq_num"].values, kind="stable"))
-            found = found if "seq_num" in asked else found.drop_vars("seq_num")
-        if not found.variables:
+        dataset = by_column.read([*asked, "seq_num"] if ordered else asked, dim0=dim0)
+        if ordered and "seq_num" in dataset.variables:
+            dataset = dataset.isel(time=np.argsort(dataset["seq_num"].values, kind="stable"))
+            dataset = dataset if "seq_num" in asked else dataset.drop_vars("seq_num")
+        if not dataset.variables:
             warnings.warn(
                 f"the stream {self.item['id']!r} has no data in the catalogue; if it was measured just now, open it "
                 "again in a moment",
                 stacklevel=2,
             )
-        return self._as_measured(found, names)
+        return self._as_measured(dataset, names)
 
-    def _as_measured(self, found: Any, names: dict[str, str]) -> Any:
+    def _as_measured(self, dataset: Any, names: dict[str, str]) -> Any:
         for column, data_key in self._stored.items():
-            if column not in found.variables:
+            if column not in dataset.variables:
                 continue
             if data_key.get(STORED_AS) == "json":
-                values = np.empty(len(found[column]), dtype=object)
-                values[:] = [value_restored(str(one), data_key) for one in found[column].values]
-                found[column] = (found[column].dims, values)
+                values = np.empty(len(dataset[column]), dtype=object)
+                values[:] = [value_restored(str(text), data_key) for text in dataset[column].values]
+                dataset[column] = (dataset[column].dims, values)
             if data_key.get("units"):
-                found[column].attrs["units"] = data_key["units"]
-        there = {column: name for column, name in names.items() if column in found.variables}
-        return found.rename_vars({column: name for column, name in there.items() if name not in found.dims})
+                dataset[column].attrs["units"] = data_key["units"]
+        there = {column: name for column, name in names.items() if column in dataset.variables}
+        return dataset.rename_vars({column: name for column, name in there.items() if name not in dataset.dims})
 
 
 class MeasuredRun(BlueskyRunV3):
@@ -114,8 +114,13 @@ class MeasuredRun(BlueskyRunV3):
     @property
     def metadata(self) -> Any:
         """The run's start and stop document, and what the writer remarked."""
-        found = dict(super().metadata)
-        return DictView({key: exact(one) if key in ("start", "stop") and one else one for key, one in found.items()})
+        documents = dict(super().metadata)
+        return DictView(
+            {
+                key: exact(document) if key in ("start", "stop") and document else document
+                for key, document in documents.items()
+            }
+        )
 
     def documents(self, fill: bool = False) -> Iterator[tuple[str, Any]]:  # noqa: FBT001, FBT002 - databroker's
         """Yield the run's documents."""
@@ -124,13 +129,13 @@ class MeasuredRun(BlueskyRunV3):
     @functools.cached_property
     def _nodes(self) -> dict[str, str]:
         """Node by name, of the streams that have other names."""
-        found = {key: exact(one.item["attributes"]["metadata"]) for key, one in self.base.items()}
-        return {str(one[TRUE_NAME]): key for key, one in found.items() if TRUE_NAME in one}
+        streams = {key: exact(stream.item["attributes"]["metadata"]) for key, stream in self.base.items()}
+        return {str(stream[TRUE_NAME]): key for key, stream in streams.items() if TRUE_NAME in stream}
 
     @property
     def _stream_names(self) -> list[str]:
         names = {node: name for name, node in self._nodes.items()}
-        return sorted(names.get(one, one) for one in self.base)
+        return sorted(names.get(node, node) for node in self.base)
 
     def __getitem__(self, key: Any) -> Any:
         try:
@@ -156,7 +161,7 @@ def structure_clients() -> Any:
     """Return Tiled's table of clients, with those above in it."""
     Container.discover_clients_from_entrypoints()
     clients = DEFAULT_STRUCTURE_CLIENT_DISPATCH["numpy"]
-    found = OneShotCachedMap({name: functools.partial(clients.__getitem__, name) for name in clients})
-    found.set("BlueskyRun", lambda: _run)
-    found.set("BlueskyEventStream", lambda: _stream)
-    return found
+    table = OneShotCachedMap({name: functools.partial(clients.__getitem__, name) for name in clients})
+    table.set("BlueskyRun", lambda: _run)
+    table.set("BlueskyEventStream", lambda: _stream)
+    return table

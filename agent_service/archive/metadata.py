@@ -55,23 +55,21 @@ def exact(doc: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: object, path: list[str | int], exact: list[list[Any]]) -> object:
     match value:
         case dict():
-            found = cast("dict[str, object]", value)
-            if all(_is_key(key) for key in found):
-                return {key: _plain(one, [*path, key], exact) for key, one in found.items()}
-            exact.append([path, json.dumps(found)])
-            columns = columns_for(found)
-            return {columns[key]: _plain(one, [], []) for key, one in found.items()}
+            fields = cast("dict[str, object]", value)
+            if all(_is_key(key) for key in fields):
+                return {key: _plain(item, [*path, key], exact) for key, item in fields.items()}
+            exact.append([path, json.dumps(fields)])
+            columns = columns_for(fields)
+            return {columns[key]: _plain(item, [], []) for key, item in fields.items()}
         case list() | tuple():
             items = cast("list[object]", value)
-            return [_plain(one, [*path, i], exact) for i, one in enumerate(items)]
+            return [_plain(item, [*path, i], exact) for i, item in enumerate(items)]
         case bool() | None:
             return value
         case int() | float():
             held = _number(value)
         case str():
-            held = (
-                value if _is_text(value) else value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-            )
+            held = storable_text(value)
         case _:
             return value
     if held is not value:
@@ -90,9 +88,10 @@ def _number(value: float) -> float | None:
 
 
 def _is_key(key: str) -> bool:
-    return bool(key) and "." not in key and "/" not in key and _is_text(key)
+    return bool(key) and "." not in key and "/" not in key and storable_text(key) is key
 
 
-def _is_text(value: str) -> bool:
-    """Tell whether every database takes the text: neither half of a character, nor PostgreSQL's NUL."""
-    return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+def storable_text(text: str) -> str:
+    """Return a text itself if every database takes it, else one without halves of characters and PostgreSQL's NUL."""
+    held = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return text if held == text else held

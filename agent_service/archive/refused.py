@@ -120,14 +120,14 @@ class RefusedDecisions:
 
     def read(self, path: Path) -> list[Row | RunEnd]:
         """Return what is in a file, each decision once, in the order of the journal."""
-        found: dict[str, Row | RunEnd] = {}
+        steps: dict[str, Row | RunEnd] = {}
         with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as lines:
             for line in filter(str.strip, lines):
                 try:
-                    found[line] = _decode(line)
+                    steps[line] = _decode(line)
                 except (ValueError, TypeError, KeyError):
                     _log.warning("a line of %s is no decision: %.200s", path, line)
-        return sorted(found.values(), key=lambda step: (step.number or 0) if isinstance(step, Row) else 0)
+        return sorted(steps.values(), key=lambda step: (step.number or 0) if isinstance(step, Row) else 0)
 
     def done(self, path: Path) -> None:
         """Forget a file: what was in it is written, or put aside anew."""

@@ -48,17 +48,17 @@ def descriptor_restored(doc: Mapping[str, Any]) -> dict[str, Any]:
     data_keys: dict[str, Any] = plain.get("data_keys", {})
     names = names_of(data_keys)
     owned: dict[str, list[str]] = {}
-    for owner, found in plain.get("object_keys", {}).items():
-        for column in found:
+    for owner, columns in plain.get("object_keys", {}).items():
+        for column in columns:
             owned.setdefault(data_keys.get(column, {}).get(TRUE_OBJECT, owner), []).append(
                 str(names.get(column, column))
             )
     if "object_keys" in plain:
         plain["object_keys"] = owned
-    plain["data_keys"] = {names[column]: _data_key(one) for column, one in data_keys.items()}
+    plain["data_keys"] = {names[column]: _data_key(data_key) for column, data_key in data_keys.items()}
     for hint in (plain.get("hints") or {}).values():
         if isinstance(hint, dict) and "fields" in hint:
-            hint["fields"] = [names.get(one, one) for one in hint["fields"]]
+            hint["fields"] = [names.get(field, field) for field in hint["fields"]]
     true_name = plain.pop(TRUE_NAME, None)
     if true_name is not None and "name" in plain:
         plain["name"] = true_name

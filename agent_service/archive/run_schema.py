@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from event_model import unpack_event_page
 
+from agent_service.archive.metadata import storable_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -68,12 +70,12 @@ class Values:
         types = set(map(type, flat))
         self.types |= types
         if int in types:
-            whole = [one for one in flat if type(one) is int]
+            whole = [value for value in flat if type(value) is int]
             self.low, self.high = min(self.low, *whole), max(self.high, *whole)
         if str in types:
-            texts = [one for one in flat if isinstance(one, str)]
+            texts = [text for text in flat if isinstance(text, str)]
             self.width = max(self.width, *map(len, texts))
-            self.odd = self.odd or not all(map(_is_text, texts))
+            self.odd = self.odd or any(storable_text(text) is not text for text in texts)
         self.fits = self.fits and self.declared is not None and types <= {int, float, bool} and self._fit(flat)
 
     def kind(self) -> Kind:
@@ -202,9 +204,9 @@ def is_inside(data_key: Mapping[str, Any], event: Mapping[str, Any], key: str) -
 
 def declared_dtype(data_key: Mapping[str, Any]) -> np.dtype[Any] | None:
     """Return the type of number that a device says an array has; None when it says none, or none that numpy knows."""
-    said = data_key.get("dtype_numpy") or data_key.get("dtype_str")
+    declared = data_key.get("dtype_numpy") or data_key.get("dtype_str")
     try:
-        found = np.dtype(said) if isinstance(said, str) else None
+        found = np.dtype(declared) if isinstance(declared, str) else None
     except TypeError:
         return None
     return found if found is not None and found.kind in "biuf" and found.itemsize <= np.dtype("<f8").itemsize else None
@@ -227,11 +229,6 @@ def _layout(value: list[object]) -> tuple[tuple[int | None, ...], list[object]]:
         shape.append(lengths.pop() if len(lengths) == 1 else None)
         flat = list(chain.from_iterable(lists))
     return tuple(shape), flat
-
-
-def _is_text(value: str) -> bool:
-    """Tell whether tables and arrays give a text back unchanged: numpy's lose NULs, and PostgreSQL takes none."""
-    return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def as_float(value: object) -> float:

@@ -36,23 +36,9 @@ def serve_catalog(
     Runs and decisions that the service had not yet written are written first, those that it did not end among them. A
     catalogue that it had not yet made is made. The directory is held meanwhile, so that no service starts on it.
 
-    Parameters
-    ----------
-    path
-        The state directory.
-    on_ready
-        Called with the catalogue's URI when it holds everything.
-    on_start
-        Called before, once it is clear that there is a catalogue to serve: it takes seconds to start.
-    on_progress
-        Called with a line that says what is still to be written, or what was refused.
-
-    Raises
-    ------
-    UsageError
-        When there is no embedded catalogue in that directory, or a service runs on it; says where its catalogue is.
-    BackendUnavailable
-        When the catalogue cannot be served.
+    ``on_start`` is called once it is clear that there is one to serve, ``on_progress`` with lines about what is written
+    first or was refused, ``on_ready`` with the URI when it holds everything. Raises `UsageError` or
+    `BackendUnavailable`.
     """
     state = StateDir(path)
     _require_embedded(state)

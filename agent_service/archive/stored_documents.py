@@ -62,7 +62,7 @@ class _Run:
             name: {key: values.kind() for key, values in stream.values.items()}
             for name, stream in schema.streams.items()
         }
-        self._data_keys = {name: _data_keys(one, self._columns[name]) for name, one in schema.streams.items()}
+        self._data_keys = {name: _data_keys(stream, self._columns[name]) for name, stream in schema.streams.items()}
         self._stream_of: dict[str, str] = {}
 
     def descriptor(self, doc: Document) -> Document:
@@ -70,7 +70,9 @@ class _Run:
         self._stream_of[doc["uid"]] = stream
         columns = self._columns[stream]
         data_keys = self._data_keys[stream]
-        owners = {key: str(one["object_name"]) for key, one in doc["data_keys"].items() if "object_name" in one}
+        owners = {
+            key: str(data_key["object_name"]) for key, data_key in doc["data_keys"].items() if "object_name" in data_key
+        }
         owners |= {key: owner for owner, keys in (doc.get("object_keys") or {}).items() for key in keys}
         safe = columns_for(owners.values())
         for key, owner in owners.items():
@@ -142,15 +144,15 @@ def _names(streams: Mapping[str, StreamSchema]) -> dict[tuple[str, str], str]:
                 types[key] = "a file"
     for name, stream in streams.items():
         for key, values in stream.values.items():
-            found = (values.kind(), values.shape, values.dtype())
-            if "external" not in stream.data_keys[key] and types.setdefault(key, found) != found:
+            kind = (values.kind(), values.shape, values.dtype())
+            if "external" not in stream.data_keys[key] and types.setdefault(key, kind) != kind:
                 names[name, key] = f"{key} of {name}"
     return names
 
 
 def _data_keys(stream: StreamSchema, columns: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return the data keys of a stream by their columns, true to what the values are."""
-    found: dict[str, dict[str, Any]] = {}
+    data_keys: dict[str, dict[str, Any]] = {}
     for key, declared in stream.data_keys.items():
         data_key = dict(declared)
         values = stream.values[key]
@@ -159,8 +161,8 @@ def _data_keys(stream: StreamSchema, columns: Mapping[str, str]) -> dict[str, di
             data_key = _corrected(data_key, values)
         if columns[key] != key:
             data_key[TRUE_NAME] = key
-        found[columns[key]] = data_key
-    return found
+        data_keys[columns[key]] = data_key
+    return data_keys
 
 
 def _corrected(declared: dict[str, Any], values: Values) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from agent_service.cli._address import StateOption
 from agent_service.cli._archive import archive
 from agent_service.cli._export import export
 from agent_service.cli._keys import keys
-from agent_service.cli._options import StateOption
 from agent_service.cli._serving import serve
 from agent_service.cli._status import status
 from agent_service.cli._stop import stop
@@ -48,7 +48,7 @@ def main() -> NoReturn:
     debug = "--debug" in arguments
     try:
         # taken out here, so that it may stand before or after the command
-        app([one for one in arguments if one != "--debug"])
+        app([argument for argument in arguments if argument != "--debug"])
     except ServiceError as error:
         _fail(error, code=2 if isinstance(error, UsageError) else 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads one line, not a traceback
@@ -103,9 +103,9 @@ def check(
     from agent_service.service.config import load
 
     loaded = load(config)
-    found = look(loaded, devices=devices)
-    if found:
-        raise UsageError(f"{config} is not valid: {sentence(found)}", errors=found)
+    wrong = look(loaded, devices=devices)
+    if wrong:
+        raise UsageError(f"{config} is not valid: {sentence(wrong)}", errors=wrong)
     unseen = loaded.run_engine.startup if loaded.sink.own_engine and not devices else None
     print(f"{config} is valid: {len(loaded.agents)} agents, state in {loaded.service.state}")
     if unseen is not None:
@@ -156,8 +156,8 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
 def _fail(error: Exception, *, code: int, debug: bool) -> NoReturn:
     if debug:
         print(texts.printable("".join(traceback.format_exception(error))), file=sys.stderr)
-    said = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
-    print(f"error: {texts.one_line(said, most=MAX_DETAIL)}", file=sys.stderr)
+    message = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
+    print(f"error: {texts.one_line(message, most=MAX_DETAIL)}", file=sys.stderr)
     _exit(code)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
 
-from agent_service.cli._options import DEFAULT_STATE
+import typer
+
 from agent_service.errors import BackendUnavailable, InvalidInput, Unauthenticated, UsageError
 from agent_service.state_dir import StateDir, announced
 
@@ -16,19 +17,16 @@ if TYPE_CHECKING:
 
     from agent_service.client import Client
 
+DEFAULT_STATE: Final = "agent-service.state"
+
+StateOption = Annotated[Path | None, typer.Option("--state", help="State directory, on a local disk.")]
+
 
 @contextlib.contextmanager
 def service_at(url: str | None, state: Path | None, *, timeout_s: float = 60.0) -> Generator[Client]:
     """Give a client of the service at ``url``, or on ``state``, or on the default state directory.
 
-    An answer may take ``timeout_s``, in seconds.
-
-    Raises
-    ------
-    UsageError
-        None of these leads to a service.
-    Unauthenticated, BackendUnavailable
-        What is asked within is refused, or not answered; the message says how to name a key, or another service.
+    Where none of these leads to a service, it refuses the key or does not answer, the error says how to name another.
     """
     with _client_for(url, state, timeout_s) as client:
         try:
@@ -74,7 +72,7 @@ def _client_for(url: str | None, state: Path | None, timeout_s: float) -> Client
 def _where_keys_are(state: Path | None) -> str:
     """Say how a service and its key are named, with a state directory of this folder if there is one."""
     if state is None:
-        here = sorted(str(one.parent) for one in Path().glob("*.state/service.json"))
+        here = sorted(str(file.parent) for file in Path().glob("*.state/service.json"))
         return f"--state {' or --state '.join(here) or 'STATE, its state directory'}, or set AGENT_SERVICE_API_KEY"
     return "set AGENT_SERVICE_API_KEY"
 

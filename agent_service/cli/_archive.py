@@ -24,10 +24,10 @@ StateArgument = Annotated[Path, typer.Argument(metavar="STATE", help="State dire
 @archive.command("list")
 def list_(state: StateArgument) -> None:
     """List the runs and decisions that the catalogue refused, and why; they are kept in the state directory."""
-    found = list(_refused(state))
-    for one in found:
-        print(_printable(f"{one.title}: {one.reason}"))
-    if not found:
+    refused = list(_refused(state))
+    for run in refused:
+        print(_printable(f"{run.title}: {run.reason}"))
+    if not refused:
         print(f"the catalogue refused nothing of {state}")
 
 
@@ -40,17 +40,17 @@ def retry(
     ] = None,
 ) -> None:
     """Have runs and decisions written again that the catalogue refused."""
-    found = list(_refused(state))
-    unknown = set(names or ()) - {one.name for one in found}
+    refused = list(_refused(state))
+    unknown = set(names or ()) - {run.name for run in refused}
     if unknown:
         raise NotFound(
             f"the catalogue refused nothing of {' or '.join(sorted(unknown))}; `agent-service archive list {state}` "
             "says what it refused"
         )
-    chosen = [one for one in found if not names or one.name in names]
-    for one in chosen:
-        one.retry()
-        print(_printable(f"{one.title} will be tried again"))
+    chosen = [run for run in refused if not names or run.name in names]
+    for run in chosen:
+        run.retry()
+        print(_printable(f"{run.title} will be tried again"))
     if not chosen:
         print(f"the catalogue refused nothing of {state}")
         return
@@ -71,4 +71,4 @@ def _refused(state: Path) -> Iterator[Refused]:
 
 def _printable(text: str) -> str:
     """Return a text without what a terminal would obey: names come with documents, from anywhere."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

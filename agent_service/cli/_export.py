@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent_service.cli._options import StateOption
+from agent_service.cli._address import StateOption
 from agent_service.errors import UsageError
 
 

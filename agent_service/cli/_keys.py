@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_service.cli._address import state_named
-from agent_service.cli._options import DEFAULT_STATE
+from agent_service.cli._address import DEFAULT_STATE, state_named
 from agent_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,11 +33,11 @@ def create(
     """Make a key and print it, this once: only its hash is kept."""
     from agent_service.service.keys import KeyFile, scopes_of
 
-    wanted, found = scopes_of(scopes), _state(state)
-    if not found.path.is_dir():
-        print(f"no service has run on {found.path} yet; it is made now", file=sys.stderr)
-    found.prepare()
-    key, secret = KeyFile(found.keys_file).create(name, wanted)
+    wanted, directory = scopes_of(scopes), _state(state)
+    if not directory.path.is_dir():
+        print(f"no service has run on {directory.path} yet; it is made now", file=sys.stderr)
+    directory.prepare()
+    key, secret = KeyFile(directory.keys_file).create(name, wanted)
     print(secret)
     print(
         f"the key of {name}, which may {_said(key)}; it is shown this once. Use it as the header "
@@ -57,12 +56,12 @@ def list_(state: StateOfKeys = Path(DEFAULT_STATE)) -> None:
     from agent_service.service.keys import KeyFile
 
     table = Table("key", "scopes", "made")
-    found = _there(state)
-    if found.key_file.exists():
+    directory = _there(state)
+    if directory.key_file.exists():
         table.add_row("owner", "read, control, approve, admin", "at the first start")
-    for one in KeyFile(found.keys_file).read().keys:
-        made = "" if one.created_at is None else f"{one.created_at.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(Text(one.name), _said(one), made)
+    for key in KeyFile(directory.keys_file).read().keys:
+        made = "" if key.created_at is None else f"{key.created_at.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(Text(key.name), _said(key), made)
     Console().print(table)
 
 
@@ -75,17 +74,17 @@ def revoke(
     from agent_service.context import OWNER
     from agent_service.service.keys import KeyFile
 
-    found = _there(state)
-    file = KeyFile(found.keys_file)
+    directory = _there(state)
+    file = KeyFile(directory.keys_file)
     if name != OWNER:
         file.revoke(name)
     else:
         try:
-            file.revoke_secret(OWNER, found.read_key())
-            found.key_file.unlink()
+            file.revoke_secret(OWNER, directory.read_key())
+            directory.key_file.unlink()
         except OSError as error:
             raise UsageError(
-                f"the owner's key is not in {found.key_file} ({error.strerror}); one in AGENT_SERVICE_API_KEY ends "
+                f"the owner's key is not in {directory.key_file} ({error.strerror}); one in AGENT_SERVICE_API_KEY ends "
                 "when the service is started with another"
             ) from None
         print("the next start of the service makes a new one", file=sys.stderr)
@@ -95,7 +94,7 @@ def revoke(
 def _said(key: Key) -> str:
     from agent_service.service.keys import Scope
 
-    return ", ".join(one for one in Scope if one in key.scopes)
+    return ", ".join(scope for scope in Scope if scope in key.scopes)
 
 
 def _state(named: Path) -> StateDir:
@@ -105,7 +104,7 @@ def _state(named: Path) -> StateDir:
 
 
 def _there(named: Path) -> StateDir:
-    found = _state(named)
-    if not found.path.is_dir():
-        raise UsageError(f"there is no state directory {found.path}; name one, or a service.toml, with --state")
-    return found
+    directory = _state(named)
+    if not directory.path.is_dir():
+        raise UsageError(f"there is no state directory {directory.path}; name one, or a service.toml, with --state")
+    return directory

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent_service.cli._options import StateOption
+from agent_service.cli._address import StateOption
 from agent_service.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def serve(
         _serve_again_and_again(targets or [])
         return
     from agent_service.errors import log_lines
-    from agent_service.service.detached import still_running
+    from agent_service.executors.detached import still_running
 
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
     log_lines.configure(format=log_format.value, level=log_level.value)
-    if targets and [one for one in targets if not one.endswith(".toml")]:
+    if targets and [target for target in targets if not target.endswith(".toml")]:
         _serve_headless(targets, flags)
     elif targets and len(targets) > 1:
         raise UsageError(f"{' and '.join(targets)} are two services; serve each in a process of its own")
@@ -103,7 +103,7 @@ def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
     def on_ready(url: str, service: Service) -> None:
         _tell_ready(service.config, url, service.access.owner_key, key_is_new=service.access.owner_key_is_new)
 
-    headless.run([headless.Target(one) for one in targets], flags=flags, on_ready=on_ready)
+    headless.run([headless.Target(target) for target in targets], flags=flags, on_ready=on_ready)
 
 
 def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:
@@ -118,8 +118,13 @@ def _serve_again_and_again(targets: list[str]) -> None:
     """Serve in a child process, and start that anew whenever a file changes."""
     import watchfiles
 
-    folders = {Path(one).absolute().parent for one in targets if Path(one).suffix} or {Path.cwd()}
-    command = [sys.executable, "-m", "agent_service", *(one for one in sys.argv[1:] if one != "--reload")]
+    folders = {Path(target).absolute().parent for target in targets if Path(target).suffix} or {Path.cwd()}
+    command = [
+        sys.executable,
+        "-m",
+        "agent_service",
+        *(argument for argument in sys.argv[1:] if argument != "--reload"),
+    ]
     sources = watchfiles.DefaultFilter(
         ignore_paths=[], ignore_dirs=(*watchfiles.DefaultFilter.ignore_dirs, ".agent-service")
     )
@@ -132,7 +137,7 @@ def _serve_again_and_again(targets: list[str]) -> None:
         target=shlex.join(command),
         target_type="command",
         watch_filter=watched,
-        callback=lambda changes: print(f"changed: {', '.join(sorted({Path(one).name for _, one in changes}))}"),
+        callback=lambda changes: print(f"changed: {', '.join(sorted({Path(changed).name for _, changed in changes}))}"),
     )
 
 

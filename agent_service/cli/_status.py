@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_service.cli._address import service_at
-from agent_service.cli._options import StateOption
+from agent_service.cli._address import StateOption, service_at
 from agent_service.errors import texts
 
 if TYPE_CHECKING:
@@ -47,9 +46,9 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
         ("state", service.state_dir),
         ("queue", f"{queue.state}{f' ({queue.reason})' if queue.reason else ''}, {queue.pending} waiting"),
         ("catalogue", f"{archive.catalog}, {archive.state}{lag}{f' ({archive.reason})' if archive.reason else ''}"),
-        *(("source", _source(one)) for one in service.sources if one.where),
-        *(("not whole", f"run {one.uid}: {one.reason}, for {one.for_s:.0f} s") for one in service.suspects),
-        *(("fault", one) for one in service.faults),
+        *(("source", _source(source)) for source in service.sources if source.where),
+        *(("not whole", f"run {run.uid}: {run.reason}, for {run.for_s:.0f} s") for run in service.suspects),
+        *(("fault", fault) for fault in service.faults),
     ):
         table.add_row(label, Text(texts.one_line(text)))
     return table
@@ -68,12 +67,18 @@ def _agents_table(agents: list[AgentStatus]) -> Table:
     from agent_service.models.best_measured import best_text
 
     table = Table("agent", "state", "type", "runs", "best measured", "reason")
-    for one in agents:
-        runs = str(one.progress.done) if one.progress.total is None else f"{one.progress.done}/{one.progress.total}"
-        best = best_text(one)
-        suspended = f"suspended: {one.suspended}" if one.suspended else ""
-        reason = one.reason or suspended or (one.last_error.message if one.last_error else "")
-        if one.no_limits:
-            reason = "; ".join(part for part in (reason, f"no limits: {', '.join(one.no_limits)}") if part)
-        table.add_row(*(Text(texts.one_line(text)) for text in (one.name, one.state, one.type, runs, best, reason)))
+    for agent in agents:
+        runs = (
+            str(agent.progress.done)
+            if agent.progress.total is None
+            else f"{agent.progress.done}/{agent.progress.total}"
+        )
+        best = best_text(agent)
+        suspended = f"suspended: {agent.suspended}" if agent.suspended else ""
+        reason = agent.reason or suspended or (agent.last_error.message if agent.last_error else "")
+        if agent.no_limits:
+            reason = "; ".join(part for part in (reason, f"no limits: {', '.join(agent.no_limits)}") if part)
+        table.add_row(
+            *(Text(texts.one_line(text)) for text in (agent.name, agent.state, agent.type, runs, best, reason))
+        )
     return table

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agent_service.cli._address import process_of, service_at
-from agent_service.cli._options import StateOption
+from agent_service.cli._address import StateOption, process_of, service_at
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, ServiceError, Unauthenticated, UsageError
 from agent_service.models.states import AgentState, Command, legal_commands
 

@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 
 
 class Narrator:
-    """Follows a service that has just started, until it ends.
-
-    Parameters
-    ----------
-    url, key
-        The service's address as it announces it, and its key.
-    say
-        Called with each line, in the narrator's own thread.
-    """
+    """Follows a service that has just started, until it ends; calls ``say`` with each line, in its own thread."""
 
     def __init__(self, url: str, key: str, *, say: Callable[[str], None]) -> None:
         self._client = Client(_reachable(url), api_key=key)
@@ -71,13 +63,13 @@ class Narrator:
     def take(self, event: Event) -> None:
         """Say what an event tells a person, if anything."""
         reason = event.data.get("reason")
-        said = None if reason is None else str(reason)
+        reason_text = None if reason is None else str(reason)
         if event.kind is EventKind.AGENT_STATE and event.agent is not None and not event.data.get("removed"):
-            self._tell_agent(event.agent, AgentState(str(event.data["state"])), said)
+            self._tell_agent(event.agent, AgentState(str(event.data["state"])), reason_text)
         elif event.kind is EventKind.QUEUE_STATE:
             match event.data.get("command"):
                 case "abort":
-                    self._say(_held(said))
+                    self._say(_held(reason_text))
                 case "pause":
                     self._say("the queue is paused")
                 case "resume":

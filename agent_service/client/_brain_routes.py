@@ -85,7 +85,7 @@ class BrainRoutes:
             return IngestAnswer.model_validate(answer).ingested
 
         given = {"points": points, "run_uids": run_uids, "retold": retold or None}
-        body = {key: one for key, one in given.items() if one is not None}
+        body = {key: value for key, value in given.items() if value is not None}
         return long(Call("POST", agent_path(name, "ingest"), read, body=body), wait_s)
 
     @route

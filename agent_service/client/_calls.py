@@ -42,28 +42,13 @@ Params = Mapping[str, str | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """What to ask the service, and how to read its answer.
+    """What to ask the service, and how ``read`` makes the result of the decoded JSON.
 
-    Parameters
-    ----------
-    method, path
-        HTTP method, and the path below the service's URL.
-    read
-        Makes the result from the decoded JSON; for a paged call from the list of all items.
-    params
-        Query parameters; those that are None are left out.
-    body
-        JSON body, or None for none; numpy numbers and arrays in it are turned into plain ones.
-    paged
-        Whether to follow the ``next`` cursor; ``limit`` is then the number of items wanted, None for all.
-    good
-        Statuses beside 2xx that hold an answer rather than a problem.
-    long
-        Whether the service may answer with a job, which is then waited for.
-    wait_s
-        For how long, in seconds; None until it ends.
-    answers_within_s
-        Time in which the service answers, where that is more than a client waits by default.
+    Parameters that are None are left out; numpy numbers and arrays in the body become plain ones. A ``paged`` call
+    follows the ``next`` cursor, ``limit`` is then the number of items wanted, None for all, and ``read`` gets the list
+    of them. ``good`` are statuses beside 2xx that hold an answer rather than a problem. A ``long`` call may be answered
+    with a job, which is waited for, ``wait_s`` seconds or until it ends. ``answers_within_s`` is where an answer takes
+    longer than a client waits.
     """
 
     method: str
@@ -149,13 +134,7 @@ class route(Generic[P, T]):  # noqa: N801 - a decorator
 
 
 def exchange(call: Call[T], http: httpx.Client | httpx.AsyncClient) -> Generator[httpx.Request, httpx.Response, T]:
-    """Yield the requests of ``call``, be sent their responses, and return the result.
-
-    Raises
-    ------
-    ServiceError
-        The class of the problem that the service answered.
-    """
+    """Yield the requests of ``call``, be sent their responses, and return the result, or raise the service's error."""
     params = {key: value for key, value in call.params.items() if value is not None}
     items: list[Any] = []
     while True:
@@ -193,7 +172,7 @@ def raise_problem(response: httpx.Response) -> None:
 def error_of(problem: Problem) -> ServiceError:
     """Return the error that a problem tells of."""
     cls = by_code(problem.code, problem.status)
-    errors = [FieldError(one.field, one.message) for one in problem.errors]
+    errors = [FieldError(wrong.field, wrong.message) for wrong in problem.errors]
     if issubclass(cls, AgentFault):
         return cls(problem.detail, traceback=problem.traceback, errors=errors, legal=problem.legal)
     return cls(problem.detail, errors=errors, legal=problem.legal)
@@ -220,11 +199,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
+        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, Sequence | AbstractSet):
-        return [plain(one) for one in cast("Sequence[Any]", value)]
+        return [plain(item) for item in cast("Sequence[Any]", value)]
     raise TypeError(f"{type(value).__name__} cannot be sent as JSON; give numbers, text, lists and mappings")
 
 

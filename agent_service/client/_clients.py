@@ -26,7 +26,6 @@ from agent_service.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-    from types import TracebackType
 
     from agent_service.models import AgentStatus, Event, EventKind
     from agent_service.models.states import AgentState
@@ -107,7 +106,7 @@ def _no_service_on(path: Path) -> str:
     """Say what is missing for a service to be found by a state directory, and what was perhaps meant."""
     if path.is_file():
         return f"{path} is a file; give the state directory of a service, as service.state in a service.toml names it"
-    inside = sorted(str(one.parent) for one in path.glob("*/service.json"))
+    inside = sorted(str(file.parent) for file in path.glob("*/service.json"))
     if inside:
         return f"no service runs on {path}, but in it there is one on {' and one on '.join(inside)}; name that"
     return f"no service runs on {path}; start one with `agent-service serve --state {path}`"
@@ -245,9 +244,7 @@ class Client(_Address):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -256,13 +253,8 @@ class AsyncClient(_Address):
 
     Parameters
     ----------
-    url
-        Address of the service; by default that in AGENT_SERVICE_URL, else http://127.0.0.1:8000.
-    api_key
-        Key; by default that in AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
-    timeout_s
-        How long to wait for an answer of the service, in seconds. A call of an agent that takes longer is waited for
-        all the same, until it ends or its ``wait_s`` is over.
+    url, api_key, timeout_s
+        As for `Client`.
     transport
         An httpx transport, to reach a service otherwise than over a socket, for example an app in this process.
     """
@@ -346,7 +338,5 @@ class AsyncClient(_Address):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

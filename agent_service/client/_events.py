@@ -21,20 +21,9 @@ LONGEST_DELAY_S: Final = 2.0
 
 
 class EventCursor:
-    """One follower's place in the stream.
+    """One follower's place in the stream: ``last_event_id`` is the seq of the last event already seen.
 
-    Parameters
-    ----------
-    url
-        The service, for messages.
-    agent
-        Only this agent's events.
-    kinds
-        Only events of these kinds; all when there are none.
-    last_event_id
-        Seq of the last event already seen.
-    patience_s
-        How long to go on trying when the service does not answer, in seconds.
+    ``patience_s`` is how long to go on trying when the service does not answer, in seconds.
     """
 
     def __init__(
@@ -42,7 +31,7 @@ class EventCursor:
     ) -> None:
         self._url = url
         self._agent = agent
-        self._kinds = [str(one) for one in kinds]
+        self._kinds = [str(kind) for kind in kinds]
         self._last = last_event_id
         self._patience_s = patience_s
         self._lost_at: float | None = None
@@ -78,13 +67,7 @@ class EventCursor:
             return None
 
     def lost(self, error: httpx.TransportError | None) -> float:
-        """Return after how many seconds to connect again.
-
-        Raises
-        ------
-        BackendUnavailable
-            When the service has not answered for longer than the patience.
-        """
+        """Return after how many seconds to connect again, or raise when the service did not answer for too long."""
         now = time.monotonic()
         if self._lost_at is None:
             self._lost_at = now

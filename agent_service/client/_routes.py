@@ -134,7 +134,7 @@ class Routes(BrainRoutes):
     ) -> Call[AgentStatus]:
         """Change an agent: a new ``config`` rebuilds its brain by replay; ``loop`` and ``guardrails`` count at once."""
         changes = {"config": config, "loop": loop, "guardrails": guardrails}
-        body = {key: one for key, one in changes.items() if one is not None}
+        body = {key: value for key, value in changes.items() if value is not None}
         return long(one("PATCH", agent_path(name), AgentStatus, body), wait_s)
 
     @route

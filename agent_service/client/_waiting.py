@@ -18,37 +18,18 @@ AT_REST: Final = (AgentState.STOPPED, AgentState.FAILED)
 
 
 class Wait:
-    """When a wait is over.
-
-    Parameters
-    ----------
-    states
-        The states to wait for; none means `AT_REST`.
-    within_s
-        For how long, in seconds; None for ever.
-
-    Raises
-    ------
-    InvalidInput
-        There is no such state.
-    """
+    """When a wait is over: in one of ``states``, `AT_REST` if there are none; after ``within_s`` seconds it raises."""
 
     def __init__(self, states: tuple[AgentState | str, ...], within_s: float | None) -> None:
         try:
-            self._states = frozenset(AgentState(one) for one in states or AT_REST)
+            self._states = frozenset(AgentState(state) for state in states or AT_REST)
         except ValueError as error:
             raise InvalidInput(f"{error}; the states are {', '.join(AgentState)}") from None
         self._within_s = within_s
         self._began_s = time.monotonic()
 
     def over(self, status: AgentStatus) -> bool:
-        """Return whether the agent is where it was waited for.
-
-        Raises
-        ------
-        DeadlineExceeded
-            It is not, and the time is over.
-        """
+        """Return whether the agent is where it was waited for, or raise `DeadlineExceeded` when the time is over."""
         if status.state in self._states:
             return True
         if self._within_s is not None and time.monotonic() - self._began_s > self._within_s:

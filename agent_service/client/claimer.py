@@ -36,16 +36,8 @@ _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
 class Claimer:
     """Claims an agent's suggestions one after the other, until the agent has ended or `end` is called.
 
-    Parameters
-    ----------
-    client
-        A client of the service; several threads may share it.
-    agent
-        The agent's name. It is started, or resumed, if it does not run.
-    devices
-        Names of the devices there are.
-    owned
-        Whether to close ``client`` at the end.
+    The agent is started, or resumed, if it does not run; ``devices`` are the names of those there are. A client that is
+    ``owned`` is closed at the end.
     """
 
     def __init__(self, client: Client, agent: str, *, devices: Collection[str], owned: bool = False) -> None:
@@ -69,13 +61,7 @@ class Claimer:
         return self._offer is None and self._thread.is_alive()
 
     def take(self) -> Claim | None:
-        """Take the suggestion that was claimed; None when there will be none, as the agent has ended.
-
-        Raises
-        ------
-        ServiceError
-            Why nothing can be claimed: the service does not answer, the agent needs other devices.
-        """
+        """Take the suggestion that was claimed, None when the agent has ended; raises why nothing can be claimed."""
         offer, self._offer = self._offer, None
         if offer is None and self._error is not None:
             raise self._error
@@ -137,22 +123,22 @@ class Claimer:
         """Renew a claim until the plan has its word on it; what the service thinks by then does not matter."""
         while True:
             try:
-                how, said = self._words.get(timeout=claim.lease_s / 3)
+                how, word = self._words.get(timeout=claim.lease_s / 3)
             except queue.Empty:
                 with contextlib.suppress(ServiceError):
                     self._client.renew(claim.id)
                 continue
             with contextlib.suppress(ServiceError):
-                self._tell(claim, how, said)
+                self._tell(claim, how, word)
             return
 
-    def _tell(self, claim: Claim, how: str, said: str | int) -> None:
-        if isinstance(said, int):
+    def _tell(self, claim: Claim, how: str, word: str | int) -> None:
+        if isinstance(word, int):
             self._patiently(
-                lambda: self._client.release(claim.id, how=how, runs=said)
+                lambda: self._client.release(claim.id, how=how, runs=word)
             )  # else its runs count for nothing
         else:
-            self._client.release(claim.id, said, how=how)
+            self._client.release(claim.id, word, how=how)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         deadline = time.monotonic() + PATIENCE_S

@@ -30,7 +30,7 @@ def opened(service: LocalAddress) -> None:
 def closed(service: LocalAddress) -> None:
     """Note that a service of this process has ended; harmless the second time."""
     with _lock:
-        _services[:] = [one for one in _services if one != service]
+        _services[:] = [other for other in _services if other != service]
 
 
 def services() -> list[LocalAddress]:

@@ -100,7 +100,7 @@ def run_agent(
 
 
 def _client(url: str | None) -> Client:
-    here = [one for one in services() if url in (None, one.url)]
+    here = [service for service in services() if url in (None, service.url)]
     return Client(here[-1].url, api_key=here[-1].api_key) if here else Client(url)
 
 
@@ -110,18 +110,20 @@ def _refused(point: Mapping[str, float], devices: Mapping[str, Any]) -> Generato
     The service asked those that it knows; these are asked where they are, in a thread, for they may do I/O.
     """
     loop = asyncio.get_running_loop()
-    found: list[str] = []
+    reasons: list[str] = []
     await_ = device_settings.awaiting(
         lambda answer, within_s: asyncio.run_coroutine_threadsafe(answer, loop).result(within_s), ANSWERS_WITHIN_S
     )
     asking = threading.Thread(
-        target=lambda: found.append(device_settings.why_not(devices, point, await_)), name="asking devices", daemon=True
+        target=lambda: reasons.append(device_settings.why_not(devices, point, await_)),
+        name="asking devices",
+        daemon=True,
     )
     asking.start()
     late = time.monotonic() + ANSWERS_WITHIN_S
     while asking.is_alive() and time.monotonic() < late:
         yield from bps.sleep(LOOK_EVERY_S)
-    return found[0] if found else ""
+    return reasons[0] if reasons else ""
 
 
 def _measured(
@@ -137,8 +139,8 @@ def _measured(
         opened += 1  # each of its start documents carries the suggestion's id, also when the plan forgets its md
         return message._replace(kwargs={**message.kwargs, **claim.md})
 
-    actuators, sensors = ([devices[one] for one in names] for names in (claim.actuators, claim.sensors))
-    if refused := (yield from _refused(claim.point, {one: devices[one] for one in claim.actuators})):
+    actuators, sensors = ([devices[name] for name in names] for names in (claim.actuators, claim.sensors))
+    if refused := (yield from _refused(claim.point, {name: devices[name] for name in claim.actuators})):
         claimer.release("fail", refused)
         return ()
     try:
@@ -149,12 +151,12 @@ def _measured(
         claimer.release("abort", "aborted in the RunEngine that measured it")
         raise
     except Exception as error:  # noqa: BLE001 - whatever a plan raises fails its suggestion; the agent counts these
-        said = f"{type(error).__name__}: {texts.one_line(str(error), most=500)}"
-        _log.warning("the plan of suggestion %s of agent %s raised %s", claim.id, claim.agent, said)
-        claimer.release("fail", said)
+        reason = f"{type(error).__name__}: {texts.one_line(str(error), most=500)}"
+        _log.warning("the plan of suggestion %s of agent %s raised %s", claim.id, claim.agent, reason)
+        claimer.release("fail", reason)
         return ()
     if opened:
         claimer.done(opened)
     else:
         claimer.release("fail", "the plan made no run")
-    return tuple(one for one in result if isinstance(one, str)) if isinstance(result, tuple | list) else ()
+    return tuple(uid for uid in result if isinstance(uid, str)) if isinstance(result, tuple | list) else ()

@@ -136,13 +136,7 @@ class Handle:
 
 @contextlib.contextmanager
 def as_faults(name: str) -> Generator[None]:
-    """Let no other error out than those that `protocols.Executor` and `protocols.BrainHandle` name.
-
-    Raises
-    ------
-    AgentFault
-        For whatever is no `ServiceError`, and when there is nothing to host the agent in; it counts as ``died``.
-    """
+    """Turn any other error into `AgentFault`, which counts as ``died``: nothing is there to host the agent in."""
     try:
         yield
     except BackendUnavailable as error:

@@ -85,14 +85,8 @@ class Followers:
         """Yield the events after ``after`` that are wanted: first what the journal holds, then live, all that wait.
 
         The first batch is empty: from there on nothing is missed. Ends when the reader is too slow, and where facts are
-        missing that went into a snapshot.
-
-        Parameters
-        ----------
-        idle_s
-            Seconds without an event after which an empty batch comes.
-        until
-            An empty batch comes when it is set.
+        missing that went into a snapshot. An empty batch comes after ``idle_s`` seconds without an event, and when
+        ``until`` is set.
         """
         follower = _Follower(wanted)
         self._followers.add(follower)

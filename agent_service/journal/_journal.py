@@ -35,13 +35,6 @@ _log = logging.getLogger(__name__)
 class JournalLog:
     """The journal of a service: facts in an order, numbered without holes from 1.
 
-    Parameters
-    ----------
-    store
-        Where it is kept.
-
-    Notes
-    -----
     `read`, `last_before` and `snapshot` block, and belong to any thread but the event loop's; the rest belong to that.
     """
 
@@ -83,13 +76,7 @@ class JournalLog:
         return self._writer is not None and self._store.lost() is not None
 
     def open(self) -> None:
-        """Open the store and begin to write; call it once, with the event loop running.
-
-        Raises
-        ------
-        UsageError
-            It is no journal, cannot be used, or was written by a newer version of this program.
-        """
+        """Open the store, or raise `UsageError`, and begin to write; call it once, with the event loop running."""
         loop = self._loop = asyncio.get_running_loop()
         self._seqs = self._store.open()
 
@@ -120,23 +107,16 @@ class JournalLog:
     async def append(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> Event:
         """Write a fact; returns when it would survive a kill -9 and is applied. Concurrent facts share a commit.
 
-        Raises
-        ------
-        BackendUnavailable
-            It cannot be written. It is not in the journal then, and nobody is told of it.
+        `BackendUnavailable` when it cannot be written: it is not in the journal then, and nobody is told of it.
         """
         return await self.post(kind, agent, data)
 
     def post(self, kind: EventKind, agent: str | None, data: dict[str, Any]) -> asyncio.Future[Event]:
         """Queue a fact without waiting; facts posted one after the other keep their order and share a commit.
 
-        A fact that a request causes says by whose key, in ``by``.
-
-        Returns
-        -------
-        asyncio.Future
-            Done when the fact is committed and applied, or with `BackendUnavailable`; that of a task that is patient
-            (`be_patient`) not before the journal can be written, or is closed.
+        A fact that a request causes says by whose key, in ``by``. The future is done when the fact is committed and
+        applied, or with `BackendUnavailable`; that of a task that is patient (`be_patient`) not before the journal can
+        be written, or is closed.
         """
         return self.post_together(agent, [(kind, data)])[0]
 
@@ -153,15 +133,12 @@ class JournalLog:
             data = {**values, **by, **request}
             pending.append(Pending(utcnow(), agent, kind, data, _encoded(data), patient, loop.create_future()))
         writer.put(tuple(pending))
-        return [one.done for one in pending]
+        return [fact.done for fact in pending]
 
     async def settled(self) -> None:
         """Return when facts can be written, and it is known of each that was refused whether it is a fact all the same.
 
-        Raises
-        ------
-        BackendUnavailable
-            It is closed before that.
+        `BackendUnavailable` when the journal is closed before that.
         """
         writer, loop = self._opened()
         done: asyncio.Future[None] = loop.create_future()
@@ -178,19 +155,9 @@ class JournalLog:
         self._followers.put(Event(seq=None, time=utcnow(), agent=agent, kind=kind, data=data))
 
     async def compact(self, snapshot: dict[str, Any], *, seq: int) -> None:
-        """Put a snapshot in the place of the facts up to ``seq``; the numbers go on as if they were there.
+        """Put a snapshot, everything that the facts up to ``seq`` say, in their place; the numbers go on.
 
-        Parameters
-        ----------
-        snapshot
-            Everything that these facts say, as JSON.
-        seq
-            Number of the last of them.
-
-        Raises
-        ------
-        BackendUnavailable
-            When it cannot be written; the facts are still there then.
+        `BackendUnavailable` when it cannot be written; the facts are still there then.
         """
         text = await asyncio.to_thread(_encoded, snapshot)
         writer, loop = self._opened()

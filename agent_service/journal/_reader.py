@@ -17,13 +17,7 @@ READERS: Final[Mapping[str, Callable[[str], JournalReader]]] = {"sqlite": Sqlite
 
 
 def reader(url: str) -> JournalReader:
-    """Return a reader of the journal at ``url``, for example ``sqlite:////home/me/state/journal.db``.
-
-    Raises
-    ------
-    UsageError
-        No journal has a URL of that scheme.
-    """
+    """Return a reader of the journal at ``url``, for example ``sqlite:////home/me/state/journal.db``."""
     scheme = url.partition(":")[0]
     if scheme not in READERS:
         raise UsageError(f"a journal's URL begins with one of {', '.join(READERS)}, not with {scheme!r}")

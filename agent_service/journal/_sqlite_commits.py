@@ -32,16 +32,10 @@ _ATTEMPT: Final = sa.text("INSERT OR REPLACE INTO meta VALUES ('last_attempt', h
 
 
 class SqliteStore(SqliteRows):
-    """Keeps the journal in a SQLite file. See `protocols.JournalStore`.
+    """Keeps the journal in a SQLite file, on a local disk. See `protocols.JournalStore`.
 
-    Parameters
-    ----------
-    path
-        The file; made when it is missing. Its folder must exist, on a local disk.
-    power_safe
-        Whether a batch also survives a power cut (synchronous=FULL) and not only a kill -9 (NORMAL).
-    folder_lost
-        Returns why its folder is no longer this service's, or None; asked at each batch.
+    ``power_safe``: a batch also survives a power cut (synchronous=FULL) and not only a kill -9 (NORMAL).
+    ``folder_lost`` returns why its folder is no longer this service's, or None; asked at each batch.
     """
 
     def __init__(

@@ -45,9 +45,9 @@ class JournalFiles:
         """Remember the files that are there now as the journal's; call it when it has just been opened."""
         for part in _PARTS:
             with contextlib.suppress(OSError):
-                found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - after each commit: Path costs more than the look
-                self._known[part] = found.st_dev, found.st_ino
-                self._sizes[part] = found.st_size
+                status = os.stat(f"{self._path}{part}")  # noqa: PTH116 - after each commit: Path costs more than the look
+                self._known[part] = status.st_dev, status.st_ino
+                self._sizes[part] = status.st_size
 
     def lost(self) -> str | None:
         """Return why the next start would not read what is written now, or None."""
@@ -55,17 +55,17 @@ class JournalFiles:
             before = self._sizes.get(part, 0)  # before the look: another thread may look later, and see more
             name = f"{self._path.name}{part}"
             try:
-                found = os.stat(f"{self._path}{part}")  # noqa: PTH116 - see `remember`
+                status = os.stat(f"{self._path}{part}")  # noqa: PTH116 - see `remember`
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError | NotADirectoryError)
                 return f"{name} {'was deleted or moved away' if gone else f'cannot be looked at ({error.strerror})'}"
-            if (found.st_dev, found.st_ino) != known:
+            if (status.st_dev, status.st_ino) != known:
                 return f"another file lies in the place of {name}"
             if part not in _GROW:
                 continue
-            if found.st_size < before:
+            if status.st_size < before:
                 self._cut = f"{name} was cut short"  # it stays so: what is written now would make it longer again
-            self._sizes[part] = found.st_size
+            self._sizes[part] = status.st_size
         if self._cut is not None:
             return self._cut
         return self._folder_lost()

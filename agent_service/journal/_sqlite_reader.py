@@ -96,13 +96,7 @@ class SqliteRows:
 
 
 class SqliteReader(SqliteRows):
-    """Reads the journal of another process; it is empty while there is none.
-
-    Parameters
-    ----------
-    url
-        ``sqlite:///PATH``, where what a URL cannot hold is quoted.
-    """
+    """Reads the journal of another process, at ``sqlite:///PATH`` (quoted); it is empty while there is none."""
 
     def __init__(self, url: str) -> None:
         path = Path(os.fsdecode(unquote_to_bytes(url.removeprefix("sqlite:///"))))

@@ -52,18 +52,10 @@ meta: Final = sa.Table(
 
 
 def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
-    """Make the file, or bring it up to date.
+    """Make the file, or bring it up to date; return the numbers of the last fact and of the snapshot, 0 for none.
 
-    Returns
-    -------
-    tuple of int
-        Number of the last fact, and of the snapshot; 0 for what is not there.
-
-    Raises
-    ------
-    UsageError
-        When it is no journal, cannot be used, or was written by a newer version of this program; when it was lost while
-        a service ran, and a copy lies beside it.
+    `UsageError` when it is no journal, cannot be used, or was written by a newer version of this program; when it was
+    lost while a service ran, and a copy lies beside it.
     """
     refuse_lost(path)
     if path.is_symlink():  # whose other name no lock guards
@@ -101,20 +93,17 @@ def _upgrade(path: Path) -> None:
 def version_of(file: sqlite3.Connection, path: Path) -> int | None:
     """Return the version of a journal, None of a file that holds none yet; changes nothing.
 
-    Raises
-    ------
-    UsageError
-        When it was written by a newer version of this program, or says what cannot be.
+    `UsageError` for one that is newer than this program, or cannot be.
     """
     if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
         return None
-    found = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if found is None:
+    row = file.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    if row is None:
         return None
-    version = int(found[0]) if found[0].isascii() and found[0].isdigit() else 0
+    version = int(row[0]) if row[0].isascii() and row[0].isdigit() else 0
     if version < min(MIGRATIONS):
         raise UsageError(
-            f"the journal {path} says that its version is {found[0]!r}, which there never was: it is damaged; put "
+            f"the journal {path} says that its version is {row[0]!r}, which there never was: it is damaged; put "
             "a copy in its place, or give another folder with --state"
         )
     if version > SCHEMA_VERSION:
@@ -174,5 +163,5 @@ def open_engine(path: Path, *, synchronous: str) -> sa.Engine:
 
 def why(error: Exception) -> str:
     """Return what the database says of an error, in one line."""
-    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return said.splitlines()[0] if said else type(error).__name__
+    message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return message.splitlines()[0] if message else type(error).__name__

@@ -62,20 +62,11 @@ class Barrier:
 
 
 class JournalWriter:
-    """Writes in a thread of its own what other threads put into its queue.
+    """Writes in a thread of its own what other threads put into its queue, and closes the store at its end.
 
-    Parameters
-    ----------
-    store
-        Where they go; open. It is closed when the thread ends.
-    seqs
-        Numbers of the last fact in it, and of the last one in its snapshot.
-    on_loop
-        ``on_loop(function, *args)``: call it on the event loop, which owns the futures and what is below.
-    committed
-        ``committed(facts, events)``: called with what was written, in order, before its futures are done.
-    fault_changed
-        Called when `fault` changed.
+    ``seqs`` are the numbers of the last fact in the store, and of the last one in its snapshot. ``on_loop(function,
+    *args)`` calls a function on the event loop, which owns the futures and what is called there: ``committed(facts,
+    events)`` with what was written, before its futures are done; ``fault_changed`` when `fault` did.
     """
 
     def __init__(
@@ -98,9 +89,9 @@ class JournalWriter:
         self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
         self._thread.start()
 
-    def put(self, one: tuple[Pending, ...] | Compaction | Barrier) -> None:
+    def put(self, item: tuple[Pending, ...] | Compaction | Barrier) -> None:
         """Queue facts that are to be written in one transaction, or a snapshot, or a barrier; from any thread."""
-        self._queue.put(one)
+        self._queue.put(item)
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, refuse what cannot be written, and end; blocks."""
@@ -115,13 +106,13 @@ class JournalWriter:
         try:
             while True:
                 batch = self._next_batch()
-                waiting = self._write([*waiting, *(fact for one in batch if isinstance(one, tuple) for fact in one)])
-                barriers += [one for one in batch if isinstance(one, Barrier)]
+                waiting = self._write([*waiting, *(fact for item in batch if isinstance(item, tuple) for fact in item)])
+                barriers += [item for item in batch if isinstance(item, Barrier)]
                 if self.fault is None:
                     barriers = self._pass(barriers, None)
-                for one in batch:
-                    if isinstance(one, Compaction):
-                        self._compact(one)
+                for item in batch:
+                    if isinstance(item, Compaction):
+                        self._compact(item)
                 if None in batch:
                     self._refuse(waiting)
                     self._pass(barriers, BackendUnavailable(f"the journal cannot be written: {self.fault}"))
@@ -149,15 +140,17 @@ class JournalWriter:
             self._doubtful = facts  # kept over further faults, until the file could be looked at
             first = self.last_seq + 1
             self._store.write(
-                [FactRow(first + i, one.time, one.agent, one.kind, one.text) for i, one in enumerate(facts)]
+                [FactRow(first + i, fact.time, fact.agent, fact.kind, fact.text) for i, fact in enumerate(facts)]
             )
         except BackendUnavailable as error:
             self._note(error.detail)
-            self._refuse([one for one in facts if not one.patient])
-            return [one for one in facts if one.patient]
+            self._refuse([fact for fact in facts if not fact.patient])
+            return [fact for fact in facts if fact.patient]
         events = [
-            Event.model_construct(seq=self.last_seq + i, time=one.time, agent=one.agent, kind=one.kind, data=one.data)
-            for i, one in enumerate(facts, start=1)
+            Event.model_construct(
+                seq=self.last_seq + i, time=fact.time, agent=fact.agent, kind=fact.kind, data=fact.data
+            )
+            for i, fact in enumerate(facts, start=1)
         ]
         self.last_seq += len(facts)
         self._doubtful = []
@@ -168,13 +161,13 @@ class JournalWriter:
     def _without_written(self, facts: list[Pending]) -> list[Pending]:
         """Look whether the batch that failed was written; return the facts that are still to be written."""
         self._store.write(())  # a store that is lost must not be asked
-        found = self._store.read(after=self.last_seq)
+        events = self._store.read(after=self.last_seq)
         doubtful, self._doubtful = self._doubtful, []
-        if not found:
+        if not events:
             return facts
-        self.last_seq = found[-1].seq or self.last_seq
-        self._on_loop(self._committed, doubtful, found)  # those that were refused by then are facts all the same
-        return [one for one in facts if one not in doubtful]
+        self.last_seq = events[-1].seq or self.last_seq
+        self._on_loop(self._committed, doubtful, events)  # those that were refused by then are facts all the same
+        return [fact for fact in facts if fact not in doubtful]
 
     def _note(self, fault: str | None) -> None:
         if fault == self.fault:
@@ -193,8 +186,8 @@ class JournalWriter:
 
     def _pass(self, barriers: list[Barrier], error: BackendUnavailable | None) -> list[Barrier]:
         """Let those go on who wait; return those that wait still: none."""
-        for one in barriers:
-            self._on_loop(_settled, one, error)
+        for barrier in barriers:
+            self._on_loop(_settled, barrier, error)
         return []
 
     def _compact(self, asked: Compaction) -> None:

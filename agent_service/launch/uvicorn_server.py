@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvicorn
 
 from agent_service.errors import UsageError
+from agent_service.executors.detached import run_detached
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.connection import BoundedConnection
 from agent_service.server.not_ready import StartingApp
-from agent_service.service.detached import run_detached
 from agent_service.service.keys import KeyFile
 from agent_service.state_dir import StateDir, private_files
 

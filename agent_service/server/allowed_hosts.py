@@ -18,15 +18,9 @@ _REMEMBERED: Final = 256
 
 
 class Hosts:
-    """The names of a service.
+    """The names of a service: ``allowed`` beside ``localhost``, this machine's own, and every IP address.
 
-    Parameters
-    ----------
-    allowed
-        Names beside ``localhost``, this machine's own, and every IP address; ``*.example.org`` for all names below one,
-        ``*`` for every name.
-    origins
-        Origins of web pages that may speak to it from elsewhere, such as ``https://portal.example.org``.
+    ``*.example.org`` is for all names below one, ``*`` for every name; ``origins`` are those of web pages elsewhere.
     """
 
     def __init__(self, allowed: Sequence[str], origins: Sequence[str]) -> None:
@@ -36,15 +30,7 @@ class Hosts:
         self._admitted: set[tuple[bytes, object]] = set()
 
     def admits(self, host: bytes, *, server: object) -> bool:
-        """Return whether a ``Host`` names this service.
-
-        Parameters
-        ----------
-        host
-            The header.
-        server
-            What the server calls itself: its address, or the name that an in-process transport was given.
-        """
+        """Return whether a ``Host`` header names this service; ``server`` is what the server calls itself."""
         if (host, server) in self._admitted:  # on the path of every request
             return True
         name = _name(host.decode("latin-1"))

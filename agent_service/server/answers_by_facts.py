@@ -26,17 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DoneRequest:
-    """A request that was carried out.
-
-    Parameters
-    ----------
-    service, key
-        Who answers whom.
-    path, body
-        What was asked.
-    facts
-        What it caused, oldest first; at least one.
-    """
+    """A request that was carried out, and the facts that it caused, oldest first; at least one."""
 
     service: Service
     key: Key

@@ -54,13 +54,7 @@ def stranger(*, showed_key: bool) -> Unauthenticated:
 
 
 class Needs(SecurityBase):
-    """A dependency that lets a request through if its key has a scope.
-
-    Parameters
-    ----------
-    scope
-        The scope.
-    """
+    """A dependency that lets a request through if its key has a scope."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -72,13 +66,7 @@ class Needs(SecurityBase):
         )
 
     async def __call__(self, request: Request) -> None:
-        """Let the request through.
-
-        Raises
-        ------
-        Unauthenticated, Forbidden
-            There is no valid key, or it lacks the scope.
-        """
+        """Let the request through, or raise `Unauthenticated` or `Forbidden`."""
         key = cast("Mapping[str, Any]", request.scope).get(KEY)
         if key is None:
             raise stranger(showed_key="authorization" in request.headers)
@@ -86,15 +74,8 @@ class Needs(SecurityBase):
 
 
 class Closed:
-    """What an application does not answer: to strangers all that is not open, and to nobody what names no scope.
+    """What an application does not answer: to strangers all that is not ``opened``, and to nobody what names no scope.
 
-    Parameters
-    ----------
-    opened
-        The routes that answer everybody, as they are declared.
-
-    Notes
-    -----
     The routes are looked at when there is another number of them. One that guards itself says so in ``needs``.
     """
 

@@ -9,9 +9,12 @@ import itertools
 import json
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive
 
 MAX_DEPTH: Final = 64
 """How deep lists and objects of a body may be nested."""
@@ -38,15 +41,7 @@ _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def refuse_oversized(body: bytes, limits: Limits) -> None:
-    """Raise when a body holds more than may be; whether it is JSON at all, its parser says.
-
-    Raises
-    ------
-    TooLarge
-        It holds too many values.
-    InvalidInput
-        It is nested too deeply, or in another encoding, whose bytes say nothing of what it holds.
-    """
+    """Raise `TooLarge` or `InvalidInput` when a body holds more than may be; whether it is JSON, its parser says."""
     if not json.detect_encoding(body).startswith("utf-8"):  # the parser would take it
         raise InvalidInput("the body is not in UTF-8, as JSON is; send it in UTF-8")
     if _opened(body) <= MAX_DEPTH and _values(body) <= limits.values:  # as nearly all are, whatever stands in texts
@@ -61,6 +56,16 @@ def refuse_oversized(body: bytes, limits: Limits) -> None:
     brackets = bare.translate(None, delete=_NO_BRACKET)
     if max(itertools.accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH:
         raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} lists and objects; send it flatter")
+
+
+def again(message: Message, receive: Receive) -> Receive:
+    """Return what gives a message that was read out again, and then the rest."""
+    messages = [message]
+
+    async def give() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return give
 
 
 def _opened(body: bytes) -> int:

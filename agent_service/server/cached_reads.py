@@ -21,30 +21,45 @@ if TYPE_CHECKING:
 
     from agent_service.service.service import Service
 
-PREFIX: Final = "/api/v1/agents/"
-_BODY: Final = "agent_service.ready"
+_PREFIX: Final = "/api/v1/agents/"
+FOUND: Final = "agent_service.found"
 _JSON: Final = (b"content-type", b"application/json")
 
 
-class CachedReads(BaseRoute):
-    """A route for the plain reads of agents; whatever else is asked for is for the routes after it."""
+class DirectRoute(BaseRoute):
+    """A route for plain requests of one ``method`` to agents; whatever else is asked is for the routes after it."""
 
-    needs = Scope.READ
+    method: str
+    needs: Scope
+
+    def found(self, scope: MutableMapping[str, Any], rest: str) -> object | None:
+        """Return what `handle` needs, by the path after ``/agents/``, or None when the request is not a plain one."""
+        raise NotImplementedError
 
     def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, dict[str, Any]]:
-        """Return whether the answer is ready, and with it the answer."""
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
+        """Return whether it is a plain request, and what was found of it."""
+        if scope["type"] != "http" or scope["method"] != self.method or scope["query_string"]:
             return Match.NONE, {}
         key = scope.get(auth.KEY)
-        if key is None or self.needs not in key.scopes:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if key is None or self.needs not in key.scopes or not path.startswith(_PREFIX):
             return Match.NONE, {}
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        body = _ready(scope["app"].state.service, path[len(PREFIX) :]) if path.startswith(PREFIX) else None
-        return (Match.NONE, {}) if body is None else (Match.FULL, {_BODY: body})
+        found = self.found(scope, path[len(_PREFIX) :])
+        return (Match.NONE, {}) if found is None else (Match.FULL, {FOUND: found})
+
+
+class CachedReads(DirectRoute):
+    """Answers the plain reads of agents."""
+
+    method, needs = "GET", Scope.READ
+
+    def found(self, scope: MutableMapping[str, Any], rest: str) -> bytes | None:
+        """Return the answer, if it is ready."""
+        return _ready(scope["app"].state.service, rest)
 
     async def handle(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer."""
-        body = cast("bytes", scope[_BODY])
+        body = cast("bytes", scope[FOUND])
         headers = [(b"content-length", str(len(body)).encode("ascii")), _JSON]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -27,13 +27,7 @@ LOOKS_EVERY_S: Final = 0.5
 
 
 class EventStream(EventSourceResponse):
-    """The answer to who follows.
-
-    Parameters
-    ----------
-    pieces
-        Its body, as `stream` yields it.
-    """
+    """The answer to who follows; its body is what `stream` yields."""
 
     def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
         super().__init__(pieces, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -50,18 +44,8 @@ async def stream(
 ) -> AsyncGenerator[bytes]:
     """Yield events until the client goes, is too slow, its key is revoked, or the service stops.
 
-    Parameters
-    ----------
-    service
-        The service.
-    key
-        Whose stream it is.
-    after
-        Number of the last event the client knows; None: from now on.
-    agent
-        Only this agent's events, and the service's own.
-    kinds
-        Only events of these kinds, and what is the stream's own: ``heartbeat`` and ``reset``; all when it is empty.
+    ``after`` is the number of the last event that the client knows; None: from now on. With ``agent`` only this agent's
+    events and the service's own come, with ``kinds`` only those, ``heartbeat`` and ``reset``.
     """
     newest = service.journal.last_seq
     if after is not None and not service.journal.snapshot_seq <= after <= newest:

@@ -47,16 +47,8 @@ async def look(request: Request, desk: JobDesk, agent: HostedAgent) -> View | No
 
     The query is read here and not by FastAPI: these reads are asked for most, and nearly all of them without one.
 
-    Raises
-    ------
-    InvalidInput
-        The query is wrong; says in what.
-    Forbidden
-        The key lacks the scope ``control``: this is a call of the agent's code, and more than to read.
-    IllegalTransition
-        The agent has no brain now; says what is legal.
-    DeadlineExceeded
-        It did not show itself in time. The brain goes on.
+    Raises `InvalidInput` for the query; `Forbidden` where the key lacks the scope ``control``, for this is a call of
+    the agent's code; `IllegalTransition` where there is no brain now; `DeadlineExceeded`, and the brain goes on.
     """
     if not request.scope["query_string"]:
         return None

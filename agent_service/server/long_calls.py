@@ -35,15 +35,7 @@ _ASYNC: Final = re.compile(r"respond-async", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class PreferWait:
-    """How long somebody waits.
-
-    Parameters
-    ----------
-    wait_s
-        Seconds; None when they did not say.
-    request_id
-        Of their request.
-    """
+    """For how many seconds who asks waits, None when they did not say."""
 
     wait_s: float | None
     request_id: str | None

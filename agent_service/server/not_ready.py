@@ -43,17 +43,8 @@ def request_id(given: bytes) -> bytes:
 class StartingApp:
     """An ASGI application that stands in for another until that is there.
 
-    Parameters
-    ----------
-    hosts
-        The names of the service.
-
-    Attributes
-    ----------
-    reason
-        What is being waited for, in words; /readyz and the refusals say it. May be set from any thread.
-    holds
-        Whether /readyz says so even when the application is there: a notebook that is served has cells left to run.
+    /readyz and the refusals say ``reason``, what is being waited for; it may be set from any thread. ``holds``: /readyz
+    says so even when the application is there, for a notebook that is served has cells left to run.
     """
 
     def __init__(self, hosts: Hosts) -> None:

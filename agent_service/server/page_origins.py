@@ -20,17 +20,7 @@ _HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "
 
 
 class PageOrigins(CORSMiddleware):
-    """CORS for the origins of the configuration and of pages that hold a panel key; for others it is not there.
-
-    Parameters
-    ----------
-    app
-        The application.
-    origins
-        Those of the configuration.
-    panel_keys
-        The keys of pages.
-    """
+    """CORS for the origins of the configuration and of pages that hold a panel key; for others it is not there."""
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str], panel_keys: PanelKeys) -> None:
         super().__init__(

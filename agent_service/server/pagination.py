@@ -19,13 +19,7 @@ Cursor = Annotated[str | None, Query(max_length=100, description="`next` of the 
 
 
 def position(cursor: str | None) -> int:
-    """Return the number a cursor stands for, 0 for none.
-
-    Raises
-    ------
-    InvalidInput
-        It is no cursor of ours.
-    """
+    """Return the number a cursor stands for, 0 for none, or raise `InvalidInput`."""
     if cursor is None:
         return 0
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):  # noqa: PLR2004 - fits in 64 bits

@@ -14,6 +14,7 @@ from agent_service.errors import AgentFault, InvalidInput
 from agent_service.models.repeatable import IDEMPOTENCY_KEY, is_repeatable
 from agent_service.server import auth
 from agent_service.server.answers_by_facts import DoneRequest
+from agent_service.server.body import again
 from agent_service.server.error_responses import problem
 from agent_service.service.answers import KeptAnswer
 
@@ -73,7 +74,7 @@ class Repeats:
                 answer = known
                 await service.answers.keep(mark, _kept(request, answer))
             else:
-                await self._carry_out(scope, _again(message, receive), send, mark, request)
+                await self._carry_out(scope, again(message, receive), send, mark, request)
                 return
         await answer(scope, receive, send)
 
@@ -106,15 +107,6 @@ class Repeats:
 
 def _has_body(scope: Scope) -> bool:
     return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
-
-
-def _again(message: Message, receive: Receive) -> Receive:
-    messages = [message]
-
-    async def give() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return give
 
 
 def _response(kept: KeptAnswer) -> Response:

@@ -63,17 +63,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestChecks:
-    """Plain ASGI middleware around the whole application.
-
-    Parameters
-    ----------
-    app
-        The application.
-    hosts
-        The names of the service.
-    closed
-        What is not answered.
-    """
+    """Plain ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, closed: auth.Closed) -> None:
         self._app = app
@@ -218,15 +208,7 @@ def _limit(key: Key | None) -> int:
 
 
 async def _whole(receive: Receive, limits: body.Limits) -> Receive:
-    """Read a body, and return what gives it out again as one part.
-
-    Raises
-    ------
-    TooLarge, InvalidInput
-        It is longer than `MAX_BODY`, or holds more than may be.
-    TimeoutError
-        It paused too long.
-    """
+    """Read a body, and return what gives it out again as one part; `TimeoutError` when it paused too long."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -241,16 +223,7 @@ async def _whole(receive: Receive, limits: body.Limits) -> Receive:
         more = message.get("more_body", False)
     whole = b"".join(parts)
     body.refuse_oversized(whole, limits)
-    given = False
-
-    async def give() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": whole, "more_body": False}
-
-    return give
+    return body.again({"type": "http.request", "body": whole, "more_body": False}, receive)
 
 
 def _limited(receive: Receive) -> Receive:

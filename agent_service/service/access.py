@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 
 class Access:
-    """The keys of a service; belongs to the event loop.
-
-    Attributes
-    ----------
-    owner_key
-        The owner's key, empty before `open`.
-    owner_key_is_new
-        Whether it was made just now.
-    """
+    """The keys of a service, the owner's among them, which is empty before `open`; belongs to the event loop."""
 
     def __init__(self, state_dir: StateDir, panel_keys: PanelKeys, given: SecretStr | None) -> None:
         self.panel_keys = panel_keys
@@ -35,13 +27,7 @@ class Access:
         self._keyring = Keyring(KeyFile(state_dir.keys_file), "")
 
     def open(self) -> None:
-        """Read the keys; call it with the state directory locked.
-
-        Raises
-        ------
-        UsageError
-            They cannot be read.
-        """
+        """Read the keys, or raise `UsageError`; call it with the state directory locked."""
         if self._given is not None:
             self.owner_key = self._given.get_secret_value()
         else:
@@ -50,13 +36,7 @@ class Access:
         self._keyring.load()
 
     def find(self, secret: str) -> Key | None:
-        """Return a key, or None when it is unknown, revoked or ended by now.
-
-        Raises
-        ------
-        BackendUnavailable
-            Nobody can say that now: the file of keys cannot be read.
-        """
+        """Return a key, None when it is unknown, revoked or ended by now; raises when nobody can say that now."""
         of_page = secret.startswith(PREFIX)
         key = self.panel_keys.find(secret, holds=self._keyring.holds) if of_page else self._keyring.find(secret)
         if key is None:

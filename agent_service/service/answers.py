@@ -46,15 +46,7 @@ class KeptAnswer(NamedTuple):
 
 
 class Answers:
-    """Keeps answers in a file of the state directory; belongs to the event loop.
-
-    Parameters
-    ----------
-    path
-        The file; made when it is missing.
-    power_safe
-        Whether an answer also survives a power cut.
-    """
+    """Keeps answers in a file of the state directory; belongs to the event loop."""
 
     def __init__(self, path: Path, *, power_safe: bool = False) -> None:
         self._path = path
@@ -68,13 +60,7 @@ class Answers:
         self._forget_at = 0.0
 
     def open(self) -> None:
-        """Read which requests were answered. Blocks; call it before `on_fact`.
-
-        Raises
-        ------
-        UsageError
-            The file cannot be used.
-        """
+        """Read which requests were answered, or raise `UsageError`. Blocks; call it before `on_fact`."""
         try:
             private_files.touch(self._path)
             self._file = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)

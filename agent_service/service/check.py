@@ -27,22 +27,11 @@ if TYPE_CHECKING:
 
 
 def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
-    """Return what would keep a configuration from being served, beyond what its model says.
+    """Return what would keep a configuration from being served, beyond what its model says, and where in it.
 
-    Modules of the agents' types and functions are imported. No address is bound, no state directory is made.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    devices
-        Whether to load the startup namespace too, which may connect to hardware, and to look for the agents' devices
-        and plans there; or to ask the facility that plans go to for them. The simulated beamline is loaded in any case.
-
-    Returns
-    -------
-    list of FieldError
-        The place in the configuration and what is wrong there; empty when nothing is.
+    Modules of the agents' types and functions are imported. No address is bound, no state directory is made. With
+    ``devices`` the startup is loaded, which may connect to hardware, and the agents' devices and plans are looked for
+    in it, or at the facility that plans go to; the simulated beamline is loaded in any case.
 
     Examples
     --------

@@ -37,12 +37,7 @@ class ClaimDesk:
     async def claim(self, request: ClaimRequest) -> Claim | None:
         """Claim a suggestion, or wait for one; None when none came, or the agent it would come from has ended.
 
-        Raises
-        ------
-        NotFound
-            There is no such agent.
-        BackendUnavailable
-            It could not be written who claims; nothing is claimed then.
+        Raises `NotFound` for an unknown agent, `BackendUnavailable` when the claim cannot be written: it is none then.
         """
         name = request.agent
         if name is not None:
@@ -83,15 +78,7 @@ class ClaimDesk:
         return self._answer(claimed)
 
     def renew(self, suggestion_id: str, request: RenewRequest, key: Key) -> Claim:
-        """Begin a lease anew.
-
-        Raises
-        ------
-        NotFound, Conflict
-            There is no such suggestion, or nobody holds a claim on it.
-        Forbidden
-            Another key holds it.
-        """
+        """Begin a lease anew; `Conflict` where nobody holds a claim, `Forbidden` where another key does."""
         self._supervisor.owner(suggestion_id)
         if (holder := self._claims.holder(suggestion_id)) not in (None, key.name):
             raise Forbidden(_said(suggestion_id, holder, "renew it"))
@@ -106,12 +93,7 @@ class ClaimDesk:
     async def release(self, suggestion_id: str, request: ReleaseRequest, key: Key) -> Suggestion:
         """End a claim, and return the suggestion with its fate; of a plan that is done, as it is by now.
 
-        Raises
-        ------
-        NotFound, Conflict
-            There is no such suggestion, or nobody holds a claim on it.
-        Forbidden
-            Another key holds it, and this one has no scope ``approve``.
+        Raises as `renew`; a key with the scope ``approve`` may release what another one holds.
         """
         owner = self._supervisor.owner(suggestion_id)
         self.refuse_stranger(suggestion_id, key, to="release it")

@@ -17,6 +17,7 @@ from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import asks
 from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
+from agent_service.executors.detached import run_detached
 from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import JournalLog, SqliteStore
@@ -35,7 +36,6 @@ from agent_service.service.access import Access
 from agent_service.service.answers import Answers
 from agent_service.service.claims import ClaimDesk
 from agent_service.service.compose_sources import SourceParts, hears_elsewhere, sources_of
-from agent_service.service.detached import run_detached
 from agent_service.service.documents import DocumentDesk, may_measure, past_run
 from agent_service.service.gauges import ServiceGauges
 from agent_service.service.jobs import JobDesk
@@ -193,9 +193,9 @@ async def _own_run_engine(
 ) -> ComposedSink:
     section, listed = config.run_engine, Listed.of(config.security.modules)
 
-    def permit(order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+    def permit(order: PlanOrder, positions: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         supervisor().permits.ask_devices(order)
-        supervisor().permits.permit(order, found, wholes)
+        supervisor().permits.permit(order, positions, wholes)
 
     def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
         if section.startup is None:

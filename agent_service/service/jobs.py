@@ -44,16 +44,10 @@ MAX_CALLS: Final = 100
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """One long call: what `turns.Watcher` follows. A job when it has an id.
+    """One long call of an agent, ``call`` as the end of its path; a job when it has an id.
 
-    Parameters
-    ----------
-    agent, call
-        Whose call, and which, as the end of its path.
-    cancel
-        Ends it, whatever it is doing; raises `Conflict` when it cannot be ended. The task ends then by itself.
-    request_id
-        Of the request that asked for it.
+    ``cancel`` ends it, whatever it is doing, and its task ends then by itself; it raises `Conflict` when that cannot
+    be.
     """
 
     agent: str
@@ -129,13 +123,7 @@ class JobDesk:
         self._stopped: asyncio.Task[bool] | None = None
 
     def begin(self, work: Work, call: Coroutine[Any, Any, object]) -> None:
-        """Begin a call in a task of its own.
-
-        Raises
-        ------
-        Conflict
-            When too many calls of the agent wait already.
-        """
+        """Begin a call in a task of its own; `Conflict` when too many calls of the agent wait already."""
         if self._calls[work.agent] >= MAX_CALLS:
             call.close()
             raise Conflict(
@@ -149,13 +137,7 @@ class JobDesk:
         work.task.add_done_callback(lambda _: self._ended(work))
 
     async def wait(self, work: Work, wait_s: float) -> bool:
-        """Wait for the end of a call; return whether it came within the time.
-
-        Raises
-        ------
-        BackendUnavailable
-            When the service ends first.
-        """
+        """Return whether a call ended within the time; `BackendUnavailable` when the service ends first."""
         if not work.task.done():
             if self._stopped is None:
                 self._stopped = asyncio.create_task(self._stopping.wait(), name="jobs:stopping")
@@ -167,13 +149,7 @@ class JobDesk:
         return work.task.done()
 
     async def within(self, work: Work, timeout_s: float) -> Any:
-        """Return what a begun call returns, if it ends in time. If not, it is withdrawn, unless its turn had come.
-
-        Raises
-        ------
-        DeadlineExceeded
-            It did not.
-        """
+        """Return what a begun call returns, or raise `DeadlineExceeded`, and withdraw it unless its turn has come."""
         if await self.wait(work, timeout_s):
             return work.task.result()
         if not work.begun:
@@ -197,13 +173,7 @@ class JobDesk:
         return [work.shown() for work in self._jobs.values() if agent in (None, work.agent)]
 
     def find(self, job_id: str) -> Work:
-        """Return the call of a job.
-
-        Raises
-        ------
-        NotFound
-            There is none, or none any more.
-        """
+        """Return the call of a job, or raise `NotFound`."""
         self._forget()
         if job_id not in self._jobs:
             raise NotFound(
@@ -213,13 +183,7 @@ class JobDesk:
         return self._jobs[job_id]
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job, and return it when it has ended, or after a while: a run under way ends first.
-
-        Raises
-        ------
-        Conflict
-            It has ended already, or cannot be cancelled.
-        """
+        """Cancel a job, and return it when it has ended, or after a while: a run under way ends first."""
         work = self.find(job_id)
         if work.task.done():
             raise Conflict(f"job {job_id} is {work.state} already; there is nothing to cancel")

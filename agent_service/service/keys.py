@@ -50,18 +50,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key, without the key itself.
+    """A key, without the key itself: who holds it, as the journal shows it, and what it may do.
 
-    Parameters
-    ----------
-    name
-        Who holds it; stands in the journal beside what was done with it.
-    scopes
-        What it may do.
-    digest
-        SHA-256 of the key, 32 bytes. The key is random, 192 bits, so a slow hash would protect nothing more.
-    created_at
-        When it was made, or None for the owner's.
+    ``digest`` is its SHA-256, 32 bytes: a key is random, 192 bits, so a slow hash would protect nothing more. The
+    owner's has no ``created_at``.
     """
 
     name: str
@@ -76,13 +68,7 @@ def digest_of(secret: str) -> bytes:
 
 
 def scopes_of(text: str) -> frozenset[Scope]:
-    """Return the scopes in a list such as ``read,control``.
-
-    Raises
-    ------
-    UsageError
-        One is unknown, or there is none.
-    """
+    """Return the scopes in a list such as ``read,control``; `UsageError` when one is unknown, or there is none."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = [str(scope) for scope in Scope]
     for name in names:
@@ -94,12 +80,7 @@ def scopes_of(text: str) -> frozenset[Scope]:
 
 
 class KeyFile:
-    """The keys of a state directory, on the disk. May be used by several processes at once.
-
-    Parameters
-    ----------
-    path
-        The file; made, for its owner's eyes only, with the first key. Its folder must exist then.
+    """The keys of a state directory, on the disk; several processes may use it at once.
 
     Examples
     --------
@@ -114,13 +95,7 @@ class KeyFile:
         self.path = path
 
     def read(self) -> KeysRead:
-        """Return the keys that are valid, and the hashes of those that were revoked.
-
-        Raises
-        ------
-        UsageError
-            The file cannot be read, or a line in it is not one of ours.
-        """
+        """Return the valid keys, and the hashes of revoked ones; `UsageError` when a line cannot be read."""
         try:
             text = private_files.read(self.path).encode("utf-8", "surrogateescape")
         except FileNotFoundError:
@@ -148,13 +123,7 @@ class KeyFile:
         return KeysRead(tuple(valid.values()), frozenset(revoked))
 
     def create(self, name: str, scopes: Iterable[Scope]) -> tuple[Key, str]:
-        """Make a key, and return it with the key itself, which is kept nowhere.
-
-        Raises
-        ------
-        UsageError
-            The name is taken or wrong, or the file cannot be written.
-        """
+        """Make a key, and return it with the key itself, which is kept nowhere; `UsageError` says why there is none."""
         if not _NAME.fullmatch(name) or name in _TAKEN:
             why = "is kept for the service itself" if name in _TAKEN else "is not possible"
             raise UsageError(
@@ -171,13 +140,7 @@ class KeyFile:
         return key, secret
 
     def revoke(self, name: str) -> Key:
-        """Revoke a key; a running service refuses it from its next request on.
-
-        Raises
-        ------
-        UsageError
-            There is no such key.
-        """
+        """Revoke a key, or raise `UsageError`; a running service refuses it from its next request on."""
         with self._writing() as handle:
             known = {key.name: key for key in self.read().keys}
             if name not in known:
@@ -216,17 +179,8 @@ class KeysRead:
 
 
 class Keyring:
-    """The keys a running service takes: its own, and those in the file as it is now.
+    """The keys a running service takes: ``own``, which may do everything until it is revoked, and those in the file.
 
-    Parameters
-    ----------
-    file
-        The other keys.
-    own
-        The key of the first start: it may do everything, unless it was revoked.
-
-    Notes
-    -----
     `find` costs one ``stat`` and one hash for a key that was verified before; for another, a comparison in constant
     time with every key there is. What is remembered goes by hashes, whose place in a table tells nothing of the key.
     """
@@ -240,13 +194,7 @@ class Keyring:
         self._verified: dict[bytes, Key] = {}
 
     def load(self) -> None:
-        """Read the file now.
-
-        Raises
-        ------
-        UsageError
-            It cannot be read.
-        """
+        """Read the file now, or raise `UsageError`."""
         seen = self._look()
         read = self._file.read()
         own = () if self._own.digest in read.revoked else (self._own,)

@@ -32,16 +32,9 @@ _ORIGIN: Final = re.compile(r"https?://[a-z0-9._~-]+(:\d{1,5})?|https?://\[[0-9a
 
 @dataclass(frozen=True, slots=True)
 class PanelKey(Key):
-    """The key of a page.
+    """The key of a page, for pages of ``origin`` alone.
 
-    Parameters
-    ----------
-    origin
-        The only origin whose pages may use it, for example ``https://hub.example.org``.
-    maker
-        The key that asked for it; it ends with that.
-    ends_at
-        When it ends, on the monotonic clock, in seconds.
+    It ends with ``maker``, which asked for it, or at ``ends_at`` (monotonic, in seconds).
     """
 
     origin: str = ""
@@ -55,12 +48,7 @@ class PanelKey(Key):
 
 
 class PanelKeys:
-    """The panel keys of a running service; belongs to the event loop.
-
-    Parameters
-    ----------
-    clock
-        Monotonic time, in seconds.
+    """The panel keys of a running service; belongs to the event loop. ``clock`` gives monotonic time in seconds.
 
     Examples
     --------
@@ -78,12 +66,8 @@ class PanelKeys:
     def make(self, maker: Key, origin: str, *, renews: str | None = None) -> tuple[PanelKey, str]:
         """Return a key of at most the maker's scopes, and itself: ``renews`` with its time begun anew, or a new one.
 
-        Raises
-        ------
-        Forbidden
-            The maker is a panel key itself: it would never end.
-        InvalidInput
-            ``origin`` is none.
+        Raises `Forbidden` when the maker is a panel key itself, which would never end, `InvalidInput` for no
+        ``origin``.
         """
         if isinstance(maker, PanelKey):
             raise Forbidden("a panel's key makes no other; only its kernel can, which has a key of its own")

@@ -62,13 +62,7 @@ class Retention:
             await asyncio.sleep(LOOKS_EVERY_S)
 
     async def compact(self) -> bool:
-        """Put what is older than the limits into a snapshot; return whether there was enough of it.
-
-        Raises
-        ------
-        BackendUnavailable
-            When the journal cannot be read or written.
-        """
+        """Put what is older than the limits into a snapshot; return whether there was enough of it."""
         seq = await asyncio.to_thread(self._limit)
         if seq - self._journal.snapshot_seq < max(1, WORTH_IT * self._config.keep_facts):
             return False

@@ -43,22 +43,8 @@ _log = logging.getLogger(__name__)
 class Service:
     """Everything that runs behind the routes; belongs to the event loop.
 
-    Parameters
-    ----------
-    config
-        The configuration.
-    state_dir
-        The state directory, not locked yet.
-    journal, archive
-        Where facts go, and where they and the runs go from there.
-    supervisor, documents, jobs, claims, answers, access, status, metrics, retention
-        The parts that the routes speak to; ``claims`` is None where the service runs its plans itself.
-    stopping
-        Set when the service begins to end.
-    stop_at_once
-        Set when nothing is to be waited for any more.
-    streams
-        The event streams that are open.
+    The state directory is not locked yet; ``claims`` is None where the service runs its plans itself. ``stopping`` is
+    set when the service begins to end, ``stop_at_once`` when nothing is to be waited for any more.
     """
 
     config: ServiceConfig
@@ -81,13 +67,7 @@ class Service:
     _agents_logs: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
 
     async def start(self) -> None:
-        """Start the parts, the memory first and what moves last; on a failure, end those that were started.
-
-        Raises
-        ------
-        UsageError
-            The state directory or the journal cannot be used, or an agent of the configuration is wrong.
-        """
+        """Start the parts, the memory first and what moves last; on a failure, end those that were started."""
         self.state_dir.lock()
         try:
             await self._start()
@@ -152,12 +132,8 @@ class Service:
     async def archived(self, *, decisions: bool, within_s: float) -> None:
         """Return when the catalogue holds the runs that are complete now, and the agents' decisions if asked for.
 
-        Raises
-        ------
-        UsageError
-            There is no catalogue.
-        DeadlineExceeded, BackendUnavailable
-            It does not hold them within ``within_s`` seconds.
+        Raises `UsageError` when there is no catalogue, `DeadlineExceeded` or `BackendUnavailable` after ``within_s``
+        seconds.
         """
         if self.archive.status.state == "none":
             raise UsageError('this service has no catalogue (catalog = "none"); serve with one: catalog="embedded"')

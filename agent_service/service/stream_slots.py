@@ -33,13 +33,7 @@ class StreamSlots:
 
     @contextlib.contextmanager
     def hold(self, key: Key) -> Generator[None]:
-        """Hold a place for a stream.
-
-        Raises
-        ------
-        TooMany
-            There is none left.
-        """
+        """Hold a place for a stream, or raise `TooMany`."""
         if self._open[key.name] >= MAX_STREAMS_OF_KEY or self.open >= MAX_STREAMS:
             raise TooMany(
                 f"{self._open[key.name]} event streams of the key {key.name!r} are open, and {self.open} of "

@@ -17,7 +17,6 @@ from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
-    from types import TracebackType
 
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {
@@ -50,21 +49,14 @@ def file_system(path: Path, *, mounts: Path = Path("/proc/mounts")) -> str | Non
     best: tuple[int, str] | None = None
     for line in lines:
         fields = line.split()
-        mount = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[1]))
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1]))
         if resolved.is_relative_to(mount) and (best is None or len(mount.parts) >= best[0]):
             best = (len(mount.parts), fields[2])
     return best and best[1]
 
 
 class StateDir:
-    """Paths in a state directory, and the lock on it.
-
-    Parameters
-    ----------
-    path
-        The directory; made, with mode 0700, when it is locked.
-    mounts
-        Table of mounted file systems.
+    """Paths in a state directory, which is made, with mode 0700, when it is locked; and the lock on it.
 
     Examples
     --------
@@ -76,79 +68,36 @@ class StateDir:
 
     def __init__(self, path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
         self.path = path.absolute()
+        self.journal = self.path / "journal.db"
+        """The journal's SQLite file."""
+        self.journal_url = f"sqlite:///{quote_from_bytes(os.fsencode(self.journal))}"
+        """The journal's URL, for `journal.reader`."""
+        self.spool = self.path / "spool"
+        """Folder of runs not yet in the catalogue."""
+        self.catalog = self.path / "catalog"
+        """Folder of the embedded catalogue."""
+        self.catalog_files = self.catalog / "files"
+        """Folder of what the embedded catalogue keeps in files; a directory has it before it has the catalogue."""
+        self.catalog_cursor = self.path / "outbox.json"
+        """The catalogue writer's cursor into the journal."""
+        self.answers = self.path / "answers.db"
+        """What requests that may be sent twice were answered."""
+        self.profiles = self.path / "profiles"
+        """Folder of databroker (Tiled) profiles; name it in TILED_PROFILES."""
+        self.key_file = self.path / "api_key"
+        """The key made at the first start."""
+        self.keys_file = self.path / "keys.jsonl"
+        """The keys made by `agent-service keys`, hashed."""
+        self.service_file = self.path / "service.json"
+        """URL of the service that runs on this directory, for the command line on the same machine."""
+        self.arrival = self.path / "arrived"
+        """Mark of a state that was exported from another service: its agents come back paused, once."""
         self._mounts = mounts
         self._lock: TextIOWrapper | None = None
 
-    @property
-    def journal(self) -> Path:
-        """The journal's SQLite file."""
-        return self.path / "journal.db"
-
-    @property
-    def journal_url(self) -> str:
-        """The journal's URL, for `journal.reader`."""
-        return f"sqlite:///{quote_from_bytes(os.fsencode(self.journal))}"
-
-    @property
-    def spool(self) -> Path:
-        """Folder of runs not yet in the catalogue."""
-        return self.path / "spool"
-
-    @property
-    def catalog(self) -> Path:
-        """Folder of the embedded catalogue."""
-        return self.path / "catalog"
-
-    @property
-    def catalog_files(self) -> Path:
-        """Folder of what the embedded catalogue keeps in files; a directory has it before it has the catalogue."""
-        return self.catalog / "files"
-
-    @property
-    def catalog_cursor(self) -> Path:
-        """The catalogue writer's cursor into the journal."""
-        return self.path / "outbox.json"
-
-    @property
-    def answers(self) -> Path:
-        """What requests that may be sent twice were answered."""
-        return self.path / "answers.db"
-
-    @property
-    def profiles(self) -> Path:
-        """Folder of databroker (Tiled) profiles; name it in TILED_PROFILES."""
-        return self.path / "profiles"
-
-    @property
-    def key_file(self) -> Path:
-        """The key made at the first start."""
-        return self.path / "api_key"
-
-    @property
-    def keys_file(self) -> Path:
-        """The keys made by `agent-service keys`, hashed."""
-        return self.path / "keys.jsonl"
-
-    @property
-    def service_file(self) -> Path:
-        """URL of the service that runs on this directory, for the command line on the same machine."""
-        return self.path / "service.json"
-
-    @property
-    def arrival(self) -> Path:
-        """Mark of a state that was exported from another service: its agents come back paused, once."""
-        return self.path / "arrived"
-
     def prepare(self) -> None:
-        """Let there be the directory, for this user alone to write to.
-
-        Raises
-        ------
-        UsageError
-            When it is on a network file system, or cannot be made; when it belongs to somebody else, or others can
-            write to it.
-        """
-        parent = next(one for one in (self.path, *self.path.parents) if one.exists())
+        """Let there be the directory, on a local disk, for this user alone to write to, or raise `UsageError`."""
+        parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
         kind = file_system(parent, mounts=self._mounts)
         if kind in NETWORK_FILE_SYSTEMS:
             raise UsageError(
@@ -162,13 +111,7 @@ class StateDir:
         private_files.require_own(self.path)
 
     def lock(self) -> None:
-        """Take the directory for this process; a kill -9 releases it.
-
-        Raises
-        ------
-        UsageError
-            When it is in use, cannot be written, or as `prepare` says.
-        """
+        """Take the directory for this process, or raise `UsageError`; a kill -9 releases it."""
         self.prepare()
         try:
             handle = os.fdopen(private_files.open_to_append(self.path / "lock"), "a+", encoding="utf-8")
@@ -196,10 +139,10 @@ class StateDir:
             return None
         held = os.fstat(self._lock.fileno())
         try:
-            found = os.stat(self.path / "lock")  # noqa: PTH116 - at each commit
+            now = os.stat(self.path / "lock")  # noqa: PTH116 - at each commit
         except OSError:
             return f"{self.path} was deleted or moved away, or its file lock was: another service could start on it"
-        if (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino):
+        if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
             return f"another service may run on {self.path} by now, for its file lock was replaced"
         return None
 
@@ -222,15 +165,7 @@ class StateDir:
             return key, True
 
     def read_key(self, *, own: bool = True) -> str:
-        """Return the key that was made at the first start. See `private_files.read`.
-
-        Raises
-        ------
-        UsageError
-            Its file is a link, somebody else's, or one that others can write.
-        FileNotFoundError, PermissionError
-            There is none, the file is empty, or it is not for this user.
-        """
+        """Return the key that was made at the first start; an empty file counts as none. See `private_files.read`."""
         key = private_files.read(self.key_file, own=own).strip()
         if not key:  # a full disk, or a copy that was cut short
             raise FileNotFoundError(errno.ENOENT, "there is no key in the file", str(self.key_file))
@@ -240,9 +175,7 @@ class StateDir:
         self.lock()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -256,7 +189,7 @@ class Announced(NamedTuple):
 def announced(state: StateDir) -> Announced | None:
     """Return where the service on a state directory listens, or None when none has said so."""
     try:
-        told: dict[str, Any] = json.loads(state.service_file.read_text(encoding="utf-8"))
-        return Announced(str(told["url"]), told.get("pid"))
+        record: dict[str, Any] = json.loads(state.service_file.read_text(encoding="utf-8"))
+        return Announced(str(record["url"]), record.get("pid"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -64,21 +64,10 @@ def touch(path: Path) -> None:
 
 
 def read(path: Path, *, own: bool = True) -> str:
-    """Return the text of a secret file.
+    """Return the text of a secret file; if it is this user's ``own``, it is made private when others could read it.
 
-    Parameters
-    ----------
-    path
-        The file.
-    own
-        Whether it is to be this user's own; it is made private then, if others could read it.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        It is not there, or not for this user.
-    UsageError
-        It is a link or no file; or it is to be this user's own, and belongs to somebody else or others can write it.
+    Raises `FileNotFoundError` or `PermissionError`; `UsageError` for a link or no file, and where it is to be this
+    user's own, and belongs to somebody else or others can write it.
     """
     try:
         handle = os.open(path, os.O_RDONLY | _SAFE)
@@ -87,12 +76,12 @@ def read(path: Path, *, own: bool = True) -> str:
             raise UsageError(f"{path} is a link; put the file itself there, or remove it") from None
         raise error from None
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{path} is no file; remove it")
         if own:
-            _refuse_others(path, found, what="file")
-        if own and found.st_mode & _OTHERS:
+            _refuse_others(path, status, what="file")
+        if own and status.st_mode & _OTHERS:
             os.fchmod(handle, stat.S_IRUSR | stat.S_IWUSR)
         with os.fdopen(handle, encoding="utf-8", errors="surrogateescape", closefd=False) as file:
             return file.read()
@@ -107,38 +96,33 @@ def open_to_append(path: Path) -> int:
 
 def require_own(folder: Path) -> None:
     """Raise `UsageError` when a folder belongs to somebody else, or others can put files into it; says what to do."""
-    found = folder.stat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = folder.stat()
+    if not stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{folder} is no folder")
-    _refuse_others(folder, found, what="folder")
+    _refuse_others(folder, status, what="folder")
 
 
 def make_private(folder: Path, *, but: Collection[str] = ()) -> None:
     """Take from others what they may do with the files in a folder, not with those in folders within it.
 
-    Parameters
-    ----------
-    folder
-        The folder.
-    but
-        Files that are left as they are where others can write them: `read` refuses those.
+    Those in ``but`` stay as they are where others can write them: `read` refuses those.
     """
-    for one in os.scandir(folder):
-        if not one.is_file(follow_symlinks=False):
+    for entry in os.scandir(folder):
+        if not entry.is_file(follow_symlinks=False):
             continue
         with contextlib.suppress(OSError):  # gone, or somebody else's
-            mode = one.stat(follow_symlinks=False).st_mode
-            if mode & _OTHERS and not (one.name in but and mode & _OTHERS_WRITE):
-                os.chmod(one.path, stat.S_IMODE(mode) & ~_OTHERS)  # noqa: PTH101 - a DirEntry is no Path
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if mode & _OTHERS and not (entry.name in but and mode & _OTHERS_WRITE):
+                os.chmod(entry.path, stat.S_IMODE(mode) & ~_OTHERS)  # noqa: PTH101 - a DirEntry is no Path
 
 
-def _refuse_others(path: Path, found: os.stat_result, *, what: str) -> None:
-    if found.st_uid != os.geteuid():
+def _refuse_others(path: Path, status: os.stat_result, *, what: str) -> None:
+    if status.st_uid != os.geteuid():
         raise UsageError(
-            f"the {what} {path} belongs to {_user(found.st_uid)}, and this is run by {_user(os.geteuid())}; run it as "
-            f"{_user(found.st_uid)}, or give another {what}"
+            f"the {what} {path} belongs to {_user(status.st_uid)}, and this is run by {_user(os.geteuid())}; run it as "
+            f"{_user(status.st_uid)}, or give another {what}"
         )
-    if found.st_mode & _OTHERS_WRITE:
+    if status.st_mode & _OTHERS_WRITE:
         raise UsageError(
             f"others can write to the {what} {path}, so they could let the service run what they like; take that from "
             f"them: chmod go-w {shlex.quote(str(path))}"

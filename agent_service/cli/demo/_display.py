@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Group
 from rich.live import Live
@@ -14,8 +14,6 @@ from rich.text import Text
 from agent_service.errors import texts
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from agent_service.cli.demo._trace import Trace
@@ -25,41 +23,13 @@ _FRAMES_PER_S: Final = 8
 _LABELS_WIDTH: Final = 16
 
 
-class Display(Protocol):
-    """What the demo needs of a display; used from the main thread."""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the terminal back."""
-        ...
-
-    def show(self, trace: Trace) -> None:
-        """Show the loop as it is now."""
-        ...
-
-    def archiving(self, done: int, total: int, note: str) -> None:
-        """Show how many of the runs are in the catalogue."""
-        ...
-
-
-def display_for(console: Console) -> Display:
+def display_for(console: Console) -> LiveDisplay | LineDisplay:
     """Return the live display for a terminal that can show one, and plain lines otherwise."""
     return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else LineDisplay(console)
 
 
 class LiveDisplay:
-    """Progress bars with the time left, best and last point, and a trace; redrawn in place.
-
-    Parameters
-    ----------
-    console
-        A terminal.
-    """
+    """Progress bars with the time left, best and last point, and a trace; redrawn in place, on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._ascii = not console.encoding.startswith("utf")
@@ -94,13 +64,11 @@ class LiveDisplay:
         yield Group(self._progress, table)
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     def show(self, trace: Trace) -> None:
         """Show the loop as it is now."""
@@ -113,13 +81,7 @@ class LiveDisplay:
 
 
 class LineDisplay:
-    """A plain line every few runs, without control codes: for pipes, files and CI.
-
-    Parameters
-    ----------
-    console
-        Where to write.
-    """
+    """A plain line every few runs, without control codes: for pipes, files and CI."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -131,10 +93,8 @@ class LineDisplay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: each line stands where it is."""
 
     def show(self, trace: Trace) -> None:
         """Show the loop as it is now, if enough has happened since the last line."""

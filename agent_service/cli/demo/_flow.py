@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
+import shutil
 import sys
 import time
 from concurrent.futures import wait
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service.archive.refused import refusal
-from agent_service.cli.demo import _invocation as invocation
 from agent_service.cli.demo._display import display_for
 from agent_service.cli.demo._trace import Trace
 from agent_service.client import Client
@@ -37,27 +38,14 @@ AGENT: Final = "bayes"
 ACTUATORS: Final = ("mirror_x", "mirror_y")
 OUTCOME: Final = "flux"
 
+_COMMAND: Final = "agent-service"
 _POLL_S: Final = 0.25
 _ARCHIVE_PATIENCE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """One demonstration.
-
-    Parameters
-    ----------
-    console
-        Where to show it.
-    state
-        State directory, empty or not there yet.
-    seed
-        Seed of the simulated beamline and of the agent.
-    runs
-        Number of runs to measure.
-    keep
-        Whether to go on serving afterwards, until Ctrl-C.
-    """
+    """One demonstration, in a state directory that is empty or not there yet; ``seed`` is that of all chance in it."""
 
     console: Console
     state: Path
@@ -66,15 +54,7 @@ class Demo:
     keep: bool = False
 
     def run(self) -> None:
-        """Serve, measure, archive, and say what came out. Blocks; call it from the main thread.
-
-        Raises
-        ------
-        UsageError
-            When the state directory cannot be used.
-        AgentFault, DeadlineExceeded, BackendUnavailable
-            When the loop or the archive fails; says why in one line.
-        """
+        """Serve, measure, archive, and say what came out; blocks. Raises what is wrong, in one line."""
         config = self._config()
         self._say("starting the service, its RunEngine and the simulated beamline ...")
         from agent_service.launch.background import BackgroundServer
@@ -141,11 +121,11 @@ class Demo:
 
     def _how_to_read(self) -> None:
         profiles = str(StateDir(self.state).profiles)
-        python = shlex.quote(invocation.shown(Path(sys.executable)))
+        python = shlex.quote(_shown(Path(sys.executable)))
         if self.keep:
             self._say(f"To read them while this serves: in another terminal, in Python ({python}):")
         else:
-            command = f"{invocation.command()} catalog {shlex.quote(str(self.state))}"
+            command = f"{_command()} catalog {shlex.quote(str(self.state))}"
             self._say("To read them with databroker: in another terminal, serve them again with")
             self._say(f"    {command}")
             self._say(f"and in Python ({python}):")
@@ -221,3 +201,25 @@ def _note(archive: ArchiveStatus, runs: int) -> str:
     if archive.state != "ready":
         return archive.reason or f"the catalogue is {archive.state}"
     return "runs" if runs else "the agent's decisions"
+
+
+def _command() -> str:
+    """Return what to type for this very command: its name where the shell finds it, else its path."""
+    running = Path(sys.argv[0])
+    if running.name != _COMMAND:
+        return f"{shlex.quote(_shown(Path(sys.executable)))} -m agent_service"
+    installed = shutil.which(_COMMAND)
+    # make puts .venv/bin on the path of its own commands only: another terminal has it if it activated the environment
+    activated = sys.prefix == sys.base_prefix or sys.prefix in (
+        os.environ.get("VIRTUAL_ENV"),
+        os.environ.get("CONDA_PREFIX"),
+    )
+    if activated and installed is not None and Path(installed).resolve() == running.resolve():
+        return _COMMAND
+    return shlex.quote(_shown(running))
+
+
+def _shown(path: Path) -> str:
+    """Return a path as short as it can be typed in the working directory."""
+    absolute, here = path.absolute(), Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)

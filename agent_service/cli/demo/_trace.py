@@ -17,17 +17,7 @@ _ASCII_BARS: Final = "_.-=+*#@"
 
 @dataclass(slots=True)
 class Trace:
-    """The loop as its events tell it.
-
-    Parameters
-    ----------
-    actuators
-        Names of the actuators, in the order to show them.
-    outcome
-        Name of the outcome.
-    total
-        Number of runs asked for.
-    """
+    """The loop of ``total`` runs as its events tell it; actuators are shown in their order."""
 
     actuators: tuple[str, ...]
     outcome: str
@@ -67,8 +57,8 @@ class Trace:
         return True
 
     def _ingest(self, fact: dict[str, list[dict[str, Any]]]) -> None:
-        for told in fact["points"]:
-            self.last = {name: float(told[name]) for name in (*self.actuators, self.outcome)}
+        for point in fact["points"]:
+            self.last = {name: float(point[name]) for name in (*self.actuators, self.outcome)}
             self.values.append(self.last[self.outcome])
             if not self.best or self.last[self.outcome] > self.best[self.outcome]:
                 self.best = self.last

@@ -42,16 +42,8 @@ _BROKEN: Final = 70
 class Settings:
     """What a child is told before it builds anything.
 
-    Parameters
-    ----------
-    name
-        The agent's name, shown by ``ps``.
-    import_path
-        The service's ``sys.path``.
-    folder
-        The service's working directory.
-    memory_limit_mb
-        Most memory for data in MB (2**20 bytes), libraries included; None: no limit.
+    The agent's name, for ``ps``, the service's ``sys.path`` and working directory, and the most memory for data in MB
+    (2**20 bytes), libraries included; None: no limit.
     """
 
     name: str

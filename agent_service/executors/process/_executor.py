@@ -51,14 +51,8 @@ _log = logging.getLogger(__name__)
 class ProcessExecutor:
     """Hosts brains in processes; belongs to one event loop.
 
-    Parameters
-    ----------
-    base
-        Modules that every child needs, imported before the first fork.
-    preload
-        Heavy modules that many agents need, imported by the fork server while there is nothing else to do.
-    on_call
-        Called with the name of each call that ended, and how long it took, in seconds.
+    Every child needs the modules ``base``; the fork server imports those of ``preload`` while there is nothing else to
+    do. ``on_call`` is called with the name of each call that ended, and how long it took, in seconds.
     """
 
     isolated = True
@@ -90,13 +84,7 @@ class ProcessExecutor:
         memory_limit_mb: int | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> ProcessHandle:
-        """Build the object in a new process and return a handle on it. See `protocols.Executor`.
-
-        Raises
-        ------
-        BackendUnavailable
-            There can be no processes on this system.
-        """
+        """Build the object in a new process and return a handle on it. See `protocols.Executor`."""
         if (why := self.why_not()) is not None:
             raise BackendUnavailable(f'{why}; set executor = "thread"')
         if self._fork_server is None:
@@ -217,13 +205,7 @@ class ProcessHandle(Handle):
     # what the child says ------------------------------------------------------------------------------------------
 
     def heard(self, kind: Kind, payload: bytes) -> None:
-        """Take a frame of the child.
-
-        Raises
-        ------
-        Exception
-            It is nonsense: the child does not speak any more as it should.
-        """
+        """Take a frame of the child; may raise anything where it is nonsense."""
         if kind is Kind.HELLO:
             self.pid = int(payload)
             self._exit = self._fork_server.ended(self.pid)

@@ -105,10 +105,15 @@ class ForkServer:
 
     def _end(self) -> NoReturn:
         for pid in self._alive:
-            for kill in (os.killpg, os.kill):  # it may not lead its group yet
-                with contextlib.suppress(OSError):
-                    kill(pid, signal.SIGKILL)
+            kill_with_group(pid)
         os._exit(0)
+
+
+def kill_with_group(pid: int) -> None:
+    """Kill a child and what it started."""
+    for kill in (os.killpg, os.kill):  # it may not lead its group yet
+        with contextlib.suppress(OSError):
+            kill(pid, signal.SIGKILL)
 
 
 def main(control: int, base: Sequence[str], preload: Sequence[str]) -> NoReturn:

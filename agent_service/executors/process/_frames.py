@@ -52,13 +52,7 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, piece: bytes) -> list[tuple[Kind, bytes]]:
-        """Take a piece, and return the frames that are complete by now.
-
-        Raises
-        ------
-        ValueError
-            What came is no frame.
-        """
+        """Take a piece, and return the frames that are complete by now; `ValueError` when it is no frame."""
         self._buffer += piece
         frames: list[tuple[Kind, bytes]] = []
         while len(self._buffer) >= _HEADER.size:

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import BackendUnavailable
-from agent_service.executors.process._fork_server import RECORD, Says
+from agent_service.executors.process._fork_server import RECORD, Says, kill_with_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,13 +65,7 @@ class ForkServerClient:
         return self._server.pid if self._server is not None else None
 
     async def fork(self, connection: socket.socket, errors: int) -> None:
-        """Ask for a child on these; they may be closed when this returns. The child says hello on ``connection``.
-
-        Raises
-        ------
-        BackendUnavailable
-            No process can be started.
-        """
+        """Ask for a child on these, which may be closed then; it says hello on ``connection``."""
         for _ in range(_TRIES):  # it may have just ended, unheard
             async with self._launching:
                 if self._control is None:
@@ -98,22 +92,16 @@ class ForkServerClient:
     def kill(self, pid: int, *, alive: bool) -> None:
         """Kill a child and what it started.
 
-        Parameters
-        ----------
-        pid
-            The child.
-        alive
-            Whether it is known to be alive; counts when the fork server, which would keep its id from being used
-            again, has ended.
+        ``alive`` counts when the fork server, which keeps its id from being used again, has ended.
         """
         if pid in self._waiting or alive:
-            _kill(pid)
+            kill_with_group(pid)
 
     async def close(self) -> None:
         """End the fork server and with it all children. Harmless the second time."""
         async with self._launching:
             for pid in self._waiting:
-                _kill(pid)
+                kill_with_group(pid)
             if self._server is not None:
                 self._server.kill()  # it may be importing something, and would hear us only after that
             self._lost()
@@ -222,12 +210,6 @@ class ForkServerClient:
 def import_path() -> list[str]:
     """Return this process's ``sys.path`` for another process, which may have another working directory."""
     return [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100 - the entry "" is the working directory
-
-
-def _kill(pid: int) -> None:
-    for kill in (os.killpg, os.kill):  # it may not lead its group yet
-        with contextlib.suppress(OSError):
-            kill(pid, signal.SIGKILL)
 
 
 _KEYS: Final = frozenset({"AGENT_SERVICE_API_KEY", "AGENT_SERVICE_BLUEAPI_TOKEN", "QSERVER_HTTP_SERVER_API_KEY"})

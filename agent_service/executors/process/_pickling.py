@@ -13,13 +13,7 @@ QUICK: Final = 1 << 18
 
 
 def pickled(thing: object) -> bytes:
-    """Return something pickled by cloudpickle. Runs its own ``__reduce__``, so never call it on the event loop.
-
-    Raises
-    ------
-    AgentFault
-        It does not pickle; says why.
-    """
+    """Return something pickled by cloudpickle, or raise `AgentFault`. Not on the event loop: it runs unknown code."""
     import cloudpickle  # noqa: PLC0415 - only those who have processes need it
 
     try:
