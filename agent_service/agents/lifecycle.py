@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from agent_service import context
 from agent_service.agents import guardrail_checks
-from agent_service.agents.loop_runner import LoopRunner
 from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from agent_service.agents.agent import HostedAgent
-    from agent_service.agents.loop import AgentLoop
-    from agent_service.documents.runs import Run
+    from agent_service.agents.loop_runner import LoopRunner
     from agent_service.models import AgentPatch, Event
     from agent_service.plans.plan_queue import PlanQueue
 
@@ -38,16 +36,9 @@ _REST: Final = frozenset({_A.CREATED, _A.STOPPED, _A.FAILED})
 class AgentLifecycle:
     """Carries out the commands to one agent, one after the other; belongs to the event loop."""
 
-    def __init__(
-        self,
-        agent: HostedAgent,
-        *,
-        make_loop: Callable[[HostedAgent], AgentLoop],
-        queue: PlanQueue,
-        documents: Callable[[str], Awaitable[Run]],
-    ) -> None:
+    def __init__(self, agent: HostedAgent, *, runner: LoopRunner, queue: PlanQueue) -> None:
         self.agent = agent
-        self.runner = LoopRunner(agent, make_loop=make_loop, queue=queue, documents=documents)
+        self.runner = runner
         self._queue = queue
         self._commands = asyncio.Lock()
         self._patching = asyncio.Lock()

@@ -18,6 +18,7 @@ from agent_service.agents.directory import AgentDirectory
 from agent_service.agents.guardrails_in_force import no_limits_said
 from agent_service.agents.lifecycle import AgentLifecycle
 from agent_service.agents.loop import AgentLoop
+from agent_service.agents.loop_runner import LoopRunner
 from agent_service.agents.plan_permits import PlanPermits
 from agent_service.agents.positions import LastPositions
 from agent_service.agents.record.service import ServiceRecord
@@ -150,7 +151,8 @@ class Supervisor(AgentDirectory):
             journal=self._journal,
             archived=self._archived,
         )
-        self.lives[agent.name] = AgentLifecycle(agent, make_loop=make_loop, queue=self.queue, documents=self._documents)
+        runner = LoopRunner(agent, make_loop=make_loop, queue=self.queue, documents=self._documents)
+        self.lives[agent.name] = AgentLifecycle(agent, runner=runner, queue=self.queue)
         return agent
 
     # making and changing ------------------------------------------------------------------------------------------

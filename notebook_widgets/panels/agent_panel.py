@@ -11,7 +11,7 @@ import traitlets
 from agent_service.errors import InvalidInput, NotFound, ServiceError
 from agent_service.models import ID_KEY, EventKind
 from notebook_widgets.panels import forms, inbox
-from notebook_widgets.panels.agent_view import AgentView, rounded
+from notebook_widgets.panels.agent_view import AgentView, rounded, summary
 from notebook_widgets.panels.panel import Panel
 from notebook_widgets.panels.plots import plotted
 
@@ -217,17 +217,11 @@ def _header(status: AgentStatus, service: ServiceStatus | None) -> dict[str, Any
     error = status.last_error
     needs_approval = "required" in (status.spec.loop.approval, service.guardrails.approval if service else "")
     return {
-        "name": status.name,
-        "state": str(status.state),
-        "reason": status.reason,
-        "type": status.type,
-        "executor": status.executor,
-        "legal": status.legal,
+        **summary(status),
         "busy": _busy(status.busy) if status.busy else None,
         "actuators": status.spec.actuators,
         "outcomes": status.spec.outcomes,
         "objective": status.objective,
-        "direction": status.direction,
         "approval": "required" if needs_approval else "auto",
         "no_limits": status.no_limits,
         "error": None

@@ -193,6 +193,12 @@ def _beyond(ends: Ends) -> str:
     return f"outside {brief(low)} to {brief(high)}"
 
 
+def summary(status: AgentStatus) -> dict[str, Any]:
+    """Return what every panel shows of an agent."""
+    shown = status.model_dump(include={"name", "reason", "type", "executor", "legal", "direction"})
+    return {**shown, "state": str(status.state)}
+
+
 def rounded(point: dict[str, float]) -> dict[str, float]:
     """Return a point with as many digits as a person reads."""
     return {name: float(f"{value:.6g}") for name, value in point.items()}

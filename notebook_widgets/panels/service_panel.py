@@ -11,7 +11,7 @@ import traitlets
 
 from agent_service.models import EventKind
 from notebook_widgets.panels.agent_panel import AgentPanel
-from notebook_widgets.panels.agent_view import rounded
+from notebook_widgets.panels.agent_view import rounded, summary
 from notebook_widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -108,15 +108,9 @@ async def _command(command: str, client: AsyncClient, *, name: str) -> None:
 
 def _row(status: AgentStatus, waiting: int) -> dict[str, Any]:
     return {
-        "name": status.name,
-        "state": str(status.state),
-        "reason": status.reason,
-        "type": status.type,
-        "executor": status.executor,
-        "legal": status.legal,
+        **summary(status),
         "done": status.progress.done,
         "total": status.progress.total,
         "best": rounded(status.best.outcome) if status.best else None,
-        "direction": status.direction,
         "waiting": waiting,
     }
