@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import OutOfBounds, QueueHeld
 from agent_service.models import QueueState, QueueStatus
@@ -17,7 +17,7 @@ from agent_service.plans.sinks.claimed_plan import PlanRuns
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from agent_service.protocols import Document, PlanOrder
 
@@ -111,12 +111,12 @@ class PlanLine:
         self._closing = False
         self._on_change: Callable[[], None] = lambda: None
         self._look = asyncio.Event()
-        self._worker: asyncio.Task[None] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
 
     @property
     def status(self) -> QueueStatus:
         """What is under way and what waits, from memory."""
-        begun = self._current if self._current is not None and self._current.begun else None
+        begun = next((plan for plan in self._plans if plan.begun), None)
         waiting = sum(not plan.begun for plan in self._plans)
         state, reason = QueueState.IDLE, None
         if self._held is not None:
@@ -133,7 +133,7 @@ class PlanLine:
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin to carry plans out."""
         self._on_change = on_change
-        self._worker = asyncio.create_task(self._work(), name=f"plans at {self._kind}")
+        self._begin(self._work(), name=f"plans at {self._kind}")
 
     async def stop(self) -> None:
         """End: what waits ends as not begun; what is under way goes on there, and its caller hears no more."""
@@ -143,9 +143,10 @@ class PlanLine:
                 plan.ended.cancel()
             else:
                 plan.end(PlanResult(ExitStatus.ABORT, SERVICE_STOPS, begun=False))
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.wait({self._worker})
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
         self._plans.clear()
         self.changed()
 
@@ -167,8 +168,10 @@ class PlanLine:
                 self.changed()
 
     def add(self, plan: LinePlan) -> None:
-        """Put a plan into the line."""
+        """Put a plan into the line; one that may be under way is looked after at once."""
         self._plans.append(plan)
+        if plan.begun:
+            self._begin(self._carry(plan), name=f"plan {plan.order.suggestion_id}")
         self.changed()
 
     def say(self, why: str | None) -> None:
@@ -229,11 +232,12 @@ class PlanLine:
         """
         self.latch(reason)
         self.withdraw(self.waiting(), reason, begun=True)
-        plan = self._current
-        if plan is not None and plan.begun:
+        under_way = [plan for plan in self._plans if plan.begun]
+        for plan in under_way:
             plan.abort_reason = reason
             plan.news.set()
-            await asyncio.wait({plan.ended}, timeout=timeout_s)
+        if under_way:
+            await asyncio.wait({plan.ended for plan in under_way}, timeout=timeout_s)
 
     def observe(self, name: str, document: Document, run: str) -> None:
         """Look at a document of any ``run``: those of a plan's runs say how it goes."""
@@ -258,22 +262,28 @@ class PlanLine:
     def _open(self) -> bool:
         return self._held is None and self._paused is None and not self._closing and self._has_room()
 
-    def _next(self) -> LinePlan | None:
-        self._plans = [plan for plan in self._plans if plan.begun or not plan.ended.done()]
-        under_way = next((plan for plan in self._plans if plan.begun), None)
-        return under_way or next((plan for plan in self._plans if self.turn(plan)), None)
+    def _begin(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        worker = asyncio.create_task(work, name=name)
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
         while True:
             self._look.clear()
-            plan = self._current = self._next()
+            self._plans = [plan for plan in self._plans if plan.begun or not plan.ended.done()]
+            waiting = [plan for plan in self._plans if not plan.begun]
+            plan = self._current = next((plan for plan in waiting if self.turn(plan)), None)
             if plan is None:
                 self._on_change()
                 await self._look.wait()
-                continue
-            result = await self._carry_out(plan)
-            self._why = None
-            if result is not None:
-                plan.end(result)
-                self._plans.remove(plan)
-            self._on_change()
+            else:
+                await self._carry(plan)
+
+    async def _carry(self, plan: LinePlan) -> None:
+        result = await self._carry_out(plan)
+        self._why = None
+        if result is not None:
+            plan.end(result)
+        if plan.ended.done() and plan in self._plans:
+            self._plans.remove(plan)
+        self.changed()

@@ -91,8 +91,11 @@ class RemoteTask:
         """Let the plan begin, and return how it ended; None when it is not to begin now."""
         plan = self._plan
         try:
-            if plan.taken_up and plan.remote_id is None and not await self._find():
-                return await self._lost(plan.made_at + _LOST_S)
+            if plan.begun and plan.remote_id is None:  # it was taken up
+                if not await self._find():
+                    return await self._lost(plan.made_at + _LOST_S)
+                if not plan.begun:  # it waits there: its turn comes
+                    return None
             if not plan.begun and not await self._begin():
                 return None
             return await self._follow()
