@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from agent_service.documents.gate import Origin
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.run_engine import RunEngineSource
+from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.zmq import ZmqSource
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agent_service.documents.sources.posted import PostedSource
     from agent_service.protocols import DocumentSource
     from agent_service.service.config import ServiceConfig
-    from agent_service.service.source_sections import TiledSourceSection, ZmqSourceSection
+    from agent_service.service.source_sections import StompSourceSection, TiledSourceSection, ZmqSourceSection
 
 
 class SourceParts(NamedTuple):
@@ -64,11 +65,16 @@ def _tiled(section: TiledSourceSection, parts: SourceParts) -> TiledSource:
     )
 
 
+def _stomp(section: StompSourceSection, _: SourceParts) -> StompSource:
+    return StompSource(section.host, section.port, destination=section.destination, username=section.username)
+
+
 SOURCES: Final[Mapping[str, SourceKind]] = {
     "run_engine": SourceKind(_run_engine, Origin.HERE),
     "posted": SourceKind(_posted, Origin.HERE),
     "zmq": SourceKind(_zmq, Origin.ELSEWHERE),
     "tiled": SourceKind(_tiled, Origin.CATALOGUE),
+    "stomp": SourceKind(_stomp, Origin.ELSEWHERE),
 }
 """Each kind of source, by its name in service.toml."""
 

@@ -57,8 +57,21 @@ class TiledSourceSection(Section):
     )
 
 
+class StompSourceSection(Section):
+    """``[[sources]]`` of kind ``stomp``."""
+
+    kind: Literal["stomp"] = Field(description="stomp: the STOMP broker of a blueapi")
+    host: str = Field(default="127.0.0.1", min_length=1, description="of the broker")
+    port: int = Field(default=61613, ge=1, le=65535, description="of the broker")
+    destination: str = Field(default="/topic/public.worker.event", description="topic that blueapi sends to")
+    username: str = Field(
+        default="",
+        description="as whom to connect; the password is in AGENT_SERVICE_STOMP_PASSWORD; default: as nobody",
+    )
+
+
 AnySource = Annotated[
-    RunEngineSourceSection | PostedSourceSection | ZmqSourceSection | TiledSourceSection,
+    RunEngineSourceSection | PostedSourceSection | ZmqSourceSection | TiledSourceSection | StompSourceSection,
     Field(discriminator="kind"),
 ]
 """One of them, by its ``kind``."""

@@ -16,12 +16,14 @@ from typing import Any
 import peers
 import pytest
 from archive_rig import run_engine
+from blueapi_peer import Broker, StompPublisher, needs_blueapi
 from bluesky.plans import count
 from ophyd.sim import SynAxis, SynSignal, det
 
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
+from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.zmq import ZmqSource
 from agent_service.errors import Forbidden
@@ -164,6 +166,22 @@ async def a_tiled_catalogue(intake: DocumentIntake, catalogue: peers.Catalogue) 
             heard.stop()
 
 
+@contextlib.asynccontextmanager
+async def a_stomp_broker(intake: DocumentIntake, broker: Broker) -> AsyncIterator[Emitter]:
+    publish, heard = StompPublisher(broker), Heard(StompSource("127.0.0.1", broker.port))
+
+    async def measure() -> None:
+        if heard.status.state is not SourceState.STOPPED:  # a topic drops what comes before somebody subscribed
+            await until(lambda: publish("probe", {}) or "no Bluesky document" in str(heard.status.reason))
+        await heard.after(lambda run: [publish(*pair) for pair in run])
+
+    try:
+        yield Emitter(heard, measure)
+    finally:
+        heard.stop()
+        publish.close()
+
+
 SOURCES = {
     "run_engine of a user": a_users_run_engine,
     "run_engine that is replaced": one_that_is_replaced,
@@ -171,6 +189,7 @@ SOURCES = {
     "posted": those_who_post,
     "zmq": a_zmq_proxy,
     "tiled": a_tiled_catalogue,
+    "stomp": a_stomp_broker,
 }
 
 
@@ -219,6 +238,14 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Catalo
     with peers.tiled_server(tmp_path_factory.mktemp("tiled")) as server:
         with contextlib.closing(peers.Catalogue(server)) as one:
             yield one
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    needs_blueapi()
+    one = Broker(tmp_path_factory.mktemp("broker"))
+    yield one
+    one.kill()
 
 
 @pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys())

@@ -95,6 +95,7 @@ class Blueapi:
         self._folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.documents = folder / "documents.jsonl"
         self._config = folder / "blueapi.yaml"
         stomp = {"stomp": str(broker is not None).lower(), "stomp_port": broker.port if broker else 61613}
         self._config.write_text(CONFIG.format(port=self.port, **stomp))
@@ -106,6 +107,7 @@ class Blueapi:
             self._folder / "blueapi.log",
             PYTHONPATH=os.pathsep.join([str(ROOT), str(PROFILE)]),
             OTEL_SDK_DISABLED="true",
+            DOCUMENTS=str(self.documents),
         )
         self._process.until(self._is_up, "blueapi")
 
@@ -173,6 +175,23 @@ def blueapi(folder, *, stomp=False):
     finally:
         if broker is not None:
             broker.kill()
+
+
+class StompPublisher:
+    """Sends documents as a blueapi does."""
+
+    def __init__(self, broker):
+        import stomp
+
+        self._connection = stomp.Connection([("127.0.0.1", broker.port)])
+        self._connection.connect(wait=True)
+
+    def __call__(self, name, document):
+        body = json.dumps({"name": name, "doc": document, "task_id": "t"})
+        self._connection.send("/topic/public.worker.event", body)
+
+    def close(self):
+        self._connection.disconnect()
 
 
 class DocumentListener:

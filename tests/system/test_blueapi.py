@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import re
+import signal
 import subprocess
 import sys
 import threading
 import uuid
+from pathlib import Path
 
 import httpx
 import pytest
 from blueapi_peer import SESSION, DocumentListener, blueapi
 from routed import Routing
-from services import running
+from service_process import Process
+from services import running, wait_until
 
 from agent_service.documents.intake import DocumentIntake
 from agent_service.errors import OutOfBounds, UnknownDevice, UnknownPlan
@@ -330,3 +334,54 @@ def test_a_closed_loop_and_a_move(peer, tmp_path):
             assert [task["task"]["name"] for task in peer.tasks()][-1] == "move_to"
         finally:
             listener.close()
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "beamline.md"
+
+
+def test_the_arrangement_of_the_page_through_the_death_of_each_part(peer, tmp_path):
+    [text] = re.findall(r"## blueapi\n\n```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{peer.port}").replace("61613", str(peer.broker.port))
+    process = Process(tmp_path)
+    go = tmp_path / "go"
+    head = f'[service]\nport = 0\ncatalog = "embedded"\n[run_engine]\nmd = {{ go = "{go}" }}\n'
+    (tmp_path / "service.toml").write_text(head + text)
+    given = {"actuators": ["motor"], "sensors": ["det"], "outcome": "det", "config": {"bounds": {"motor": [-1, 1]}}}
+
+    def source(client):
+        return next(one for one in client.service().sources if one.kind == "stomp")
+
+    def ready(client):
+        wait_until(lambda: client.ready().ready and source(client).state == "connected", within_s=60, what="all of it")
+
+    def state(client, name):
+        return [one.state for one in client.suggestions(name)]
+
+    client = process.start()
+    try:
+        ready(client)
+        client.create(name="brisk", type="sobol", loop={"max_runs": 3}, **given)
+        client.start("brisk")
+        wait_until(lambda: client.agent("brisk").state == "stopped", within_s=60, what="three runs")
+        assert state(client, "brisk") == ["ingested"] * 3
+
+        client.create(name="slow", type="sobol", plan="waits", loop={"max_runs": 1}, **given)
+        client.start("slow")
+        wait_until(lambda: state(client, "slow") == ["running"], within_s=60, what="a run")
+        client.close()
+        process.end(signal.SIGKILL)
+        client = process.start()
+        ready(client)
+        go.touch()
+        wait_until(lambda: client.agent("slow").state == "stopped", within_s=60, what="the end of the run")
+        assert state(client, "slow") == ["ingested"]
+        ran = [task for task in peer.tasks() if task["task"]["params"].get("md", {}).get("agent_name") == "slow"]
+        assert [task["is_complete"] for task in ran] == [True]
+
+        peer.broker.kill()  # blueapi itself fails what it runs then
+        wait_until(lambda: source(client).state == "reconnecting", what="the broker's death")
+        peer.broker.start()
+        wait_until(lambda: source(client).state == "connected", within_s=60, what="the broker's return")
+    finally:
+        client.close()
+        process.end(signal.SIGTERM)
