@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from agent_service.state_dir import private_files
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,14 +43,8 @@ def decode(line: bytes) -> tuple[str, Document] | None:
 
 
 def append(path: Path, line: str) -> None:
-    """Put a line at the end of a file, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        When the disk does not take it.
-    """
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Put a line at the end of a file, whole or not at all; `OSError` when the disk does not take it."""
+    handle = private_files.open_to_append(path)
     try:
         size = os.fstat(handle).st_size
         rest = memoryview(f"{line}\n".encode())
