@@ -148,7 +148,7 @@ class Session:
             return f"{head}; {runs} of {progress.total} are done, so it measures no more: {more}"
         moves = hosted.status.spec.listen == "own"
         command = "start" if hosted.status.state.value == "created" else "resume"
-        if moves and not service.config.sink.own_engine:
+        if moves and service.config.sink.kind == "claim":
             return f'{head}; nothing moves until RE(run_agent("{name}", devices=[{self._devices(hosted)}]))'
         call = f'{self.variable}.client.{command}("{name}")'
         how = call if "no-panel" in line or service.headless else f"you press {command.capitalize()}"

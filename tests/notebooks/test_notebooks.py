@@ -226,6 +226,26 @@ def test_the_notebook_itself_is_deployed_and_its_agent_goes_on(lab):
     assert shown(lab.outputs["watch"]) == 1
 
 
+def test_a_queue_server_measures_for_an_agent_among_the_plans_of_people(lab):
+    tell = """{
+        "status": client.agent("aligner").model_dump(mode="json"),
+        "asked": [one.run_uid for one in client.suggestions("aligner") if one.run_uid],
+        "ran": ran,
+        "runs": [item["result"]["run_uids"] for item in ask("history_get")["items"] if item["name"] == "acquire"],
+    }"""
+    (told,) = lab.run("06-real-beamline.ipynb", tell)
+    status = told["status"]
+    assert (status["state"], status["progress"]) == ("stopped", {"done": 12, "total": 12})
+    assert near_the_optimum(status["best"]["point"], 0.5)
+    assert text(lab.outputs["open"]) == "acquire, count, move_to\n"
+    assert "nothing moves until you press Start" in text(lab.outputs["serve"])
+    assert "the queue server is busy: count of a person\n" in text(lab.outputs["person"])
+    assert sorted(told["ran"]) == [["acquire", "agent-service", "completed"]] * 12 + [
+        ["count", "a person", "completed"]
+    ]
+    assert sorted(uid for uids in told["runs"] for uid in uids) == sorted(told["asked"])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_in_git_there_is_no_output_and_little_metadata(name):
     path = NOTEBOOKS / name
@@ -261,4 +281,5 @@ def test_all_of_them_are_run_here():
         "03-your-own-runengine.ipynb",
         "04-remote-control.ipynb",
         "05-deploy.ipynb",
+        "06-real-beamline.ipynb",
     ]
