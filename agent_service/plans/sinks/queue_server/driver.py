@@ -91,6 +91,7 @@ class QueueDriver:
         self._latch = latch
         self._last_uid: str | None = None
         self._unknown = 0
+        self._told = ""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -133,8 +134,10 @@ class QueueDriver:
             except Silent:
                 for plan in self.sent.values():
                     plan.nowhere_since = None
-            except Exception:  # noqa: BLE001 - a bug of ours must not end the queue
-                _log.exception("the queue server could not be dealt with")
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the queue
+                if repr(error) != self._told:  # it comes with each turn
+                    self._told = repr(error)
+                    _log.exception("the queue server could not be dealt with")
             self._on_change()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):  # `wait_for` of Python 3.11 may swallow a cancellation
