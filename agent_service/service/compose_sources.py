@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.documents.gate import Origin
 from agent_service.documents.sources.heard import HeardSource
+from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
     from agent_service.documents.sources.posted import PostedSource
     from agent_service.protocols import DocumentSource
     from agent_service.service.config import ServiceConfig
-    from agent_service.service.source_sections import StompSourceSection, TiledSourceSection, ZmqSourceSection
+    from agent_service.service.source_sections import (
+        KafkaSourceSection,
+        StompSourceSection,
+        TiledSourceSection,
+        ZmqSourceSection,
+    )
 
 
 class SourceParts(NamedTuple):
@@ -69,10 +76,22 @@ def _stomp(section: StompSourceSection, _: SourceParts) -> StompSource:
     return StompSource(section.host, section.port, destination=section.destination, username=section.username)
 
 
+def _kafka(section: KafkaSourceSection, parts: SourceParts) -> KafkaSource:
+    group = section.group or own_name(parts.folder)
+    return KafkaSource(section.topics, servers=section.servers, group=group, options=section.options)
+
+
+def own_name(folder: Path) -> str:
+    """Return what a broker shall know this service by: the same after a restart, and no other service's."""
+    where = f"{socket.gethostname()} {folder.resolve()}"
+    return f"agent-service-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+
+
 SOURCES: Final[Mapping[str, SourceKind]] = {
     "run_engine": SourceKind(_run_engine, Origin.HERE),
     "posted": SourceKind(_posted, Origin.HERE),
     "zmq": SourceKind(_zmq, Origin.ELSEWHERE),
+    "kafka": SourceKind(_kafka, Origin.ELSEWHERE),
     "tiled": SourceKind(_tiled, Origin.CATALOGUE),
     "stomp": SourceKind(_stomp, Origin.ELSEWHERE),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Section(BaseModel):
@@ -70,8 +70,32 @@ class StompSourceSection(Section):
     )
 
 
+class KafkaSourceSection(Section):
+    """``[[sources]]`` of kind ``kafka``."""
+
+    kind: Literal["kafka"] = Field(description="kafka: topics that a beamline's documents are published to, as msgpack")
+    topics: list[str] = Field(min_length=1, description="such as bl.bluesky.runengine.documents")
+    servers: str = Field(
+        default="",
+        description="host:port,...; default: those of the site's file, which BLUESKY_KAFKA_CONFIG_PATH names, or "
+        "/etc/bluesky/kafka.yml",
+    )
+    group: str = Field(
+        default="", description="consumer group, of this service alone; default: one for its state directory"
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict[str, JsonValue],
+        description="more of librdkafka's configuration, security.protocol and such",
+    )
+
+
 AnySource = Annotated[
-    RunEngineSourceSection | PostedSourceSection | ZmqSourceSection | TiledSourceSection | StompSourceSection,
+    RunEngineSourceSection
+    | PostedSourceSection
+    | ZmqSourceSection
+    | KafkaSourceSection
+    | TiledSourceSection
+    | StompSourceSection,
     Field(discriminator="kind"),
 ]
 """One of them, by its ``kind``."""

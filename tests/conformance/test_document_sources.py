@@ -6,6 +6,7 @@ import inspect
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from bluesky.plans import count
 from ophyd.sim import SynAxis, SynSignal, det
 
 from agent_service.documents.intake import DocumentIntake
+from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
@@ -182,12 +184,30 @@ async def a_stomp_broker(intake: DocumentIntake, broker: Broker) -> AsyncIterato
         publish.close()
 
 
+@contextlib.asynccontextmanager
+async def a_kafka_topic(intake: DocumentIntake, kafka: peers.Peer) -> AsyncIterator[Emitter]:
+    topic = peers.new_topic(kafka)  # the broker of the tests says wrong where the end of one is
+    publish = peers.KafkaPublisher(kafka, topic)
+    heard = Heard(KafkaSource([topic], servers=kafka.servers, group=str(uuid.uuid4()), options={}))
+
+    async def measure() -> None:
+        if heard.status.state is not SourceState.STOPPED:
+            await until(lambda: heard.status.state is SourceState.CONNECTED, 60)
+        await heard.after(lambda run: [publish(*pair) for pair in run] and publish.flush())
+
+    try:
+        yield Emitter(heard, measure)
+    finally:
+        heard.stop()
+
+
 SOURCES = {
     "run_engine of a user": a_users_run_engine,
     "run_engine that is replaced": one_that_is_replaced,
     "run_engine of the service": the_services_own,
     "posted": those_who_post,
     "zmq": a_zmq_proxy,
+    "kafka": a_kafka_topic,
     "tiled": a_tiled_catalogue,
     "stomp": a_stomp_broker,
 }
@@ -246,6 +266,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     one = Broker(tmp_path_factory.mktemp("broker"))
     yield one
     one.kill()
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    with peers.kafka_broker(tmp_path_factory.mktemp("kafka")) as one:
+        yield one
 
 
 @pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys())

