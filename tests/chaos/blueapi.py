@@ -1,0 +1,186 @@
+"""A service that measures at a blueapi is killed, and blueapi with it, while connections break and a person scans.
+
+What ran is told by blueapi's own documents, which its profile writes to a file; whoever has the file posts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+from blueapi_peer import SESSION, Blueapi, needs_blueapi
+from cut_connections import CuttingProxy
+from service_process import Process
+from services import wait_until
+
+from agent_service import Client
+from agent_service.errors import ServiceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOML = """
+[service]
+port = 0
+catalog = "none"
+[sink]
+kind = "blueapi"
+url = "http://127.0.0.1:{port}"
+instrument_session = "{session}"
+[[sources]]
+kind = "posted"
+"""
+RUNS_PER_KILL = 2
+LONGEST_LIFE_S = 1.0
+BLUEAPI_EVERY = 8
+"""Of so many kills one is blueapi's: it takes long to start."""
+
+CUT = 0.04
+"""Of so many pieces of a request or an answer one is lost with its connection."""
+
+DECIDED = {"ingested", "failed", "expired"}
+
+
+class Poster:
+    """Posts what is in the file of documents, each once it is acknowledged, in a thread of its own."""
+
+    def __init__(self, documents: Path, state: Path) -> None:
+        self._documents = documents
+        self._state = state
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="poster")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(60)
+
+    def _work(self) -> None:
+        posted = 0
+        while not self._ended.wait(0.02):
+            with contextlib.suppress(ServiceError, httpx.HTTPError, OSError):
+                with Client.from_state(self._state, timeout_s=5) as client:
+                    while not self._ended.wait(0.02):
+                        new = documents_in(self._documents)[posted:]
+                        if new:
+                            client.post_documents(new)
+                            posted += len(new)
+
+
+class Person:
+    """Scans now and then, where nothing runs, and leaves tasks that nobody is to begin."""
+
+    def __init__(self, peer: Blueapi, seed: int) -> None:
+        self._peer = peer
+        self._random = random.Random(seed)
+        self.begun: list[str] = []
+        self.left: list[str] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="person")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(60)
+
+    def _work(self) -> None:
+        while not self._ended.wait(self._random.uniform(0.1, 0.6)):
+            with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
+                request = {"name": "persons_scan", "params": {"seconds": 0.1}, "instrument_session": SESSION}
+                task_id = self._peer.ask("POST", "/tasks", **request)["task_id"]
+                answer = self._peer.ask("PUT", "/worker/task", task_id=task_id)
+                (self.begun if answer == {"task_id": task_id} else self.left).append(task_id)
+
+
+def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
+    """Kill the service, and now and then blueapi, ``kills`` times, let all end, and check what must be true then."""
+    needs_blueapi()
+    say(f"chaos blueapi: seed {seed}, {kills} kills, in {folder}")
+    chance = random.Random(seed)
+    peer = Blueapi(folder)
+    cuts = random.Random(seed + 1)
+    way = CuttingProxy(peer.port, lambda: cuts.random() < CUT)
+    process = Process(folder)
+    (folder / "service.toml").write_text(TOML.format(port=way.port, session=SESSION))
+    struck: Counter[str] = Counter()
+    total = RUNS_PER_KILL * kills
+    try:
+        client = process.start()
+        wait_until(lambda: client.ready().ready, within_s=60, what="a ready service")
+        for name in ("one", "two"):
+            loop = {"max_runs": total, "max_failures": 1000}
+            config = {"bounds": {"motor": [-5, 5]}}
+            given = {"actuators": ["motor"], "sensors": ["det"], "outcome": "det", "executor": "thread"}
+            client.create(name=name, type="sobol", config=config, plan="recorded", loop=loop, **given)
+            client.start(name)
+        with Poster(peer.documents, process.state), Person(peer, seed) as person:
+            for number in range(kills):
+                time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # a part of its life, not a wait for anything
+                if number % BLUEAPI_EVERY == BLUEAPI_EVERY // 2:
+                    struck["blueapi"] += 1
+                    peer.kill()
+                    peer.start()
+                    continue
+                struck["service"] += 1
+                client.close()
+                process.end(signal.SIGKILL)
+                client = process.start()
+            say(f"chaos blueapi: {dict(struck)} killed, {way.cuts} connections cut, and it goes on")
+            for name in ("one", "two"):
+                wait_until(
+                    lambda name=name: client.agent(name).state == "stopped", within_s=300, what=f"the end of {name}"
+                )
+        suggestions = [found for name in ("one", "two") for found in client.suggestions(name)]
+        client.close()
+        process.end(signal.SIGTERM)
+        check(suggestions, documents_in(peer.documents), person=person, peer=peer, total=total, say=say)
+    finally:
+        if process.child is not None and process.child.poll() is None:
+            process.end(signal.SIGKILL)
+        way.close()
+        peer.kill()
+
+
+def documents_in(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the documents that are written by now, but for half a line."""
+    if not file.exists():
+        return []
+    lines = file.read_text().splitlines(keepends=True)
+    return [tuple(json.loads(line)) for line in lines if line.endswith("\n")]
+
+
+def check(  # noqa: PLR0913 - what there is, by name
+    suggestions: Any, documents: Any, *, person: Person, peer: Blueapi, total: int, say: Any
+) -> None:
+    """Fail unless each suggestion has one fate and at most one run, and what is the person's was left alone."""
+    states = {one.id: str(one.state) for one in suggestions}
+    runs = Counter(doc["agent_suggestion_uid"] for name, doc in documents if name == "start")
+    ended = Counter(states.values())
+    say(f"chaos blueapi: {sum(runs.values())} runs of {len(states)} suggestions: {dict(ended)}")
+    say(f"chaos blueapi: {len(person.begun)} scans of a person, {len(person.left)} that waited")
+    doubled = [uid for uid, count in runs.items() if count > 1]
+    assert not doubled, f"measured twice: {doubled}"
+    assert set(runs) <= set(states), "a run of no suggestion"
+    contradictory = {uid: states[uid] for uid in runs if states[uid] not in DECIDED}
+    assert not contradictory, f"measured, and yet: {contradictory}"
+    assert {uid for uid, state in states.items() if state == "ingested"} <= set(runs)
+    assert ended["ingested"] == 2 * total, ended
+    complete = {one["task_id"]: one for one in peer.tasks()}
+    for task_id in person.begun:
+        if (task := complete.get(task_id)) is not None:  # blueapi forgets all when it is killed
+            assert task["outcome"]["outcome"] == "success", task
+    begun_by_us = [task_id for task_id in person.left if not complete.get(task_id, {"is_pending": True})["is_pending"]]
+    assert not begun_by_us, f"a person's task was begun: {begun_by_us}"
