@@ -338,6 +338,45 @@ class Devices(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SignalReading:
+    """What a signal said: by itself, or when it was asked. Times are in seconds since 1970."""
+
+    value: float | str | None  # None: it cannot be asked now
+    at: float  # since when it is so, as the signal says
+    arrived_at: float  # when it was heard here
+    asked_at: float | None = None  # when it was asked, if it was: what it says was so after that
+    units: str = ""
+    fault: str = ""  # why there is no value, in one line
+
+
+class SignalWatch(Protocol):
+    """A signal that is watched; from any thread, and nothing blocks."""
+
+    def ask(self) -> None:
+        """Ask the signal now, and not only when its time has come; the answer is a reading like any other."""
+        ...
+
+    def stop(self) -> None:
+        """Watch it no more; harmless the second time."""
+        ...
+
+
+class Signals(Protocol):
+    """The signals that conditions are about, where the devices live."""
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownDevice`, naming what is near, unless there is a signal of that name."""
+        ...
+
+    def watch(self, name: str, on_reading: Callable[[SignalReading], None]) -> SignalWatch:
+        """Call ``on_reading``, in some thread, with what a signal says by itself, and with its answers.
+
+        It is asked about once a second. What cannot be asked is a reading too, with a fault. Never raises.
+        """
+        ...
+
+
 class PlanSink(Protocol):
     """Where plans go. Nothing else in the service can move anything."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from agent_service.agents.conditions import Conditions
     from agent_service.agents.device_limits import DeviceLimits
     from agent_service.agents.placement import Placement
     from agent_service.agents.record.agent import AgentRecord
@@ -52,10 +53,12 @@ class HostedAgent:
         positions: Mapping[str, float],
         limits: ServiceGuardrails,
         devices: DeviceLimits,
+        conditions: Conditions,
     ) -> None:
         self.record = record
         self.wake = asyncio.Event()  # set at each change, and cleared by the agent's loop
         self.suspended: str | None = None  # why a suspender holds the plans of all agents, if one does
+        self.conditions = conditions  # of the service; while one is not met, nothing of the agent's is measured
         self.unevaluated: dict[str, Made] = {}  # by suggestion, the runs whose outcome is still to be found
         self._journal = journal
         self._status: bytes | None = None
@@ -95,7 +98,9 @@ class HostedAgent:
         """Return the agent as the API shows it, from memory."""
         place, limits = self.brain.place(self.spec), self.guardrails
         status = self.record.status(executor=place.name, executor_reason=place.reason, busy=self.brain.busy)
-        suspended = self.suspended if self.record.state is AgentState.RUNNING else None
+        suspended = self.conditions.unmet or self.suspended
+        if self.record.state is not AgentState.RUNNING:
+            suspended = None
         shown = {"limits": limits.limits, "no_limits": limits.no_limits, "limits_unread": limits.unread}
         return status.model_copy(update={**shown, "suspended": suspended})
 
@@ -204,6 +209,13 @@ class HostedAgent:
                 self.brain.remember(
                     await self.keeper.call(BrainAdapter.fail, [point], timeout_s=self.spec.timeouts.ingest)
                 )
+
+    async def measure_again(self, suggestion: Suggestion, why: str) -> None:
+        """Let the point of a suggestion whose run does not count be measured again; the brain knows one suggestion."""
+        async with self.brain.call_lock:
+            again = await self.facts.void(suggestion, why)
+            if self.brain.is_there:
+                await self.keeper.call(BrainAdapter.retry, again, suggestion.id, timeout_s=self.spec.timeouts.ingest)
 
     async def edit(self, suggestion: Suggestion, point: Mapping[str, float]) -> None:
         """Tell the brain that a person approved another point than it suggested."""

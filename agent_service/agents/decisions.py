@@ -23,6 +23,7 @@ from agent_service.protocols import MOVE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from agent_service.agents.conditions import Conditions
     from agent_service.agents.directory import AgentDirectory
     from agent_service.agents.plan_permits import PlanPermits
     from agent_service.documents.runs import Run
@@ -40,11 +41,13 @@ class Decisions:
         permits: PlanPermits,
         queue: PlanQueue,
         documents: Callable[[str], Awaitable[Run]],
+        conditions: Conditions,
     ) -> None:
         self._agents = agents
         self._permits = permits
         self._queue = queue
         self._documents = documents
+        self._conditions = conditions
 
     async def approve(self, suggestion_id: str, point: Mapping[str, float] | None) -> Suggestion:
         """Approve a proposed suggestion, perhaps with another point; its agent's loop submits it.
@@ -81,13 +84,19 @@ class Decisions:
         return agent.record.suggestion(suggestion_id)
 
     async def go_to_best(
-        self, name: str, *, by: Literal["measured", "model"] = "measured", seen: Mapping[str, float] | None = None
+        self,
+        name: str,
+        *,
+        by: Literal["measured", "model"] = "measured",
+        seen: Mapping[str, float] | None = None,
+        despite_conditions: bool = False,
     ) -> BestPoint:
         """Move the actuators to the best point that was measured, or to what the brain says is the best.
 
         ``seen`` is the point that whoever asks has seen; None goes wherever the best is by now. Raises `Conflict` when
-        the agent runs, or knows no best point yet, or another one than was seen; `OutOfBounds` when a guardrail forbids
-        it, now or when its turn had come; `BackendUnavailable` when the move failed.
+        the agent runs, knows no best point yet, or another one than was seen, or a condition is not met and nobody said
+        ``despite_conditions``; `OutOfBounds` when a guardrail forbids it, now or when its turn had come;
+        `BackendUnavailable` when the move failed.
         """
         agent = self._agents.agent(name)
         require(Command.GO_TO_BEST, agent.record.state, name=name)
@@ -102,6 +111,8 @@ class Decisions:
         if seen is not None and dict(seen) != best.point:
             where = ", ".join(f"{key} {value:g}" for key, value in best.point.items())
             raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
+        if not despite_conditions:
+            self._conditions.refuse_unmet("to move all the same, say despite_conditions = true")
         point_checks.check_position(best.point, agent.spec)
         await agent.guardrails.check_devices(best.point)
         guardrail_checks.check_rate(agent.guardrails.now, agent.record.handed_over_at, time.monotonic())

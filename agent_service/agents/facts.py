@@ -161,6 +161,31 @@ class AgentFacts:
         again = {"id": str(uuid.uuid4()), "state": SuggestionState.PROPOSED, "point": suggestion.point, "by": "loop"}
         await self._append(EventKind.SUGGESTION_STATE, {**again, "plan": suggestion.plan, "retry_of": suggestion.id})
 
+    async def void(self, suggestion: Suggestion, reason: str) -> str:
+        """Write that a run does not count, and that its point is approved again as another suggestion: return its id.
+
+        A person's word for the point holds for that one too. All in one commit, so that no kill loses the point.
+        """
+        async with self._fates:
+            old = self._record.suggestion(suggestion.id)
+            check_suggestion(old.state, SuggestionState.ABANDONED)
+            again: dict[str, Any] = {"id": str(uuid.uuid4()), "point": old.point, "plan": old.plan, "retry_of": old.id}
+            word = {"word": True} if old.id in self._record.approved_by_person else {}
+            fates: list[dict[str, Any]] = [
+                {**again, "state": SuggestionState.PROPOSED, "by": self._record.proposed_by[old.id]},
+                {"id": again["id"], "state": SuggestionState.APPROVED, **word},
+                {
+                    "id": old.id,
+                    "state": SuggestionState.ABANDONED,
+                    "reason": texts.one_line(f"{reason}; its point is measured again"),
+                    "void": True,
+                    **self._timed(old.id, old.state),
+                },
+            ]
+            await self.write([(EventKind.SUGGESTION_STATE, fate) for fate in fates])
+            self._forget_time(old.id)
+        return again["id"]
+
     async def configured(self, **data: Any) -> None:
         """Write a change of the agent's configuration."""
         await self._append(EventKind.CONFIG, data)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_service.agents import recovery
+from agent_service.agents.conditions import spans_of
 from agent_service.agents.tasks import Role
 from agent_service.documents import outcomes
 from agent_service.documents.choice import Made, choose, matches, needs_end
@@ -103,13 +104,25 @@ class RunIngestion:
             await recovery.abandon(self._agent, suggestion, choice.reason, retry=self.retries)
         elif choice.exit_status != "success":
             by_person = choice.exit_status == "abort" and not self._plans_end_here
-            await self.fail(suggestion, choice.reason, fault=not by_person)
+            if by_person or not await self.void(suggestion, spans_of(made.runs)):
+                await self.fail(suggestion, choice.reason, fault=not by_person)
         return choice.runs
 
     async def fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:
         """Close a suggestion without an outcome, unless that is decided; ``fault`` counts towards ``max_failures``."""
         if self._agent.record.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
             await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
+
+    async def void(self, suggestion: Suggestion, spans: Sequence[tuple[float, float]]) -> bool:
+        """Return whether a condition was not met in these times; then the suggestion is void, and measured again."""
+        why = await self._agent.conditions.void(spans)
+        if why and self._agent.record.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING):
+            if recovery.times_void(self._agent, suggestion) < recovery.MAX_VOID:
+                await self._agent.measure_again(suggestion, why)
+            else:
+                again = f"{recovery.MAX_VOID} runs of this point in a row were void, so it is not measured again"
+                await self.fail(suggestion, f"{why}; {again}")
+        return bool(why)
 
     async def _ingest_behind(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
         try:
@@ -121,6 +134,8 @@ class RunIngestion:
         """Find the outcome of a suggestion's runs, and ingest it once."""
         agent = self._agent
         try:
+            if await self.void(suggestion, spans_of(runs)):
+                return
             outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
         except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
             if isinstance(error, AgentFault) and error.died:  # of no fault of the run's: the next brain evaluates it
@@ -196,7 +211,7 @@ class RunIngestion:
 
         One that nobody ``named`` by its uid is passed over when the agent's ``run`` asks for other metadata, and
         refused when it is not the one that counts for its suggestion. Raises `InvalidInput`, `AgentFault`,
-        `DeadlineExceeded` or `BackendUnavailable` when the run has no outcome for this agent.
+        `DeadlineExceeded` or `BackendUnavailable` when the run has no outcome for this agent, or is void.
         """
         agent, spec = self._agent, self._agent.spec
         if run.uid in agent.record.ingested_runs or (run.stop or {}).get("exit_status") != "success":
@@ -208,6 +223,8 @@ class RunIngestion:
             raise InvalidInput(f"it did not arrive whole: {missing} did not come")
         if not named and isinstance(spec.run, dict) and not matches(run.start, spec.run):
             return
+        if why := await agent.conditions.void(spans_of([run])):
+            raise InvalidInput(f"run {run.uid} is {why}; to let it count all the same, ingest its outcome by hand")
         if not named and own is not None:
             self._check_late(run, own)
         point = own.point if own else await asyncio.to_thread(outcomes.actuators_of, run, spec.actuators)

@@ -102,7 +102,7 @@ class AgentLoop:
             await agent.wake.wait()
         elif self._sink.status.state is QueueState.HELD:
             await agent.facts.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
-        else:
+        elif not await self._keeps_still():
             return await self._step()
         return None
 
@@ -142,6 +142,21 @@ class AgentLoop:
             advice = "configure it with a plan and bounds inside the guardrails"
             return f"{MAX_REJECTIONS} suggestions in a row were rejected; the last: {record.last_failure}; {advice}"
         return None
+
+    async def _keeps_still(self) -> bool:
+        """Begin nothing while a condition is not met, and withdraw what waited too long; return whether it was so."""
+        record, conditions = self._agent.record, self._agent.conditions
+        if self.ingestion.inbox or (self._limit() and not self.ingestion.pending):
+            return False
+        if conditions.unmet:  # what was measured before is told to the brain
+            await (self.ingestion.settle() if self.ingestion.pending else self._wait())
+            return True
+        waiting = record.open_in(_S.PROPOSED, _S.APPROVED)
+        stale = [(one, why) for one in waiting if (why := conditions.stale(one, record))]
+        for suggestion, why in stale:
+            with contextlib.suppress(IllegalTransition):  # a person was quicker
+                await self._agent.fail_suggestion(suggestion, _S.EXPIRED, why, fault=False)
+        return bool(stale)
 
     def _proposed(self) -> list[Suggestion]:
         """Return the loop's own suggestions that are not approved yet."""

@@ -96,13 +96,13 @@ class Measurement:
         try:
             if self.stopping:
                 submission.take_back("not measured: the agent was stopped")
-            await self._attend(submission.plan, submission.started)
+            await self._attend(submission, submission.plan, submission.started)
             await submission.note_start()
-            await self._attend(submission.plan)
+            await self._attend(submission, submission.plan)
             result = await submission.result()
             agent.facts.run_ended(suggestion.id)
             if result.exit_status is not ExitStatus.SUCCESS:
-                await self._close(suggestion, result)
+                await self._close(submission, result)
                 return
             made = await submission.made(result)
             if len(made.runs) > 1 or needs_end(agent.spec.run, every=ingestion.takes_every_run):
@@ -119,13 +119,18 @@ class Measurement:
         if runs := await ingestion.chosen(suggestion, made):
             ingestion.begin(suggestion, runs)
 
-    async def _attend(self, *futures: asyncio.Future[Any]) -> None:
+    async def _attend(self, submission: Submission, *futures: asyncio.Future[Any]) -> None:
         """Wait until one of them is done; meanwhile ingest others' runs, and hand the next plan ahead.
 
-        A plan may wait for hours, so whatever changes is looked at.
+        A plan may wait for hours, so whatever changes is looked at. What has not begun is taken back while a condition
+        is not met.
         """
         while not any(future.done() for future in futures):
             changed = self._agent.changed()  # taken before the look, so that no change is missed
+            unmet = self._agent.conditions.unmet
+            if unmet and not submission.started.done() and submission.take_back(unmet):
+                submission.waits_again = True
+                return
             if self._ingestion.inbox and self._agent.record.state is AgentState.RUNNING:
                 await self._ingestion.ingest_next()
                 continue
@@ -137,21 +142,25 @@ class Measurement:
     def _may_hand_ahead(self, under_way: int) -> bool:
         """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
         record, limits = self._agent.record, self._agent.spec.loop
-        if (
-            self.stopping
-            or record.state is not AgentState.RUNNING
-            or guardrail_checks.one_by_one(self._agent.guardrails.now)
-        ):
+        if self.stopping or record.state is not AgentState.RUNNING or self._agent.conditions.unmet:
+            return False
+        if guardrail_checks.one_by_one(self._agent.guardrails.now):
             return False
         done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME)) + under_way
         failures = record.failures_in_row + under_way
         return failures < limits.max_failures and (limits.max_runs is None or done < limits.max_runs)
 
-    async def _close(self, suggestion: Suggestion, result: PlanResult) -> None:
+    async def _close(self, submission: Submission, result: PlanResult) -> None:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
+        suggestion, record = submission.suggestion, self._agent.record
         taken_back = result.exit_status is ExitStatus.ABORT and not result.begun
-        if self.draining and taken_back and self._agent.record.suggestion(suggestion.id).state is _S.SUBMITTED:
-            await self._agent.facts.advance(suggestion.id, _S.APPROVED, reason=SERVICE_STOPS)
+        again = taken_back and (self.draining or submission.waits_again)
+        if again and record.suggestion(suggestion.id).state is _S.SUBMITTED:
+            reason = SERVICE_STOPS if self.draining else result.reason
+            await self._agent.facts.advance(suggestion.id, _S.APPROVED, reason=reason)
+            return
+        by_itself = result.exit_status is ExitStatus.FAIL or not result.asked
+        if by_itself and result.begun and await self._ingestion.void(suggestion, [submission.span]):
             return
         fate = _FATES.get(result.exit_status, _S.FAILED)
         asked = result.exit_status is ExitStatus.ABORT and result.asked

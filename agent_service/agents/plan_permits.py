@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent_service.agents.agent import HostedAgent
+    from agent_service.agents.conditions import Conditions
     from agent_service.agents.lifecycle import AgentLifecycle
     from agent_service.agents.positions import LastPositions
     from agent_service.models import Point, ServiceGuardrails
@@ -32,16 +33,18 @@ class PlanPermits:
         queue: PlanQueue,
         positions: LastPositions,
         limits: ServiceGuardrails,
+        conditions: Conditions,
     ) -> None:
         self._lives = lives
         self._queue = queue
         self._positions = positions
         self._limits = limits
+        self._conditions = conditions
 
     def may_begin(self, order: PlanOrder) -> bool:
         """Return whether an agent wants its plan to begin now; raises `OutOfBounds` for a point forbidden by now."""
         life = self._lives.get(order.agent)
-        if life is None or life.state is not AgentState.RUNNING:
+        if life is None or life.state is not AgentState.RUNNING or self._conditions.unmet:
             return False
         self._check_turn(order, {})
         return True

@@ -16,7 +16,7 @@ from agent_service.models.states import ALIVE, AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.documents.dispatch import RunDispatcher
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_RETRIES: Final = 3
 """How often in a row a point comes back that was interrupted: measuring it may be what ends the service."""
+
+MAX_VOID: Final = 10
+"""How often in a row a point comes back whose run was void: its own plan may be what breaks a condition."""
 
 _S = SuggestionState
 _UNDER_WAY: Final = (_S.SUBMITTED, _S.RUNNING)
@@ -176,9 +179,17 @@ async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: b
 
 def _retries(agent: HostedAgent, suggestion: Suggestion) -> int:
     """Return how many suggestions before this one had its point and were interrupted."""
-    count, earlier = 0, suggestion.retry_of
-    while earlier is not None:
-        count += 1
-        known = agent.record.suggestions.get(earlier)
-        earlier = known.retry_of if known else None
-    return count
+    return sum(not one.void for one in _earlier(agent, suggestion))
+
+
+def times_void(agent: HostedAgent, suggestion: Suggestion) -> int:
+    """Return how many suggestions before this one had its point and were void."""
+    return sum(one.void for one in _earlier(agent, suggestion))
+
+
+def _earlier(agent: HostedAgent, suggestion: Suggestion) -> Iterator[Suggestion]:
+    """Return the suggestions that this one is measured instead of, the last first."""
+    earlier = suggestion.retry_of
+    while earlier is not None and (known := agent.record.suggestions.get(earlier)) is not None:
+        yield known
+        earlier = known.retry_of

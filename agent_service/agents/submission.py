@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_service.agents import guardrail_checks
+from agent_service.agents.conditions import spans_of
 from agent_service.agents.tasks import Role
 from agent_service.documents.choice import Made
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
@@ -36,7 +38,8 @@ class Submission:
     """A suggestion whose plan is in the sink; belongs to the event loop.
 
     Use `begin` to make one, and `close` it in any case. ``plan`` is how its plan will end, where the sink has it
-    already; None hands it over.
+    already; None hands it over. ``waits_again`` says that its plan was taken back for a condition, so that it is
+    approved again and no failure.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Submission:
     ) -> None:
         self.suggestion = suggestion
         self.started = expected.started
+        self.waits_again = False
         self._agent = agent
         self._expected = expected
         self._sink = sink
@@ -70,7 +74,8 @@ class Submission:
             expected = undo.enter_context(dispatcher.expect(suggestion.id))
             forgotten: dict[str, Any] = {"reason": None} if suggestion.reason else {}  # why it was taken back before
             await agent.facts.advance(suggestion.id, SuggestionState.SUBMITTED, **forgotten)
-            if agent.record.state is AgentState.PAUSED:  # whoever paused it was told that nothing more is submitted
+            # whoever paused it was told that nothing more is submitted
+            if agent.record.state is AgentState.PAUSED or agent.conditions.unmet:
                 await agent.facts.advance(suggestion.id, SuggestionState.APPROVED, reason=TAKEN_BACK)
                 return None
             submission = cls(agent, suggestion, expected, sink)
@@ -86,6 +91,13 @@ class Submission:
             SuggestionState.SUBMITTED,
             SuggestionState.RUNNING,
         )
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """When its plan was under way until now, in seconds since 1970: since its first run, or its submission."""
+        runs = tuple(self._expected.begun.values())
+        submitted = self._agent.record.suggestion(self.suggestion.id).updated_at.timestamp()
+        return min((start for start, _ in spans_of(runs)), default=submitted), time.time()
 
     async def note_start(self) -> None:
         """Write that it is running, once its start document is here."""
@@ -209,7 +221,8 @@ class Lookahead:
             self._submission = await self._begin(approved[0])
 
     def _forbids(self, suggestion: Suggestion) -> bool:
-        return bool(self._agent.guardrails.why_not(suggestion.point))
+        agent = self._agent
+        return bool(agent.guardrails.why_not(suggestion.point) or agent.conditions.stale(suggestion, agent.record))
 
     def _out_of_bounds(self, suggestion: Suggestion) -> bool:
         """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""

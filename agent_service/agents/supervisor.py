@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service.agents import recovery
 from agent_service.agents.agent import HostedAgent
+from agent_service.agents.conditions import Conditions
 from agent_service.agents.decisions import Decisions
 from agent_service.agents.device_limits import DeviceLimits
 from agent_service.agents.directory import AgentDirectory
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.documents.runs import Run
     from agent_service.journal import JournalLog
-    from agent_service.models import Event
-    from agent_service.protocols import PlanSink
+    from agent_service.models import ConditionSpec, Event
+    from agent_service.protocols import PlanSink, Signals
+
+
+NONE: Final[Mapping[str, ConditionSpec]] = {}
 
 
 class Supervisor(AgentDirectory):
@@ -47,7 +51,8 @@ class Supervisor(AgentDirectory):
 
     `apply` is the applier of the journal, where every fact goes. ``await archived(uid, timeout_s)`` returns when the
     catalogue holds the run; ``await documents(uid)`` returns a past run, for warm starts and ingest by uid. ``limits``
-    are guardrails that hold for each agent, beside its own.
+    are guardrails that hold for each agent, beside its own. ``conditions`` are those without which nothing is
+    measured, by name, read from ``signals``.
     """
 
     def __init__(  # noqa: PLR0913 - what the composition root hands over, by name
@@ -59,11 +64,14 @@ class Supervisor(AgentDirectory):
         archived: Callable[[str, float], Awaitable[None]],
         documents: Callable[[str], Awaitable[Run]],
         limits: ServiceGuardrails | None = None,
+        conditions: Mapping[str, ConditionSpec] = NONE,
+        signals: Signals | None = None,
     ) -> None:
         super().__init__()
         self._limits = limits or ServiceGuardrails()
         self.dispatcher = RunDispatcher(everyone=self.takers_of_every_run, late=self.taker_of_late_run)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
+        self.conditions = Conditions(conditions, signals, journal=journal, on_change=self._follow_conditions)
         self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
         self.record = ServiceRecord()
         self.last_positions = LastPositions(
@@ -76,8 +84,16 @@ class Supervisor(AgentDirectory):
         self._archived = archived
         self._documents = documents
         self.checks = SpecChecks(placement, sink=sink, devices=self.devices, limits=self._limits)
-        self.permits = PlanPermits(self.lives, queue=self.queue, positions=self.last_positions, limits=self._limits)
-        self.decisions = Decisions(self, permits=self.permits, queue=self.queue, documents=documents)
+        self.permits = PlanPermits(
+            self.lives,
+            queue=self.queue,
+            positions=self.last_positions,
+            limits=self._limits,
+            conditions=self.conditions,
+        )
+        self.decisions = Decisions(
+            self, permits=self.permits, queue=self.queue, documents=documents, conditions=self.conditions
+        )
 
     # the fold -----------------------------------------------------------------------------------------------------
 
@@ -142,6 +158,7 @@ class Supervisor(AgentDirectory):
             positions=self.last_positions.positions,
             limits=self._limits,
             devices=self.devices,
+            conditions=self.conditions,
         )
         agent.suspended = self.queue.suspended
         make_loop = partial(
@@ -235,6 +252,11 @@ class Supervisor(AgentDirectory):
     def _follow_suspension(self, reason: str | None) -> None:
         for life in self.lives.values():
             life.agent.suspended = reason
+            life.agent.mark_changed()
+
+    def _follow_conditions(self) -> None:
+        self.queue.note_unmet(self.conditions.unmet)
+        for life in self.lives.values():
             life.agent.mark_changed()
 
     async def _follow_hold(self, held: bool, reason: str) -> None:  # noqa: FBT001 - a callback

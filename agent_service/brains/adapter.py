@@ -51,6 +51,10 @@ class BrainAdapter(Protocol):
         """Tell the brain that a person approved ``point`` instead of what the suggestion said."""
         ...
 
+    def retry(self, suggestion_id: str, retry_of: str, /) -> None:
+        """Know that the suggestion ``retry_of`` is measured again as ``suggestion_id``."""
+        ...
+
     def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]], /) -> list[dict[str, float]]:
         """Let the user's function find the outcomes of ``subject``: a run, its uid, or a list of either (see `takes`).
 

@@ -48,6 +48,7 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
         ("catalogue", f"{archive.catalog}, {archive.state}{lag}{f' ({archive.reason})' if archive.reason else ''}"),
         *(("source", _source(source)) for source in service.sources if source.where),
         *(("not whole", f"run {run.uid}: {run.reason}, for {run.for_s:.0f} s") for run in service.suspects),
+        *(("condition", f"{one.name} {one.state}: {one.text}") for one in service.conditions),
         *(("fault", fault) for fault in service.faults),
     ):
         table.add_row(label, Text(texts.one_line(text)))

@@ -6,19 +6,22 @@ It follows the service's own event stream, like any other client, in a daemon th
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from agent_service.client import Client
 from agent_service.errors import ServiceError, texts
-from agent_service.models import EventKind, QueueState
+from agent_service.models import ConditionState, EventKind, QueueState
 from agent_service.models.states import AgentState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent_service.models import AgentStatus, Event, ServiceStatus
+
+
+_KINDS: Final = (EventKind.AGENT_STATE, EventKind.QUEUE_STATE, EventKind.CONDITION_STATE)
 
 
 class Narrator:
@@ -38,7 +41,7 @@ class Narrator:
         try:
             with self._client as client:
                 # nothing else: each fact of a loop would be told to this very process over HTTP
-                events = client.events(kinds=[EventKind.AGENT_STATE, EventKind.QUEUE_STATE], patience_s=0)
+                events = client.events(kinds=_KINDS, patience_s=0)
                 next(events)  # the first beat: from here on nothing is missed
                 self._tell_where_it_stands(client.service(), client.agents())
                 for event in events:
@@ -57,8 +60,11 @@ class Narrator:
             self._say(_held(service.queue.reason))
         elif service.queue.state is QueueState.PAUSED:
             self._say("the queue is paused")
-        elif service.queue.state is QueueState.SUSPENDED:
+        unmet = [one for one in service.conditions if one.state is not ConditionState.MET]
+        if service.queue.state is QueueState.SUSPENDED and not unmet:
             self._say(f"the RunEngine is suspended: {_one_line(service.queue.reason)}")
+        for one in unmet:
+            self._say(f"{'' if one.state is ConditionState.OFF else 'held: '}{_one_line(one.text)}")
 
     def take(self, event: Event) -> None:
         """Say what an event tells a person, if anything."""
@@ -66,6 +72,8 @@ class Narrator:
         reason_text = None if reason is None else str(reason)
         if event.kind is EventKind.AGENT_STATE and event.agent is not None and not event.data.get("removed"):
             self._tell_agent(event.agent, AgentState(str(event.data["state"])), reason_text)
+        elif event.kind is EventKind.CONDITION_STATE:
+            self._tell_condition(str(event.data["condition"]), str(event.data["state"]), reason_text)
         elif event.kind is EventKind.QUEUE_STATE:
             match event.data.get("command"):
                 case "abort":
@@ -76,6 +84,15 @@ class Narrator:
                     self._say("the queue goes on")
                 case _:
                     pass
+
+    def _tell_condition(self, name: str, state: str, reason: str | None) -> None:
+        match state:
+            case "lost":
+                self._say(f"held: {_one_line(reason)}")
+            case "met":
+                self._say(f"{name} is met again ({_one_line(reason)}): the agents go on")
+            case _:
+                self._say(f"condition {name} was {_one_line(reason)}")
 
     def _tell_agent(self, name: str, state: AgentState, reason: str | None) -> None:
         match state:

@@ -12,6 +12,7 @@ from agent_service.models import (
     AgentTypeInfo,
     BestPoint,
     Claim,
+    ConditionStatus,
     DocumentsAnswer,
     Event,
     PanelKeyAnswer,
@@ -177,6 +178,7 @@ class Routes(BrainRoutes):
         *,
         by: Literal["measured", "model"] = "measured",
         point: Mapping[str, float] | None = None,
+        despite_conditions: bool = False,
     ) -> Call[BestPoint]:
         """Move the actuators to the best point, without a run, and return it when they are there.
 
@@ -188,8 +190,11 @@ class Routes(BrainRoutes):
             ``measured``: the best that was measured; ``model``: what the agent's brain says is the best.
         point
             The best point as it was seen: if it is another one by now, nothing moves and `Conflict` is raised.
+        despite_conditions
+            Whether to move while a condition of the service, as the beam, is not met; else that is a `Conflict`.
         """
-        return one("POST", agent_path(name, "go-to-best"), BestPoint, {"by": by, "point": point})
+        body = {"by": by, "point": point} | ({"despite_conditions": True} if despite_conditions else {})
+        return one("POST", agent_path(name, "go-to-best"), BestPoint, body)
 
     @route
     def history(self, name: str, *, limit: int | None = None, newest_first: bool = False) -> Call[list[Event]]:
@@ -323,6 +328,23 @@ class Routes(BrainRoutes):
     def abort_queue(self, reason: str = "") -> Call[QueueStatus]:
         """Abort the plan under way and hold the queue: nothing moves until somebody resumes it."""
         return one("POST", f"{API}/queue/abort", QueueStatus, {"reason": reason})
+
+    @route
+    def conditions(self) -> Call[list[ConditionStatus]]:
+        """Return the conditions without which nothing is measured, as the beam, and whether they are met."""
+        return listed(f"{API}/conditions", ConditionStatus)
+
+    @route
+    def switch_condition(self, name: str, *, on: bool, reason: str = "") -> Call[ConditionStatus]:
+        """Let a condition count no more (``on=False``), until somebody switches it on; return it.
+
+        Raises
+        ------
+        NotFound
+            When there is no such condition.
+        """
+        path = f"{API}/conditions/{segment(name)}/{'on' if on else 'off'}"
+        return one("POST", path, ConditionStatus, {"reason": reason})
 
     @route
     def post_documents(self, documents: Sequence[tuple[str, Mapping[str, Any]]]) -> Call[int]:

@@ -53,6 +53,14 @@ from agent_service.models._brains import (
     VariableList as VariableList,
     VariableValue as VariableValue,
 )
+from agent_service.models._conditions import (
+    ConditionList as ConditionList,
+    ConditionSpec as ConditionSpec,
+    ConditionState as ConditionState,
+    ConditionStatus as ConditionStatus,
+    SignalValue as SignalValue,
+    Suspender as Suspender,
+)
 from agent_service.models._events import (
     DocumentBatch as DocumentBatch,
     DocumentsAnswer as DocumentsAnswer,

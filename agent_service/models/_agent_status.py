@@ -107,7 +107,9 @@ class AgentStatus(Answer):
     last_error: LastError | None = None
     busy: Busy | None = None
     suspended: str | None = Field(
-        default=None, description="why the RunEngine that measures for it is suspended now; null: it is not"
+        default=None,
+        description="why nothing is measured for it now though it runs: a condition that is not met, or a suspender of "
+        "the RunEngine; null: nothing keeps it",
     )
     legal: list[str] = Field(default_factory=list[str])
     limits: dict[str, Ends] = Field(

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     CONFIG = "config"
     QUEUE_STATE = "queue.state"
     METHOD = "method"
+    CONDITION_STATE = "condition.state"
     JOB = "job"
     PROGRESS = "progress"
     LOG = "log"

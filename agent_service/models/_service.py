@@ -10,13 +10,15 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from agent_service.models._agent_status import CallProgress
 from agent_service.models._base import Answer, Page, Request
+from agent_service.models._conditions import ConditionStatus
 from agent_service.models._guardrails import ServiceGuardrails
 
 
 class QueueState(StrEnum):
     """State of the plan sink. Abort latches ``held``: nothing moves until somebody resumes.
 
-    ``suspended``: a suspender of the RunEngine has tripped; it goes on by itself when that is over.
+    ``suspended``: a condition is not met, or a suspender of the RunEngine has tripped; it goes on by itself when that
+    is over.
     """
 
     IDLE = "idle"
@@ -107,6 +109,9 @@ class ServiceStatus(Answer):
         default=[],
         description="why nothing can be acknowledged, or no run kept, now, a full disk for example; and what the "
         "catalogue refused",
+    )
+    conditions: list[ConditionStatus] = Field(
+        default=[], description="without which nothing is measured, and whether they are met: [conditions]"
     )
     key: str = Field(default="", description="name of the key that asks")
     scopes: list[str] = Field(description="what that key may do: read, control, approve, admin")

@@ -68,6 +68,9 @@ class GoToBestRequest(Request):
     point: dict[str, Number] | None = Field(
         default=None, description="the point that the person saw: another one by now is refused"
     )
+    despite_conditions: bool = Field(
+        default=False, description="whether to move while a condition of the service is not met"
+    )
 
 
 class RejectRequest(Request):
@@ -91,6 +94,7 @@ class Suggestion(Answer):
     outcome: dict[str, float] | None = None
     reason: str | None = None
     retry_of: str | None = None
+    void: bool = Field(default=False, description="whether its run does not count: a condition was not met meanwhile")
     created_at: datetime
     updated_at: datetime
 

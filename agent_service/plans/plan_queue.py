@@ -42,6 +42,7 @@ class PlanQueue:
         self._journal = journal
         self._on_hold = on_hold
         self._on_suspend = on_suspend
+        self._unmet: str | None = None
         self.suspended: str | None = None
         self._held = False
         self._last_state = QueueState.IDLE
@@ -51,8 +52,14 @@ class PlanQueue:
 
     @property
     def status(self) -> QueueStatus:
-        """What runs and what waits, from memory."""
-        return self.sink.status
+        """What runs and what waits, from memory; idle with a condition that is not met, it is suspended."""
+        status = self.sink.status
+        if self._unmet is None:
+            return status
+        if status.state is QueueState.IDLE:
+            return status.model_copy(update={"state": QueueState.SUSPENDED, "reason": self._unmet})
+        also = f"{status.reason}; besides, it is suspended: {self._unmet}" if status.reason else self._unmet
+        return status.model_copy(update={"reason": also})
 
     @property
     def held(self) -> bool:
@@ -62,14 +69,14 @@ class PlanQueue:
     @property
     def ends_by_itself(self) -> bool:
         """Whether the plan under way is on its way to an end, here: it stands not still, nor is it in other hands."""
-        return self.sink.plans_end_here and self.status.state not in (QueueState.PAUSED, QueueState.SUSPENDED)
+        return self.sink.plans_end_here and self.sink.status.state not in (QueueState.PAUSED, QueueState.SUSPENDED)
 
     def refuse_held(self) -> None:
         """Raise `QueueHeld` while the queue is held."""
         if self.held:
             raise QueueHeld(
-                f"the plan queue is held ({self.status.reason or 'somebody aborted'}): nothing moves until somebody "
-                "resumes it",
+                f"the plan queue is held ({self.sink.status.reason or 'somebody aborted'}): nothing moves until "
+                "somebody resumes it",
                 legal=["resume"],
             )
 
@@ -90,11 +97,11 @@ class PlanQueue:
     async def pause(self) -> str:
         """Pause the plan under way at its next checkpoint, and hold back the next ones; acts and answers as `abort`."""
         await self.sink.pause()
-        return await self._fact_of_stop("pause", self.status.reason)
+        return await self._fact_of_stop("pause", self.sink.status.reason)
 
     async def resume(self) -> None:
         """Go on, and release the latch; the agents that the hold paused go on too. This is written first."""
-        going = QueueState.IDLE if self.status.current is None else QueueState.RUNNING
+        going = QueueState.IDLE if self.sink.status.current is None else QueueState.RUNNING
         await self._fact("resume", None, state=going)
         await self.sink.resume()
 
@@ -121,6 +128,11 @@ class PlanQueue:
             )
         await self._fact("destroy-environment", self.status.reason)
         await self.sink.destroy_environment()
+
+    def note_unmet(self, reason: str | None) -> None:
+        """Let the status say that a condition is not met, so that no plan of an agent begins; None: all are."""
+        self._unmet = reason
+        self._changed()
 
     def withdraw(self, agent: str, reason: str) -> None:
         """Take back an agent's plans that wait; one that is under way goes on."""
@@ -197,8 +209,8 @@ class PlanQueue:
         await self._journal.append(EventKind.QUEUE_STATE, None, data)
 
     def _changed(self) -> None:
-        status = self.status
-        self._journal.publish(EventKind.PROGRESS, None, {"queue": status.model_dump(mode="json")})
+        status = self.sink.status
+        self._journal.publish(EventKind.PROGRESS, None, {"queue": self.status.model_dump(mode="json")})
         suspended = status.reason if status.state is QueueState.SUSPENDED else None
         if suspended != self.suspended:
             self.suspended = suspended

@@ -20,6 +20,7 @@ from agent_service.server.routes import (
     api_page,
     brain,
     claims,
+    conditions,
     documents,
     events,
     health,
@@ -110,7 +111,8 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     error_responses.install(app)
     app.router.routes[:0] = [CachedReads(), DirectCalls()]
     # in the order in which they are tried: what a brain is asked is asked most
-    for routes in (brain, service_routes, agents, suggestions, claims, events, queue, documents, jobs, panel_keys):
+    rarely = (events, queue, conditions, documents, jobs, panel_keys)
+    for routes in (brain, service_routes, agents, suggestions, claims, *rarely):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(api_page.router)

@@ -16,6 +16,7 @@ from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.queue_server import allowed
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
+from agent_service.service import conditions
 from agent_service.service.compose import import_from
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     import_from(config)
     wrong: list[FieldError] = []
     namespace: Namespace | None = None
-    if config.sink.own_engine and (devices or config.run_engine.startup is None):
+    makes_signals = bool(config.conditions) and config.run_engine.startup is not None
+    if (config.sink.own_engine or makes_signals) and (devices or config.run_engine.startup is None):
         try:
             namespace = startup.load(
                 config.run_engine.startup, default=beamline.simulated, listed=Listed.of(config.security.modules)
@@ -53,6 +55,9 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
             wrong.append(FieldError("run_engine.startup", error.detail))
     if devices and isinstance(config.sink, QueueServerSection):
         wrong += [FieldError(field, message) for field, message in allowed.ask(config.sink, config.agents)]
+    wrong += conditions.no_signals(config) or conditions.wrong_signals(config, namespace and namespace.device)
+    if not config.sink.own_engine:  # whoever measures has the agents' devices
+        namespace = None
     wrong += _check_configure(config, namespace)
     facility = _facility(config, wrong) if devices else None
     names: set[str] = set()

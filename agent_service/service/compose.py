@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from agent_service.agents.placement import Placement
@@ -32,6 +33,8 @@ from agent_service.plans.sinks.queue_server.clients import client_of
 from agent_service.plans.sinks.queue_server.sink import QueueServerSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
+from agent_service.plans.watched_signals import NamespaceSignals
+from agent_service.service import conditions
 from agent_service.service.access import Access
 from agent_service.service.answers import Answers
 from agent_service.service.claims import ClaimDesk
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
     from agent_service.plans.sinks.blueapi.config import BlueapiSection
     from agent_service.plans.sinks.claims import Claims
     from agent_service.plans.sinks.queue_server.config import QueueServerSection
-    from agent_service.protocols import PlanOrder, PlanSink
+    from agent_service.protocols import PlanOrder, PlanSink, Signals
     from agent_service.service.config import ServiceConfig
     from agent_service.service.panel_keys import PanelKeys
 
@@ -113,8 +116,12 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         on_error=spool_failed,
         sync=spool.sync if spool and power_safe and elsewhere else None,
     )
-    sink, engine, claimable = await SINKS[config.sink.kind](config, intake, engine, lambda: supervisor)
+    sink, engine, claimable, signals = await SINKS[config.sink.kind](config, intake, engine, lambda: supervisor)
     limits = await run_detached(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
+    if signals is None and config.conditions and config.run_engine.startup is not None:  # others have the devices
+        namespace, loop = await _loaded(config)
+        signals = NamespaceSignals(namespace, asks(SimpleNamespace(loop=loop)))
+    await run_detached(lambda: conditions.check_signals(config, signals), name="looking for signals")
     supervisor = Supervisor(
         journal=journal,
         sink=sink,
@@ -131,6 +138,8 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         archived=archive.wait_for,
         documents=lambda uid: past_run(archive, uid),
         limits=limits,
+        conditions=config.conditions,
+        signals=signals,
     )
     claims = None if claimable is None else ClaimDesk(claimable, supervisor, stopping)
     posted = PostedSource(may_measure(supervisor))
@@ -181,21 +190,17 @@ def _spool(config: ServiceConfig, state_dir: StateDir, *, elsewhere: bool) -> Sp
 
 
 class ComposedSink(NamedTuple):
-    """A sink, the RunEngine of its plans in this process, if any, and what can be claimed of it, if anything can."""
+    """A sink, the RunEngine of its plans in this process, what can be claimed of it, and what has the signals."""
 
     sink: PlanSink
     engine: Any
     claims: Claims | None = None
+    signals: Signals | None = None
 
 
-async def _own_run_engine(
-    config: ServiceConfig, intake: DocumentIntake, _engine: Any, supervisor: Callable[[], Supervisor]
-) -> ComposedSink:
+async def _loaded(config: ServiceConfig) -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
+    """Load the startup; return its namespace, and the event loop that its devices are connected on, if any is."""
     section, listed = config.run_engine, Listed.of(config.security.modules)
-
-    def permit(order: PlanOrder, positions: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        supervisor().permits.ask_devices(order)
-        supervisor().permits.permit(order, positions, wholes)
 
     def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
         if section.startup is None:
@@ -204,10 +209,23 @@ async def _own_run_engine(
         namespace = startup.load(section.startup, default=dict[str, object], listed=listed)
         return namespace, bluesky_loop.running()  # perhaps another: that of the RunEngine that it made itself
 
-    namespace, loop = await run_detached(load, name="loading the startup")
+    return await run_detached(load, name="loading the startup")
+
+
+async def _own_run_engine(
+    config: ServiceConfig, intake: DocumentIntake, _engine: Any, supervisor: Callable[[], Supervisor]
+) -> ComposedSink:
+    section = config.run_engine
+
+    def permit(order: PlanOrder, positions: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+        supervisor().permits.ask_devices(order)
+        supervisor().permits.permit(order, positions, wholes)
+
+    namespace, loop = await _loaded(config)
     configure = startup.configurer(namespace, section.configure)
     driver = RunEngineDriver(intake, loop, configure=_configured(*configure) if configure else lambda _: None)
-    return ComposedSink(RunEngineSink(driver, namespace, section.md, permit=permit), driver.engine)
+    sink = RunEngineSink(driver, namespace, section.md, permit=permit)
+    return ComposedSink(sink, driver.engine, signals=NamespaceSignals(namespace, driver.engine.ask))
 
 
 async def _claimed(
@@ -217,11 +235,13 @@ async def _claimed(
         return supervisor().permits.may_begin(order)
 
     devices: NamespaceDevices | None = None
+    signals: NamespaceSignals | None = None
     if engine is not None:
-        devices = NamespaceDevices(Namespace(vars(sys.modules["__main__"]), source="this notebook"), asks(engine))
+        namespace = Namespace(vars(sys.modules["__main__"]), source="this notebook")
+        devices, signals = NamespaceDevices(namespace, asks(engine)), NamespaceSignals(namespace, asks(engine))
     md = config.run_engine.md
     sink = ClaimSink(md, intake, may_begin=may_begin, devices=devices)
-    return ComposedSink(sink, engine, sink.claims)
+    return ComposedSink(sink, engine, sink.claims, signals)
 
 
 async def _blueapi(

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_service.errors import UsageError
-from agent_service.models import AgentSpec, ServiceGuardrails
+from agent_service.models import AgentSpec, ConditionSpec, ServiceGuardrails
 from agent_service.models.validation_messages import sentence, validation_errors
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
@@ -162,6 +162,11 @@ class ServiceConfig(BaseSettings):
     guardrails: ServiceGuardrails = Field(
         default=ServiceGuardrails(),
         description="limits that hold for each agent beside its own, and that nobody can change over HTTP",
+    )
+    conditions: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")], ConditionSpec] = Field(
+        default_factory=dict[str, ConditionSpec],
+        description="without which nothing is measured, by name: a rule about signals of the startup, as "
+        '"ring_current > 100", or a table with it',
     )
     agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])
     import_from: list[Path] = Field(

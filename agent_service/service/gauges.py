@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from agent_service._version import __version__
-from agent_service.models import QueueState, SourceState
+from agent_service.models import ConditionState, QueueState, SourceState
 from agent_service.models.states import AgentState, SuggestionState
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class ServiceGauges(Collector):
         )
         yield CounterMetricFamily("agent_service_facts", "Facts in the journal", value=service.journal.last_seq)
         yield GaugeMetricFamily("agent_service_event_streams", "Open event streams", value=service.streams.open)
+        met = {one.name: one.state is ConditionState.MET for one in supervisor.conditions.statuses()}
+        yield _labelled("condition_met", "1 for each condition that is met", "condition", met)
         parts = {name: part.ready for name, part in service.status.readiness().parts.items()}
         yield _labelled("ready", "1 for each part that is ready", "part", parts)
 

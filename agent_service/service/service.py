@@ -15,6 +15,8 @@ from agent_service.models import UID_DETAIL, EventKind, is_uid
 from agent_service.service.stream_slots import StreamSlots
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
@@ -82,7 +84,7 @@ class Service:
         self.journal.on_commit(self._apply)
         self.journal.on_late(self.supervisor.catch_up)
         self.journal.on_fault(self._follow_journal)
-        await self._fold_journal()
+        known_until = await self._fold_journal()
         kept = await self.documents.kept_runs()
         self._agents_logs.enter_context(listening_to_logs())
         self.documents.start()
@@ -93,6 +95,8 @@ class Service:
         self._start_is_written = True
         for spec in self.config.agents:
             await self._configure(spec)
+        supervisor = self.supervisor
+        supervisor.conditions.start(supervisor.record.conditions, known_until=known_until)
         await self.supervisor.recover(kept, default=self.config.service.recover, paused=self.state_dir.arrival.exists())
         self.documents.listen()
         self.state_dir.arrival.unlink(missing_ok=True)
@@ -101,7 +105,9 @@ class Service:
         self.retention.start()
         self.status.ready = True
 
-    async def _fold_journal(self) -> None:
+    async def _fold_journal(self) -> datetime | None:
+        """Take in what the journal says; return the time of its last fact."""
+        newest = await asyncio.to_thread(lambda: self.journal.read(newest_first=True, limit=1))
         snapshot = await asyncio.to_thread(self.journal.snapshot)
         seq = 0
         if snapshot is not None:
@@ -111,6 +117,7 @@ class Service:
             self.supervisor.apply(event)
             self.answers.on_fact(event)
         self.supervisor.remembered()
+        return newest[0].time if newest else None
 
     async def _configure(self, spec: AgentSpec) -> None:
         """Create an agent of the configuration, or say what of it does not count for the one that is there."""
@@ -162,6 +169,7 @@ class Service:
                 await self._drain(self.config.service.grace_s / 2)
             await self.jobs.close()
             await self.supervisor.close()
+            self.supervisor.conditions.stop()
             left_s = ends_at - asyncio.get_running_loop().time()
             await self.supervisor.queue.sink.stop(max(ABORTS_WITHIN_S, left_s))
             await self.documents.stop()

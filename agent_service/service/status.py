@@ -73,20 +73,22 @@ class StatusDesk:
             sources=self._documents.sources,
             suspects=self._documents.suspects[:MOST_SHOWN],
             faults=[fault for fault in faults if fault],
+            conditions=self._supervisor.conditions.statuses(),
             key=key.name,
             scopes=[str(scope) for scope in Scope if scope in key.scopes],
             guardrails=self._config.guardrails,
         )
 
     def readiness(self) -> Readiness:
-        """Return whether the service takes work; the catalogue may lag, so it does not hold readiness back."""
+        """Return whether the service takes work; neither a catalogue that lags nor the beam holds readiness back."""
         archive, spool = self._archive.status, self._spool_fault
-        catalogue = archive.state in ("ready", "none")
+        catalogue, unmet = archive.state in ("ready", "none"), self._supervisor.conditions.unmet
         journal = self._journal.fault and f"it cannot be written: {self._journal.fault}"
         parts = {
             "service": ReadyPart(ready=self.ready, reason=None if self.ready else "starting or stopping"),
             "journal": ReadyPart(ready=journal is None, reason=journal),
             "queue": ReadyPart(ready=not self._supervisor.queue.held, reason=self._supervisor.queue.status.reason),
+            "conditions": ReadyPart(ready=unmet is None, reason=unmet),
             "spool": ReadyPart(ready=spool is None, reason=spool),
             "catalogue": ReadyPart(
                 ready=catalogue, reason=archive.reason or (None if catalogue else f"it is {archive.state}")

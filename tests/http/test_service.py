@@ -32,7 +32,7 @@ def test_no_acknowledged_fact_is_missing_in_what_is_behind(start):
 def test_readyz_says_which_part(served):
     parts = served.http.get("/readyz").json()["parts"]
     assert parts["service"] == {"ready": True, "reason": None}
-    assert set(parts) == {"service", "journal", "queue", "spool", "catalogue", "sources"}
+    assert set(parts) == {"service", "journal", "queue", "conditions", "spool", "catalogue", "sources"}
 
 
 def test_shipped_types_with_their_schema(served):

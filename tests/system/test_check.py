@@ -54,6 +54,8 @@ def test_an_outcome_with_an_actuators_name(tmp_path):
         ("sobol", "sobel", "agents.0.type: there is no agent type 'sobel'; did you mean 'sobol'?"),
         ("bounds =", "bonds =", "agents.0.config.bo"),
         ('["motor"]', '["moter"]', "agents.0.actuators: there is no device 'moter' in"),
+        ("[service]", '[conditions]\nbeam = "moter > 1"\n[service]', "conditions.beam: there is no device 'moter' in"),
+        ("[service]", '[conditions]\nbeam = "motor"\n[service]', "conditions.beam.rule: motor is a number, neither"),
         ('["det"]', '["dett"]', "agents.0.sensors: there is no device 'dett' in"),
         ('outcome = "det"', 'evaluate = "nowhere:found"', "agents.0.evaluate: "),
         ('outcome = "det"', 'outcome = "det"\nplan = "acquir"', "agents.0.plan: there is no plan 'acquir'"),

@@ -306,6 +306,24 @@ def test_the_foot_tells_how_far_the_archive_is(archive, said):
 
 
 @pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ({"state": "lost", "text": "ring 0.3 mA, needs > 100"}, "true held: ring 0.3 mA, needs > 100"),
+        (
+            {"state": "settling", "text": "ring 300 mA, and has to stay so"},
+            "true held: ring 300 mA, and has to stay so",
+        ),
+        ({"state": "off", "text": "beam is switched off by amy"}, "false beam is switched off by amy"),
+    ],
+)
+def test_a_condition_that_is_not_met_is_a_line(condition, said):
+    functions = (STATIC / "frame.js").read_text().partition("function isUnmet")
+    look = f"const one = {json.dumps(condition)};\nconsole.log(isUnmet(one), conditionText(one))"
+    told = f"{functions[1]}{functions[2]}\n{look}"
+    assert subprocess.run(["node", "-e", told], capture_output=True, text=True, check=True).stdout.strip() == said
+
+
+@pytest.mark.parametrize(
     ("queue", "said"),
     [
         ({"state": "idle"}, ""),

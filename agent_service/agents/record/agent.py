@@ -151,7 +151,9 @@ class AgentRecord:
         else:
             old = self.suggestions[data["id"]]
             self.fates[old.state] -= 1
-            changed = {key: data[key] for key in ("run_uid", "run_uids", "outcome", "reason", "point") if key in data}
+            changed = {
+                key: data[key] for key in ("run_uid", "run_uids", "outcome", "reason", "point", "void") if key in data
+            }
             new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
             self._count(old, new, data)
         if state is SuggestionState.APPROVED and (data.get("word") or data.get("by")):  # 0.1.0 wrote the latter only

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pydantic import TypeAdapter
 
+from agent_service.agents.losses import Losses
 from agent_service.agents.record.agent import HANDED_OVER_KEPT, AgentRecord
 from agent_service.agents.record.replay import essence
 from agent_service.errors import UsageError
@@ -32,11 +33,12 @@ _DERIVED: Final = {"facts", "open", "extremes", "handed_over_at"}
 
 @dataclass(slots=True)
 class ServiceRecord:
-    """All agents and the plan queue, as the journal tells it; `apply` and `compact` are all that change it."""
+    """All agents, the plan queue and the conditions, as the journal tells it; `apply` and `compact` change it."""
 
     agents: dict[str, AgentRecord] = field(default_factory=dict[str, AgentRecord])
     positions: dict[str, float] = field(default_factory=dict[str, float])
     queue: Event | None = None
+    conditions: dict[str, Losses] = field(default_factory=dict[str, Losses])
 
     def apply(self, event: Event) -> Mapping[str, float]:
         """Take the next fact in; return where it says that actuators were sent."""
@@ -52,6 +54,8 @@ class ServiceRecord:
                 self.queue = event
             elif data.get("command") == "moved" or (data.get("command") == "move" and "plan" not in data):
                 sent = cast("Mapping[str, float]", data["point"]) if data.get("begun", True) else {}
+        if event.kind is EventKind.CONDITION_STATE:
+            self.conditions.setdefault(str(data["condition"]), Losses()).apply(data)
         if event.agent is None:
             return sent
         if event.kind is EventKind.AGENT_STATE and "spec" in data:
@@ -104,6 +108,7 @@ class ServiceRecord:
             "version": SNAPSHOT_VERSION,
             "positions": self.positions,
             "queue": None if self.queue is None else self.queue.model_dump(mode="json"),
+            "conditions": {name: losses.as_json() for name, losses in self.conditions.items()},
             "agents": {name: _record_as_json(record) for name, record in self.agents.items()},
         }
 
@@ -119,6 +124,7 @@ class ServiceRecord:
             agents={name: _record_from_json(name, agent) for name, agent in data["agents"].items()},
             positions=data["positions"],
             queue=None if data["queue"] is None else Event.model_validate(data["queue"]),
+            conditions={name: Losses.from_json(losses) for name, losses in data.get("conditions", {}).items()},
         )
 
 

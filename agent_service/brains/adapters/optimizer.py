@@ -113,6 +113,10 @@ class OptimizerAdapter:
             [brain_id] = self._calls.register_suggestions([point])
             self._ids.keep(suggestion_id, brain_id)
 
+    def retry(self, suggestion_id: str, retry_of: str) -> None:
+        """Know that a suggestion is measured again as another; the brain knows one."""
+        self._ids.keep(suggestion_id, self._ids.pop(retry_of))
+
     def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         """Let the user's function find the outcomes of ``subject``: a run, its uid, or a list of either."""
         if self._evaluate is None:
@@ -207,7 +211,7 @@ class OptimizerAdapter:
                 case EditFact():
                     self.edit(fact.id, fact.point)
                 case RetryFact():
-                    self._ids.keep(fact.id, self._ids.pop(fact.retry_of))
+                    self.retry(fact.id, fact.retry_of)
                 # the type may have lost the method or the variable since
                 case MethodFact() if declared.replayed(self._brain, fact.name):
                     awaited(declared.call(self._brain, fact.name, fact.args, fact.kwargs))

@@ -101,7 +101,9 @@ async def report(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Respo
 async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | None = None) -> BestPoint:
     """Move the actuators to the best point, measured or by the brain: a person's word, as no suggestion asks for it."""
     given = request or GoToBestRequest()
-    return await service.supervisor.decisions.go_to_best(name, by=given.by, seen=given.point)
+    return await service.supervisor.decisions.go_to_best(
+        name, by=given.by, seen=given.point, despite_conditions=given.despite_conditions
+    )
 
 
 @router.get("/best", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)

@@ -33,8 +33,9 @@ export function stopper(model, panel) {
   const destroy = destroyer(model);
   const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, destroy, go);
   panel.on(["service"], () => {
-    const queue = model.get("service").queue ?? {};
-    const still = stillText(queue);
+    const { queue = {}, conditions = [] } = model.get("service");
+    const told = queue.state === "suspended" && conditions.some(isUnmet);  // in a line of its own
+    const still = told ? "" : stillText(queue);
     go.hidden = queue.state === "suspended";
     destroy.hidden = !queue.can_destroy;
     strip.hidden = !still;
@@ -64,6 +65,7 @@ export function notices(model, panel) {
   const said = h("div", { class: "as-strip", role: "status" }, text, button("Dismiss", () => { said.hidden = true; }, "as-plain"));
   const lost = h("div", { class: "as-strip as-warn", role: "alert" });
   const faults = h("div", { class: "as-strip as-error", role: "alert", hidden: true });
+  const unmet = h("div", { class: "as-strip as-warn", role: "status", hidden: true });
   let timer = null;
   panel.ends.push(() => clearTimeout(timer));
   panel.on(["notice"], () => {
@@ -87,8 +89,11 @@ export function notices(model, panel) {
     const found = model.get("service").faults ?? [];
     faults.hidden = !found.length;
     say(faults, found.join("; "));
+    const lines = (model.get("service").conditions ?? []).filter((one) => isUnmet(one) || one.state === "off").map(conditionText);
+    unmet.hidden = !lines.length;
+    say(unmet, lines.join("; "));
   });
-  return [lost, faults, said, fold];
+  return [lost, faults, unmet, said, fold];
 }
 
 /** The foot: whether it is live, where the service is, how far the archive lags. */
@@ -131,6 +136,14 @@ function stillText(queue) {
   if (queue.state === "suspended") return `It goes on by itself when this is over: ${queue.reason ?? "a suspender tripped"}`;
   if (queue.state !== "paused") return "";
   return queue.reason?.includes("suspended") ? `The plan queue is ${queue.reason}` : "The plan queue is paused.";
+}
+
+function isUnmet(condition) {
+  return ["lost", "settling"].includes(condition.state);
+}
+
+function conditionText(condition) {
+  return condition.state === "off" ? condition.text : `held: ${condition.text}`;
 }
 
 function counted(runs) {

@@ -1,0 +1,67 @@
+"""The language of ``[conditions]``: ``ring_current > 100``, or ``shutter == "open"``, of signals by name.
+
+It is that of `guardrail_rules`, and beside it the comparison of one signal with a text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent_service.models.guardrail_rules import Rule, parse, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OF_TEXT: Final = re.compile(
+    r"""\s*(?:`(?P<quoted>[^`]+)`|(?P<plain>[^\W\d]\w*(?:\.\w+)*))\s*(?P<sign>==|!=)\s*(?P<q>['"])(?P<text>.*)(?P=q)\s*"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRule:
+    """A rule of signals: as it was written, the signals that it names, in order, and what it means."""
+
+    text: str
+    names: tuple[str, ...]
+    of_numbers: Rule | None = None
+    equal: bool = True
+    word: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What has to be so, for a sentence that has named the signal already where it is one: ``> 100``."""
+        bare = self.text.removeprefix("`").removeprefix(self.names[0]).removeprefix("`").strip()
+        return bare if len(self.names) == 1 and bare[:1] in "<>=!" else self.text
+
+    def holds(self, values: Mapping[str, float | str]) -> bool:
+        """Return whether it holds of the signals' values; what cannot be judged does not."""
+        if self.of_numbers is None:
+            return (shown(values[self.names[0]]) == self.word) is self.equal
+        numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+        return not self.of_numbers.why_not(numbers)
+
+
+@functools.lru_cache(maxsize=256)
+def parse_condition(text: str) -> ConditionRule:
+    """Return the rule that a text says; raises `NotARule`, as `parse`, when it is none.
+
+    Examples
+    --------
+    >>> parse_condition("ring_current > 100").needs
+    '> 100'
+    >>> parse_condition("shutter == 'open'").holds({"shutter": "closed"})
+    False
+    """
+    if found := _OF_TEXT.fullmatch(text):
+        name = (found["quoted"] or found["plain"]).strip()
+        return ConditionRule(text.strip(), (name,), equal=found["sign"] == "==", word=found["text"])
+    rule = parse(text)
+    return ConditionRule(rule.text, rule.names, of_numbers=rule)
+
+
+def quoted(name: str) -> str:
+    """Return a signal's name as a rule takes it."""
+    return name if all(part.isidentifier() for part in name.split(".")) else f"`{name}`"

@@ -1,0 +1,42 @@
+"""The signals that ``[conditions]`` names, looked for before anything relies on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service.errors import FieldError, ServiceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.protocols import Signals
+    from agent_service.service.config import ServiceConfig
+
+
+def wrong_signals(config: ServiceConfig, find: Callable[[str], object] | None) -> list[FieldError]:
+    """Return what is wrong with the signals of the conditions; None for ``find``: nobody can look for them now."""
+    if find is None:
+        return []
+    wrong: list[FieldError] = []
+    for name, spec in config.conditions.items():
+        for signal in spec.signals:
+            try:
+                find(signal)
+            except ServiceError as error:
+                wrong.append(FieldError(f"conditions.{name}", error.detail))
+    return wrong
+
+
+def no_signals(config: ServiceConfig) -> list[FieldError]:
+    """Return what is wrong where conditions are named, and nothing says what makes their signals."""
+    if not config.conditions or config.sink.own_engine or config.run_engine.startup is not None:
+        return []
+    advice = "name the module that makes them as run_engine.startup"
+    return [FieldError("conditions", f"with sink {config.sink.kind} nothing here has signals; {advice}")]
+
+
+def check_signals(config: ServiceConfig, signals: Signals | None) -> None:
+    """Raise `UsageError` unless there are the signals that the conditions name."""
+    wrong = no_signals(config) if signals is None else wrong_signals(config, signals.check)
+    if wrong:
+        raise UsageError("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
