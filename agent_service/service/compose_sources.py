@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from agent_service.documents.gate import Origin
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.kafka import KafkaSource
+from agent_service.documents.sources.nats import NatsSource
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from agent_service.service.config import ServiceConfig
     from agent_service.service.source_sections import (
         KafkaSourceSection,
+        NatsSourceSection,
         StompSourceSection,
         TiledSourceSection,
         ZmqSourceSection,
@@ -81,6 +83,16 @@ def _kafka(section: KafkaSourceSection, parts: SourceParts) -> KafkaSource:
     return KafkaSource(section.topics, servers=section.servers, group=group, options=section.options)
 
 
+def _nats(section: NatsSourceSection, parts: SourceParts) -> NatsSource:
+    return NatsSource(
+        section.servers,
+        stream=section.stream,
+        subject=section.subject,
+        durable=section.durable or own_name(parts.folder),
+        credentials=section.credentials,
+    )
+
+
 def own_name(folder: Path) -> str:
     """Return what a broker shall know this service by: the same after a restart, and no other service's."""
     where = f"{socket.gethostname()} {folder.resolve()}"
@@ -92,6 +104,7 @@ SOURCES: Final[Mapping[str, SourceKind]] = {
     "posted": SourceKind(_posted, Origin.HERE),
     "zmq": SourceKind(_zmq, Origin.ELSEWHERE),
     "kafka": SourceKind(_kafka, Origin.ELSEWHERE),
+    "nats": SourceKind(_nats, Origin.ELSEWHERE),
     "tiled": SourceKind(_tiled, Origin.CATALOGUE),
     "stomp": SourceKind(_stomp, Origin.ELSEWHERE),
 }

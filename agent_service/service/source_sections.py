@@ -89,11 +89,25 @@ class KafkaSourceSection(Section):
     )
 
 
+class NatsSourceSection(Section):
+    """``[[sources]]`` of kind ``nats``."""
+
+    kind: Literal["nats"] = Field(description="nats: a JetStream stream that documents are published to, as msgpack")
+    servers: str = Field(min_length=1, description="nats://host:port, or several with commas")
+    stream: str = Field(default="bluesky", description="name of the stream")
+    subject: str = Field(default="events.>", description="its subjects to hear; the last word is a document's kind")
+    durable: str = Field(
+        default="", description="name of the consumer, of this service alone; default: one for its state directory"
+    )
+    credentials: str = Field(default="", description="file with credentials; default: none are needed")
+
+
 AnySource = Annotated[
     RunEngineSourceSection
     | PostedSourceSection
     | ZmqSourceSection
     | KafkaSourceSection
+    | NatsSourceSection
     | TiledSourceSection
     | StompSourceSection,
     Field(discriminator="kind"),

@@ -23,6 +23,7 @@ from ophyd.sim import SynAxis, SynSignal, det
 
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.kafka import KafkaSource
+from agent_service.documents.sources.nats import NatsSource
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
@@ -201,6 +202,23 @@ async def a_kafka_topic(intake: DocumentIntake, kafka: peers.Peer) -> AsyncItera
         heard.stop()
 
 
+@contextlib.asynccontextmanager
+async def a_nats_stream(intake: DocumentIntake, nats: peers.Peer) -> AsyncIterator[Emitter]:
+    publish = await asyncio.to_thread(peers.NatsPublisher, nats)
+    heard = Heard(NatsSource(nats.servers, stream="bluesky", subject="events.>", durable=uuid.uuid4().hex))
+
+    async def measure() -> None:
+        if heard.status.state is not SourceState.STOPPED:
+            await until(lambda: heard.status.state is SourceState.CONNECTED)
+        await heard.after(lambda run: [publish(*pair) for pair in run] and publish.flush())
+
+    try:
+        yield Emitter(heard, measure)
+    finally:
+        heard.stop()
+        await asyncio.to_thread(publish.close)
+
+
 SOURCES = {
     "run_engine of a user": a_users_run_engine,
     "run_engine that is replaced": one_that_is_replaced,
@@ -208,6 +226,7 @@ SOURCES = {
     "posted": those_who_post,
     "zmq": a_zmq_proxy,
     "kafka": a_kafka_topic,
+    "nats": a_nats_stream,
     "tiled": a_tiled_catalogue,
     "stomp": a_stomp_broker,
 }
@@ -271,6 +290,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
     with peers.kafka_broker(tmp_path_factory.mktemp("kafka")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Peer]:
+    with peers.nats_server(tmp_path_factory.mktemp("nats")) as one:
         yield one
 
 

@@ -1,5 +1,6 @@
 """What a beamline has beside the service, real and on loopback: processes that a test starts, kills and ends."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -226,3 +227,57 @@ class KafkaPublisher:
 
     def flush(self):
         assert self._producer.flush(30) == 0
+
+
+@contextlib.contextmanager
+def nats_server(folder):
+    """A NATS server with JetStream and a stream of documents, kept in files."""
+    port = free_port()
+    command = [BIN / "nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd", folder / "nats"]
+    with peer(command, port, log=folder / "nats.log") as one:
+        one.servers = f"nats://127.0.0.1:{port}"
+        yield one
+
+
+class NatsPublisher:
+    """Publishes as bluesky-nats does: a document a message, its kind the last word of the subject."""
+
+    def __init__(self, server):
+        self._server = server
+        self._loop = asyncio.new_event_loop()
+        self._client = self._run(self._connect())
+        self._sent = []
+
+    def _run(self, coroutine):
+        return self._loop.run_until_complete(coroutine)
+
+    async def _connect(self):
+        import nats
+        from nats.js.api import StreamConfig
+
+        client = await nats.connect(self._server.servers)
+        await client.jetstream().add_stream(StreamConfig(name="bluesky", subjects=["events.>"]))
+        return client
+
+    def consumer(self, durable):
+        """Return what the server knows of a consumer, None for none."""
+        import nats
+
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            return self._run(self._client.jetstream().consumer_info("bluesky", durable))
+        return None
+
+    def __call__(self, name, document):
+        self._sent.append((name, serializer(document)))
+
+    def flush(self):
+        async def send():
+            for name, body in self._sent:
+                await self._client.jetstream().publish(f"events.volatile.{name}", body)
+
+        self._run(send())
+        self._sent.clear()
+
+    def close(self):
+        self._run(self._client.close())
+        self._loop.close()

@@ -1,0 +1,53 @@
+"""A service that hears NATS JetStream, with the server and the stream away."""
+
+import contextlib
+
+import peers
+import pytest
+from services import wait_until
+
+from agent_service.errors import UsageError
+
+CLAIM = {"kind": "claim"}
+
+
+def source(service):
+    return service.get("service")["sources"][0]
+
+
+def connected(service):
+    wait_until(lambda: source(service)["state"] == "connected", within_s=40, what="the source")
+
+
+def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path):
+    with peers.nats_server(tmp_path) as server:
+        service = start(sink=CLAIM, sources=[{"kind": "nats", "servers": server.servers}])
+        reason = wait_until(lambda: "no stream" in str(source(service)["reason"]) and source(service)["reason"])
+        assert reason == "there is no stream bluesky in its JetStream"
+        with contextlib.closing(peers.NatsPublisher(server)) as publish:
+            connected(service)
+            service.create("walker", loop={"max_runs": 1})
+            service.post("agents/walker/start")
+            found = service.post("suggestions/claim", {"agent": "walker", "wait_s": 10})
+            run = peers.run_documents(2, **found["md"])
+            for pair in run[:2]:
+                publish(*pair)
+            publish.flush()
+            wait_until(lambda: service.get(f"suggestions/{found['id']}")["state"] == "running")
+        server.kill()
+        wait_until(lambda: source(service)["state"] == "reconnecting", within_s=40)
+        server.start()
+        with contextlib.closing(peers.NatsPublisher(server)) as publish:
+            for pair in run[2:]:
+                publish(*pair)
+            publish.flush()
+        ended = wait_until(
+            lambda: (one := service.get(f"suggestions/{found['id']}"))["state"] == "ingested" and one, within_s=40
+        )
+        assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 2.5})
+
+
+def test_a_missing_library_is_one_line_that_names_the_extra(start, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "nats", None)
+    with pytest.raises(UsageError, match=r'pip install "bluesky-agent-service\[nats\]"'):
+        start(sink=CLAIM, sources=[{"kind": "nats", "servers": "nats://127.0.0.1:9"}])
