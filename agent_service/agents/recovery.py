@@ -65,8 +65,16 @@ async def reattach(
             elif not _was_cut(run):
                 expectation.begin(run.start)
                 expectation.add(run)
+                _show(sink, run)
         submissions.setdefault(agent.name, []).append(Submission(agent, suggestion, expectation, sink, plan))
     return submissions
+
+
+def _show(sink: PlanSink, run: Run) -> None:
+    """Let the sink know of a run that ended before: whoever had its plan may have forgotten it."""
+    for name, document in run.documents:
+        if name in ("start", "stop"):
+            sink.observe(name, document, run.uid)
 
 
 async def bring_back(agent: HostedAgent, *, queue_held: bool, resumes: bool, paused: bool) -> RestartAs | None:

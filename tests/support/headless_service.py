@@ -20,10 +20,10 @@ SPEC = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"
 class HeadlessService:
     """A service without HTTP, RunEngine and catalogue; ``runs`` stands for the last."""
 
-    def __init__(self, path):
+    def __init__(self, path, sink_of):
         self.journal = JournalLog(SqliteStore(path))
         self.runs = {}
-        self.sink = ClaimSink({}, DocumentIntake(None), may_begin=self.may_begin)
+        self.sink = sink_of(self.may_begin)
         self.supervisor = Supervisor(
             journal=self.journal,
             sink=self.sink,
@@ -68,9 +68,13 @@ class HeadlessService:
         await self.journal.close()
 
 
+def claimed(may_begin):
+    return ClaimSink({}, DocumentIntake(None), may_begin=may_begin)
+
+
 @contextlib.asynccontextmanager
-async def service(path):
-    one = HeadlessService(path)
+async def service(path, sink_of=claimed):
+    one = HeadlessService(path, sink_of)
     try:
         await one.open()
         yield one

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 
 import pytest
-from headless_service import service
+from forgetful_peers import blueapi, queue_server
+from headless_service import claimed, service
 
 from agent_service.agents import recovery
 from agent_service.documents.choice import Made
 from agent_service.documents.runs import Run
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.models.states import SuggestionState as State
+from agent_service.plans.sinks.blueapi import remote_task
+from agent_service.plans.sinks.queue_server import driver
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
 
 
@@ -190,13 +193,13 @@ class Elsewhere:
 
 
 @contextlib.asynccontextmanager
-async def ended_with(path, *, run_uid=None):
+async def ended_with(path, *, run_uid=None, sink_of=claimed):
     """A service that ended when the plan of a suggestion was in the sink, and came back; its facts are folded."""
     async with service(path) as before:
         await before.create("walker")
         await before.supervisor.life("walker").start(paused=True)
         one = await submitted(before.supervisor.agent("walker"), run_uid=run_uid)
-    async with service(path) as rooms:
+    async with service(path, sink_of) as rooms:
         yield rooms, rooms.supervisor.agent("walker"), one
 
 
@@ -278,3 +281,17 @@ async def test_what_the_sink_has_no_more_is_abandoned_and_comes_back(tmp_path, m
         assert [order.suggestion_id for order in sink.asked] == [one.id]
         assert states(agent)[0] == (State.ABANDONED, None)
         assert [again.retry_of for again in agent.record.suggestions.values()] == [None, one.id]
+
+
+@pytest.mark.parametrize("known", [None, "r"], ids=["submitted", "running"])
+@pytest.mark.parametrize("peer", [queue_server, blueapi])
+async def test_a_run_that_was_kept_counts_though_the_facility_forgot_it(tmp_path, monkeypatch, peer, known):
+    monkeypatch.setattr(driver, "UNKNOWN_AFTER_S", 0.1)
+    monkeypatch.setattr(remote_task, "_LOST_S", 0.1)
+    async with ended_with(tmp_path / "journal.db", sink_of=peer, run_uid=known) as (rooms, agent, one):
+        await rooms.supervisor.recover({one.id: [Run.from_documents(measured(one.point, one.id))]})
+        await until(agent, lambda: agent.record.suggestion(one.id).state not in (State.SUBMITTED, State.RUNNING))
+        await until(agent, lambda: agent.record.suggestion(one.id).state is not State.MEASURED)
+        assert states(agent) == [(State.INGESTED, None)]
+        assert agent.record.ingests == 1
+        await rooms.sink.stop(1)
