@@ -49,6 +49,11 @@ class PlanPermits:
         self._check_turn(order, {})
         return True
 
+    def may_be_early(self, order: PlanOrder) -> bool:
+        """Return whether a plan may be permitted while the one before it runs: no rule looks at that one."""
+        life = self._lives.get(order.agent)
+        return life is not None and not guardrail_checks.one_by_one(life.agent.guardrails.now)
+
     def ask_devices(self, order: PlanOrder) -> None:
         """Ask the devices when a plan's turn has come, before `permit`; blocks, in the driver's thread.
 

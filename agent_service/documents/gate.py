@@ -144,10 +144,12 @@ class DocumentGate:
         for place, (kind, single) in enumerate(parts):
             yield from self._pass(_Held(kind, single, origin, stored if place == last else None, now))
 
-    def resume(self, documents: Iterable[tuple[str, Document]]) -> Iterator[Passed]:
+    def resume(self, documents: Iterable[tuple[str, Document]], origin: Origin = Origin.ELSEWHERE) -> Iterator[Passed]:
         """Take the documents of a run that was open when the service ended, from the spool."""
         for name, document in documents:
-            yield from self.take(name, document, Origin.ELSEWHERE)
+            yield from self.take(name, document, origin)
+            if origin is Origin.HERE:
+                continue
             if name == "start" and (run := self._runs.get(str(document.get("uid")))) is not None:
                 run.unsettled = True  # what was on its way when the service ended may come after what comes now
 

@@ -94,6 +94,11 @@ class DocumentIntake:
         self._ended = threading.Event()
 
     @property
+    def keeps(self) -> bool:
+        """Whether documents are kept in a spool."""
+        return self._spool is not None
+
+    @property
     def backlog(self) -> int:
         """How many documents were received and not yet delivered."""
         return len(self._received) + len(self._ready)
@@ -128,12 +133,12 @@ class DocumentIntake:
         self._received.append(takes)
         self._wake.set()
 
-    def resume(self, documents: list[tuple[str, Document]]) -> None:
-        """Go on with a run from elsewhere that was open when the service ended, with its documents from the spool.
+    def resume(self, documents: list[tuple[str, Document]], origin: Origin = Origin.ELSEWHERE) -> None:
+        """Go on with a run that was open when the service ended, and goes on, with its documents from the spool.
 
         They are delivered again, and not written again.
         """
-        self._received.append(_Resumed(documents))
+        self._received.append(_Resumed(documents, origin))
         self._wake.set()
 
     def barrier(self, passed: Callable[[], None]) -> None:
@@ -178,7 +183,7 @@ class DocumentIntake:
                 if isinstance(received, _Barrier):
                     self._ready.append(received.passed)
                 elif isinstance(received, _Resumed):
-                    passed = [one.routed for one in self.gate.resume(received.documents)]
+                    passed = [one.routed for one in self.gate.resume(received.documents, received.origin)]
                     self._ready.extend(routed for routed in passed if routed is not None and routed.run)
                 else:
                     self._write(received)
@@ -288,6 +293,7 @@ class _Resumed(NamedTuple):
     """The documents of a run that are in the spool already."""
 
     documents: list[tuple[str, Document]]
+    origin: Origin
 
 
 class _GivenUpError(Exception):

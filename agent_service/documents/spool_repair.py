@@ -61,8 +61,8 @@ def cut_half_line(path: Path) -> str | None:
 
 
 @dataclass(slots=True)
-class _Survey:
-    """What is in the file of a run that a crash left open."""
+class RunSurvey:
+    """What has come of a run whose end may not come, for the stop document that it is given then."""
 
     run: str | None = None
     size: int = 0
@@ -71,7 +71,12 @@ class _Survey:
     streams: dict[str, str] = field(default_factory=dict[str, str])
     events: Counter[str] = field(default_factory=Counter[str])
 
-    def add(self, name: str, doc: Document) -> None:
+    def look_at(self, name: str, doc: Document) -> None:
+        """Take a document of the run into account; an odd one counts for nothing."""
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            self._add(name, doc)
+
+    def _add(self, name: str, doc: Document) -> None:
         if isinstance(time := doc.get("time"), int | float):
             self.time = max(self.time, time)
         stream = self.streams.get(str(doc.get("descriptor")), "")
@@ -94,26 +99,25 @@ class _Survey:
             case _:
                 pass
 
-    def stop_document(self) -> Document:
+    def stop_document(self, *, exit_status: str = "abort", reason: str = INTERRUPTED) -> Document:
+        """Return the stop document of a run that was interrupted."""
         return {
             "uid": str(uuid.uuid4()),
             "run_start": self.run,
             "time": self.time,
-            "exit_status": "abort",
-            "reason": INTERRUPTED,
+            "exit_status": exit_status,
+            "reason": reason,
             "num_events": dict(self.events),
         }
 
 
-def _survey(path: Path) -> _Survey:
-    survey = _Survey()
+def _survey(path: Path) -> RunSurvey:
+    survey = RunSurvey()
     with path.open("rb") as lines:
         for line in lines:
             pair = decode(line)
             if pair is None:
                 break
-            # an odd document counts for nothing
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
-                survey.add(*pair)
+            survey.look_at(*pair)
             survey.size += len(line)
     return survey

@@ -23,9 +23,7 @@ from agent_service.executors.process import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.journal import JournalLog, SqliteStore
 from agent_service.models import EventKind, own_names
-from agent_service.plans import beamline, startup
 from agent_service.plans.namespace import Namespace, NamespaceDevices
-from agent_service.plans.sinks import bluesky_loop
 from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
@@ -38,6 +36,7 @@ from agent_service.service import conditions
 from agent_service.service.access import Access
 from agent_service.service.answers import Answers
 from agent_service.service.claims import ClaimDesk
+from agent_service.service.compose_engine import engine_settings, own_process
 from agent_service.service.compose_sources import SourceParts, hears_elsewhere, sources_of
 from agent_service.service.documents import DocumentDesk, may_measure, past_run
 from agent_service.service.gauges import ServiceGauges
@@ -116,10 +115,18 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         on_error=spool_failed,
         sync=spool.sync if spool and power_safe and elsewhere else None,
     )
-    sink, engine, claimable, signals = await SINKS[config.sink.kind](config, intake, engine, lambda: supervisor)
+    if config.sink.own_engine and config.run_engine.process is True:
+        if config.conditions:
+            raise UsageError("[conditions] are read in the service itself: take [run_engine] process = false with them")
+        apart = await own_process(config.run_engine, config.security.modules, state_dir, intake, lambda: supervisor)
+        sink, engine, claimable, signals = apart.sink, apart.source, None, None
+    else:
+        apart = None
+        sink, engine, claimable, signals = await SINKS[config.sink.kind](config, intake, engine, lambda: supervisor)
     limits = await run_detached(lambda: own_names.limits(config.guardrails, sink.own_name), name="looking for devices")
     if signals is None and config.conditions and config.run_engine.startup is not None:  # others have the devices
-        namespace, loop = await _loaded(config)
+        settings = engine_settings(config.run_engine, config.security.modules)
+        namespace, loop, _ = await run_detached(settings.load, name="loading the startup")
         signals = NamespaceSignals(namespace, asks(SimpleNamespace(loop=loop)))
     await run_detached(lambda: conditions.check_signals(config, signals), name="looking for signals")
     supervisor = Supervisor(
@@ -151,6 +158,7 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         spool=spool,
         supervisor=supervisor,
         on_change=publish_sources,
+        goes_on=apart.go_on if apart else lambda documents: None,
     )
     service = Service(
         config=config,
@@ -198,34 +206,19 @@ class ComposedSink(NamedTuple):
     signals: Signals | None = None
 
 
-async def _loaded(config: ServiceConfig) -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
-    """Load the startup; return its namespace, and the event loop that its devices are connected on, if any is."""
-    section, listed = config.run_engine, Listed.of(config.security.modules)
-
-    def load() -> tuple[Namespace, asyncio.AbstractEventLoop | None]:
-        if section.startup is None:
-            return startup.load(None, default=lambda: beamline.simulated(seed=section.seed), listed=listed), None
-        bluesky_loop.running()
-        namespace = startup.load(section.startup, default=dict[str, object], listed=listed)
-        return namespace, bluesky_loop.running()  # perhaps another: that of the RunEngine that it made itself
-
-    return await run_detached(load, name="loading the startup")
-
-
 async def _own_run_engine(
     config: ServiceConfig, intake: DocumentIntake, _engine: Any, supervisor: Callable[[], Supervisor]
 ) -> ComposedSink:
-    section = config.run_engine
+    settings = engine_settings(config.run_engine, config.security.modules)
 
     def permit(order: PlanOrder, positions: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         supervisor().permits.ask_devices(order)
         supervisor().permits.permit(order, positions, wholes)
 
-    namespace, loop = await _loaded(config)
-    configure = startup.configurer(namespace, section.configure)
-    driver = RunEngineDriver(intake, loop, configure=_configured(*configure) if configure else lambda _: None)
-    sink = RunEngineSink(driver, namespace, section.md, permit=permit)
-    return ComposedSink(sink, driver.engine, signals=NamespaceSignals(namespace, driver.engine.ask))
+    loaded = await run_detached(settings.load, name="loading the startup")
+    driver = RunEngineDriver(intake, loaded.loop, configure=loaded.configure)
+    sink = RunEngineSink(driver, loaded.namespace, settings.md, permit=permit)
+    return ComposedSink(sink, driver.engine, signals=NamespaceSignals(loaded.namespace, driver.engine.ask))
 
 
 async def _claimed(
@@ -278,15 +271,3 @@ SINKS: Final[
 ] = {"run_engine": _own_run_engine, "claim": _claimed, "queueserver": _queue_server, "blueapi": _blueapi}
 """What makes the sink of each kind: ``make(config, intake, engine, supervisor)``, with where the documents go, the
 RunEngine of this process to listen to, and the supervisor, which is made after the sink."""
-
-
-def _configured(called: str, configure: Callable[[Any], object]) -> Callable[[Any], None]:
-    """Return a function that sets a RunEngine up, and says what that raised in one line."""
-
-    def call(engine: Any) -> None:
-        try:
-            configure(engine)
-        except (Exception, SystemExit) as error:
-            raise UsageError(f"{called} raised {startup.describe(error)}") from error
-
-    return call

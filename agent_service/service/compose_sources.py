@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.documents.gate import Origin
+from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.nats import NatsSource
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 class SourceParts(NamedTuple):
     """What of the service sources are made with."""
 
-    engine: Any  # the RunEngine that is its own or that it was given, if any
+    engine: Any  # the RunEngine that is its own or that it was given, or the source of one in a process, if any
     posted: PostedSource
     gate: DocumentGate
     folder: Path  # where sources remember what they heard
@@ -49,7 +50,9 @@ class SourceKind(NamedTuple):
     origin: Origin
 
 
-def _run_engine(_: object, parts: SourceParts) -> RunEngineSource | None:
+def _run_engine(_: object, parts: SourceParts) -> DocumentSource | None:
+    if isinstance(parts.engine, EngineProcessSource):
+        return parts.engine
     return None if parts.engine is None else RunEngineSource(parts.engine)
 
 

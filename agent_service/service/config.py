@@ -86,6 +86,17 @@ class RunEngineSection(Section):
         description="module:function, called with the service's RunEngine when it is made: suspenders, baseline, "
         "preprocessors, RE.md, subscriptions; default: configure_run_engine of the startup, if it has one",
     )
+    process: Literal["auto"] | bool = Field(
+        default="auto",
+        description="true: in a process of its own, which outlives a service that is killed; false: in a thread of the "
+        "service; auto: false",
+    )
+    waits_s: float = Field(
+        default=86400,
+        gt=0,
+        description="how long that process, when the service was killed, keeps what was measured for one to come back, "
+        "in seconds",
+    )
     seed: int = Field(default=0, ge=0, description="seed of the simulated beamline")
     md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.documents.gate import Origin
 from agent_service.documents.gate_watch import GateWatch
 from agent_service.documents.routing import suggestion_of
 from agent_service.documents.runs import Run
@@ -37,6 +38,9 @@ _log = logging.getLogger(__name__)
 class DocumentDesk:
     """Hands documents on to the agents; belongs to the event loop.
 
+    ``goes_on`` is called with the documents so far of runs that go on though the service before this one has ended,
+    after they were taken, and before any more of them.
+
     Attributes
     ----------
     spool_error
@@ -52,6 +56,7 @@ class DocumentDesk:
         spool: Spool | None,
         supervisor: Supervisor,
         on_change: Callable[[], None],
+        goes_on: Callable[[list[list[tuple[str, Document]]]], None] = lambda documents: None,
     ) -> None:
         self.intake = intake
         self._sources = sources
@@ -61,6 +66,7 @@ class DocumentDesk:
         )
         supervisor.dispatcher.may_come = self._watch.may_come
         self._open: list[list[tuple[str, Document]]] = []
+        self._goes_on = goes_on
         self._posted = posted
         self.spool_error: Exception | None = None
         self._spool = spool
@@ -78,9 +84,11 @@ class DocumentDesk:
 
     def listen(self) -> None:
         """Go on with the runs that others measure, and begin to hear them; call it when the agents are back."""
+        ours = self._sink.measured_by is MeasuredBy.SERVICE
         for documents in self._open:
-            self.intake.resume(documents)
-        self._open.clear()
+            self.intake.resume(documents, Origin.HERE if ours else Origin.ELSEWHERE)
+        self._goes_on(self._open)
+        self._open = []
         for heard in self._sources:
             if heard.elsewhere:
                 heard.start(self.intake)
@@ -151,9 +159,10 @@ class DocumentDesk:
         """Return the runs of undecided suggestions, those that go on last; the open ones are gone on with."""
         spool.close_interrupted(but=go_on)
         self._open = spool.open_of(go_on)
+        if self._sink.reattaches or elsewhere:
+            self.intake.gate.remember(spool.ended())
         if elsewhere:
             self._open += spool.open_elsewhere()
-            self.intake.gate.remember(spool.ended())
         else:
             spool.close_elsewhere()
         found = spool.find(undecided)

@@ -111,7 +111,9 @@ class StateDir:
         private_files.require_own(self.path)
 
     def lock(self) -> None:
-        """Take the directory for this process, or raise `UsageError`; a kill -9 releases it."""
+        """Take the directory for this process, if it does not hold it, or raise `UsageError`; a kill -9 releases it."""
+        if self._lock is not None:
+            return
         self.prepare()
         try:
             handle = os.fdopen(private_files.open_to_append(self.path / "lock"), "a+", encoding="utf-8")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-ARRANGEMENTS = ("service", "queueserver", "kafka", "nats", "blueapi", "beam")
+ARRANGEMENTS = ("service", "queueserver", "kafka", "nats", "blueapi", "beam", "engine")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import numpy as np
+import remote_names
 from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis, SynSignal
 
@@ -119,3 +120,6 @@ def cannot_pause(suggestions, actuators, sensors, md):
 def remembers(suggestions, actuators, sensors, md):
     started.append(suggestions[0]["_id"])
     yield from bp.count(sensors, md=md)
+
+
+remote_names.serve(globals())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import itertools
 import tempfile
 import threading
 import time
@@ -22,6 +23,7 @@ from bluesky.plans import count
 from ophyd.sim import SynAxis, SynSignal, det
 
 from agent_service.documents.intake import DocumentIntake
+from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.nats import NatsSource
 from agent_service.documents.sources.posted import PostedSource
@@ -219,10 +221,33 @@ async def a_nats_stream(intake: DocumentIntake, nats: peers.Peer) -> AsyncIterat
         await asyncio.to_thread(publish.close)
 
 
+@contextlib.asynccontextmanager
+async def the_services_own_in_a_process(intake: DocumentIntake) -> AsyncIterator[Emitter]:
+    """What its process sends; that it does is in `tests/system/test_engine_process.py`."""
+    source, numbers = EngineProcessSource(asyncio.get_running_loop(), says_stored=True), itertools.count(1)
+    stored: list[int] = []
+    source.on_stored = stored.append
+
+    async def measure() -> None:
+        first = next(numbers)
+        uid = f"run-{first}"
+        for name, document in (
+            ("start", {"uid": uid, "time": 1.0, "scan_id": first}),
+            ("descriptor", {"uid": f"{uid}-d", "run_start": uid, "name": "primary", "data_keys": {}}),
+            ("event", {"uid": f"{uid}-e", "descriptor": f"{uid}-d", "seq_num": 1, "data": {}}),
+            ("stop", {"uid": f"{uid}-s", "run_start": uid, "exit_status": "success"}),
+        ):
+            source.take(next(numbers), name, document)
+
+    yield Emitter(source, measure)
+    assert source.interrupt("the test is over") == [], "a run that ended is not ended once more"
+
+
 SOURCES = {
     "run_engine of a user": a_users_run_engine,
     "run_engine that is replaced": one_that_is_replaced,
     "run_engine of the service": the_services_own,
+    "run_engine in a process": the_services_own_in_a_process,
     "posted": those_who_post,
     "zmq": a_zmq_proxy,
     "kafka": a_kafka_topic,

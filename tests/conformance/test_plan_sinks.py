@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import os
 import tempfile
 import threading
 import time
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import remote_names
 from blueapi_peer import SESSION, Blueapi, Broker, DocumentListener, needs_blueapi
 from queue_service import QueueService
+from remote_names import RemoteNames
 from routed import Routing
 
 from agent_service.documents.intake import DocumentIntake
+from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow
@@ -25,6 +29,8 @@ from agent_service.plans.sinks.blueapi import blueapi_of, remote_task
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
+from agent_service.plans.sinks.engine_process import EngineLauncher, EngineLink, EngineProcessSink, TurnFile
+from agent_service.plans.sinks.engine_settings import EngineSettings
 from agent_service.plans.sinks.queue_server import driver
 from agent_service.plans.sinks.queue_server.clients import HttpClient, ZmqClient
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
@@ -72,6 +78,11 @@ class Rig:
     def beamline(self) -> Any:
         return self.namespace.plan("waits").__globals__
 
+    @property
+    def paused(self) -> bool:
+        """Whether the RunEngine stands still in the middle of a plan."""
+        return self.sink._driver.engine.run_engine.state == "paused"
+
     def all(self, name: str) -> list[Document]:
         return [document for kind, document in self.documents if kind == name]
 
@@ -97,6 +108,95 @@ async def run_engine_rig() -> AsyncIterator[Rig]:
         source.stop()
         await intake.stop()
         await until(lambda: not our_threads())
+
+
+@dataclass
+class ProcessRig(Rig):
+    """The sink has its RunEngine, and the startup, in a process."""
+
+    names: RemoteNames | None = None
+
+    @property
+    def beamline(self) -> Any:
+        return self.names
+
+    @property
+    def paused(self) -> bool:
+        engines = "[str(one.state) for one in gc.get_objects() if type(one).__name__ == 'RunEngine']"
+        return self.names is not None and "paused" in self.names.ask(engines)
+
+
+class Allows:
+    """Guardrails that forbid nothing."""
+
+    def may_be_early(self, order: PlanOrder) -> bool:
+        return True
+
+    def ask_devices(self, order: PlanOrder) -> None: ...
+
+    def permit(self, order: PlanOrder, found: Any, wholes: Any) -> None: ...
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _engine_folder():
+    """Have one process for all tests, as long as it lives: it is there in an instant for the next service."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINE_FOLDER", folder)
+        yield
+        asyncio.run(_end_the_engine(Path(folder)))
+
+
+def _link(folder: Path) -> tuple[EngineSettings, EngineLauncher]:
+    settings = EngineSettings((STARTUP,), md={"proposal": "P-1", "scan_id": 41})
+    return settings, EngineLauncher(folder, settings, waits_s=60, keeps_documents=True)
+
+
+async def _end_the_engine(folder: Path) -> None:
+    settings, launcher = _link(folder)
+    if (connection := await launcher.connect()) is not None:
+        connection.close()
+        link = EngineLink(launcher)
+        await link.open(settings)
+        await link.quit()
+
+
+@contextlib.asynccontextmanager
+async def engine_process_rig() -> AsyncIterator[Rig]:
+    folder = Path(os.environ["ENGINE_FOLDER"])
+    settings, launcher = _link(folder)
+    link = EngineLink(launcher)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(remote_names.ADDRESS, f"{folder}/names")
+        hello = await link.open(settings)
+    assert not hello.orders
+    intake = DocumentIntake(None)
+    source = EngineProcessSource(asyncio.get_running_loop(), says_stored=False)
+    turns = TurnFile(launcher.turns)
+    sink = EngineProcessSink(link, settings, turns, intake=intake, source=source, permits=Allows)
+    names = RemoteNames(f"{folder}/names")
+    for event in ("inside", "leave"):
+        names[event].clear()
+    names["started"].clear()
+    rig = ProcessRig(sink, Namespace({}, source="nothing"), names=names)
+    intake.start(lambda name, document, run: rig.documents.append((name, document)))
+    source.start(intake)
+    sink.start(lambda: rig.changes.append(sink.status.state))
+    try:
+        yield rig
+    finally:
+        names.close()
+        if link.up:
+            await sink.abort("the test is over")
+            await until(lambda: sink.status.current is None)
+            await sink.resume()
+            for number in range(1, turns.highest + 100):
+                link.send(("settled", number))
+            await link.call("pause")
+            await link.call("resume")
+            link.leave()
+        turns.close()
+        source.stop()
+        await intake.stop()
 
 
 @contextlib.asynccontextmanager
@@ -211,10 +311,16 @@ async def queue_server_rig(queue: QueueService) -> AsyncIterator[Rig]:
         queue.unlisten(hear)
 
 
-RIGS = {"run_engine": run_engine_rig, "claim": claim_rig, "queueserver": queue_server_rig, "blueapi": blueapi_rig}
-"""A rig for each kind of sink."""
+RIGS = {
+    "run_engine": run_engine_rig,
+    "run_engine in a process": engine_process_rig,
+    "claim": claim_rig,
+    "queueserver": queue_server_rig,
+    "blueapi": blueapi_rig,
+}
+"""A rig for each sink, by its kind and where that has its RunEngine."""
 
-OF_THE_SERVICE = {"run_engine"}
+OF_THE_SERVICE = {"run_engine", "run_engine in a process"}
 """Those whose RunEngine is the service's own, so that it answers for what a plan does in it."""
 
 
@@ -250,7 +356,7 @@ def spec(**changes: Any) -> AgentSpec:
 def test_each_kind_that_a_configuration_may_name_is_composed_and_held_to_this() -> None:
     sections = (SinkSection, QueueServerSection, BlueapiSection)
     kinds = [kind for section in sections for kind in get_args(section.model_fields["kind"].annotation)]
-    assert set(kinds) == set(SINKS) == set(RIGS)
+    assert set(kinds) == set(SINKS) == {name.partition(" ")[0] for name in RIGS}
 
 
 def test_it_is_a_plan_sink() -> None:
@@ -337,7 +443,7 @@ async def test_metadata_is_in_every_start_document(any_rig: Rig) -> None:
         assert start["plan_name"] == "count"
     first = starts[0]["scan_id"]  # a facility counts over all of its plans
     assert [start["scan_id"] for start in starts] == [first, first + 1]
-    assert first == 42 or any_rig.sink.measured_by == "facility"
+    assert first == 42 or isinstance(any_rig, ProcessRig) or any_rig.sink.measured_by == "facility"
 
 
 @pytest.mark.parametrize(
@@ -438,8 +544,7 @@ async def test_pause_and_resume_in_a_run(rig: Rig) -> None:
     await rig.sink.pause()
     assert rig.sink.status.state is QueueState.PAUSED
     waiting = asyncio.create_task(rig.sink.run(order("s2")))
-    engine = rig.sink._driver.engine.run_engine
-    await until(lambda: engine.state == "paused")
+    await until(lambda: rig.paused)
     rig.beamline["leave"].set()
     assert not running.done()
     assert (rig.sink.status.current, rig.sink.status.pending) == ("s1", 1)
@@ -502,7 +607,7 @@ async def test_abort_while_paused(rig: Rig) -> None:
     running = asyncio.create_task(rig.sink.run(order(plan="waits")))
     await rig.inside()
     await rig.sink.pause()
-    await until(lambda: rig.sink._driver.engine.run_engine.state == "paused")
+    await until(lambda: rig.paused)
     await rig.sink.abort("enough")
     assert (await running).exit_status == "abort"
     assert rig.all("stop")[0]["exit_status"] == "abort"
@@ -535,7 +640,7 @@ async def test_pause_before_the_first_message(rig: Rig) -> None:
     await until(rig.beamline["inside"].is_set)
     await rig.sink.pause()
     rig.beamline["leave"].set()
-    await until(lambda: rig.sink._driver.engine.run_engine.state == "paused")
+    await until(lambda: rig.paused)
     assert rig.documents == []
     await rig.sink.resume()
     assert (await running).exit_status == "success"
@@ -600,7 +705,7 @@ async def test_stop_in_a_run_writes_the_stop_document(rig: Rig, *, paused: bool)
     await rig.inside()
     if paused:
         await rig.sink.pause()
-        await until(lambda: rig.sink._driver.engine.run_engine.state == "paused")
+        await until(lambda: rig.paused)
     await rig.sink.stop(10)
     assert (await running).exit_status == "abort"
     assert (await waiting).exit_status == "abort"

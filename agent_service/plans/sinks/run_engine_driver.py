@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent_service.plans.sinks.own_run_engine import LOOP_END_S, OwnRunEngine
 from agent_service.plans.sinks.run_engine_backlog import PlanBacklog
@@ -14,11 +14,32 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from agent_service.documents.intake import DocumentIntake
     from agent_service.models import QueueStatus
     from agent_service.plans.sinks.run_engine_backlog import PlanJob
 
 _log = logging.getLogger(__name__)
+
+
+class DocumentQueue(Protocol):
+    """The documents on their way: a `DocumentIntake`, or who hands them to one in another process."""
+
+    @property
+    def full(self) -> bool:
+        """Whether no plan should begin."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """How many documents wait."""
+        ...
+
+    def barrier(self, passed: Callable[[], None]) -> None:
+        """Call ``passed`` when all documents so far were delivered."""
+        ...
+
+    def when_room(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once it is not `full`."""
+        ...
 
 
 class RunEngineDriver:
@@ -47,7 +68,7 @@ class RunEngineDriver:
 
     def __init__(
         self,
-        intake: DocumentIntake,
+        intake: DocumentQueue,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         configure: Callable[[Any], None] = lambda _: None,

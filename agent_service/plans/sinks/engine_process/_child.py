@@ -1,0 +1,199 @@
+"""The life of the RunEngine's process: load the startup, listen, serve one service at a time, and end without any."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import pickle
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from agent_service.plans.sinks.engine_process._frames import FrameProtocol
+from agent_service.plans.sinks.engine_process._host import EngineHost, say_why
+from agent_service.plans.sinks.engine_process._turns import TurnFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_service.plans.sinks.engine_process._frames import Message
+    from agent_service.plans.sinks.engine_process._messages import ChildSettings
+    from agent_service.plans.sinks.engine_settings import LoadedStartup
+
+_EMPTY_WAITS_S: Final = 30.0
+"""How long it waits for a service, at most, with nothing to hand over."""
+
+_ENDS_WITHIN_S: Final = 10.0
+"""How long a plan that stands still may take to end when no service has come."""
+
+_BROKEN: Final = 70
+"""Exit code when the process itself is at fault (EX_SOFTWARE)."""
+
+_SWITCH_S: Final = 0.001
+"""How long a thread may keep the interpreter from one that has something to send."""
+
+_log = logging.getLogger(__name__)
+
+
+class EngineChild:
+    """Serves one service at a time: a new one takes over from the one before."""
+
+    def __init__(self, settings: ChildSettings, listening: socket.socket) -> None:
+        self._settings = settings
+        self._listening = listening
+        self._connection: FrameProtocol | None = None
+        self._host: EngineHost | None = None
+        self._news = asyncio.Event()
+
+    async def live(self, loaded: LoadedStartup) -> None:
+        """Serve until a service lets it go, or none has come for long."""
+        self._host = EngineHost(self._settings, loaded, TurnFile(Path(self._settings.turns)))
+        self._host.on_quit = self._news.set
+        logging.getLogger().addHandler(_Relay(self._host))
+        server = await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
+        async with server:
+            while not (self._host.quitting and self._host.has_nothing):
+                self._news.clear()
+                if self._connection is not None:
+                    await self._news.wait()
+                elif await self._given_up(self._host):
+                    break
+
+    async def _given_up(self, host: EngineHost) -> bool:
+        """Wait for a service; return whether none has come in time. While a plan runs the time does not count."""
+        longest_s = self._settings.waits_s
+        waited_s = 0.0
+        step_s = min(1.0, longest_s / 5)
+        while waited_s < (min(longest_s, _EMPTY_WAITS_S) if host.has_nothing else longest_s):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), step_s)
+            if self._connection is not None or self._news.is_set():
+                return False
+            waited_s = 0.0 if host.moving else waited_s + step_s
+        if not host.has_nothing:
+            _log.error("no service came back: what was measured for it is given up")
+        await host.sink.stop(_ENDS_WITHIN_S)
+        return True
+
+    def _accepted(self) -> FrameProtocol:
+        host = self._host
+        assert host is not None  # noqa: S101 - it is there before anybody is accepted
+
+        def heard(messages: list[Message]) -> None:
+            for message in messages:
+                if message[0] == "attach":
+                    host.attach(connection)
+                else:
+                    host.hear(message)
+
+        def lost() -> None:
+            if self._connection is connection:
+                self._connection = None
+                host.kept.detach()
+                self._news.set()
+
+        connection = _Accepted(heard, lost, host.kept.send, self._welcome)
+        return connection
+
+    def _welcome(self, connection: FrameProtocol) -> None:
+        assert self._host is not None  # noqa: S101 - see _accepted
+        if self._connection is not None:
+            self._connection.close()
+            self._host.kept.detach()
+        self._connection = connection
+        self._news.set()
+        connection.send([("hello", self._host.hello)])
+
+
+class _Accepted(FrameProtocol):
+    """A connection to a service of this user."""
+
+    def __init__(
+        self,
+        heard: Callable[[list[Message]], None],
+        lost: Callable[[], None],
+        room: Callable[[], None],
+        welcome: Callable[[FrameProtocol], None],
+    ) -> None:
+        super().__init__(heard, lost, room)
+        self._welcome = welcome
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello; hang up on anybody else's process."""
+        super().connection_made(transport)
+        if owner_of(transport.get_extra_info("socket")) != os.geteuid():
+            self.close()
+        else:
+            self._welcome(self)
+
+
+class _Relay(logging.Handler):
+    """Hands what is logged to the service."""
+
+    def __init__(self, host: EngineHost) -> None:
+        super().__init__(logging.WARNING)
+        self._host = host
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(Exception):
+            self._host.kept.say(("log", record.levelno, record.name, record.getMessage()))
+
+
+def owner_of(connection: socket.socket) -> int:
+    """Return the user whose process is at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", credentials)[1]
+
+
+def main() -> NoReturn:
+    """Be the RunEngine's process; its settings come on standard input."""
+    faulthandler.enable(all_threads=False)
+    settings: ChildSettings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the service that started it
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - while it lives
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    listening = socket.socket(fileno=settings.listening)
+    try:
+        loaded = settings.engine.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - told the service
+        _log.exception("the startup could not be loaded")
+        asyncio.run(_refuse(listening, say_why(error)))
+        _end(1)
+    sys.setswitchinterval(_SWITCH_S)
+    asyncio.run(_live(settings, listening, loaded))
+    _end(_BROKEN)
+
+
+async def _live(settings: ChildSettings, listening: socket.socket, loaded: LoadedStartup) -> None:
+    await EngineChild(settings, listening).live(loaded)
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End here and now: threads of a startup, and those that ask devices, hold up nobody."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+async def _refuse(listening: socket.socket, why: str) -> None:
+    """Tell the service that there is no RunEngine here, and why."""
+    told = asyncio.Event()
+
+    class Refusing(FrameProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.send([("failed", why)])
+            told.set()
+
+    server = await asyncio.get_running_loop().create_unix_server(
+        lambda: Refusing(lambda messages: None, lambda: None), sock=listening
+    )
+    async with server:
+        await asyncio.wait_for(told.wait(), _EMPTY_WAITS_S)
+        await asyncio.sleep(0)

@@ -1,0 +1,87 @@
+"""Whether a plan of the RunEngine's process may begin: the guardrails say it, here, when its turn comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agent_service.errors import OutOfBounds
+from agent_service.plans.sinks.engine_process._messages import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from agent_service.documents.intake import DocumentIntake
+    from agent_service.protocols import PlanOrder
+
+_log = logging.getLogger(__name__)
+
+
+class Permits(Protocol):
+    """What the guardrails say of a plan whose turn comes. See `agents.plan_permits`."""
+
+    def may_be_early(self, order: PlanOrder) -> bool:
+        """Return whether a plan may be permitted while the one before it runs."""
+        ...
+
+    def ask_devices(self, order: PlanOrder) -> None:
+        """Raise `OutOfBounds` when devices forbid a plan; blocks."""
+        ...
+
+    def permit(self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+        """Raise `OutOfBounds` when a guardrail forbids a plan."""
+        ...
+
+
+class Permission:
+    """Answers the process when it asks for a plan; belongs to the event loop.
+
+    Parameters
+    ----------
+    permits
+        Returns what the guardrails say.
+    intake
+        Where documents go; no plan begins while it is full.
+    on_change
+        Called when ``full`` has changed.
+
+    Attributes
+    ----------
+    full
+        Why no plan begins though its turn has come; None when nothing is in its way.
+    """
+
+    def __init__(self, permits: Callable[[], Permits], intake: DocumentIntake, on_change: Callable[[], None]) -> None:
+        self.full: str | None = None
+        self._permits = permits
+        self._intake = intake
+        self._on_change = on_change
+
+    async def verdict(
+        self, order: PlanOrder, found: Mapping[str, float] | None, wholes: Mapping[str, Sequence[str]]
+    ) -> Any:
+        """Return True, or why not; ``found`` is None while the plan before it runs: then False is to ask again."""
+        early = found is None
+        try:
+            if early and (self._intake.full or not self._permits().may_be_early(order)):
+                return False
+            if self._intake.full:
+                await self._has_room()
+            await asyncio.to_thread(self._permits().ask_devices, order)
+            self._permits().permit(order, found or {}, wholes)
+        except OutOfBounds as error:
+            return False if early else packed(error)
+        except Exception as error:  # noqa: BLE001 - told as the plan's failure
+            _log.exception("whether a plan may begin could not be said")
+            return packed(error)
+        return True
+
+    async def _has_room(self) -> None:
+        room = asyncio.Event()
+        self.full = f"{self._intake.backlog} documents wait to be written; no further plan begins until then"
+        self._on_change()
+        self._intake.when_room(room.set)
+        await room.wait()
+        self.full = None
+        self._on_change()
