@@ -16,13 +16,13 @@ from agent_service.agents.brain import HostedBrain
 from agent_service.agents.brain_keeper import BrainKeeper
 from agent_service.agents.facts import AgentFacts
 from agent_service.agents.guardrails_in_force import GuardrailsInForce
-from agent_service.agents.point_checks import TAKES_OUTCOME
 from agent_service.agents.record.replay import untold
+from agent_service.agents.sent_points import TAKES_OUTCOME
 from agent_service.agents.tasks import AgentTasks
 from agent_service.brains.adapter import BrainAdapter
 from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded, NotFound
 from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +166,7 @@ class HostedAgent:
     ) -> int:
         """Tell the brain outcomes; returns how many points, when they are facts.
 
-        Points are as `point_checks.complete` returns them, or the loop's: actuators, outcomes and perhaps ``_id``;
+        Points are as `sent_points.complete` returns them, or the loop's: actuators, outcomes and perhaps ``_id``;
         ``run_uids`` are the runs that measured them. ``retold`` is one for each point when an earlier agent of this
         name was told them, so that they count once; those of runs that this agent has been told of are left out.
         """

@@ -17,7 +17,7 @@ from agent_service.errors import (
     DeadlineExceeded,
     ServiceError,
 )
-from agent_service.models.states import ALIVE
+from agent_service.models.state_machines import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping

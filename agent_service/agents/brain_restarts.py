@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from agent_service.errors import AgentFault, CallCancelled, DeadlineExceeded, ServiceError
 from agent_service.models import RestartAs
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 
 if TYPE_CHECKING:
     from agent_service.agents.record.agent import AgentRecord

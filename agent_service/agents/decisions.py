@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from agent_service import context
-from agent_service.agents import guardrail_checks, point_checks
+from agent_service.agents import guardrail_checks, sent_points
 from agent_service.errors import Conflict
 from agent_service.models import own_names
-from agent_service.models.states import (
+from agent_service.models.state_machines import (
     Command,
     SuggestionState,
     check_person,
@@ -62,8 +62,8 @@ class Decisions:
         if point is None:
             await self._permits.check_press(agent, suggestion.point)
             return await agent.facts.advance(suggestion_id, SuggestionState.APPROVED, by_person=True)
-        point = point_checks.edited(own_names.to_own(point, agent.spec), suggestion)
-        point_checks.check_position(point, agent.spec)
+        point = sent_points.edited(own_names.to_own(point, agent.spec), suggestion)
+        sent_points.check_position(point, agent.spec)
         await self._permits.check_press(agent, point)
         approved = await agent.facts.advance(
             suggestion_id,
@@ -113,7 +113,7 @@ class Decisions:
             raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
         if not despite_conditions:
             self._conditions.refuse_unmet("to move all the same, say despite_conditions = true")
-        point_checks.check_position(best.point, agent.spec)
+        sent_points.check_position(best.point, agent.spec)
         await agent.guardrails.check_devices(best.point)
         guardrail_checks.check_rate(agent.guardrails.now, agent.record.handed_over_at, time.monotonic())
         guardrail_checks.check(best.point, agent.guardrails.now, replace(agent.guardrails.history, plan=MOVE))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent_service.agents.ingestion import TAKES_LATE_RUN
 from agent_service.errors import NotFound
 from agent_service.models.spelling import near
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

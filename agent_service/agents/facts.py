@@ -7,10 +7,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from agent_service.agents.call_lock import FairLock
-from agent_service.agents.point_checks import TAKES_OUTCOME
+from agent_service.agents.sent_points import TAKES_OUTCOME
 from agent_service.errors import AgentFault, ServiceError, texts
 from agent_service.models import EventKind
-from agent_service.models.states import (
+from agent_service.models.state_machines import (
     ALIVE,
     OPEN,
     AgentState,

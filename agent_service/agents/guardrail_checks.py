@@ -3,7 +3,7 @@
 ``bounds`` are checked when a point is suggested and when a person approves it; all rules when its plan is handed over,
 and again when its turn has come, for they look at what went before, and may have changed meanwhile. What breaks one is
 rejected, and the reason names the rule. ``max_runs_per_minute`` alone rejects nothing: it delays.
-What holds for one agent now, devices included, is with `agent_guardrails`.
+What holds for one agent now, devices included, is with `guardrails_in_force`.
 """
 
 from __future__ import annotations

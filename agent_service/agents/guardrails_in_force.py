@@ -1,6 +1,6 @@
 """What forbids one agent a point: its own guardrails, those of the service, and what its devices say.
 
-How a point is checked against them is in `guardrails`.
+How a point is checked against them is in `guardrail_checks`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from agent_service.agents import guardrail_checks
 from agent_service.agents.guardrail_checks import EffectiveGuardrails, RunHistory
 from agent_service.errors import FieldError, OutOfBounds
 from agent_service.models.guardrail_rules import parse, shown
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

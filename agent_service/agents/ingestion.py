@@ -21,7 +21,7 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.models import ID_KEY
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -16,7 +16,7 @@ from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
 from agent_service.models import AgentSpec, EventKind, RestartAs
 from agent_service.models.own_names import renamed_rules
-from agent_service.models.states import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
+from agent_service.models.state_machines import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models.validation_messages import sentence, validation_errors
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from agent_service.agents.measurement import Measurement
 from agent_service.agents.tasks import Role
 from agent_service.errors import IllegalTransition, ServiceError
 from agent_service.models import QueueState
-from agent_service.models.states import ALIVE, AgentState, SuggestionState
+from agent_service.models.state_machines import ALIVE, AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

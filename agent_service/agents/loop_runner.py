@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from agent_service.agents import recovery
 from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, ServiceError
-from agent_service.models.states import ALIVE, AgentState
+from agent_service.models.state_machines import ALIVE, AgentState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:

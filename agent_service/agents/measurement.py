@@ -13,7 +13,7 @@ from agent_service.agents.submission import Lookahead, Submission
 from agent_service.agents.tasks import Role
 from agent_service.documents.choice import needs_end
 from agent_service.errors import IllegalTransition, OutOfBounds, QueueHeld
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS, ExitStatus
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.agents import guardrail_checks
 from agent_service.errors import OutOfBounds
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from agent_service.documents.choice import Made
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
 from agent_service.models import RestartAs
-from agent_service.models.states import ALIVE, AgentState, SuggestionState
+from agent_service.models.state_machines import ALIVE, AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from agent_service.agents.tasks import Role
 from agent_service.documents.choice import Made
 from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
 from agent_service.models import EventKind
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 from agent_service.protocols import PlanOrder
 
 if TYPE_CHECKING:

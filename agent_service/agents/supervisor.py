@@ -27,7 +27,7 @@ from agent_service.agents.spec_checks import SpecChecks
 from agent_service.documents.dispatch import RunDispatcher
 from agent_service.errors import AlreadyExists, Conflict
 from agent_service.models import AgentPatch, AgentSpec, EventKind, ServiceGuardrails
-from agent_service.models.states import (
+from agent_service.models.state_machines import (
     AgentState,
 )
 from agent_service.plans.plan_queue import PlanQueue

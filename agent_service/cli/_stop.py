@@ -11,7 +11,7 @@ import typer
 
 from agent_service.cli._address import StateOption, process_of, service_at
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, ServiceError, Unauthenticated, UsageError
-from agent_service.models.states import AgentState, Command, legal_commands
+from agent_service.models.state_machines import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
     from agent_service.client import Client

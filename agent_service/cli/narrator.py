@@ -13,7 +13,7 @@ import httpx
 from agent_service.client import Client
 from agent_service.errors import ServiceError, texts
 from agent_service.models import ConditionState, EventKind, QueueState
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from agent_service.models import AgentStatus, Event, EventKind
-    from agent_service.models.states import AgentState
+    from agent_service.models.state_machines import AgentState
 
 T = TypeVar("T")
 

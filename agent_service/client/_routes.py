@@ -26,7 +26,7 @@ from agent_service.models import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent_service.models.states import AgentState, SuggestionState
+    from agent_service.models.state_machines import AgentState, SuggestionState
 
 
 def _suggestion(suggestion_id: str, *rest: str) -> str:

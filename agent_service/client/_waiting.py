@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import DeadlineExceeded, InvalidInput
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 
 if TYPE_CHECKING:
     from agent_service.models import AgentStatus

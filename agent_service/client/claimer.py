@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound, ServiceError, UnknownDevice
-from agent_service.models.states import AgentState, Command, legal_commands
+from agent_service.models.state_machines import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -19,7 +19,7 @@ from agent_service.brains.adapter import missing_methods
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
 from agent_service.models.own_names import for_brain, renamed
-from agent_service.models.states import AgentState, Command, legal_commands
+from agent_service.models.state_machines import AgentState, Command, legal_commands
 from agent_service.models.validation_messages import sentence, validation_errors
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from agent_service.models._agents import AgentSpec
 from agent_service.models._base import Answer, Ends, Page, Point
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 
 
 class Progress(Answer):

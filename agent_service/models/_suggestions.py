@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_service.errors.texts import one_line
 from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Number, Page, Point, Request, Uid
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 
 Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
 """What a person says, in one line."""

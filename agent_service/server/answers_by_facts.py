@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from agent_service.errors import Conflict, ServiceError
 from agent_service.models import EventKind, IngestAnswer, RenewRequest, SuggestAnswer
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 from agent_service.server.error_responses import problem
 
 if TYPE_CHECKING:

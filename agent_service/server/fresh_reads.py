@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent_service.errors import InvalidInput
-from agent_service.models.states import Command, require
+from agent_service.models.state_machines import Command, require
 from agent_service.models.validation_messages import sentence, validation_errors
 from agent_service.server.auth import KEY, refuse_without
 from agent_service.server.long_calls import brain_work

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agent_service import context
 from agent_service.errors import BackendUnavailable, Conflict, Forbidden
 from agent_service.models import Claim
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 from agent_service.service.keys import Scope
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from agent_service.documents.gate_watch import GateWatch
 from agent_service.documents.routing import suggestion_of
 from agent_service.documents.runs import Run
 from agent_service.errors import Forbidden, NotFound
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 from agent_service.protocols import Completer, MeasuredBy
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from agent_service._version import __version__
 from agent_service.models import ConditionState, QueueState, SourceState
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from agent_service.agents.record.service import ServiceRecord
 from agent_service.archive.decisions import Fold, load_fold
 from agent_service.errors import BackendUnavailable
 from agent_service.models import utcnow
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -162,7 +162,7 @@ class AgentMagics(Magics):
             say(exported(read("agent_export", line), self.session))
 
     def _stopped(self, name: str) -> str:
-        from agent_service.models.states import AgentState, Command, legal_commands  # noqa: PLC0415 - loads pydantic
+        from agent_service.models.state_machines import AgentState, Command, legal_commands  # noqa: PLC0415 - loads pydantic
 
         service = self.session.require()
         if not name:

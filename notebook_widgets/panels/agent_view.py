@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.agents.guardrail_checks import inside
 from agent_service.models import ID_KEY, Event, EventKind, Suggestion
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 from notebook_widgets.panels.plots import Measured, brief
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from agent_service.models import EventKind
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 from notebook_widgets.panels import inbox
 from notebook_widgets.panels.agent_view import entry, proposed
 from notebook_widgets.panels.panel import Panel

@@ -8,7 +8,7 @@ import pytest
 from agent_service import errors
 from agent_service.client import AsyncClient, Client
 from agent_service.models import AgentSpec, EventKind, QueueState
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 SPEC = {
     "type": "brainbox:Walker",

@@ -10,7 +10,7 @@ from services import Served, wait_until
 
 from agent_service.agents.record.agent import AgentRecord
 from agent_service.models import EventKind
-from agent_service.models.states import AgentState, Command, check_agent
+from agent_service.models.state_machines import AgentState, Command, check_agent
 
 NAMES = (f"machine{n}" for n in itertools.count())
 EXPECTED = (200, 202, 409)

@@ -11,12 +11,12 @@ from headless_service import HeadlessService
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent_service.agents import point_checks
+from agent_service.agents import sent_points
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.documents.runs import Run
 from agent_service.errors import ServiceError
 from agent_service.models import EventKind
-from agent_service.models.states import (
+from agent_service.models.state_machines import (
     AGENT_TRANSITIONS,
     SUGGESTION_TRANSITIONS,
     AgentState,
@@ -150,7 +150,7 @@ class AgentLives(RuleBasedStateMachine):
             require(Command.INGEST, agent.record.state, name=name)
             left = [] if by_hand else list(agent.record.suggestions.values())[-1:]
             told = [{"_id": one.id, "signal": 1.0} for one in left] or [{"x": 1.0, "y": 1.0, "signal": 0.0}]
-            await agent.ingest(point_checks.complete(told, agent.spec, agent.record.suggestions))
+            await agent.ingest(sent_points.complete(told, agent.spec, agent.record.suggestions))
 
         if name in self.service.supervisor.lives:
             self.do(self.ask(ingest(self.service.supervisor.agent(name))))

@@ -11,7 +11,7 @@ from agent_service.agents import recovery
 from agent_service.documents.choice import Made
 from agent_service.documents.runs import Run
 from agent_service.documents.spool_repair import INTERRUPTED
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 from agent_service.plans.sinks.blueapi import remote_task
 from agent_service.plans.sinks.queue_server import driver
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult

@@ -12,7 +12,7 @@ from agent_service import context
 from agent_service.agents.tasks import Role
 from agent_service.errors import AgentFault, BackendUnavailable
 from agent_service.journal import _writer_thread
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 
 POINT = {"x": 0.5, "y": 0.5, "signal": 2.0}
 

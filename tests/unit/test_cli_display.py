@@ -9,7 +9,7 @@ from rich.console import Console
 from agent_service.cli.demo._display import LineDisplay, LiveDisplay, display_for
 from agent_service.cli.demo._trace import Trace
 from agent_service.models import Event, EventKind, utcnow
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 
 
 def event(kind: EventKind, **data: object) -> Event:

@@ -5,7 +5,7 @@ import pytest
 from agent_service.agents.directory import AgentDirectory
 from agent_service.errors import NotFound
 from agent_service.models import EventKind
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 from tests.support import headless_service
 
 

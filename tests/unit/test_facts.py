@@ -4,7 +4,7 @@ import pytest
 
 from agent_service.errors import IllegalTransition
 from agent_service.models import EventKind
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 from tests.support import headless_service
 
 

@@ -8,7 +8,7 @@ from agent_service.agents.ingestion import RunIngestion
 from agent_service.documents.choice import Made
 from agent_service.documents.runs import Run
 from agent_service.errors import InvalidInput
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 
 
 @pytest.fixture

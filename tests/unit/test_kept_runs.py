@@ -7,7 +7,7 @@ from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.spool import Spool
 from agent_service.errors import Forbidden
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 from agent_service.protocols import MeasuredBy
 from agent_service.service.documents import DocumentDesk, may_measure
 

@@ -8,7 +8,7 @@ from headless_service import service
 
 from agent_service.errors import BackendUnavailable
 from agent_service.models import EventKind
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from headless_service import service
 
 from agent_service.agents.loop import MAX_REJECTIONS
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 
 ENDS = {
     "the brain has no more": (

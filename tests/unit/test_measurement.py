@@ -9,7 +9,7 @@ from agent_service.agents.ingestion import RunIngestion
 from agent_service.agents.measurement import Measurement
 from agent_service.agents.submission import Submission
 from agent_service.models import AgentPatch
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
 
 

@@ -10,7 +10,7 @@ import agent_service
 
 MOVED = {
     "agents.fair_lock": "agents.call_lock",
-    "agents.points": "agents.point_checks",
+    "agents.points": "agents.sent_points",
     "beamline": "plans.beamline",
     "brains.bayes": "brains.builtin.bayes",
     "brains.listed": "brains.allowed_modules",

@@ -8,7 +8,7 @@ from headless_service import service
 from agent_service.agents.submission import order_of
 from agent_service.errors import OutOfBounds
 from agent_service.models import AgentPatch
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 
 
 @pytest.fixture

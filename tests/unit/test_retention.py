@@ -14,7 +14,7 @@ from agent_service.archive.decisions import Fold, load_fold
 from agent_service.errors import BackendUnavailable, NotFound, UsageError
 from agent_service.journal import reader
 from agent_service.models import EventKind
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 from agent_service.service.config import ServiceSection
 from agent_service.service.retention import Retention
 

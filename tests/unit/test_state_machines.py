@@ -3,7 +3,7 @@
 import pytest
 
 from agent_service.errors import IllegalTransition
-from agent_service.models.states import (
+from agent_service.models.state_machines import (
     AGENT_TRANSITIONS,
     LEGAL,
     OPEN,

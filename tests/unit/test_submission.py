@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from headless_service import service
 
-from agent_service.models.states import SuggestionState as State
+from agent_service.models.state_machines import SuggestionState as State
 
 
 @pytest.mark.parametrize("moment", ["before the fact", "after the fact"])

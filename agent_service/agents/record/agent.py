@@ -31,7 +31,7 @@ from agent_service.models import (
     Suggestion,
 )
 from agent_service.models.best_measured import Extremes
-from agent_service.models.states import OPEN, AgentState, SuggestionState, legal_commands
+from agent_service.models.state_machines import OPEN, AgentState, SuggestionState, legal_commands
 
 HANDED_OVER_KEPT = 1000
 """Times of plans that are remembered: as many as `Guardrails.max_runs_per_minute` can allow."""

@@ -16,7 +16,7 @@ from agent_service.brains.messages import (
     VariableFact,
 )
 from agent_service.models import ID_KEY, EventKind, Retold
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

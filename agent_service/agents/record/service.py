@@ -19,7 +19,7 @@ from agent_service.agents.record.agent import HANDED_OVER_KEPT, AgentRecord
 from agent_service.agents.record.replay import essence
 from agent_service.errors import UsageError
 from agent_service.models import Event, EventKind
-from agent_service.models.states import OPEN, SUGGESTION_TRANSITIONS, SuggestionState
+from agent_service.models.state_machines import OPEN, SUGGESTION_TRANSITIONS, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

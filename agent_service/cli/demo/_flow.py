@@ -21,7 +21,7 @@ from agent_service.cli.demo._trace import Trace
 from agent_service.client import Client
 from agent_service.documents.spool import Spool
 from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, UsageError
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 from agent_service.plans.beamline import LIMITS_MM, optimum, true_flux
 from agent_service.service.config import ServiceConfig
 from agent_service.state_dir import StateDir

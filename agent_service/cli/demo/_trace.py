@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.models import EventKind
-from agent_service.models.states import AgentState, SuggestionState
+from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from agent_service.models import Event

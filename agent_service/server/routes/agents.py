@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from agent_service.models import AgentList, AgentPatch, AgentSpec, AgentStatus
-from agent_service.models.states import AgentState
+from agent_service.models.state_machines import AgentState
 from agent_service.server.auth import CONTROL, READ, KeyDep, refuse_code, refuse_loosening
 from agent_service.server.long_calls import PreferWaitDep, takes_long
 from agent_service.server.pagination import Cursor, Limit

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from agent_service.agents import point_checks
+from agent_service.agents import sent_points
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
@@ -28,7 +28,7 @@ from agent_service.models import (
     VariableValue,
 )
 from agent_service.models.spelling import near
-from agent_service.models.states import Command, require
+from agent_service.models.state_machines import Command, require
 from agent_service.server import fresh_reads
 from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
 from agent_service.server.long_calls import PreferWaitDep, takes_long
@@ -76,7 +76,7 @@ async def ingest(
     """
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
-    checked = point_checks.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
+    checked = sent_points.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
     if service.claims is not None:
         for point in checked:
             service.claims.refuse_stranger(str(point.get(ID_KEY)), key, to="tell its outcome")

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from agent_service.models import ApproveRequest, RejectRequest, Suggestion, SuggestionList
-from agent_service.models.states import SuggestionState
+from agent_service.models.state_machines import SuggestionState
 from agent_service.server.auth import APPROVE, READ
 from agent_service.server.pagination import Cursor, Limit, page
 from agent_service.server.routes import ServiceDep

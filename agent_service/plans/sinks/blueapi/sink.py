@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import BackendUnavailable, Conflict, ServiceError
 from agent_service.models import EventKind
-from agent_service.models.states import OPEN, SuggestionState
+from agent_service.models.state_machines import OPEN, SuggestionState
 from agent_service.plans.sinks.blueapi.line import LinePlan, PlanLine
 from agent_service.plans.sinks.blueapi.peer import OUR_PLANS, BlueapiPeer
 from agent_service.plans.sinks.blueapi.remote_task import RemoteTask, adopt

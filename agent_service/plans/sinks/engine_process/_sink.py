@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import BackendUnavailable, QueueHeld, ServiceError
 from agent_service.models import EventKind, QueueState, QueueStatus
-from agent_service.models.states import OPEN, SuggestionState
+from agent_service.models.state_machines import OPEN, SuggestionState
 from agent_service.plans.sinks.engine_process._handed_plans import HandedPlan, HandedPlans
 from agent_service.plans.sinks.engine_process._link import EngineDevices, EngineLink
 from agent_service.plans.sinks.engine_process._permission import Permission

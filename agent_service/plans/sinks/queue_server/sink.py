@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import BackendUnavailable, Conflict, QueueHeld
 from agent_service.models import QueueState, QueueStatus
-from agent_service.models.states import OPEN
+from agent_service.models.state_machines import OPEN
 from agent_service.plans.sinks.queue_server.allowed import IMPORT_LINE, MOVES, Allowed, wrong_in
 from agent_service.plans.sinks.queue_server.clients import Silent
 from agent_service.plans.sinks.queue_server.driver import QueueDriver

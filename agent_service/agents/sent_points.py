@@ -8,7 +8,7 @@ from agent_service.errors import Conflict, FieldError, InvalidPoint, NotFound
 from agent_service.models import ID_KEY
 from agent_service.models.own_names import to_own
 from agent_service.models.real_numbers import as_before, at_home, real
-from agent_service.models.states import OPEN, SuggestionState
+from agent_service.models.state_machines import OPEN, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
