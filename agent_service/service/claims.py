@@ -15,8 +15,8 @@ from agent_service.service.keys import Scope
 if TYPE_CHECKING:
     from agent_service.agents.supervisor import Supervisor
     from agent_service.models import ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
+    from agent_service.plans.sinks.claim_leases import Claims
     from agent_service.plans.sinks.claimed_plan import ClaimedPlan
-    from agent_service.plans.sinks.claims import Claims
     from agent_service.service.keys import Key
 
 _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from agent_service.plans.sinks.blueapi.config import BlueapiSection
-    from agent_service.plans.sinks.claims import Claims
+    from agent_service.plans.sinks.claim_leases import Claims
     from agent_service.plans.sinks.queue_server.config import QueueServerSection
     from agent_service.protocols import PlanOrder, PlanSink, Signals
     from agent_service.service.config import ServiceConfig

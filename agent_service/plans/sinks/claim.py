@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent_service.errors import Conflict, QueueHeld
 from agent_service.models import EventKind, QueueState, QueueStatus
 from agent_service.models.state_machines import OPEN, SuggestionState
-from agent_service.plans.sinks.claims import Claims
+from agent_service.plans.sinks.claim_leases import Claims
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, MeasuredBy, PlanResult
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service.errors import OutOfBounds, texts
 from agent_service.plans.sinks.queue_server.clients import Silent
 from agent_service.plans.sinks.queue_server.manager import Manager
-from agent_service.plans.sinks.queue_server.steering import Steering
+from agent_service.plans.sinks.queue_server.own_item import Steering
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
