@@ -113,7 +113,10 @@ class Submission:
         return ended
 
     async def made(self, result: PlanResult) -> Made:
-        """Return the runs that its plan made, those of ``result`` complete; `TimeoutError` when one does not end."""
+        """Return the runs that its plan made, those of ``result`` complete; `TimeoutError` when one does not end.
+
+        Where ``result`` names them they are all: what came besides bears the id too, and a person made it.
+        """
         while True:
             try:
                 await asyncio.wait_for(self._expected.complete(result.run_uids), STOP_DOCUMENT_TIMEOUT_S)
@@ -121,7 +124,8 @@ class Submission:
             except TimeoutError:
                 if not self._expected.may_come:
                     raise
-        return Made(tuple(self._expected.begun.values()))
+        begun = self._expected.begun
+        return Made(tuple(run for uid, run in begun.items() if not result.run_uids or uid in result.run_uids))
 
     def take_back(self, reason: str) -> bool:
         """Take the plan out of the sink, if it has not begun; return whether that was so."""

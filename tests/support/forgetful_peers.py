@@ -14,6 +14,7 @@ class ForgetfulManager:
 
     where = "nowhere"
     probes = False
+    user = "agent-service"
 
     def __init__(self, history=(), running=None):
         self.history = list(history)

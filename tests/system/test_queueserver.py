@@ -210,6 +210,30 @@ def test_a_run_goes_on_while_the_service_is_away(opened, tmp_path):
     assert opened.heard[before["id"]] == 1
 
 
+def test_a_persons_copy_of_our_item_is_theirs(opened, tmp_path):
+    """It bears our id, is not ended by us, and is no second run of the suggestion."""
+    state = tmp_path / "state"
+    with serving(opened, state) as service:
+        start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+        wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+        [before] = service.suggestions("aligner")
+    opened.until("idle")
+    ours = opened.ask("history_get")["items"][-1]
+    copy = {key: ours[key] for key in ("item_type", "name", "kwargs", "meta")}
+    assert opened.ask("queue_item_execute", item=copy, user="a person", user_group="primary")["success"]
+    opened.until("executing_queue")
+    with serving(opened, state) as service:
+        service.post("queue/abort", {"reason": "smoke"})
+        wait_until(lambda: fates(service, "aligner") == ["ingested"], what="the end of the suggestion")
+        opened.until("idle")
+        wait_until(lambda: opened.heard[before["id"]] == 2, what="the run of the copy")
+        del opened.heard[before["id"]]  # the other tests count runs
+        [after] = service.suggestions("aligner")
+    assert (after["state"], after["run_uid"]) == ("ingested", before["run_uid"])
+    last = opened.ask("history_get")["items"][-1]
+    assert (last["user"], last["result"]["exit_status"]) == ("a person", "completed")
+
+
 def test_a_worker_that_died_is_said_and_destroyed_by_a_persons_press_alone(opened, service):
     start(service, "aligner", plan="leisurely", loop={"max_runs": 1, "max_failures": 2})
     wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")

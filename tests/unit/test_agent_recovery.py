@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+from functools import partial
 
 import pytest
-from forgetful_peers import blueapi, queue_server
+from forgetful_peers import ForgetfulManager, blueapi, queue_server
 from headless_service import claimed, service
 
 from agent_service.agents import recovery
@@ -294,4 +295,27 @@ async def test_a_run_that_was_kept_counts_though_the_facility_forgot_it(tmp_path
         await until(agent, lambda: agent.record.suggestion(one.id).state is not State.MEASURED)
         assert states(agent) == [(State.INGESTED, None)]
         assert agent.record.ingests == 1
+        await rooms.sink.stop(1)
+
+
+def item(suggestion_id, item_uid, user="agent-service", **result):
+    found = {"exit_status": "completed", "run_uids": ["r"], **result}
+    return {"item_uid": item_uid, "user": user, "meta": {"agent_suggestion_uid": suggestion_id}, "result": found}
+
+
+async def test_a_copy_of_its_item_is_not_the_plan_that_the_service_had_sent(tmp_path):
+    manager = ForgetfulManager()
+    sink_of = partial(queue_server, manager=manager)
+    async with ended_with(tmp_path / "journal.db", sink_of=sink_of) as (rooms, agent, one):
+        manager.history = [item(one.id, "ours"), item(one.id, "copy", "a person", run_uids=["copied"])]
+        manager.running = item(one.id, "copy again", "a person")
+        documents = measured(one.point, one.id)
+        await rooms.supervisor.recover({})
+        await rooms.sink.abort("smoke")
+        for name, document in [*documents, *measured(one.point, one.id, "copied")[:1]]:
+            rooms.supervisor.dispatcher.on_document(name, document, document["uid"] if name == "start" else "r")
+        await until(agent, lambda: agent.record.suggestion(one.id).state not in (State.SUBMITTED, State.RUNNING))
+        await until(agent, lambda: agent.record.suggestion(one.id).state is not State.MEASURED)
+        assert [(one.state, one.run_uid) for one in agent.record.suggestions.values()] == [(State.INGESTED, "r")]
+        assert not {"re_pause", "re_abort"} & {method for method, _ in manager.asked}
         await rooms.sink.stop(1)

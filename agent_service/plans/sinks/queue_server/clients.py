@@ -50,6 +50,7 @@ class Client(Protocol):
     """Sends a request to the manager, one at a time."""
 
     where: str  # for messages
+    user: str | None  # whose our items are; None: the server decides, and does not say
     probes: bool  # whether the manager can be asked if its worker answers
 
     async def ask(self, method: str, *, within_s: float = 3.0, **params: Any) -> dict[str, Any]:
@@ -72,6 +73,7 @@ class ZmqClient:
     def __init__(self, address: str, *, public_key: str | None, user: str, user_group: str) -> None:
         self.where = address
         self._public_key = public_key
+        self.user: str | None = user
         self._user = {"user": user, "user_group": user_group}
         self._context: Any = None
         self._socket: Any = None
@@ -131,6 +133,7 @@ class HttpClient:
 
     def __init__(self, url: str, *, api_key: str) -> None:
         self.where = url
+        self.user: str | None = None
         headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
         self._client = httpx.AsyncClient(base_url=f"{url.rstrip('/')}/api/", headers=headers)
 

@@ -172,19 +172,27 @@ class QueueDriver:
         if plan.ended.done():
             self._forget(plan)
             return
-        item = {} if plan.item_uid and self.manager.running_uid != plan.item_uid else await self.manager.running_item()
-        plan.running = plan.is_item(item)
-        if plan.running:
-            plan.item_uid, plan.nowhere_since = str(item.get("item_uid")), None
-            await self.steering.steer(plan)
-            return
-        found = next((item for item in reversed(await self.manager.history()) if plan.is_item(item)), None)
+        found = None if plan.item_uid else await self._in_history(plan)  # before what runs: that may be a copy of it
+        if found is None:
+            runs = not plan.item_uid or self.manager.running_uid == plan.item_uid
+            item = await self.manager.running_item() if runs else {}
+            plan.running = plan.is_item(item, user=self._client.user)
+            if plan.running:
+                plan.item_uid, plan.nowhere_since = str(item.get("item_uid")), None
+                await self.steering.steer(plan)
+                return
+            found = await self._in_history(plan)
         if found is not None:
             plan.item_uid = str(found.get("item_uid"))
             self._unknown = 0
             self._end(plan, plan.result_of(found))
         elif self.manager.state in ("idle", "paused") or self.manager.running_uid is not None:
             self._not_found(plan)
+
+    async def _in_history(self, plan: QueuedPlan) -> dict[str, Any] | None:
+        """Return its item of the history, the first one: those after it are copies that people made."""
+        items = await self.manager.history()
+        return next((item for item in items if plan.is_item(item, user=self._client.user)), None)
 
     def _not_found(self, plan: QueuedPlan) -> None:
         now = time.monotonic()

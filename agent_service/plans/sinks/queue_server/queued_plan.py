@@ -65,12 +65,15 @@ class QueuedPlan:
         """Whether it makes no run."""
         return not self.order.suggestion_id
 
-    def is_item(self, item: Mapping[str, Any]) -> bool:
-        """Return whether an item of the manager is this one."""
+    def is_item(self, item: Mapping[str, Any], *, user: str | None = None) -> bool:
+        """Return whether an item of the manager is this one; ``user`` is whose ours are, None where nobody can tell.
+
+        A person who queues an item of ours once more copies its ``meta`` with it, and the copy bears that user's name.
+        """
         if self.item_uid is not None:
             return item.get("item_uid") == self.item_uid
         meta: Mapping[str, Any] = item.get("meta") or {}
-        return meta.get(ID) == self.key
+        return meta.get(ID) == self.key and (user is None or item.get("user") in (None, user))
 
     def end(self, result: PlanResult) -> None:
         """Let who waits know how it ended; only the first word counts."""
