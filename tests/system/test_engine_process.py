@@ -12,7 +12,7 @@ from service_process import NOBODY, SUPPORT
 from services import running, wait_until
 
 from agent_service.errors import UsageError
-from agent_service.plans.sinks.engine_process import _sink
+from agent_service.plans.sinks.engine_process import _steering
 
 AGENT = {
     "type": "sequence",
@@ -176,7 +176,7 @@ def test_a_device_that_crashes_its_process_is_felt_by_nobody_else(apart):
 
 
 def test_a_device_that_holds_the_interpreter_holds_up_nobody_and_a_stop_stops_it(apart, gates, monkeypatch):
-    monkeypatch.setattr(_sink, "ABORTS_WITHIN_S", 0.5)
+    monkeypatch.setattr(_steering, "ABORTS_WITHIN_S", 0.5)
     agent = {**AGENT, "sensors": ["holding"]}
     apart.create("agent", config=points(1, 0), plan="misused", **agent)
     apart.post("agents/agent/start")

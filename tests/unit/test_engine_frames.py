@@ -3,6 +3,7 @@
 import asyncio
 import enum
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -24,12 +25,8 @@ class Wire:
 
     def give(self, data: bytes, sizes) -> None:
         while data:
-            room = self.protocol.get_buffer(-1)
-            assert len(room) > 0
-            piece = data[: min(next(sizes), len(room))]
-            room[: len(piece)] = piece
-            data = data[len(piece) :]
-            self.protocol.buffer_updated(len(piece))
+            piece, data = data[: (size := next(sizes))], data[size:]
+            self.protocol.data_received(piece)
 
 
 def endless(sizes):
@@ -77,9 +74,10 @@ def test_a_value_of_somebody_elses_class_becomes_its_text_or_number() -> None:
 
 def test_nothing_is_imported_for_what_a_process_sends() -> None:
     body = pickle.dumps([asyncio.sleep])
+    head = struct.pack("<QII", 16 + len(body), len(body), 0)
     wire = Wire()
     with pytest.raises(pickle.UnpicklingError, match="nothing that a RunEngine's process may send"):
-        wire.give(len(body).to_bytes(4, "little") + bytes(4) + body, endless([100]))
+        wire.give(head + body, endless([100]))
 
 
 @pytest.mark.parametrize("error", [QueueHeld("held", legal=["resume"]), UnknownDevice("no device 'x'")])

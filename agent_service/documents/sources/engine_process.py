@@ -31,17 +31,8 @@ _log = logging.getLogger(__name__)
 class EngineProcessSource:
     """Source ``run_engine`` of a process; belongs to the event loop, but for what says otherwise.
 
-    Parameters
-    ----------
-    loop
-        The service's event loop.
-    says_stored
-        Whether documents are kept on disk here, so that the process need not keep them.
-
-    Attributes
-    ----------
-    on_stored
-        Called with a number: documents up to it are on disk.
+    Where ``says_stored``, documents are kept on disk here, so that the process need not keep them: ``on_stored`` is
+    called with a number, up to which they are.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, says_stored: bool) -> None:

@@ -19,8 +19,6 @@ from agent_service.plans.sinks.engine_process._host import EngineHost, say_why
 from agent_service.plans.sinks.engine_process._turns import TurnFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agent_service.plans.sinks.engine_process._frames import Message
     from agent_service.plans.sinks.engine_process._messages import ChildSettings
     from agent_service.plans.sinks.engine_settings import LoadedStartup
@@ -97,39 +95,21 @@ class EngineChild:
                 host.kept.detach()
                 self._news.set()
 
-        connection = _Accepted(heard, lost, host.kept.send, self._welcome)
+        connection = FrameProtocol(heard, lost, room=host.kept.send, made=self._welcome)
         return connection
 
     def _welcome(self, connection: FrameProtocol) -> None:
+        """Say hello; hang up on anybody else's process."""
         assert self._host is not None  # noqa: S101 - see _accepted
+        if owner_of(connection.transport.get_extra_info("socket")) != os.geteuid():
+            connection.close()
+            return
         if self._connection is not None:
             self._connection.close()
             self._host.kept.detach()
         self._connection = connection
         self._news.set()
         connection.send([("hello", self._host.hello)])
-
-
-class _Accepted(FrameProtocol):
-    """A connection to a service of this user."""
-
-    def __init__(
-        self,
-        heard: Callable[[list[Message]], None],
-        lost: Callable[[], None],
-        room: Callable[[], None],
-        welcome: Callable[[FrameProtocol], None],
-    ) -> None:
-        super().__init__(heard, lost, room)
-        self._welcome = welcome
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say hello; hang up on anybody else's process."""
-        super().connection_made(transport)
-        if owner_of(transport.get_extra_info("socket")) != os.geteuid():
-            self.close()
-        else:
-            self._welcome(self)
 
 
 class _Relay(logging.Handler):
@@ -185,15 +165,13 @@ async def _refuse(listening: socket.socket, why: str) -> None:
     """Tell the service that there is no RunEngine here, and why."""
     told = asyncio.Event()
 
-    class Refusing(FrameProtocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            self.send([("failed", why)])
-            told.set()
+    def tell(connection: FrameProtocol) -> None:
+        connection.send([("failed", why)])
+        told.set()
 
-    server = await asyncio.get_running_loop().create_unix_server(
-        lambda: Refusing(lambda messages: None, lambda: None), sock=listening
-    )
-    async with server:
+    def accepted() -> FrameProtocol:
+        return FrameProtocol(lambda messages: None, lambda: None, made=tell)
+
+    async with await asyncio.get_running_loop().create_unix_server(accepted, sock=listening):
         await asyncio.wait_for(told.wait(), _EMPTY_WAITS_S)
         await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import ServiceError
 from agent_service.plans.sinks.engine_process._messages import unpacked
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agent_service.documents.intake import DocumentIntake
     from agent_service.plans.sinks.engine_process._link import EngineLink
     from agent_service.plans.sinks.engine_process._turns import TurnFile
+
+UNWANTED: Final = "nobody waits for it any more"
 
 
 @dataclass(slots=True, eq=False)
@@ -50,15 +52,7 @@ class HandedPlan:
 
 
 class HandedPlans:
-    """Knows the plans, and says to the process what becomes of them; belongs to the event loop.
-
-    Parameters
-    ----------
-    link, turns, intake
-        As for `EngineProcessSink`.
-    on_change
-        Called when there are others than before.
-    """
+    """Knows the plans, and says to the process what becomes of them; belongs to the event loop."""
 
     def __init__(
         self, link: EngineLink, turns: TurnFile, intake: DocumentIntake, on_change: Callable[[], None]
@@ -91,6 +85,22 @@ class HandedPlans:
         """Those that have begun and did not end; those that ended a moment ago, unheard, too."""
         last = self._turns.last
         return [one for one in self.all if one.number <= last and not one.ended.done()]
+
+    async def result(self, order: PlanOrder) -> PlanResult:
+        """Hand a plan over and return how it ended; a caller that is cancelled takes it back, if it waits."""
+        plan = HandedPlan.of(order)
+        self.hand_over(plan)
+        self._on_change()
+        try:
+            return await asyncio.shield(plan.ended)
+        except asyncio.CancelledError:
+            self.take_back([plan], UNWANTED)
+            raise
+
+    async def none_under_way(self, within_s: float) -> None:
+        """Wait until those that are under way now have ended, at most so long."""
+        if ends := [plan.ended for plan in self.under_way]:
+            await asyncio.wait(ends, timeout=within_s)
 
     def hand_over(self, plan: HandedPlan) -> None:
         """Give a plan its number, and hand it over if there is a process."""

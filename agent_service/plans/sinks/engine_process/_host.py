@@ -23,7 +23,7 @@ from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from agent_service.plans.sinks.engine_process._frames import FrameProtocol, Message
     from agent_service.plans.sinks.engine_process._messages import ChildSettings
@@ -70,7 +70,25 @@ class EngineHost:
         self._status: Any = None
         self.quitting = False
         self.on_quit: Callable[[], None] = lambda: None
-        self.sink.start(self._changed)
+        devices = self.sink.devices
+        self._calls: dict[str, Callable[..., Awaitable[Any]]] = {
+            "ask": self._ask,
+            "pause": self.sink.pause,
+            "resume": self.sink.resume,
+            "latch": self._latch,
+            "abort": self._abort,
+            "stop": self._stop,
+            "quit": self._quit,
+        }
+        self._questions: dict[str, Callable[..., Any]] = {  # which look for devices or ask them, and may block
+            "check": self.sink.check,
+            "own_name": self.sink.own_name,
+            "has_actuator": devices.check,
+            "limits": devices.limits,
+            "position": devices.position,
+            "refusals": devices.refusals,
+        }
+        self.sink.start(self.kept.wake)
 
     @property
     def hello(self) -> Hello:
@@ -124,33 +142,16 @@ class EngineHost:
 
     async def _answer(self, call: int, method: str, args: Sequence[Any]) -> None:
         try:
-            done: Any = getattr(self, f"_{method}")(*args)
-            result = ("answer", call, await done, None)
+            result = ("answer", call, await self._calls[method](*args), None)
         except Exception as error:  # noqa: BLE001 - told who asked
             result = ("answer", call, None, packed(error))
         self.kept.say(result)
 
-    async def _ask(self, method: str, *args: Any) -> Any:
-        """Answer what may block, for it looks for devices or asks them: in a thread."""
-        devices = self.sink.devices
-        answers: dict[str, Callable[..., Any]] = {
-            "check": self.sink.check,
-            "own_name": self.sink.own_name,
-            "has_actuator": devices.check,
-            "limits": devices.limits,
-            "position": devices.position,
-            "refusals": devices.refusals,
-        }
-        return await asyncio.to_thread(answers[method], *args)
-
-    async def _pause(self) -> None:
-        await self.sink.pause()
-
-    async def _resume(self) -> None:
-        await self.sink.resume()
-
     async def _latch(self, reason: str) -> None:
         self.sink.latch(reason)
+
+    async def _ask(self, question: str, *args: Any) -> Any:
+        return await asyncio.to_thread(self._questions[question], *args)
 
     async def _abort(self, reason: str) -> None:
         self._refuse_turn(reason)
@@ -265,11 +266,6 @@ class EngineHost:
                 raise Conflict(_TAKEN_BACK)
             self.kept.number = self._running = handed.number
         self._loop.call_soon_threadsafe(self._look_ahead)
-
-    # what changes -------------------------------------------------------------------------------------------------
-
-    def _changed(self) -> None:
-        self.kept.wake()
 
     def _news(self) -> list[Message]:
         status = self.sink.status

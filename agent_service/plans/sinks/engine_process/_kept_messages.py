@@ -33,17 +33,8 @@ class _Kept(NamedTuple):
 class KeptMessages:
     """Keeps and sends; the intake of the child's `RunEngineDriver`, too. From any thread, but for what says otherwise.
 
-    Parameters
-    ----------
-    loop
-        The child's event loop.
-    news
-        Returns what is to be said before all else, such as a status that has changed; on the event loop.
-
-    Attributes
-    ----------
-    number
-        The plan that runs; documents are its.
+    ``news`` returns what is to be said before all else, such as a status that has changed; it is called on the event
+    loop. ``number`` is the plan that runs, whose the documents are.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, news: Callable[[], list[Message]]) -> None:

@@ -17,6 +17,7 @@ from agent_service.plans.sinks.engine_process._child import owner_of
 from agent_service.plans.sinks.engine_process._messages import ChildSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from agent_service.plans.sinks.engine_settings import EngineSettings
@@ -31,15 +32,7 @@ _LAST_LINES: Final = 3
 
 
 class EngineLauncher:
-    """Finds and starts processes in a state directory; belongs to the event loop.
-
-    Parameters
-    ----------
-    folder
-        The state directory, which is locked: no other service uses it.
-    settings, waits_s, keeps_documents
-        As for `ChildSettings`.
-    """
+    """Finds and starts processes in a state directory, which is locked; belongs to the event loop."""
 
     def __init__(self, folder: Path, settings: EngineSettings, *, waits_s: float, keeps_documents: bool) -> None:
         self._folder = folder
@@ -164,16 +157,11 @@ class EngineLauncher:
         return " | ".join(line.strip() for line in lines[-_LAST_LINES:])
 
 
-class _short:  # noqa: N801 - used like a function
-    """A path of the socket in a folder that is short enough for the system, whose limit is 108 bytes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._handle = -1
-
-    def __enter__(self) -> str:
-        self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return f"/proc/self/fd/{self._handle}/engine.sock"
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
+@contextlib.contextmanager
+def _short(folder: Path) -> Generator[str]:
+    """Give a path of the socket in a folder that is short enough for the system, whose limit is 108 bytes."""
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/engine.sock"
+    finally:
+        os.close(handle)

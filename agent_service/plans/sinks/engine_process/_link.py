@@ -17,7 +17,6 @@ from agent_service.plans.sinks.engine_process._messages import unpacked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_service.models import Ends, Point
     from agent_service.plans.sinks.engine_process._frames import Message
     from agent_service.plans.sinks.engine_process._launcher import EngineLauncher
     from agent_service.plans.sinks.engine_process._messages import Hello
@@ -32,14 +31,9 @@ _log = logging.getLogger(__name__)
 
 
 class EngineLink:
-    """Speaks to the process; belongs to the event loop, but for what says otherwise.
+    """Speaks to the process, which said ``hello`` first; belongs to the event loop, but for what says otherwise.
 
-    Attributes
-    ----------
-    hello
-        What the present process said first.
-    on_message, on_lost
-        Called with each message that is no answer, and with how the process ended.
+    ``on_message`` is called with each message that is no answer, ``on_lost`` with how the process ended.
     """
 
     def __init__(self, launcher: EngineLauncher) -> None:
@@ -218,26 +212,3 @@ class EngineLink:
         if self._protocol is not None:
             self._protocol.close()
         self._launcher.let_go()
-
-
-class EngineDevices:
-    """The devices of the process, as guardrails ask them. See `protocols.Devices`."""
-
-    def __init__(self, link: EngineLink) -> None:
-        self._link = link
-
-    def check(self, name: str) -> None:
-        """Raise `UnknownDevice` unless there is an actuator of that name."""
-        self._link.ask("has_actuator", name)
-
-    def limits(self, name: str) -> Ends:
-        """Return what a device states as its limits."""
-        return self._link.ask("limits", name)
-
-    def position(self, name: str) -> float | None:
-        """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
-        return self._link.ask("position", name)
-
-    def refusals(self, point: Point) -> dict[str, str]:
-        """Return why devices refuse their position of a point, by name; moves nothing."""
-        return self._link.ask("refusals", dict(point))

@@ -14,48 +14,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """What a child is started with.
-
-    Parameters
-    ----------
-    engine, digest
-        What its RunEngine is made of, and the mark of that: see `EngineSettings`.
-    listening
-        The socket that it listens on.
-    turns
-        Path of its `TurnFile`.
-    waits_s
-        How long it waits for a service, in seconds, with something to hand over.
-    keeps_documents
-        Whether the service has no spool, so that documents are kept until their suggestion's fate is written.
-    """
+    """What a child is started with."""
 
     engine: EngineSettings
     digest: str
-    listening: int
-    turns: str
-    waits_s: float
-    keeps_documents: bool
+    listening: int  # the socket
+    turns: str  # path of its `TurnFile`
+    waits_s: float  # for a service, with something to hand over
+    keeps_documents: bool  # until their suggestion's fate is written, for the service has no spool
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a child says first.
-
-    Parameters
-    ----------
-    pid
-        Its process id.
-    digest
-        Of the settings that it was started with.
-    orders
-        The plans that it has, by number: those that wait, the one that runs, and those whose ends were not written yet.
-    runs
-        Uids of runs whose ends the service does not have for good.
-    """
+    """What a child says first: the plans that it has by number, and runs whose ends the service has not for good."""
 
     pid: int
-    digest: str
+    digest: str  # of the settings that it was started with
     orders: dict[int, PlanOrder] = field(default_factory=dict[int, "PlanOrder"])
     runs: tuple[str, ...] = ()
 

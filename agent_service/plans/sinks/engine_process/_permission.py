@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.documents.intake import DocumentIntake
+    from agent_service.plans.sinks.engine_process._link import EngineLink
     from agent_service.protocols import PlanOrder
 
 _log = logging.getLogger(__name__)
@@ -35,33 +36,44 @@ class Permits(Protocol):
 
 
 class Permission:
-    """Answers the process when it asks for a plan; belongs to the event loop.
+    """Answers the process when it asks for a plan; ``full`` says why none begins though its turn has come.
 
-    Parameters
-    ----------
-    permits
-        Returns what the guardrails say.
-    intake
-        Where documents go; no plan begins while it is full.
-    on_change
-        Called when ``full`` has changed.
-
-    Attributes
-    ----------
-    full
-        Why no plan begins though its turn has come; None when nothing is in its way.
+    Belongs to the event loop.
     """
 
-    def __init__(self, permits: Callable[[], Permits], intake: DocumentIntake, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, link: EngineLink, permits: Callable[[], Permits], intake: DocumentIntake, on_change: Callable[[], None]
+    ) -> None:
         self.full: str | None = None
+        self._link = link
+        self._answers: set[asyncio.Task[None]] = set()
         self._permits = permits
         self._intake = intake
         self._on_change = on_change
 
-    async def verdict(
+    def answer(
+        self,
+        number: int,
+        order: PlanOrder,
+        found: Mapping[str, float] | None,
+        wholes: Mapping[str, Sequence[str]],
+        *,
+        paused: bool,
+    ) -> None:
+        """Say whether a plan may begin; ``found`` is None while the one before it runs: then False is to ask again."""
+
+        async def work() -> None:
+            early = found is None
+            verdict = False if early and paused else await self._verdict(order, found, wholes)
+            self._link.send(("permitted", number, early, verdict))
+
+        task = asyncio.ensure_future(work())
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _verdict(
         self, order: PlanOrder, found: Mapping[str, float] | None, wholes: Mapping[str, Sequence[str]]
     ) -> Any:
-        """Return True, or why not; ``found`` is None while the plan before it runs: then False is to ask again."""
         early = found is None
         try:
             if early and (self._intake.full or not self._permits().may_be_early(order)):

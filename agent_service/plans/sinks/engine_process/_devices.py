@@ -1,0 +1,48 @@
+"""What is asked of the devices and plans of the RunEngine's process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service import references
+from agent_service.errors import UnknownPlan
+
+if TYPE_CHECKING:
+    from agent_service.models import AgentSpec, Ends, Point
+    from agent_service.plans.sinks.engine_process._link import EngineLink
+
+
+class EngineDevices:
+    """Asks; blocks, so from another thread than the event loop's. See `protocols.Devices`."""
+
+    def __init__(self, link: EngineLink) -> None:
+        self._link = link
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownDevice` unless there is an actuator of that name."""
+        self._link.ask("has_actuator", name)
+
+    def limits(self, name: str) -> Ends:
+        """Return what a device states as its limits."""
+        return self._link.ask("limits", name)
+
+    def position(self, name: str) -> float | None:
+        """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
+        return self._link.ask("position", name)
+
+    def refusals(self, point: Point) -> dict[str, str]:
+        """Return why devices refuse their position of a point, by name; moves nothing."""
+        return self._link.ask("refusals", dict(point))
+
+    def own_name(self, name: str) -> str:
+        """Return what a device calls itself."""
+        return self._link.ask("own_name", name)
+
+    def check_agent(self, spec: AgentSpec) -> None:
+        """Raise `UnknownPlan` or `UnknownDevice` unless there are an agent's plan and devices."""
+        if references.is_live(spec.plan):
+            raise UnknownPlan(
+                f"plan {spec.plan!r} is an object of this process, and the RunEngine has a process of its own, which "
+                "does not see it; put the plan into the startup or a module, or take [run_engine] process = false"
+            )
+        self._link.ask("check", spec)
