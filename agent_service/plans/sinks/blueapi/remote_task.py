@@ -97,7 +97,9 @@ class RemoteTask:
                 if not plan.begun:  # it waits there: its turn comes
                     return None
             if not plan.begun and not await self._begin():
-                return None
+                if plan.abort_reason is None:
+                    return None
+                return PlanResult(ExitStatus.ABORT, plan.abort_reason)  # the abort came as it was asked to begin
             return await self._follow()
         except ServiceError as error:  # blueapi does not take it
             plan.begun = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import httpx
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN: Final = "AGENT_SERVICE_BLUEAPI_TOKEN"  # noqa: S105 - the name of a variable
+R = TypeVar("R")
+
 _CONNECT_S: Final = 2.0
 _READ_S: Final = 10.0
 _BEGIN_S: Final = 40.0
@@ -104,7 +106,7 @@ class BlueapiRest:
             raise UnknownPlan(f"blueapi has no plan {plan!r}")
         if answer.is_client_error:
             raise InvalidInput(f"blueapi does not take plan {plan!r}: {detail_of(answer)}")
-        return str(answer.json()["task_id"])
+        return self._read(answer, lambda found: str(found["task_id"]))
 
     async def begin(self, task_id: str) -> Begin:
         """Let a task begin. After `LostAnswer` only its task says whether it did.
@@ -131,11 +133,12 @@ class BlueapiRest:
     async def task(self, task_id: str) -> Task | None:
         """Return a task, None when blueapi does not know it (any more)."""
         answer = await self._ask("GET", f"/tasks/{task_id}")
-        return Task.of(answer.json()) if answer.is_success else None
+        return self._read(answer, Task.of) if answer.is_success else None
 
     async def tasks(self) -> list[Task]:
         """Return all tasks that it knows."""
-        return [Task.of(task) for task in (await self._ask("GET", "/tasks")).json()["tasks"]]
+        answer = await self._ask("GET", "/tasks")
+        return self._read(answer, lambda found: [Task.of(task) for task in found["tasks"]])
 
     async def delete(self, task_id: str) -> None:
         """Let a task that waits begin no more."""
@@ -143,16 +146,24 @@ class BlueapiRest:
 
     async def active(self) -> str | None:
         """Return the id of the task that runs, or ran last."""
-        task_id = (await self._ask("GET", "/worker/task")).json().get("task_id")
+        task_id = self._read(await self._ask("GET", "/worker/task"), lambda found: found["task_id"])
         return None if task_id is None else str(task_id)
 
     async def state(self) -> str:
         """Return the state of its RunEngine, in capitals."""
-        return str((await self._ask("GET", "/worker/state")).json())
+        return self._read(await self._ask("GET", "/worker/state"), str)
 
     async def abort(self, reason: str) -> None:
         """Abort whatever runs. Look first whose that is."""
         await self._ask("PUT", "/worker/state", json={"new_state": "ABORTING", "reason": reason})
+
+    def _read(self, answer: httpx.Response, read: Callable[[Any], R]) -> R:
+        """Return what is read from an answer; a page of a proxy, for example, is none of blueapi's."""
+        try:
+            return read(answer.json())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            what = f"answers {answer.status_code} with what is no answer of blueapi's; look at sink.url"
+            raise BackendUnavailable(f"what is at {self.url} {what}") from error
 
     async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:

@@ -169,7 +169,7 @@ class QueueDriver:
 
     async def _follow(self, plan: QueuedPlan) -> None:
         """Look where a plan is that was sent."""
-        if plan.ended.done():
+        if not plan.under_way:
             self._forget(plan)
             return
         found = None if plan.item_uid else await self._in_history(plan)  # before what runs: that may be a copy of it
@@ -199,6 +199,9 @@ class QueueDriver:
         plan.nowhere_since = plan.nowhere_since or now
         for_s = now - plan.nowhere_since
         if for_s < UNKNOWN_AFTER_S:
+            return
+        if plan.overruled:  # nobody asks for its fate
+            self._forget(plan)
             return
         if plan.runs.all_stopped:  # the history was cleared
             statuses = {str(stop.get("exit_status")) for stop in plan.runs.stops.values()}

@@ -43,6 +43,8 @@ class QueuedPlan:
         What the manager calls it, as far as that is known.
     nowhere_since
         Since when the manager, asked for it, knows nothing of it; monotonic.
+    overruled
+        Whether its suggestion's fate was decided otherwise, while it may run still.
     """
 
     order: PlanOrder
@@ -54,11 +56,17 @@ class QueuedPlan:
     pause_asked: bool = False
     abort_reason: str | None = None
     nowhere_since: float | None = None
+    overruled: bool = False
     ended: asyncio.Future[PlanResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     runs: PlanRuns = field(init=False)
 
     def __post_init__(self) -> None:
         self.runs = PlanRuns(self.order, says_done=self.order.run is None and self.order.plan not in ONE_RUN)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it may run, as far as is known, so that an abort ends it."""
+        return self.overruled or not self.ended.done()
 
     @property
     def is_move(self) -> bool:

@@ -87,7 +87,7 @@ class QueueServerSink:
     def status(self) -> QueueStatus:
         """What runs and what waits, and what the manager says, from memory."""
         driver, manager = self._driver, self._driver.manager
-        ours = next((plan for plan in driver.sent.values() if not plan.ended.done()), None)
+        ours = next((plan for plan in driver.sent.values() if plan.under_way), None)
         state, reason = QueueState.IDLE if ours is None else QueueState.RUNNING, None
         if self._held is not None:
             state, reason = QueueState.HELD, self._held
@@ -216,7 +216,7 @@ class QueueServerSink:
             key = str(fact.data["id"])
             for plan in [*self._driver.waiting, *self._driver.sent.values()]:
                 if plan.key == key and not plan.ended.done():
-                    self._driver.take_back(plan)
+                    plan.overruled = not self._driver.take_back(plan)
                     plan.end(PlanResult(ExitStatus.ABORT, "its fate was decided otherwise", plan.runs.uids))
         if self._driver.waiting:
             self._driver.look_again()
@@ -247,13 +247,13 @@ class QueueServerSink:
         """Latch ``held``, take back what waits, and abort our own plan; returns when it ended, or after 5 s."""
         self.latch(reason)
         self._end_waiting(reason, begun=True)
-        under_way = [plan for plan in self._driver.sent.values() if not plan.ended.done()]
+        under_way = [plan for plan in self._driver.sent.values() if plan.under_way]
         for plan in under_way:
             plan.abort_reason = reason
         self._driver.steering.in_a_hurry = bool(under_way)
         self._settle()
         if under_way:
-            await asyncio.wait({plan.ended for plan in under_way}, timeout=_ABORT_S)
+            await asyncio.wait({plan.ended for plan in under_way}, timeout=_ABORT_S)  # of an overruled one: at once
 
     def latch(self, reason: str) -> None:
         """Hold the queue, as it was held when the service ended."""

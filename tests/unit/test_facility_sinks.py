@@ -1,0 +1,96 @@
+"""Plans at a facility at odd moments: an abort as one begins, a fate decided otherwise, answers that are none."""
+
+import asyncio
+
+import httpx
+import pytest
+from forgetful_peers import ForgetfulManager, blueapi, queue_server
+
+from agent_service.errors import BackendUnavailable
+from agent_service.models import Event, EventKind
+from agent_service.plans.sinks.blueapi.rest import BlueapiRest
+from agent_service.protocols import ExitStatus, PlanOrder
+
+ORDER = PlanOrder("s1", "aligner", {"motor": 1.5}, plan="acquire", actuators=("motor",), sensors=("det",))
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "begun"])
+async def test_a_plan_that_is_aborted_as_it_is_asked_to_begin_never_begins_later(busy):
+    asked, go, state = [], asyncio.Event(), ["IDLE"]
+    task = {"task_id": "t", "task": {"name": "acquire", "params": {}}, "is_pending": True, "is_complete": False}
+
+    async def answer(request):
+        path = request.url.path.removeprefix("/api/v1")
+        asked.append((request.method, path))
+        match request.method, path:
+            case "POST", "/tasks":
+                return httpx.Response(201, json={"task_id": "t"})
+            case "PUT", "/worker/task":
+                await go.wait()
+                task["is_pending"] = busy
+                return httpx.Response(409 if busy else 200, json={"detail": "busy"})
+            case "PUT", "/worker/state":
+                task.update(is_complete=True, outcome={"type": "RunEngineInterrupted"})
+                return httpx.Response(202, json="ABORTING")
+            case "GET", "/worker/state":
+                return httpx.Response(200, json=state[0])
+            case "GET", "/worker/task":
+                return httpx.Response(200, json={"task_id": "t"})
+            case _:
+                return httpx.Response(200, json=task)
+
+    sink = blueapi(lambda order: True, answer)
+    sink.start(lambda: None)
+    running = asyncio.create_task(sink.run(ORDER))
+    await until(lambda: ("PUT", "/worker/task") in asked)
+    aborting = asyncio.create_task(sink.abort("smoke"))
+    await until(lambda: sink.status.state == "held")
+    go.set()
+    async with asyncio.timeout(10):
+        result = await running
+        await aborting
+    assert (result.exit_status, result.reason) == (ExitStatus.ABORT, "smoke")
+    await sink.resume()
+    await asyncio.sleep(0)
+    assert asked.count(("PUT", "/worker/task")) == 1
+    await sink.stop(1)
+
+
+@pytest.mark.parametrize("page", ["<html>sign in</html>", '"IDLE"', "[]", '{"detail": "no"}', "null"])
+@pytest.mark.parametrize("call", ["tasks", "task", "active", "post"])
+async def test_an_answer_that_is_none_of_blueapis_is_one_that_could_not_be_had(call, page):
+    rest = BlueapiRest("http://127.0.0.1:9", lambda: None)
+    answers = httpx.MockTransport(lambda request: httpx.Response(200, text=page))
+    rest._client = httpx.AsyncClient(base_url=f"{rest.url}/api/v1", transport=answers)
+    call = {"task": lambda: rest.task("t"), "post": lambda: rest.post("acquire", {}, "s")}.get(
+        call, getattr(rest, call)
+    )
+    with pytest.raises(BackendUnavailable, match=r"look at sink\.url"):
+        await call()
+    await rest.close()
+
+
+async def test_an_abort_ends_our_plan_though_its_fate_was_decided_otherwise():
+    """A person ingested its outcome by hand, and sees then that it is not to go on."""
+    manager = ForgetfulManager()
+    sink = queue_server(lambda order: True, manager)
+    sink.start(lambda: None)
+    running = asyncio.create_task(sink.run(ORDER))
+    await until(lambda: any(method == "queue_item_execute" for method, _ in manager.asked))
+    manager.running = {"item_uid": "ours", "user": "agent-service", "meta": {"agent_suggestion_uid": "s1"}}
+    await until(lambda: any(plan.running for plan in sink._driver.sent.values()))
+    fact = {"id": "s1", "state": "ingested"}
+    sink.apply(Event(seq=1, time="2026-01-01T00:00:00Z", kind=EventKind.SUGGESTION_STATE, agent="aligner", data=fact))
+    assert (await running).exit_status is ExitStatus.ABORT
+    await sink.abort("smoke")
+    await until(lambda: any(method == "re_pause" for method, _ in manager.asked))
+    manager.running = None
+    await until(lambda: not sink._driver.sent)
+    assert sink.status.current is None
+    await sink.stop(1)
