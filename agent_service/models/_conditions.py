@@ -55,7 +55,18 @@ class Suspender(Request):
             raise ValueError(f"a suspender of kind {self.kind} needs {takes[0]}")
         if strange := given - allowed:
             raise ValueError(f"a suspender of kind {self.kind} takes no {' and no '.join(sorted(strange))}")
+        self._check_order()
         return self
+
+    def _check_order(self) -> None:
+        if self.band is not None and self.band[0] >= self.band[1]:
+            raise ValueError("band is its lower end, then its upper one")
+        if self.suspend is None or self.resume is None:
+            return
+        if self.kind == "floor" and self.resume < self.suspend:
+            raise ValueError("resume of a floor is suspend or more, as SuspendFloor has it")
+        if self.kind == "ceil" and self.resume > self.suspend:
+            raise ValueError("resume of a ceil is suspend or less, as SuspendCeil has it")
 
 
 class ConditionSpec(Request):
@@ -96,6 +107,9 @@ class ConditionSpec(Request):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, data: Any) -> Any:
+        if isinstance(data, bool | int | float | list):
+            said = 'must be a rule, as "ring_current > 100", or a table with rule or suspender'
+            raise ValueError(said)  # noqa: TRY004 - what pydantic takes for what is wrong with a value
         return {"rule": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent_service.models.guardrail_rules import Rule, parse, shown
+from agent_service.models.guardrail_rules import NotARule, Rule, parse, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _OF_TEXT: Final = re.compile(
     r"""\s*(?:`(?P<quoted>[^`]+)`|(?P<plain>[^\W\d]\w*(?:\.\w+)*))\s*(?P<sign>==|!=)\s*(?P<q>['"])(?P<text>.*)(?P=q)\s*"""
 )
+
+_QUOTED: Final = re.compile(r"""['"]|\bis\b""")
+_ABOUT_TEXTS: Final = '; a signal is compared with a text by == or != in a rule of its own, as shutter == "open"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,17 @@ def parse_condition(text: str) -> ConditionRule:
     if found := _OF_TEXT.fullmatch(text):
         name = (found["quoted"] or found["plain"]).strip()
         return ConditionRule(text.strip(), (name,), equal=found["sign"] == "==", word=found["text"])
-    rule = parse(text)
+    try:
+        rule = parse(text)
+    except NotARule as error:
+        raise NotARule(_of_signals(str(error)) + (_ABOUT_TEXTS if _QUOTED.search(text) else "")) from None
     return ConditionRule(rule.text, rule.names, of_numbers=rule)
+
+
+def _of_signals(message: str) -> str:
+    """Return what is wrong with a rule of guardrails in the words of one of signals."""
+    told = message.replace("names no actuator, so it says nothing of any point", "names no signal")
+    return told.replace("actuators", "signals")
 
 
 def quoted(name: str) -> str:

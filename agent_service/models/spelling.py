@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import types
-from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -33,21 +32,60 @@ def near_key(model: type[BaseModel], location: Sequence[int | str]) -> str:
 
     That is the ``loc`` of pydantic's error: names of fields and indices of lists, the unknown key last.
     """
-    for part in location[:-1]:
+    *place, key = location
+    _, models = _walk(model, place)
+    return near(str(key), dict.fromkeys(name for one in models for name in one.model_fields)).rstrip()
+
+
+def place_of(model: type[BaseModel], location: Sequence[int | str]) -> list[int | str]:
+    """Return where in a model's input a place is, without the kinds that pydantic puts into it for a choice of models.
+
+    Examples
+    --------
+    >>> from agent_service.service.config import ServiceConfig
+    >>> place_of(ServiceConfig, ["sources", 0, "zmq", "address"])
+    ['sources', 0, 'address']
+    """
+    return _walk(model, location)[0]
+
+
+def _walk(model: type[BaseModel], location: Sequence[int | str]) -> tuple[list[int | str], list[type[BaseModel]]]:
+    """Return a place without kinds, and the models that may stand there; none where no model does."""
+    place: list[int | str] = []
+    models, keyed = [model], False
+    for part in location:
+        chosen = [one for one in models if part in _kinds(one)] if len(models) > 1 else []
+        if chosen:
+            models = chosen
+            continue
+        place.append(part)
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(part)
-        inner = None if field is None else model_in(field.annotation)
-        if inner is None:
-            return ""
-        model = inner
-    return near(str(location[-1]), model.model_fields).rstrip()
+        if keyed:  # the name of one of a mapping
+            keyed = False
+            continue
+        field = next((one.model_fields[part] for one in models if part in one.model_fields), None)
+        models = [] if field is None else _models_in(field.annotation)
+        keyed = field is not None and get_origin(field.annotation) is dict
+    return place, models
+
+
+def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
+    kind = model.model_fields.get("kind")
+    return () if kind is None else get_args(kind.annotation)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    inner = get_args(annotation)
+    if get_origin(annotation) is dict:
+        inner = inner[1:]
+    elif get_origin(annotation) is Annotated:
+        inner = inner[:1]
+    return [model for one in inner for model in _models_in(one)]
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
     """Return the model that a field holds, by itself, or in a list or a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (list, tuple, Union, types.UnionType):
-        return next((model for argument in get_args(annotation) if (model := model_in(argument)) is not None), None)
-    return None
+    return next(iter(_models_in(annotation)), None)

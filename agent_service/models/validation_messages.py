@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import MAX_ERRORS, MAX_FIELD, FieldError, texts
-from agent_service.models.spelling import near_key
+from agent_service.models.spelling import near, near_key, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +40,6 @@ _DETAIL: Final = {
     "unexpected_positional_argument": "is one argument too many",
     "multiple_argument_values": "is given twice",
     "none_required": "must be left out",
-    # the only pattern there is: the name of an agent
-    "string_pattern_mismatch": "may hold up to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit",
     "string_type": _TEXT,
     "string_sub_type": _TEXT,
     "string_unicode": "must be a text in UTF-8",
@@ -77,7 +75,6 @@ _DETAIL: Final = {
     "invalid_key": "has a key that is no text",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
-    "union_tag_invalid": "is of no known kind; the kinds are {expected_tags}",
     "union_tag_not_found": "does not say its kind",
     "path_type": "must be a path",
     "json_invalid": "is not valid JSON",
@@ -91,9 +88,27 @@ _DETAIL: Final = {
 }
 """What is said of each kind of error; `_words` puts the others plainly."""
 
+_PATTERNS: Final = (
+    ("^https?://", "must begin with http:// or https://, as http://127.0.0.1:8000"),
+    ("^(tcp://", "must be an address of 0MQ, as tcp://127.0.0.1:60615"),
+    ("^(\\w+://", "must be host:port, as 127.0.0.1:5568"),
+    ("^[^/", "must be the name of a machine alone, without a scheme or a path"),
+    ("^[^ ]", "must hold no space"),
+    ("", "may hold up to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit"),
+)
+"""What is said where a pattern that begins so is not met; the last is that of names."""
+
 
 def _words(error: ErrorDetails) -> str:
     detail = _DETAIL.get(error["type"])
+    if error["type"] == "string_pattern_mismatch":
+        pattern = str(error.get("ctx", {}).get("pattern"))
+        return next(words for begin, words in _PATTERNS if pattern.startswith(begin))
+    if error["type"] == "union_tag_invalid":
+        given = error.get("ctx", {})
+        kinds = re.findall(r"'([^']*)'", str(given.get("expected_tags")))
+        there = f"the kinds are {given.get('expected_tags')}"
+        return f"is of no known kind; {near(texts.one_line(str(given.get('tag'))), kinds)}{there}"
     if detail is not None:
         return detail.format_map(error.get("ctx", {}))
     if error["type"] == "value_error":  # ours
@@ -111,7 +126,8 @@ def field_errors(
     """
     wrong: list[FieldError] = []
     for error in errors[:MAX_ERRORS]:
-        path = ".".join(texts.cut(str(part), most=MAX_FIELD) for part in error["loc"][drop:])
+        place = error["loc"][drop:] if model is None else place_of(model, error["loc"][drop:])
+        path = ".".join(texts.cut(str(part), most=MAX_FIELD) for part in place)
         message = _words(error)
         if error["type"] == "extra_forbidden" and model is not None and (hint := near_key(model, error["loc"][drop:])):
             message = f"{message}; {hint}"

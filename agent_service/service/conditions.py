@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from agent_service.errors import FieldError, ServiceError, UsageError
@@ -23,8 +24,14 @@ def wrong_signals(config: ServiceConfig, find: Callable[[str], object] | None) -
             try:
                 find(signal)
             except ServiceError as error:
-                wrong.append(FieldError(f"conditions.{name}", error.detail))
+                wrong.append(FieldError(f"conditions.{name}", error.detail + _about_text(spec.texts[0], signal)))
     return wrong
+
+
+def _about_text(rule: str, signal: str) -> str:
+    """Return a hint where a rule compares with a word that is no signal: perhaps a text was meant."""
+    left, sign, word = re.split(r"(==|!=)", rule, maxsplit=1) if re.search(r"==|!=", rule) else ("", "", "")
+    return f'; a text stands in quotes: {left.strip()} {sign} "{signal}"' if word.strip() == signal else ""
 
 
 def no_signals(config: ServiceConfig) -> list[FieldError]:

@@ -32,7 +32,7 @@ class ZmqSourceSection(Section):
     """``[[sources]]`` of kind ``zmq``."""
 
     kind: Literal["zmq"] = Field(description="zmq: a 0MQ proxy of Bluesky's, with documents as msgpack")
-    address: str = Field(min_length=1, description="host:port of the proxy's out port")
+    address: str = Field(pattern=r"^(\w+://\S+|[^/\s]+:\d+)$", description="host:port of the proxy's out port")
     prefix: str = Field(
         default="", pattern=r"^[^ ]*$", description="that of the publishers to hear, exactly; default: all"
     )
@@ -50,7 +50,7 @@ class TiledSourceSection(Section):
     """``[[sources]]`` of kind ``tiled``."""
 
     kind: Literal["tiled"] = Field(description="tiled: a catalogue of runs that somebody else writes; it is only read")
-    uri: str = Field(pattern=r"^https?://", description="address of the Tiled server")
+    uri: str = Field(pattern=r"^https?://[^/\s]+", description="address of the Tiled server")
     path: str = Field(default="", description="of the catalogue of runs within the server's tree")
     api_key_from: str = Field(
         default="TILED_API_KEY", description="environment variable that holds the key, which belongs in no file"
@@ -61,7 +61,7 @@ class StompSourceSection(Section):
     """``[[sources]]`` of kind ``stomp``."""
 
     kind: Literal["stomp"] = Field(description="stomp: the STOMP broker of a blueapi")
-    host: str = Field(default="127.0.0.1", min_length=1, description="of the broker")
+    host: str = Field(default="127.0.0.1", pattern=r"^[^/\s]+$", description="of the broker")
     port: int = Field(default=61613, ge=1, le=65535, description="of the broker")
     destination: str = Field(default="/topic/public.worker.event", description="topic that blueapi sends to")
     username: str = Field(

@@ -15,6 +15,7 @@ class QueueServerSection(BaseModel):
     kind: Literal["queueserver"] = Field(description="queueserver: the facility's queue server")
     control: str | None = Field(
         default=None,
+        pattern=r"^(tcp://\S+:\d+|ipc://\S+)$",
         description="0MQ address of the RE Manager; default: QSERVER_ZMQ_CONTROL_ADDRESS, or tcp://127.0.0.1:60615",
     )
     public_key: str | None = Field(
@@ -23,6 +24,7 @@ class QueueServerSection(BaseModel):
     )
     url: str | None = Field(
         default=None,
+        pattern=r"^https?://[^/\s]+",
         description="address of the HTTP server, in place of control; its API key is in QSERVER_HTTP_SERVER_API_KEY",
     )
     user: str = Field(default="agent-service", description="name that its items bear; over HTTP the key decides")
