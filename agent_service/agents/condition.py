@@ -119,7 +119,9 @@ class Condition:
         """Take in what a signal said."""
         before = self._readings.get(signal)
         if before is not None and reading.arrived_at < before.arrived_at:
-            return  # it waited while a later one was heard
+            if before.arrived_at - reading.arrived_at < SILENT_AFTER_S:
+                return  # it waited while a later one was heard
+            self._follow_clock(reading.arrived_at)
         self._readings[signal] = reading
         known_at = self._known_at.get(signal)
         if why := self._why_not():
@@ -138,6 +140,15 @@ class Condition:
             self._known_at[signal] = max(reading.at, known_at or 0.0)
         if self.losses.current is not None and self._settling is None:
             self._settling = self._loop.call_later(self.spec.settle_s, self._settle)
+
+    def _follow_clock(self, now: float) -> None:
+        """Begin anew when the clock of this machine was set back: what was known is of times that are yet to come."""
+        self._known_at.clear()
+        self._stop_settling()
+        if self.losses.current is None:
+            self._lose(now - SILENT_AFTER_S, "the clock of this machine was set back")
+        else:  # it began by then, whatever the clock said
+            self.losses.begin(now - SILENT_AFTER_S, "")
 
     def look(self, now: float) -> None:
         """Count a signal that has been silent for too long as one that does not answer."""

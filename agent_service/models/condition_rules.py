@@ -19,6 +19,7 @@ _OF_TEXT: Final = re.compile(
     r"""\s*(?:`(?P<quoted>[^`]+)`|(?P<plain>[^\W\d]\w*(?:\.\w+)*))\s*(?P<sign>==|!=)\s*(?P<q>['"])(?P<text>.*)(?P=q)\s*"""
 )
 
+_NUMBER: Final = re.compile(r"-?[\d.]+(e[+-]?\d+)?")
 _QUOTED: Final = re.compile(r"""['"]|\bis\b""")
 _ABOUT_TEXTS: Final = '; a signal is compared with a text by == or != in a rule of its own, as shutter == "open"'
 
@@ -42,7 +43,10 @@ class ConditionRule:
     def holds(self, values: Mapping[str, float | str]) -> bool:
         """Return whether it holds of the signals' values; what cannot be judged does not."""
         if self.of_numbers is None:
-            return (shown(values[self.names[0]]) == self.word) is self.equal
+            value = values[self.names[0]]
+            if not isinstance(value, str) and not _NUMBER.fullmatch(self.word):
+                return False  # an enumeration that says its number: nobody knows what it calls that
+            return (shown(value) == self.word) is self.equal
         numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
         return not self.of_numbers.why_not(numbers)
 

@@ -155,6 +155,21 @@ def test_a_reading_that_was_overtaken_says_nothing(clock):
     assert not watched.one.unmet
 
 
+def test_a_clock_that_was_set_back_hides_no_loss(clock):
+    watched = Watched(clock, settle_s=0)
+    watched.met()
+    clock.now = 400.0
+    watched.says(0.0)
+    assert watched.one.state is ConditionState.LOST
+    assert "ring 0 mA, needs > 100" in watched.one.text
+    assert watched.one.losses.overlapping(398, 399), "since the clock says so"
+    clock.to(401)
+    watched.says(300.0)
+    clock.to(402)
+    watched.says(300.0)
+    assert watched.one.state is ConditionState.MET
+
+
 def test_it_has_been_heard_since_when_each_signal_answered_after_that(clock):
     watched = Watched(clock, rule="ring > 100 and shutter == 1", settle_s=0)
     watched.says(300.0)
@@ -235,6 +250,8 @@ def test_what_is_no_condition_is_refused_in_words(spec, says):
         ("sr.ring > 100 and `2theta` < 9", {"sr.ring": 101.0, "2theta": 3.0}, True),
         ("shutter == 'open'", {"shutter": "open"}, True),
         ('sr.shutter != "closed"', {"sr.shutter": "closed"}, False),
+        ('shutter != "closed"', {"shutter": 0}, False),
+        ('shutter != "2"', {"shutter": 0}, True),
         ("`front end` == 'two words'", {"front end": "two words"}, True),
         ("1 / ring > 0", {"ring": 0.0}, False),
     ],
