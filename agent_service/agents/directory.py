@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_service.agents.ingestion import TAKES_LATE_RUN
+from agent_service.documents.routing import suggestion_of
 from agent_service.errors import NotFound
 from agent_service.models.spelling import near
 from agent_service.models.state_machines import SuggestionState
@@ -58,6 +59,15 @@ class AgentDirectory:
         under_way = (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
         records = [life.agent.record for life in self.lives.values()]
         return {suggestion.id: suggestion.run_uid for record in records for suggestion in record.open_in(*under_way)}
+
+    def late_takers(self) -> set[str]:
+        """Return the suggestions without an outcome whose runs still count if they come late."""
+        return {suggestion.id for suggestion in self.suggestions() if suggestion.state in TAKES_LATE_RUN}
+
+    def untold(self) -> set[str]:
+        """Return the suggestions with runs that wait to be ingested: they came late."""
+        loops = [life.runner.loop for life in self.lives.values()]
+        return {suggestion_of(run.start) for loop in loops if loop is not None for run in loop.ingestion.inbox}
 
     def touch(self, name: str) -> None:
         """Let an agent's status be made anew, if there is one of that name."""

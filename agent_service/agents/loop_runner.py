@@ -179,10 +179,14 @@ class LoopRunner:
         agent = self._agent
         resumes = self._retries = (agent.spec.recover or default) == "resume"
         in_sink = {submission.suggestion.id for submission in submissions}
+        late = recovery.late_runs(agent, runs)
         await recovery.reconcile(agent, runs, retry=self._state in ALIVE and resumes, in_sink=in_sink)
         back = await recovery.bring_back(agent, queue_held=self._queue.held, resumes=resumes, paused=paused)
         if back is not None:
             self.begin(back, submissions, attended=False)
+        if (loop := self.loop) is not None:
+            for run in late:
+                loop.ingestion.put(run)
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.

@@ -12,7 +12,7 @@ from agent_service.documents.choice import Made
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound
 from agent_service.models import RestartAs
-from agent_service.models.state_machines import ALIVE, AgentState, SuggestionState
+from agent_service.models.state_machines import ALIVE, OPEN, AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ def _show(sink: PlanSink, run: Run) -> None:
     for name, document in run.documents:
         if name in ("start", "stop"):
             sink.observe(name, document, run.uid)
+
+
+def late_runs(agent: HostedAgent, runs: Mapping[str, Sequence[Run]]) -> list[Run]:
+    """Return those of ``runs`` that came when their suggestion was closed: the service ended before they counted."""
+    closed = [one for one in agent.record.suggestions.values() if one.state not in OPEN and one.id in runs]
+    return [run for suggestion in closed for run in runs[suggestion.id] if run.complete]
 
 
 async def bring_back(agent: HostedAgent, *, queue_held: bool, resumes: bool, paused: bool) -> RestartAs | None:

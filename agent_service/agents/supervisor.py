@@ -230,8 +230,9 @@ class Supervisor(AgentDirectory):
     ) -> None:
         """Bring the agents back that were alive when the service ended; call it once, after the fold.
 
-        ``runs`` are complete runs of `undecided` suggestions, as far as they were kept; ``default`` is what those
-        agents do that do not say it themselves; with ``paused`` they all come back paused, whatever they say.
+        ``runs`` are complete runs of `undecided` suggestions and `late_takers`, as far as they were kept; ``default``
+        is what those agents do that do not say it themselves; with ``paused`` they all come back paused, whatever they
+        say.
         """
         lives = list(self.lives.values())
         submissions = await recovery.reattach(

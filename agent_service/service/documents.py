@@ -142,7 +142,9 @@ class DocumentDesk:
         self.spool_error = error
 
     async def kept_runs(self) -> dict[str, list[Run]]:
-        """Return the runs of suggestions that are not decided yet, by id; those that ended with the service, closed.
+        """Return the runs that count yet, by the id of their suggestion; those that ended with the service, closed.
+
+        They count for suggestions that are not decided, or that take a run which comes late.
 
         Where plans go on while the service is away their runs are left open, and `listen` goes on with them.
         """
@@ -151,12 +153,13 @@ class DocumentDesk:
         undecided = self._supervisor.undecided()
         go_on = undecided if self._sink.reattaches else {}
         elsewhere = any(heard.elsewhere for heard in self._sources)
-        return await asyncio.to_thread(self._kept, self._spool, undecided, go_on, elsewhere=elsewhere)
+        wanted = {*undecided, *self._supervisor.late_takers()}
+        return await asyncio.to_thread(self._kept, self._spool, wanted, go_on, elsewhere=elsewhere)
 
     def _kept(
-        self, spool: Spool, undecided: Collection[str], go_on: Collection[str], *, elsewhere: bool
+        self, spool: Spool, wanted: Collection[str], go_on: Collection[str], *, elsewhere: bool
     ) -> dict[str, list[Run]]:
-        """Return the runs of undecided suggestions, those that go on last; the open ones are gone on with."""
+        """Return the runs of suggestions, those that go on last; the open ones are gone on with."""
         spool.close_interrupted(but=go_on)
         self._open = spool.open_of(go_on)
         if self._sink.reattaches or elsewhere:
@@ -165,7 +168,7 @@ class DocumentDesk:
             self._open += spool.open_elsewhere()
         else:
             spool.close_elsewhere()
-        found = spool.find(undecided)
+        found = spool.find(wanted)
         kept = {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in found.items()}
         for documents in self._open:
             if (suggestion_id := suggestion_of(documents[0][1])) in go_on:
@@ -186,8 +189,8 @@ class DocumentDesk:
         while True:
             try:
                 kept = await asyncio.to_thread(spool.kept)
-                undecided = self._supervisor.undecided()
-                decided = [path for path, suggestion_id in kept.items() if suggestion_id not in undecided]
+                needed = {*self._supervisor.undecided(), *self._supervisor.untold()}
+                decided = [path for path, suggestion_id in kept.items() if suggestion_id not in needed]
                 await asyncio.to_thread(spool.forget, decided)
             except OSError as error:
                 _log.warning("runs in the spool cannot be forgotten: %s", error)

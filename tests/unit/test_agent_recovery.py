@@ -319,3 +319,25 @@ async def test_a_copy_of_its_item_is_not_the_plan_that_the_service_had_sent(tmp_
         assert [(one.state, one.run_uid) for one in agent.record.suggestions.values()] == [(State.INGESTED, "r")]
         assert not {"re_pause", "re_abort"} & {method for method, _ in manager.asked}
         await rooms.sink.stop(1)
+
+
+@pytest.mark.parametrize("fate", [State.EXPIRED, State.ABANDONED])
+async def test_a_run_that_came_late_counts_once_though_the_service_was_killed_before_it_did(tmp_path, fate):
+    async with service(tmp_path / "journal.db") as before:
+        await before.create("walker")
+        await before.supervisor.life("walker").start(paused=True)
+        one = await submitted(before.supervisor.agent("walker"))
+        await before.supervisor.agent("walker").facts.advance(one.id, fate)
+    kept = {one.id: [Run.from_documents(measured(one.point, one.id))]}
+    for restarts in range(2):
+        async with service(tmp_path / "journal.db") as rooms:
+            agent = rooms.supervisor.agent("walker")
+            assert rooms.supervisor.late_takers() == (set() if restarts else {one.id})
+            await rooms.supervisor.recover(kept)
+            await until(agent, lambda agent=agent: agent.record.state == "paused")
+            assert rooms.supervisor.untold() == (set() if restarts else {one.id})
+            await rooms.supervisor.life("walker").resume()
+            await until(agent, lambda agent=agent: agent.record.ingested_runs == {"r"})
+            await rooms.supervisor.life("walker").pause()
+            assert agent.record.ingests == 1
+            assert rooms.supervisor.untold() == set()

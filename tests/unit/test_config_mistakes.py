@@ -13,7 +13,7 @@ HEARD = '[[sources]]\nkind = "run_engine"\n[[sources]]\n'
 SUSPENDER = '[conditions.beam]\nsuspender = {signal = "ring_current", '
 SAID = {
     '[sink]\nkind = "queueserve"': "sink: is of no known kind; did you mean 'queueserver'? the kinds are",
-    QUEUE + 'controll = "x"': "sink.controll: is not a known key here; did you mean 'control'?",
+    QUEUE + 'controls = "x"': "sink.controls: is not a known key here; did you mean 'control'?",
     QUEUE + 'control = "127.0.0.1:60615"': "sink.control: must be an address of 0MQ, as tcp://127.0.0.1:60615",
     QUEUE + 'control = "tcp://127.0.0.1"': "sink.control: must be an address of 0MQ",
     QUEUE + 'url = "127.0.0.1:60610"': "sink.url: must begin with http:// or https://",
