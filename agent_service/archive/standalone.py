@@ -14,7 +14,7 @@ from agent_service.archive.child_process import Archive
 from agent_service.archive.refused import refusal
 from agent_service.documents.spool import Spool
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.state_dir import StateDir
+from agent_service.state_dir import StateDir, engine_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _STOP_TIMEOUT_S: Final = 4.0
 _TELLS_EVERY_S: Final = 1.0
+_MEASURES_STILL: Final = (
+    "the RunEngine's process of this service has not ended: runs that are open are left open, and written when the "
+    "service is started again, which takes them over"
+)
 
 
 def serve_catalog(
@@ -33,8 +37,9 @@ def serve_catalog(
 ) -> None:
     """Serve the embedded catalogue of a state directory until SIGINT or SIGTERM; call it from the main thread.
 
-    Runs and decisions that the service had not yet written are written first, those that it did not end among them. A
-    catalogue that it had not yet made is made. The directory is held meanwhile, so that no service starts on it.
+    Runs and decisions that the service had not yet written are written first, those that it did not end among them,
+    unless its RunEngine's process may still measure them. A catalogue that it had not yet made is made. The directory
+    is held meanwhile, so that no service starts on it.
 
     ``on_start`` is called once it is clear that there is one to serve, ``on_progress`` with lines about what is written
     first or was refused, ``on_ready`` with the URI when it holds everything. Raises `UsageError` or
@@ -55,7 +60,10 @@ def serve_catalog(
         ) from None
     try:
         on_start()
-        Spool(state.spool).close_interrupted()
+        if engine_socket.lives(state.path):
+            on_progress(_MEASURES_STILL)
+        else:
+            Spool(state.spool).close_interrupted()
         asyncio.run(_serve(state, on_ready, on_progress))
     finally:
         state.release()

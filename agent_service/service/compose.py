@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -85,6 +86,17 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         The state directory cannot be used, or the startup cannot be loaded.
     """
     import_from(config)
+    conditions.check_signals(config, None)  # before a process is started
+    with contextlib.ExitStack() as undo:
+        service = await _compose(config, engine, panel_keys, undo, headless=headless)
+        undo.pop_all()
+    return service
+
+
+async def _compose(
+    config: ServiceConfig, engine: Any, panel_keys: PanelKeys, undo: contextlib.ExitStack, *, headless: bool
+) -> Service:
+    """Put a service together; what ``undo`` is given is done when that fails."""
     state_dir = StateDir(config.service.state)
     if config.service.require_state and not state_dir.journal.exists():
         raise UsageError(
@@ -116,9 +128,8 @@ async def compose(config: ServiceConfig, engine: Any, panel_keys: PanelKeys, *, 
         sync=spool.sync if spool and power_safe and elsewhere else None,
     )
     if config.sink.own_engine and config.run_engine.process is True:
-        if config.conditions:
-            raise UsageError("[conditions] are read in the service itself: take [run_engine] process = false with them")
         apart = await own_process(config.run_engine, config.security.modules, state_dir, intake, lambda: supervisor)
+        undo.callback(apart.leave, state_dir)
         sink, engine, claimable, signals = apart.sink, apart.source, None, None
     else:
         apart = None

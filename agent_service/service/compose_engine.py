@@ -22,15 +22,23 @@ if TYPE_CHECKING:
 
 
 class ComposedEngine(NamedTuple):
-    """A sink, and the source of its documents."""
+    """A sink, the source of its documents, and what both use."""
 
     sink: EngineProcessSink
     source: EngineProcessSource
+    link: EngineLink
+    turns: TurnFile
 
     def go_on(self, open_runs: list[list[tuple[str, Document]]]) -> None:
         """Go on with runs that are open, and let the process hand over what it has."""
         self.source.resume(open_runs)
         self.sink.listen()
+
+    def leave(self, state_dir: StateDir) -> None:
+        """Leave the process to itself, and the directory to whoever takes it over: there is no service."""
+        self.link.leave()
+        self.turns.close()
+        state_dir.release()
 
 
 def engine_settings(section: RunEngineSection, modules: Iterable[str] | None) -> EngineSettings:
@@ -66,4 +74,4 @@ async def own_process(
         raise
     turns = TurnFile(launcher.turns)
     sink = EngineProcessSink(link, settings, turns, intake=intake, source=source, permits=lambda: supervisor().permits)
-    return ComposedEngine(sink, source)
+    return ComposedEngine(sink, source, link, turns)

@@ -56,6 +56,11 @@ def test_an_outcome_with_an_actuators_name(tmp_path):
         ('["motor"]', '["moter"]', "agents.0.actuators: there is no device 'moter' in"),
         ("[service]", '[conditions]\nbeam = "moter > 1"\n[service]', "conditions.beam: there is no device 'moter' in"),
         ("[service]", '[conditions]\nbeam = "motor"\n[service]', "conditions.beam.rule: motor is a number, neither"),
+        (
+            "[service]",
+            '[run_engine]\nprocess = true\n[conditions]\nbeam = "motor > 1"\n[service]',
+            "conditions: they are read in the service itself: take run_engine.process = false with them",
+        ),
         ('["det"]', '["dett"]', "agents.0.sensors: there is no device 'dett' in"),
         ('outcome = "det"', 'evaluate = "nowhere:found"', "agents.0.evaluate: "),
         ('outcome = "det"', 'outcome = "det"\nplan = "acquir"', "agents.0.plan: there is no plan 'acquir'"),

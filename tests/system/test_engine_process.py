@@ -13,6 +13,7 @@ from services import running, wait_until
 
 from agent_service.errors import UsageError
 from agent_service.plans.sinks.engine_process import _steering
+from agent_service.service import compose
 
 AGENT = {
     "type": "sequence",
@@ -222,6 +223,38 @@ def test_the_service_imports_nothing_of_bluesky(gates):
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_what_the_process_cannot_have_is_refused_in_plain_words(apart):
+    agent = {"name": "agent", "config": points(0), "plan": "live:scan", **AGENT}
+    answer = apart.problem("POST", "agents", 422, "unknown_plan", json=agent)
+    assert "'live:scan' is an object of this process" in answer["detail"]
+    assert "put the plan into the startup or a module" in answer["detail"]
+
+
+def test_conditions_are_not_for_a_process(tmp_path, gates):
+    conditions = {"beam": "signal > 0"}
+    with (
+        pytest.raises(UsageError, match=r"^conditions: they are read in the service itself: take run_engine.process"),
+        running(tmp_path / "state", run_engine={"startup": "engine_rig", "process": True}, conditions=conditions),
+    ):
+        pass
+    assert not (tmp_path / "state" / "engine.log").exists(), "no process was started for it"
+
+
+def test_a_service_that_cannot_be_made_lets_go_of_the_process_and_the_directory(tmp_path, gates, monkeypatch):
+    def fails(*_):
+        raise UsageError("a source cannot be made")
+
+    section = {"startup": "engine_rig", "process": True, "waits_s": 60}
+    monkeypatch.setattr(compose, "sources_of", fails)
+    with pytest.raises(UsageError, match="a source cannot be made"), running(tmp_path, run_engine=section):
+        pass
+    monkeypatch.undo()
+    engine = engine_of(os.getpid())
+    with running(tmp_path, run_engine=section) as service:
+        assert service.get("queue")["state"] == "idle"
+        assert engine_of(os.getpid()) == engine, "it took the process over"
 
 
 def test_a_startup_that_cannot_be_loaded_is_said_at_the_start(tmp_path, gates, monkeypatch):

@@ -9,10 +9,10 @@ import sys
 import pytest
 from routed import RoutedSpool
 
-from agent_service.archive import serve_catalog
+from agent_service.archive import serve_catalog, standalone
 from agent_service.archive.catalog import CatalogAddress, node_uri, open_catalog, without_key
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.state_dir import StateDir
+from agent_service.state_dir import StateDir, engine_socket
 
 
 @pytest.fixture
@@ -65,6 +65,27 @@ def test_runs_for_a_catalogue_elsewhere_are_not_put_into_one_of_their_own(tmp_pa
     with pytest.raises(UsageError, match=r"no embedded catalogue in .*; still to be written: 1 run; start a service"):
         serve_catalog(tmp_path, on_ready=print)
     assert len(spool.complete()) == 1
+
+
+def test_runs_that_an_engine_may_still_measure_are_left_open(tmp_path, monkeypatch):
+    state, lines = StateDir(tmp_path), []
+    state.catalog_files.mkdir(parents=True)
+
+    async def serve(*_):
+        pass
+
+    monkeypatch.setattr(standalone, "_serve", serve)
+    spool = RoutedSpool(state.spool)
+    spool.write("start", {"uid": "u", "time": 1.0})
+    with socket.socket(socket.AF_UNIX) as engine, engine_socket.short(tmp_path) as path:
+        engine.bind(path)
+        engine.listen()
+        serve_catalog(tmp_path, on_ready=print, on_progress=lines.append)
+    assert spool.complete() == []
+    [line] = lines
+    assert line.startswith("the RunEngine's process of this service has not ended: runs that are open are left open")
+    serve_catalog(tmp_path, on_ready=print)
+    assert len(spool.complete()) == 1, "it has ended"
 
 
 def test_a_catalogue_that_is_gone_says_what_to_do_at_once(tmp_path, dead_port):

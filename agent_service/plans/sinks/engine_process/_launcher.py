@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.plans.sinks.engine_process._child import owner_of
 from agent_service.plans.sinks.engine_process._messages import ChildSettings
+from agent_service.state_dir import engine_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from agent_service.plans.sinks.engine_settings import EngineSettings
@@ -50,12 +50,7 @@ class EngineLauncher:
 
     async def connect(self) -> socket.socket | None:
         """Return a connection to the process that is there; None when there is none."""
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            with _short(self._folder) as path:
-                await asyncio.to_thread(connection.connect, path)
-        except OSError:
-            connection.close()
+        if (connection := await asyncio.to_thread(engine_socket.connected, self._folder)) is None:
             return None
         if owner_of(connection) != os.geteuid():
             connection.close()
@@ -78,8 +73,8 @@ class EngineLauncher:
         return connection
 
     def _launch(self, settings: EngineSettings) -> subprocess.Popen[bytes]:
-        (self._folder / "engine.sock").unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX) as listening, _short(self._folder) as path:
+        (self._folder / engine_socket.NAME).unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listening, engine_socket.short(self._folder) as path:
             listening.bind(path)
             os.chmod(path, 0o600)  # noqa: PTH101 - a path of this process's own
             listening.listen(4)
@@ -155,13 +150,3 @@ class EngineLauncher:
         except OSError:
             return ""
         return " | ".join(line.strip() for line in lines[-_LAST_LINES:])
-
-
-@contextlib.contextmanager
-def _short(folder: Path) -> Generator[str]:
-    """Give a path of the socket in a folder that is short enough for the system, whose limit is 108 bytes."""
-    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{handle}/engine.sock"
-    finally:
-        os.close(handle)

@@ -1,0 +1,123 @@
+"""Whether a plan of the RunEngine's process may begin, and what is answered when it asks early."""
+
+import asyncio
+
+import pytest
+
+from agent_service.errors import OutOfBounds
+from agent_service.plans.sinks.engine_process._messages import unpacked
+from agent_service.plans.sinks.engine_process._permission import Permission
+from agent_service.protocols import PlanOrder
+
+ORDER = PlanOrder("s", "agent", {"x": 1.0}, "acquire", ("x",), ())
+
+
+class Link:
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue = asyncio.Queue()
+
+    def send(self, message) -> None:
+        self.sent.put_nowait(message)
+
+
+class Intake:
+    """Is full until `empty` is called."""
+
+    backlog = 7
+
+    def __init__(self) -> None:
+        self.full = False
+        self.waiting = []
+
+    def when_room(self, callback) -> None:
+        self.waiting.append(callback)
+
+    def empty(self) -> None:
+        self.full = False
+        for callback in self.waiting:
+            callback()
+
+
+class Rails:
+    """Guardrails; ``forbids`` and ``devices_forbid`` are raised."""
+
+    early = True
+    forbids: Exception | None = None
+    devices_forbid: Exception | None = None
+
+    def __init__(self) -> None:
+        self.places = []
+
+    def may_be_early(self, order) -> bool:
+        return self.early
+
+    def ask_devices(self, order) -> None:
+        if self.devices_forbid is not None:
+            raise self.devices_forbid
+
+    def permit(self, order, places, wholes) -> None:
+        self.places.append((places, wholes))
+        if self.forbids is not None:
+            raise self.forbids
+
+
+class Asked:
+    """The permission of a service, and what the process hears."""
+
+    def __init__(self) -> None:
+        self.link, self.intake, self.rails, self.changes = Link(), Intake(), Rails(), []
+        self.permission = Permission(
+            self.link, lambda: self.rails, self.intake, lambda: self.changes.append(self.permission.full)
+        )
+
+    async def __call__(self, found, *, paused=False):
+        self.permission.answer(3, ORDER, found, {"stage": ["x"]}, paused=paused)
+        kind, number, early, verdict = await asyncio.wait_for(self.link.sent.get(), 20)
+        assert (kind, number, early) == ("permitted", 3, found is None)
+        return verdict
+
+
+@pytest.fixture
+async def ask():
+    return Asked()
+
+
+async def test_a_plan_may_begin_with_where_its_devices_are(ask) -> None:
+    assert await ask({"x": 0.5}) is True
+    assert await ask(None) is True
+    assert ask.rails.places == [({"x": 0.5}, {"stage": ["x"]}), ({}, {"stage": ["x"]})]
+
+
+@pytest.mark.parametrize("who", ["forbids", "devices_forbid"])
+async def test_what_a_guardrail_forbids_is_said_when_its_turn_has_come_and_asked_again_before(ask, who) -> None:
+    setattr(ask.rails, who, OutOfBounds("x = 1 is out of bounds"))
+    assert await ask(None) is False
+    error = unpacked(await ask({"x": 0.5}))
+    assert (type(error), error.detail) == (OutOfBounds, "x = 1 is out of bounds")
+
+
+async def test_a_guardrail_that_breaks_forbids_it(ask, caplog) -> None:
+    ask.rails.forbids = ValueError("broken")
+    assert "broken" in unpacked(await ask({"x": 0.5})).detail
+    assert "whether a plan may begin could not be said" in caplog.text
+
+
+async def test_none_is_permitted_early_where_that_may_not_be(ask) -> None:
+    assert await ask(None, paused=True) is False
+    ask.rails.early = False
+    assert await ask(None) is False
+    ask.rails.early, ask.intake.full = True, True
+    assert await ask(None) is False
+    assert ask.rails.places == []
+
+
+async def test_none_begins_until_there_is_room_for_its_documents(ask) -> None:
+    ask.intake.full = True
+    answered = asyncio.create_task(ask({"x": 0.5}))
+    while not ask.intake.waiting:
+        await asyncio.sleep(0)
+    assert ask.permission.full == "7 documents wait to be written; no further plan begins until then"
+    assert ask.link.sent.empty()
+    ask.intake.empty()
+    assert await answered is True
+    assert ask.changes == ["7 documents wait to be written; no further plan begins until then", None]
