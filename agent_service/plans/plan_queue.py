@@ -97,7 +97,7 @@ class PlanQueue:
     async def pause(self) -> str:
         """Pause the plan under way at its next checkpoint, and hold back the next ones; acts and answers as `abort`."""
         await self.sink.pause()
-        return await self._fact_of_stop("pause", self.sink.status.reason)
+        return await self._fact_of_stop("pause", self.sink.status.reason, self.sink.status.state)
 
     async def resume(self) -> None:
         """Go on, and release the latch; the agents that the hold paused go on too. This is written first."""
@@ -108,13 +108,19 @@ class PlanQueue:
     async def abort(self, reason: str) -> str:
         """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait.
 
+        It is written while the plan ends, which may take long elsewhere: a service killed meanwhile comes back held.
+
         Returns what to know of it when it cannot be written now, as on a full disk; else nothing.
         """
         who, reason = context.person(), texts.one_line(reason)
         by = f"aborted by {who}"
         reason = f"{reason} ({by})" if reason and who != context.A_PERSON else reason or by
-        await self.sink.abort(reason)
-        return await self._fact_of_stop("abort", reason)
+        aborting = asyncio.ensure_future(self.sink.abort(reason))
+        await asyncio.sleep(0)  # it is latched from here on
+        try:
+            return await self._fact_of_stop("abort", reason, QueueState.HELD)
+        finally:
+            await asyncio.shield(aborting)
 
     async def destroy_environment(self) -> None:
         """Destroy the environment of a queue server whose worker died; this is written first.
@@ -186,10 +192,10 @@ class PlanQueue:
         data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": why}
         await self._journal.append(EventKind.QUEUE_STATE, agent, data if how is None else {**data, "how": how})
 
-    async def _fact_of_stop(self, command: str, reason: str | None) -> str:
+    async def _fact_of_stop(self, command: str, reason: str | None, state: QueueState) -> str:
         """Write a stop that has happened, or begin to write it as soon as that can be; return what to say then."""
         try:
-            await self._fact(command, reason)
+            await self._fact(command, reason, state=state)
         except BackendUnavailable as error:
             _log.error("%s could not be written: %s", command, error.detail)
             self._unwritten = asyncio.create_task(self._write_later(command, reason), name=f"write:{command}")

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 from forgetful_peers import ForgetfulManager, blueapi, queue_server
+from headless_service import service
 
 from agent_service.errors import BackendUnavailable
 from agent_service.models import Event, EventKind
@@ -94,3 +95,65 @@ async def test_an_abort_ends_our_plan_though_its_fate_was_decided_otherwise():
     await until(lambda: not sink._driver.sent)
     assert sink.status.current is None
     await sink.stop(1)
+
+
+async def test_what_was_to_be_aborted_is_aborted_by_the_service_that_comes_back_held():
+    manager = ForgetfulManager()
+    manager.running = {"item_uid": "ours", "user": "agent-service", "meta": {"agent_suggestion_uid": "s1"}}
+    sink = queue_server(lambda order: True, manager)
+    sink.start(lambda: None)
+    sink.latch("smoke")
+    found = await sink.reattach([ORDER])
+    await until(lambda: ("re_pause", {"option": "immediate"}) in manager.asked)
+    manager.history = [{**manager.running, "result": {"exit_status": "aborted", "run_uids": ["r"]}}]
+    manager.running = None
+    async with asyncio.timeout(10):
+        assert (await found["s1"]).reason == "smoke"
+    await sink.stop(1)
+
+
+@pytest.mark.parametrize("pending", [True, False])
+async def test_a_task_that_was_to_be_aborted_is_aborted_or_never_begins(pending):
+    asked = []
+    md = {"agent_suggestion_uid": "s1"}
+    task = {"task_id": "t", "task": {"name": "acquire", "params": {"md": md}}}
+    task |= {"is_pending": pending, "is_complete": False}
+
+    def answer(request):
+        path = request.url.path.removeprefix("/api/v1")
+        asked.append((request.method, path))
+        if (request.method, path) == ("PUT", "/worker/state"):
+            task.update(is_complete=True, outcome={"type": "RunEngineInterrupted"})
+        known = {"/tasks": {"tasks": [task]}, "/worker/state": "IDLE", "/worker/task": {"task_id": "t"}}
+        return httpx.Response(200, json=known.get(path, task))
+
+    sink = blueapi(lambda order: True, answer)
+    sink.start(lambda: None)
+    sink.latch("smoke")
+    async with asyncio.timeout(10):
+        result = await (await sink.reattach([ORDER]))["s1"]
+    assert (result.exit_status, result.reason) == (ExitStatus.ABORT, "smoke")
+    await until(lambda: (("DELETE", "/tasks/t") if pending else ("PUT", "/worker/state")) in asked)
+    await sink.resume()
+    await sink.stop(1)
+    assert ("PUT", "/worker/task") not in asked
+
+
+async def test_a_stop_is_written_while_the_plan_ends(tmp_path):
+    """A service that is killed before the plan has ended, which may take long at a facility, comes back held."""
+    manager = ForgetfulManager()
+    manager.running = {"item_uid": "ours", "user": "agent-service", "meta": {"agent_suggestion_uid": "s1"}}
+    async with service(tmp_path / "journal.db", lambda may_begin: queue_server(may_begin, manager)) as rooms:
+        found = await rooms.sink.reattach([ORDER])
+        stopping = asyncio.create_task(rooms.supervisor.queue.abort("smoke"))
+        facts = []
+        while not facts:
+            events = await asyncio.to_thread(rooms.journal.read)
+            facts = [event for event in events if event.data.get("command") == "abort"]
+        assert (facts[0].data["state"], stopping.done()) == ("held", False)
+        manager.history = [{**manager.running, "result": {"exit_status": "aborted", "run_uids": ["r"]}}]
+        manager.running = None
+        async with asyncio.timeout(10):
+            await stopping
+            assert (await found["s1"]).exit_status is ExitStatus.ABORT
+        await rooms.sink.stop(1)

@@ -168,7 +168,15 @@ class PlanLine:
                 self.changed()
 
     def add(self, plan: LinePlan) -> None:
-        """Put a plan into the line; one that may be under way is looked after at once."""
+        """Put a plan into the line; one that may be under way is looked after at once.
+
+        One that was taken up while the line is held is to be aborted: who stopped everything meant it.
+        """
+        if plan.taken_up and self._held is not None:
+            plan.abort_reason = self._held
+            if not plan.begun:
+                plan.end(PlanResult(ExitStatus.ABORT, self._held))
+                return
         self._plans.append(plan)
         if plan.begun:
             self._begin(self._carry(plan), name=f"plan {plan.order.suggestion_id}")

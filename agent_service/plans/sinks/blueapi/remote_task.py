@@ -95,7 +95,7 @@ class RemoteTask:
                 if not await self._find():
                     return await self._lost(plan.made_at + _LOST_S)
                 if not plan.begun:  # it waits there: its turn comes
-                    return None
+                    return None if plan.abort_reason is None else PlanResult(ExitStatus.ABORT, plan.abort_reason)
             if not plan.begun and not await self._begin():
                 if plan.abort_reason is None:
                     return None
@@ -283,12 +283,12 @@ class RemoteTask:
 
 
 def adopt(plan: LinePlan, tasks: list[Task]) -> list[Task]:
-    """Take the task of a plan out of those that blueapi knows, one that began first; return the others of it."""
+    """Take the task of a plan out of those that blueapi knows, one that began first; return the others that wait."""
     mine = [task for task in tasks if task.md.get("agent_suggestion_uid") == plan.order.suggestion_id]
     mine.sort(key=lambda task: task.pending)
     if mine:
         plan.remote_id, plan.begun = mine[0].id, not mine[0].pending
-    return mine[1:]
+    return [task for task in mine[1:] if task.pending]
 
 
 def _pause(since: float) -> float:

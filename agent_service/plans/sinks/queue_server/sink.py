@@ -186,8 +186,12 @@ class QueueServerSink:
         return PlanResult(result.exit_status, result.reason, begun=queued.sent, took_s=took_s)
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> dict[str, asyncio.Future[PlanResult]]:
-        """Look for the plans of an earlier life of the service, by their ids: each may have been sent."""
-        plans = [QueuedPlan(order, {}, order.suggestion_id, sent=True) for order in orders]
+        """Look for the plans of an earlier life of the service, by their ids: each may have been sent.
+
+        While the queue is held they are to be aborted: who stopped everything meant them, and the service was killed.
+        """
+        held = self._held
+        plans = [QueuedPlan(order, {}, order.suggestion_id, sent=True, abort_reason=held) for order in orders]
         for plan in plans:
             self._driver.add(plan)
         return {plan.key: plan.ended for plan in plans}
