@@ -37,14 +37,24 @@ class Claimer:
     """Claims an agent's suggestions one after the other, until the agent has ended or `end` is called.
 
     The agent is started, or resumed, if it does not run; ``devices`` are the names of those there are. A client that is
-    ``owned`` is closed at the end.
+    ``owned`` is closed at the end. With ``idle_s`` it is a session of the service's: it starts nothing, and ends when
+    there was nothing to claim for so many seconds, or the service answers so at once.
     """
 
-    def __init__(self, client: Client, agent: str, *, devices: Collection[str], owned: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        agent: str,
+        *,
+        devices: Collection[str],
+        owned: bool = False,
+        idle_s: float | None = None,
+    ) -> None:
         self._client = client
         self._agent = agent
         self._devices = frozenset(devices)
         self._owned = owned
+        self._idle_s = idle_s
         self._offer: Claim | None = None
         self._ended = threading.Event()
         self._words: queue.SimpleQueue[tuple[str, str | int]] = queue.SimpleQueue()
@@ -103,17 +113,20 @@ class Claimer:
             raise UnknownDevice(
                 f"agent {self._agent!r} needs {', '.join(missing)}; pass them in devices=[...] (there: {given})"
             )
+        if self._idle_s is not None:
+            return
         if status.state is AgentState.PAUSED:
             self._client.resume(self._agent)
         elif Command.START in legal_commands(status.state):
             self._client.start(self._agent)
 
     def _next(self) -> Claim | None:
+        wait_s = WAIT_S if self._idle_s is None else self._idle_s
         while not self._ended.is_set():
             claim = self._patiently(
-                lambda: self._client.claim(self._agent, lease_s=LEASE_S, wait_s=WAIT_S, says_done=True)
+                lambda: self._client.claim(self._agent, lease_s=LEASE_S, wait_s=wait_s, says_done=True)
             )
-            if claim is not None:
+            if claim is not None or self._idle_s is not None:
                 return claim
             if self._patiently(lambda: self._client.agent(self._agent)).state in _ENDED:
                 return None

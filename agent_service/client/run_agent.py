@@ -84,17 +84,30 @@ def run_agent(
     by_name = {device.name: device for device in devices}
     client, owned = (client_or_url, False) if isinstance(client_or_url, Client) else (_client(client_or_url), True)
     claimer = Claimer(client, name, devices=by_name, owned=owned)
-    claimer.start()
     uids: list[str] = []
+    yield from measure_claims(claimer, by_name, plan, uids)
+    return tuple(uids)
+
+
+def measure_claims(
+    claimer: Claimer,
+    devices: Mapping[str, Any],
+    plan: Callable[..., Any] | None,
+    uids: list[str],
+    *,
+    look_every_s: float = LOOK_EVERY_S,
+) -> Generator[Any, Any, None]:
+    """Measure what is claimed until there is no more, and append the uids of its runs."""
+    claimer.start()
     try:
         while True:
             while claimer.waiting:
                 yield from bps.checkpoint()
-                yield from bps.sleep(LOOK_EVERY_S)
+                yield from bps.sleep(look_every_s)
             claim = claimer.take()
             if claim is None:
-                return tuple(uids)
-            uids += yield from _measured(claim, by_name, plan, claimer)
+                return
+            uids += yield from _measured(claim, devices, plan, claimer)
     finally:
         claimer.end()
 

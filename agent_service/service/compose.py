@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sys
+import uuid
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -29,6 +31,7 @@ from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
 from agent_service.plans.sinks.queue_server.clients import client_of
+from agent_service.plans.sinks.queue_server.session_sink import SessionSink
 from agent_service.plans.sinks.queue_server.sink import QueueServerSink
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
@@ -272,9 +275,23 @@ async def _queue_server(
     def permit(order: PlanOrder) -> None:
         supervisor().permits.permit(order, {}, {})
 
-    md = config.run_engine.md
-    sink = QueueServerSink(client_of(section), md, poll_s=section.poll_s, may_begin=may_begin, permit=permit)
-    return ComposedSink(sink, engine)
+    client, md = client_of(section), config.run_engine.md
+    if section.per_item == "run":
+        return ComposedSink(
+            QueueServerSink(client, md, poll_s=section.poll_s, may_begin=may_begin, permit=permit), engine
+        )
+    where = f"{socket.gethostname()}:{config.service.state.resolve()}"
+    sink = SessionSink(
+        client,
+        md,
+        poll_s=section.poll_s,
+        may_begin=may_begin,
+        permit=permit,
+        idle_s=section.idle_s,
+        gives_way=section.gives_way,
+        service=str(uuid.uuid5(uuid.NAMESPACE_URL, where)),  # the same after a restart
+    )
+    return ComposedSink(sink, engine, sink.claims)
 
 
 SINKS: Final[

@@ -213,7 +213,7 @@ def may_measure(supervisor: Supervisor) -> Callable[[str, str], None]:
             raise Forbidden(
                 f"suggestion {suggestion_id} is measured by the service's own RunEngine; no other run is taken for it"
             )
-        if holder is None and measured_by is MeasuredBy.FACILITY:
+        if measured_by is MeasuredBy.FACILITY:
             if agent.record.suggestion(suggestion_id).state in _NOT_HANDED_OVER:
                 raise Forbidden(
                     f"suggestion {suggestion_id} was not handed over to be measured; no run is taken for it"

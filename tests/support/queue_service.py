@@ -75,7 +75,7 @@ class Peer:
 class QueueService:
     """Redis, RE Manager and, if asked for, httpserver; and the documents of its worker, in order."""
 
-    def __init__(self, folder, *, http=False, secret=None, public=None, options=()):
+    def __init__(self, folder, *, http=False, secret=None, public=None, options=(), env=None):  # noqa: PLR0913
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self._public = public
@@ -91,7 +91,7 @@ class QueueService:
         self._context = zmq.Context()
         self._pull = self._context.socket(zmq.PULL)
         address = f"tcp://127.0.0.1:{self._pull.bind_to_random_port('tcp://127.0.0.1')}"
-        self._env = {"QUEUE_DOCUMENTS": address, "PYTHONPATH": str(SUPPORT), "MPLBACKEND": "agg"}
+        self._env = {"QUEUE_DOCUMENTS": address, "PYTHONPATH": str(SUPPORT), "MPLBACKEND": "agg", **(env or {})}
         if secret is not None:
             self._env["QSERVER_ZMQ_PRIVATE_KEY_FOR_SERVER"] = secret
         self._ended = threading.Event()

@@ -12,6 +12,7 @@ from bluesky.plan_stubs import mv  # noqa: F401 - a plan of the queue
 from bluesky.plans import count  # noqa: F401 - as above
 from ophyd.sim import SynAxis, SynSignal
 
+from agent_service.client.session import run_session  # noqa: F401 - as above
 from agent_service.plans.queue_server import acquire, move_to  # noqa: F401 - as above
 
 RE = RunEngine({"proposal": "P-1", "scan_id": 41})

@@ -12,6 +12,7 @@ from agent_service.models.spelling import near
 from agent_service.plans.sinks.queue_server.clients import Silent, client_of
 from agent_service.plans.sinks.queue_server.manager import Manager
 from agent_service.plans.sinks.queue_server.queued_plan import item_of
+from agent_service.plans.sinks.queue_server.session_item import SESSION, session_item, session_order
 from agent_service.protocols import PlanOrder
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ MOVES: Final = ("move_to", "mv")
 IMPORT_LINE: Final = "from agent_service.plans.queue_server import acquire, move_to"
 """What a profile needs."""
 
+_LINES: Final = {
+    "acquire": IMPORT_LINE,
+    "move_to": IMPORT_LINE,
+    SESSION: f"from agent_service.client.session import {SESSION}",
+}
+
 
 class Lists(NamedTuple):
     """Plans and devices that are allowed, by name, as the manager describes them."""
@@ -36,7 +43,7 @@ class Lists(NamedTuple):
     def check_plan(self, name: str) -> None:
         """Raise `UnknownPlan` unless a plan is allowed."""
         if name not in self.plans:
-            line = f"; its profile needs the line: {IMPORT_LINE}" if name in ("acquire", "move_to") else ""
+            line = f"; its profile needs the line: {_LINES[name]}" if name in _LINES else ""
             raise UnknownPlan(f"the queue server allows no plan {name!r}{near(name, self.plans)}{line}")
 
     def check_device(self, name: str, *, moves: bool) -> None:
@@ -94,14 +101,18 @@ class Allowed:
         return cast("Mapping[str, Any]", answer.get(method) or {})
 
 
-def wrong_in(spec: AgentSpec, lists: Lists) -> Iterator[tuple[str, InvalidInput]]:
+def wrong_in(spec: AgentSpec, lists: Lists, *, sessions: bool) -> Iterator[tuple[str, InvalidInput]]:
     """Yield what keeps a queue server from running a specification's plans, each with the field that it is in."""
     looked_for: list[tuple[str, Callable[[], None]]] = [("plan", partial(lists.check_plan, spec.plan))]
     looked_for += [("actuators", partial(lists.check_device, name, moves=True)) for name in spec.actuators]
     looked_for += [("sensors", partial(lists.check_device, name, moves=False)) for name in spec.sensors]
     point = dict.fromkeys(spec.actuators, 0.0)
     order = PlanOrder("id", spec.name, point, spec.plan, tuple(spec.actuators), tuple(spec.sensors))
-    looked_for.append(("plan", partial(lists.check_item, item_of(order, {}, user_md={}))))
+    item = item_of(order, {}, user_md={})
+    if sessions:
+        looked_for.append(("plan", partial(lists.check_plan, SESSION)))
+        item = session_item(session_order(order), "", service="", idle_s=1)
+    looked_for.append(("plan", partial(lists.check_item, item)))
     wrong = False
     for number, (field, look) in enumerate(looked_for):
         if wrong and number == len(looked_for) - 1:  # it would say the same again
@@ -132,5 +143,5 @@ def ask(section: QueueServerSection, specs: Sequence[AgentSpec]) -> Iterator[tup
     if not opened:
         yield "sink", "the environment of the queue server is closed; open it there, or no plan begins"
     for number, spec in enumerate(specs):
-        for field, error in wrong_in(spec, lists):
+        for field, error in wrong_in(spec, lists, sessions=section.per_item == "session"):
             yield f"agents.{number}.{field}", error.detail

@@ -31,8 +31,20 @@ class QueueServerSection(BaseModel):
     user_group: str = Field(
         default="primary", description="group whose plans and devices are allowed; over HTTP the key decides"
     )
-    per_item: Literal["run"] = Field(
-        default="run", description="run: each suggestion is an item of its own, between the items of people"
+    per_item: Literal["run", "session"] = Field(
+        default="run",
+        description="run: each suggestion is an item of its own, between the items of people; session: an item "
+        "measures many suggestions of one agent, which its worker claims from this service",
+    )
+    gives_way: bool = Field(
+        default=True,
+        description="session: whether it ends, after the run under way, when somebody puts an item into the queue",
+    )
+    idle_s: float = Field(
+        default=2,
+        gt=0,
+        le=30,
+        description="session: how long it waits for its agent's next suggestion before it ends, in seconds",
     )
     poll_s: float = Field(
         default=0.25,

@@ -21,7 +21,7 @@ from agent_service.plans.sinks.queue_server.own_item import Steering
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agent_service.plans.sinks.queue_server.clients import Client
     from agent_service.plans.sinks.queue_server.queued_plan import QueuedPlan
@@ -58,6 +58,10 @@ class QueueDriver:
         ``may_begin(plan)``: whether a plan is wanted now. Raises `OutOfBounds` when a guardrail forbids it by now.
     on_change
         Called when what a status says may have changed.
+    keeps_back
+        ``keeps_back()``: why nothing is to be sent though the manager would take it, None: nothing keeps it.
+    take_up
+        ``take_up(item)``: the plan of an item that runs and was sent by an earlier life of the service, else None.
 
     Attributes
     ----------
@@ -69,7 +73,7 @@ class QueueDriver:
         Why nothing is sent whatever the manager says; None when it may be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks of the sink, by name
         self,
         client: Client,
         *,
@@ -77,6 +81,8 @@ class QueueDriver:
         may_begin: Callable[[QueuedPlan], bool],
         on_change: Callable[[], None],
         latch: Callable[[str], None],
+        keeps_back: Callable[[], str | None],
+        take_up: Callable[[Mapping[str, Any]], QueuedPlan | None],
     ) -> None:
         self.manager = Manager(client)
         self.steering = Steering(self.manager)
@@ -89,6 +95,8 @@ class QueueDriver:
         self._may_begin = may_begin
         self._on_change = on_change
         self._latch = latch
+        self._keeps_back = keeps_back
+        self._take_up = take_up
         self._last_uid: str | None = None
         self._unknown = 0
         self._told = ""
@@ -154,6 +162,9 @@ class QueueDriver:
 
     async def _turn(self) -> None:
         await self.manager.look()
+        unknown = not self.sent and self.manager.running_uid not in (None, self._last_uid)
+        if unknown and (found := self._take_up(await self.manager.running_item())) is not None:
+            self.add(found)
         for plan in list(self.sent.values()):
             await self._follow(plan)
         await self.steering.undo(self.sent.values())
@@ -242,7 +253,7 @@ class QueueDriver:
         if self.closed is not None:
             self.why = None
             return
-        why = await self.manager.why_not()
+        why = await self.manager.why_not() or self._keeps_back()
         if why is None:
             await self.manager.probe(at_once=True)
             if not self.manager.answers:

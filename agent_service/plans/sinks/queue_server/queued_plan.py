@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ID: Final = "agent_suggestion_uid"
+SESSION_ID: Final = "agent_session_uid"
 
 ONE_RUN: Final = ("acquire",)
 """Plans that make one run a suggestion: its stop document is the plan's end, before the manager says so."""
@@ -36,7 +37,7 @@ class QueuedPlan:
     item
         What the manager is given.
     key
-        By which it is found again: the suggestion's id, or one made for a move.
+        By which it is found again: the suggestion's id, or one made for a move or a session.
     sent
         Whether a request to run it may have reached the manager: from then on it is looked for, and never sent again.
     item_uid
@@ -70,7 +71,7 @@ class QueuedPlan:
 
     @property
     def is_move(self) -> bool:
-        """Whether it makes no run."""
+        """Whether it makes no run that anybody waits for: a move, or a session, whose runs are of its claims."""
         return not self.order.suggestion_id
 
     def is_item(self, item: Mapping[str, Any], *, user: str | None = None) -> bool:
@@ -81,7 +82,8 @@ class QueuedPlan:
         if self.item_uid is not None:
             return item.get("item_uid") == self.item_uid
         meta: Mapping[str, Any] = item.get("meta") or {}
-        return meta.get(ID) == self.key and (user is None or item.get("user") in (None, user))
+        mine = self.key in (meta.get(ID), meta.get(SESSION_ID))
+        return mine and (user is None or item.get("user") in (None, user))
 
     def end(self, result: PlanResult) -> None:
         """Let who waits know how it ended; only the first word counts."""

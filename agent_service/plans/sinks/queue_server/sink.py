@@ -55,6 +55,7 @@ class QueueServerSink:
     reattaches = True
     measured_by = MeasuredBy.FACILITY
     moves = True
+    sessions = False  # whether an item measures many suggestions
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class QueueServerSink:
             may_begin=self._wanted,
             on_change=self._changed,
             latch=self.latch,
+            keeps_back=self._keeps_back,
+            take_up=self._take_up,
         )
         self._allowed = Allowed(self._driver.manager)
         self._held: str | None = None
@@ -140,7 +143,7 @@ class QueueServerSink:
             asked.cancel()
             _log.warning("agent %s is taken unchecked: %s", spec.name, error)
             return
-        for _, error in wrong_in(spec, lists):
+        for _, error in wrong_in(spec, lists, sessions=self.sessions):
             raise error
 
     async def run(self, order: PlanOrder) -> PlanResult:
@@ -312,6 +315,14 @@ class QueueServerSink:
             self._permit(plan.order)
             return True
         return self._may_begin(plan.order)
+
+    def _keeps_back(self) -> str | None:
+        """Return why nothing is sent though the manager would take it."""
+        return None
+
+    def _take_up(self, item: Mapping[str, Any]) -> QueuedPlan | None:
+        """Return the plan of an item that runs and that only its ``meta`` shows to be ours."""
+        return None
 
     def _end_waiting(self, reason: str, *, begun: bool) -> None:
         for plan in list(self._driver.waiting):

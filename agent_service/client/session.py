@@ -1,0 +1,62 @@
+"""run_session: the plan by which an item of a queue server measures many suggestions of one agent.
+
+A profile takes it by ``from agent_service.client.session import run_session``. The worker's environment names the
+service, ``AGENT_SERVICE_URL``, and the key, ``AGENT_SERVICE_API_KEY``: what is in an item everybody can read.
+"""
+
+# Types stand for themselves here, not as texts: a queue server makes a schema of them.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+import logging
+from collections.abc import Callable, Generator
+from typing import Any
+
+from bluesky.protocols import Movable, Readable
+
+from agent_service.client import Client
+from agent_service.client.claimer import Claimer
+from agent_service.client.run_agent import measure_claims
+from agent_service.errors import BackendUnavailable, DeadlineExceeded
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.005
+
+
+def run_session(
+    agent: str,
+    plan: Callable[..., Any],
+    actuators: list[Movable[Any]],
+    sensors: list[Readable[Any]] = [],  # noqa: B006 - a queue server takes no None for a list of devices
+    idle_s: float = 2.0,
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Measure what an agent suggests until nothing came for a while, or the service says that it is enough.
+
+    A service that does not answer for half a minute ends it too; that is a failure only if it never answered.
+
+    Parameters
+    ----------
+    agent
+        The agent's name.
+    plan
+        Called for each suggestion with ``(suggestions, actuators, sensors, md=...)``.
+    actuators, sensors
+        The devices it moves and reads.
+    idle_s
+        How long to wait for a suggestion, in seconds; 30 at most.
+
+    Returns
+    -------
+    tuple of str
+        The runs' uids, as far as the plan tells them.
+    """
+    given: list[Any] = [*actuators, *sensors]
+    devices = {device.name: device for device in given}
+    claimer = Claimer(Client(), agent, devices=devices, owned=True, idle_s=idle_s)
+    uids: list[str] = []
+    try:
+        yield from measure_claims(claimer, devices, plan, uids, look_every_s=_LOOK_EVERY_S)
+    except (BackendUnavailable, DeadlineExceeded) as error:
+        if not uids:
+            raise
+        _log.warning("the session of agent %s ends: %s", agent, error)
+    return tuple(uids)

@@ -1,0 +1,90 @@
+"""What a session claims: suggestions that wait for it, and those that its worker measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from agent_service.plans.sinks.claim_leases import Claims
+from agent_service.plans.sinks.claimed_plan import ClaimedPlan
+from agent_service.protocols import ExitStatus, PlanResult
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from agent_service.protocols import PlanOrder
+
+TAKEN_UP_S: Final = 30.0
+"""The lease of a plan that may have been claimed from an earlier life of the service; renewals come every 20 s."""
+
+
+class SessionClaims(Claims):
+    """Plans that a session claims. It is answered at once while nothing may be claimed, so that it ends.
+
+    Attributes
+    ----------
+    taken
+        Whether anything was claimed since somebody set this to False.
+    """
+
+    def __init__(self, *args: Any, is_open: Callable[[], bool], **kwargs: Any) -> None:
+        super().__init__(*args, is_open=is_open, **kwargs)
+        self.taken = False
+        self._abort_reason: str | None = None
+        self._taken_up: set[str] = set()
+
+    def claimable(self, agent: str) -> bool:
+        """Return whether one of an agent's plans could be claimed now."""
+        return self._next(agent) is not None
+
+    async def claim(self, agent: str | None, *, over: Callable[[], bool], **request: Any) -> PlanOrder | None:
+        """Claim as `Claims.claim` does."""
+        order = await super().claim(agent, over=lambda: over() or not self._is_open(), **request)
+        self.taken = self.taken or order is not None
+        return order
+
+    def done(self, suggestion_id: str, made: int | None) -> None:
+        """Take the word that a plan has ended, as `Claims.done` does; of one taken up the first runs were heard before.
+
+        Whoever waits for its runs has those.
+        """
+        plan = self._held(suggestion_id)
+        super().done(suggestion_id, made)
+        if suggestion_id in self._taken_up and not plan.ended.done() and len(plan.runs.starts) < (made or 1):
+            self._end(plan, PlanResult(ExitStatus.SUCCESS))
+
+    def take_up(self, order: PlanOrder) -> asyncio.Future[PlanResult]:
+        """Take a plan that a worker may measure, who claimed it from an earlier life of the service."""
+        plan = self._plans[order.suggestion_id] = ClaimedPlan(order, self._expire)
+        plan.runs.says_done = True
+        plan.lease.begin(TAKEN_UP_S)
+        self._taken_up.add(order.suggestion_id)
+        return plan.ended
+
+    def abort(self, reason: str) -> None:
+        """End what waits, and let what is claimed end for this reason when the session has been aborted."""
+        self._abort_reason = reason
+        self.withdraw(self.waiting, reason, begun=True)
+
+    def session_ended(self, agent: str, result: PlanResult) -> None:
+        """End what an agent's session held when it did not end by itself.
+
+        One that failed before it claimed anything fails the suggestion that it was for, or it would be sent for ever.
+        """
+        mine = [plan for plan in self._plans.values() if plan.order.agent == agent]
+        held = [plan for plan in mine if plan.claimed and plan.runs.made is None]  # else its documents are under way
+        if not held and not self.taken and result.exit_status is ExitStatus.FAIL:
+            held = mine[:1]
+        for plan in held:
+            if plan.runs.all_stopped:  # the word that it has ended was lost with the session
+                plan.runs.made = len(plan.runs.starts)
+            self._end(plan, plan.runs.result() or PlanResult(result.exit_status, result.reason, plan.runs.uids))
+
+    def _end(self, plan: ClaimedPlan, result: PlanResult | None) -> None:
+        if result is not None and result.exit_status is ExitStatus.ABORT and result.begun and self._abort_reason:
+            result = PlanResult(ExitStatus.ABORT, self._abort_reason, result.run_uids)
+        super()._end(plan, result)
+
+    def resumed(self) -> None:
+        """Forget why there was an abort."""
+        self._abort_reason = None

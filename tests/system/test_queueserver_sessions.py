@@ -1,0 +1,213 @@
+"""A service whose agents measure in sessions at a real queue server: many suggestions in one item."""
+
+import contextlib
+
+import pytest
+from queue_service import Forwarder, QueueService, free_ports
+from services import running, wait_until
+
+from agent_service.service.check import check
+from agent_service.service.config import ServiceConfig
+
+KEY = "w" * 32
+[PORT] = free_ports(1)
+URL = f"http://127.0.0.1:{PORT}"
+SPEC = {
+    "type": "sobol",
+    "config": {"bounds": {"motor": [-5, 5]}},
+    "actuators": ["motor"],
+    "sensors": ["det"],
+    "outcome": "det",
+    "guardrails": {"unbounded": ["motor"]},
+}
+
+
+@pytest.fixture(scope="module")
+def queue(tmp_path_factory):
+    env = {"AGENT_SERVICE_URL": URL, "AGENT_SERVICE_API_KEY": KEY}
+    one = QueueService(tmp_path_factory.mktemp("queue"), env=env)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def opened(queue):
+    """The queue server with an open environment and nothing in its queue, and what it measures is posted."""
+    queue.ask("queue_autostart", enable=False)
+    queue.ask("queue_clear")
+    queue.open()
+    queue.until("idle")
+    with Forwarder(queue, lambda: (URL, KEY)):
+        yield queue
+
+
+@contextlib.contextmanager
+def serving(queue, state, **sink):
+    section = {"kind": "queueserver", "control": queue.control, "per_item": "session", "poll_s": 0.1, **sink}
+    with running(state, service={"port": PORT}, sink=section, sources=[{"kind": "posted"}], api_key=KEY) as service:
+        yield service
+
+
+@pytest.fixture
+def service(opened, tmp_path):
+    with serving(opened, tmp_path / "state") as one:
+        yield one
+
+
+def start(service, name, **changes):
+    service.create(name, **{**SPEC, **changes})
+    service.post(f"agents/{name}/start")
+
+
+def fates(service, name):
+    return [one["state"] for one in service.suggestions(name)]
+
+
+def ids(service, name):
+    return [one["id"] for one in service.suggestions(name)]
+
+
+def ended(queue):
+    return queue.ask("history_get")["items"]
+
+
+def test_one_item_measures_many_suggestions(opened, service):
+    before = len(ended(opened))
+    start(service, "aligner", loop={"max_runs": 12, "n_points": 4})
+    assert service.until("aligner", "stopped", "failed", within_s=60)["reason"].startswith("max_runs reached")
+    assert fates(service, "aligner") == ["ingested"] * 12
+    opened.until("idle")
+    [session] = ended(opened)[before:]
+    assert (session["name"], session["result"]["exit_status"]) == ("run_session", "completed")
+    assert len(session["result"]["run_uids"]) == 12
+    assert KEY not in str(session), "everybody can read an item"
+    assert [opened.heard[one] for one in ids(service, "aligner")] == [1] * 12
+
+
+def test_a_session_gives_way_to_a_person_and_another_follows(opened, service):
+    before = len(ended(opened))
+    opened.ask("queue_autostart", enable=True)
+    start(service, "aligner")
+    wait_until(lambda: fates(service, "aligner").count("ingested") > 2, what="a session")
+    assert opened.person()["success"]
+
+    def names():
+        return [one["name"] for one in ended(opened)[before:]]
+
+    wait_until(lambda: names() == ["run_session", "by_hand"], what="the person's plan")
+    measured = fates(service, "aligner").count("ingested")
+    wait_until(lambda: fates(service, "aligner").count("ingested") > measured + 2, what="another session")
+    service.post("agents/aligner/stop")
+    opened.until("idle")
+    assert names() == ["run_session", "by_hand", "run_session"]
+    assert max(opened.heard[one] for one in ids(service, "aligner")) == 1
+
+
+def test_a_queue_that_nobody_starts_holds_nothing_up(opened, service):
+    assert opened.person()["success"]
+    start(service, "aligner", loop={"max_runs": 3})
+    service.until("aligner", "stopped", within_s=30)
+    assert fates(service, "aligner") == ["ingested"] * 3
+    [theirs] = opened.ask("queue_get")["items"]
+    assert theirs["user"] == "a person", "nobody started it"
+
+
+def test_two_agents_and_a_move_take_turns(opened, service, monkeypatch):
+    monkeypatch.setattr("agent_service.plans.sinks.queue_server.session_sink.TURN_S", 1.0)
+    start(service, "aligner")
+    wait_until(lambda: "ingested" in fates(service, "aligner"), what="a run of the first")
+    start(service, "other", loop={"max_runs": 3})
+    service.until("other", "stopped", within_s=60)
+    assert fates(service, "other") == ["ingested"] * 3
+    service.post("agents/other/go-to-best")
+    assert "move_to" in [one["name"] for one in ended(opened)]
+    service.post("agents/aligner/stop")
+    opened.until("idle")
+
+
+def test_abort_ends_our_session_alone(opened, service):
+    opened.person()
+    start(service, "aligner", plan="leisurely")
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    service.post("queue/abort", {"reason": "smoke"})
+    wait_until(lambda: fates(service, "aligner") == ["failed"], what="the end of the plan")
+    [suggestion] = service.suggestions("aligner")
+    assert "smoke" in suggestion["reason"]
+    opened.until("idle")
+    assert ended(opened)[-1]["result"]["exit_status"] == "aborted"
+    assert [one["user"] for one in opened.ask("queue_get")["items"]] == ["a person"]
+
+
+def test_pause_and_resume_make_no_second_run(opened, service):
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    service.post("queue/pause")
+    opened.until("paused")
+    service.post("queue/resume")
+    service.until("aligner", "stopped", within_s=30)
+    [suggestion] = service.suggestions("aligner")
+    assert suggestion["state"] == "ingested"
+    assert opened.heard[suggestion["id"]] == 1
+
+
+def test_a_session_goes_on_while_the_service_is_away(opened, tmp_path):
+    state, before = tmp_path / "state", len(ended(opened))
+    with serving(opened, state) as service:
+        start(service, "aligner", plan="leisurely", loop={"max_runs": 2})
+        wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+        [first] = service.suggestions("aligner")
+    assert opened.status()["manager_state"] == "executing_queue"
+    with serving(opened, state) as service:
+        service.until("aligner", "stopped", within_s=60)
+        assert fates(service, "aligner") == ["ingested"] * 2
+        assert first["run_uid"] in [one["run_uid"] for one in service.suggestions("aligner")]
+        opened.until("idle")
+        assert [opened.heard[one] for one in ids(service, "aligner")] == [1, 1]
+    assert [one["name"] for one in ended(opened)[before:]] == ["run_session"], "the same session, taken up"
+
+
+def test_a_session_that_lives_on_is_aborted_after_a_restart(opened, tmp_path):
+    state = tmp_path / "state"
+    with serving(opened, state) as service:
+        start(service, "aligner", plan="leisurely")
+        wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    with serving(opened, state) as service:
+        wait_until(lambda: service.get("queue")["state"] == "running", what="the session")
+        service.post("queue/abort", {"reason": "smoke"})
+        opened.until("idle")
+        assert ended(opened)[-1]["result"]["exit_status"] == "aborted"
+        wait_until(lambda: fates(service, "aligner") == ["failed"], what="the fate of its run")
+
+
+def test_a_killed_worker_fails_what_it_measured_once(opened, service):
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1, "max_failures": 2})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    opened.kill(opened.worker)
+    wait_until(lambda: service.get("queue")["can_destroy"], what="a worker that died")
+    service.post("queue/destroy-environment")
+    wait_until(lambda: "failed" in fates(service, "aligner"), what="the fate of the run")
+    [failed] = [one for one in service.suggestions("aligner") if one["state"] == "failed"]
+    assert "RE Worker environment was destroyed" in failed["reason"]
+    opened.until("idle")
+    opened.open()
+    service.until("aligner", "stopped", within_s=30)
+    assert max(opened.heard[one] for one in ids(service, "aligner")) == 1
+
+
+def test_a_session_that_may_not_claim_fails_its_suggestion(opened, tmp_path):
+    """The worker's key is of another service."""
+    section = {"kind": "queueserver", "control": opened.control, "per_item": "session", "poll_s": 0.1}
+    with running(tmp_path / "state", service={"port": PORT}, sink=section, sources=[{"kind": "posted"}]) as service:
+        start(service, "aligner", loop={"max_failures": 1})
+        service.until("aligner", "stopped", within_s=30)
+        [suggestion] = service.suggestions("aligner")
+        assert suggestion["state"] == "failed"
+        assert "does not know this key" in suggestion["reason"]
+
+
+def test_check_says_what_the_profile_lacks(opened):
+    section = {"kind": "queueserver", "control": opened.control, "per_item": "session"}
+    agent = {**SPEC, "name": "aligner"}
+    assert list(check(ServiceConfig(sink=section, agents=[agent]), devices=True)) == []
+    wrong = check(ServiceConfig(sink={**section, "user_group": "guests"}, agents=[agent]), devices=True)
+    assert "from agent_service.client.session import run_session" in " ".join(one.message for one in wrong)
