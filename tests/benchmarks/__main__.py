@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ALL = ["reads", "latency", "calls", "closed_loop", "events", "streams", "many_agents", "recovery", "start_up"]
+ALL = ["reads", "latency", "calls", "closed_loop", "events", "streams", "many_agents", "recovery", "start_up", "engine"]
 
 
 def main():

@@ -13,7 +13,7 @@ WANTED = "ratio >= 0.95"
 STARTUPS = {"instant devices": ("rig", 100), "50 ms to move and to expose": ("tests.benchmarks.slow_devices", 20)}
 
 
-def _points(n):
+def points(n):
     return [{"x": i % 10 / 10, "y": i % 7 / 7} for i in range(n)]
 
 
@@ -33,7 +33,7 @@ class _Bare:
 
         devices, sensors = [self._names.x, self._names.y], [self._names.signal]
         began = time.perf_counter()
-        for i, point in enumerate(_points(n)):
+        for i, point in enumerate(points(n)):
             self._engine(acquire([{**point, "_id": str(i)}], devices, sensors, md={}))
         return n / (time.perf_counter() - began)
 
@@ -42,7 +42,7 @@ def _rate(http, name, n, n_points):
     spec = {
         "name": name,
         "type": "sequence",
-        "config": {"points": _points(n)},
+        "config": {"points": points(n)},
         "actuators": ["x", "y"],
         "sensors": ["signal"],
         "outcome": "signal",
@@ -53,10 +53,10 @@ def _rate(http, name, n, n_points):
     while (status := http.get(f"/agents/{name}").json())["state"] != "stopped":
         time.sleep(0.5)  # seldom: this reads beside the loop
     assert status["progress"]["done"] == n, status
-    return n / _seconds(http, name)
+    return n / seconds_of(http, name)
 
 
-def _seconds(http, name):
+def seconds_of(http, name):
     """Return the time from the first submission to the last ingest, as the journal has it."""
     facts, cursor = [], None
     while facts == [] or cursor:

@@ -1,0 +1,88 @@
+"""Runs/s of a loop with a RunEngine in a process of its own, against a bare one; p99 beside a device that holds."""
+
+import asyncio
+import importlib
+import statistics
+import sys
+import time
+
+from tests.benchmarks.closed_loop import points, seconds_of
+from tests.benchmarks.servers import ROOT, Requests, client, service
+
+WANTED = "ratio >= 0.85, with plans of 100 ms >= 0.98; p99 beside a device that holds the interpreter <= 10 ms"
+STARTUP = "tests.benchmarks.engine_devices"
+PLANS = {"devices of no time": ("acquire", 100), "plans of 100 ms": ("takes_100_ms", 30)}
+
+
+class _Bare:
+    """A RunEngine of this process, with the same devices and plans."""
+
+    def __init__(self):
+        from bluesky import RunEngine
+
+        from agent_service.plans.library import acquire
+
+        sys.path.insert(0, str(ROOT / "tests" / "support"))
+        self._names = importlib.import_module(STARTUP)
+        self._plans = {"acquire": acquire, "takes_100_ms": self._names.takes_100_ms}
+        self._engine = RunEngine({}, context_managers=[], call_returns_result=True)
+        self.rate("acquire", 5)
+
+    def rate(self, plan, n):
+        names, began = self._names, time.perf_counter()
+        for i, point in enumerate(points(n)):
+            suggestions = [{**point, "_id": str(i)}]
+            self._engine(self._plans[plan](suggestions, [names.x, names.y], [names.signal], md={}))
+        return n / (time.perf_counter() - began)
+
+
+def _agent(http, name, plan, n, *, sensors=()):
+    spec = {
+        "name": name,
+        "type": "sequence",
+        "config": {"points": points(n)},
+        "actuators": ["x", "y"],
+        "sensors": ["signal", *sensors],
+        "outcome": "signal",
+        "plan": plan,
+        "loop": {"n_points": 10, "max_runs": n},
+    }
+    http.post("/agents", json=spec).raise_for_status()
+    http.post(f"/agents/{name}/start").raise_for_status()
+
+
+def _rate(http, name, plan, n):
+    _agent(http, name, plan, n)
+    while (status := http.get(f"/agents/{name}").json())["state"] != "stopped":
+        time.sleep(0.5)  # seldom: this reads beside the loop
+    assert status["progress"]["done"] == n, status
+    return n / seconds_of(http, name)
+
+
+def _p99(http, port, key):
+    _agent(http, "holding", "acquire", 1000, sensors=["holding"])
+    headers = [("Authorization", f"Apikey {key}")]
+    found = asyncio.run(Requests(port, "/api/v1/agents/holding", headers=headers).latencies(rate=50, seconds=5))
+    http.post("/agents/holding/stop").raise_for_status()
+    return found[int(len(found) * 0.99)] * 1000
+
+
+def measure(folder, *, rounds=3):
+    """Return lines to print."""
+    bare, lines = _Bare(), []
+    for apart in (True, False):
+        where = "process" if apart else "thread"
+        with service(folder / where, startup=STARTUP, apart=apart) as (port, key, _):
+            http = client(port, key)
+            _rate(http, "warm-up", "acquire", 5)
+            for what, (plan, n) in PLANS.items():
+                pairs = [(_rate(http, f"{plan}-{turn}", plan, n), bare.rate(plan, n)) for turn in range(rounds)]
+                ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+                ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+                lines.append(
+                    f"{where:8} {ours:8.1f} /s   bare RunEngine {theirs:8.1f} /s   ratio {ratio:.2f}   ({what})"
+                )
+            p99 = _p99(http, port, key)
+            lines.append(f"{where:8} p99 of a status beside a device that holds the interpreter: {p99:.0f} ms")
+            http.close()
+    return lines
