@@ -180,7 +180,8 @@ class SessionSink(QueueServerSink):
         if found is None or found[1] in self._ended or (user is not None and item.get("user") != user):
             return None  # not ours, or a copy of it that a person made
         agent, key = found
-        return self._watched(QueuedPlan(PlanOrder("", agent, {}, "", (), ()), {}, key, sent=True))
+        order = PlanOrder("", agent, {}, "", (), ())
+        return self._watched(QueuedPlan(order, {}, key, sent=True, abort_reason=self._held))
 
     def _wanted(self, plan: QueuedPlan) -> bool:
         return self.claims.claimable(plan.order.agent) if is_session(plan) else super()._wanted(plan)
