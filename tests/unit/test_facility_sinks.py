@@ -9,6 +9,7 @@ from headless_service import service
 
 from agent_service.errors import BackendUnavailable
 from agent_service.models import Event, EventKind
+from agent_service.plans.sinks.blueapi.line import LinePlan
 from agent_service.plans.sinks.blueapi.rest import BlueapiRest
 from agent_service.protocols import ExitStatus, PlanOrder
 
@@ -157,3 +158,24 @@ async def test_a_stop_is_written_while_the_plan_ends(tmp_path):
             await stopping
             assert (await found["s1"]).exit_status is ExitStatus.ABORT
         await rooms.sink.stop(1)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_whoever_waits_for_news_is_cancelled_also_as_there_is_some(turns):
+    """Else a sink that is stopped as documents come never ends."""
+    plan = LinePlan(ORDER)
+
+    async def follow():
+        while True:
+            await plan.wait(60)
+
+    following = asyncio.create_task(follow())
+    for _ in range(4):
+        await asyncio.sleep(0)
+    plan.news.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait({following}, timeout=2)
+    assert following.cancelled()
+    following.cancel()

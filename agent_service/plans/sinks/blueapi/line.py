@@ -70,7 +70,8 @@ class LinePlan:
     async def wait(self, timeout_s: float) -> bool:
         """Wait until there is something new, or time is up; return whether there is."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.news.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # `wait_for` of Python 3.11 may swallow a cancellation
+                await self.news.wait()
         there, _ = self.news.is_set(), self.news.clear()
         return there
 
