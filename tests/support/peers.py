@@ -216,11 +216,11 @@ def new_topic(broker):
 class KafkaPublisher:
     """Publishes as bluesky-kafka does: ``(name, document)`` as msgpack, keyed by the run."""
 
-    def __init__(self, broker, topic=None):
+    def __init__(self, servers, topic):
         from confluent_kafka import Producer
 
-        self._topic = topic or broker.topic
-        self._producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 0})
+        self._topic = topic
+        self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
 
     def __call__(self, name, document):
         self._producer.produce(self._topic, serializer([name, document]), key="run")

@@ -341,3 +341,25 @@ def test_the_strip_tells_why_nothing_moves(queue, said):
     function = (STATIC / "frame.js").read_text().partition("function stillText")
     told = f"{function[1]}{function[2]}\nconsole.log(stillText({json.dumps(queue)}))"
     assert subprocess.run(["node", "-e", told], capture_output=True, text=True, check=True).stdout.strip() == said
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"kind": "zmq", "state": "connected"}, ["as-connected", "zmq connected", "tcp://p:5568"]),
+        (
+            {"kind": "kafka", "state": "reconnecting", "reason": "none of its brokers answers"},
+            ["as-reconnecting", "kafka reconnecting", "tcp://p:5568: none of its brokers answers"],
+        ),
+    ],
+)
+def test_a_source_is_a_badge_that_says_why_it_is_away(found, said):
+    """A badge stands for itself here: its state, its words, and what is said where a mouse stays."""
+    function = "function source" + (STATIC / "service_panel.js").read_text().partition("function source")[2]
+    badge = "const badge = (state, shown) => ({ state: `as-${state}`, shown });"
+    one = json.dumps({"where": "tcp://p:5568", "reason": None, **found})
+    show = f"const one = source({one});\nconsole.log(JSON.stringify([one.state, one.shown, one.title]))"
+    told = f"{badge}\n{function.partition('function table')[0]}\n{show}"
+    shown = subprocess.run(["node", "-e", told], capture_output=True, text=True, check=True).stdout
+    assert json.loads(shown) == said

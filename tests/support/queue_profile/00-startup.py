@@ -1,4 +1,4 @@
-"""What a beamline's profile might be: a RunEngine, devices, plans; documents go to QUEUE_DOCUMENTS."""
+"""What a beamline's profile may be: a RunEngine, devices, plans; documents go to QUEUE_DOCUMENTS and to PUBLISHES_*."""
 
 import json
 import os
@@ -13,12 +13,19 @@ from bluesky.plans import count  # noqa: F401 - as above
 from ophyd.sim import SynAxis, SynSignal
 
 from agent_service.client.session import run_session  # noqa: F401 - as above
+from agent_service.plans.publish import publisher
 from agent_service.plans.queue_server import acquire, move_to  # noqa: F401 - as above
 
 RE = RunEngine({"proposal": "P-1", "scan_id": 41})
 _documents = zmq.Context().socket(zmq.PUSH)
 _documents.connect(os.environ["QUEUE_DOCUMENTS"])
 RE.subscribe(lambda name, doc: _documents.send(json.dumps([name, doc], default=float).encode()))
+if address := os.environ.get("PUBLISHES_ZMQ"):
+    RE.subscribe(publisher(address))
+if broker := os.environ.get("PUBLISHES_KAFKA"):
+    import peers
+
+    RE.subscribe(peers.KafkaPublisher(*broker.split()))
 
 motor = SynAxis(name="motor")
 other_axis = SynAxis(name="other_axis")
@@ -63,6 +70,20 @@ def leisurely(suggestions, actuators, sensors, md=None):
     @bpp.run_decorator(md=md)
     def inner():
         for _ in range(60):
+            yield from bps.checkpoint()
+            yield from bps.sleep(0.05)
+        yield from bps.trigger_and_read([*sensors, *actuators])
+
+    yield from inner()
+
+
+def unhurried(suggestions, actuators, sensors, md=None):
+    """A run of a second, at the point of the suggestion."""
+
+    @bpp.run_decorator(md=md)
+    def inner():
+        yield from bps.mv(actuators[0], suggestions[0][actuators[0].name])
+        for _ in range(20):
             yield from bps.checkpoint()
             yield from bps.sleep(0.05)
         yield from bps.trigger_and_read([*sensors, *actuators])
