@@ -17,10 +17,14 @@ from agent_service.plans.sinks.claim import ClaimSink
 SPEC = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
 
 
+def claimed(may_begin):
+    return ClaimSink({}, DocumentIntake(None), may_begin=may_begin)
+
+
 class HeadlessService:
     """A service without HTTP, RunEngine and catalogue; ``runs`` stands for the last."""
 
-    def __init__(self, path, sink_of):
+    def __init__(self, path, sink_of=claimed):
         self.journal = JournalLog(SqliteStore(path))
         self.runs = {}
         self.sink = sink_of(self.may_begin)
@@ -66,10 +70,6 @@ class HeadlessService:
     async def close(self):
         await self.supervisor.close()
         await self.journal.close()
-
-
-def claimed(may_begin):
-    return ClaimSink({}, DocumentIntake(None), may_begin=may_begin)
 
 
 @contextlib.asynccontextmanager
