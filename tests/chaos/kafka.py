@@ -27,4 +27,11 @@ def chaos(folder: Path, *, kills: int, seed: int) -> None:
             consumer.close()
 
         section = {"kind": "kafka", "topics": [broker.topic], "servers": broker.servers, "group": "agents"}
-        storm(folder, kills=kills, seed=seed, section=section, publish=peers.KafkaPublisher(broker), ready=ready)
+        storm(
+            folder,
+            kills=kills,
+            seed=seed,
+            section=section,
+            publish=peers.KafkaPublisher(broker.servers, broker.topic),
+            ready=ready,
+        )

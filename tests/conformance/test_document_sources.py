@@ -190,7 +190,7 @@ async def a_stomp_broker(intake: DocumentIntake, broker: Broker) -> AsyncIterato
 @contextlib.asynccontextmanager
 async def a_kafka_topic(intake: DocumentIntake, kafka: peers.Peer) -> AsyncIterator[Emitter]:
     topic = peers.new_topic(kafka)  # the broker of the tests says wrong where the end of one is
-    publish = peers.KafkaPublisher(kafka, topic)
+    publish = peers.KafkaPublisher(kafka.servers, topic)
     heard = Heard(KafkaSource([topic], servers=kafka.servers, group=str(uuid.uuid4()), options={}))
 
     async def measure() -> None:

@@ -38,7 +38,7 @@ def test_a_run_is_ingested_by_the_site_s_configuration_and_a_broker_that_is_away
     service.create("walker", loop={"max_runs": 1})
     service.post("agents/walker/start")
     found = service.post("suggestions/claim", {"agent": "walker", "wait_s": 10})
-    publish = peers.KafkaPublisher(site)
+    publish = peers.KafkaPublisher(site.servers, site.topic)
     publish("poison", {})
     for pair in peers.run_documents(2, **found["md"]):
         publish(*pair)
