@@ -216,7 +216,7 @@ class DocumentGate:
                 else:
                     yield from self._wait(held, self._lacks(None, held))
                 continue
-            run.heard_at = max(run.heard_at, held.since)
+            self._heard(run, held)
             keys = identities(name, document)
             if (keys and run.seen.issuperset(keys)) or (
                 (run.catalogued or held.origin is Origin.CATALOGUE) and run.counts.has(name, document)
@@ -244,6 +244,12 @@ class DocumentGate:
             yield Passed(Routed(name, document, uid), held.stored)
             if name == "stop":
                 self._end(run)
+
+    @staticmethod
+    def _heard(run: _Run, held: _Held) -> None:
+        """Note when something of a run came; an end that comes again while it waits, as by NATS, is no news."""
+        if held.name != "stop" or all(stop.document.get("uid") != held.document.get("uid") for stop in run.stops):
+            run.heard_at = max(run.heard_at, held.since)
 
     def _begun(self, uid: str, held: _Held) -> _Run | None:
         """Return the run that a document begins: a start document here, anything that names its run elsewhere."""

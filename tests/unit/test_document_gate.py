@@ -2,11 +2,13 @@
 
 import random
 from collections import Counter
+from functools import partial
 
 import event_model
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from agent_service.documents import gate as gate_module
 from agent_service.documents.choice import Made, choose
 from agent_service.documents.gate import DocumentGate, Origin
 from agent_service.documents.outcomes import by_field
@@ -288,3 +290,22 @@ def test_of_a_run_that_goes_on_after_a_restart_nothing_is_given_twice_and_its_en
     passed = [one.routed for pair in documents for one in gate.take(*pair, Origin.ELSEWHERE) if one.routed]
     assert [routed.name for routed in passed] == ["event", "event"]
     assert [one.routed.name for one in gate.settle(0)] == ["stop"]
+
+
+def test_an_end_that_comes_again_while_it_waits_puts_its_run_off_no_longer(monkeypatch) -> None:
+    """NATS gives again every 4 s what nobody acknowledged, and an end that waits is not acknowledged."""
+    now = [100.0]
+    monkeypatch.setattr(gate_module.time, "monotonic", lambda: now[0])
+    gate, documents = DocumentGate(), a_run((3,))
+    assert [one.routed for one in gate.resume(documents[:-1])]
+    acknowledged: list[int] = []
+    for count in range(3):
+        taken = list(gate.take(*documents[-1], Origin.ELSEWHERE, partial(acknowledged.append, count)))
+        assert not [one for one in taken if one.routed is not None]
+        now[0] += 4.0
+    settled = list(gate.settle())
+    assert [one.routed.name for one in settled if one.routed] == ["stop"]
+    for one in settled:
+        if one.stored is not None:
+            one.stored()
+    assert acknowledged == [0, 1, 2]
