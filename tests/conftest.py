@@ -44,6 +44,9 @@ def served(tmp_path_factory):
 
 def _stays(thread):
     """Return whether it is of a loop that stays, for devices of a startup may be connected on it."""
+    made_by = f"{type(thread).__module__} {getattr(getattr(thread, '_target', None), '__module__', '')}"
+    if "caproto" in made_by or thread.name == "debug_monitor":  # ophyd's connections to EPICS, made once in a process
+        return True
     engine = sys.modules.get("bluesky.run_engine")
     return engine and thread in [engine._ensure_event_loop_running.loop_to_thread.get(one) for one in bluesky_loop.kept]
 
