@@ -14,6 +14,11 @@ from agent_service.models import EventKind
 from agent_service.state_dir import StateDir
 
 
+def delete_folder(path):
+    while path.exists():  # the service may write into it meanwhile
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def delete(path):
     path.unlink()
 
@@ -51,7 +56,7 @@ LOSSES = {
     "its index deleted": ("journal.db-shm", delete),
     "the lock deleted": ("lock", delete),
     "the lock replaced": ("lock", replace),
-    "the folder deleted": (".", shutil.rmtree),
+    "the folder deleted": (".", delete_folder),
     "the folder moved": (".", lambda path: path.rename(path.with_name("moved"))),
     "the folder replaced": (".", lambda path: (path.rename(path.with_name("moved")), path.mkdir())),
 }
