@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent_service.documents.sources.presence import Presence
+    from agent_service.models import SourceStatus
     from agent_service.protocols import Document, Intake
 
 FIRST_PAUSE_S: Final = 0.2
@@ -78,3 +79,30 @@ class Connection:
                 self._presence.away(without_keys(reason))
             stopping.wait(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+
+class ConnectedSource:
+    """What sources have in common that keep a `Connection`: their presence, and the intake while they run.
+
+    ``hear`` is the ``work`` of the connection.
+    """
+
+    def __init__(self, presence: Presence, hear: Callable[[threading.Event], None]) -> None:
+        self.presence = presence
+        self._intake: Intake | None = None
+        self._connection = Connection(presence, hear)
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is at present."""
+        return self.presence.status
+
+    def start(self, intake: Intake) -> None:
+        """Begin to hear."""
+        self._intake = intake
+        self._connection.start()
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self._intake = None
+        self._connection.stop()

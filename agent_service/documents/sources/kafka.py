@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.packing import Unreadable, document, unpack
 from agent_service.documents.sources.acknowledged import Acknowledged
-from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import BackendUnavailable, UsageError
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-    from agent_service.models import SourceStatus
-    from agent_service.protocols import Intake
 
 CONFIG_FILE: Final = "/etc/bluesky/kafka.yml"
 """Where NSLS-II keeps what its publishers need; ``BLUESKY_KAFKA_CONFIG_PATH`` names another."""
@@ -45,7 +43,7 @@ _PRODUCERS_ONLY: Final = (
 """What in a producer's configuration a consumer does not know."""
 
 
-class KafkaSource:
+class KafkaSource(ConnectedSource):
     """Consumes a topic as a member of a group of its own; a message is committed when its document is on disk.
 
     Parameters
@@ -78,25 +76,8 @@ class KafkaSource:
         }
         if not self._configuration.get("bootstrap.servers"):
             raise UsageError(f"the source kafka needs servers: give them, or a file {CONFIG_FILE} as NSLS-II has it")
-        self.presence = Presence("kafka", str(self._configuration["bootstrap.servers"]))
-        self._intake: Intake | None = None
-        self._connection = Connection(self.presence, self._hear)
+        super().__init__(Presence("kafka", str(self._configuration["bootstrap.servers"])), self._hear)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
-
-    @property
-    def status(self) -> SourceStatus:
-        """How it is at present."""
-        return self.presence.status
-
-    def start(self, intake: Intake) -> None:
-        """Begin to hear."""
-        self._intake = intake
-        self._connection.start()
-
-    def stop(self) -> None:
-        """Hear no more."""
-        self._intake = None
-        self._connection.stop()
 
     # in the source's thread ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.documents.packing import Unreadable, document, unpack
-from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import BackendUnavailable
@@ -21,8 +21,6 @@ from agent_service.errors.texts import without_keys
 if TYPE_CHECKING:
     import threading
 
-    from agent_service.models import SourceStatus
-    from agent_service.protocols import Intake
 
 _BATCH: Final = 200
 _WAITS_S: Final = 0.2
@@ -33,7 +31,7 @@ _MOST_WAITING: Final = 20_000
 _LAG_EVERY_S: Final = 5.0
 
 
-class NatsSource:
+class NatsSource(ConnectedSource):
     """A durable consumer of a stream, which the server remembers while this service is away.
 
     Parameters
@@ -55,24 +53,7 @@ class NatsSource:
         self._subject = subject
         self._durable = durable
         self._credentials = credentials
-        self.presence = Presence("nats", without_keys(servers))
-        self._intake: Intake | None = None
-        self._connection = Connection(self.presence, lambda stopping: asyncio.run(self._hear(stopping)))
-
-    @property
-    def status(self) -> SourceStatus:
-        """How it is at present."""
-        return self.presence.status
-
-    def start(self, intake: Intake) -> None:
-        """Begin to hear."""
-        self._intake = intake
-        self._connection.start()
-
-    def stop(self) -> None:
-        """Hear no more."""
-        self._intake = None
-        self._connection.stop()
+        super().__init__(Presence("nats", without_keys(servers)), lambda stopping: asyncio.run(self._hear(stopping)))
 
     # in the source's thread ---------------------------------------------------------------------------------------
 

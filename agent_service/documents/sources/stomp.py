@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.packing import Unreadable, document
-from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import BackendUnavailable
@@ -19,8 +19,6 @@ from agent_service.errors import BackendUnavailable
 if TYPE_CHECKING:
     import threading
 
-    from agent_service.models import SourceStatus
-    from agent_service.protocols import Intake
 
 DESTINATION: Final = "/topic/public.worker.event"
 """Where a blueapi (1.21) sends its events, its documents among them."""
@@ -31,7 +29,7 @@ _HEARTBEAT_MS: Final = 10_000
 _CONNECTS_WITHIN_S: Final = 5.0
 
 
-class StompSource:
+class StompSource(ConnectedSource):
     """Subscribes to a topic of a STOMP broker; connects again by itself.
 
     Parameters
@@ -49,24 +47,7 @@ class StompSource:
         self._broker = (host, port)
         self._destination = destination
         self._login = (username, os.environ.get(PASSWORD, "")) if username else (None, None)
-        self.presence = Presence("stomp", f"tcp://{host}:{port}{destination}")
-        self._intake: Intake | None = None
-        self._connection = Connection(self.presence, self._hear)
-
-    @property
-    def status(self) -> SourceStatus:
-        """How it is at present."""
-        return self.presence.status
-
-    def start(self, intake: Intake) -> None:
-        """Begin to hear."""
-        self._intake = intake
-        self._connection.start()
-
-    def stop(self) -> None:
-        """Hear no more."""
-        self._intake = None
-        self._connection.stop()
+        super().__init__(Presence("stomp", f"tcp://{host}:{port}{destination}"), self._hear)
 
     def _hear(self, stopping: threading.Event) -> None:
         refused: list[str] = []

@@ -12,7 +12,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.presence import Presence
 from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
 from agent_service.errors.texts import without_keys
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_service.documents.sources.tiled_catalogue import CataloguedRun
-    from agent_service.models import SourceStatus
     from agent_service.protocols import Document, Intake
 
 LOOKS_EVERY_S: Final = 10.0
@@ -41,7 +40,7 @@ _OVERLAP_S: Final = 3600.0
 _STOPS_WITHIN_S: Final = 0.1
 
 
-class TiledSource:
+class TiledSource(ConnectedSource):
     """Takes runs from a catalogue; a `Completer`.
 
     Parameters
@@ -66,30 +65,17 @@ class TiledSource:
         self._open_catalogue = lambda: TiledCatalogue(uri, path=path, api_key=api_key)
         self._has_ended = has_ended
         self._cursor = _Cursor(cursor)
-        self.presence = Presence("tiled", without_keys(uri))
-        self._intake: Intake | None = None
-        self._connection = Connection(self.presence, lambda stopping: asyncio.run(self._hear(stopping)))
+        super().__init__(Presence("tiled", without_keys(uri)), lambda stopping: asyncio.run(self._hear(stopping)))
         self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._begun: set[str] = set()
         self._open: dict[str, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
 
-    @property
-    def status(self) -> SourceStatus:
-        """How it is at present."""
-        return self.presence.status
-
     def start(self, intake: Intake) -> None:
         """Begin to take runs."""
-        self._intake = intake
         self._cursor.read()
-        self._connection.start()
-
-    def stop(self) -> None:
-        """Take no more."""
-        self._intake = None
-        self._connection.stop()
+        super().start(intake)
 
     def look_for(self, runs: Collection[str], suggestions: Collection[str]) -> None:
         """Look for runs, and for those of suggestions; what is new is looked for at once."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.documents.packing import Unreadable, document, unpack
-from agent_service.documents.sources.connection import Connection, hand_over
+from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import UsageError
@@ -18,15 +18,12 @@ from agent_service.errors import UsageError
 if TYPE_CHECKING:
     import threading
 
-    from agent_service.models import SourceStatus
-    from agent_service.protocols import Intake
-
 _LOOKS_EVERY_MS: Final = 100
 _MOST_WAITING: Final = 1_000_000
 """Messages that wait in memory until they are read; above that 0MQ drops some."""
 
 
-class ZmqSource:
+class ZmqSource(ConnectedSource):
     """Subscribes to the out port of ``bluesky-0MQ-proxy``. 0MQ connects again by itself.
 
     Parameters
@@ -48,25 +45,8 @@ class ZmqSource:
         self._address = address if "://" in address else f"tcp://{address}"
         self._prefix = prefix.encode()
         self._curve = self._keys(public_key, secret_file) if public_key else None
-        self.presence = Presence("zmq", self._address)
-        self._intake: Intake | None = None
         self._turned_away = False
-        self._connection = Connection(self.presence, self._hear)
-
-    @property
-    def status(self) -> SourceStatus:
-        """How it is at present."""
-        return self.presence.status
-
-    def start(self, intake: Intake) -> None:
-        """Begin to hear."""
-        self._intake = intake
-        self._connection.start()
-
-    def stop(self) -> None:
-        """Hear no more."""
-        self._intake = None
-        self._connection.stop()
+        super().__init__(Presence("zmq", self._address), self._hear)
 
     def _hear(self, stopping: threading.Event) -> None:
         zmq = self._zmq
