@@ -17,6 +17,9 @@ KERNELS := 6.31.0 7.3.0
 # A blueapi for the tests, which asks for other versions than we do: tests/support/blueapi_peer.py looks for it there.
 BLUEAPI := $(VENV)/blueapi
 BLUEAPI_PINS := tests/support/blueapi_profile/requirements.txt
+# Libraries of optimizers for tests/brains, too large to be everybody's: an environment over the one above.
+BRAINS := $(VENV)/brains
+BRAINS_PINS := tests/brains/requirements.txt
 
 # The tools find each other, and pre-commit its hooks, in the environment made here and nowhere else.
 export PATH := $(VENV_BIN):$(PATH)
@@ -25,10 +28,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test screenshots lint hooks bench chaos schemas pins clean
+.PHONY: help demo venv test test-brains screenshots lint hooks bench chaos schemas pins clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUNTIME)  ## watch an agent align a simulated beamline, about a minute (ARGS="--seed 3 --keep")
 	$(VENV_BIN)/agent-service demo $(ARGS)
@@ -37,11 +40,15 @@ venv: $(DEV)  ## make .venv with the package, its dependencies and the developer
 
 test: $(DEV) $(BLUEAPI)/.installed  ## run the whole test suite (ARGS="-k client" for a part), in a browser too where there is Chromium
 	@.ci/chromium
+	@.ci/postgresql
 	$(VENV_BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-brains: $(BRAINS)/.installed  ## run the tests of brains from the field, with their libraries (ARGS="-k optuna" for a part, ARGS=--short as CI)
+	$(BRAINS)/bin/python -m pytest tests/brains tests/unit/test_families.py -n $(WORKERS) --dist loadfile $(ARGS)
 
 screenshots: $(DEV)  ## write the pictures in docs/images anew, in a browser
 	@.ci/chromium
-	SCREENSHOTS=docs/images $(VENV_BIN)/python -m pytest tests/notebooks/test_panel_screens.py
+	SCREENSHOTS=docs/images $(VENV_BIN)/python -m pytest tests/notebooks/test_panel_screens.py tests/notebooks/test_page_browser.py
 
 lint: $(DEV)  ## check format, style, types, layers and spelling
 	ruff format --check .
@@ -97,4 +104,13 @@ $(BLUEAPI)/.installed: $(BLUEAPI_PINS) | $(DEV)
 	@echo 'installing a blueapi for the tests into $(BLUEAPI) (about a minute) ...'
 	@$(VENV_BIN)/python -m venv --without-pip $(BLUEAPI)
 	@$(PIP) --python $(BLUEAPI)/bin/python install --quiet --no-deps -r $(BLUEAPI_PINS)
+	@touch $@
+
+$(BRAINS)/.installed: $(BRAINS_PINS) $(DEV)
+	@echo 'installing libraries of optimizers for the tests into $(BRAINS) (some minutes) ...'
+	@$(VENV_BIN)/python -m venv --without-pip $(BRAINS)
+	@parent=$$($(VENV_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+		echo "import site; site.addsitedir('$$parent')" \
+		> "$$($(BRAINS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/over.pth"
+	@$(PIP) --python $(BRAINS)/bin/python install --quiet $(PINS) -r $(BRAINS_PINS)
 	@touch $@

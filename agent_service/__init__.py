@@ -12,7 +12,7 @@ from importlib.util import spec_from_loader
 from typing import TYPE_CHECKING, Any
 
 from agent_service._version import __version__ as __version__
-from agent_service.references import lazy
+from agent_service.references import lazy, put_off
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -107,6 +107,9 @@ class _Moved(MetaPathFinder, Loader):
         spec = module.__spec__
         module.__spec__ = None if spec is None else spec.loader_state
 
+
+# jsonschema imports it where JupyterLab is installed, and so does all that imports bluesky: it builds a grammar for 2 s
+put_off("rfc3987_syntax", "is_valid_syntax")
 
 sys.meta_path.insert(0, _Moved())  # first, for an empty folder would be found, too, at a former place
 

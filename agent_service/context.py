@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from contextvars import Token
 
     from agent_service.models import CallProgress
+
+T = TypeVar("T")
 
 OWNER: Final = "owner"
 """Name of the key of the first start, in a state directory or in AGENT_SERVICE_API_KEY."""
@@ -22,27 +24,66 @@ OWNER: Final = "owner"
 A_PERSON: Final = "a person"
 """What a sentence says of the owner, and of whoever acts without a key."""
 
-_acting: Final[ContextVar[str | None]] = ContextVar("agent_service_actor", default=None)
+_Actor = tuple[str, bool]  # a key's name, and whether it may give a person's word
+
+_acting: Final[ContextVar[_Actor | None]] = ContextVar("agent_service_actor", default=None)
 
 
-def enter(name: str) -> Token[str | None]:
-    """Let ``name`` act from here on, in this task and those it starts; undone by `leave`."""
-    return _acting.set(name)
+def enter(name: str, *, approves: bool = False) -> Token[_Actor | None]:
+    """Let ``name`` act from here on, in this task and those it starts; undone by `leave`.
+
+    ``approves`` says whether its key has the scope for a person's word.
+    """
+    return _acting.set((name, approves))
 
 
-def leave(token: Token[str | None]) -> None:
+def leave(token: Token[_Actor | None]) -> None:
     """Undo an `enter`."""
     _acting.reset(token)
 
 
 def acting() -> str | None:
     """Return the name of the key whose request this is, or None when the service acts by itself."""
-    return _acting.get()
+    actor = _acting.get()
+    return None if actor is None else actor[0]
+
+
+def may_approve() -> bool:
+    """Return whether somebody acts whose key has the scope for a person's word."""
+    actor = _acting.get()
+    return actor is not None and actor[1]
+
+
+def for_whom(call: Callable[[], T], *, approves: bool = True) -> Callable[[], T]:
+    """Return a function that acts, in whichever thread it is called, for who acts here.
+
+    Not ``approves``: without a person's word.
+
+    Examples
+    --------
+    >>> token = enter("anna", approves=True)
+    >>> theirs, reading = for_whom(may_approve), for_whom(may_approve, approves=False)
+    >>> leave(token)
+    >>> theirs(), reading(), may_approve()
+    (True, False, False)
+    """
+    actor = _acting.get()
+    if actor is not None:
+        actor = actor[0], actor[1] and approves
+
+    def called() -> T:
+        token = _acting.set(actor)
+        try:
+            return call()
+        finally:
+            _acting.reset(token)
+
+    return called
 
 
 def person() -> str:
     """Return who acts, for a sentence: a key's name, or `A_PERSON` where that says no more."""
-    name = _acting.get()
+    name = acting()
     return A_PERSON if name is None or name == OWNER else name
 
 

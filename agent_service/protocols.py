@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, Typ
 
 if TYPE_CHECKING:
     import asyncio
+    import threading
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
@@ -97,6 +98,13 @@ class BrainHandle(Protocol):
         """
         ...
 
+    def memory_bytes(self) -> int | None:
+        """Return what the object's own process takes of the memory, its part of what is shared included; may block.
+
+        None where it has no process of its own, or that cannot be known.
+        """
+        ...
+
     async def close(self) -> None:
         """Discard the object. A call under way is abandoned, and raises `AgentFault` at its caller."""
         ...
@@ -108,21 +116,30 @@ class Executor(Protocol):
     isolated: bool  # whether each lives apart from the service: it can be killed and limited, and dies alone
     needs_pickle: bool  # whether what makes a brain must pickle (cloudpickle)
 
-    async def start(
+    async def start(  # noqa: PLR0913 - what there is to say of it, by name
         self,
         build: Callable[[], object],
         *,
         name: str,
         timeout_s: float,
         memory_limit_mb: int | None = None,
+        libraries: Sequence[str] = (),
+        resources: Mapping[str, float] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
+        on_wait: Callable[[str | None], None] | None = None,
     ) -> BrainHandle:
         """Build the object where it will live, within ``timeout_s`` seconds, and return a handle on it.
 
         ``name`` is the agent's, for messages and for who looks at processes and threads; ``memory_limit_mb`` the most
-        memory for the object's data, libraries included, in MB (2**20 bytes), only where it is isolated; ``on_notice``
-        is called on the event loop with what the object's code reports and logs from inside a call, ``build`` included:
-        about ten times a second, the last of a call before its result.
+        memory for the object's data, libraries included, in MB (2**20 bytes), only where it is isolated; ``libraries``
+        are modules that it needs and that may be imported once for all that need the same; ``resources`` is what it
+        takes of a machine, by name, where the executor has several; ``on_notice`` is called on the event loop with what
+        the object's code reports and logs from inside a call, ``build`` included: about ten times a second, the last of
+        a call before its result.
+
+        Where nothing can host it now, because that belongs to others, it waits, which does not count for the deadline.
+        ``on_wait`` is called with what it waits for, and with None when that is over; without it `BackendUnavailable`
+        is raised then.
 
         Raises `AgentFault`, with its traceback, when ``build`` raised, with ``died`` when nothing could be made to host
         it in; `DeadlineExceeded` when it did not end in time.
@@ -179,14 +196,30 @@ class JournalReader(Protocol):
         """Return the number of the last fact in the snapshot, and the snapshot; None when there is none."""
         ...
 
+    def wait(self, *, after: int, within_s: float) -> None:
+        """Return when there may be facts numbered above ``after``, or after ``within_s`` seconds; from one thread."""
+        ...
+
 
 class JournalStore(JournalReader, Protocol):
-    """Where a journal is kept. Besides reading, it is called from one thread at a time; every method blocks."""
+    """Where a journal is kept. Besides reading, it is called from one thread at a time; every method blocks.
+
+    `write` and `compact` raise `LeadLost` when somebody else writes it by now; nothing of ours is written then.
+    """
+
+    def await_turn(self, given_up: threading.Event) -> bool:
+        """Wait until nobody else writes; False when it was given up. `UsageError` for what `open` would refuse."""
+        ...
+
+    def leads(self) -> bool:
+        """Return whether nobody else can write now; answered from memory, from any thread."""
+        ...
 
     def open(self) -> tuple[int, int]:
         """Make the store, or bring it up to date; return the numbers of the newest fact and of the last in a snapshot.
 
-        Raises `UsageError` when it is no journal, cannot be used, or was written by a newer version of this program.
+        Raises `UsageError` when it is no journal, cannot be used, is written by somebody else now, or was written by a
+        newer version of this program; `BackendUnavailable` when it is elsewhere, and cannot be reached.
         """
         ...
 
@@ -248,15 +281,21 @@ class DocumentSource(Protocol):
 class Completer(Protocol):
     """Who can give a run again that did not arrive whole: a catalogue that the facility writes."""
 
+    answered: int  # the last ticket of `look_now` that was answered
+
     @property
     def status(self) -> SourceStatus:
         """How it is at present; answered from memory, from any thread."""
         ...
 
-    def look_for(self, runs: Collection[str], suggestions: Collection[str]) -> None:
+    def look_now(self) -> int:
+        """Look for what is wanted at once; return a ticket, which is answered when what is there was handed over."""
+        ...
+
+    def look_for(self, runs: Collection[str], suggestions: Collection[str], *, at_once: bool = False) -> None:
         """Look for runs by uid, and for those of suggestions; put what is found into the intake. Returns at once.
 
-        It is called again and again with what is missing still.
+        It is called again and again with what is missing still; ``at_once`` where more may have been lost just now.
         """
         ...
 
@@ -277,7 +316,9 @@ class PlanOrder:
     sensors: tuple[str, ...]
     md: Mapping[str, Any] = field(default_factory=dict[str, Any])  # more for the start document
     run: RunRule | None = None
+    tag: str | None = None  # which runners may claim it
     every: bool = False
+    despite_conditions: bool = False  # of a move: whether it begins while a condition is not met
 
 
 class ExitStatus(StrEnum):
@@ -333,9 +374,22 @@ class Devices(Protocol):
         """Return where a device is, in its units; NaN when it cannot be asked now, None when it has no position."""
         ...
 
+    def units(self, name: str) -> dict[str, str]:
+        """Return the units that an actuator or a sensor describes, by the keys of its documents."""
+        ...
+
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of ``point``, by name; moves nothing."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceWords:
+    """What the devices of a point said when it was looked at, by name."""
+
+    limits: Mapping[str, Ends | None]  # None of one that states none
+    unread: Mapping[str, str]  # why one does not say its limits
+    refusals: Mapping[str, str]  # why one refuses its position
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +402,8 @@ class SignalReading:
     asked_at: float | None = None  # when it was asked, if it was: what it says was so after that
     units: str = ""
     fault: str = ""  # why there is no value, in one line
+    watched_since: float | None = None  # since when it is watched without a break, as far as that is known
+    tells_changes: bool = False  # whether it tells each change by itself, also late, beside being asked
 
 
 class SignalWatch(Protocol):
@@ -369,10 +425,13 @@ class Signals(Protocol):
         """Raise `UnknownDevice`, naming what is near, unless there is a signal of that name."""
         ...
 
-    def watch(self, name: str, on_reading: Callable[[SignalReading], None]) -> SignalWatch:
+    def watch(
+        self, name: str, on_reading: Callable[[SignalReading], None], *, since: float | None = None
+    ) -> SignalWatch:
         """Call ``on_reading``, in some thread, with what a signal says by itself, and with its answers.
 
-        It is asked about once a second. What cannot be asked is a reading too, with a fault. Never raises.
+        It is asked about once a second. What cannot be asked is a reading too, with a fault. Where it was watched while
+        the service was away, what it said after ``since``, in seconds since 1970, comes first. Never raises.
         """
         ...
 
@@ -421,8 +480,12 @@ class PlanSink(Protocol):
         """
         ...
 
-    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
-        """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended."""
+    async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
+        """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended.
+
+        It is ``rejected`` when a guardrail forbids it at its turn, or, unless ``despite_conditions``, a condition is
+        not met.
+        """
         ...
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> Mapping[str, asyncio.Future[PlanResult]]:

@@ -7,21 +7,31 @@ this process, and a reference is valid here only. See `brains.live_objects` for 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import operator
+import secrets
+import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent_service.errors import AlreadyExists, UnknownType, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import ModuleType
 
 PREFIX: Final = "live:"
 
 
+class Registered(NamedTuple):
+    """A live object, and what tells it from all others that stood, or will stand, for its reference: a random text."""
+
+    live_object: Callable[..., object]
+    registration: str
+
+
 _lock: Final = threading.Lock()
-_objects: Final[dict[str, Callable[..., object]]] = {}
+_objects: Final[dict[str, Registered]] = {}
 
 
 class Unresolved(Exception):
@@ -72,6 +82,32 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     return attribute
 
 
+def put_off(name: str, function: str) -> None:
+    """Let importing a module of somebody else cost nothing until its function is called, or another name of it is used.
+
+    Does nothing where it is not installed, or was imported before.
+    """
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec is None:
+        return
+    stand_in = ModuleType(name)
+
+    def loaded(attribute: str) -> Callable[..., object]:
+        if attribute.startswith("__"):  # who looks through all modules that there are
+            msg = f"module {name!r} has no attribute {attribute!r}"
+            raise AttributeError(msg)
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    def called(*args: object, **kwargs: object) -> object:
+        return loaded(function)(*args, **kwargs)
+
+    stand_in.__dict__.update({function: called, "__getattr__": loaded, "__spec__": spec, "__file__": spec.origin})
+    stand_in.__path__ = list(spec.submodule_search_locations or ())
+    sys.modules[name] = stand_in
+
+
 def add(name: str, live_object: Callable[..., object]) -> str:
     """Put an object into the registry, and return its reference ``live:NAME``. From any thread.
 
@@ -80,19 +116,20 @@ def add(name: str, live_object: Callable[..., object]) -> str:
     with _lock:
         if name in _objects:
             raise AlreadyExists(f"there is a live object {name!r} already; forget it first, or choose another name")
-        _objects[name] = live_object
+        _objects[name] = Registered(live_object, secrets.token_hex(16))
     return PREFIX + name
 
 
 def get(reference: str) -> Callable[..., object] | None:
     """Return the callable that a reference stands for, None when it is not in this process. From any thread."""
-    return _objects.get(reference.removeprefix(PREFIX))
+    there = _objects.get(reference.removeprefix(PREFIX))
+    return None if there is None else there.live_object
 
 
 def live_objects() -> list[Callable[..., object]]:
     """Return all that is in the registry. From any thread."""
     with _lock:
-        return list(_objects.values())
+        return [there.live_object for there in _objects.values()]
 
 
 def forget(reference: str) -> None:
@@ -117,9 +154,14 @@ def is_live(reference: str | None) -> bool:
 
 def find(reference: str) -> Callable[..., object]:
     """Return the callable that a reference stands for, or raise `UnknownType` when it is not in this process."""
-    if (live_object := get(reference)) is None:
+    return registered(reference).live_object
+
+
+def registered(reference: str) -> Registered:
+    """Return what `find` does, and what tells it from others under that reference."""
+    if (there := _objects.get(reference.removeprefix(PREFIX))) is None:
         raise UnknownType(
             f"the live object {reference!r} is not in this process: it was valid only in the one that served it; "
             "serve the object again"
         )
-    return live_object
+    return there

@@ -13,9 +13,25 @@ from services import running
 from agent_service.plans.sinks import bluesky_loop
 
 
-def pytest_configure():
+def pytest_addoption(parser):
+    parser.addoption(
+        "--short", action="store_true", help="what .ci/run has time for: all but what is slow and rarely red"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--short"):
+        left_out = [one for one in items if one.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [one for one in items if one not in left_out]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: slow and rarely red; `make test` runs it, and .ci/run does not")
     # many a test ends a service with a plan or a call under way that never ends
     os.environ.setdefault("AGENT_SERVICE_SERVICE__GRACE_S", "1")
+    # of a service that is killed and does not come back
+    os.environ.setdefault("AGENT_SERVICE_RUN_ENGINE__WAITS_S", "20")
 
 
 @pytest.fixture
@@ -30,9 +46,7 @@ def process(tmp_path):
     """A service in a process of its own that ends with the test, however that ends."""
     one = Process(tmp_path)
     yield one
-    if one.child is not None and one.child.poll() is None:
-        one.child.kill()
-        one.child.communicate()
+    one.kill()
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +65,15 @@ def _stays(thread):
     return engine and thread in [engine._ensure_event_loop_running.loop_to_thread.get(one) for one in bluesky_loop.kept]
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server for all tests of a session; each asks it for a database of its own."""
+    from postgres_server import PostgresServer
+
+    with contextlib.closing(PostgresServer()) as one:
+        yield one
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_left(request):
     if "served" in request.fixturenames:  # its agents live on until the module ends
@@ -67,7 +90,7 @@ def _no_thread_left(request):
             if one not in before
             and one.is_alive()
             and not _stays(one)
-            and not one.name.startswith(("AnyIO", "asyncio_"))
+            and not one.name.startswith(("AnyIO", "asyncio_", "uvloop_", "Dask-Offload"))
         ]
 
     while left() and time.monotonic() < deadline:

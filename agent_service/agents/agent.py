@@ -7,25 +7,30 @@ itself after the call (best points, variables, whether to stop) is kept, so that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 import uuid
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent_service.agents import guardrail_checks
+from agent_service.agents.beam_time import BeamTime
 from agent_service.agents.brain import HostedBrain
 from agent_service.agents.brain_keeper import BrainKeeper
 from agent_service.agents.facts import AgentFacts
 from agent_service.agents.guardrails_in_force import GuardrailsInForce
+from agent_service.agents.predictions import Predictions
 from agent_service.agents.record.replay import untold
 from agent_service.agents.sent_points import TAKES_OUTCOME
 from agent_service.agents.tasks import AgentTasks
 from agent_service.brains.adapter import BrainAdapter
-from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineExceeded, NotFound
+from agent_service.errors import AgentFault, BackendUnavailable, CallCancelled, Conflict, DeadlineExceeded, NotFound
 from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
 from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pydantic import JsonValue
 
@@ -33,12 +38,15 @@ if TYPE_CHECKING:
     from agent_service.agents.device_limits import DeviceLimits
     from agent_service.agents.placement import Placement
     from agent_service.agents.record.agent import AgentRecord
+    from agent_service.agents.saved_brains import SavedBrains
     from agent_service.brains.messages import View
     from agent_service.documents.choice import Made
     from agent_service.journal import JournalLog
-    from agent_service.models import AgentSpec, AgentStatus, Retold, ServiceGuardrails
+    from agent_service.models import AgentSpec, AgentStatus, Retold, ServiceGuardrails, Value
 
 _log = logging.getLogger(__name__)
+
+_NOTHING: Final = contextlib.nullcontext()
 
 
 class HostedAgent:
@@ -54,6 +62,7 @@ class HostedAgent:
         limits: ServiceGuardrails,
         devices: DeviceLimits,
         conditions: Conditions,
+        saved_brains: SavedBrains | None = None,
     ) -> None:
         self.record = record
         self.wake = asyncio.Event()  # set at each change, and cleared by the agent's loop
@@ -62,9 +71,11 @@ class HostedAgent:
         self.unevaluated: dict[str, Made] = {}  # by suggestion, the runs whose outcome is still to be found
         self._journal = journal
         self._status: bytes | None = None
+        self._status_until = 0.0
         self._changed: asyncio.Future[None] | None = None
         self.tasks = AgentTasks(self.name, on_end=self.mark_changed)
-        self.facts = AgentFacts(record, journal)
+        self.beam_time = BeamTime()
+        self.facts = AgentFacts(record, journal, self.beam_time)
         self.guardrails = GuardrailsInForce(record, service=limits, devices=devices, positions=positions)
         self.brain = HostedBrain(
             self.name,
@@ -80,7 +91,10 @@ class HostedAgent:
             brain=self.brain,
             guardrails=self.guardrails,
             tasks=self.tasks,
+            beam_time=self.beam_time,
+            saved_brains=saved_brains,
         )
+        self.predictions = Predictions(record, self.brain, self.keeper)
 
     # what it is ---------------------------------------------------------------------------------------------------
 
@@ -99,15 +113,27 @@ class HostedAgent:
         place, limits = self.brain.place(self.spec), self.guardrails
         status = self.record.status(executor=place.name, executor_reason=place.reason, busy=self.brain.busy)
         suspended = self.conditions.unmet or self.suspended
-        if self.record.state is not AgentState.RUNNING:
+        if suspended is None and self.brain.waits is not None and not self.record.open_in(SuggestionState.RUNNING):
+            suspended = f"the agent waits: {self.brain.waits}"
+        if self.record.state is AgentState.STARTING and self.brain.waits is not None:
+            suspended = f"the agent waits: {self.brain.waits}"
+        elif self.record.state is not AgentState.RUNNING:
             suspended = None
-        shown = {"limits": limits.limits, "no_limits": limits.no_limits, "limits_unread": limits.unread}
-        return status.model_copy(update={**shown, "suspended": suspended})
+        memory = self.brain.memory_bytes
+        times: dict[str, Any] = {"beam_idle": self.beam_time.idle, "think_s": self.beam_time.think_s}
+        times["memory_mb"] = None if memory is None else round(memory / 2**20, 1)
+        waits = {"suspended": suspended, "note": self.brain.note, "to_approve": limits.approvals.waiting()}
+        return status.model_copy(update={**limits.shown, **times, **waits})
 
     def status_json(self) -> bytes:
-        """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent."""
-        if self._status is None:
+        """Return `status` as JSON bytes; they are kept until something changes, for reads are frequent.
+
+        Those of an agent that runs are kept for a second: its beam may be idle meanwhile.
+        """
+        now = time.monotonic()
+        if self._status is None or (self.record.state is AgentState.RUNNING and now > self._status_until):
             self._status = self.status().model_dump_json().encode()
+            self._status_until = now + 1.0
         return self._status
 
     def mark_changed(self) -> None:
@@ -134,28 +160,39 @@ class HostedAgent:
 
     # calls of the brain -------------------------------------------------------------------------------------------
 
-    async def suggest(self, n_points: int, *, by: str, approve: bool = False) -> list[Suggestion]:
+    async def suggest(
+        self, n_points: int, *, by: str, approve: bool = False, during: AbstractContextManager[object] = _NOTHING
+    ) -> list[Suggestion]:
         """Ask the brain for ``n_points`` points at most; they are ``proposed`` facts when this returns.
 
         ``by`` is ``loop`` or ``person``: the loop submits only its own. With ``approve``, those that the guardrails
-        allow are ``approved`` at once; the others are ``rejected`` in any case.
+        allow, and no person has to approve, are ``approved`` at once; those they forbid are ``rejected`` in any case.
+        ``during`` holds while the brain is asked.
         """
         ids = [str(uuid.uuid4()) for _ in range(n_points)]
         async with self.brain.call_lock:
-            proposals, view = await self.keeper.call(BrainAdapter.suggest, ids, timeout_s=self.spec.timeouts.suggest)
+            with during:
+                proposals, view = await self.keeper.call(
+                    BrainAdapter.suggest, ids, timeout_s=self.spec.timeouts.suggest
+                )
             fact = {"state": SuggestionState.PROPOSED, "plan": self.spec.plan, "by": by, "batch": ids[0]}
-            fates = [{"id": new.id, "point": new.point, "brain_id": new.brain_id, **fact} for new in proposals]
-            await self.guardrails.look_again([new.point for new in proposals])
+            fates = [
+                {"id": new.id, "point": new.point, "brain_id": new.brain_id, **fact}
+                | ({"extra": dict(new.extra)} if new.extra else {})
+                for new in proposals
+            ]
             forbidden: list[dict[str, Any]] = []
-            for new in proposals:
-                if why := guardrail_checks.why_not(new.point, self.guardrails.now):
-                    forbidden.append({**new.point, ID_KEY: new.id})
-                    fates.append(
-                        {"id": new.id, "state": SuggestionState.REJECTED, "reason": why, "fault": by == "loop"}
-                    )
-                elif approve:
-                    fates.append({"id": new.id, "state": SuggestionState.APPROVED})
-            await self.keeper.written(self.facts.write([(EventKind.SUGGESTION_STATE, fate) for fate in fates]))
+            with self.brain.told_apart(forgives=BackendUnavailable):
+                await self.guardrails.look_again([new.point for new in proposals])
+                for new in proposals:
+                    if why := guardrail_checks.why_not(new.point, self.guardrails.now):
+                        forbidden.append({**new.point, ID_KEY: new.id})
+                        fates.append(
+                            {"id": new.id, "state": SuggestionState.REJECTED, "reason": why, "fault": by == "loop"}
+                        )
+                    elif approve and not self.guardrails.approvals.needed(new.point):
+                        fates.append({"id": new.id, "state": SuggestionState.APPROVED})
+                await self.keeper.written(self.facts.write([(EventKind.SUGGESTION_STATE, fate) for fate in fates]))
             if forbidden:
                 view = await self.keeper.call(BrainAdapter.fail, forbidden, timeout_s=self.spec.timeouts.ingest)
         self.brain.remember(view)
@@ -194,7 +231,8 @@ class HostedAgent:
             fact = {"points": [dict(point) for point in points], "run_uids": list(run_uids), "best": best}
             if retold:
                 fact["retold"] = [of.model_dump(mode="json") for of in retold]
-            await self.keeper.written(self.facts.ingested(fact, suggestion_ids, run_uids))
+            with self.brain.told_apart(forgives=BackendUnavailable):
+                await self.keeper.written(self.facts.ingested(fact, suggestion_ids, run_uids))
         self.brain.remember(view)
         return len(points)
 
@@ -202,30 +240,35 @@ class HostedAgent:
         self, suggestion: Suggestion, state: SuggestionState, reason: str, *, fault: bool, by_person: bool = False
     ) -> None:
         """Close a suggestion without an outcome, and tell the brain where it can be told. See `AgentFacts.advance`."""
-        await self.facts.advance(suggestion.id, state, by_person=by_person, reason=reason, fault=fault)
         point = {**suggestion.point, ID_KEY: suggestion.id}
-        async with self.brain.call_lock:
-            if self.brain.is_there:
-                self.brain.remember(
-                    await self.keeper.call(BrainAdapter.fail, [point], timeout_s=self.spec.timeouts.ingest)
-                )
+        with self.brain.told_apart():
+            await self.facts.advance(suggestion.id, state, by_person=by_person, reason=reason, fault=fault)
+            async with self.brain.call_lock:
+                if self.brain.is_there:
+                    self.brain.remember(
+                        await self.keeper.call(BrainAdapter.fail, [point], timeout_s=self.spec.timeouts.ingest)
+                    )
 
     async def measure_again(self, suggestion: Suggestion, why: str) -> None:
         """Let the point of a suggestion whose run does not count be measured again; the brain knows one suggestion."""
         async with self.brain.call_lock:
-            again = await self.facts.void(suggestion, why)
+            with self.brain.told_apart():
+                again = await self.facts.void(suggestion, why)
             if self.brain.is_there:
                 await self.keeper.call(BrainAdapter.retry, again, suggestion.id, timeout_s=self.spec.timeouts.ingest)
 
-    async def edit(self, suggestion: Suggestion, point: Mapping[str, float]) -> None:
-        """Tell the brain that a person approved another point than it suggested."""
+    async def edit(self, suggestion: Suggestion, point: Mapping[str, Value], *, ahead: bool = False) -> None:
+        """Tell the brain that a person approved another point than it suggested.
+
+        With ``ahead`` that is no fact yet: what the brain's code raises is an `AgentFault` and ends nothing.
+        """
         async with self.brain.call_lock:
             if self.brain.is_there:
-                await self.keeper.call(
-                    BrainAdapter.edit, suggestion.id, dict(point), timeout_s=self.spec.timeouts.ingest
-                )
+                fatal = (DeadlineExceeded, CallCancelled) if ahead else (AgentFault, DeadlineExceeded, CallCancelled)
+                about, timeout_s = (suggestion.id, dict(point)), self.spec.timeouts.ingest
+                await self.keeper.call(BrainAdapter.edit, *about, timeout_s=timeout_s, fatal=fatal)
 
-    async def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    async def evaluate(self, subject: object, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Let the user's function find the outcomes of a run, in the agent's executor. See `BrainAdapter.evaluate`.
 
         A function that raises fails the suggestion (`AgentFault`), not the agent. When it takes too long, or its
@@ -260,7 +303,8 @@ class HostedAgent:
         """Set a variable of the brain when its turn comes."""
         async with self.brain.call_lock:
             view = await self.keeper.call(BrainAdapter.set_variable, name, value, timeout_s=self.spec.timeouts.ingest)
-            await self.keeper.written(self.facts.write([(EventKind.CONFIG, {"variable": name, "value": value})]))
+            with self.brain.told_apart(forgives=BackendUnavailable):
+                await self.keeper.written(self.facts.write([(EventKind.CONFIG, {"variable": name, "value": value})]))
         self.brain.remember(view)
         return self.brain.variables[name]
 
@@ -281,9 +325,12 @@ class HostedAgent:
             called = await self.keeper.call(
                 BrainAdapter.call_method, name, args, kwargs, timeout_s=self.spec.timeouts.method
             )
+            if not called.replay:
+                self.keeper.saver.refuse()
             if not called.raised:
                 fact = {"method": name, "args": list(args), "kwargs": dict(kwargs), "replay": called.replay}
-                await self.keeper.written(self.facts.write([(EventKind.METHOD, fact)]))
+                with self.brain.told_apart(forgives=BackendUnavailable):
+                    await self.keeper.written(self.facts.write([(EventKind.METHOD, fact)]))
         self.brain.remember(called.view)
         if called.fault is not None:
             raise AgentFault(called.fault, traceback=called.traceback)

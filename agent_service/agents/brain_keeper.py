@@ -6,7 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from agent_service.agents.brain_restarts import RestartPolicy
+from agent_service.agents.record.agent import as_written
 from agent_service.agents.record.replay import facts_of
+from agent_service.agents.saved_brains import BrainSaver, SavedBrains
 from agent_service.agents.tasks import Role
 from agent_service.brains.adapter import BrainAdapter
 from agent_service.errors import (
@@ -17,22 +19,34 @@ from agent_service.errors import (
     DeadlineExceeded,
     ServiceError,
 )
+from agent_service.models.objectives import NO_GOALS, read_goals
 from agent_service.models.state_machines import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
+    from agent_service.agents.beam_time import BeamTime
     from agent_service.agents.brain import HostedBrain
     from agent_service.agents.facts import AgentFacts
     from agent_service.agents.guardrails_in_force import GuardrailsInForce
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.agents.tasks import AgentTasks
+    from agent_service.brains.messages import Traits
     from agent_service.journal import JournalLog
+    from agent_service.models import AgentSpec
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 _PROVES_HEALTH: Final = (BrainAdapter.suggest, BrainAdapter.ingest)
+_CHANGES: Final = (
+    *_PROVES_HEALTH,
+    BrainAdapter.fail,
+    BrainAdapter.edit,
+    BrainAdapter.retry,
+    BrainAdapter.set_variable,
+    BrainAdapter.call_method,
+)
 
 
 class BrainKeeper:
@@ -47,6 +61,8 @@ class BrainKeeper:
         brain: HostedBrain,
         guardrails: GuardrailsInForce,
         tasks: AgentTasks,
+        beam_time: BeamTime,
+        saved_brains: SavedBrains | None,
     ) -> None:
         self.fault: ServiceError | None = None  # why the agent failed last, until its brain is built again
         self.restarts = RestartPolicy()
@@ -59,6 +75,9 @@ class BrainKeeper:
         brain.on_process_death = self.on_process_death
         self._guardrails = guardrails
         self._tasks = tasks
+        self._beam_time = beam_time
+        self.saver = BrainSaver(record, brain, tasks=tasks, folder=saved_brains, rebuild=self._rebuild)
+        self._is_proven = True  # whether it has done anything since it was loaded
 
     async def build(self, *, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
         """Build the brain where it will live, and bring it to where the journal says it was.
@@ -72,13 +91,30 @@ class BrainKeeper:
             await self._build(config, fact)
 
     async def _build(self, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
-        spec = self._record.spec
-        await self._brain.build(
-            spec if config is None else spec.model_copy(update={"config": dict(config)}),
-            facts=lambda: facts_of(self._record, config=config),
-            take=None if fact is None else lambda: self._facts.configured(**fact),
+        written = as_written(self._record)
+        spec = written if config is None else written.model_copy(update={"config": dict(config)})
+        saved = await self.saver.find(spec) if config is None else None
+        replayed = await self._brain.build(
+            spec,
+            facts=lambda after: facts_of(self._record, config=config, after=after),
+            take=lambda traits: self._take(traits, fact or {}, written),
+            saved=saved,
         )
+        self._is_proven = saved is None
+        await self.saver.built(is_saved=saved is not None and not replayed)
         self.fault = None
+
+    async def _take(self, traits: Traits, fact: Mapping[str, Any], written: AgentSpec) -> None:
+        """Write what a new brain is: its configuration, and what it offers beside what is ``written``."""
+        spec = self._record.spec
+        if {**traits.space, **written.space} != spec.space:
+            space = {name: dimension.model_dump(mode="json") for name, dimension in traits.space.items()}
+            fact = {**fact, "space": space}
+        offers = written.model_copy(update=read_goals(traits.goals))
+        if any(getattr(offers, field) != getattr(spec, field) for field in NO_GOALS):
+            fact = {**fact, "goals": dict(traits.goals)}
+        if fact:
+            await self._facts.configured(**fact)
 
     async def call(
         self,
@@ -92,14 +128,19 @@ class BrainKeeper:
         So does the loss of its process in any call.
         """
         self._require_brain()
+        thinking = self._beam_time.thinking() if method in _PROVES_HEALTH else contextlib.nullcontext()
         try:
-            result = await self._brain.call(method, *args, timeout_s=timeout_s)
+            with thinking:
+                result = await self._brain.call(method, *args, timeout_s=timeout_s)
         except ServiceError as error:
             if isinstance(error, fatal) or (isinstance(error, AgentFault) and error.died):
                 await self._fail_in_turn(error, method.__name__)
             raise
         if method in _PROVES_HEALTH:
             self.restarts.succeeded()
+            self._is_proven = True
+        if method in _CHANGES:
+            self.saver.note_change()
         return result
 
     def _require_brain(self) -> None:
@@ -126,6 +167,8 @@ class BrainKeeper:
     async def failed(self, error: ServiceError, *, during: str | None = None) -> None:
         """Discard the brain and write that the agent failed or restarts; does nothing when it is ending anyway."""
         await self._brain.discard()
+        if not self._is_proven:
+            await self.saver.forget()
         self.fault = error
         restart = await self._facts.failed(error, self.restarts, during=during)
         if restart is not None:

@@ -41,6 +41,11 @@ class FairLock:
                 if not waiter.patient and not waiter.granted.done():
                     waiter.granted.set_exception(_refusal(fault))
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has it, so that whoever asks now gets it at once."""
+        return not self._held
+
     async def __aenter__(self) -> None:
         """Wait for it, and take it."""
         if not self._held:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from agent_service.agents.hearing import SILENT_AFTER_S, Hearing
 from agent_service.models import ConditionState, ConditionStatus, SignalValue
 from agent_service.models.condition_rules import parse_condition
 from agent_service.models.guardrail_rules import shown
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from agent_service.agents.losses import Losses
     from agent_service.models import ConditionSpec
-
-SILENT_AFTER_S: Final = 5.0
-"""A signal that was not heard of for longer is not known."""
 
 
 class Condition:
@@ -49,7 +47,7 @@ class Condition:
         self._loop = loop
         self._note = note
         self._readings: dict[str, SignalReading] = {}
-        self._known_at: dict[str, float] = {}  # until when a signal is known to have let the rule hold
+        self._hearing = Hearing(spec.signals)
         self._settling: TimerHandle | None = None
 
     # what it is ---------------------------------------------------------------------------------------------------
@@ -60,7 +58,7 @@ class Condition:
         if self.losses.off_by is not None:
             return ConditionState.OFF
         if self.losses.current is None:
-            return ConditionState.MET
+            return ConditionState.SILENT if self._hearing.silent else ConditionState.MET
         return ConditionState.LOST if self._settling is None else ConditionState.SETTLING
 
     @property
@@ -72,6 +70,8 @@ class Condition:
                 return f"{self.name} is switched off{f' by {by}' if by else ''}: what is measured counts without it"
             case ConditionState.LOST:
                 return self._why_not() or f"{self.name} is not met"
+            case ConditionState.SILENT:
+                return self._hearing.text
             case ConditionState.SETTLING:
                 return f"{self._values()}, and has to stay so for {self.spec.settle_s:g} s"
             case _:
@@ -80,7 +80,7 @@ class Condition:
     @property
     def unmet(self) -> bool:
         """Whether it keeps agents from measuring now."""
-        return self.losses.off_by is None and self.losses.current is not None
+        return self.state in (ConditionState.SILENT, ConditionState.LOST, ConditionState.SETTLING)
 
     def status(self) -> ConditionStatus:
         """Return it as the API shows it."""
@@ -105,8 +105,10 @@ class Condition:
         """Return whether each signal has answered what was asked after ``at``; not waited for while it is unmet."""
         if self.losses.off_by is not None or self.losses.current is not None:
             return True
+        if self._hearing.silent:
+            return False
         readings = [self._readings.get(name) for name in self.signals]
-        return all(one is not None and one.asked_at is not None and one.asked_at >= at for one in readings)
+        return all(signal is not None and signal.asked_at is not None and signal.asked_at >= at for signal in readings)
 
     # what happens to it -------------------------------------------------------------------------------------------
 
@@ -115,7 +117,16 @@ class Condition:
         if self.losses.off_by is None and self.losses.current is None:
             self._lose(at, reason)
 
-    def take(self, signal: str, reading: SignalReading) -> None:
+    def go_on(self, known_at: float) -> None:
+        """Go on where the service ended that was there before; its signals say whether it was met meanwhile.
+
+        All up to the end of its last loss is written, also when that was just before ``known_at``.
+        """
+        if self.losses.off_by is None and self.losses.current is None:
+            ends = [loss.end for loss in self.losses.intervals if loss.end is not None]
+            self._hearing.go_on(max([known_at, *ends[-1:]]))
+
+    def on_reading(self, signal: str, reading: SignalReading) -> None:
         """Take in what a signal said."""
         before = self._readings.get(signal)
         if before is not None and reading.arrived_at < before.arrived_at:
@@ -123,7 +134,8 @@ class Condition:
                 return  # it waited while a later one was heard
             self._follow_clock(reading.arrived_at)
         self._readings[signal] = reading
-        known_at = self._known_at.get(signal)
+        self._hearing.hear(signal)
+        known_at = self._hearing.known_at(signal)
         if why := self._why_not():
             self._stop_settling()
             earliest = reading.arrived_at if known_at is None else known_at
@@ -131,19 +143,18 @@ class Condition:
             if self.losses.current is None:
                 self._lose(reading.at if in_order else earliest, why)
             return
-        silent = known_at is not None and reading.arrived_at - known_at > 2 * SILENT_AFTER_S
-        if known_at is not None and silent and self.losses.current is None:  # the process stood still, for example
-            self._lose(known_at, f"nobody heard of {signal} for {reading.arrived_at - known_at:.0f} s")
-        if reading.asked_at is not None:
-            self._known_at[signal] = max(reading.asked_at, known_at or 0.0)
-        elif reading.at <= reading.arrived_at:
-            self._known_at[signal] = max(reading.at, known_at or 0.0)
+        if self.losses.current is None and known_at is not None:
+            if why := self._hearing.gap(signal, reading):
+                self._lose(known_at, why)
+            elif self._hearing.waits(signal, reading):
+                return
+        self._hearing.know(signal, reading)
         if self.losses.current is not None and self._settling is None:
             self._settling = self._loop.call_later(self.spec.settle_s, self._settle)
 
     def _follow_clock(self, now: float) -> None:
         """Begin anew when the clock of this machine was set back: what was known is of times that are yet to come."""
-        self._known_at.clear()
+        self._hearing.forget()
         self._stop_settling()
         if self.losses.current is None:
             self._lose(now - SILENT_AFTER_S, "the clock of this machine was set back")
@@ -151,12 +162,15 @@ class Condition:
             self.losses.begin(now - SILENT_AFTER_S, "")
 
     def look(self, now: float) -> None:
-        """Count a signal that has been silent for too long as one that does not answer."""
-        for name in self.signals:
-            reading = self._readings.get(name)
-            if reading is not None and now - reading.arrived_at > SILENT_AFTER_S:
-                silent = f"it has not answered for {now - reading.arrived_at:.0f} s"
-                self.take(name, SignalReading(None, now, now, units=reading.units, fault=silent))
+        """Note silent signals; one that has been for too long counts as one that does not answer."""
+        if self.losses.off_by is not None:
+            return
+        for name, fault in self._hearing.note_silence(now, self._readings).items():
+            before = self._readings.get(name)
+            units = "" if before is None else before.units
+            self.on_reading(name, SignalReading(None, now, now, units=units, fault=fault))
+        if self._hearing.silent:
+            self._stop_settling()
 
     def switched(self, *, off_by: str | None) -> None:
         """Count no more, or again: as the signals are now."""
@@ -167,7 +181,7 @@ class Condition:
             self.losses.end(now)
         elif (why := self._why_not()) or not self._readings:
             self._lose(now, why)
-        self._known_at.clear()  # nobody looked at it meanwhile
+        self._hearing.forget()  # nobody looked at it meanwhile
 
     def stop(self) -> None:
         """Let nothing more happen."""
@@ -182,6 +196,7 @@ class Condition:
     def _lose(self, at: float, reason: str) -> None:
         if self.losses.off_by is not None:
             return
+        self._hearing.forget_silence()
         self.losses.begin(at, reason)
         self._note(ConditionState.LOST, at, reason)
 
@@ -192,26 +207,27 @@ class Condition:
 
     def _why_not(self) -> str:
         """Return why it is not met, by what the signals said last; an empty text when it is."""
-        readings = {name: self._readings.get(name) for name in self.signals}
-        for name, reading in readings.items():
+        values: dict[str, float | str] = {}
+        for name in self.signals:
+            reading = self._readings.get(name)
             if reading is None:
                 return f"nothing was heard of {name} yet"
             if reading.value is None:
                 return f"{name} is not known: {reading.fault or 'it has no value'}"
-        values = {name: one.value for name, one in readings.items() if one is not None and one.value is not None}
+            values[name] = reading.value
         rule = self._rule if self.losses.current is None else self._resume
         return "" if rule.holds(values) else f"{self._values()}, needs {rule.needs}"
 
     def _values(self) -> str:
-        said = (_shown(name, self._readings.get(name)) for name in self.signals)
-        return ", ".join(f"{one.signal} {_value(one)}" for one in said)
+        values = (_shown(name, self._readings.get(name)) for name in self.signals)
+        return ", ".join(f"{value.signal} {_value(value)}" for value in values)
 
 
-def _value(one: SignalValue) -> str:
-    if one.value is None:
+def _value(signal: SignalValue) -> str:
+    if signal.value is None:
         return "unknown"
-    value = one.value if isinstance(one.value, str) else shown(float(f"{one.value:.6g}"))
-    return f"{value} {one.units}".rstrip()
+    value = signal.value if isinstance(signal.value, str) else shown(float(f"{signal.value:.6g}"))
+    return f"{value} {signal.units}".rstrip()
 
 
 def _shown(name: str, reading: SignalReading | None) -> SignalValue:

@@ -1,7 +1,8 @@
 """The conditions without which nothing is measured: watched while the service runs, and asked about runs.
 
 This is the one owner of their state. A loss holds the agents at once and is written behind, in its turn; what nobody
-watched, as while the service was not there, counts as lost. A run that shares a moment with a loss does not count.
+watched counts as lost; the process of a RunEngine watches while the service is not there. A run that shares a moment
+with a loss does not count.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from agent_service.protocols import SignalReading, Signals, SignalWatch
 
 _LOOKS_EVERY_S: Final = 1.0
+_LATE_S: Final = 3.0
+"""A look that is as late as this says that this process was busy itself."""
+
 _ON_ITS_WAY_S: Final = 2.0
 """How long before the last fact of a service that was killed a loss may have begun that it did not hear of."""
 
@@ -62,6 +66,7 @@ class Conditions:
         self._looking: asyncio.TimerHandle | None = None
         self._heard = asyncio.Event()
         self._told = ""
+        self._looked_at = time.monotonic()
         self._service = contextvars.Context()
         self._service.run(context.enter_background)
 
@@ -72,18 +77,21 @@ class Conditions:
         """
         loop = asyncio.get_running_loop()
         now = time.time()
+        since = None if known_until is None else known_until.timestamp() - _ON_ITS_WAY_S
         for name, spec in self._specs.items():
-            known = before.get(name)
+            known = None if known_until is None else before.get(name)
             losses = Losses() if known is None else Losses.from_json(known.as_json())
             condition = Condition(name, spec, losses, loop=loop, note=partial(self._note, name))
             self._conditions[name] = condition
-            since = now if known is None or known_until is None else known_until.timestamp() - _ON_ITS_WAY_S
-            condition.begin(since, "nobody watched it while the service was not there" if known else "not heard of yet")
+            if known is None or since is None:
+                condition.begin(now, "not heard of yet")
+            else:
+                condition.go_on(since)
             if losses.off_by is not None:
                 _log.warning("condition %s", condition.text)
         if self._signals is not None:
-            for signal in dict.fromkeys(name for one in self._conditions.values() for name in one.signals):
-                self._watches.append(self._signals.watch(signal, partial(self._hear, loop, signal)))
+            for signal in dict.fromkeys(name for condition in self._conditions.values() for name in condition.signals):
+                self._watches.append(self._signals.watch(signal, partial(self._hear, loop, signal), since=since))
         if self._conditions:
             self._look()
 
@@ -102,11 +110,11 @@ class Conditions:
     @property
     def unmet(self) -> str | None:
         """What keeps the agents from measuring, for a person; None when nothing does."""
-        return "; ".join(one.text for one in self._conditions.values() if one.unmet) or None
+        return "; ".join(condition.text for condition in self._conditions.values() if condition.unmet) or None
 
     def statuses(self) -> list[ConditionStatus]:
         """Return each as the API shows it."""
-        return [one.status() for one in self._conditions.values()]
+        return [condition.status() for condition in self._conditions.values()]
 
     def refuse_unmet(self, advice: str) -> None:
         """Raise `Conflict`, saying why and what to do, while one is not met."""
@@ -123,7 +131,7 @@ class Conditions:
         asked_at = time.time()
         for watch in self._watches:
             watch.ask()
-        while not all(one.heard_since(asked_at) for one in self._conditions.values()):
+        while not all(condition.heard_since(asked_at) for condition in self._conditions.values()):
             self._heard.clear()
             await self._heard.wait()
         return self.known_void(spans)
@@ -131,9 +139,9 @@ class Conditions:
     def known_void(self, spans: Iterable[tuple[float, float]]) -> str:
         """Do what `void` does by what is known now."""
         for start, stop in spans:
-            for one in self._conditions.values():
-                if (loss := one.losses.overlapping(start, stop)) is not None:
-                    return f"void, for {one.name} was not met while it was measured: {loss.reason}"
+            for condition in self._conditions.values():
+                if (loss := condition.losses.overlapping(start, stop)) is not None:
+                    return f"void, for {condition.name} was not met while it was measured: {loss.reason}"
         return ""
 
     def stale(self, suggestion: Suggestion, record: AgentRecord) -> str:
@@ -144,12 +152,12 @@ class Conditions:
         if record.proposed_by[suggestion.id] != "loop" or suggestion.id in record.approved_by_person:
             return ""
         created_at = suggestion.created_at.timestamp()
-        for one in self._conditions.values():
-            longest = one.spec.stale_after_s
-            loss = None if longest is None else one.losses.last_longer_than(longest)
+        for condition in self._conditions.values():
+            longest = condition.spec.stale_after_s
+            loss = None if longest is None else condition.losses.last_longer_than(longest)
             if loss is not None and loss.end is not None and created_at < loss.end:
                 lasted_s = loss.end - loss.begin
-                return f"stale: {one.name} was not met for {lasted_s:.0f} s meanwhile; the agent is asked anew"
+                return f"stale: {condition.name} was not met for {lasted_s:.0f} s meanwhile; the agent is asked anew"
         return ""
 
     # what is done about them --------------------------------------------------------------------------------------
@@ -182,20 +190,24 @@ class Conditions:
     def _hear(self, loop: asyncio.AbstractEventLoop, signal: str, reading: SignalReading) -> None:
         """Bring what a signal says, in whatever thread, to the event loop."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(self._take, signal, reading)
+            loop.call_soon_threadsafe(self._on_reading, signal, reading)
 
-    def _take(self, signal: str, reading: SignalReading) -> None:
+    def _on_reading(self, signal: str, reading: SignalReading) -> None:
         for condition in self._conditions.values():
             if signal in condition.signals:
-                condition.take(signal, reading)
+                condition.on_reading(signal, reading)
         self._heard.set()
         if reading.asked_at is not None and self._told and self._told != self.unmet:  # a person sees the value
             self._changed()
 
     def _look(self) -> None:
-        now = time.time()
-        for condition in self._conditions.values():
-            condition.look(now)
+        looked_at, self._looked_at = self._looked_at, time.monotonic()
+        if self._looked_at < looked_at + _LATE_S:  # else what waits to be heard here is heard first
+            now = time.time()
+            for condition in self._conditions.values():
+                condition.look(now)
+            if (self.unmet or "") != self._told:
+                self._changed()
         self._heard.set()
         self._looking = asyncio.get_running_loop().call_later(_LOOKS_EVERY_S, self._look)
 

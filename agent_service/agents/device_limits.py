@@ -1,4 +1,4 @@
-"""What the devices say of their limits: asked off the event loop, within a deadline, and remembered.
+"""What the devices say of their limits, places and units: asked off the event loop, within a deadline, and remembered.
 
 A device may do I/O when it is asked, and hang. Each question has a thread of its own; one that is not answered in time
 is left behind, its device is not asked again until it is, and what it said last holds.
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from agent_service.models import Ends, Point
-    from agent_service.protocols import Devices
+    from agent_service.protocols import Devices, DeviceWords
 
 ASK_WITHIN_S: Final = 2.0
 """How long a device may take to answer."""
 
 _PLACE: Final = "the place of "
+_UNITS: Final = "the units of "
+_MOST_UNITS: Final = 10_000
+"""Keys whose units are remembered; more than a beamline has."""
 
 _Questions = dict[str, "Future[Any] | None"]
 
@@ -45,16 +48,20 @@ class DeviceLimits:
         self.stated: dict[str, Ends] = {}  # lowest and highest position by device, in its units, if it states any
         self.positions: dict[str, float] = {}  # when asked for last; NaN of one that could not be asked then
         self.unread: dict[str, str] = {}  # devices that do not say their limits now, and why; the last ones hold
+        self.units: dict[str, str] = {}  # by key of a document, as devices or documents said last
         self.devices = devices
         self._on_change = on_change
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._hanging: dict[str, Future[Any]] = {}
 
-    async def refresh(self, names: Iterable[str], *, places: Iterable[str] = ()) -> None:
-        """Ask devices for their limits, and others for their places; returns when all answered, or too late."""
+    async def refresh(self, names: Iterable[str], *, places: Iterable[str] = (), described: Iterable[str] = ()) -> None:
+        """Ask devices for limits, and others for places or units; returns when all answered, or too late."""
         self._loop = asyncio.get_running_loop()
         asked = self._ask(names, places)
+        if (devices := self.devices) is not None:
+            for name in dict.fromkeys(described):
+                asked[_UNITS + name] = self._begin(_UNITS + name, lambda name=name: self._take_units(devices, name))
         under_way = [asyncio.wrap_future(question) for question in asked.values() if question is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=ASK_WITHIN_S)
@@ -81,6 +88,14 @@ class DeviceLimits:
             return {}
         wait([asked], timeout=ASK_WITHIN_S)
         return self._refused(point, asked)
+
+    def take(self, words: DeviceWords) -> None:
+        """Note what devices said without being asked from here; on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        for name, ends in words.limits.items():
+            self._note(name, ends, "")
+        for name, why in words.unread.items():
+            self._note(name, self.stated.get(name), why)
 
     # how ----------------------------------------------------------------------------------------------------------
 
@@ -130,10 +145,21 @@ class DeviceLimits:
         else:
             self.positions[name] = position
 
+    def _take_units(self, devices: Devices, name: str) -> None:
+        with contextlib.suppress(Exception):  # it describes nothing now, and its documents will
+            self.note_units(devices.units(name))
+
+    def note_units(self, units: Mapping[str, str]) -> None:
+        """Remember units by key, as a device or a descriptor states them; from any thread."""
+        if len(self.units) < _MOST_UNITS:
+            self.units |= units
+
     def _note_silent(self, asked: Mapping[str, Future[Any] | None]) -> None:
         for question, future in asked.items():
             if future is None or not future.done():
                 self._left_behind(question, future)
+                if question.startswith(_UNITS):
+                    continue
                 if question.startswith(_PLACE):
                     self.positions[question.removeprefix(_PLACE)] = math.nan  # where it was says nothing of where it is
                 else:
@@ -176,5 +202,5 @@ class DeviceLimits:
                     self._loop.call_soon_threadsafe(self._on_change, name)
 
 
-def _check(point: Mapping[str, float]) -> str:
+def _check(point: Point) -> str:
     return f"whether {', '.join(point)} refuse a position"

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
+from agent_service.agents import late_runs
 from agent_service.agents.ingestion import TAKES_LATE_RUN
 from agent_service.documents.routing import suggestion_of
 from agent_service.errors import NotFound
 from agent_service.models.spelling import near
-from agent_service.models.state_machines import SuggestionState
+from agent_service.models.state_machines import OPEN, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.lifecycle import AgentLifecycle
     from agent_service.documents.runs import Run
     from agent_service.models import Suggestion
+
+HEARD_BEFORE_S: Final = 60.0
+"""How long before it was noted that a run had begun its first document may have been published."""
 
 
 class AgentDirectory:
@@ -25,6 +32,7 @@ class AgentDirectory:
     def __init__(self) -> None:
         self.lives: dict[str, AgentLifecycle] = {}  # by the agent's name
         self._owners: dict[str, HostedAgent] = {}
+        self._in_order: list[str] | None = None
 
     def life(self, name: str) -> AgentLifecycle:
         """Return an agent's lifecycle, or raise `NotFound` naming what is near."""
@@ -50,15 +58,30 @@ class AgentDirectory:
         """Return the agent whose suggestion it is, or None."""
         return self._owners.get(suggestion_id)
 
-    def suggestions(self) -> Iterable[Suggestion]:
-        """Return the suggestions of all agents, by agent, oldest first."""
-        return (suggestion for life in self.lives.values() for suggestion in life.agent.record.suggestions.values())
+    def names(self, *, after: str = "") -> Iterator[str]:
+        """Yield the agents' names in order, those behind ``after``; a page costs the same however many there are."""
+        if self._in_order is None:  # one came or went
+            self._in_order = sorted(self.lives)
+        return islice(self._in_order, bisect_right(self._in_order, after), None)
+
+    def suggestions(self, state: SuggestionState | None = None) -> Iterable[Suggestion]:
+        """Return the suggestions of all agents, by agent, oldest first; with ``state`` those alone."""
+        records = (life.agent.record for life in self.lives.values())
+        found = ((record.open if state in OPEN else record.suggestions).values() for record in records)
+        return (suggestion for each in found for suggestion in each if state in (None, suggestion.state))
 
     def undecided(self) -> dict[str, str | None]:
         """Return the suggestions that were submitted and have no outcome yet: id to the uid of its run, if known."""
         under_way = (SuggestionState.SUBMITTED, SuggestionState.RUNNING)
         records = [life.agent.record for life in self.lives.values()]
         return {suggestion.id: suggestion.run_uid for record in records for suggestion in record.open_in(*under_way)}
+
+    def under_way_since(self) -> float | None:
+        """Return since when documents may be of suggestions without an outcome, in s since 1970; None: of none."""
+        states = (SuggestionState.SUBMITTED, SuggestionState.RUNNING, SuggestionState.MEASURED)
+        records = [life.agent.record for life in self.lives.values()]
+        changed = [one.updated_at.timestamp() for record in records for one in record.open_in(*states)]
+        return min(changed) - HEARD_BEFORE_S if changed else None
 
     def late_takers(self) -> set[str]:
         """Return the suggestions without an outcome whose runs still count if they come late."""
@@ -85,4 +108,4 @@ class AgentDirectory:
         if agent is None or agent.record.suggestion(suggestion_id).state not in TAKES_LATE_RUN:
             return None
         loop = self.lives[agent.name].runner.loop
-        return loop.ingestion.put if loop else None
+        return loop.ingestion.put if loop else partial(late_runs.keep, agent)

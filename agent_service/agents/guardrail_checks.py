@@ -8,10 +8,11 @@ What holds for one agent now, devices included, is with `guardrails_in_force`.
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Collection, Mapping, Sequence  # noqa: TC003 - pydantic reads annotations at run time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pydantic import Field
 
@@ -20,9 +21,10 @@ from agent_service.models import Ends, Guardrails
 from agent_service.models.guardrail_rules import parse, shown
 from agent_service.models.spelling import near
 from agent_service.models.validation_messages import sentence
+from agent_service.models.values import is_among, is_number, shown as value_shown
 
 if TYPE_CHECKING:
-    from agent_service.models import Point
+    from agent_service.models import Point, Value
 
 AS_GOOD_AS_THERE: Final = 0.05
 """A part of the largest step: an actuator that is no farther from where it was sent counts as being there."""
@@ -100,6 +102,7 @@ def _limited(rails: Guardrails) -> Sequence[tuple[str, Collection[str]]]:
     """Return which actuators each kind of limit is about."""
     return (
         ("bounds", rails.bounds),
+        ("allowed", rails.allowed),
         ("max_step", rails.max_step),
         ("rules", {name for rule in rails.rules for name in parse(rule).names}),
     )
@@ -113,7 +116,12 @@ def spent(guardrails: Guardrails, standing: RunHistory) -> str:
 def loosened(before: Guardrails, after: Guardrails) -> list[str]:
     """Return the rules, by name, that allow in ``after`` what they forbade in ``before``."""
     loose = [f"bounds.{name}" for name, limits in before.bounds.items() if not _within(after.bounds.get(name), limits)]
-    if not set(before.rules) <= set(after.rules):  # which of two rules forbids more nobody can tell in general
+    for name, values in before.allowed.items():
+        still = after.allowed.get(name)
+        if still is None or not all(is_among(value, values) for value in still):
+            loose.append(f"allowed.{name}")
+    # which of two rules forbids more nobody can tell in general
+    if not _as_parsed(before.rules) <= _as_parsed(after.rules):
         loose.append("rules")
     steps = after.max_step
     loose += [f"max_step.{name}" for name, step in before.max_step.items() if steps.get(name, math.inf) > step]
@@ -126,6 +134,25 @@ def loosened(before: Guardrails, after: Guardrails) -> list[str]:
     return loose
 
 
+def _as_parsed(rules: Sequence[str]) -> set[str]:
+    """Return rules without what makes no difference: spaces, brackets that change nothing."""
+    return {ast.unparse(parse(rule).tree) for rule in rules}
+
+
+def merged_rules(present: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return guardrails, as JSON has them, with a change: limits by actuator one by one.
+
+    Null takes one of them away, an empty object all of them; what is not named stays.
+    """
+    merged = {**present, **change}
+    for rule, limits in present.items():
+        given = change.get(rule)
+        if isinstance(limits, dict) and isinstance(given, dict) and given:
+            both_of_them = {**cast("dict[str, Any]", limits), **cast("dict[str, Any]", given)}
+            merged[rule] = {name: limit for name, limit in both_of_them.items() if limit is not None}
+    return merged
+
+
 def stricter(rails: Guardrails, others: Guardrails) -> Guardrails:
     """Return guardrails that forbid what either of two forbids."""
     steps = {**rails.max_step, **others.max_step}
@@ -133,6 +160,10 @@ def stricter(rails: Guardrails, others: Guardrails) -> Guardrails:
     return rails.model_copy(
         update={
             "bounds": both(rails.bounds, others.bounds),
+            "allowed": {
+                name: [value for value in values if is_among(value, others.allowed.get(name, values))]
+                for name, values in {**others.allowed, **rails.allowed}.items()
+            },
             "rules": list(dict.fromkeys([*rails.rules, *others.rules])),
             "unbounded": list(dict.fromkeys([*rails.unbounded, *others.unbounded])),
             "max_step": {name: _least(rails.max_step.get(name), others.max_step.get(name)) for name in steps},
@@ -159,9 +190,11 @@ def both(limits: Mapping[str, Ends], others: Mapping[str, Ends]) -> dict[str, En
     return met
 
 
-def inside(position: float, limits: Ends) -> bool:
-    """Return whether a position keeps limits, the ends included; NaN keeps none."""
+def inside(position: object, limits: Ends) -> bool:
+    """Return whether a position keeps limits, the ends included; NaN keeps none, nor does what is no number."""
     low, high = _span(limits)
+    if not isinstance(position, int | float) or isinstance(position, bool):
+        return False
     return low <= position <= high
 
 
@@ -217,6 +250,14 @@ def violated(point: Point, guardrails: Guardrails, standing: RunHistory | None) 
         for name, limits in guardrails.bounds.items()
         if name in point and not inside(point[name], limits)
     ]
+    wrong += [
+        FieldError(
+            f"guardrails.allowed.{name}",
+            f"{name} = {value_shown(point[name])} is none of {', '.join(map(value_shown, values))}",
+        )
+        for name, values in guardrails.allowed.items()
+        if name in point and not is_among(point[name], values)
+    ]
     wrong += beyond_devices(point, guardrails)
     wrong += _broken(point, guardrails, standing)
     if standing is None:
@@ -244,7 +285,7 @@ def _broken(point: Point, guardrails: Guardrails, standing: RunHistory | None) -
     """Return the rules across actuators that forbid ``point``; one that names none of its actuators says nothing."""
     if not guardrails.rules:
         return []
-    known: list[Mapping[str, float]] = [
+    known: list[Mapping[str, Value]] = [
         point,
         standing.places if standing else {},
         guardrails.elsewhere if isinstance(guardrails, EffectiveGuardrails) else {},
@@ -260,12 +301,14 @@ def _broken(point: Point, guardrails: Guardrails, standing: RunHistory | None) -
     return wrong
 
 
-def _first(name: str, known: Sequence[Mapping[str, float]]) -> float | None:
+def _first(name: str, known: Sequence[Mapping[str, Value]]) -> Value | None:
     return next((at for positions in known if (at := positions.get(name)) is not None), None)
 
 
-def _outside(name: str, position: float, limits: Ends) -> str:
+def _outside(name: str, position: Value, limits: Ends) -> str:
     low, high = limits
+    if not is_number(position):
+        return f"{name} = {value_shown(position)} is no number, and there are limits for it"
     if low is None or high is None:
         end, side = (high, "above") if low is None else (low, "below")
         return f"{name} = {shown(position)} is {side} {shown(end)}"
@@ -277,12 +320,16 @@ def _too_far(point: Point, guardrails: Guardrails, standing: RunHistory) -> list
     for name, step in guardrails.max_step.items():
         origin = _origin(name, step, standing)
         if name in point and origin is not None:
-            taken = abs(point[name] - origin)
+            if not isinstance(at := point[name], int | float) or isinstance(at, bool):
+                message = f"{name} = {value_shown(at)} is no number, so no step to it can be measured"
+                wrong.append(FieldError(f"guardrails.max_step.{name}", message))
+                continue
+            taken = abs(at - origin)
             if math.isnan(taken):
                 message = f"where {name} is cannot be found out now, so no step of it can be measured"
                 wrong.append(FieldError(f"guardrails.max_step.{name}", message))
             elif not taken <= step:
-                message = f"{name} = {point[name]:g} is {taken:g} from {origin:g}, more than {step:g}"
+                message = f"{name} = {at:g} is {taken:g} from {origin:g}, more than {step:g}"
                 wrong.append(FieldError(f"guardrails.max_step.{name}", message))
     return wrong
 

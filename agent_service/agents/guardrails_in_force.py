@@ -5,12 +5,15 @@ How a point is checked against them is in `guardrail_checks`.
 
 from __future__ import annotations
 
+import math
 from collections import ChainMap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_service.agents import guardrail_checks
+from agent_service.agents.approvals import Approvals
 from agent_service.agents.guardrail_checks import EffectiveGuardrails, RunHistory
 from agent_service.errors import FieldError, OutOfBounds
+from agent_service.models import AgentDevices
 from agent_service.models.guardrail_rules import parse, shown
 from agent_service.models.state_machines import SuggestionState
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from agent_service.agents.device_limits import DeviceLimits
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.models import Ends, Guardrails, Point, ServiceGuardrails, Suggestion
+    from agent_service.protocols import DeviceWords
 
 
 class GuardrailsInForce:
@@ -33,6 +37,7 @@ class GuardrailsInForce:
         devices: DeviceLimits,
         positions: Mapping[str, float],
     ) -> None:
+        self.approvals = Approvals(record, service)
         self._record = record
         self._service = service
         self._devices = devices
@@ -60,15 +65,12 @@ class GuardrailsInForce:
             run_time_s=self._record.run_time_s,
         )
 
-    @property
-    def needs_approval(self) -> bool:
-        """Whether a person approves each suggestion of the loop: the agent says so, or the service does for all."""
-        return "required" in (self._record.spec.loop.approval, self._service.approval)
-
     def check_approval(self, suggestion_id: str) -> None:
         """Raise `OutOfBounds` when a person's approval is needed by now and a suggestion was approved without."""
-        if self.needs_approval and suggestion_id and suggestion_id not in self._record.approved_by_person:
-            raise OutOfBounds("loop.approval: a person's approval is required by now, and nobody approved this point")
+        if why := self.approvals.lacks(suggestion_id):
+            raise OutOfBounds(
+                f"loop.approval: a person's approval is required by now, and nobody approved this point: {why}"
+            )
 
     @property
     def limits(self) -> dict[str, Ends]:
@@ -79,16 +81,29 @@ class GuardrailsInForce:
 
     @property
     def no_limits(self) -> list[str]:
-        """Actuators without any limit that nobody said need none."""
-        limits, fine = self.limits, self.now.unbounded
-        return [name for name in self._record.spec.actuators if name not in limits and name not in fine]
+        """Actuators that could have limits, have none, and of which nobody said that they need none."""
+        spec, fine = self._record.spec, {*self.limits, *self.now.unbounded, *self.now.allowed}
+        fine |= {name for name, dimension in spec.space.items() if not dimension.limitable}
+        return [name for name in spec.actuators if name not in fine]
 
     @property
-    def unread(self) -> dict[str, str]:
-        """Actuators whose device does not say its limits now, and why."""
+    def shown(self) -> dict[str, Any]:
+        """What the agent's status has of limits, and of its devices."""
+        spec, unread, units = self._record.spec, self._devices.unread, self._devices.units
         return {
-            name: why for name in self._record.spec.actuators if (why := self._devices.unread.get(name)) is not None
+            "limits": self.limits,
+            "no_limits": self.no_limits,
+            "limits_unread": {name: unread[name] for name in spec.actuators if name in unread},
+            "units": {name: units[name] for name in (*spec.actuators, *spec.outcomes) if name in units},
         }
+
+    async def ask_devices(self) -> AgentDevices:
+        """Ask its devices where they are, and for units; in the event loop, for 2 s at most."""
+        spec, devices = self._record.spec, self._devices
+        await devices.refresh((), places=spec.actuators, described=(*spec.actuators, *spec.sensors))
+        where = self._positions if devices.devices is None else devices.positions
+        known = {name: where[name] for name in spec.actuators if math.isfinite(where.get(name, math.nan))}
+        return AgentDevices(positions=known, units=self.shown["units"])
 
     async def look(self, *, places: bool = False) -> None:
         """Ask the devices of its actuators; with ``places`` where they are, too."""
@@ -120,7 +135,7 @@ class GuardrailsInForce:
         await self.look(places=True)
         places = {name: at for name in point if (at := self._devices.positions.get(name)) is not None}
         wrong = guardrail_checks.violated(point, self.now, standing(places))
-        _raise_for(point, wrong, await self._devices.refusals(point))
+        _raise_for(point, wrong, await self._devices.refusals(self._of_devices(point)))
 
     async def check_devices(self, point: Point) -> None:
         """Raise `OutOfBounds` unless the devices, asked anew, take their position of a point."""
@@ -132,7 +147,22 @@ class GuardrailsInForce:
         """Do what `check_devices` does, and block; from another thread."""
         self.look_here()
         wrong = guardrail_checks.beyond_devices(point, self.now)
-        _raise_for(point, wrong, self._devices.refusals_here(point))
+        _raise_for(point, wrong, self._devices.refusals_here(self._of_devices(point)))
+
+    def _of_devices(self, point: Point) -> Point:
+        """Return the part of a point that devices are asked about: an agent without actuators has points of its own."""
+        return {name: value for name, value in point.items() if name in self._record.spec.actuators}
+
+    def heard_devices(self, point: Point, words: DeviceWords) -> bool:
+        """Do what `check_devices` does by what devices said already, on the event loop; False: others are to be asked.
+
+        Raises `OutOfBounds` unless they take their position of a point.
+        """
+        if self._asked_where():
+            return False
+        self._devices.take(words)
+        _raise_for(point, guardrail_checks.beyond_devices(point, self.now), dict(words.refusals))
+        return True
 
     def _asked_where(self, *, every: bool = False) -> list[str]:
         """Return whose place is to be asked: what rules name beside the actuators, and these too if ``every``."""

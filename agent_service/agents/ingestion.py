@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_service.agents import recovery
 from agent_service.agents.conditions import spans_of
-from agent_service.agents.tasks import Role
+from agent_service.agents.evaluation import Evaluation
+from agent_service.agents.tasks import Role, WorkBehind
 from agent_service.documents import outcomes
 from agent_service.documents.choice import Made, choose, matches, needs_end
 from agent_service.errors import (
@@ -21,10 +22,11 @@ from agent_service.errors import (
     ServiceError,
 )
 from agent_service.models import ID_KEY
+from agent_service.models.standard_errors import parted, with_sems
 from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.documents.runs import Run
@@ -53,19 +55,33 @@ class RunIngestion:
         self.inbox: deque[Run] = deque()  # that the loop did not submit, and that are still to be ingested
         self._agent = agent
         self._plans_end_here = plans_end_here
-        self._archived = archived
-        self._errors: list[Exception] = []
+        self.evaluation = Evaluation(agent, archived=archived)
+        self._behind = WorkBehind(agent.tasks, Role.OUTCOME)
+        self._beside: asyncio.Task[None] | None = None
+        self._uncounted: set[asyncio.Task[None]] = set()  # of outcomes that are no runs of the agent's loop
 
     # runs of suggestions, in the background -----------------------------------------------------------------------
 
     @property
     def pending(self) -> bool:
         """Whether an outcome is being found, or an error of one is to be raised."""
-        return bool(self._agent.tasks.under_way(Role.OUTCOME) or self._errors)
+        return self._behind.pending
+
+    @property
+    def coming(self) -> int:
+        """How many outcomes are being found that count as the agent's runs: not those of filler points."""
+        return len(self._agent.tasks.under_way(Role.OUTCOME) - self._uncounted)
 
     def begin(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
         """Begin to find the outcome of a suggestion's runs, and ingest it."""
-        self._agent.tasks.begin(Role.OUTCOME, self._ingest_behind(suggestion, runs))
+        self._begin(lambda: self._ingest_outcome(suggestion, runs), counts=not suggestion.filler)
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]], *, counts: bool) -> asyncio.Task[None]:
+        task = self._behind.begin(work)
+        if not counts:
+            self._uncounted.add(task)
+            task.add_done_callback(self._uncounted.discard)
+        return task
 
     def cancel_pending_outcomes(self) -> None:
         """Give up waiting for outcomes that take long: their runs are kept for the next start."""
@@ -73,17 +89,15 @@ class RunIngestion:
 
     async def settle(self, *, quietly: bool = False) -> None:
         """Wait until no outcome is pending; raise what went wrong with one, unless ``quietly``."""
-        await self._agent.tasks.wait(Role.OUTCOME)
-        errors, self._errors = self._errors, []
-        for error in errors:
-            if not (quietly and isinstance(error, ServiceError)):
-                raise error
+        await self._behind.settle(quietly=quietly)
 
     async def ingest_leftovers(self) -> None:
         """Ingest what was measured before a stop, a crash or a fault."""
         agent = self._agent
         for left in agent.record.open_in(_S.MEASURED):
-            point = {**left.point, **(left.outcome or {}), ID_KEY: left.id}
+            if left.outcome is None:  # an evaluate function finds it, below
+                continue
+            point = {**left.point, **with_sems(left.outcome, left.sem), ID_KEY: left.id}
             await self._ingest(point, [left.run_uid] if left.run_uid else [])
         for left_id, made in list(agent.unevaluated.items()):
             del agent.unevaluated[left_id]
@@ -91,14 +105,9 @@ class RunIngestion:
             if left is not None and (runs := await self.chosen(left, made)):
                 await self._ingest_outcome(left, runs)
 
-    @property
-    def takes_every_run(self) -> bool:
-        """Whether the evaluate function takes all runs of a suggestion."""
-        return self._agent.brain.traits.takes in ("runs", "uids")
-
     async def chosen(self, suggestion: Suggestion, made: Made) -> Sequence[Run]:
         """Return the runs that count for a suggestion; when there are none, close it, saying why."""
-        rule, every = self._agent.spec.run, self.takes_every_run
+        rule, every = self._agent.spec.run, self.evaluation.takes_every_run
         choice = await _read(made.runs, lambda: choose(made, rule, every=every))
         if choice.exit_status == "unknown":
             await recovery.abandon(self._agent, suggestion, choice.reason, retry=self.retries)
@@ -124,19 +133,13 @@ class RunIngestion:
                 await self.fail(suggestion, f"{why}; {again}")
         return bool(why)
 
-    async def _ingest_behind(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
-        try:
-            await self._ingest_outcome(suggestion, runs)
-        except Exception as error:  # noqa: BLE001 - `settle` raises it in the loop
-            self._errors.append(error)
-
     async def _ingest_outcome(self, suggestion: Suggestion, runs: Sequence[Run]) -> None:
         """Find the outcome of a suggestion's runs, and ingest it once."""
         agent = self._agent
         try:
             if await self.void(suggestion, spans_of(runs)):
                 return
-            outcome = await self._evaluate(runs, suggestion.point, id_=suggestion.id)
+            outcome = await self.evaluation.outcome_of(runs, suggestion.point, id_=suggestion.id)
         except (InvalidInput, AgentFault, DeadlineExceeded, BackendUnavailable) as error:
             if isinstance(error, AgentFault) and error.died:  # of no fault of the run's: the next brain evaluates it
                 agent.unevaluated[suggestion.id] = Made(tuple(runs))
@@ -146,31 +149,14 @@ class RunIngestion:
         except (Conflict, asyncio.CancelledError):  # stopped meanwhile: what was measured is kept for the next start
             agent.unevaluated[suggestion.id] = Made(tuple(runs))
             raise
-        if agent.record.suggestion(suggestion.id).state is not _S.RUNNING:
+        state = agent.record.suggestion(suggestion.id).state
+        if state not in (_S.RUNNING, _S.MEASURED):
             return  # somebody ingested it by hand meanwhile
-        measured = agent.tasks.begin(
-            Role.FACT, agent.facts.advance(suggestion.id, _S.MEASURED, outcome=outcome, run_uid=runs[0].uid)
-        )
+        measured = agent.tasks.begin(Role.FACT, _note_measured(agent, suggestion, state, outcome, runs[0].uid))
         try:  # the brain need not wait for the commit: `ingested` is written after it in any case
             await self._ingest({**suggestion.point, **outcome, ID_KEY: suggestion.id}, [run.uid for run in runs])
         finally:
             await measured
-
-    async def _evaluate(self, runs: Sequence[Run], point: dict[str, float], *, id_: str) -> dict[str, float]:
-        """Find the outcome of runs: by field, or by the user's function, which may want them in the catalogue."""
-        spec, takes = self._agent.spec, self._agent.brain.traits.takes
-        if not spec.evaluate:
-            outcome = await asyncio.to_thread(outcomes.by_field, runs[0], spec.outcomes)
-        else:
-            subjects: list[Any] = list(runs)
-            if takes in ("uid", "uids"):
-                subjects = [run.uid for run in runs]
-                for uid in subjects:
-                    await self._archived(uid, spec.timeouts.evaluate)
-            subject = subjects if self.takes_every_run else subjects[0]
-            outcome = (await self._agent.evaluate(subject, [{**point, ID_KEY: id_}]))[0]
-        outcomes.check_evaluated(outcome, point.keys())
-        return outcome
 
     async def _ingest(self, point: dict[str, Any], run_uids: Sequence[str]) -> None:
         agent = self._agent
@@ -191,6 +177,11 @@ class RunIngestion:
         if run.uid not in self._agent.record.ingested_runs:
             self.inbox.append(run)
             self._agent.mark_changed()
+
+    def ingest_beside(self) -> None:
+        """Begin to ingest the next run of the inbox, unless one is being ingested; a plan under way goes on."""
+        if self.inbox and (self._beside is None or self._beside.done()):
+            self._beside = self._begin(self.ingest_next, counts=False)
 
     async def ingest_next(self) -> None:
         """Ingest the next run of the inbox; one that has no outcome for this agent is passed over and logged."""
@@ -218,6 +209,7 @@ class RunIngestion:
             return
         own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
         if own is not None and own.state not in TAKES_LATE_RUN:
+            agent.log(f"run {run.uid} was not ingested: it came late, and suggestion {own.id} is {own.state}")
             return
         if missing := await _read([run], run.missing):
             raise InvalidInput(f"it did not arrive whole: {missing} did not come")
@@ -227,14 +219,14 @@ class RunIngestion:
             raise InvalidInput(f"run {run.uid} is {why}; to let it count all the same, ingest its outcome by hand")
         if not named and own is not None:
             self._check_late(run, own)
-        point = own.point if own else await asyncio.to_thread(outcomes.actuators_of, run, spec.actuators)
-        outcome = await self._evaluate([run], point, id_=own.id if own else run.uid)
+        point = own.point if own else await asyncio.to_thread(outcomes.actuators_of, run, spec.actuators, spec.space)
+        outcome = await self.evaluation.outcome_of([run], point, id_=own.id if own else run.uid)
         await self._ingest({**point, **outcome, **({ID_KEY: own.id} if own else {})}, [run.uid])
 
     def _check_late(self, run: Run, own: Suggestion) -> None:
         """Raise unless a run that comes late is known to be the one that counts for its suggestion."""
         rule, first = self._agent.spec.run, own.run_uid in (None, run.uid)
-        if needs_end(rule, every=self.takes_every_run) or not (first or isinstance(rule, dict)):
+        if needs_end(rule, every=self.evaluation.takes_every_run) or not (first or isinstance(rule, dict)):
             raise InvalidInput(f"it came late, and may not be the one that counts for suggestion {own.id}")
 
 
@@ -243,3 +235,13 @@ async def _read(runs: Sequence[Run], look: Callable[[], R]) -> R:
     if sum(len(run.documents) for run in runs) <= _READ_AT_ONCE:
         return look()
     return await asyncio.to_thread(look)
+
+
+async def _note_measured(
+    agent: HostedAgent, suggestion: Suggestion, state: _S, outcome: dict[str, Any], run_uid: str
+) -> None:
+    """Write that a suggestion was measured, unless that is known: its run came when the agent had stopped."""
+    if state is not _S.MEASURED:
+        values, sems = parted(outcome)
+        beside: dict[str, Any] = {"sem": sems} if sems else {}
+        await agent.facts.advance(suggestion.id, _S.MEASURED, outcome=values, run_uid=run_uid, **beside)

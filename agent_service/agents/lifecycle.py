@@ -11,16 +11,17 @@ from pydantic import ValidationError
 
 from agent_service import context
 from agent_service.agents import guardrail_checks
+from agent_service.agents.record.agent import as_written
 from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
 from agent_service.models import AgentSpec, EventKind, RestartAs
-from agent_service.models.own_names import renamed_rules
+from agent_service.models.own_names import refuse_foreign, renamed_rules
 from agent_service.models.state_machines import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models.validation_messages import sentence, validation_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.loop_runner import LoopRunner
@@ -72,6 +73,7 @@ class AgentLifecycle:
         """Let the current run finish, and submit nothing more."""
         async with self._command(Command.PAUSE):
             await self.agent.facts.become(_A.PAUSED, f"paused by {context.person()}")
+            self.agent.keeper.saver.save_soon()
 
     async def resume(self) -> None:
         """Go on after a pause."""
@@ -90,7 +92,7 @@ class AgentLifecycle:
             await self._end(reason or f"stopped by {context.person()}")
 
     async def restart(self) -> None:
-        """Stop if need be, rebuild the brain by replay, and run again."""
+        """Stop if need be, build the brain anew, from its saved state or else by replay, and run again."""
         async with self._command(Command.RESTART):
             _refuse_start(self.agent, self._queue, paused=False)
             if self.state in ALIVE:
@@ -109,6 +111,7 @@ class AgentLifecycle:
             await agent.brain.discard()
             await agent.facts.become_from({self.state}, self.state, removed=True)
             self._removed = True
+            await agent.keeper.saver.forget()
 
     async def patch(
         self,
@@ -133,14 +136,16 @@ class AgentLifecycle:
             spec = patched(agent.spec, change)
             may(agent.spec, spec)
             if change.config is not None:
-                await check(spec)
+                await check(patched(as_written(agent.record), change))
                 if self.state in (_A.STARTING, _A.STOPPING):
                     raise Conflict(f"agent {agent.name!r} is {self.state}; change its config when that is done")
             elif change.guardrails is not None:
                 await look(spec)
+            looser = guardrail_checks.loosened(agent.spec.guardrails, spec.guardrails)
             fact = {key: value for key, value in spec.model_dump(mode="json").items() if key in change.given}
             if change.config is None or self.state not in ALIVE:
                 await agent.facts.configured(**fact)
+                _say_looser(agent, looser)
                 return
             building = agent.tasks.begin(
                 Role.BUILD, agent.keeper.build(config=spec.config, fact=fact), for_request=True
@@ -154,6 +159,7 @@ class AgentLifecycle:
             if building.cancelled():
                 raise Conflict(f"agent {agent.name!r} was stopped while its config changed; nothing is changed")
             building.result()
+            _say_looser(agent, looser)
 
     async def follow_hold(self, *, held: bool, reason: str) -> None:
         """Pause while the queue is held; go on when it no longer is, unless a person paused the agent too."""
@@ -204,7 +210,10 @@ class AgentLifecycle:
         """Begin a life; return why that could not be written, if so."""
         try:
             await self.agent.tasks.wait(Role.LOOP)
-            if self._called_off or not await self.agent.facts.become_from(_REST, _A.STARTING, starts_paused=paused):
+            if self._called_off:
+                await self.agent.facts.become_from({_A.STOPPED}, _A.STOPPED, self._called_off)
+                return None
+            if not await self.agent.facts.become_from(_REST, _A.STARTING, starts_paused=paused):
                 return None
             context.be_patient()  # who asked for a stop meanwhile was told that it stops
             paused_then = RestartAs(state=_A.PAUSED, reason="started paused; resume it to go on")
@@ -239,9 +248,10 @@ def _refuse_start(agent: HostedAgent, queue: PlanQueue, *, paused: bool) -> None
     queue.refuse_held()
     legal = legal_commands(agent.record.state)
     total, done = agent.spec.loop.max_runs, agent.record.done
-    if total is not None and done >= total:
+    if not paused and total is not None and done >= total:
         raise Conflict(
-            f"agent {agent.name!r} has made {done} of {total} runs; raise loop.max_runs to let it make more",
+            f"agent {agent.name!r} has made {done} of {total} runs; allow more (max_runs, in a cell --max-runs), as by "
+            f'client.update("{agent.name}", loop={{"max_runs": {total + done}}}); start it paused to ask its brain',
             legal=legal,
         )
     live_objects.require(agent.spec.type, agent.spec.evaluate)
@@ -252,19 +262,26 @@ def _refuse_start(agent: HostedAgent, queue: PlanQueue, *, paused: bool) -> None
         )
 
 
+def _say_looser(agent: HostedAgent, looser: Sequence[str]) -> None:
+    if looser:
+        agent.log(f"its guardrails allow more than before: {', '.join(looser)}", level="warning")
+
+
 def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
-    """Return what an agent would be after a change; `InvalidConfig` says which field would not be valid, and why."""
+    """Return what an agent would be after a change; `InvalidInput` says which field would not be valid, and why."""
     own = {word: name for name, word in spec.names.items()}
-    rails = renamed_rules(change.guardrails or {}, own)
+    rails = guardrail_checks.merged_rules(spec.guardrails.model_dump(), renamed_rules(change.guardrails or {}, own))
     try:
-        return AgentSpec.model_validate(
+        changed = AgentSpec.model_validate(
             {
                 **spec.model_dump(),
                 "config": spec.config if change.config is None else change.config,
                 "loop": {**spec.loop.model_dump(), **(change.loop or {})},
-                "guardrails": {**spec.guardrails.model_dump(), **rails},
+                "guardrails": rails,
             }
         )
     except ValidationError as error:
-        wrong = validation_errors(error)
+        wrong = validation_errors(error, AgentSpec)
         raise InvalidConfig(sentence(wrong), errors=wrong) from None
+    refuse_foreign(changed.guardrails, changed.actuators)
+    return changed

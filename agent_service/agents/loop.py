@@ -2,7 +2,8 @@
 
 The way of a document: source -> dispatcher -> `measurement` -> `ingestion` -> executor (`HostedAgent.ingest`) ->
 journal -> followers. One plan of an agent is under way at a time; while it runs, the outcome of the last is ingested,
-and the next one of a batch is handed to the sink ahead, so that the RunEngine never waits for us.
+the brain is asked for the next point where it may be, and the next plan is handed to the sink ahead, so that the
+RunEngine never waits for us.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service.agents import guardrail_checks
+from agent_service.agents.expired_approvals import take_back_expired
 from agent_service.agents.ingestion import RunIngestion
 from agent_service.agents.measurement import Measurement
+from agent_service.agents.proposals import Proposals
 from agent_service.agents.tasks import Role
 from agent_service.errors import IllegalTransition, ServiceError
 from agent_service.models import QueueState
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.documents.dispatch import RunDispatcher
-    from agent_service.journal import JournalLog
     from agent_service.models import Suggestion
     from agent_service.protocols import PlanSink
 
@@ -44,16 +46,20 @@ class AgentLoop:
         *,
         sink: PlanSink,
         dispatcher: RunDispatcher,
-        journal: JournalLog,
         archived: Callable[[str, float], Awaitable[None]],
+        find: Callable[[str], HostedAgent],
     ) -> None:
+        self.proposals = Proposals(agent, find=find)
         self.ingestion = RunIngestion(agent, plans_end_here=sink.plans_end_here, archived=archived)
         self.measurement = Measurement(
-            agent, sink=sink, dispatcher=dispatcher, journal=journal, ingestion=self.ingestion
+            agent,
+            sink=sink,
+            dispatcher=dispatcher,
+            ingestion=self.ingestion,
+            ask_ahead=self.proposals.ask_ahead,
         )
         self._agent = agent
         self._sink = sink
-        self._silent_at: int | None = None
         self._delayed = ""
         self._brain = 0
 
@@ -64,6 +70,8 @@ class AgentLoop:
         finally:
             self.measurement.let_go()
             await self.ingestion.settle(quietly=True)
+            self.proposals.stop_filling()
+            await self.proposals.settle(quietly=True)
 
     def drain(self) -> None:
         """Begin nothing more, and let `run` return when what is under way has ended: the service stops."""
@@ -73,6 +81,7 @@ class AgentLoop:
         """Begin nothing more, and let `run` return when the plan under way has ended; wait for no outcome."""
         self.measurement.stopping = True
         self.ingestion.cancel_pending_outcomes()
+        self.proposals.stop_filling()
 
     async def _drive(self) -> str | None:
         record = self._agent.record
@@ -92,14 +101,16 @@ class AgentLoop:
         """Do what the agent's state allows; return why it is to stop, if it is."""
         agent, state = self._agent, self._agent.record.state
         agent.wake.clear()
+        await take_back_expired(agent)
         if state is AgentState.STARTING:  # its brain is built again after a fault
             await agent.wake.wait()
         elif (brain := agent.brain.builds) != self._brain:
+            await self.proposals.settle()
             await self.ingestion.settle()
             await self.ingestion.ingest_leftovers()
             self._brain = brain
         elif state is AgentState.PAUSED:
-            await agent.wake.wait()
+            await self._rest(None)
         elif self._sink.status.state is QueueState.HELD:
             await agent.facts.become_from({AgentState.RUNNING}, AgentState.PAUSED, "the queue is held", held=True)
         elif not await self._keeps_still():
@@ -108,32 +119,54 @@ class AgentLoop:
 
     async def _step(self) -> str | None:
         """Do what is next; return why the agent is to stop, if it is."""
-        limit = self._limit()
+        limit, proposals = self._limit(), self.proposals
         if self.ingestion.inbox:
             await self.ingestion.ingest_next()
         elif limit and not self.ingestion.pending:
             return limit
         elif not limit and (approved := self._agent.record.open_in(_S.APPROVED)):
-            if wait_s := self._rate_wait_s(approved[0]):
-                await self._wait(wait_s)
-            else:
-                await self.measurement.measure(approved[0])
+            await self._measure(approved[0])
+        elif not limit and proposals.fills and await proposals.fill():
+            pass
         elif self.ingestion.pending:
             await self.ingestion.settle()
-        elif self._agent.brain.stop_reason:
-            return self._agent.brain.stop_reason
-        elif spent := guardrail_checks.spent(self._agent.guardrails.now, self._agent.guardrails.history):
+        elif proposals.pending:
+            await self._wait_for_brain()
+        else:
+            return await self._propose()
+        return None
+
+    async def _measure(self, suggestion: Suggestion) -> None:
+        if wait_s := self._rate_wait_s(suggestion):
+            await self._wait(wait_s)
+        else:
+            await self.measurement.measure(suggestion)
+
+    async def _propose(self) -> str | None:
+        """Approve what was proposed, or ask the brain; return why the agent is to stop, if it is."""
+        agent, proposals = self._agent, self.proposals
+        if agent.brain.stop_reason:
+            return agent.brain.stop_reason
+        if spent := guardrail_checks.spent(agent.guardrails.now, agent.guardrails.history):
             return spent
-        elif (proposed := self._proposed()) and not self._agent.guardrails.needs_approval:
-            await self._approve(proposed[0])  # left by a crash, or needs no approval any more
-        elif proposed or self._has_nothing_new() or not await self._propose():
+        needed = agent.guardrails.approvals.needed
+        if free := next((one for one in proposals.unapproved if not needed(one.point)), None):
+            await self._approve(free)  # left by a crash, or needs no approval any more
+        elif not proposals.ask():
             await self._wait()
         return None
+
+    async def _wait_for_brain(self) -> None:
+        """Wait until it has answered, or something else changed; raise what went wrong."""
+        if not self._agent.tasks.under_way(Role.ASK):
+            await self.proposals.settle()
+        else:
+            await self._wait()
 
     def _limit(self) -> str | None:
         """Return which limit is reached, so that nothing more is submitted; outcomes under way count as runs."""
         record, limits = self._agent.record, self._agent.spec.loop
-        done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME))
+        done = record.done + self.ingestion.coming
         if limits.max_runs is not None and done >= limits.max_runs:
             return f"max_runs reached ({done} of {limits.max_runs})"
         if record.failures_in_row >= limits.max_failures:
@@ -152,41 +185,16 @@ class AgentLoop:
             await (self.ingestion.settle() if self.ingestion.pending else self._wait())
             return True
         waiting = record.open_in(_S.PROPOSED, _S.APPROVED)
-        stale = [(one, why) for one in waiting if (why := conditions.stale(one, record))]
+        stale = [(suggestion, why) for suggestion in waiting if (why := conditions.stale(suggestion, record))]
         for suggestion, why in stale:
             with contextlib.suppress(IllegalTransition):  # a person was quicker
                 await self._agent.fail_suggestion(suggestion, _S.EXPIRED, why, fault=False)
         return bool(stale)
 
-    def _proposed(self) -> list[Suggestion]:
-        """Return the loop's own suggestions that are not approved yet."""
-        record = self._agent.record
-        proposed = record.open_in(_S.PROPOSED)
-        return [suggestion for suggestion in proposed if record.proposed_by[suggestion.id] == "loop"]
-
     async def _approve(self, suggestion: Suggestion) -> None:
         with contextlib.suppress(IllegalTransition):  # a person was quicker
             if await self.measurement.allowed(suggestion):
                 await self._agent.facts.advance(suggestion.id, _S.APPROVED)
-
-    def _has_nothing_new(self) -> bool:
-        """Whether the brain had nothing to suggest, and learned nothing since."""
-        return self._silent_at == self._agent.record.ingests
-
-    async def _propose(self) -> bool:
-        """Ask the brain for the next batch; False when it has nothing to say now."""
-        agent, spec = self._agent, self._agent.spec
-        if not agent.brain.traits.suggests:
-            return False
-        n_points = spec.loop.n_points
-        if spec.loop.max_runs is not None:
-            n_points = min(n_points, spec.loop.max_runs - agent.record.done)
-        batch = await agent.suggest(n_points, by="loop", approve=not agent.guardrails.needs_approval)
-        if not batch and spec.listen == "own":
-            agent.brain.stop_reason = "the agent has nothing more to suggest"
-            return True
-        self._silent_at = None if batch else agent.record.ingests
-        return bool(batch)
 
     def _rate_wait_s(self, suggestion: Suggestion) -> float:
         limits = self._agent.guardrails.now
@@ -199,5 +207,11 @@ class AgentLoop:
 
     async def _wait(self, at_most_s: float | None = None) -> None:
         if not self.ingestion.inbox and not self.measurement.stopping:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._agent.wake.wait(), at_most_s)
+            await self._rest(at_most_s)
+
+    async def _rest(self, at_most_s: float | None) -> None:
+        """Wait until something changes, an approval expires, or so many seconds have passed."""
+        left = [one for one in (at_most_s, self._agent.guardrails.approvals.next_expiry_s()) if one is not None]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(left, default=None)):  # `asyncio.wait_for` may lose a cancellation
+                await self._agent.wake.wait()

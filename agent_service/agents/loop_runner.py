@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from agent_service.agents import recovery
+from agent_service.agents import late_runs, recovery
 from agent_service.agents.tasks import Role
 from agent_service.errors import BackendUnavailable, ServiceError
 from agent_service.models.state_machines import ALIVE, AgentState
@@ -137,6 +137,7 @@ class LoopRunner:
     async def _sweep(self) -> None:
         """End a stopping: whoever comes last, the loop or the command, writes it."""
         if self._state is _A.STOPPING:
+            await self._agent.keeper.saver.save_before_end()
             await self._agent.brain.discard()
             await self._agent.facts.become_from({_A.STOPPING}, _A.STOPPED, self._agent.record.reason)
 
@@ -173,7 +174,7 @@ class LoopRunner:
         submissions: Sequence[Submission] = (),
         *,
         default: Literal["resume", "paused"] = "resume",
-        paused: bool = False,
+        paused: str | None = None,
     ) -> None:
         """Come back after the service ended, as `recovery` decides; the sink has the plans of ``submissions`` still."""
         agent = self._agent
@@ -184,9 +185,11 @@ class LoopRunner:
         back = await recovery.bring_back(agent, queue_held=self._queue.held, resumes=resumes, paused=paused)
         if back is not None:
             self.begin(back, submissions, attended=False)
-        if (loop := self.loop) is not None:
-            for run in late:
-                loop.ingestion.put(run)
+        for run in late:
+            if self.loop is not None:
+                self.loop.ingestion.put(run)
+            else:
+                late_runs.keep(agent, run)
 
     async def drain(self) -> None:
         """Begin nothing more, and return when the plan and the call under way have ended, as far as they can here.
@@ -209,6 +212,7 @@ class LoopRunner:
             self.loop.stop()
         self._agent.tasks.cancel(Role.RESTART)
         await self._agent.tasks.wait(Role.RESTART)
+        await self._agent.keeper.saver.save_before_end()
         await self._agent.brain.discard()
         self._agent.tasks.cancel(*(role for role in Role if role not in (Role.PLAN, Role.FACT)))  # the loop ends these
         await self._agent.tasks.wait()

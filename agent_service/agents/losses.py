@@ -55,12 +55,12 @@ class Losses:
     def overlapping(self, start: float, stop: float) -> Loss | None:
         """Return the first loss that shares a moment with the time from ``start`` to ``stop``."""
         return next(
-            (one for one in self.intervals if one.begin <= stop and (one.end is None or one.end >= start)), None
+            (loss for loss in self.intervals if loss.begin <= stop and (loss.end is None or loss.end >= start)), None
         )
 
     def last_longer_than(self, seconds: float) -> Loss | None:
         """Return the last loss that is over and took longer."""
-        ended = (one for one in reversed(self.intervals) if one.end is not None and one.end - one.begin > seconds)
+        ended = (loss for loss in reversed(self.intervals) if loss.end is not None and loss.end - loss.begin > seconds)
         return next(ended, None)
 
     def apply(self, data: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ class Losses:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON, for a snapshot."""
-        return {"losses": [[one.begin, one.end, one.reason] for one in self.intervals], "off_by": self.off_by}
+        return {"losses": [[loss.begin, loss.end, loss.reason] for loss in self.intervals], "off_by": self.off_by}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -9,24 +9,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.agents import guardrail_checks
+from agent_service.agents.approvals import EXPIRED
+from agent_service.agents.conditions import spans_of
+from agent_service.agents.expired_approvals import take_back_expired
 from agent_service.agents.submission import Lookahead, Submission
-from agent_service.agents.tasks import Role
 from agent_service.documents.choice import needs_end
 from agent_service.errors import IllegalTransition, OutOfBounds, QueueHeld
-from agent_service.models.state_machines import AgentState, SuggestionState
+from agent_service.models.state_machines import ALIVE, AgentState, SuggestionState
 from agent_service.protocols import SERVICE_STOPS, ExitStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.ingestion import RunIngestion
     from agent_service.documents.dispatch import RunDispatcher
-    from agent_service.journal import JournalLog
     from agent_service.models import Suggestion
     from agent_service.protocols import PlanResult, PlanSink
 
 _S = SuggestionState
+_RESTS: Final = ALIVE - {AgentState.RUNNING}
 _FATES: Final = {ExitStatus.EXPIRED: _S.EXPIRED, ExitStatus.REJECTED: _S.REJECTED}
 
 
@@ -39,8 +41,8 @@ class Measurement:
         *,
         sink: PlanSink,
         dispatcher: RunDispatcher,
-        journal: JournalLog,
         ingestion: RunIngestion,
+        ask_ahead: Callable[[], None],
     ) -> None:
         self.stopping = False  # nothing more is to be handed over
         self.draining = False  # the service stops: what did not begin is measured after its next start
@@ -49,8 +51,9 @@ class Measurement:
         self._agent = agent
         self._sink = sink
         self._ingestion = ingestion
+        self._ask_ahead = ask_ahead
         self._submit = partial(Submission.begin, agent, sink=sink, dispatcher=dispatcher)
-        self._ahead = Lookahead(agent, journal=journal, may_begin=self._may_hand_ahead, begin=self._submit)
+        self._ahead = Lookahead(agent, may_begin=self._may_hand_ahead, begin=self._submit)
 
     async def allowed(self, suggestion: Suggestion) -> bool:
         """Return whether the guardrails allow a suggestion; reject it if not."""
@@ -98,6 +101,7 @@ class Measurement:
                 submission.take_back("not measured: the agent was stopped")
             await self._attend(submission, submission.plan, submission.started)
             await submission.note_start()
+            agent.beam_time.plan_began(lambda: submission.span)
             await self._attend(submission, submission.plan)
             result = await submission.result()
             agent.facts.run_ended(suggestion.id)
@@ -105,7 +109,9 @@ class Measurement:
                 await self._close(submission, result)
                 return
             made = await submission.made(result)
-            if len(made.runs) > 1 or needs_end(agent.spec.run, every=ingestion.takes_every_run):
+            await submission.note_start()  # documents may follow the word that the plan has ended
+            agent.beam_time.plan_ended(spans_of(made.runs))
+            if len(made.runs) > 1 or needs_end(agent.spec.run, every=ingestion.evaluation.takes_every_run):
                 await agent.facts.note_runs(suggestion.id, [run.uid for run in made.runs])
         except QueueHeld:  # it fell between our look and the submission
             await agent.facts.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
@@ -115,29 +121,33 @@ class Measurement:
             return
         finally:
             self.in_flight = False
+            agent.beam_time.plan_ended()
             submission.close()
         if runs := await ingestion.chosen(suggestion, made):
             ingestion.begin(suggestion, runs)
 
     async def _attend(self, submission: Submission, *futures: asyncio.Future[Any]) -> None:
-        """Wait until one of them is done; meanwhile ingest others' runs, and hand the next plan ahead.
+        """Wait until one of them is done; meanwhile ingest others' runs, ask for points, and hand the next plan ahead.
 
         A plan may wait for hours, so whatever changes is looked at. What has not begun is taken back while a condition
-        is not met.
+        is not met, and when its approval has expired.
         """
         while not any(future.done() for future in futures):
             changed = self._agent.changed()  # taken before the look, so that no change is missed
-            unmet = self._agent.conditions.unmet
+            approvals = self._agent.guardrails.approvals
+            unmet = self._agent.conditions.unmet or (approvals.has_expired(submission.suggestion.id) and EXPIRED)
             if unmet and not submission.started.done() and submission.take_back(unmet):
                 submission.waits_again = True
                 return
-            if self._ingestion.inbox and self._agent.record.state is AgentState.RUNNING:
-                await self._ingestion.ingest_next()
-                continue
+            await take_back_expired(self._agent)
+            if self._agent.record.state is AgentState.RUNNING:
+                self._ingestion.ingest_beside()
+            self._ask_ahead()
             if self._sink.takes_ahead:
-                await self._ahead.look(under_way=1)
+                await self._ahead.look(under_way=1 + len(self._taken_up))
             if not any(future.done() for future in futures):
-                await asyncio.wait({*futures, *self._ahead.news, changed}, return_when=asyncio.FIRST_COMPLETED)
+                news = {*futures, *self._ahead.news, changed}
+                await asyncio.wait(news, timeout=approvals.next_expiry_s(), return_when=asyncio.FIRST_COMPLETED)
 
     def _may_hand_ahead(self, under_way: int) -> bool:
         """Whether the next one would be measured whatever becomes of the ``under_way`` plans before it."""
@@ -146,7 +156,7 @@ class Measurement:
             return False
         if guardrail_checks.one_by_one(self._agent.guardrails.now):
             return False
-        done = record.done + len(self._agent.tasks.under_way(Role.OUTCOME)) + under_way
+        done = record.done + self._ingestion.coming + under_way
         failures = record.failures_in_row + under_way
         return failures < limits.max_failures and (limits.max_runs is None or done < limits.max_runs)
 
@@ -154,7 +164,8 @@ class Measurement:
         """Close a suggestion that was not measured; what a person asked for is no failure of the agent's."""
         suggestion, record = submission.suggestion, self._agent.record
         taken_back = result.exit_status is ExitStatus.ABORT and not result.begun
-        again = taken_back and (self.draining or submission.waits_again)
+        waits = record.state in _RESTS or bool(self._agent.conditions.unmet)
+        again = taken_back and (self.draining or submission.waits_again or waits)
         if again and record.suggestion(suggestion.id).state is _S.SUBMITTED:
             reason = SERVICE_STOPS if self.draining else result.reason
             await self._agent.facts.advance(suggestion.id, _S.APPROVED, reason=reason)
@@ -166,3 +177,6 @@ class Measurement:
         asked = result.exit_status is ExitStatus.ABORT and result.asked
         fault = not (fate is _S.EXPIRED or asked)
         await self._ingestion.fail(suggestion, result.reason or result.exit_status, fault=fault, fate=fate)
+        if fate is _S.EXPIRED:  # nobody said that the plan has ended; what it measured whole counts, as what comes late
+            for run in submission.whole:
+                self._ingestion.put(run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.brains.factory import BrainFactory
 from agent_service.errors import AgentFault, FieldError, InvalidInput
-from agent_service.executors.process import pickled
+from agent_service.executors.pickling import pickled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """An executor for an agent, its name, and why it is that one; None when the agent asked for it."""
+    """An executor for an agent, its name, why it is that one, None when the agent asked for it, and what to import."""
 
     name: str
     executor: Executor
     reason: str | None = None
+    libraries: tuple[str, ...] = ()
 
 
 class Placement:
@@ -71,7 +72,9 @@ class Placement:
             except AgentFault as error:
                 why = error.detail
         if why is None:
-            return place
+            if not place.executor.isolated:
+                return place
+            return place._replace(libraries=await asyncio.to_thread(factory.libraries))
         if spec.executor != "auto" or spec.memory_limit_mb is not None:
             message = f'{why}; set executor = "{self._shared}", without memory_limit_mb'
             raise InvalidInput(f"agent {spec.name!r}: {message}", errors=[FieldError("executor", message)])

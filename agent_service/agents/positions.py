@@ -18,6 +18,7 @@ from agent_service.protocols import READBACKS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from agent_service.models import Value
     from agent_service.protocols import Document
 
 RUNS_KEPT: Final = 100
@@ -62,10 +63,11 @@ class LastPositions:
         self._spare: dict[str, None] = {}
         self._others: dict[str, _OthersRun] = {}
 
-    def sent(self, point: Mapping[str, float]) -> None:
-        """Note that actuators were sent to ``point``."""
+    def sent(self, point: Mapping[str, Value]) -> None:
+        """Note that actuators were sent to ``point``, of which numbers are positions."""
         for name, position in point.items():
-            self._note(name, position, firm=True)
+            if isinstance(position, int | float) and not isinstance(position, bool):
+                self._note(name, position, firm=True)
 
     def on_document(self, name: str, document: Document, run: str, *, hearsay: bool = False) -> None:
         """Look at a document: an event of a run that is not for a suggestion says where somebody else's plan went.

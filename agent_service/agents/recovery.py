@@ -79,22 +79,24 @@ def _show(sink: PlanSink, run: Run) -> None:
 
 def late_runs(agent: HostedAgent, runs: Mapping[str, Sequence[Run]]) -> list[Run]:
     """Return those of ``runs`` that came when their suggestion was closed: the service ended before they counted."""
-    closed = [one for one in agent.record.suggestions.values() if one.state not in OPEN and one.id in runs]
+    closed = [held for held in agent.record.suggestions.values() if held.state not in OPEN and held.id in runs]
     return [run for suggestion in closed for run in runs[suggestion.id] if run.complete]
 
 
-async def bring_back(agent: HostedAgent, *, queue_held: bool, resumes: bool, paused: bool) -> RestartAs | None:
+async def bring_back(agent: HostedAgent, *, queue_held: bool, resumes: bool, paused: str | None) -> RestartAs | None:
     """Write that an agent is back, and return as what: running or paused; None if it was not alive.
 
-    It is what it was, unless the queue is held, it does not resume by itself, or all come back ``paused``.
+    It is what it was, unless the queue is held, it does not resume by itself, or all come back paused; ``paused`` says
+    why then.
     """
     record = agent.record
     before = record.restart_as  # it was about to come back by itself
     was, was_held = (record.state, record.held) if before is None else (before.state, before.held)
     if record.starts_paused:
         was = AgentState.PAUSED
-    by_hold = queue_held and (was_held or was is not AgentState.PAUSED)
-    to_pause = by_hold or was is AgentState.PAUSED or paused or not resumes
+    # whom the hold pauses goes on when it ends, and that is not for agents that all come back paused
+    by_hold = queue_held and paused is None and (was_held or was is not AgentState.PAUSED)
+    to_pause = by_hold or was is AgentState.PAUSED or paused is not None or not resumes
     if record.state is AgentState.STOPPING:
         await agent.facts.become(AgentState.STOPPED, record.reason)
         return None
@@ -103,13 +105,13 @@ async def bring_back(agent: HostedAgent, *, queue_held: bool, resumes: bool, pau
     # in one commit: between two of them it would be an agent that nobody brings back
     restarted = "the service was restarted"
     await agent.facts.become_in_turn(
-        (AgentState.STOPPING, {"reason": restarted, "was": AgentState.PAUSED if paused else was}),
+        (AgentState.STOPPING, {"reason": restarted, "was": was if paused is None else AgentState.PAUSED}),
         (AgentState.STOPPED, {"reason": restarted}),
         (AgentState.STARTING, {"reason": f"recovering: {restarted}", "held": by_hold, "starts_paused": to_pause}),
     )
     if not to_pause:
         return RestartAs(state=AgentState.RUNNING)
-    reason = "recovered after a restart of the service; resume it to go on"
+    reason = f"{paused or 'recovered after a restart of the service'}; resume it to go on"
     return RestartAs(state=AgentState.PAUSED, reason=reason, held=by_hold)
 
 
@@ -149,9 +151,12 @@ async def look_up(
     retry: bool,
     in_sink: Collection[str] = (),
 ) -> None:
-    """Settle, as `reconcile` does, what is still ``running`` though nobody waits for its run: by the catalogue."""
-    for left in agent.record.open_in(_S.RUNNING):
-        if left.run_uid is None or left.id in agent.unevaluated or left.id in in_sink:
+    """Settle, as `reconcile` does, what nobody waits for any more: what is still ``running`` by the catalogue."""
+    for left in agent.record.open_in(_S.SUBMITTED):
+        if left.id not in in_sink:
+            await abandon(agent, left, "interrupted: the agent failed while its plan was in the queue", retry=retry)
+    for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
+        if left.run_uid is None or left.outcome or left.id in agent.unevaluated or left.id in in_sink:
             continue
         try:
             measured = [await documents(uid) for uid in left.run_uids or [left.run_uid]]
@@ -171,6 +176,7 @@ async def _settle(agent: HostedAgent, left: Suggestion, runs: Sequence[Run], *, 
     elif len(runs) > 1 or stops[0].get("exit_status") == "success":
         agent.unevaluated[left.id] = Made(tuple(runs), ended=bool(left.run_uids))
     else:
+        agent.brain.missed()
         status = str(stops[0].get("exit_status"))
         reason = str(stops[0].get("reason") or "") or f"the run ended with exit_status {status}"
         await agent.facts.advance(left.id, _S.FAILED, reason=reason, fault=status != "abort")
@@ -184,6 +190,7 @@ def _was_cut(run: Run) -> bool:
 async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: bool) -> None:
     """Write that nobody knows an outcome of a suggestion, and that none will come."""
     record = agent.record
+    agent.brain.missed()
     again = retry and record.proposed_by[left.id] == "loop" and _retries(agent, left) < MAX_RETRIES
     if again and all(other.retry_of != left.id for other in record.suggestions.values()):
         # first, so that the point is not lost when the service ends between the two
@@ -193,12 +200,12 @@ async def abandon(agent: HostedAgent, left: Suggestion, reason: str, *, retry: b
 
 def _retries(agent: HostedAgent, suggestion: Suggestion) -> int:
     """Return how many suggestions before this one had its point and were interrupted."""
-    return sum(not one.void for one in _earlier(agent, suggestion))
+    return sum(not earlier.void for earlier in _earlier(agent, suggestion))
 
 
 def times_void(agent: HostedAgent, suggestion: Suggestion) -> int:
     """Return how many suggestions before this one had its point and were void."""
-    return sum(one.void for one in _earlier(agent, suggestion))
+    return sum(earlier.void for earlier in _earlier(agent, suggestion))
 
 
 def _earlier(agent: HostedAgent, suggestion: Suggestion) -> Iterator[Suggestion]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from agent_service.agents import guardrail_checks
 from agent_service.agents.guardrails_in_force import elsewhere
 from agent_service.documents import outcomes
-from agent_service.errors import FieldError, UnknownDevice
+from agent_service.errors import BackendUnavailable, FieldError, UnknownDevice
 from agent_service.models import own_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent_service.agents.device_limits import DeviceLimits
     from agent_service.agents.placement import Placement
     from agent_service.models import AgentSpec, ServiceGuardrails
     from agent_service.protocols import PlanSink
+
+_log = logging.getLogger(__name__)
 
 CHECK_WITHIN_S: Final = 60.0
 """How long the imports of an agent's type, evaluate function and plan may take before its creation is refused."""
@@ -53,9 +56,18 @@ class SpecChecks:
         outcomes.check_names(spec)
         factory = self._placement.brain_factory(spec)
         place = await self._placement.choose(factory)
-        for executor, check in ((place.executor, factory.check), (self._placement.shared, self._sink_check(spec))):
-            checking = await executor.start(check, name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S)
+        name = f"check:{spec.name}"
+        # libraries of optimizers take half a minute to import, and minutes from a slow disk
+        within_s = max(CHECK_WITHIN_S, spec.timeouts.start) if place.libraries else CHECK_WITHIN_S
+        try:
+            checking = await place.executor.start(
+                factory.check, name=name, timeout_s=within_s, libraries=place.libraries
+            )
             await checking.close()
+        except BackendUnavailable as error:  # where it is to live is away: what is wrong is found when it is built
+            _log.warning("the type of agent %s could not be looked at: %s", spec.name, error.detail)
+        checking = await self._placement.shared.start(self._sink_check(spec), name=name, timeout_s=CHECK_WITHIN_S)
+        await checking.close()
 
     async def look_at_guardrails(self, spec: AgentSpec) -> None:
         """Check what the guardrails of a specification name, and ask the devices that they are about."""
@@ -76,15 +88,23 @@ class SpecChecks:
     def _check_rules(self, spec: AgentSpec) -> None:
         """Raise `UnknownDevice` for a rule that names what is no actuator; in a thread, for it may look for devices."""
         devices = self._devices.devices
-        for rule in guardrail_checks.stricter(spec.guardrails, self._limits).rules:
-            for name in elsewhere([rule], spec.actuators):
-                why = "this service has no devices that it could ask where that is" if devices is None else ""
-                if devices is not None:
-                    try:
-                        devices.check(name)
-                    except UnknownDevice as unknown:
-                        why = unknown.detail
-                if why and (devices is not None or rule in spec.guardrails.rules):
-                    message = f"{rule} names {name}, which is no actuator of agent {spec.name!r}; {why}"
-                    error = FieldError("guardrails.rules", message)
-                    raise UnknownDevice(f"{error.field}: {message}", errors=[error])
+        for message in unknown_in_rules(spec, self._limits, None if devices is None else devices.check):
+            error = FieldError("guardrails.rules", message)
+            raise UnknownDevice(f"{error.field}: {message}", errors=[error])
+
+
+def unknown_in_rules(spec: AgentSpec, limits: ServiceGuardrails, look: Callable[[str], object] | None) -> Iterator[str]:
+    """Yield what is wrong with rules that name what is no actuator of an agent, and no device that can be asked.
+
+    ``look`` raises `UnknownDevice` unless there is a device; None: there are no devices here.
+    """
+    for rule in guardrail_checks.stricter(spec.guardrails, limits).rules:
+        for name in elsewhere([rule], spec.actuators):
+            why = "this service has no devices that it could ask where that is" if look is None else ""
+            if look is not None:
+                try:
+                    look(name)
+                except UnknownDevice as unknown:
+                    why = unknown.detail
+            if why and (look is not None or rule in spec.guardrails.rules):
+                yield f"{rule} names {name}, which is no actuator of agent {spec.name!r}; {why}"

@@ -14,8 +14,7 @@ from agent_service.agents import guardrail_checks
 from agent_service.agents.conditions import spans_of
 from agent_service.agents.tasks import Role
 from agent_service.documents.choice import Made
-from agent_service.errors import BackendUnavailable, IllegalTransition, QueueHeld
-from agent_service.models import EventKind
+from agent_service.errors import IllegalTransition, QueueHeld
 from agent_service.models.state_machines import AgentState, SuggestionState
 from agent_service.protocols import PlanOrder
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.documents.dispatch import Expectation, RunDispatcher
-    from agent_service.journal import JournalLog
+    from agent_service.documents.runs import Run
     from agent_service.models import Suggestion
     from agent_service.protocols import PlanResult, PlanSink
 
@@ -93,6 +92,11 @@ class Submission:
         )
 
     @property
+    def whole(self) -> list[Run]:
+        """Its runs that are here from their start to their stop document."""
+        return [run for run in self._expected.begun.values() if run.complete]
+
+    @property
     def span(self) -> tuple[float, float]:
         """When its plan was under way until now, in seconds since 1970: since its first run, or its submission."""
         runs = tuple(self._expected.begun.values())
@@ -148,6 +152,7 @@ def order_of(agent: HostedAgent, suggestion: Suggestion) -> PlanOrder:
         actuators=tuple(spec.actuators),
         sensors=tuple(spec.sensors),
         run=spec.run,
+        tag=spec.tag,
         every=agent.brain.traits.takes in ("runs", "uids"),
     )
 
@@ -166,12 +171,10 @@ class Lookahead:
         self,
         agent: HostedAgent,
         *,
-        journal: JournalLog,
         may_begin: Callable[[int], bool],
         begin: Callable[[Suggestion], Awaitable[Submission | None]],
     ) -> None:
         self._agent = agent
-        self._journal = journal
         self._may_begin = may_begin
         self._begin = begin
         self._submission: Submission | None = None
@@ -186,7 +189,7 @@ class Lookahead:
         submission = self._submission
         if submission is None:
             await self._hand_over(under_way)
-        elif not self._may_begin(under_way) or self._out_of_bounds(submission.suggestion) or not submission.open:
+        elif not self._may_begin(under_way) or self._holds_no_more(submission.suggestion) or not submission.open:
             if submission.take_back(TAKEN_BACK):
                 await submission.plan
             await self._let_go(submission)
@@ -208,13 +211,7 @@ class Lookahead:
         if submission is None:
             return
         if submission.take_back(TAKEN_BACK) and submission.open:
-            fact = {
-                "id": submission.suggestion.id,
-                "state": SuggestionState.APPROVED,
-                "reason": "the agent's loop ended",
-            }
-            with contextlib.suppress(BackendUnavailable):
-                self._journal.post(EventKind.SUGGESTION_STATE, self._agent.name, fact)
+            self._agent.facts.post_approved(submission.suggestion.id, "the agent's loop ended")
         submission.close()
 
     async def _hand_over(self, under_way: int) -> None:
@@ -226,11 +223,17 @@ class Lookahead:
 
     def _forbids(self, suggestion: Suggestion) -> bool:
         agent = self._agent
+        if agent.guardrails.approvals.has_expired(suggestion.id):
+            return True
         return bool(agent.guardrails.why_not(suggestion.point) or agent.conditions.stale(suggestion, agent.record))
 
-    def _out_of_bounds(self, suggestion: Suggestion) -> bool:
-        """Whether the bounds have come to forbid what is in the sink; it counts towards the other rules already."""
-        return bool(guardrail_checks.why_not(suggestion.point, self._agent.guardrails.now))
+    def _holds_no_more(self, suggestion: Suggestion) -> bool:
+        """Whether the bounds have come to forbid what is in the sink, or its approval has expired.
+
+        It counts towards the other rules already.
+        """
+        rails = self._agent.guardrails
+        return rails.approvals.has_expired(suggestion.id) or bool(guardrail_checks.why_not(suggestion.point, rails.now))
 
     async def _let_go(self, submission: Submission) -> None:
         """Let its suggestion be approved again if its plan ended and never began."""

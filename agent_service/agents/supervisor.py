@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from agent_service.agents.placement import Placement
     from agent_service.agents.record.agent import AgentRecord
+    from agent_service.agents.record.service import Kept
+    from agent_service.agents.saved_brains import SavedBrains
     from agent_service.documents.runs import Run
     from agent_service.journal import JournalLog
     from agent_service.models import ConditionSpec, Event
@@ -52,7 +54,7 @@ class Supervisor(AgentDirectory):
     `apply` is the applier of the journal, where every fact goes. ``await archived(uid, timeout_s)`` returns when the
     catalogue holds the run; ``await documents(uid)`` returns a past run, for warm starts and ingest by uid. ``limits``
     are guardrails that hold for each agent, beside its own. ``conditions`` are those without which nothing is
-    measured, by name, read from ``signals``.
+    measured, by name, read from ``signals``. ``saved_brains`` is where states of brains are kept, if they are.
     """
 
     def __init__(  # noqa: PLR0913 - what the composition root hands over, by name
@@ -66,9 +68,10 @@ class Supervisor(AgentDirectory):
         limits: ServiceGuardrails | None = None,
         conditions: Mapping[str, ConditionSpec] = NONE,
         signals: Signals | None = None,
+        saved_brains: SavedBrains | None = None,
     ) -> None:
         super().__init__()
-        self._limits = limits or ServiceGuardrails()
+        self.limits = limits or ServiceGuardrails()
         self.dispatcher = RunDispatcher(everyone=self.takers_of_every_run, late=self.taker_of_late_run)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
         self.conditions = Conditions(conditions, signals, journal=journal, on_change=self._follow_conditions)
@@ -83,13 +86,15 @@ class Supervisor(AgentDirectory):
         self._placement = placement
         self._archived = archived
         self._documents = documents
-        self.checks = SpecChecks(placement, sink=sink, devices=self.devices, limits=self._limits)
+        self._saved_brains = saved_brains
+        self.checks = SpecChecks(placement, sink=sink, devices=self.devices, limits=self.limits)
         self.permits = PlanPermits(
             self.lives,
             queue=self.queue,
             positions=self.last_positions,
-            limits=self._limits,
+            limits=self.limits,
             conditions=self.conditions,
+            leads=lambda: journal.leads,
         )
         self.decisions = Decisions(
             self, permits=self.permits, queue=self.queue, documents=documents, conditions=self.conditions
@@ -103,12 +108,13 @@ class Supervisor(AgentDirectory):
         if sent and not self.queue.sink.plans_end_here:  # else `permit` knows it, and earlier
             self.last_positions.sent(sent)
         if event.kind is EventKind.QUEUE_STATE:
-            self.queue.apply(event)
+            self.queue.facts.apply(event)
         if event.agent is None:
             return
         record, life = self.record.agents.get(event.agent), self.lives.get(event.agent)
         if life is not None and record is None:
             del self.lives[event.agent]
+            self._in_order = None
             for suggestion_id in life.agent.record.suggestions:
                 self._owners.pop(suggestion_id, None)
         elif record is not None and (life is None or life.agent.record is not record):
@@ -134,7 +140,7 @@ class Supervisor(AgentDirectory):
         """Begin with what a snapshot says; call it before the first `apply`."""
         self.record = record
         if record.queue is not None:
-            self.queue.apply(record.queue)
+            self.queue.facts.apply(record.queue)
         for agent_record in record.agents.values():
             agent = self._add(agent_record)
             self._owners.update(dict.fromkeys(agent_record.suggestions, agent))
@@ -143,11 +149,12 @@ class Supervisor(AgentDirectory):
         """Take what the journal says as a whole; call it once, after the fold and before anything moves."""
         self.last_positions.sent(self.record.positions)
 
-    def follow(self, compacted: ServiceRecord, *, seq: int) -> None:
-        """Forget what a snapshot of the facts up to ``seq`` has forgotten."""
-        for gone in self.record.follow(compacted, seq=seq).values():
+    async def follow(self, kept: Mapping[str, Kept], *, seq: int) -> None:
+        """Forget what a snapshot of the facts up to ``seq`` has forgotten, step by step; others have turns between."""
+        for gone in self.record.follow(kept, seq=seq):
             for suggestion_id in gone:
                 self._owners.pop(suggestion_id, None)
+            await asyncio.sleep(0)
 
     def _add(self, record: AgentRecord) -> HostedAgent:
         self._actuators.update(record.spec.actuators)
@@ -156,19 +163,21 @@ class Supervisor(AgentDirectory):
             journal=self._journal,
             placement=self._placement,
             positions=self.last_positions.positions,
-            limits=self._limits,
+            limits=self.limits,
             devices=self.devices,
             conditions=self.conditions,
+            saved_brains=self._saved_brains,
         )
         agent.suspended = self.queue.suspended
         make_loop = partial(
             AgentLoop,
             sink=self.queue.sink,
             dispatcher=self.dispatcher,
-            journal=self._journal,
             archived=self._archived,
+            find=self.agent,
         )
         runner = LoopRunner(agent, make_loop=make_loop, queue=self.queue, documents=self._documents)
+        self._in_order = None
         self.lives[agent.name] = AgentLifecycle(agent, runner=runner, queue=self.queue)
         return agent
 
@@ -226,14 +235,16 @@ class Supervisor(AgentDirectory):
         runs: Mapping[str, Sequence[Run]],
         *,
         default: Literal["resume", "paused"] = "resume",
-        paused: bool = False,
+        paused: str | None = None,
     ) -> None:
         """Bring the agents back that were alive when the service ended; call it once, after the fold.
 
         ``runs`` are complete runs of `undecided` suggestions and `late_takers`, as far as they were kept; ``default``
-        is what those agents do that do not say it themselves; with ``paused`` they all come back paused, whatever they
-        say.
+        is what those agents do that do not say it themselves; ``paused`` says why they all come back paused, whatever
+        they say, if they do.
         """
+        if self._saved_brains is not None:
+            await asyncio.to_thread(self._saved_brains.keep_only, set(self.lives))
         lives = list(self.lives.values())
         submissions = await recovery.reattach(
             [life.agent for life in lives], runs, sink=self.queue.sink, dispatcher=self.dispatcher

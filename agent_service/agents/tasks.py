@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_service import context
+from agent_service.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,6 +29,9 @@ class Role(StrEnum):
     PLAN = "plan"
     FACT = "fact"
     OUTCOME = "outcome"
+    ASK = "ask"
+    FILL = "fill"
+    SAVE = "save"
 
 
 class AgentTasks:
@@ -69,3 +73,35 @@ class AgentTasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         del self._tasks[task]
         self._on_end()
+
+
+class WorkBehind:
+    """Work of one role beside an agent's loop, which `settle` raises the errors of; belongs to the event loop."""
+
+    def __init__(self, tasks: AgentTasks, role: Role) -> None:
+        self._tasks = tasks
+        self._role = role
+        self.errors: list[Exception] = []  # to be raised
+
+    @property
+    def pending(self) -> bool:
+        """Whether some is under way, or an error of it is to be raised."""
+        return bool(self._tasks.under_way(self._role) or self.errors)
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Begin some; nothing of it is made when it is cancelled before its first step."""
+        return self._tasks.begin(self._role, self._do(work))
+
+    async def settle(self, *, quietly: bool = False) -> None:
+        """Wait until none is under way; raise what went wrong, unless ``quietly``."""
+        await self._tasks.wait(self._role)
+        errors, self.errors = self.errors, []
+        for error in errors:
+            if not (quietly and isinstance(error, ServiceError)):
+                raise error
+
+    async def _do(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - `settle` raises it in the loop
+            self.errors.append(error)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agent_service.archive.backlog import lag_of, written_seq
 from agent_service.archive.inbox import Inbox
 from agent_service.archive.messages import CATALOG, FromChild, State
-from agent_service.documents.spool import Spool
+from agent_service.documents.spool_files import SpoolFiles
 from agent_service.errors import BackendUnavailable
 from agent_service.errors.log_lines import TextFormatter
 from agent_service.journal import reader
@@ -65,7 +65,7 @@ def _run(state: StateDir, catalog: str, inbox: Inbox, send: Any) -> None:
 
     newest = reader(state.journal_url).last_seq()
     refused = RefusedDecisions(state.spool).count()
-    send(lag_of(Spool(state.spool), newest=newest, written=written_seq(state), decisions_refused=refused))
+    send(lag_of(SpoolFiles(state.spool), newest=newest, written=written_seq(state), decisions_refused=refused))
     from agent_service.archive.catalog_writer import CatalogWriter  # noqa: PLC0415 - imports Tiled: seconds
 
     server: TiledServer | None = None

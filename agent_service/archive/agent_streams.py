@@ -56,7 +56,7 @@ class _Table:
     def has(self, row: Row) -> bool:
         """Tell whether a row is in it."""
         if row.number is None:
-            return int(row.values[SEQ]) in self.facts
+            return _seq(row) in self.facts
         return row.number <= self.complete or row.number in self.beyond
 
     def add(self, numbers: Iterable[int], facts: Iterable[int]) -> None:
@@ -270,8 +270,12 @@ def _table_there(run: AgentRun, stream: StreamName, node: Any, client: Any) -> _
     return table
 
 
+def _seq(row: Row) -> int:
+    return int(row.values[SEQ] or 0)
+
+
 def _name(row: Row) -> tuple[str, StreamName, int, int | None]:
-    return row.run.uid, row.stream, int(row.values[SEQ]), row.number
+    return row.run.uid, row.stream, _seq(row), row.number
 
 
 def _streams_of(run: Any) -> list[StreamName]:
@@ -292,4 +296,4 @@ def _append(table: _Table, rows: list[Row]) -> None:
         [{key: value for key, value in row.items() if key in names} for row in dicts], schema=table.schema
     )
     table.client.append_partition(0, added)
-    table.add((row["seq_num"] for row in dicts), (int(row.values[SEQ]) for row in rows))
+    table.add((row["seq_num"] for row in dicts), map(_seq, rows))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_service.archive.messages import Lag
-from agent_service.documents.spool import Spool
-from agent_service.errors import ServiceError
+from agent_service.documents.spool_files import SpoolFiles
+from agent_service.errors import ServiceError, texts
 from agent_service.journal import reader
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Backlog:
     @classmethod
     def of(cls, state: StateDir) -> Backlog:
         """Count them, without a service; may be called while one runs."""
-        runs = len(Spool(state.spool).complete()) if state.spool.exists() else 0
+        runs = len(SpoolFiles(state.spool).complete()) if state.spool.exists() else 0
         return cls(runs, _facts(state))
 
     def __str__(self) -> str:
@@ -34,15 +34,11 @@ class Backlog:
 
 def counted(runs: int, decisions: int) -> str:
     """Say how many runs and decisions; an empty text for none at all."""
-    parts = [
-        f"{count} {what}{'' if count == 1 else 's'}"
-        for count, what in ((runs, "run"), (decisions, "decision"))
-        if count
-    ]
+    parts = [texts.counted(count, what) for count, what in ((runs, "run"), (decisions, "decision")) if count]
     return " and ".join(parts)
 
 
-def lag_of(spool: Spool, *, newest: int, written: int, decisions_refused: int) -> Lag:
+def lag_of(spool: SpoolFiles, *, newest: int, written: int, decisions_refused: int) -> Lag:
     """Return what is still to be written, when ``newest`` is the newest fact and ``written`` the last written one."""
     return Lag(
         runs=len(spool.complete()),

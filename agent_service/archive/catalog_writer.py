@@ -18,7 +18,7 @@ from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild
 from agent_service.archive.refused import RefusedDecisions
 from agent_service.archive.runs import NotOursError, documents_of, is_written, withdraw, write_run
 from agent_service.documents.lines import encode
-from agent_service.documents.spool import Spool
+from agent_service.documents.spool_files import SpoolFiles
 from agent_service.errors import ServiceError
 from agent_service.journal import reader
 
@@ -56,7 +56,7 @@ class CatalogWriter:
         files: Path | None = None,
     ) -> None:
         self._files = files
-        self._spool = Spool(state.spool)
+        self._spool = SpoolFiles(state.spool)
         self._refused_decisions = RefusedDecisions(state.spool)
         self._attempts = Attempts(state.spool / "trying.json", probe=self._probe)
         self._journal = reader(state.journal_url)

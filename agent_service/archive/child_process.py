@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from agent_service.archive.backlog import written_seq
+from agent_service.archive.backlog import counted, written_seq
 from agent_service.archive.catalog import without_key
 from agent_service.archive.messages import (
     CATALOG,
@@ -31,10 +31,11 @@ from agent_service.archive.messages import (
     WaitFor,
     from_child,
 )
-from agent_service.documents.spool import Spool
+from agent_service.documents.spool_files import SpoolFiles
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, ServiceError, UsageError
+from agent_service.executors.pipe_end import PipeEnd
 from agent_service.models import ArchiveStatus
-from agent_service.state_dir import private_files
+from agent_service.state_dir import JOURNAL_URL, private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class Archive:
     Raises `UsageError` when the embedded catalogue cannot be in a directory of that name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two by name, and optional
         self,
         state: StateDir,
         *,
@@ -70,6 +71,7 @@ class Archive:
         api_key: str | None = None,
         last_seq: Callable[[], int] | None = None,
         on_change: Callable[[], None] | None = None,
+        journal_url: Callable[[], str] | None = None,
     ) -> None:
         if catalog == "embedded" and "?" in str(state.path):  # DuckDB puts its log beside what is before it
             raise UsageError(
@@ -83,6 +85,7 @@ class Archive:
         shown = catalog if catalog in ("embedded", "none") else without_key(catalog)
         self._status = self._told = ArchiveStatus(catalog=shown, state="none")
         self._last_seq = last_seq
+        self._journal_url = journal_url or (lambda: state.journal_url)
         self._written = 0
         self._tokens = itertools.count(1)
         self._asked: dict[int, tuple[Question, asyncio.Future[None]]] = {}
@@ -153,7 +156,7 @@ class Archive:
         try:
             fetch = Fetch(token=next(self._tokens), uid=uid, path=name)
             await self._ask(fetch, timeout_s, f"the run {uid} could not be read from the catalogue")
-            return await asyncio.to_thread(lambda: list(Spool(self._state.spool).read(path)))
+            return await asyncio.to_thread(lambda: list(SpoolFiles(self._state.spool).read(path)))
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
@@ -172,9 +175,10 @@ class Archive:
             status = self.status
             if status.state == "unavailable":
                 raise BackendUnavailable(f"{failed}: {status.reason}") from None
-            lag = f"{status.runs_behind} runs and {status.facts_behind} facts are still to be written"
+            behind = counted(status.runs_behind, status.facts_behind) or "nothing"
             raise DeadlineExceeded(
-                f"{failed}; the catalogue is {status.state}, {lag}; nothing is lost, try again later"
+                f"{failed}; the catalogue is {status.state}, still to be written: {behind}; nothing is lost, try again "
+                "later"
             ) from None
         finally:
             del self._asked[question.token]
@@ -195,13 +199,14 @@ class Archive:
             if self._stopping.is_set():
                 return
             failures = 0 if time.monotonic() - began > _HEALTHY_S else failures + 1
-            told = self._status.reason if self._status.state == "unavailable" else None
-            reason = told or f"the archive {ended}; it is being started again"
+            child_reason = self._status.reason if self._status.state == "unavailable" else None
+            reason = child_reason or f"the archive {ended}; it is being started again"
             _log.warning("%s (%s)", reason, self._log_file)
             self._change(state="unavailable", uri=None, reason=reason)
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1)) if failures else _FIRST_PAUSE_S
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):  # `asyncio.wait_for` may lose a cancellation
+                    await self._stopping.wait()
 
     async def _live(self) -> str:
         """Run one child from its start to its end; return how it ended."""
@@ -210,8 +215,11 @@ class Archive:
         assert child.stdin is not None  # noqa: S101 - PIPE was asked for
         assert child.stdout is not None  # noqa: S101
         reader = asyncio.StreamReader()
-        incoming, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), child.stdout)
-        outgoing, _ = await loop.connect_write_pipe(asyncio.Protocol, child.stdin)
+        hears, says = (PipeEnd(os.dup(pipe.fileno())) for pipe in (child.stdout, child.stdin))
+        child.stdout.close()
+        child.stdin.close()
+        incoming, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), hears)
+        outgoing, _ = await loop.connect_write_pipe(asyncio.Protocol, says)
         self._pipe = outgoing
         try:
             for question, _ in self._asked.values():
@@ -248,7 +256,8 @@ class Archive:
         if self._catalog == "embedded":  # here, as it takes the child seconds, and serve_catalog goes by it
             for folder in (self._state.catalog, self._state.catalog_files):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        environment = {**os.environ, CATALOG: self._catalog}  # not on its command line, which everybody can read
+        # not on its command line, which everybody can read
+        environment = {**os.environ, CATALOG: self._catalog, JOURNAL_URL: self._journal_url()}
         if self._api_key is not None:
             environment["TILED_API_KEY"] = self._api_key
         # -P: a file beside the user's notebook must not be taken for a library

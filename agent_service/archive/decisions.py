@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent_service.archive.columns import columns_for
 from agent_service.archive.metadata import storable_text
 from agent_service.models import ID_KEY, EventKind
+from agent_service.models.objectives import NO_GOALS
+from agent_service.models.standard_errors import parted, sems_of, with_sems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +35,15 @@ OWN_COLUMNS: Final = frozenset({"suggestion_uid", "state", "reason", "run_uid", 
 """Columns of the streams that hold no actuator and no outcome."""
 
 ColumnType = Literal["number", "string", "integer"]
+Cell = str | float | int | None
+"""What stands in a row; what is not there is NaN, an empty text, or None in a column of whole numbers."""
+
+_SEM: Final = "_sem"
+"""Ending of the column of an outcome's standard error."""
+
+_EXACT: Final = 1 << 53
+"""Readers of a column of whole numbers with gaps take it for one of floats, which are exact up to this."""
+
 StreamName = Literal["suggest", "ingest", "report"]
 
 
@@ -48,6 +59,9 @@ class AgentRun(BaseModel):
     type: str
     actuators: list[str]
     outcomes: list[str]
+    space: dict[str, Any] = Field(default_factory=dict[str, Any])
+    goals: dict[str, Any] = Field(default_factory=dict[str, Any])
+    sems: list[str] = Field(default_factory=list[str])  # outcomes whose standard error has a column of its own
 
     def start_document(self) -> dict[str, Any]:
         """Return the start document."""
@@ -60,12 +74,16 @@ class AgentRun(BaseModel):
             "session": self.session,
             "actuators": self.actuators,
             "outcome": self.outcomes,
+            **({"space": self.space} if self.space else {}),
+            **self.goals,
         }
 
     def columns(self, stream: StreamName) -> dict[str, tuple[ColumnType, str]]:
         """Return the columns of a stream, in order: name to type and to what it holds."""
         point = self.point_columns(stream)
-        numbers: dict[str, tuple[ColumnType, str]] = {column: ("number", name) for name, column in point.items()}
+        numbers: dict[str, tuple[ColumnType, str]] = {
+            column: (_type_of(self.space.get(name)), name) for name, column in point.items()
+        }
         texts: Mapping[StreamName, tuple[str, ...]] = {
             "suggest": ("suggestion_uid", "state", "reason", "run_uid", "extra"),
             "ingest": ("suggestion_uid", "run_uid", "extra"),
@@ -76,8 +94,14 @@ class AgentRun(BaseModel):
 
     def point_columns(self, stream: StreamName) -> dict[str, str]:
         """Return the column of each actuator and outcome in a stream."""
-        names = [*self.actuators, *(self.outcomes if stream == "ingest" else [])]
-        return columns_for(names, taken=OWN_COLUMNS)
+        outcomes = [*self.outcomes, *(f"{name}{_SEM}" for name in self.sems)] if stream == "ingest" else []
+        return columns_for([*self.actuators, *outcomes], taken=OWN_COLUMNS)
+
+    def with_sems_of(self, point: Mapping[str, Any]) -> AgentRun:
+        """Return the run with columns for the standard errors that its first measured point has."""
+        taken = {*self.actuators, *self.outcomes}
+        sems = [name for name in self.outcomes if name in sems_of(point) and f"{name}{_SEM}" not in taken]
+        return self.model_copy(update={"sems": sems}) if sems else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +115,7 @@ class Row:
     run: AgentRun
     stream: StreamName
     time: float
-    values: dict[str, str | float | int]
+    values: dict[str, Cell]
     number: int | None = None
 
 
@@ -113,6 +137,8 @@ class _Hosted(BaseModel):
     type: str
     actuators: list[str]
     outcomes: list[str] | None
+    space: dict[str, Any] = Field(default_factory=dict[str, Any])
+    goals: dict[str, Any] = Field(default_factory=dict[str, Any])
     removed: bool = False
 
 
@@ -128,6 +154,9 @@ class Fold(BaseModel):
     def apply_fact(self, fact: Event) -> list[Row | RunEnd]:
         """Apply the next fact, and return what is to be written for it, in order."""
         self.seq = fact.seq or self.seq
+        if fact.kind is EventKind.CONFIG and fact.data.keys() & {"space", "goals"}:
+            offered: dict[str, Any] = fact.data
+            self._learn_offered(str(fact.agent), offered.get("space") or {}, offered.get("goals") or {})
         match fact.kind:
             case EventKind.SERVICE_STATE:
                 return self._service(fact)
@@ -137,6 +166,7 @@ class Fold(BaseModel):
                 return [self._row(run, "suggest", fact, _suggestion(run, fact.data)) for run in self._run(fact)]
             case EventKind.INGEST:
                 self._learn_outcomes(fact)
+                self._learn_sems(fact)
                 return [
                     self._row(run, "ingest", fact, values)
                     for run in self._run(fact)
@@ -174,6 +204,8 @@ class Fold(BaseModel):
             type=str(spec.get("type", "")),
             actuators=cast("list[str]", spec.get("actuators") or []),
             outcomes=cast("list[str] | None", outcomes or None),
+            space=cast("dict[str, Any]", spec.get("space") or {}),
+            goals={field: spec[field] for field in NO_GOALS if spec.get(field)},
         )
         old = self.open_runs.pop(name, None)  # a namesake, removed before
         return [] if old is None else [self._end(old, fact.time, "success", "the agent was removed")]
@@ -201,9 +233,21 @@ class Fold(BaseModel):
                 type=hosted.type,
                 actuators=hosted.actuators,
                 outcomes=hosted.outcomes or [],
+                space=hosted.space,
+                goals=hosted.goals,
             )
             self.counts[self.open_runs[name].uid] = {}
         return [self.open_runs[name]]
+
+    def _learn_offered(self, name: str, space: dict[str, Any], goals: dict[str, Any]) -> None:
+        """Take what a brain offers; a run that has rows already keeps its columns and its start document."""
+        hosted, run = self.agents.get(name), self.open_runs.get(name)
+        if hosted is None:
+            return
+        known = {"space": {**hosted.space, **space}, "goals": {**hosted.goals, **goals}}
+        self.agents[name] = hosted.model_copy(update=known)
+        if run is not None and not any(self.counts.get(run.uid, {"suggest": 1}).values()):
+            self.open_runs[name] = run.model_copy(update=known)
 
     def _learn_outcomes(self, fact: Event) -> None:
         """Take the outcomes' names from the first ingest, where a function evaluates and the spec names none."""
@@ -219,7 +263,13 @@ class Fold(BaseModel):
         if name in self.open_runs:  # its ingest stream does not exist yet: this is the first
             self.open_runs[name] = self.open_runs[name].model_copy(update={"outcomes": outcomes})
 
-    def _row(self, run: AgentRun, stream: StreamName, fact: Event, values: dict[str, str | float | int]) -> Row:
+    def _learn_sems(self, fact: Event) -> None:
+        """Let the run of an agent have columns for standard errors, where the first point that it is told has any."""
+        for run in self._run(fact):
+            if points := _points(fact.data) if not self.counts.get(run.uid, {"ingest": 1}).get("ingest") else []:
+                self.open_runs[run.agent] = run.with_sems_of(points[0])
+
+    def _row(self, run: AgentRun, stream: StreamName, fact: Event, values: dict[str, Cell]) -> Row:
         counts = self.counts.get(run.uid)
         if counts is not None:
             counts[stream] = counts.get(stream, 0) + 1
@@ -241,40 +291,65 @@ def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = Non
     return fold
 
 
-def _suggestion(run: AgentRun, data: Mapping[str, Any]) -> dict[str, str | float | int]:
-    point: dict[str, Any] = data.get("point") or {}
+def _suggestion(run: AgentRun, data: Mapping[str, Any]) -> dict[str, Cell]:
+    point: dict[str, Any] = {**(data.get("extra") or {}), **(data.get("point") or {})}
     columns = run.point_columns("suggest")
     return {
         "suggestion_uid": _text(data.get("id")),
         "state": _text(data.get("state")),
         "reason": _text(data.get("reason")),
         "run_uid": _text(data.get("run_uid")),
-        "extra": _extra(point, columns),
-        **{column: _number(point.get(name)) for name, column in columns.items()},
+        **_values(run, point, columns),
     }
 
 
-def _ingested(run: AgentRun, data: Mapping[str, Any]) -> Iterator[dict[str, str | float | int]]:
+def _ingested(run: AgentRun, data: Mapping[str, Any]) -> Iterator[dict[str, Cell]]:
     columns = run.point_columns("ingest")
     points = _points(data)
     uids: Sequence[object] = data.get("run_uids") or []
     for i, point in enumerate(points):
+        values, sems = parted(point)
+        values |= {f"{name}{_SEM}": sems.pop(name) for name in run.sems if name in sems}
         yield {
             "suggestion_uid": _text(point.get(ID_KEY)),
             "run_uid": _text(uids[i]) if len(uids) == len(points) else "",
-            "extra": _extra(point, columns),
-            **{column: _number(point.get(name)) for name, column in columns.items()},
+            **_values(run, with_sems(values, sems), columns),
         }
 
 
-def _extra(point: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    """Return, as JSON, what of a point its columns of numbers do not hold; nothing when they hold all."""
-    extra = {
-        key: value
-        for key, value in point.items()
-        if key != ID_KEY and not (key in columns and (value is None or _is_held(value)))
-    }
-    return json.dumps(extra) if extra else ""
+def _values(run: AgentRun, point: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Cell]:
+    """Return the values of a point's columns, and ``extra``: as JSON, what of it they do not hold as it is."""
+    values: dict[str, Cell] = {}
+    extra = {key: value for key, value in point.items() if key != ID_KEY and key not in columns}
+    for name, column in columns.items():
+        kind, value = _type_of(run.space.get(name)), point.get(name)
+        if kind == "string":
+            values[column] = storable_text(value) if isinstance(value, str) else ""
+            held = values[column] == value != ""  # an empty text stands for none, too
+        elif kind == "integer":
+            values[column] = int(value) if isinstance(value, int) else None  # true and false are 1 and 0
+            held = isinstance(value, int) and abs(value) <= _EXACT
+        else:
+            values[column], held = _number(value), _is_held(value)
+        if value is not None and not held:
+            extra[name] = value
+    return {"extra": json.dumps(extra) if extra else "", **values}
+
+
+def _type_of(dimension: Mapping[str, Any] | None) -> ColumnType:
+    """Return the type of the column of an actuator, or of an outcome; a choice among several types is in ``extra``."""
+    kinds = {type(value) for value in cast("list[object]", (dimension or {}).get("values") or [])}
+    match (dimension or {}).get("type"), kinds:
+        case ("text", _):
+            return "string"
+        case ("int" | "bool", _):
+            return "integer"
+        case ("choice", _) if kinds == {str}:
+            return "string"
+        case ("choice", _) if kinds in ({int}, {bool}):
+            return "integer"
+        case _:
+            return "number"
 
 
 def _points(data: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_service.archive.backlog import counted
 from agent_service.archive.decisions import AgentRun, Row, RunEnd
-from agent_service.documents.spool import Spool
+from agent_service.documents.spool_files import SpoolFiles
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Refused:
 
 def refused_in(state: StateDir) -> Iterator[Refused]:
     """Yield what the catalogue of a state directory refused; from any process."""
-    spool, decisions = Spool(state.spool), RefusedDecisions(state.spool)
+    spool, decisions = SpoolFiles(state.spool), RefusedDecisions(state.spool)
     for path in spool.refused():
         uid = spool.uid_of(path)
         yield Refused(uid, f"run {uid}", _reason(path), lambda path=path: spool.retry(path))

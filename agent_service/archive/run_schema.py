@@ -206,10 +206,10 @@ def declared_dtype(data_key: Mapping[str, Any]) -> np.dtype[Any] | None:
     """Return the type of number that a device says an array has; None when it says none, or none that numpy knows."""
     declared = data_key.get("dtype_numpy") or data_key.get("dtype_str")
     try:
-        found = np.dtype(declared) if isinstance(declared, str) else None
+        dtype = np.dtype(declared) if isinstance(declared, str) else None
     except TypeError:
         return None
-    return found if found is not None and found.kind in "biuf" and found.itemsize <= np.dtype("<f8").itemsize else None
+    return dtype if dtype is not None and dtype.kind in "biuf" and dtype.itemsize <= np.dtype("<f8").itemsize else None
 
 
 def _describe(stream: StreamSchema, doc: Document) -> None:

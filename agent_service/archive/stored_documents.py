@@ -111,7 +111,7 @@ class _Run:
 
 
 def _hint(hint: Any, columns: Mapping[str, str]) -> Any:
-    return {**hint, "fields": [columns.get(one, one) for one in hint["fields"]]} if "fields" in hint else hint
+    return {**hint, "fields": [columns.get(field, field) for field in hint["fields"]]} if "fields" in hint else hint
 
 
 def _is_mixed(stream: StreamSchema, key: str) -> bool:

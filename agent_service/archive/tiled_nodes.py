@@ -36,10 +36,10 @@ def child_or_new(parent: Any, key: str, *, metadata: dict[str, Any], specs: Sequ
     try:
         return parent.create_container(key=key, metadata=metadata, specs=list(specs))
     except ClientError as error:
-        found = child(parent, key) if is_conflict(error) else None
-        if found is None:
+        node = child(parent, key) if is_conflict(error) else None
+        if node is None:
             raise
-        return found
+        return node
 
 
 def delete(parent: Any, key: str) -> None:

@@ -6,12 +6,14 @@ A nested pydantic ``Config`` describes the configuration of a type, else its sig
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from agent_service.errors import MAX_ERRORS, FieldError
 from agent_service.models.spelling import near
+from agent_service.models.strict_numbers import holds_switch, wants_numbers
 from agent_service.models.validation_messages import validation_errors
 
 if TYPE_CHECKING:
@@ -70,6 +72,16 @@ def signature_errors(factory: Callable[..., object], config: Mapping[str, JsonVa
     return errors
 
 
+def as_annotated(factory: Callable[..., object], config: Mapping[str, JsonValue]) -> dict[str, object]:
+    """Return a configuration with each value as the signature has it: a dataclass, a model, a tuple.
+
+    A type with a ``Config`` of its own takes what was written; so does a parameter of a type pydantic knows nothing of.
+    """
+    signature = None if config_model(factory) is not None else _signature(factory)
+    named = {} if signature is None else _named(signature)
+    return {name: _validated(named[name], value) if name in named else value for name, value in config.items()}
+
+
 def _signature(function: Callable[..., object]) -> inspect.Signature | None:
     try:
         return inspect.signature(function, eval_str=True)
@@ -95,11 +107,18 @@ def _adapter(parameter: inspect.Parameter) -> TypeAdapter[Any] | None:
         return None
 
 
-def _value_errors(parameter: inspect.Parameter, value: JsonValue) -> list[FieldError]:
+def _validated(parameter: inspect.Parameter, value: JsonValue) -> object:
     adapter = None if isinstance(parameter.annotation, str) else _adapter(parameter)
+    result: object = value if adapter is None else adapter.validate_python(value)
+    # of an Iterable pydantic makes what can be gone through once
+    return result if not isinstance(value, list) or isinstance(result, Sized) else value
+
+
+def _value_errors(parameter: inspect.Parameter, value: JsonValue) -> list[FieldError]:
+    if holds_switch(value) and wants_numbers(parameter.annotation):
+        return [FieldError(f"config.{parameter.name}", "must be a number, not true or false")]
     try:
-        if adapter is not None:
-            adapter.validate_python(value)
+        _validated(parameter, value)
     except ValidationError as error:
         path = f"config.{parameter.name}"
         return [

@@ -10,6 +10,7 @@ from agent_service.brains import types
 from agent_service.brains.adapter import BrainAdapter, adapter_for
 from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.brains.evaluate import load_function
+from agent_service.brains.libraries import libraries_of
 from agent_service.models.own_names import for_brain
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ class BrainFactory:
     """Makes an agent's brain, in its adapter. Called in the agent's executor; so is `check`.
 
     What the agent names by ``module:callable`` is imported where this is called. ``live_type`` and ``live_evaluate``
-    are what its ``type`` and ``evaluate`` stand for where these are live objects, known in the service's process only.
+    are what its ``type`` and ``evaluate`` stand for where these are live objects, known in the service's process only;
+    ``registration`` tells that type from others of its name (see `references.Registered`).
     """
 
     spec: AgentSpec
     listed: Listed = ANY
     live_type: Callable[..., object] | None = None
     live_evaluate: Callable[..., Any] | None = None
+    registration: str | None = None
 
     @classmethod
     def of(cls, spec: AgentSpec, listed: Listed = ANY) -> Self:
@@ -39,10 +42,12 @@ class BrainFactory:
         it names is not allowed.
         """
         listed.refuse_named(spec)
+        live_type, registration = references.registered(spec.type) if references.is_live(spec.type) else (None, None)
         return cls(
             spec,
             listed,
-            live_type=references.find(spec.type) if references.is_live(spec.type) else None,
+            live_type=live_type,
+            registration=registration,
             live_evaluate=load_function(spec.evaluate) if spec.evaluate and references.is_live(spec.evaluate) else None,
         )
 
@@ -56,6 +61,10 @@ class BrainFactory:
         agent_type = self._type()
         brain = agent_type.build(for_brain(self.spec))
         return adapter_for(brain, spec=self.spec, evaluate=self._evaluate(), type_name=agent_type.called)
+
+    def libraries(self) -> tuple[str, ...]:
+        """Return the modules that take long to import and can be imported ahead of it. See `libraries_of`."""
+        return () if self.live_type is not None else libraries_of(self.spec.type)
 
     def check(self) -> None:
         """Find out whether it can be called, without making the brain; raise what says which field is wrong and why."""

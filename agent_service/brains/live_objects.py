@@ -99,10 +99,10 @@ class LiveBrain:
 def register(thing: object, *, name: str | None = None) -> str:
     """Put an object into the registry, and return its reference ``live:NAME``. From any thread.
 
-    The name is a random one unless it is given. Raises `InvalidInput` when the object is neither a brain, its class, a
-    factory of brains nor a function; `AlreadyExists` when the name is taken.
+    The name is that of the class, and a random number, unless it is given. Raises `InvalidInput` when the object is
+    neither a brain, its class, a factory of brains nor a function; `AlreadyExists` when the name is taken.
     """
-    chosen = name or secrets.token_hex(8)
+    chosen = name or f"{getattr(thing, '__name__', type(thing).__name__)}-{secrets.token_hex(4)}"
     factory = _factory(chosen, thing)
     if isinstance(factory, LiveBrain):
         for other in references.live_objects():

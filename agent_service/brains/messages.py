@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from agent_service.brains.evaluate import Takes
     from agent_service.models import BestPoint, Method, Point, Variable
+    from agent_service.models.spaces import Dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Proposal:
     id: str
     point: Point
     brain_id: JsonValue | None
+    extra: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])  # what else the brain said of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class View:
     best: tuple[BestPoint, ...] = ()  # or each on the Pareto front; empty while it has no data or none to tell
     stop: str | None = None  # why it wants to stop
     variables: tuple[Variable, ...] = ()  # what it declares to show
-    fault: str | None = None  # what is wrong with its best points, in a line; the agent goes on without them
+    fault: str | None = None  # what is wrong with what it said, in a line; the agent goes on without that
+    waits: str | None = None  # what it waits for, when it suggested nothing because of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,13 @@ class Traits:
     suggests: bool = True  # False: it only listens
     takes: Takes = "run"  # what the evaluate function takes; with uids, the runs must be in the catalogue first
     methods: tuple[Method, ...] = ()  # what it lets people call
+    predicts: bool = False  # whether it can be asked what it believes of points
+    registers: bool = False  # it can be told of points as if it had suggested them, and need not be asked again
+    most_pending: int | None = None  # how many suggestions it can have open at a time; None: as many as it is asked for
+    # which values actuators may have, by own names, as far as the brain says it and the specification does not
+    space: Mapping[str, Dimension] = field(default_factory=dict[str, "Dimension"])
+    # what counts as good, as fields of a specification and by own names, as far as the brain says it and that does not
+    goals: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,16 @@ class Reported:
     view: View
     report: dict[str, JsonValue] | None = None  # fit for JSON; None: it has no ``report``, or none that can be told
     fault: str | None = None  # what is wrong with what it said, in a line
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a brain believes of points: mean and standard deviation of each outcome it models, one for each point."""
+
+    mean: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, "tuple[float, ...]"])
+    std: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, "tuple[float, ...]"])
+    acquisition: tuple[float, ...] | None = None  # what measuring there is worth to it; None: it does not say
+    fault: str | None = None  # why it says nothing, in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,18 @@ class Called:
     traceback: str | None = None
 
 
+class SavedBrain(NamedTuple):
+    """The state of a brain that was told all facts up to number ``seq``; ``payload`` is what its `dump` returned.
+
+    ``registration`` is that of the live object that the brain was made of, if it was (see `references.Registered`): in
+    another object that state is never loaded.
+    """
+
+    seq: int
+    payload: bytes
+    registration: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SuggestFact:
     """The brain suggested ``points``, which got the ids ``ids``; its own ids were ``brain_ids``. Equal lengths."""
@@ -73,6 +105,7 @@ class SuggestFact:
     ids: tuple[str, ...]
     points: tuple[Point, ...]
     brain_ids: tuple[JsonValue | None, ...]
+    extras: tuple[Mapping[str, JsonValue], ...] = ()  # what else it said of each; empty when it said nothing of any
 
 
 @dataclass(frozen=True, slots=True)

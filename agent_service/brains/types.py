@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from agent_service import references
+from agent_service.brains import families
 from agent_service.brains.allowed_modules import ANY, Listed
-from agent_service.brains.config_schema import config_model, config_schema, signature_errors
+from agent_service.brains.config_schema import as_annotated, config_model, config_schema, signature_errors
 from agent_service.brains.coroutines import awaited
+from agent_service.brains.extras import how_to_install
 from agent_service.errors import FieldError, InvalidConfig, UnknownType
 from agent_service.models.spelling import near
 from agent_service.models.validation_messages import sentence, validation_errors
@@ -35,7 +38,9 @@ class AgentType:
     ``name`` is that of an installed type, ``module:callable`` or ``live:NAME``. ``factory`` is a class or function,
     ``async`` or not, that is called with ``**config`` and returns a brain. A nested pydantic ``Config`` describes the
     configuration, else the signature does. A classmethod ``check(config, *, actuators, outcomes)`` may raise ValueError
-    when a configuration does not fit the agent; ``config`` is the ``Config`` if there is one, else a dict.
+    when a configuration does not fit the agent; ``config`` is the ``Config`` if there is one, else a dict. One
+    ``check_spec(config, spec)`` may raise `InvalidConfig` for anything in the agent's specification. One
+    ``filled(spec)`` returns the configuration with what the type takes from the rest of that, as its objectives.
     """
 
     name: str
@@ -57,14 +62,20 @@ class AgentType:
         or of the wrong type, or the configuration does not fit the agent's actuators and outcomes.
         """
         model = config_model(self.factory)
-        config: object = dict(spec.config)
+        written = families.filled(self.factory, spec)
+        config: object = written
         if model is None:
-            self._refuse(signature_errors(self.factory, spec.config))
+            self._refuse(signature_errors(self.factory, written))
         else:
             try:
-                config = model.model_validate(spec.config)
+                config = model.model_validate(written)
             except ValidationError as error:
-                self._refuse([FieldError(_path(wrong.field), wrong.message) for wrong in validation_errors(error)])
+                self._refuse(
+                    [FieldError(_path(wrong.field), wrong.message) for wrong in validation_errors(error, model)]
+                )
+        check_spec = getattr(self.factory, "check_spec", None)
+        if callable(check_spec):
+            check_spec(config, spec)
         check = getattr(self.factory, "check", None)
         if callable(check):
             try:
@@ -73,8 +84,12 @@ class AgentType:
                 self._refuse([FieldError("config", str(error))])
 
     def build(self, spec: AgentSpec) -> object:
-        """Make the brain: ``factory(**config)``. Runs the brain's own code, so call it in the agent's executor."""
-        return awaited(self.factory(**spec.config))
+        """Make the brain: ``factory(**config)``, each value as its parameter is annotated, a dataclass for example.
+
+        Runs the brain's own code, so call it in the agent's executor.
+        """
+        config = families.filled(self.factory, spec)
+        return awaited(self.factory(**as_annotated(self.factory, copy.deepcopy(config))))
 
     @property
     def called(self) -> str:
@@ -100,7 +115,7 @@ def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the f
     if ":" in type:
         factory = _imported(type)
         listed.refuse_foreign(factory, field="type", reference=type)
-        return AgentType(type, factory)
+        return AgentType(type, families.maker_of(factory))
     points = {point.name: point for point in entry_points(group=GROUP)}
     if type not in points:
         known = ", ".join(sorted(points)) or "none"
@@ -112,13 +127,19 @@ def resolve(type: str, listed: Listed = ANY) -> AgentType:  # noqa: A002 - the f
 
 
 def installed() -> list[AgentType]:
-    """Return the installed types that can be imported, sorted by name. Imports their modules: use a worker thread."""
+    """Return the installed types that can be imported, sorted by name. Imports their modules: use a worker thread.
+
+    Those whose class says by ``is_installed`` that its library is not there are left out.
+    """
     types: list[AgentType] = []
     for name in sorted({point.name for point in entry_points(group=GROUP)}):
         try:
-            types.append(resolve(name))
+            found = resolve(name)
         except UnknownType:  # somebody's broken package must not hide the others; naming the type says why it fails
             continue
+        is_installed = getattr(found.factory, "is_installed", None)
+        if not callable(is_installed) or is_installed():
+            types.append(found)
     return types
 
 
@@ -131,7 +152,8 @@ def _imported(reference: str, *, called: str | None = None) -> Callable[..., obj
         factory = references.imported(reference)
     except references.Unresolved as error:
         if error.module is None:
-            raise UnknownType(f"{who}: {error}; it must be importable where the service runs") from error
+            package = reference.partition(":")[0].partition(".")[0]
+            raise UnknownType(f"{who}: {error}; {how_to_install(package)}") from error
         hint = near(attribute, [name for name, value in vars(error.module).items() if callable(value)])
         raise UnknownType(f"{who}: {error}; {hint}name a class or function") from None
     if not callable(factory):

@@ -1,8 +1,8 @@
-"""The commands: ``agent-service demo | serve | check | schema | export | status | stop | keys | catalog | archive``.
+"""The commands of ``agent-service``: to serve, to look, to steer agents, to decide on suggestions, for keys and data.
 
 What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
 stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
-demo was ended by Ctrl-C.
+demo or the watch was ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from agent_service._version import __version__
+from agent_service.cli import _agents, _inbox
 from agent_service.cli._address import StateOption
 from agent_service.cli._archive import archive
+from agent_service.cli._each import examples
 from agent_service.cli._export import export
+from agent_service.cli._journal import journal
 from agent_service.cli._keys import keys
+from agent_service.cli._open import open_page
+from agent_service.cli._relay import relay
 from agent_service.cli._serving import serve
 from agent_service.cli._status import status
 from agent_service.cli._stop import stop
+from agent_service.cli._watch import watch
 from agent_service.errors import MAX_DETAIL, ServiceError, UsageError, texts
 
 if TYPE_CHECKING:
@@ -48,19 +55,49 @@ def main() -> NoReturn:
     debug = "--debug" in arguments
     try:
         # taken out here, so that it may stand before or after the command
-        app([argument for argument in arguments if argument != "--debug"])
+        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
     except ServiceError as error:
         _fail(error, code=2 if isinstance(error, UsageError) else 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person reads one line, not a traceback
-        _fail(error, code=1, debug=debug)
+        _fail(_of_command_line(error) or error, code=2 if _of_command_line(error) else 1, debug=debug)
     except SystemExit as error:  # a command's own exit code
         _exit(error.code if isinstance(error.code, int) else 0)
-    _exit(0)
+    _exit(code if isinstance(code, int) else 0)
+
+
+def _of_command_line(error: Exception) -> UsageError | None:
+    """Return what Typer says against the command line, in plain words; None for any other error."""
+    said, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+    if said is None:
+        return None
+    if type(error).__name__ == "NoArgsIsHelpError":
+        said()
+        print(context.get_help() if context is not None else "")
+        _exit(2)
+    from pydantic import ValidationError
+
+    from agent_service.models.validation_messages import sentence, validation_errors
+
+    command = getattr(context, "command_path", "agent-service")
+    what = str(said()).rstrip(".")
+    if isinstance(error.__cause__, ValidationError):
+        option = next(iter(getattr(getattr(error, "param", None), "opts", ())), "the command line")
+        what = f"{option} {sentence(validation_errors(error.__cause__))}"
+    return UsageError(f"{what}; {command} --help tells more")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"agent-service {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Adaptive-experiment agents as a service, for beamlines that run on Bluesky."""
 
@@ -94,22 +131,28 @@ app.command()(serve)
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A service.toml.")],
     devices: Annotated[
-        bool, typer.Option("--devices", help="Load the startup module too, and look for devices and plans in it.")
+        bool,
+        typer.Option(
+            "--devices",
+            help="Load the startup too, look for devices and plans in it, and ask who takes notices.",
+        ),
     ] = False,
 ) -> None:
     """Say what is wrong with a configuration, without starting anything."""
-    from agent_service.models.validation_messages import sentence
     from agent_service.service.check import check as look
     from agent_service.service.config import load
+    from agent_service.service.file_mistakes import said_of_file
 
     loaded = load(config)
     wrong = look(loaded, devices=devices)
     if wrong:
-        raise UsageError(f"{config} is not valid: {sentence(wrong)}", errors=wrong)
+        raise UsageError(f"{config} is not valid: {said_of_file(wrong, loaded.agents)}", errors=wrong)
     unseen = loaded.run_engine.startup if loaded.sink.own_engine and not devices else None
-    print(f"{config} is valid: {len(loaded.agents)} agents, state in {loaded.service.state}")
+    print(f"{config} is valid: {texts.counted(len(loaded.agents), 'agent')}, state in {loaded.service.state}")
     if unseen is not None:
         print(f"devices and plans in {unseen} were not looked for; --devices does that", file=sys.stderr)
+    if not devices and (loaded.notify.webhook or loaded.notify.smtp_host):
+        print("whether notices are taken was not asked; --devices does that", file=sys.stderr)
 
 
 @app.command()
@@ -123,10 +166,39 @@ def schema() -> None:
 
 
 app.command("export")(export)
-app.command()(status)
-app.command()(stop)
+for _command, _lines in (
+    (status, ["agent-service status", "agent-service status --state agent-service.state"]),
+    (open_page, ["agent-service open", "agent-service open http://beamline.example.org:8000"]),
+    (_agents.agents, ["agent-service agents"]),
+    (_agents.start, ["agent-service start aligner", "agent-service start aligner --paused"]),
+    (_agents.pause, ["agent-service pause aligner", "agent-service pause --everything"]),
+    (_agents.resume, ["agent-service resume aligner", "agent-service resume --everything"]),
+    (stop, ["agent-service stop aligner", "agent-service stop --everything"]),
+    (_agents.best, ["agent-service best aligner", "agent-service best aligner --model"]),
+    (_inbox.inbox, ["agent-service inbox", "agent-service inbox aligner"]),
+    (
+        _inbox.approve,
+        [
+            "agent-service approve 3f2a9c1e",
+            "agent-service approve 3f2a9c1e --set mirror_x=1.5",
+            "agent-service approve --all aligner --yes",
+        ],
+    ),
+    (_inbox.reject, ["agent-service reject 3f2a9c1e --reason 'the sample was moved'"]),
+    (
+        _inbox.propose,
+        ["agent-service propose aligner mirror_x=1.5 mirror_y=-2 --reason 'a flank that it left out'"],
+    ),
+    (watch, ["agent-service watch", "agent-service watch aligner"]),
+    (
+        relay,
+        ["agent-service relay http://127.0.0.1:8000", "agent-service relay hxn=http://hxn:8000 srx=http://srx:8000"],
+    ),
+):
+    app.command(_command.__name__.removesuffix("_page"), epilog=examples(*_lines))(_command)
 app.add_typer(keys)
 app.add_typer(archive)
+app.add_typer(journal)
 
 
 @app.command()

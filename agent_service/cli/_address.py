@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from agent_service.errors import BackendUnavailable, InvalidInput, Unauthenticated, UsageError
-from agent_service.state_dir import StateDir, announced
+from agent_service.launch.default_state import served_beside
+from agent_service.state_dir import StateDir, announced, is_served
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from agent_service.client import Client
 
 DEFAULT_STATE: Final = "agent-service.state"
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="State directory, on a local disk.")]
+UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the service; default: AGENT_SERVICE_URL.")]
 
 
 @contextlib.contextmanager
 def service_at(url: str | None, state: Path | None, *, timeout_s: float = 60.0) -> Generator[Client]:
-    """Give a client of the service at ``url``, or on ``state``, or on the default state directory.
+    """Give a client of the service at ``url``, or on ``state``, or of this folder: see `_found_here`.
 
     Where none of these leads to a service, it refuses the key or does not answer, the error says how to name another.
     """
@@ -58,9 +61,8 @@ def _client_for(url: str | None, state: Path | None, timeout_s: float) -> Client
     from agent_service.client import Client
 
     if url is None:
-        default = Path(DEFAULT_STATE)
-        if state is None and not os.environ.get("AGENT_SERVICE_URL") and default.exists():
-            state = default
+        if state is None and not os.environ.get("AGENT_SERVICE_URL"):
+            state = _found_here()
         if state is not None:
             return Client.from_state(state_named(state), timeout_s=timeout_s)
     try:
@@ -69,10 +71,29 @@ def _client_for(url: str | None, state: Path | None, timeout_s: float) -> Client
         raise UsageError(error.detail) from None
 
 
+def _found_here() -> Path | None:
+    """Return the state directory of this folder's service: the default one, or that of a notebook or script here.
+
+    Raises `UsageError` when the default one is not in use, and several others are.
+    """
+    default = Path(DEFAULT_STATE)
+    if is_served(StateDir(default)):
+        return default
+    beside = served_beside(Path())
+    if len(beside) > 1:
+        raise UsageError(f"{len(beside)} services run here; say which: --state {' or --state '.join(_short(beside))}")
+    return next(iter(beside), default if default.exists() else None)
+
+
+def _short(paths: Iterable[Path]) -> list[str]:
+    here = Path.cwd()
+    return [shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path)) for path in paths]
+
+
 def _where_keys_are(state: Path | None) -> str:
     """Say how a service and its key are named, with a state directory of this folder if there is one."""
     if state is None:
-        here = sorted(str(file.parent) for file in Path().glob("*.state/service.json"))
+        here = _short([*sorted(file.parent for file in Path().glob("*.state/service.json")), *served_beside(Path())])
         return f"--state {' or --state '.join(here) or 'STATE, its state directory'}, or set AGENT_SERVICE_API_KEY"
     return "set AGENT_SERVICE_API_KEY"
 

@@ -27,7 +27,7 @@ StateOfKeys = Annotated[
 @keys.command()
 def create(
     name: Annotated[str, typer.Argument(help="Who will hold it; stands in the journal beside what is done with it.")],
-    scopes: Annotated[str, typer.Option(help="Some of read,control,approve,admin, with commas.")],
+    scopes: Annotated[str, typer.Option(help="Some of read,propose,control,approve,admin, with commas.")],
     state: StateOfKeys = Path(DEFAULT_STATE),
 ) -> None:
     """Make a key and print it, this once: only its hash is kept."""
@@ -40,7 +40,7 @@ def create(
     key, secret = KeyFile(directory.keys_file).create(name, wanted)
     print(secret)
     print(
-        f"the key of {name}, which may {_said(key)}; it is shown this once. Use it as the header "
+        f"the key of {name}, which may {_scopes_text(key)}; it is shown this once. Use it as the header "
         "'Authorization: Apikey KEY', or in AGENT_SERVICE_API_KEY",
         file=sys.stderr,
     )
@@ -58,10 +58,10 @@ def list_(state: StateOfKeys = Path(DEFAULT_STATE)) -> None:
     table = Table("key", "scopes", "made")
     directory = _there(state)
     if directory.key_file.exists():
-        table.add_row("owner", "read, control, approve, admin", "at the first start")
+        table.add_row("owner", "read, propose, control, approve, admin", "at the first start")
     for key in KeyFile(directory.keys_file).read().keys:
         made = "" if key.created_at is None else f"{key.created_at.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(Text(key.name), _said(key), made)
+        table.add_row(Text(key.name), _scopes_text(key), made)
     Console().print(table)
 
 
@@ -91,7 +91,7 @@ def revoke(
     print(f"revoked the key of {name}")
 
 
-def _said(key: Key) -> str:
+def _scopes_text(key: Key) -> str:
     from agent_service.service.keys import Scope
 
     return ", ".join(scope for scope in Scope if scope in key.scopes)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import watchfiles
 
+    from agent_service.launch.legacy.script import StartupScript
     from agent_service.service.config import ServiceConfig
     from agent_service.service.service import Service
 
@@ -52,6 +53,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = None,
     state: StateOption = None,
+    legacy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCRIPT", help="A start-up script of bluesky-adaptive 0.x's server, run as it stands."),
+    ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="For development: start anew when a file beside the targets changes.")
     ] = False,
@@ -62,15 +67,17 @@ def serve(
 ) -> None:
     """Serve agents until Ctrl-C or SIGTERM."""
     if reload:
-        _serve_again_and_again(targets or [])
+        _serve_again_and_again([*(targets or []), *(legacy or [])])
         return
     from agent_service.errors import log_lines
     from agent_service.executors.detached import still_running
 
     flags = {"host": host, "port": port, "state": None if state is None else state.absolute()}
     log_lines.configure(format=log_format.value, level=log_level.value)
-    if targets and [target for target in targets if not target.endswith(".toml")]:
-        _serve_headless(targets, flags)
+    others = [target for target in targets or () if not target.endswith(".toml")]
+    script = None if others and not legacy else _startup_script(legacy or [])
+    if others or script:
+        _serve_headless(targets or [], flags, script)
     elif targets and len(targets) > 1:
         raise UsageError(f"{' and '.join(targets)} are two services; serve each in a process of its own")
     else:
@@ -84,6 +91,7 @@ def _serve_file(config: Path | None, flags: dict[str, Any]) -> None:
     from agent_service.service.config import load
 
     loaded = load(config, flags=flags)
+    _say_start(str(config) if config else f"a service on {loaded.service.state}")
     from agent_service.launch.uvicorn_server import run
 
     def on_ready(url: str, key: str, key_is_new: bool) -> None:
@@ -97,13 +105,34 @@ def _serve_file(config: Path | None, flags: dict[str, Any]) -> None:
         raise UsageError(f"{config or 'the configuration'}: {error.detail}") from error
 
 
-def _serve_headless(targets: list[str], flags: dict[str, Any]) -> None:
+def _startup_script(options: list[str]) -> StartupScript | None:
+    """Return what is to be served of bluesky-adaptive 0.x, by ``--legacy`` or its variables of the environment."""
+    if not options and not any(name.startswith("BS_AGENT_") for name in os.environ):
+        return None
+    from agent_service.launch.legacy.script import script_of
+
+    return script_of(options, os.environ)
+
+
+def _serve_headless(targets: list[str], flags: dict[str, Any], script: StartupScript | None) -> None:
     from agent_service.launch import headless
 
     def on_ready(url: str, service: Service) -> None:
         _tell_ready(service.config, url, service.access.owner_key, key_is_new=service.access.owner_key_is_new)
 
-    headless.run([headless.Target(target) for target in targets], flags=flags, on_ready=on_ready)
+    served = [headless.Target(target) for target in targets]
+    if script is not None:
+        if others := [target.text for target in served if target.suffix != ".toml"]:
+            raise UsageError(f"{script.text} and {others[0]} each want the main thread; serve them apart")
+        served.append(script)
+    _say_start(", ".join(target.text for target in served))
+    headless.run(served, flags=flags, on_ready=on_ready)
+
+
+def _say_start(what: str) -> None:
+    """Say at once to a person that it starts: imports and a startup may take long."""
+    if sys.stderr.isatty():
+        print(f"starting {what} ...", file=sys.stderr, flush=True)
 
 
 def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:
@@ -111,7 +140,8 @@ def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) 
 
     print(f"Serving at {url}", flush=True)
     _introduce(config, url, key, key_is_new=key_is_new)
-    Narrator(url, key, say=lambda line: print(line, file=sys.stderr, flush=True)).start()
+    seen = sys.stdout.isatty() and sys.stderr.isatty()
+    Narrator(url, key, say=lambda line: print(line, file=sys.stderr, flush=True), logs_in=seen).start()
 
 
 def _serve_again_and_again(targets: list[str]) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_service.cli._address import StateOption, service_at
+from agent_service.cli._tables import agents_table
 from agent_service.errors import texts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from agent_service.models import AgentStatus, ServiceStatus, SourceStatus
+    from agent_service.models import ServiceStatus, SourceStatus
 
 
 def status(
@@ -26,7 +27,7 @@ def status(
         service, agents = client.service(), client.agents()
     console = Console()
     console.print(_service_table(client.url, service))
-    console.print(_agents_table(agents) if agents else "no agents yet", highlight=False)
+    console.print(agents_table(agents) if agents else "no agents yet", highlight=False)
 
 
 def _service_table(url: str, service: ServiceStatus) -> Table:
@@ -48,38 +49,15 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
         ("catalogue", f"{archive.catalog}, {archive.state}{lag}{f' ({archive.reason})' if archive.reason else ''}"),
         *(("source", _source(source)) for source in service.sources if source.where),
         *(("not whole", f"run {run.uid}: {run.reason}, for {run.for_s:.0f} s") for run in service.suspects),
-        *(("condition", f"{one.name} {one.state}: {one.text}") for one in service.conditions),
+        *(("condition", f"{condition.name} {condition.state}: {condition.text}") for condition in service.conditions),
+        *(("notices", service.notices.trouble) for _ in [1] if service.notices and service.notices.trouble),
         *(("fault", fault) for fault in service.faults),
     ):
         table.add_row(label, Text(texts.one_line(text)))
     return table
 
 
-def _source(one: SourceStatus) -> str:
-    last = f", last document {one.last_document:%H:%M:%S} UTC" if one.last_document else ""
-    lag = f", {one.lag} behind" if one.lag else ""
-    return f"{one.kind} {one.where}, {one.state}{f' ({one.reason})' if one.reason else ''}{last}{lag}"
-
-
-def _agents_table(agents: list[AgentStatus]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from agent_service.models.best_measured import best_text
-
-    table = Table("agent", "state", "type", "runs", "best measured", "reason")
-    for agent in agents:
-        runs = (
-            str(agent.progress.done)
-            if agent.progress.total is None
-            else f"{agent.progress.done}/{agent.progress.total}"
-        )
-        best = best_text(agent)
-        suspended = f"suspended: {agent.suspended}" if agent.suspended else ""
-        reason = agent.reason or suspended or (agent.last_error.message if agent.last_error else "")
-        if agent.no_limits:
-            reason = "; ".join(part for part in (reason, f"no limits: {', '.join(agent.no_limits)}") if part)
-        table.add_row(
-            *(Text(texts.one_line(text)) for text in (agent.name, agent.state, agent.type, runs, best, reason))
-        )
-    return table
+def _source(source: SourceStatus) -> str:
+    last = f", last document {source.last_document:%H:%M:%S} UTC" if source.last_document else ""
+    lag = f", {source.lag} behind" if source.lag else ""
+    return f"{source.kind} {source.where}, {source.state}{f' ({source.reason})' if source.reason else ''}{last}{lag}"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agent_service.cli._address import StateOption, process_of, service_at
-from agent_service.errors import BackendUnavailable, DeadlineExceeded, ServiceError, Unauthenticated, UsageError
+from agent_service.cli._address import StateOption, UrlOption, process_of, service_at
+from agent_service.cli._each import for_each
+from agent_service.errors import DeadlineExceeded, UsageError
 from agent_service.models.state_machines import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
@@ -33,27 +34,17 @@ def stop(
             "--everything", "--all", help="Abort the plan under way, and let nothing move until somebody resumes."
         ),
     ] = False,
-    url: Annotated[str | None, typer.Option(help="Address of the service; default: AGENT_SERVICE_URL.")] = None,
+    url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
     """Stop agents of a running service, or everything that moves."""
     names = agents or []
     if bool(names) == everything:
         raise UsageError("say what to stop: agent-service stop AGENT, or agent-service stop --everything")
-    failed: ServiceError | None = None
     with service_at(url, state, timeout_s=ANSWERS_WITHIN_S) as client:
         if everything:
             _stop_everything(client, state)
-        for name in names:
-            try:
-                print(_stopped(client, name))
-            except (Unauthenticated, BackendUnavailable):
-                raise
-            except ServiceError as error:  # the others are stopped all the same
-                failed = error
-                print(f"error: {error.detail}", file=sys.stderr)
-    if failed is not None:
-        raise typer.Exit(1)
+        for_each(names, lambda name: _stopped(client, name))
 
 
 def _stop_everything(client: Client, state: Path | None) -> None:
@@ -76,7 +67,7 @@ def _stop_everything(client: Client, state: Path | None) -> None:
         ) from error
     finally:
         waiting.cancel()
-    print("stopped: nothing moves until somebody resumes the queue, in a panel or by client.resume_queue()")
+    print("stopped: nothing moves until somebody resumes the queue, in a panel or by agent-service resume --everything")
     if queue.reason not in (None, _REASON):
         print(queue.reason, file=sys.stderr)
 

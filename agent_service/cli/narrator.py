@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from agent_service.cli._open import page_address
 from agent_service.client import Client
 from agent_service.errors import ServiceError, texts
 from agent_service.models import ConditionState, EventKind, QueueState
@@ -25,11 +26,19 @@ _KINDS: Final = (EventKind.AGENT_STATE, EventKind.QUEUE_STATE, EventKind.CONDITI
 
 
 class Narrator:
-    """Follows a service that has just started, until it ends; calls ``say`` with each line, in its own thread."""
+    """Follows a service, in its own thread, and calls ``say`` with each line.
 
-    def __init__(self, url: str, key: str, *, say: Callable[[str], None]) -> None:
+    It ends when the service has not answered for ``patience_s`` seconds. ``logs_in``: it says first where the page is,
+    with a code for the browser of whoever reads that.
+    """
+
+    def __init__(
+        self, url: str, key: str, *, say: Callable[[str], None], patience_s: float = 0, logs_in: bool = False
+    ) -> None:
+        self._logs_in = logs_in
         self._client = Client(_reachable(url), api_key=key)
         self._say = say
+        self._patience_s = patience_s
         self._back: dict[str, AgentStatus] = {}
 
     def start(self) -> None:
@@ -40,12 +49,14 @@ class Narrator:
         # what cannot be told is no reason to trouble the service: the journal has it
         try:
             with self._client as client:
+                if self._logs_in:
+                    self._say(f"Page:       {page_address(client)} (once, within a minute; then: agent-service open)")
                 # nothing else: each fact of a loop would be told to this very process over HTTP
-                events = client.events(kinds=_KINDS, patience_s=0)
+                events = client.events(kinds=_KINDS, patience_s=self._patience_s)
                 next(events)  # the first beat: from here on nothing is missed
                 self._tell_where_it_stands(client.service(), client.agents())
                 for event in events:
-                    self.take(event)
+                    self.on_event(event)
         except (ServiceError, httpx.HTTPError):
             return
 
@@ -60,13 +71,13 @@ class Narrator:
             self._say(_held(service.queue.reason))
         elif service.queue.state is QueueState.PAUSED:
             self._say("the queue is paused")
-        unmet = [one for one in service.conditions if one.state is not ConditionState.MET]
+        unmet = [condition for condition in service.conditions if condition.state is not ConditionState.MET]
         if service.queue.state is QueueState.SUSPENDED and not unmet:
             self._say(f"the RunEngine is suspended: {_one_line(service.queue.reason)}")
-        for one in unmet:
-            self._say(f"{'' if one.state is ConditionState.OFF else 'held: '}{_one_line(one.text)}")
+        for condition in unmet:
+            self._say(f"{'' if condition.state is ConditionState.OFF else 'held: '}{_one_line(condition.text)}")
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Say what an event tells a person, if anything."""
         reason = event.data.get("reason")
         reason_text = None if reason is None else str(reason)
@@ -114,7 +125,7 @@ class Narrator:
 
 def _runs(agent: AgentStatus) -> str:
     done, total = agent.progress.done, agent.progress.total
-    return f"{done} runs so far" if total is None else f"{done} of {total} runs"
+    return f"{texts.counted(done, 'run')} so far" if total is None else f"{done} of {total} runs"
 
 
 def _held(reason: str | None) -> str:

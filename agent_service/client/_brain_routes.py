@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from agent_service.client._calls import API, Call, listed, long, one, route, segment
+from agent_service.client._calls import API, Call, agent_path, listed, long, one, route, segment
 from agent_service.models import (
+    AgentDevices,
+    BestList,
     BestPoint,
     IngestAnswer,
     Job,
     Method,
     MethodAnswer,
+    Prediction,
     Report,
     SuggestAnswer,
     Suggestion,
@@ -25,11 +28,6 @@ T = TypeVar("T")
 
 FRESH_WITHIN_S: Final = 30.0
 """How long a fresh answer may take by default, in seconds."""
-
-
-def agent_path(name: str, *rest: str) -> str:
-    """Return the path of an agent, or of something of it."""
-    return "/".join((f"{API}/agents", segment(name), *rest))
 
 
 def _perhaps_fresh(call: Call[T], fresh: bool, timeout_s: float) -> Call[T]:  # noqa: FBT001 - handed on
@@ -70,8 +68,8 @@ class BrainRoutes:
         name
             The agent.
         points
-            Each holds every actuator and every outcome by name (floats, numpy's too), and under ``_id`` the id of its
-            suggestion if it has one.
+            Each holds every actuator and every outcome by name (floats, numpy's too; an outcome with its standard error
+            as ``{"value": 3.2, "sem": 0.1}``), and under ``_id`` the id of its suggestion if it has one.
         run_uids
             Uids of runs in the catalogue, instead of ``points``.
         retold
@@ -94,9 +92,53 @@ class BrainRoutes:
         return long(one("POST", agent_path(name, "report"), Report), wait_s)
 
     @route
-    def best(self, name: str, *, fresh: bool = False, timeout_s: float = FRESH_WITHIN_S) -> Call[list[BestPoint]]:
-        """Return the best points: one for a single objective, the Pareto set for several; ``fresh`` as `variables`."""
-        return _perhaps_fresh(listed(agent_path(name, "best"), BestPoint), fresh, timeout_s)
+    def predict(
+        self, name: str, points: Sequence[Mapping[str, Any]], *, wait_s: float | None = None
+    ) -> Call[Prediction]:
+        """Ask an agent what it believes of points that nobody need have measured.
+
+        Parameters
+        ----------
+        name
+            The agent's.
+        points
+            At most 2500, each a mapping of all actuators to positions in their units.
+        wait_s
+            As for every call that may take long, see `Client`.
+
+        Returns
+        -------
+        Prediction
+            ``mean`` and ``std`` by outcome, a number for each point in the outcome's units; both empty while the brain
+            knows too little. ``acquisition`` is a number for each point, or None where the brain says none.
+        """
+        return long(one("POST", agent_path(name, "predict"), Prediction, body={"points": list(points)}), wait_s)
+
+    @route
+    def devices(self, name: str) -> Call[AgentDevices]:
+        """Ask an agent's devices where they are: ``positions`` by actuator, in ``units``."""
+        return one("GET", agent_path(name, "devices"), AgentDevices)
+
+    @route
+    def best(
+        self,
+        name: str,
+        *,
+        by: Literal["measured", "model"] | None = None,
+        fresh: bool = False,
+        timeout_s: float = FRESH_WITHIN_S,
+    ) -> Call[list[BestPoint]]:
+        """Return the best points: one for a single objective, the Pareto front for several.
+
+        ``by`` says whose: the best ``measured``, which the service found within ``outcome_constraints``, or what the
+        ``model`` of the brain says; None is the brain's where it says any, else the measured. ``fresh`` as `variables`.
+        """
+
+        def read(answer: Any) -> list[BestPoint]:
+            found = BestList.model_validate(answer)
+            return found.items if by is None else found.measured if by == "measured" else found.by_model
+
+        return _perhaps_fresh(Call("GET", agent_path(name, "best"), read), fresh, timeout_s)
 
     # --- variables and methods
 

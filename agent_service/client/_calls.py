@@ -74,6 +74,11 @@ def segment(name: str) -> str:
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
+def agent_path(name: str, *rest: str) -> str:
+    """Return the path of an agent, or of something of it."""
+    return "/".join((f"{API}/agents", segment(name), *rest))
+
+
 def long(call: Call[T], wait_s: float | None) -> Call[T]:
     """Return ``call`` as one that may take long: see `Call`."""
     return replace(call, long=True, wait_s=wait_s)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from agent_service.models import AgentStatus, Event, EventKind
     from agent_service.models.state_machines import AgentState
+    from agent_service.state_dir import StateDir
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class _Address(Routes):
 
         paths = StateDir(Path(state))
         if (service := announced(paths)) is None:
-            raise UsageError(_no_service_on(paths.path))
+            raise UsageError(_no_service_on(paths))
         try:
             key = paths.read_key(own=False)
         except FileNotFoundError:
@@ -102,14 +103,20 @@ class _Address(Routes):
         return transport_error(error, url=self.url, timeout_s=self.timeout_s)
 
 
-def _no_service_on(path: Path) -> str:
+def _no_service_on(state: StateDir) -> str:
     """Say what is missing for a service to be found by a state directory, and what was perhaps meant."""
+    from agent_service.state_dir import starting  # noqa: PLC0415 - as below
+    from agent_service.state_dir.served import serve_command  # noqa: PLC0415 - needs POSIX; other clients do not
+
+    path = state.path
+    if (pid := starting(state)) is not None:
+        return f"a service is starting on {path} (process {pid}) and does not answer yet; try again in a few seconds"
     if path.is_file():
         return f"{path} is a file; give the state directory of a service, as service.state in a service.toml names it"
     inside = sorted(str(file.parent) for file in path.glob("*/service.json"))
     if inside:
         return f"no service runs on {path}, but in it there is one on {' and one on '.join(inside)}; name that"
-    return f"no service runs on {path}; start one with `agent-service serve --state {path}`"
+    return f"no service runs on {path}; start one with `{serve_command(state)}`"
 
 
 def _closed(error: RuntimeError, http: httpx.Client | httpx.AsyncClient) -> Exception:
@@ -204,7 +211,7 @@ class Client(_Address):
                         raise_problem(response)
                     cursor.opened()
                     for message in EventSource(response).iter_sse():
-                        if (event := cursor.take(message)) is not None:
+                        if (event := cursor.read(message)) is not None:
                             yield event
             except httpx.TransportError as lost:
                 error = lost
@@ -318,7 +325,7 @@ class AsyncClient(_Address):
                         raise_problem(response)
                     cursor.opened()
                     async for message in EventSource(response).aiter_sse():
-                        if (event := cursor.take(message)) is not None:
+                        if (event := cursor.read(message)) is not None:
                             yield event
             except httpx.TransportError as lost:
                 error = lost

@@ -55,7 +55,7 @@ class EventCursor:
         """Note that the service answered."""
         self._lost_at = None
 
-    def take(self, message: ServerSentEvent) -> Event | None:
+    def read(self, message: ServerSentEvent) -> Event | None:
         """Return the event in a message, or None for one that this client does not know."""
         self._delay_s = FIRST_DELAY_S
         if message.id.isdigit():

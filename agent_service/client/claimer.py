@@ -1,14 +1,16 @@
-"""Claims of one agent's suggestions for a plan: asked for, renewed and released over HTTP, in a thread of its own.
+"""Claims of suggestions for a plan: asked for, renewed and released over HTTP, in a thread of its own.
 
-The thread of the RunEngine only ever looks; nothing here blocks it.
+The thread of the RunEngine only ever waits for news; nothing here blocks it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent_service.errors import BackendUnavailable, DeadlineExceeded, NotFound, ServiceError, UnknownDevice
@@ -36,39 +38,66 @@ _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
 class Claimer:
     """Claims an agent's suggestions one after the other, until the agent has ended or `end` is called.
 
-    The agent is started, or resumed, if it does not run; ``devices`` are the names of those there are. A client that is
-    ``owned`` is closed at the end. With ``idle_s`` it is a session of the service's: it starts nothing, and ends when
-    there was nothing to claim for so many seconds, or the service answers so at once.
+    The agent is started, or resumed, if it does not run; ``devices`` are the names of those there are. Without an agent
+    it claims what moves these devices only, of agents with ``tag`` if one is given, and starts none. A client that is
+    ``owned`` is closed at the end. With ``session``, its id, it is a session of the service's: it starts nothing, and
+    ends when there was nothing to claim for ``idle_s`` seconds, or the service answers so at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is told, by name
         self,
         client: Client,
-        agent: str,
+        agent: str | None,
         *,
         devices: Collection[str],
+        tag: str | None = None,
+        lease_s: float = LEASE_S,
         owned: bool = False,
-        idle_s: float | None = None,
+        session: str | None = None,
+        idle_s: float = WAIT_S,
     ) -> None:
         self._client = client
         self._agent = agent
         self._devices = frozenset(devices)
+        self._tag = tag
+        self._lease_s = lease_s
         self._owned = owned
+        self._session = session
         self._idle_s = idle_s
+        self._refuses: Callable[[Claim], str] = lambda claim: ""
+        self._on_news: Callable[[], None] = lambda: None
         self._offer: Claim | None = None
+        self._over = False
         self._ended = threading.Event()
         self._words: queue.SimpleQueue[tuple[str, str | int]] = queue.SimpleQueue()
         self._error: ServiceError | None = None
-        self._thread = threading.Thread(target=self._work, name=f"claims:{agent}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"claims:{agent or tag or 'any'}", daemon=True)
 
-    def start(self) -> None:
-        """Begin to ask."""
+    def start(self, refuses: Callable[[Claim], str]) -> None:
+        """Begin to ask; call it on the event loop that waits for `news`.
+
+        ``refuses(claim)`` is asked in the claimer's thread why the devices cannot go to its point; empty: they can.
+        """
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(news.set)
+
+        self._refuses, self._on_news, self._news = refuses, tell, news
         self._thread.start()
 
     @property
     def waiting(self) -> bool:
         """Whether there is neither a suggestion nor an end yet."""
-        return self._offer is None and self._thread.is_alive()
+        return self._offer is None and not self._over
+
+    async def news(self, within_s: float) -> None:
+        """Return when it waits no more, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._news.wait()
+        self._news.clear()
 
     def take(self) -> Claim | None:
         """Take the suggestion that was claimed, None when the agent has ended; raises why nothing can be claimed."""
@@ -95,63 +124,95 @@ class Claimer:
     def _work(self) -> None:
         try:
             self._begin()
+            done: tuple[str, int] | None = None
             with contextlib.suppress(NotFound):  # the agent was removed
-                while (claim := self._next()) is not None:
-                    self._offer = claim
-                    self._keep(claim)
+                while (claim := self._next(done)) is not None:
+                    done = self._measured(claim)
         except ServiceError as error:
             self._error = error
         finally:
+            self._over = True
+            self._on_news()
             if self._owned:
                 self._client.close()
 
     def _begin(self) -> None:
-        status = self._patiently(lambda: self._client.agent(self._agent))
+        if (name := self._agent) is None:
+            return
+        status = self._patiently(lambda: self._client.agent(name))
         needed = [*status.spec.actuators, *status.spec.sensors]
         if missing := [name for name in dict.fromkeys(needed) if name not in self._devices]:
             given = ", ".join(sorted(self._devices)) or "none"
             raise UnknownDevice(
-                f"agent {self._agent!r} needs {', '.join(missing)}; pass them in devices=[...] (there: {given})"
+                f"agent {name!r} needs {', '.join(missing)}; pass them in devices=[...] (there: {given})"
             )
-        if self._idle_s is not None:
+        if self._session is not None:
             return
         if status.state is AgentState.PAUSED:
-            self._client.resume(self._agent)
+            self._client.resume(name)
         elif Command.START in legal_commands(status.state):
-            self._client.start(self._agent)
+            self._client.start(name)
 
-    def _next(self) -> Claim | None:
-        wait_s = WAIT_S if self._idle_s is None else self._idle_s
+    def _next(self, done: tuple[str, int] | None) -> Claim | None:
+        """Claim the next one, saying with the same request that the plan of the last one is ``done``."""
         while not self._ended.is_set():
-            claim = self._patiently(
-                lambda: self._client.claim(self._agent, lease_s=LEASE_S, wait_s=wait_s, says_done=True)
-            )
-            if claim is not None or self._idle_s is not None:
+            claim = self._patiently(partial(self._claim, done))
+            done = None
+            if claim is not None or self._session is not None:
                 return claim
-            if self._patiently(lambda: self._client.agent(self._agent)).state in _ENDED:
+            name = self._agent
+            if name is not None and self._patiently(lambda name=name: self._client.agent(name)).state in _ENDED:
                 return None
+        if done is not None:
+            self._tell(*done)
         return None
 
-    def _keep(self, claim: Claim) -> None:
+    def _claim(self, done: tuple[str, int] | None) -> Claim | None:
+        wait_s = WAIT_S if self._session is None else self._idle_s
+        mine = sorted(self._devices) if self._agent is None else None
+        return self._client.claim(
+            self._agent,
+            actuators=mine,
+            tag=self._tag,
+            lease_s=self._lease_s,
+            wait_s=wait_s,
+            says_done=True,
+            done=done,
+            session=self._session,
+        )
+
+    def _measured(self, claim: Claim) -> tuple[str, int] | None:
+        """Offer a claim, and keep it until the plan has its word on it; return it if that is still to be told."""
+        missing = [name for name in claim.sensors if name not in self._devices]
+        refused = f"who claimed it has no {', '.join(missing)}" if missing else self._refuses(claim)
+        if refused:
+            self._release(claim, "fail", refused)
+            return None
+        self._offer = claim
+        self._on_news()
+        how, word = self._word_on(claim)
+        if isinstance(word, int):
+            return claim.id, word
+        self._release(claim, how, word)
+        return None
+
+    def _word_on(self, claim: Claim) -> tuple[str, str | int]:
         """Renew a claim until the plan has its word on it; what the service thinks by then does not matter."""
         while True:
             try:
-                how, word = self._words.get(timeout=claim.lease_s / 3)
+                return self._words.get(timeout=claim.lease_s / 3)
             except queue.Empty:
                 with contextlib.suppress(ServiceError):
                     self._client.renew(claim.id)
-                continue
-            with contextlib.suppress(ServiceError):
-                self._tell(claim, how, word)
-            return
 
-    def _tell(self, claim: Claim, how: str, word: str | int) -> None:
-        if isinstance(word, int):
-            self._patiently(
-                lambda: self._client.release(claim.id, how=how, runs=word)
-            )  # else its runs count for nothing
-        else:
-            self._client.release(claim.id, word, how=how)
+    def _release(self, claim: Claim, how: str, reason: str) -> None:
+        with contextlib.suppress(ServiceError):
+            self._client.release(claim.id, reason, how=how)
+
+    def _tell(self, claim_id: str, runs: int) -> None:
+        """Say that a plan is done, else its runs count for nothing."""
+        with contextlib.suppress(ServiceError):
+            self._patiently(lambda: self._client.release(claim_id, how="done", runs=runs))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         deadline = time.monotonic() + PATIENCE_S

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import bluesky.plan_stubs as bps
@@ -14,7 +13,8 @@ from bluesky.preprocessors import msg_mutator
 from bluesky.utils import RunEngineControlException
 
 from agent_service.client import Client
-from agent_service.client.claimer import Claimer
+from agent_service.client.aborted_run import without_frames
+from agent_service.client.claimer import LEASE_S, Claimer
 from agent_service.client.local_services import services
 from agent_service.errors import texts
 from agent_service.models import ID_KEY
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOOK_EVERY_S: Final = 0.02
-"""How often `run_agent` looks whether there is a suggestion; the RunEngine can pause between."""
-
+CHECKPOINT_EVERY_S: Final = 0.1
+"""How often `run_agent` is at a checkpoint while it waits for a suggestion; the RunEngine can pause there."""
 
 ANSWERS_WITHIN_S: Final = 2.0
 """How long devices may take to say whether they can go to a point."""
 
 
-def run_agent(
-    name: str,
+def run_agent(  # noqa: PLR0913 - what a session says, by name
+    name: str | None = None,
     *,
     devices: Sequence[Any],
+    tag: str | None = None,
+    lease_s: float = LEASE_S,
     client_or_url: Client | str | None = None,
     plan: Callable[..., Generator[Any, Any, Any]] | None = None,
 ) -> Generator[Any, Any, tuple[str, ...]]:
@@ -54,9 +55,14 @@ def run_agent(
     Parameters
     ----------
     name
-        The agent's name.
+        The agent's name. None: suggestions of any agent that moves none but these devices are measured, until the plan
+        is aborted; no agent is started. So a runner of a beamline measures what is for that beamline.
     devices
         The devices it moves and reads, whose names are the agent's actuators and sensors.
+    tag
+        Only suggestions of agents with this tag are measured, as the name of a beamline.
+    lease_s
+        After how many seconds without a sign of life of this process the service gives a suggestion up.
     client_or_url
         The service; by default the one that this process opened last, else that of AGENT_SERVICE_URL.
     plan
@@ -81,29 +87,25 @@ def run_agent(
         service = agent_service.serve(agents={"aligner": agent}, RE=RE)
         RE(run_agent("aligner", devices=[mirror_x, mirror_y, flux]))
     """
+    without_frames()
     by_name = {device.name: device for device in devices}
     client, owned = (client_or_url, False) if isinstance(client_or_url, Client) else (_client(client_or_url), True)
-    claimer = Claimer(client, name, devices=by_name, owned=owned)
+    claimer = Claimer(client, name, devices=by_name, tag=tag, lease_s=lease_s, owned=owned)
     uids: list[str] = []
     yield from measure_claims(claimer, by_name, plan, uids)
     return tuple(uids)
 
 
 def measure_claims(
-    claimer: Claimer,
-    devices: Mapping[str, Any],
-    plan: Callable[..., Any] | None,
-    uids: list[str],
-    *,
-    look_every_s: float = LOOK_EVERY_S,
+    claimer: Claimer, devices: Mapping[str, Any], plan: Callable[..., Any] | None, uids: list[str]
 ) -> Generator[Any, Any, None]:
     """Measure what is claimed until there is no more, and append the uids of its runs."""
-    claimer.start()
+    claimer.start(_asking(devices))
     try:
         while True:
             while claimer.waiting:
                 yield from bps.checkpoint()
-                yield from bps.sleep(look_every_s)
+                yield from bps.wait_for([lambda: claimer.news(CHECKPOINT_EVERY_S)])
             claim = claimer.take()
             if claim is None:
                 return
@@ -117,26 +119,30 @@ def _client(url: str | None) -> Client:
     return Client(here[-1].url, api_key=here[-1].api_key) if here else Client(url)
 
 
-def _refused(point: Mapping[str, float], devices: Mapping[str, Any]) -> Generator[Any, Any, str]:
-    """Return why the devices cannot go to a point, as they say; those that do not answer in time refuse nothing.
+def _asking(devices: Mapping[str, Any]) -> Callable[[Claim], str]:
+    """Return what says why devices cannot go to the point of a claim; call this on the loop of the RunEngine.
 
-    The service asked those that it knows; these are asked where they are, in a thread, for they may do I/O.
+    The service asked those that it knows; these are asked where they are, in a thread, for they may do I/O. Those that
+    do not answer in time refuse nothing.
     """
     loop = asyncio.get_running_loop()
-    reasons: list[str] = []
     await_ = device_settings.awaiting(
         lambda answer, within_s: asyncio.run_coroutine_threadsafe(answer, loop).result(within_s), ANSWERS_WITHIN_S
     )
-    asking = threading.Thread(
-        target=lambda: reasons.append(device_settings.why_not(devices, point, await_)),
-        name="asking devices",
-        daemon=True,
-    )
-    asking.start()
-    late = time.monotonic() + ANSWERS_WITHIN_S
-    while asking.is_alive() and time.monotonic() < late:
-        yield from bps.sleep(LOOK_EVERY_S)
-    return reasons[0] if reasons else ""
+
+    def refuses(claim: Claim) -> str:
+        reasons: list[str] = []
+        named = {name: devices[name] for name in claim.actuators}
+        asking = threading.Thread(
+            target=lambda: reasons.append(device_settings.why_not(named, claim.point, await_)),
+            name="asking devices",
+            daemon=True,
+        )
+        asking.start()
+        asking.join(ANSWERS_WITHIN_S)
+        return reasons[0] if reasons else ""
+
+    return refuses
 
 
 def _measured(
@@ -153,9 +159,6 @@ def _measured(
         return message._replace(kwargs={**message.kwargs, **claim.md})
 
     actuators, sensors = ([devices[name] for name in names] for names in (claim.actuators, claim.sensors))
-    if refused := (yield from _refused(claim.point, {name: devices[name] for name in claim.actuators})):
-        claimer.release("fail", refused)
-        return ()
     try:
         called = plan or Namespace({}, source="run_agent").plan(claim.plan or "acquire")
         messages = called([{**claim.point, ID_KEY: claim.id}], actuators, sensors, md=dict(claim.md))

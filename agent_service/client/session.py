@@ -19,15 +19,14 @@ from agent_service.errors import BackendUnavailable, DeadlineExceeded
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 0.005
 
-
-def run_session(
+def run_session(  # noqa: PLR0913, PLR0917 - the arguments of its item
     agent: str,
     plan: Callable[..., Any],
     actuators: list[Movable[Any]],
     sensors: list[Readable[Any]] = [],  # noqa: B006 - a queue server takes no None for a list of devices
     idle_s: float = 2.0,
+    session: str = "",
 ) -> Generator[Any, Any, tuple[str, ...]]:
     """Measure what an agent suggests until nothing came for a while, or the service says that it is enough.
 
@@ -43,6 +42,8 @@ def run_session(
         The devices it moves and reads.
     idle_s
         How long to wait for a suggestion, in seconds; 30 at most.
+    session
+        The id that the service gave this session: only with that it may claim.
 
     Returns
     -------
@@ -51,10 +52,10 @@ def run_session(
     """
     given: list[Any] = [*actuators, *sensors]
     devices = {device.name: device for device in given}
-    claimer = Claimer(Client(), agent, devices=devices, owned=True, idle_s=idle_s)
+    claimer = Claimer(Client(), agent, devices=devices, owned=True, session=session, idle_s=idle_s)
     uids: list[str] = []
     try:
-        yield from measure_claims(claimer, devices, plan, uids, look_every_s=_LOOK_EVERY_S)
+        yield from measure_claims(claimer, devices, plan, uids)
     except (BackendUnavailable, DeadlineExceeded) as error:
         if not uids:
             raise

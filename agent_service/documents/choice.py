@@ -73,21 +73,21 @@ def choose(made: Made, rule: RunRule | None, *, every: bool) -> Chosen:
     """
     if not made.runs:
         return Chosen(exit_status="fail", reason="the plan made no run")
-    found = [run for run in made.runs if not isinstance(rule, dict) or matches(run.start, rule)]
-    if not made.ended and (needs_end(rule, every=every) or not found):
+    chosen = [run for run in made.runs if not isinstance(rule, dict) or matches(run.start, rule)]
+    if not made.ended and (needs_end(rule, every=every) or not chosen):
         return Chosen(exit_status="unknown", reason="interrupted: its plan was not seen to its end")
     if rule in ("first", "last"):
-        found = found[:1] if rule == "first" else found[-1:]
-    elif not found:
+        chosen = chosen[:1] if rule == "first" else chosen[-1:]
+    elif not chosen:
         return Chosen(exit_status="fail", reason=f"none of the plan's {len(made.runs)} runs has {_words(rule)}")
-    elif not every and len(found) > 1:
-        found = _only_good(found) if isinstance(rule, dict) else found
-        if len(found) > 1:
-            return Chosen(exit_status="fail", reason=_several(made, found, rule))
-    for run in found:
+    elif not every and len(chosen) > 1:
+        chosen = _only_good(chosen) if isinstance(rule, dict) else chosen
+        if len(chosen) > 1:
+            return Chosen(exit_status="fail", reason=_several(made, chosen, rule))
+    for run in chosen:
         if (status := _status(run))[0] != "success":
             return Chosen(exit_status=status[0], reason=status[1])
-    return Chosen(tuple(found))
+    return Chosen(tuple(chosen))
 
 
 def needs_end(rule: RunRule | None, *, every: bool) -> bool:
@@ -110,15 +110,15 @@ def matches(start: Document, wanted: Mapping[str, Any]) -> bool:
     return all(key in start and _same(start[key], value) for key, value in wanted.items())
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    if callable(to_list := getattr(found, "tolist", None)):
-        found = to_list()
+def _same(value: Any, wanted: Any) -> bool:
+    if callable(to_list := getattr(value, "tolist", None)):
+        value = to_list()
     if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and matches(cast("Document", found), cast("Mapping[str, Any]", wanted))
+        return isinstance(value, Mapping) and matches(cast("Document", value), cast("Mapping[str, Any]", wanted))
     if isinstance(wanted, list):
-        given, items = cast("list[Any]", found), cast("list[Any]", wanted)
-        return isinstance(found, list | tuple) and len(given) == len(items) and all(map(_same, given, items))
-    return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
+        given, items = cast("list[Any]", value), cast("list[Any]", wanted)
+        return isinstance(value, list | tuple) and len(given) == len(items) and all(map(_same, given, items))
+    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 
 def _status(run: Run) -> tuple[str, str]:
@@ -137,12 +137,12 @@ def _only_good(runs: list[Run]) -> list[Run]:
     return good if len(good) == 1 else runs
 
 
-def _several(made: Made, found: list[Run], rule: RunRule | None) -> str:
+def _several(made: Made, chosen: list[Run], rule: RunRule | None) -> str:
     if isinstance(rule, dict):
-        said = f"{len(found)} of the plan's {len(made.runs)} runs have {_words(rule)}, and one is to count"
+        what = f"{len(chosen)} of the plan's {len(made.runs)} runs have {_words(rule)}, and one is to count"
     else:
-        said = f"the plan made {len(found)} runs for this suggestion, and nothing says which of them counts"
-    return f"{said}; {_HOW}"
+        what = f"the plan made {len(chosen)} runs for this suggestion, and nothing says which of them counts"
+    return f"{what}; {_HOW}"
 
 
 def _words(rule: RunRule | None) -> str:

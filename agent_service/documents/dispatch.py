@@ -11,7 +11,6 @@ from agent_service.documents.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
-    from types import TracebackType
 
     from agent_service.protocols import Document
 
@@ -73,9 +72,7 @@ class Expectation:
         self._dispatcher.expected[self.suggestion_id] = self
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._dispatcher.expected.pop(self.suggestion_id, None)
         self.started.cancel()
 

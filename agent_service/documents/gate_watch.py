@@ -12,6 +12,7 @@ from agent_service.models import SourceState, SuspectRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from agent_service.documents.intake import DocumentIntake
     from agent_service.documents.sources.heard import HeardSource
@@ -28,6 +29,9 @@ GIVES_UP_AFTER_S: Final = 60.0
 
 CATALOGUE_LAGS_S: Final = 600.0
 """How long a catalogue that is there may take until it has a run."""
+
+ANSWERS_WITHIN_S: Final = 15.0
+"""How long a catalogue is waited for when somebody asks at once."""
 
 QUIET_S: Final = 10.0
 """How long nothing comes of an open run before a catalogue is asked whether it has ended."""
@@ -68,6 +72,7 @@ class GateWatch:
         self._suggestions = suggestions
         self._on_change = on_change
         self._shown: object = None
+        self._there: set[tuple[int, datetime]] = set()
         self._strays_due = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -84,17 +89,27 @@ class GateWatch:
     def suspects(self) -> list[SuspectRun]:
         """Return the runs that are suspect, the oldest first."""
         now = time.monotonic()
-        found = sorted(self._intake.gate.suspects.items(), key=lambda item: item[1].since)
+        suspects = sorted(self._intake.gate.suspects.items(), key=lambda item: item[1].since)
         return [
-            SuspectRun(uid=uid, suggestion_id=one.suggestion_id, reason=one.reason, for_s=round(now - one.since, 1))
-            for uid, one in found
+            SuspectRun(uid=uid, suggestion_id=run.suggestion_id, reason=run.reason, for_s=round(now - run.since, 1))
+            for uid, run in suspects
         ]
 
     def may_come(self, suggestion_id: str) -> bool:
         """Return whether documents of a suggestion's run may come still: it is suspect, or a source is away."""
         suspects = list(self._intake.gate.suspects.values())
         away = any(heard.elsewhere and heard.status.state is not SourceState.CONNECTED for heard in self._sources)
-        return away or any(one.suggestion_id == suggestion_id for one in suspects)
+        return away or any(suspect.suggestion_id == suggestion_id for suspect in suspects)
+
+    async def ask_catalogues(self) -> None:
+        """Return when the catalogues were asked for what is awaited, and what they have was heard; or after a while."""
+        self._look()
+        asked = [(completer, completer.look_now()) for completer in self._completers]
+        deadline = time.monotonic() + ANSWERS_WITHIN_S
+        while time.monotonic() < deadline:
+            if all(completer.answered >= ticket for completer, ticket in asked) and not self._intake.backlog:
+                return
+            await asyncio.sleep(LOOKS_EVERY_S / 10)
 
     async def _watch(self) -> None:
         while True:
@@ -109,13 +124,20 @@ class GateWatch:
             self._strays_due = now + STRAYS_LAST_S / 4
             self._intake.in_turn(lambda gate: gate.leave_out_older(STRAYS_LAST_S))
         lasts_s = CATALOGUE_LAGS_S if self._completers else GIVES_UP_AFTER_S
-        is_there = all(one.status.state is SourceState.CONNECTED for one in self._completers)
+        is_there = all(completer.status.state is SourceState.CONNECTED for completer in self._completers)
         for uid, suspect in suspects.items():
             if is_there and now - suspect.since > lasts_s:
                 self._intake.in_turn(partial(DocumentGate.give_up, run=uid))
-        for completer in self._completers:
-            completer.look_for({*suspects, *gate.quiet(QUIET_S)}, self._suggestions())
+        there, before = self._connected(), self._there
+        self._there = there
+        for completer in self._completers:  # of what a bus said while it was away nobody heard: that is asked for now
+            completer.look_for({*suspects, *gate.quiet(QUIET_S)}, self._suggestions(), at_once=bool(there - before))
         shown = [(heard.status.state, heard.status.reason) for heard in self._sources], sorted(suspects)
         if shown != self._shown:
             self._shown = shown
             self._on_change()
+
+    def _connected(self) -> set[tuple[int, datetime]]:
+        """Return which sources are there, and since when."""
+        states = [(place, heard.status) for place, heard in enumerate(self._sources) if heard.elsewhere]
+        return {(place, status.since) for place, status in states if status.state is SourceState.CONNECTED}

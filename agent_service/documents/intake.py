@@ -10,7 +10,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agent_service.documents.gate import DocumentGate, Origin, Passed
+from agent_service.documents.gate import DocumentGate, Passed
+from agent_service.documents.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,6 +90,7 @@ class DocumentIntake:
         self._on_document: Callable[[str, Document, str], None] = lambda name, document, run: None
         self._wake = threading.Event()
         self._idle = True
+        self._given_up = False
         self._handing_over = False
         self._ending = threading.Lock()
         self._ended = threading.Event()
@@ -124,7 +126,7 @@ class DocumentIntake:
         origin: Origin = Origin.HERE,
     ) -> None:
         """Take a document. See `protocols.Intake`."""
-        self._received.append(partial(DocumentGate.take, name=name, document=document, origin=origin, stored=stored))
+        self._received.append(partial(DocumentGate.put, name=name, document=document, origin=origin, stored=stored))
         if self._idle or name == "stop":  # somebody waits for the end of a run
             self._wake.set()
 
@@ -191,6 +193,8 @@ class DocumentIntake:
             self._tell_stored()
 
     def _write(self, takes: Takes) -> None:
+        if self._given_up:  # what comes behind it would make a run that is short
+            return
         try:
             for routed, stored in takes(self.gate):
                 on_disk = routed is None or self._keep(routed)
@@ -201,7 +205,7 @@ class DocumentIntake:
                     if self._sync is None:
                         self._tell_stored()
         except _GivenUpError:
-            return
+            self._given_up = True
         except Exception:  # noqa: BLE001 - one bad document must not end the intake
             _log.exception("a document was not delivered")
 

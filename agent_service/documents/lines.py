@@ -83,7 +83,7 @@ def _plain(value: object) -> object:
 
 def _with_text_keys(value: object) -> object:
     if isinstance(value, Mapping):
-        return {str(key): _with_text_keys(one) for key, one in cast("Mapping[object, object]", value).items()}
+        return {str(key): _with_text_keys(item) for key, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_with_text_keys(one) for one in cast("list[object]", value)]
+        return [_with_text_keys(item) for item in cast("list[object]", value)]
     return value

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint
 from agent_service.models import ID_KEY
+from agent_service.models.objectives import Goals
 from agent_service.models.real_numbers import real
+from agent_service.models.spaces import NO_SPACE, fitted
+from agent_service.models.standard_errors import SEM_KEY, parted
+from agent_service.models.values import plain, same
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from agent_service.documents.runs import Run
-    from agent_service.models import AgentSpec
+    from agent_service.models import AgentSpec, Point
+    from agent_service.models.spaces import Dimension
+
+
+_TAKEN: Final = {ID_KEY: "which suggestion it is of", SEM_KEY: "the standard errors of its outcomes"}
 
 
 def by_field(run: Run, fields: Iterable[str]) -> dict[str, float]:
@@ -41,43 +49,69 @@ def by_field(run: Run, fields: Iterable[str]) -> dict[str, float]:
     return {field: _mean(run, field) for field in fields}
 
 
-def actuators_of(run: Run, names: Iterable[str]) -> dict[str, float]:
+def actuators_of(run: Run, names: Sequence[str], space: Mapping[str, Dimension] = NO_SPACE) -> Point:
     """Return where a run measured: the mean readback of each actuator in ``primary``, in the actuator's own unit.
 
-    For agents that learn from runs they did not suggest (``listen = "all"``).
+    For agents that learn from runs they did not suggest (``listen = "all"``). An actuator whose dimension is no range
+    of numbers has the one value that all events have. One that the space lets a point lack may be missing.
 
     Raises
     ------
     InvalidPoint
-        When the run did not read one of the actuators, or not as a finite number.
+        When the run did not read one of the actuators, or not as a value that the space has.
     """
-    return {name: _mean(run, name) for name in names}
+    read: dict[str, object] = {}
+    for name in names:
+        dimension = space.get(name)
+        if dimension is not None and dimension.may_lack and not _is_in(run, name):
+            continue
+        read[name] = _where(run, name, numbers=dimension is None or dimension.type == "float")
+    point, wrong = fitted(read, names, space, measured=True)
+    if wrong:
+        raise InvalidPoint("; ".join(f"{name!r} of run {run.uid} {why}" for name, why in wrong.items()))
+    return point
 
 
 def check_names(spec: AgentSpec) -> None:
     """Raise `InvalidInput` when an outcome has the name of an actuator: in a point they could not be told apart.
 
-    Nor may any of them be called ``_id``, by which a point says which suggestion it is of.
+    Nor may any of them be called ``_id``, by which a point says which suggestion it is of, or ``_sem``.
     """
-    for field, names in (("outcome", spec.outcomes), ("actuators", spec.actuators)):
-        if ID_KEY in names:
-            said = f"{ID_KEY!r} is where a point says which suggestion it is of; give it another name"
-            raise InvalidInput(f"{field}: {said}", errors=[FieldError(field, said)])
+    named = (("outcome", [*spec.outcomes, *Goals.of(spec).needed]), ("actuators", spec.actuators))
+    for field, names in named:
+        for key, what in _TAKEN.items():
+            if key in names:
+                message = f"{key!r} is where a point says {what}; give it another name"
+                raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
     if shared := [name for name in spec.outcomes if name in spec.actuators]:
-        said = f"{shared[0]!r} is an actuator of this agent, so it cannot be an outcome too; name another field"
-        raise InvalidInput(f"outcome {said}", errors=[FieldError("outcome", said)])
+        message = f"{shared[0]!r} is an actuator of this agent, so it cannot be an outcome too; name another field"
+        raise InvalidInput(f"outcome {message}", errors=[FieldError("outcome", message)])
 
 
-def check_evaluated(outcome: Mapping[str, float], actuators: Collection[str]) -> None:
-    """Raise `InvalidPoint` when an outcome that a function found has a name that is taken. See `check_names`."""
-    if shared := sorted(outcome.keys() & {*actuators, ID_KEY}):
+def check_evaluated(outcome: Mapping[str, Any], actuators: Collection[str], needed: Iterable[str] = ()) -> None:
+    """Raise `InvalidPoint` when an outcome that a function found has a name that is taken, or one is missing.
+
+    See `check_names`.
+    """
+    values, _ = parted(outcome)
+    if missing := [name for name in needed if name not in values]:
+        raise InvalidPoint(
+            f"evaluate returned no {', '.join(missing)}, of which objectives and outcome_constraints are; "
+            f"it returned {', '.join(values)}"
+        )
+    if shared := sorted(values.keys() & {*actuators, ID_KEY}):
         whose = "that says which suggestion it is of" if shared[0] == ID_KEY else "of an actuator"
         raise InvalidPoint(f"the outcome {shared[0]!r} has the name {whose}; give it another name")
 
 
-def _mean(run: Run, field: str) -> float:
-    import numpy as np  # noqa: PLC0415 - the service starts without numpy
+def _is_in(run: Run, field: str) -> bool:
+    try:
+        return run.external(field) or run.data(field).size > 0
+    except (KeyError, ValueError):
+        return False
 
+
+def _values(run: Run, field: str) -> NDArray[Any]:
     if run.external(field):
         raise InvalidPoint(
             f"{field!r} of run {run.uid} is not in its documents but in a file; give the agent an evaluate function of "
@@ -91,6 +125,26 @@ def _mean(run: Run, field: str) -> float:
         raise InvalidPoint(f"{field!r} of run {run.uid} changes its shape between events, so it has no mean") from None
     if values.size == 0:
         raise InvalidPoint(f"{field!r} of run {run.uid} is empty, so it has no mean")
+    return values
+
+
+def _where(run: Run, field: str, *, numbers: bool) -> object:
+    """Return the one value of a field in all events; the mean of several, where they are ``numbers``."""
+    values = _values(run, field).ravel()
+    first = plain(values[0])
+    if first is not None and all(same(plain(value), first) for value in values[1:]):
+        return first
+    if numbers:
+        return _mean(run, field)
+    if first is None:
+        raise InvalidPoint(f"{field!r} of run {run.uid} is no value of an actuator but {_kind(values)}")
+    raise InvalidPoint(f"{field!r} of run {run.uid} changes between events, so there is no one value of it")
+
+
+def _mean(run: Run, field: str) -> float:
+    import numpy as np  # noqa: PLC0415 - the service starts without numpy
+
+    values = _values(run, field)
     numbers = _numbers(values)
     if numbers is None:
         raise InvalidPoint(f"{field!r} of run {run.uid} is no number but {_kind(values)}")
@@ -109,8 +163,8 @@ def _numbers(values: NDArray[Any]) -> NDArray[Any] | None:
         return values
     if values.dtype.kind != "O":
         return None
-    found = [math.nan if isinstance(one, float) and one != one else real(one) for one in values.ravel()]  # noqa: PLR0124 - NaN
-    return None if None in found else np.array(found, dtype=float)
+    numbers = [math.nan if isinstance(value, float) and value != value else real(value) for value in values.ravel()]  # noqa: PLR0124 - NaN
+    return None if None in numbers else np.array(numbers, dtype=float)
 
 
 def _kind(values: NDArray[Any]) -> str:

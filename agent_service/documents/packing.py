@@ -69,13 +69,19 @@ def unpack(body: bytes) -> Any:
         raise Unreadable(f"what it publishes is not msgpack: {type(error).__name__}") from error
 
 
-def document(name: object, found: object) -> tuple[str, Document]:
+def document(name: object, content: object) -> tuple[str, Document]:
     """Return name and document, as far as one can see; raises `Unreadable`."""
-    if name not in NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         raise Unreadable("it publishes something that is no Bluesky document")
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise Unreadable(f"it publishes a {name} document that is no mapping")
-    return cast("str", name), cast("Document", found)
+    from agent_service.models import UID_DETAIL, is_uid  # noqa: PLC0415 - a profile publishes without pydantic
+
+    given = cast("Document", content)
+    for key in ("uid",) if name == "start" else ("run_start",) if "run_start" in given else ():
+        if not is_uid(given.get(key)):
+            raise Unreadable(f"it publishes a {name} document whose {key} {UID_DETAIL}")
+    return name, given
 
 
 def _plain(value: object) -> object:
@@ -96,13 +102,13 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def _array(found: dict[Any, Any]) -> Any:
-    if b"nd" in found:
+def _array(mapping: dict[Any, Any]) -> Any:
+    if b"nd" in mapping:
         import msgpack_numpy  # noqa: PLC0415 - as above
 
-        if found.get(b"kind") in (b"O", "O"):
+        if mapping.get(b"kind") in (b"O", "O"):
             raise Unreadable("an array in what it publishes is pickled, and a pickle is never loaded")
-        return msgpack_numpy.decode(found)
-    if b"complex" in found:
-        return complex(str(found[b"data"]))
-    return found
+        return msgpack_numpy.decode(mapping)
+    if b"complex" in mapping:
+        return complex(str(mapping[b"data"]))
+    return mapping

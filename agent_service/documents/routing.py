@@ -21,6 +21,37 @@ class Routed(NamedTuple):
     run: str
 
 
+class RunParts:
+    """Which run each descriptor and resource that has passed is of."""
+
+    def __init__(self) -> None:
+        self._run_of: dict[str, str] = {}
+        self._parts_of: dict[str, list[str]] = {}
+
+    def add(self, run: str, document: Document) -> str:
+        """Know a descriptor or a resource as one of ``run``, and return its uid."""
+        part = str(document.get("uid"))
+        self._parts_of.setdefault(run, []).append(part)
+        self._run_of[part] = run
+        return part
+
+    def run_of(self, document: Document) -> str:
+        """Return the uid of the run that a document names, itself or by a part; empty where it is unknown."""
+        return next(runs_named(document, self._run_of), "")
+
+    def unknown(self, document: Document) -> str | None:
+        """Return the first descriptor or resource that a document names and that is of no run yet."""
+        for key in PARTS:
+            if key in document and (part := str(document[key])) not in self._run_of:
+                return part
+        return None
+
+    def forget(self, run: str) -> None:
+        """Forget the parts of a run."""
+        for part in self._parts_of.pop(run, ()):
+            self._run_of.pop(part, None)
+
+
 def runs_named(document: Document, run_of_part: Mapping[str, str]) -> Iterator[str]:
     """Yield the uid of the run for each place where a document says where it belongs, empty where it is unknown."""
     if "run_start" in document:
@@ -32,8 +63,8 @@ def runs_named(document: Document, run_of_part: Mapping[str, str]) -> Iterator[s
 
 def suggestion_of(start: Document) -> str:
     """Return the id of the suggestion that a run is for, by its start document; empty for none."""
-    found = start.get("agent_suggestion_uid")
-    return found if isinstance(found, str) else ""
+    suggestion_id = start.get("agent_suggestion_uid")
+    return suggestion_id if isinstance(suggestion_id, str) else ""
 
 
 def uids_in(name: str, document: Document) -> Iterator[tuple[str, Any]]:
@@ -43,6 +74,6 @@ def uids_in(name: str, document: Document) -> Iterator[tuple[str, Any]]:
         if value is None or (key == "uid" and name == "stream_datum"):
             continue
         if isinstance(value, list):
-            yield from ((f"{key}.{i}", one) for i, one in enumerate(cast("list[object]", value)))
+            yield from ((f"{key}.{i}", uid) for i, uid in enumerate(cast("list[object]", value)))
         else:
             yield key, value

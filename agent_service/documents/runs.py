@@ -100,10 +100,10 @@ class Run:
 
     def fields(self, stream: str = "primary") -> list[str]:
         """Return the names of the fields that a stream's events have, in the order of its descriptors."""
-        found: dict[str, None] = {}
+        fields: dict[str, None] = {}
         for descriptor in self._descriptors_of(stream):
-            found.update(dict.fromkeys(_mapping(descriptor, "data_keys")))
-        return list(found)
+            fields.update(dict.fromkeys(_mapping(descriptor, "data_keys")))
+        return list(fields)
 
     def events(self, stream: str = "primary") -> list[Document]:
         """Return a stream's events, single ones and those of pages, in order.
@@ -113,15 +113,15 @@ class Run:
         descriptor since.
         """
         wanted = {str(descriptor.get("uid")) for descriptor in self._descriptors_of(stream)}
-        found: dict[object, Document] = {}
+        by_number: dict[object, Document] = {}
         for name, document in self.documents:
             if name in {"event", "event_page"} and str(document.get("descriptor")) in wanted:
                 for event in [document] if name == "event" else events_of_page(document):
                     number = event.get("seq_num")
-                    key = len(found) if number is None else str(number)
-                    if not _is_older(event, found.get(key)):  # a broker may give them in another order
-                        found[key] = event
-        return list(found.values())
+                    key = len(by_number) if number is None else str(number)
+                    if not _is_older(event, by_number.get(key)):  # a broker may give them in another order
+                        by_number[key] = event
+        return list(by_number.values())
 
     def data(self, field: str, stream: str = "primary") -> NDArray[np.generic]:
         """Return a field's values as an array.
@@ -147,8 +147,8 @@ class Run:
         import numpy as np  # noqa: PLC0415 - the service starts without numpy
 
         keys = {field} if field in self.fields(stream) else {field, *self._shown_by(field, stream)}
-        found = [_mapping(event, "data") for event in self.events(stream)]
-        values = [data[key] for data in found for key in sorted(keys) if key in data]
+        readings = [_mapping(event, "data") for event in self.events(stream)]
+        values = [data[key] for data in readings for key in sorted(keys) if key in data]
         if not values:
             there = ", ".join(self.fields(stream)) or "nothing"
             raise KeyError(f"no event of stream {stream!r} of run {self.uid} has a field {field!r}; it has: {there}")
@@ -165,7 +165,8 @@ class Run:
     def external(self, field: str, stream: str = "primary") -> bool:
         """Return whether a field's values are in files, and not (all) in the run's documents."""
         declared = any(
-            "external" in _mapping(_mapping(one, "data_keys"), field) for one in self._descriptors_of(stream)
+            "external" in _mapping(_mapping(descriptor, "data_keys"), field)
+            for descriptor in self._descriptors_of(stream)
         )
         filled = [_mapping(event, "filled").get(field, not declared) for event in self.events(stream)]
         return not all(filled) or (declared and not filled)
@@ -174,14 +175,14 @@ class Run:
         """Return the key that a device shows: the one it hints at, or its only one; nothing where it has several."""
         for descriptor in self._descriptors_of(stream):
             hints, keys = _mapping(descriptor, "hints"), _mapping(descriptor, "object_keys")
-            for told in (_mapping(hints, device).get("fields"), keys.get(device)):
-                shown = cast("list[Any]", told) if isinstance(told, list) else []
+            for named in (_mapping(hints, device).get("fields"), keys.get(device)):
+                shown = cast("list[Any]", named) if isinstance(named, list) else []
                 if len(shown) == 1 and isinstance(shown[0], str):
                     return [shown[0]]
         return []
 
     def _descriptors_of(self, stream: str) -> list[Document]:
-        return [one for one in self.descriptors if one.get("name", "primary") == stream]
+        return [descriptor for descriptor in self.descriptors if descriptor.get("name", "primary") == stream]
 
 
 def free_elsewhere(documents: list[tuple[str, Document]]) -> None:

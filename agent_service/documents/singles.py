@@ -29,11 +29,12 @@ def singles(name: str, document: Document, *, pages: bool) -> Iterator[tuple[str
 def identities(name: str, document: Document) -> list[Hashable]:
     """Return by what a document is known again; nothing for an odd one."""
     if name in ("datum", "datum_page"):
-        found = document.get("datum_id")
-        return [("datum", str(one)) for one in (cast("list[object]", found) if isinstance(found, list) else [found])]
+        datum_ids = document.get("datum_id")
+        ids = cast("list[object]", datum_ids) if isinstance(datum_ids, list) else [datum_ids]
+        return [("datum", str(datum_id)) for datum_id in ids]
     uid = document.get("uid")
     if isinstance(uid, list):
-        return [("event", str(one)) for one in cast("list[object]", uid)]
+        return [("event", str(event_uid)) for event_uid in cast("list[object]", uid)]
     return [(name, uid)] if isinstance(uid, str) else []
 
 
@@ -47,5 +48,5 @@ def unknown_datum(event: Document, seen: Container[Hashable]) -> str | None:
 
 
 def _mapping(document: Document, key: str) -> dict[str, Any]:
-    found = document.get(key)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    value = document.get(key)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

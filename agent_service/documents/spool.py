@@ -16,8 +16,9 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.lines import append, decode, encode, sync
+from agent_service.documents.lines import append, encode, sync
 from agent_service.documents.routing import suggestion_of
+from agent_service.documents.spool_files import SpoolFiles, completed_number
 from agent_service.documents.spool_repair import cut_half_line, is_stopped, repair
 
 if TYPE_CHECKING:
@@ -29,15 +30,14 @@ if TYPE_CHECKING:
     from agent_service.protocols import Document
 
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_COMPLETE_NAME: Final = re.compile(r"(\d{12})-.+\.jsonl")
 _MAX_STRAYS: Final = 1000
 _MAX_KNOWN: Final = 10_000
 
 _log = logging.getLogger(__name__)
 
 
-class Spool:
-    """The spool in a directory.
+class Spool(SpoolFiles):
+    """Writes documents into the spool in a directory, in one thread: that of the `DocumentIntake`.
 
     Parameters
     ----------
@@ -47,27 +47,15 @@ class Spool:
         Whether somebody else writes the runs from elsewhere into the catalogue; those are not for the archive then.
     ended_runs
         Where to write which runs ended, where a source may give them again; None: none does.
-
-    Notes
-    -----
-    `write` and `close_interrupted` belong to one thread of one process, that of the `DocumentIntake`; the other methods
-    may be called from any process.
     """
 
     def __init__(self, directory: Path, *, catalogued: bool = False, ended_runs: EndedRuns | None = None) -> None:
+        super().__init__(directory)
         self._catalogued = catalogued
         self._ended_runs = ended_runs
-        self._open = directory / "open"
-        self._elsewhere = directory / "elsewhere"
-        self._complete = directory / "complete"
-        self._refused = directory / "refused"
-        self._kept = directory / "kept"
-        self._ended_in = (self._complete, self._refused, self._kept)
-        for folder in (directory.parent, directory, self._open, self._elsewhere, *self._ended_in):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = self.complete()
-        self._completed = _number(found[-1]) if found else 0
-        self._known = dict.fromkeys(path.name.partition("-")[2] for path in found)
+        files = self.complete()
+        self._completed = completed_number(files[-1]) if files else 0
+        self._known = dict.fromkeys(path.name.partition("-")[2] for path in files)
         self._runs: dict[str, Path] = {}
         self._strays: set[str] = set()
         self._ended: set[Path] = set()
@@ -129,115 +117,13 @@ class Spool:
                 sync(path)
         self._unsafe.clear()
 
-    def complete(self) -> list[Path]:
-        """Return the files of complete runs, in the order of completion."""
-        return sorted(path for path in self._complete.iterdir() if _COMPLETE_NAME.fullmatch(path.name))
-
-    def refused(self) -> list[Path]:
-        """Return the files of runs that the catalogue refused; beside each, ``NAME.reason`` says why."""
-        return sorted(self._refused.glob("*.jsonl"))
-
-    def read(self, path: Path) -> Iterator[tuple[str, Document]]:
-        """Yield a run's documents in order.
-
-        Raises
-        ------
-        ValueError
-            When a line is no document; says which.
-        FileNotFoundError
-            When the file is gone.
-        """
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                pair = decode(line)
-                if pair is None:
-                    msg = f"line {number} of {path.name} is no document"
-                    raise ValueError(msg)
-                yield pair
-
-    def archived(self, path: Path, start: Document, name: str = "") -> None:
-        """Give up a run that is in the catalogue; that of a suggestion is kept until `forget`.
-
-        Parameters
-        ----------
-        path
-            Its file; does nothing when it is already gone.
-        start
-            Its start document.
-        name
-            Another name for it.
-        """
-        with contextlib.suppress(FileNotFoundError):
-            if suggestion_of(start):
-                path.replace(self._kept / (name or path.name))
-            else:
-                path.unlink()
-
-    def kept(self) -> dict[Path, str]:
-        """Return the files of runs that are in the catalogue and not forgotten, each with its suggestion's id."""
-        starts = {path: self._start_of(path) for path in self._kept.iterdir()}
-        return {path: suggestion_of(start or {}) for path, start in starts.items()}
-
-    def forget(self, paths: Iterable[Path]) -> None:
-        """Forget runs that were kept."""
-        for path in paths:
-            path.unlink(missing_ok=True)
-
-    def find(self, suggestion_ids: Collection[str]) -> dict[str, list[list[tuple[str, Document]]]]:
-        """Return the documents of the complete runs of these suggestions, by suggestion, those that began first first.
-
-        Runs that the catalogue refused are among them. A file that cannot be read is passed over and logged.
-        """
-        found: dict[str, list[list[tuple[str, Document]]]] = {}
-        if not suggestion_ids:
-            return found
-        # in the order in which a file moves, so that none is missed while an archive works
-        for folder in (self._complete, self._refused, self._kept):
-            for path in sorted(folder.glob("*.jsonl")):
-                start = self._start_of(path)
-                if start is None or (suggestion_id := suggestion_of(start)) not in suggestion_ids:
-                    continue
-                try:
-                    found.setdefault(suggestion_id, []).append(list(self.read(path)))
-                except FileNotFoundError:
-                    continue
-                except ValueError as error:
-                    _log.warning("a run in the spool cannot be read: %s", error)
-        for runs in found.values():
-            runs.sort(key=lambda documents: _time_of(documents[0][1]))
-        return found
-
-    def _start_of(self, path: Path) -> Document | None:
-        try:
-            name, doc = next(self.read(path))
-        except (FileNotFoundError, ValueError, StopIteration):
-            return None
-        return doc if name == "start" else None
-
-    def refuse(self, path: Path, reason: str) -> None:
-        """Put a run aside that the catalogue will never take, with the reason in a file beside it."""
-        kept = self._refused / path.name
-        kept.with_suffix(".reason").write_text(reason + "\n", encoding="utf-8")
-        path.replace(kept)
-
-    def retry(self, path: Path) -> None:
-        """Have a run written again that was put aside; from any process."""
-        with contextlib.suppress(FileNotFoundError):
-            path.replace(self._complete / path.name)
-            path.with_suffix(".reason").unlink(missing_ok=True)
-
-    def uid_of(self, path: Path) -> str:
-        """Return the uid of the run in a file; that in the file's name where it has no start document."""
-        start = self._start_of(path) or {}
-        return str(start.get("uid") or path.stem.partition("-")[2])
-
     def close_interrupted(self, *, but: Collection[str] = ()) -> list[str]:
         """Complete the runs that a crash left open, with a stop document that says so; call it before any `write`.
 
         Parameters
         ----------
         but
-            Suggestions whose runs are left open: somebody else may measure them still.
+            Runs that are left open, or suggestions whose runs are: somebody else may measure them still.
 
         Returns
         -------
@@ -256,15 +142,12 @@ class Spool:
         """Return the documents of the runs from elsewhere that are open, to go on with; call it before any `write`."""
         return self._go_on(self._elsewhere.glob("*.jsonl"))
 
-    def open_of(self, suggestion_ids: Collection[str]) -> list[list[tuple[str, Document]]]:
-        """Do what `open_elsewhere` does with the runs of suggestions that `close_interrupted` left open."""
-        return self._go_on(path for path in self._open.glob("*.jsonl") if self._is_of(path, suggestion_ids))
-
-    def _is_of(self, path: Path, suggestion_ids: Collection[str]) -> bool:
-        return bool(suggestion_ids) and suggestion_of(self._start_of(path) or {}) in suggestion_ids
+    def open_here(self) -> list[list[tuple[str, Document]]]:
+        """Do what `open_elsewhere` does with the runs from here, as those that `close_interrupted` left open."""
+        return self._go_on(self._open.glob("*.jsonl"))
 
     def _go_on(self, paths: Iterable[Path]) -> list[list[tuple[str, Document]]]:
-        found: list[list[tuple[str, Document]]] = []
+        runs: list[list[tuple[str, Document]]] = []
         for path in sorted(paths):
             if (run := cut_half_line(path)) is None:
                 path.unlink()
@@ -274,18 +157,20 @@ class Spool:
                 self._finish(path)
                 continue
             self._runs[run] = path
-            found.append(documents)
-        return found
+            runs.append(documents)
+        return runs
 
     def _close(self, folder: Path, *, but: Collection[str] = ()) -> Iterator[Repaired]:
-        for path in sorted(folder.glob("*.jsonl"), key=lambda found: found.stat().st_mtime_ns):
-            if self._is_of(path, but) and not is_stopped(path):
+        for path in sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns):
+            start = self._start_of(path) or {}
+            if {str(start.get("uid")), suggestion_of(start)}.intersection(but) and not is_stopped(path):
                 continue
             repaired = repair(path)
             if repaired.run is None:
                 path.unlink()
             else:
                 self._finish(path)
+                self._runs.pop(repaired.run, None)
             yield repaired
 
     def ended(self) -> set[str]:
@@ -329,13 +214,3 @@ class Spool:
         if owner not in self._strays and len(self._strays) < _MAX_STRAYS:
             self._strays.add(owner)
             _log.warning("a %s document of %r belongs to no open run and was left out", name, owner)
-
-
-def _time_of(start: Document) -> float:
-    found = start.get("time")
-    return float(found) if isinstance(found, int | float) else 0.0
-
-
-def _number(path: Path) -> int:
-    found = _COMPLETE_NAME.fullmatch(path.name)
-    return int(found[1]) if found else 0

@@ -87,10 +87,9 @@ class RunSurvey:
                 stream = str(doc.get("name"))
                 self.streams[str(doc.get("uid"))] = stream
                 self.events[stream] += 0
-            case "event":
-                self.events[stream] += 1
-            case "event_page":
-                self.events[stream] += len(doc.get("seq_num", ()))
+            case "event" | "event_page":  # by their numbers: one may come twice
+                numbers = doc["seq_num"] if name == "event_page" else (doc["seq_num"],)
+                self.events[stream] = max(self.events[stream], *map(int, numbers))
             case "stream_datum":
                 last = int(doc.get("seq_nums", {}).get("stop", 1)) - 1
                 self.events[stream] = max(self.events[stream], last)

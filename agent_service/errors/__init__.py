@@ -12,16 +12,19 @@
      |   +- OutOfBounds             out_of_bounds       a guardrail's bounds are violated; names the rule
      +- TooLarge                413 too_large
      +- NotFound                404 not_found
+     +- NotAcceptable           406 not_acceptable      it does not come in a format that the client accepts
      +- Conflict                409 conflict
      |   +- AlreadyExists           already_exists
      |   +- IllegalTransition       illegal_transition  with what is legal now
      |   +- QueueHeld               queue_held          somebody pressed abort; resume the queue first
+     |   +- NotYet                  not_yet             the agent of a plan does not run, or a condition is not met
      |   +- CallCancelled           cancelled           somebody cancelled the call
      +- Unauthenticated         401 unauthenticated
      +- Forbidden               403 forbidden
      +- TooMany                 429 too_many            as many event streams are open as there may be
      +- AgentFault              502 agent_fault         the agent's own code raised; with its traceback
      +- BackendUnavailable      503 backend_unavailable journal, sink or catalogue cannot be used now
+     |   +- LeadLost                lead_lost           another service writes the journal by now
      +- DeadlineExceeded        504 deadline_exceeded
      +- UsageError              --- usage               the command line or a file is wrong: one line, exit 2
 """
@@ -103,7 +106,7 @@ class ServiceError(Exception):
             package = str(name).partition(".")[0]
             if package in _OURS:
                 break
-            if package != "IPython":
+            if package not in ("IPython", "bluesky"):
                 [entry] = traceback.StackSummary.extract(iter([(frame, line)]))
                 where = "" if name == "__main__" else f"{entry.filename}, "
                 way.append(f"{where}line {line}: {entry.line}")
@@ -176,10 +179,22 @@ class AlreadyExists(Conflict):
     code, title = "already_exists", "Already exists"
 
 
+class NotAcceptable(ServiceError):
+    """What is asked for does not come in a format that the client accepts."""
+
+    code, status, title = "not_acceptable", 406, "Not in that format"
+
+
 class IllegalTransition(Conflict):
     """The state machine has no such transition from here; ``legal`` says which it has."""
 
     code, title = "illegal_transition", "Not possible in the present state"
+
+
+class NotYet(Conflict):
+    """A plan's turn has come, and its agent does not run, or a condition is not met; it may begin later."""
+
+    code, title = "not_yet", "Not now"
 
 
 class QueueHeld(Conflict):
@@ -217,28 +232,37 @@ class AgentFault(ServiceError):
 
     ``traceback`` is the agent's as text, or None; the middle of a long one is left out. ``died`` is whether it was not
     its code that raised: what hosted it was lost, or could not be made, which may go better the next time.
+    ``place_lost`` is whether the machine was lost, of a cluster for instance, which is no fault of the agent at all.
     """
 
     code, status, title = "agent_fault", 502, "The agent failed"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what there is to say of it, by name
         self,
         detail: str,
         *,
         traceback: str | None = None,
         died: bool = False,
+        place_lost: bool = False,
         errors: Iterable[FieldError] = (),
         legal: Iterable[str] = (),
     ) -> None:
         super().__init__(detail, errors=errors, legal=legal)
         self.traceback = None if traceback is None else texts.printable(texts.cut_middle(traceback))
-        self.died = died
+        self.died = died or place_lost
+        self.place_lost = place_lost
 
 
 class BackendUnavailable(ServiceError):
     """The journal, the plan sink or the catalogue cannot be used now."""
 
     code, status, title = "backend_unavailable", 503, "A part of the service is not available"
+
+
+class LeadLost(BackendUnavailable):
+    """Another service writes the journal by now; this one cannot any more."""
+
+    code, title = "lead_lost", "Another service leads"
 
 
 class DeadlineExceeded(ServiceError):

@@ -67,6 +67,17 @@ def one_line(text: str, *, most: int = MAX_LINE) -> str:
     return cut(printable(" ".join(text[: 8 * most].split())) + ("…" if len(text) > 8 * most else ""), most=most)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with what is counted.
+
+    Examples
+    --------
+    >>> counted(1, "run"), counted(20, "run")
+    ('1 run', '20 runs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def describe(error: BaseException) -> str:
     """Return an exception's type and message as one line.
 

@@ -49,12 +49,16 @@ class Handle:
             if self._on_call is not None:
                 self._on_call(name, time.perf_counter() - began)
 
+    def memory_bytes(self) -> int | None:
+        """Return None: it has no process of its own. See `protocols.BrainHandle`."""
+        return None
+
     async def close(self) -> None:
         """Discard the object; a call under way raises `AgentFault` at its caller. Returns at once."""
         self._end(AgentFault(f"agent {self._name!r} was stopped during the call"))
 
     async def _do(
-        self, method: str, begin: Callable[[asyncio.Future[Any]], Awaitable[None] | None], timeout_s: float
+        self, method: str, begin: Callable[[asyncio.Future[Any]], Awaitable[None] | None], timeout_s: float | None
     ) -> Any:
         """Begin a call when its turn comes, and return what its future gets.
 
@@ -63,7 +67,8 @@ class Handle:
         """
         async with self._turn:
             if self._dead is not None:
-                raise AgentFault(self._dead.detail, traceback=self._dead.traceback, died=self._dead.died)
+                dead = self._dead
+                raise AgentFault(dead.detail, traceback=dead.traceback, died=dead.died, place_lost=dead.place_lost)
             self._busy = (method, datetime.now(UTC))
             self._present = self._loop.create_future()
             try:
@@ -82,7 +87,7 @@ class Handle:
 
     async def _within(
         self,
-        timeout_s: float,
+        timeout_s: float | None,
         method: str,
         begin: Callable[[asyncio.Future[Any]], Awaitable[None] | None],
         present: asyncio.Future[Any],

@@ -19,7 +19,7 @@ from agent_service.executors.notices import Delivery, reporting
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.protocols import Notice
 
@@ -35,14 +35,17 @@ class ThreadExecutor:
     def __init__(self, *, on_call: Callable[[str, float], None] | None = None) -> None:
         self._on_call = on_call
 
-    async def start(
+    async def start(  # noqa: PLR0913 - what there is to say of it, by name
         self,
         build: Callable[[], object],
         *,
         name: str,
         timeout_s: float,
         memory_limit_mb: int | None = None,
+        libraries: Sequence[str] = (),
+        resources: Mapping[str, float] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
+        on_wait: Callable[[str | None], None] | None = None,
     ) -> ThreadHandle:
         """Build the object in a new thread and return a handle on it. See `protocols.Executor`."""
         with as_faults(name):  # there may be no thread left

@@ -35,7 +35,8 @@ _log = logging.getLogger(__name__)
 class JournalLog:
     """The journal of a service: facts in an order, numbered without holes from 1.
 
-    `read`, `last_before` and `snapshot` block, and belong to any thread but the event loop's; the rest belong to that.
+    `read`, `last_before`, `snapshot`, `wait` and `await_turn` block, and belong to any thread but the event loop's; the
+    rest belong to that.
     """
 
     def __init__(self, store: JournalStore) -> None:
@@ -51,6 +52,8 @@ class JournalLog:
         self.follow_in_batches = self._followers.batches
         self.read = store.read
         self.last_before = store.last_before
+        self.wait = store.wait
+        self.await_turn = store.await_turn
         self.snapshot = store.snapshot
 
     @property
@@ -74,6 +77,11 @@ class JournalLog:
     def lost(self) -> bool:
         """Whether the next start would not read what is written now; `fault` says what to do then."""
         return self._writer is not None and self._store.lost() is not None
+
+    @property
+    def leads(self) -> bool:
+        """Whether nobody else can write now, by the clock: look before anything is begun that moves."""
+        return self._store.leads()
 
     def open(self) -> None:
         """Open the store, or raise `UsageError`, and begin to write; call it once, with the event loop running."""
@@ -131,7 +139,7 @@ class JournalLog:
         for kind, values in facts:
             by = {"by": name} if name is not None and values.get("by", "person") == "person" else {}
             data = {**values, **by, **request}
-            pending.append(Pending(utcnow(), agent, kind, data, _encoded(data), patient, loop.create_future()))
+            pending.append(Pending(utcnow(), agent, kind, data, encoded(data), patient, loop.create_future()))
         writer.put(tuple(pending))
         return [fact.done for fact in pending]
 
@@ -154,15 +162,14 @@ class JournalLog:
         """Tell the followers something transient, which is not written."""
         self._followers.put(Event(seq=None, time=utcnow(), agent=agent, kind=kind, data=data))
 
-    async def compact(self, snapshot: dict[str, Any], *, seq: int) -> None:
-        """Put a snapshot, everything that the facts up to ``seq`` say, in their place; the numbers go on.
+    async def compact(self, snapshot: str, *, seq: int) -> None:
+        """Put a snapshot, everything that the facts up to ``seq`` say, as JSON, in their place; the numbers go on.
 
         `BackendUnavailable` when it cannot be written; the facts are still there then.
         """
-        text = await asyncio.to_thread(_encoded, snapshot)
         writer, loop = self._opened()
         done: asyncio.Future[None] = loop.create_future()
-        writer.put(Compaction(seq, text, done))
+        writer.put(Compaction(seq, snapshot, done))
         await done
 
     async def close(self) -> None:
@@ -188,7 +195,7 @@ class JournalLog:
                 self._on_late(event)
 
 
-def _encoded(data: dict[str, Any]) -> str:
+def encoded(data: dict[str, Any]) -> str:
     """Return a fact's data as JSON, or raise `InvalidInput`: what cannot be told to everybody is no fact."""
     try:
         text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

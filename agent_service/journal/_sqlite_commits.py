@@ -7,15 +7,17 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable
 from agent_service.journal._sqlite_files import JournalFiles
-from agent_service.journal._sqlite_reader import SqliteRows
-from agent_service.journal._sqlite_schema import facts, open_engine, prepare, snapshots, why
+from agent_service.journal._sqlite_schema import open_engine, prepare
+from agent_service.journal._tables import Rows, facts, snapshots, why
 from agent_service.models import utcnow
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
@@ -26,12 +28,13 @@ FORGET_AT_ONCE: Final = 2000
 
 _log = logging.getLogger(__name__)
 
-# made once: SQLAlchemy keeps a statement's compiled form with the statement
-_INSERT: Final = facts.insert()
+_INSERT: Final = str(facts.insert().compile(dialect=sqlite.dialect()))
+"""Given to the driver as it is: what SQLAlchemy does for each statement costs as much as the commit."""
+
 _ATTEMPT: Final = sa.text("INSERT OR REPLACE INTO meta VALUES ('last_attempt', hex(randomblob(64)))")
 
 
-class SqliteStore(SqliteRows):
+class SqliteStore(Rows):
     """Keeps the journal in a SQLite file, on a local disk. See `protocols.JournalStore`.
 
     ``power_safe``: a batch also survives a power cut (synchronous=FULL) and not only a kill -9 (NORMAL).
@@ -52,6 +55,14 @@ class SqliteStore(SqliteRows):
         self._files.remember()
         return seqs
 
+    def await_turn(self, given_up: threading.Event) -> bool:
+        """Return True at once: a file lock on the state directory keeps others away."""
+        return True
+
+    def leads(self) -> bool:
+        """Return whether nobody else can write now."""
+        return True
+
     def lost(self) -> str | None:
         """Return why the next start would not read what is written now, and what to do; None when it would."""
         reason = self._files.lost()
@@ -65,8 +76,8 @@ class SqliteStore(SqliteRows):
     def _insert(self, batch: Sequence[FactRow]) -> None:
         with self._transaction() as connection:
             if batch:
-                rows = [{**row._asdict(), "time": row.time.isoformat(), "kind": str(row.kind)} for row in batch]
-                connection.execute(_INSERT, rows)
+                rows = [(row.seq, row.time.isoformat(), row.agent, str(row.kind), row.data) for row in batch]
+                connection.exec_driver_sql(_INSERT, rows)
             else:
                 connection.execute(_ATTEMPT)
 

@@ -35,6 +35,7 @@ class JournalFiles:
 
     def __init__(self, path: Path, *, folder_lost: Callable[[], str | None] = lambda: None) -> None:
         self._path = path
+        self._path_text = str(path)
         self._folder_lost = folder_lost
         self._known: dict[str, tuple[int, int]] = {}
         self._sizes: dict[str, int] = {}
@@ -45,7 +46,7 @@ class JournalFiles:
         """Remember the files that are there now as the journal's; call it when it has just been opened."""
         for part in _PARTS:
             with contextlib.suppress(OSError):
-                status = os.stat(f"{self._path}{part}")  # noqa: PTH116 - after each commit: Path costs more than the look
+                status = os.stat(self._path_text + part)  # noqa: PTH116 - as in `lost`
                 self._known[part] = status.st_dev, status.st_ino
                 self._sizes[part] = status.st_size
 
@@ -53,18 +54,20 @@ class JournalFiles:
         """Return why the next start would not read what is written now, or None."""
         for part, known in self._known.items():
             before = self._sizes.get(part, 0)  # before the look: another thread may look later, and see more
-            name = f"{self._path.name}{part}"
             try:
-                status = os.stat(f"{self._path}{part}")  # noqa: PTH116 - see `remember`
+                # before and after each commit: Path costs more than the look
+                status = os.stat(self._path_text + part)  # noqa: PTH116
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-                return f"{name} {'was deleted or moved away' if gone else f'cannot be looked at ({error.strerror})'}"
+                why = "was deleted or moved away" if gone else f"cannot be looked at ({error.strerror})"
+                return f"{self._path.name}{part} {why}"
             if (status.st_dev, status.st_ino) != known:
-                return f"another file lies in the place of {name}"
+                return f"another file lies in the place of {self._path.name}{part}"
             if part not in _GROW:
                 continue
             if status.st_size < before:
-                self._cut = f"{name} was cut short"  # it stays so: what is written now would make it longer again
+                # it stays so: what is written now would make it longer again
+                self._cut = f"{self._path.name}{part} was cut short"
             self._sizes[part] = status.st_size
         if self._cut is not None:
             return self._cut

@@ -1,7 +1,4 @@
-"""The journal's SQLite file: its tables, its versions, and how an older one is brought up to date.
-
-Facts up to a snapshot's ``seq`` are in the snapshot, later ones are rows. There is at most one snapshot.
-"""
+"""The journal's SQLite file: how it is made and opened, and how an older one is brought up to date."""
 
 from __future__ import annotations
 
@@ -11,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from agent_service.errors import UsageError
 from agent_service.journal._sqlite_files import refuse_lost
+from agent_service.journal._tables import facts, meta, metadata, snapshots, version, why
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
@@ -27,28 +25,6 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
     1: ("CREATE TABLE snapshots (seq INTEGER NOT NULL PRIMARY KEY, time VARCHAR NOT NULL, data TEXT NOT NULL)",),
 }
 """For each version, the statements that make the next one of it."""
-
-metadata: Final = sa.MetaData()
-facts: Final = sa.Table(
-    "facts",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("agent", sa.String),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-    sa.Index("facts_by_agent", "agent", "seq"),
-)
-snapshots: Final = sa.Table(
-    "snapshots",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-)
-meta: Final = sa.Table(
-    "meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False)
-)
 
 
 def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
@@ -65,17 +41,13 @@ def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
         _upgrade(path)
         with engine.begin() as connection:
             metadata.create_all(connection)
-            if connection.scalar(_version()) is None:
+            if connection.scalar(version()) is None:
                 connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
             snapshot = connection.scalar(sa.select(sa.func.max(snapshots.c.seq))) or 0
             newest = connection.scalar(sa.select(sa.func.max(facts.c.seq))) or 0
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise UsageError(f"the journal {path} cannot be used: {why(error)}") from error
     return max(snapshot, newest), snapshot
-
-
-def _version() -> sa.Select[Any]:
-    return sa.select(meta.c.value).where(meta.c.key == "schema_version")
 
 
 def _upgrade(path: Path) -> None:
@@ -159,9 +131,3 @@ def open_engine(path: Path, *, synchronous: str) -> sa.Engine:
 
     sa_event.listen(engine, "connect", tune)
     return engine
-
-
-def why(error: Exception) -> str:
-    """Return what the database says of an error, in one line."""
-    message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return message.splitlines()[0] if message else type(error).__name__

@@ -6,6 +6,7 @@ have been written all the same, so after a failure the store is read before anyt
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -147,9 +148,7 @@ class JournalWriter:
             self._refuse([fact for fact in facts if not fact.patient])
             return [fact for fact in facts if fact.patient]
         events = [
-            Event.model_construct(
-                seq=self.last_seq + i, time=fact.time, agent=fact.agent, kind=fact.kind, data=fact.data
-            )
+            Event.known(seq=self.last_seq + i, time=fact.time, agent=fact.agent, kind=fact.kind, data=fact.data)
             for i, fact in enumerate(facts, start=1)
         ]
         self.last_seq += len(facts)
@@ -159,10 +158,19 @@ class JournalWriter:
         return []
 
     def _without_written(self, facts: list[Pending]) -> list[Pending]:
-        """Look whether the batch that failed was written; return the facts that are still to be written."""
+        """Look whether the batch that failed was written; return the facts that are still to be written.
+
+        Raises `BackendUnavailable` when somebody else wrote into the journal: nobody is answered with a fact of theirs.
+        """
         self._store.write(())  # a store that is lost must not be asked
         events = self._store.read(after=self.last_seq)
-        doubtful, self._doubtful = self._doubtful, []
+        doubtful = self._doubtful
+        if events and [_written(event) for event in events] != [_pending(fact) for fact in doubtful]:
+            raise BackendUnavailable(
+                f"another service wrote fact {events[0].seq} of this journal; stop the one that should not, and start "
+                "this one again, which goes on from what is written"
+            )
+        self._doubtful = []
         if not events:
             return facts
         self.last_seq = events[-1].seq or self.last_seq
@@ -199,6 +207,14 @@ class JournalWriter:
         else:
             self.snapshot_seq = asked.seq
             self._on_loop(_settled, asked, None)
+
+
+def _written(event: Event) -> tuple[object, ...]:
+    return event.time, event.agent, event.kind, event.data
+
+
+def _pending(fact: Pending) -> tuple[object, ...]:
+    return fact.time, fact.agent, fact.kind, json.loads(fact.text)
 
 
 def _refused(facts: Sequence[Pending], refusal: BackendUnavailable) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
-    from types import TracebackType
 
     from agent_service.launch.uvicorn_server import Server
     from agent_service.service.config import ServiceConfig
@@ -183,7 +182,5 @@ class BackgroundServer:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent_service.errors import UsageError
-from agent_service.state_dir import NETWORK_FILE_SYSTEMS, file_system, private_files
+from agent_service.state_dir import NETWORK_FILE_SYSTEMS, StateDir, file_system, is_served, private_files
 
 FOLDER: Final = ".agent-service"
 """Folder, in the working directory, that holds the state directories of notebooks and scripts."""
@@ -64,6 +64,12 @@ def state_of(file: Path) -> Path:
         if _is_whose(elsewhere, identity):
             return elsewhere
     return beside
+
+
+def served_beside(folder: Path) -> list[Path]:
+    """Return the state directories in use by the notebooks and scripts that run in a folder; changes nothing."""
+    found = sorted(path.parent for path in _root(folder.absolute(), claim=False).glob("*/service.json"))
+    return [path for path in found if is_served(StateDir(path))]
 
 
 def refuse_exported(name: str, folder: Path) -> None:

@@ -8,6 +8,7 @@ import runpy
 import sys
 import threading
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".ipynb", ".py", ".toml")
 
-CELLS_END_WITHIN_S: Final = 2.0
-"""How long code that is being run may take to heed an interrupt; then the process ends without it."""
-
 
 class Target:
     """One thing to serve: a notebook, a script, a service.toml, or ``module:attribute``.
 
     Raises `UsageError` when the text, as a person writes it, is none of these, or the file is not there.
     """
+
+    ends_within_s = 2.0
+    """How long its code may take to heed an interrupt; then the process ends without it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -72,6 +73,13 @@ class Target:
             server.tell(f"importing {self.text}")
             self._serve_attribute()
 
+    def attend(self, asked: threading.Event) -> None:
+        """Have the main thread while it is served, until ``asked`` is set."""
+        asked.wait()
+
+    def end(self) -> None:
+        """Do what it has to do before the service ends."""
+
     def _serve_attribute(self) -> None:
         sys.path.insert(0, str(self.path))
         try:
@@ -93,16 +101,20 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
     """
     ordered = sorted(targets, key=lambda target: target.suffix != ".toml")
     first = ordered[0]
-    process_service = ProcessService(
-        load(first.path if first.suffix == ".toml" else None, flags=flags), name=first.name
-    )
+    config = load(first.path if first.suffix == ".toml" else None, flags=flags)
+    files = [target.path for target in targets if target.suffix in SUFFIXES]
+    if len(files) == len(targets):
+        config = config.of_files(files, state=config.state_in_file)
+    process_service = ProcessService(config, name=first.name)
     server, code_ended = process_service.server, threading.Event()
 
     def heard(count: int) -> None:
         if count > 1:
             server.end()
         else:
-            threading.Thread(target=_insist, args=(process_service, code_ended), name="insist", daemon=True).start()
+            within_s = max(target.ends_within_s for target in targets)
+            insisting = partial(_insist, process_service, code_ended, within_s)
+            threading.Thread(target=insisting, name="insist", daemon=True).start()
 
     with StopSignals(heard) as signals:
         try:
@@ -112,14 +124,16 @@ def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[
                     target.run(server, flags=flags)
                 if server.service is None and first.suffix == ".toml":
                     first.run(server, flags=flags)
-            code_ended.set()
             if not signals.asked.is_set():
                 on_ready(server.url, _served(server, targets))
-                signals.asked.wait()
+                with signals.interrupting():
+                    ordered[-1].attend(signals.asked)
         except KeyboardInterrupt:
             if not signals.asked.is_set():  # the code raised it itself
                 raise
         finally:
+            for target in ordered:
+                target.end()
             code_ended.set()
             process_service.close()
 
@@ -136,9 +150,9 @@ def _served(server: BackgroundServer, targets: Sequence[Target]) -> Service:
     return server.service
 
 
-def _insist(process_service: ProcessService, code_ended: threading.Event) -> None:
+def _insist(process_service: ProcessService, code_ended: threading.Event, within_s: float) -> None:
     """End the process in spite of code that does not heed an interrupt."""
-    if not code_ended.wait(CELLS_END_WITHIN_S):
+    if not code_ended.wait(within_s):
         process_service.close()
         message = "stopped; the code that was being run did not heed the interrupt"
         print(message, file=sys.stderr, flush=True)  # noqa: T201 - the last word of the process
@@ -150,16 +164,24 @@ def _run_script(path: Path) -> None:
     before = sys.argv[:]
     sys.argv[:] = [str(path)]
     try:
-        runpy.run_path(str(path), run_name="__main__")
-    except ServiceError as error:
-        raise type(error)(f"{path.name}: {error.detail}") from error
-    except SystemExit as error:
-        if error.code not in (None, 0):
-            raise ServiceError(f"{path.name} ended with exit code {error.code}") from error
-    except Exception as error:
-        raise ServiceError(f"{path.name}{_where(path, error)}: {type(error).__name__}: {error}") from error
+        with script_errors(path.name, path):
+            runpy.run_path(str(path), run_name="__main__")
     finally:
         sys.argv[:] = before
+
+
+@contextlib.contextmanager
+def script_errors(name: str, path: Path) -> Generator[None]:
+    """Say of what a script raises where that was; one that ends itself without a fault has been run."""
+    try:
+        yield
+    except ServiceError as error:
+        raise type(error)(f"{name}: {error.detail}") from error
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise ServiceError(f"{name} ended with exit code {error.code}") from error
+    except Exception as error:
+        raise ServiceError(f"{name}{_where(path, error)}: {type(error).__name__}: {error}") from error
 
 
 def _where(path: Path, error: BaseException) -> str:

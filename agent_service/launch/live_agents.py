@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from agent_service import references
-from agent_service.brains import live_objects
+from agent_service.brains import live_objects, types
 from agent_service.brains.adapter import missing_methods
-from agent_service.errors import Conflict, InvalidInput, NotFound
+from agent_service.errors import Conflict, FieldError, InvalidInput, NotFound, ServiceError
 from agent_service.models import ID_KEY, MAX_POINTS, AgentSpec, AgentStatus, EventKind
 from agent_service.models.own_names import for_brain, renamed
+from agent_service.models.standard_errors import as_written
 from agent_service.models.state_machines import AgentState, Command, legal_commands
 from agent_service.models.validation_messages import sentence, validation_errors
 
@@ -184,7 +185,7 @@ class LiveAgents:
         wanted = {*spec.actuators, *spec.outcomes}
         kept: _Outcomes = []
         for written, origin in outcomes:
-            point = renamed(written, words)
+            point = renamed(as_written(written), words)
             if wanted <= set(point):
                 kept.append(({key: point[key] for key in point if key in wanted or not spec.outcomes}, origin))
         return kept
@@ -286,5 +287,20 @@ def _spec(name: str, spec: dict[str, Any], made: list[str]) -> AgentSpec:
     try:
         return AgentSpec.model_validate({**spec, "name": name})
     except ValidationError as error:
-        wrong = validation_errors(error)
+        wrong = [*validation_errors(error, AgentSpec), *_wrong_config(spec)]
         raise InvalidInput(f"agent {name!r}: {sentence(wrong)}", errors=wrong) from None
+
+
+def _wrong_config(spec: Mapping[str, Any]) -> list[FieldError]:
+    """Return which keys of a configuration its type does not know: a misspelt one may be why the rest is not whole."""
+    kind, config = spec.get("type"), spec.get("config")
+    if not isinstance(kind, str) or not config:
+        return []
+    try:
+        by_itself = AgentSpec.model_validate({"name": "agent", "type": kind, "config": config, "outcome": "outcome"})
+        types.resolve(kind).validate(by_itself)
+    except ValidationError:
+        return []
+    except ServiceError as error:
+        return [wrong for wrong in error.errors if wrong.message.startswith(("is not a known key", "is unknown"))]
+    return []

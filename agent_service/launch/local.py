@@ -6,7 +6,7 @@ import atexit
 import html
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from agent_service.archive.catalog import open_catalog
 from agent_service.client import Client
@@ -22,12 +22,16 @@ from agent_service.launch.status_table import StatusTable
 from agent_service.models import AgentSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
     from pathlib import Path
-    from types import TracebackType
 
     from agent_service.launch.process_service import ProcessService
     from agent_service.models import AgentStatus
     from agent_service.service.config import ServiceConfig
+    from agent_service.service.service import Service
+
+T = TypeVar("T")
 
 _open: Final[list[LocalService]] = []
 
@@ -208,6 +212,14 @@ class LocalService:
             fields={key: value for key, value in fields.items() if key not in own},
         )
 
+    def call(self, ask: Callable[[Service], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run a coroutine of the service on its event loop, for whoever acts here; from any other thread.
+
+        Raises `UsageError` when the service is closed.
+        """
+        self._require_open()
+        return self._server.call(ask)
+
     def catalog(self, *, path: str | None = None, within_s: float = 60.0) -> Any:
         """Open the catalogue, as `open_catalog` does, once it holds what was measured so far.
 
@@ -228,8 +240,7 @@ class LocalService:
         DeadlineExceeded, BackendUnavailable
             It was not there in time.
         """
-        self._require_open()
-        archived = self._server.call(lambda service: service.archived(decisions=path is not None, within_s=within_s))
+        archived = self.call(lambda service: service.archived(decisions=path is not None, within_s=within_s))
         try:
             archived.result()
         finally:
@@ -250,9 +261,7 @@ class LocalService:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

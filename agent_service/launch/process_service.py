@@ -96,7 +96,8 @@ class ProcessService:
         if claimed:  # its RunEngine is a source, and nobody else's plans run
             others -= {"sink", "source"}
         update |= {name: _over(getattr(config, name), getattr(given, name)) for name in others}
-        return config.model_copy(update=update)
+        combined = config.model_copy(update=update)
+        return combined.of_files(given.files, state=given.state_in_file) if given.files else combined
 
 
 def _over(section: Section, above: Section, *, below: dict[str, Any] | None = None) -> Section:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from types import FrameType, TracebackType
+    from types import FrameType
 
 HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -72,9 +72,7 @@ class StopSignals:
         self._take_over()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(-1)
         for number, handler in self._before:
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType] - as it was given to us

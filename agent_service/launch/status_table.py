@@ -53,10 +53,8 @@ def _row(status: AgentStatus) -> tuple[str, ...]:
 
     best = best_text(status)
     runs = str(done) if total is None else f"{done} of {total}"
-    remarks = [" ".join((status.reason or "").split())]
-    if status.no_limits:
-        remarks.append(f"no limits: {', '.join(status.no_limits)}")
-    return (status.name, status.state.value, runs, best, "; ".join(remark for remark in remarks if remark))
+    remarks = "; ".join(" ".join(remark.split()) for remark in status.remarks)
+    return (status.name, status.state.value, runs, best, remarks)
 
 
 def _cells(tag: str, row: Sequence[str]) -> str:

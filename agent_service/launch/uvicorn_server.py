@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
 import os
@@ -15,11 +16,12 @@ import uvicorn
 
 from agent_service.errors import UsageError
 from agent_service.executors.detached import run_detached
+from agent_service.launch.early_engine import early_engine
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.connection import BoundedConnection
 from agent_service.server.not_ready import StartingApp
 from agent_service.service.keys import KeyFile
-from agent_service.state_dir import StateDir, private_files
+from agent_service.state_dir import StateDir, marked_starting, private_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -92,13 +94,39 @@ async def opened(
     Raises `UsageError` when the state directory or the configuration is wrong, `CalledOffError` when the server was
     told to end meanwhile: what was started is ended.
     """
-    imported = run_detached(lambda: _made(config, engine, headless=headless), name="importing the service")
-    app = await _unless_told_to_end(server, imported)
     async with contextlib.AsyncExitStack() as stack:
-        await _unless_told_to_end(server, stack.enter_async_context(app.router.lifespan_context(app)))
+        marked = stack.enter_context(contextlib.ExitStack())
+        if not config.service.require_state:  # a folder that is not there is refused, and not made
+            marked.enter_context(marked_starting(StateDir(config.service.state)))
+        early = early_engine(config, headless=headless)
+        if early is not None:
+            stack.callback(early.discard)
+        with _spared_collections(headless=headless):
+            imported = run_detached(lambda: _made(config, engine, headless=headless), name="importing the service")
+            app = await _unless_told_to_end(server, imported)
+            app.state.early_engine, app.state.say = early, server.starting.say
+            await _unless_told_to_end(server, stack.enter_async_context(app.router.lifespan_context(app)))
         server.service = app.state.service
         server.starting.open(app)
+        marked.close()
         yield app.state.service
+
+
+@contextlib.contextmanager
+def _spared_collections(*, headless: bool) -> Generator[None]:
+    """Let the garbage collector never look at what the start of a headless service makes: it stays.
+
+    A full collection among all modules takes the event loop 80 ms.
+    """
+    if not headless:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 async def _unless_told_to_end(server: Server, work: Coroutine[Any, Any, T]) -> T:

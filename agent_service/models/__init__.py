@@ -5,6 +5,7 @@ fields ignored, so that an old client can talk to a newer service. Times are ISO
 """
 
 from agent_service.models._agent_status import (
+    AgentDevices as AgentDevices,
     AgentList as AgentList,
     AgentStatus as AgentStatus,
     BestList as BestList,
@@ -23,7 +24,9 @@ from agent_service.models._agents import (
     RestartSpec as RestartSpec,
     RunRule as RunRule,
     Timeouts as Timeouts,
+    foreign_names as foreign_names,
 )
+from agent_service.models._approval import by_hand as by_hand
 from agent_service.models._base import (
     ID_KEY as ID_KEY,
     MAX_POINTS as MAX_POINTS,
@@ -36,6 +39,7 @@ from agent_service.models._base import (
     Point as Point,
     Request as Request,
     Uid as Uid,
+    Value as Value,
     is_uid as is_uid,
     utcnow as utcnow,
     utf8 as utf8,
@@ -47,6 +51,8 @@ from agent_service.models._brains import (
     MethodAnswer as MethodAnswer,
     MethodCall as MethodCall,
     MethodList as MethodList,
+    Prediction as Prediction,
+    PredictRequest as PredictRequest,
     Report as Report,
     ReportList as ReportList,
     Variable as Variable,
@@ -69,11 +75,18 @@ from agent_service.models._events import (
     EventList as EventList,
 )
 from agent_service.models._guardrails import Guardrails as Guardrails, ServiceGuardrails as ServiceGuardrails
+from agent_service.models._points import (
+    POINT_COLUMNS as POINT_COLUMNS,
+    PointColumn as PointColumn,
+    PointPage as PointPage,
+)
 from agent_service.models._service import (
     ArchiveStatus as ArchiveStatus,
     Job as Job,
     JobList as JobList,
     JobState as JobState,
+    LoginCodeAnswer as LoginCodeAnswer,
+    NotifyStatus as NotifyStatus,
     PanelKeyAnswer as PanelKeyAnswer,
     PanelKeyRequest as PanelKeyRequest,
     Problem as Problem,
@@ -83,17 +96,23 @@ from agent_service.models._service import (
     Readiness as Readiness,
     ReadyPart as ReadyPart,
     ServiceStatus as ServiceStatus,
+    SessionAnswer as SessionAnswer,
+    SessionRequest as SessionRequest,
     SourceState as SourceState,
     SourceStatus as SourceStatus,
     SuspectRun as SuspectRun,
 )
 from agent_service.models._suggestions import (
+    PREDICTION_KEY as PREDICTION_KEY,
+    REASON_KEY as REASON_KEY,
+    ApproveAllRequest as ApproveAllRequest,
     ApproveRequest as ApproveRequest,
     Claim as Claim,
     ClaimRequest as ClaimRequest,
     GoToBestRequest as GoToBestRequest,
     IngestAnswer as IngestAnswer,
     IngestRequest as IngestRequest,
+    ProposeRequest as ProposeRequest,
     RejectRequest as RejectRequest,
     ReleaseRequest as ReleaseRequest,
     RenewRequest as RenewRequest,

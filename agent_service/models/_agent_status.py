@@ -37,15 +37,28 @@ class BestPoint(Answer):
     id: str | None = None
     point: Point
     outcome: dict[str, float]
+    sem: dict[str, float] = Field(
+        default_factory=dict[str, float], description="standard errors of outcomes, of those of which it is known"
+    )
 
 
 class BestList(Answer):
-    """The best points: one for a single objective, the Pareto set for several."""
+    """The best points: one for a single objective, the Pareto front for several.
+
+    ``items`` are the brain's own where it says any, else those that were measured.
+    """
 
     items: list[BestPoint]
     by: Literal["model", "measured"] = Field(
         default="model", description="model: the brain says so; measured: it says nothing, and this was measured"
     )
+    measured: list[BestPoint] = Field(
+        default_factory=list[BestPoint],
+        description="the best that was measured: the service found it; of several objectives the points than which "
+        "none is better in one and not worse in another, all within outcome_constraints",
+    )
+    by_model: list[BestPoint] = Field(default_factory=list[BestPoint], description="what the brain says is the best")
+    note: str | None = Field(default=None, description="why nothing that was measured is the best")
     next: str | None = None
 
 
@@ -104,12 +117,35 @@ class AgentStatus(Answer):
     direction: Literal["maximize", "minimize"] = Field(
         default="maximize", description="whether `best` has the highest or the lowest value of it"
     )
+    best_of: str = Field(
+        default="", description="what `best` is, as a person says it before its outcomes: highest, closest to 3:, ..."
+    )
+    front: int = Field(
+        default=0, description="of several objectives, how many points are on the Pareto front; `best` is one of them"
+    )
+    no_best: str | None = Field(default=None, description="why none of the points that were measured is the best")
     last_error: LastError | None = None
     busy: Busy | None = None
     suspended: str | None = Field(
         default=None,
-        description="why nothing is measured for it now though it runs: a condition that is not met, or a suspender of "
-        "the RunEngine; null: nothing keeps it",
+        description="why nothing is measured for it now though it runs: a condition that is not met, a suspender of "
+        "the RunEngine, outcomes that its brain waits for, or a cluster to live on; null: nothing keeps it",
+    )
+    note: str | None = Field(
+        default=None,
+        description="what is wrong with what its brain says of itself, as its best points; it goes on without that",
+    )
+    to_approve: int = Field(default=0, description="suggestions that wait for a person's approval")
+    beam_idle: float | None = Field(
+        default=None,
+        description="share of the time since its last start, paused time left out, in which no plan of its ran; null: "
+        "it has not run yet",
+    )
+    think_s: float = Field(default=0.0, description="seconds that its brain took to suggest and ingest since then")
+    memory_mb: float | None = Field(
+        default=None,
+        description="memory of its own process (PSS, with its part of what is shared) in MB (2**20 bytes), as of its "
+        "last calls; null: it has no process of its own",
     )
     legal: list[str] = Field(default_factory=list[str])
     limits: dict[str, Ends] = Field(
@@ -121,11 +157,43 @@ class AgentStatus(Answer):
         default_factory=list[str],
         description="actuators that neither device nor guardrails bound, and that guardrails.unbounded does not name",
     )
+    units: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="units of its actuators and outcomes, as devices and documents state them; one that states none is "
+        "not in it",
+    )
     limits_unread: dict[str, str] = Field(
         default_factory=dict[str, str],
         description="devices that did not say their limits, and why: what they said last holds",
     )
     spec: AgentSpec
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person is to know beside its state: why it is so, what it waits for, which limits it lacks."""
+        waits = f"{self.to_approve} suggestion{' waits' if self.to_approve == 1 else 's wait'} for approval"
+        suspended = f"suspended: {self.suspended}" if self.suspended else None
+        error = self.last_error.message if self.last_error else None
+        reason, done, total = self.reason, self.progress.done, self.progress.total
+        if self.state is AgentState.PAUSED and total is not None and done >= total:
+            reason = f"{done} of {total} runs are made, so it measures no more until max_runs is greater"
+        elif self.state is AgentState.STARTING:
+            reason = suspended or reason
+        return [
+            *filter(None, [reason or suspended or error, self.no_best]),
+            *([waits] if self.to_approve else []),
+            *([f"no limits: {', '.join(self.no_limits)}"] if self.no_limits else []),
+        ]
+
+
+class AgentDevices(Answer):
+    """What the devices of an agent say when they are asked."""
+
+    positions: dict[str, float] = Field(
+        description="where its actuators are, in their units; one that does not say so now is not in it. Where the "
+        "service has no devices, as with a queue server: where they were sent or measured last"
+    )
+    units: dict[str, str] = Field(description="as in the agent's status")
 
 
 class AgentList(Page[AgentStatus]):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from agent_service.models._base import MAX_NAMES, MAX_POINTS, AgentName, Finite, Name, Request
+from agent_service.models._approval import Approval
+from agent_service.models._base import MAX_NAMES, MAX_POINTS, AgentName, FewNames, Finite, Name, Request
 from agent_service.models._guardrails import Guardrails, with_open_ends
 from agent_service.models.guardrail_rules import parse
+from agent_service.models.objectives import Limit, Limits, Objective, Objectives, check_outcomes
+from agent_service.models.spaces import Dimension, Space, check_guardrails, check_space
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 RunRule = Literal["first", "last"] | dict[str, JsonValue]
 """Which of a plan's runs counts: by order, or by what its start document says."""
@@ -37,15 +43,57 @@ class RestartSpec(Request):
 class LoopSpec(Request):
     """How an agent's loop runs."""
 
-    n_points: int = Field(default=1, ge=1, le=MAX_POINTS, description="points asked of the brain at a time")
+    n_points: int = Field(
+        default=1, ge=1, le=MAX_POINTS, title="points at a time", description="points asked of the brain at a time"
+    )
     max_runs: int | None = Field(
-        default=None, ge=1, description="successful runs after which the agent stops; null: no limit"
+        default=None,
+        ge=1,
+        title="runs at most",
+        description="successful runs after which the agent stops; null: no limit",
     )
-    max_failures: int = Field(default=3, ge=1, description="failed suggestions in a row after which the agent stops")
-    approval: Literal["auto", "required"] = Field(
-        default="auto", description="required: a person approves each suggestion"
+    max_failures: int = Field(
+        default=3,
+        ge=1,
+        title="failures in a row",
+        description="failed suggestions in a row after which the agent stops",
     )
-    report_every: int | None = Field(default=None, ge=1, description="ask the brain for a report after so many ingests")
+    approval: Approval = Field(
+        default="auto",
+        title="approval",
+        description="required: a person approves each suggestion; first N: N of them, and the others are approved by "
+        "themselves",
+    )
+    approval_distance: FewNames[dict[str, Annotated[Finite, Field(gt=0)]]] | None = Field(
+        default=None,
+        title="approval beyond",
+        description="a person approves what is farther than this, in its units, from every measured point in one of "
+        "these actuators, whatever approval says; null: distance does not matter",
+        examples=[{"mirror_x": 0.5}],
+    )
+    approval_expires_s: Finite | None = Field(
+        default=None,
+        gt=0,
+        title="approval holds (s)",
+        description="seconds within which what a person approved has to begin: else it waits for a person again; null: "
+        "it holds",
+    )
+    report_every: int | None = Field(
+        default=None, ge=1, title="report every", description="ask the brain for a report after so many ingests"
+    )
+    max_pending: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_POINTS,
+        title="open at most",
+        description="how many of its suggestions may be open, the one being measured included: with 2 the brain is "
+        "asked for the next point while this one is measured",
+    )
+    filler: AgentName | None = Field(
+        default=None,
+        description='what is measured while the brain is not ready: "sobol" for points of a Sobol sequence, or the '
+        "name of another agent whose suggestions are measured; null: nothing",
+    )
 
 
 class AgentSpec(Request):
@@ -56,6 +104,10 @@ class AgentSpec(Request):
         min_length=1, max_length=500, description="an installed type, or module:callable, called with **config"
     )
     config: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    tag: Name | None = Field(
+        default=None,
+        description="what runners of several beamlines claim its suggestions by, as the name of one of them",
+    )
     actuators: list[Name] = Field(default_factory=list[str], max_length=64)
     sensors: list[Name] = Field(default_factory=list[str], max_length=64)
     outcome: Name | Annotated[list[Name], Field(max_length=MAX_NAMES)] | None = Field(
@@ -78,16 +130,42 @@ class AgentSpec(Request):
         description="whether more or less of the outcome is better; null: as config says by maximize or minimize, else "
         "as the brain's own best point tells",
     )
+    objectives: Objectives = Field(
+        default_factory=dict[str, Objective],
+        description="which outcomes are to be made high, low, or near to a target; with a weight at any of them the "
+        "best is that of their weighted sum, else several have a Pareto front; empty: as direction, or the brain, says",
+        examples=[{"flux": "maximize", "width": {"target": 0.5, "weight": 2}}],
+    )
+    outcome_constraints: Limits = Field(
+        default_factory=dict[str, Limit],
+        description="what outcomes have to be: a point with another one is never the best",
+        examples=[{"temp": {"max": 80}}],
+    )
+    observables: list[Name] = Field(
+        default_factory=list[str], max_length=MAX_NAMES, description="outcomes that are recorded, and not optimized"
+    )
+    space: Space = Field(
+        default_factory=dict[str, Dimension],
+        description="which values an actuator may have: [low, high], or its type and what goes with that; one that is "
+        "not in it takes any number, or what its brain says",
+        examples=[{"x": [-3, 3], "filter": {"type": "choice", "values": ["Al", "Ti"]}}],
+    )
     plan: str = Field(
         default="acquire",
         min_length=1,
         max_length=500,
         description="a plan of the startup namespace, or module:callable",
     )
-    executor: Literal["auto", "thread", "process"] = Field(
+    executor: Literal["auto", "thread", "process", "dask"] = Field(
         default="auto",
         description="where its code runs; auto: a process of its own when the service is headless and it can travel "
-        "there, else a thread of the service",
+        "there, else a thread of the service; dask: a process on a worker of the cluster in [executors.dask]",
+    )
+    resources: dict[Name, Annotated[Finite, Field(gt=0)]] = Field(
+        default_factory=dict[str, float],
+        max_length=20,
+        description="what it takes of a worker while it lives there, as the worker was started to offer it",
+        examples=[{"GPU": 1}],
     )
     memory_limit_mb: int | None = Field(
         default=None,
@@ -128,7 +206,7 @@ class AgentSpec(Request):
     @model_validator(mode="before")
     @classmethod
     def _ends(cls, data: Any) -> Any:
-        return with_open_ends(data)
+        return _with_outcome(with_open_ends(data))
 
     @field_validator("run", mode="before")
     @classmethod
@@ -147,22 +225,61 @@ class AgentSpec(Request):
             )
         if self.executor == "thread" and self.memory_limit_mb is not None:
             raise ValueError('memory_limit_mb needs executor = "process": a thread cannot be limited')
+        if self.resources and self.executor != "dask":
+            raise ValueError('resources needs executor = "dask": they are those of the workers of a cluster')
+        if self.loop.filler == self.name:
+            raise ValueError('loop.filler is "sobol", or the name of another agent')
+        if foreign := {*(self.loop.approval_distance or {})} - {*self.actuators, *self.names.values()}:
+            raise ValueError(f"loop.approval_distance names {', '.join(sorted(foreign))}, which is no actuator")
         if len(set(self.actuators)) != len(self.actuators):
             raise ValueError("an actuator is named twice")
-        for rule in ("bounds", "max_step", "unbounded"):
-            if foreign := sorted(set(getattr(self.guardrails, rule)) - set(self.actuators)):
-                raise ValueError(f"guardrails.{rule} names {', '.join(foreign)}, which is no actuator of this agent")
-        for rule in self.guardrails.rules:
-            if not set(parse(rule).names) & set(self.actuators):
-                there = ", ".join(self.actuators) or "none"
-                raise ValueError(f"guardrails.rules: {rule} names no actuator of this agent; it has {there}")
+        check_outcomes(
+            self.outcomes,
+            objectives=self.objectives,
+            outcome_constraints=self.outcome_constraints,
+            observables=self.observables,
+        )
+        check_space(self.space, self.actuators)
+        check_guardrails(self.guardrails, self.space)
+        # one that is written as the way to a device may be named otherwise too: its own name is known later
+        if not any("." in name for name in self.actuators):
+            for field, message in foreign_names(self.guardrails, self.actuators):
+                raise ValueError(f"{field} {message}")
         return self
+
+
+def _with_outcome(data: Any) -> Any:
+    """Name as outcomes what objectives, constraints and observables name, where nothing else says how to find them."""
+    if not isinstance(data, dict):
+        return data
+    spec = cast("dict[str, Any]", data)
+    if spec.get("outcome") is not None or spec.get("evaluate") is not None:
+        return spec
+    fields = [spec.get(field) for field in ("objectives", "outcome_constraints", "observables")]
+    names = [name for names in fields if isinstance(names, dict | list) for name in cast("list[Any]", names)]
+    return {**spec, "outcome": list(dict.fromkeys(names))} if names and all(isinstance(n, str) for n in names) else spec
+
+
+def foreign_names(rails: Guardrails, actuators: Collection[str]) -> list[tuple[str, str]]:
+    """Return what guardrails name that is no actuator, each as a field and what is wrong there."""
+    there = f"it has {', '.join(actuators) or 'none'}"
+    wrong = [
+        (f"guardrails.{rule}", f"names {', '.join(foreign)}, which is no actuator of this agent; {there}")
+        for rule in ("bounds", "allowed", "max_step", "unbounded")
+        if (foreign := sorted(set(getattr(rails, rule)) - set(actuators)))
+    ]
+    return wrong + [
+        ("guardrails.rules", f"hold {rule}, which names no actuator of this agent; {there}")
+        for rule in rails.rules
+        if not set(parse(rule).names) & set(actuators)
+    ]
 
 
 class AgentPatch(Request):
     """A change to an agent: config rebuilds it by replay, loop and guardrails count at once.
 
-    ``loop`` and ``guardrails`` are merged into the present ones; ``config`` replaces the whole configuration.
+    ``loop`` and ``guardrails`` are merged into the present ones, ``bounds`` and ``max_step`` actuator by actuator: null
+    takes the limit of one away, an empty object all of them. ``config`` replaces the whole configuration.
     Name and type cannot change: naming them is a conflict, so they are accepted here and refused with 409.
     """
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     ValidatorFunctionWrapHandler,
     model_validator,
@@ -22,6 +24,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from agent_service.errors import texts
 from agent_service.models.real_numbers import at_home
+from agent_service.models.strict_numbers import StrictNumbers
+from agent_service.models.values import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,14 +76,31 @@ def _whole_or(value: Any, otherwise: ValidatorFunctionWrapHandler) -> int | floa
 Number = Annotated[int | float, _KeepsWhole()]
 """A finite number: 3 stays 3, and 3.0 stays 3.0; in JSON Schema a number."""
 
+
+class _KeepsType:
+    """Lets a value stay what it is: true is not 1, 1 is not 1.0, and "1" is a text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(checked, serialization=core_schema.simple_ser_schema("any"))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": kind} for kind in ("boolean", "integer", "number", "string")]}
+
+
+Value = Annotated[bool | int | float | str, _KeepsType()]
+"""What an actuator can have: true or false, a whole number within 64 bits, a finite number, a text. It stays that."""
+
 Ends = tuple[Finite | None, Finite | None]
 """Lowest and highest position of an actuator, in its units; None: no limit at that end."""
 
-Point = dict[str, Number]
-"""A point: actuator name to position, in the actuator's own units."""
+Point = dict[str, Value]
+"""A point: actuator name to its value, a number in the actuator's own units."""
 
 ID_KEY = "_id"
 """Key under which a point on the wire carries the id of its suggestion."""
+
+MAX_PREDICTED = 2500
+"""Points that a brain is asked to predict at a time: a map of 50 by 50."""
 
 MAX_POINTS = 1000
 """Most points that one suggest or ingest request may carry."""
@@ -120,7 +141,7 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-class Request(BaseModel):
+class Request(StrictNumbers):
     """Base of what a client sends: frozen, unknown fields refused, and nothing in it that JSON in UTF-8 cannot hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -138,6 +159,24 @@ class Answer(BaseModel):
     """Base of what the service answers: frozen, unknown fields ignored by the reader."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def known(cls, **values: Any) -> Self:
+        """Return one of values for all its fields, which were checked before; it takes a tenth of the time."""
+        made = cls.__new__(cls)
+        for name, value in (
+            ("__dict__", values),
+            ("__pydantic_fields_set__", _all_fields(cls)),
+            ("__pydantic_extra__", None),
+            ("__pydantic_private__", None),
+        ):
+            object.__setattr__(made, name, value)
+        return made
+
+
+@functools.cache
+def _all_fields(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields)
 
 
 class Page(Answer, Generic[_T]):

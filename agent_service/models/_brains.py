@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from agent_service.models._base import MAX_POINTS, Answer, Page, Request
+from agent_service.models._base import MAX_POINTS, MAX_PREDICTED, Answer, Page, Point, Request
 
 
 class AgentTypeInfo(Answer):
@@ -19,6 +19,10 @@ class AgentTypeInfo(Answer):
 
 class AgentTypeList(Page[AgentTypeInfo]):
     """The installed types."""
+
+    loop_schema: dict[str, JsonValue] = Field(
+        default_factory=dict[str, JsonValue], description="JSON Schema of an agent's `loop`, the same for all types"
+    )
 
 
 class Variable(Answer):
@@ -67,6 +71,26 @@ class MethodAnswer(Answer):
     """What a method returned."""
 
     result: JsonValue
+
+
+class PredictRequest(Request):
+    """Points to be told what the brain believes of them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"points": [{"x": 0.5, "y": -1.0}]}]})
+
+    points: list[Point] = Field(min_length=1, max_length=MAX_PREDICTED, description="each with all actuators")
+
+
+class Prediction(Answer):
+    """What a brain believes of points: a mean and a standard deviation for each, by outcome, in the outcome's units."""
+
+    mean: dict[str, list[float]] = Field(description="empty while the brain knows too little to say")
+    std: dict[str, list[float]]
+    acquisition: list[float] | None = Field(
+        default=None, description="what measuring there is worth to the brain, in a measure of its own"
+    )
+    n_ingests: int = Field(description="how often the brain had been told outcomes by then")
+    at: datetime
 
 
 class Report(Answer):

@@ -17,13 +17,19 @@ _RuleText = Annotated[
 ]
 
 
+def _signal(name: str) -> str:
+    if not name.strip() or "`" in name:
+        raise ValueError("must be the name of a signal, or the way to it, as ring.current")
+    return name.strip()
+
+
 class Suspender(Request):
     """A condition in the words of one of bluesky's suspenders."""
 
     kind: Literal["floor", "ceil", "bool_high", "bool_low", "band"] = Field(
         description="as SuspendFloor, SuspendCeil, SuspendBoolHigh, SuspendBoolLow, SuspendWhenOutsideBand"
     )
-    signal: Name = Field(min_length=1, description="a signal of the startup")
+    signal: Annotated[Name, AfterValidator(_signal)] = Field(min_length=1, description="a signal of the startup")
     suspend: Finite | None = Field(default=None, description="of floor and ceil: the threshold")
     resume: Finite | None = Field(default=None, description="of floor and ceil: from where it is met again")
     band: tuple[Finite, Finite] | None = Field(default=None, description="of band: its ends")
@@ -108,8 +114,8 @@ class ConditionSpec(Request):
     @classmethod
     def _short(cls, data: Any) -> Any:
         if isinstance(data, bool | int | float | list):
-            said = 'must be a rule, as "ring_current > 100", or a table with rule or suspender'
-            raise ValueError(said)  # noqa: TRY004 - what pydantic takes for what is wrong with a value
+            message = 'must be a rule, as "ring_current > 100", or a table with rule or suspender'
+            raise ValueError(message)  # noqa: TRY004 - what pydantic takes for what is wrong with a value
         return {"rule": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")
@@ -122,9 +128,14 @@ class ConditionSpec(Request):
 
 
 class ConditionState(StrEnum):
-    """Whether a condition is met; ``settling``: its rule holds again, and its settle time runs."""
+    """Whether a condition is met.
+
+    ``silent``: nothing was heard of a signal for a while, and nobody measures until it is; ``settling``: its rule holds
+    again, and its settle time runs.
+    """
 
     MET = "met"
+    SILENT = "silent"
     LOST = "lost"
     SETTLING = "settling"
     OFF = "off"

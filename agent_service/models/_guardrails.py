@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
-from agent_service.models._base import MAX_NAMES, Ends, FewNames, Finite, Name, Request
+from agent_service.models._approval import Approval
+from agent_service.models._base import MAX_NAMES, Ends, FewNames, Finite, Name, Request, Value
 from agent_service.models.guardrail_rules import MAX_LENGTH, MAX_RULES, parse
 
 _OUTWARDS: Final = (-math.inf, math.inf)
+
+
+MAX_ALLOWED: Final = 1000
+"""Most values of one actuator that guardrails may allow."""
 
 
 class Guardrails(Request):
@@ -20,6 +25,11 @@ class Guardrails(Request):
         default_factory=dict[str, Ends],
         description="lowest and highest position allowed, by actuator, in the actuator's units; null (in TOML: -inf or "
         "inf): no limit at that end. Limits that the device states hold beside them, without being asked",
+    )
+    allowed: FewNames[dict[str, Annotated[list[Value], Field(min_length=1, max_length=MAX_ALLOWED)]]] = Field(
+        default_factory=dict[str, list[Value]],
+        description='values that an actuator may have, by actuator, for example {"filter": ["Al", "Ti"]}; any other is '
+        "forbidden, whatever its space says",
     )
     rules: list[
         Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(lambda text: parse(text).text)]
@@ -50,8 +60,10 @@ class Guardrails(Request):
     @model_validator(mode="before")
     @classmethod
     def _ends(cls, data: Any) -> Any:
-        refuse_truth(data)  # nothing in here is either
-        return open_ends(data)
+        written = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+        refuse_truth({key: part for key, part in written.items() if key != "allowed"})  # nothing else in here is either
+        _refuse_unquoted(written)
+        return open_ends(cast("object", data))
 
     @model_validator(mode="after")
     def _ordered(self) -> Guardrails:
@@ -68,9 +80,25 @@ class Guardrails(Request):
 class ServiceGuardrails(Guardrails):
     """Limits that hold for each agent of a service."""
 
-    approval: Literal["auto", "required"] = Field(
-        default="auto", description="required: a person approves each suggestion, whatever an agent's own loop says"
+    approval: Approval = Field(
+        default="auto",
+        description="required: a person approves each suggestion, whatever an agent's own loop says; first N: the "
+        "first N of each agent",
     )
+
+
+def _refuse_unquoted(data: object) -> None:
+    """Raise ValueError for the way to a device without quotes: TOML takes stage.x for a table with x in it."""
+    written = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    for rule in ("bounds", "allowed", "max_step"):
+        limits = cast("dict[str, Any]", written[rule]) if isinstance(written.get(rule), dict) else {}
+        for name, limit in limits.items():
+            path, value = str(name), limit
+            while isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 1:
+                [(inner, value)] = cast("dict[str, Any]", value).items()
+                path = f"{path}.{inner}"
+            if isinstance(limit, dict):
+                raise ValueError(f'{rule}: write the way to a device in quotes: "{path}" = ...')  # noqa: TRY004 - as above
 
 
 def open_ends(guardrails: object) -> object:

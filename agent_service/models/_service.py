@@ -89,6 +89,17 @@ class SuspectRun(Answer):
     for_s: float = Field(description="how long it has been so, in seconds")
 
 
+class NotifyStatus(Answer):
+    """Notices to people who look at no screen, since the service started."""
+
+    to: list[str] = Field(description="who takes them: the webhook's host, the mail server")
+    sent: int = 0
+    waiting: int = 0
+    failed: int = Field(default=0, description="that nobody took, however often they were sent")
+    dropped: int = Field(default=0, description="that were left out, the oldest first, for too many waited")
+    trouble: str | None = Field(default=None, description="why the last one was not taken")
+
+
 class ServiceStatus(Answer):
     """The service itself."""
 
@@ -113,8 +124,9 @@ class ServiceStatus(Answer):
     conditions: list[ConditionStatus] = Field(
         default=[], description="without which nothing is measured, and whether they are met: [conditions]"
     )
+    notices: NotifyStatus | None = Field(default=None, description="[notify]; null: nobody is told")
     key: str = Field(default="", description="name of the key that asks")
-    scopes: list[str] = Field(description="what that key may do: read, control, approve, admin")
+    scopes: list[str] = Field(description="what that key may do: read, propose, control, approve, admin")
     guardrails: ServiceGuardrails = Field(
         default=ServiceGuardrails(),
         description="limits that hold for each agent beside its own: [guardrails] in service.toml",
@@ -134,8 +146,30 @@ class PanelKeyAnswer(Answer):
     """A key that a notebook's page may use when its kernel does not answer."""
 
     key: str
-    scopes: list[str] = Field(description="what it may do: at most read, control, approve")
+    scopes: list[str] = Field(description="what it may do: at most read, propose, control, approve")
     lasts_s: float = Field(description="how long it lasts from now unless it is renewed, in seconds")
+
+
+class LoginCodeAnswer(Answer):
+    """A code that logs a browser in, once."""
+
+    code: str
+    lasts_s: float = Field(description="how long it can be used, in seconds")
+
+
+class SessionRequest(Request):
+    """For what a session is asked; without a code, for the key that the request shows."""
+
+    code: str | None = Field(default=None, max_length=200)
+
+
+class SessionAnswer(Answer):
+    """A session of the page: a key that ends with the one it is of."""
+
+    key: str
+    name: str = Field(description="of the key that it is of")
+    scopes: list[str]
+    lasts_s: float = Field(description="how long it lasts, in seconds")
 
 
 class ReadyPart(Answer):

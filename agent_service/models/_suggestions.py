@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_service.errors.texts import one_line
-from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Number, Page, Point, Request, Uid
+from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Name, Page, Point, Request, Uid
+from agent_service.models.standard_errors import Measured
 from agent_service.models.state_machines import SuggestionState
+
+REASON_KEY: Final = "_reason"
+"""Key under which a brain says why it suggests a point, as a text."""
+
+PREDICTION_KEY: Final = "_prediction"
+"""Key under which a brain says what it expects at a point: by outcome a number, or a number and its deviation."""
 
 Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
 """What a person says, in one line."""
@@ -34,8 +42,11 @@ class Retold(Request):
 class IngestRequest(Request):
     """Tell the brain outcomes: points by hand, or uids of runs in the catalogue; one of the two."""
 
-    points: list[FewNames[dict[str, str | Number]]] = Field(
-        default_factory=list[dict[str, str | int | float]], max_length=MAX_POINTS
+    points: list[FewNames[dict[str, Measured]]] = Field(
+        default_factory=list[dict[str, Measured]],
+        max_length=MAX_POINTS,
+        description="actuators and outcomes by name; an outcome is a number, or {value, sem} with its standard error",
+        examples=[[{"x": 1.0, "flux": {"value": 3.2, "sem": 0.1}}]],
     )
     run_uids: list[Uid] = Field(default_factory=list[str], max_length=MAX_POINTS)
     retold: list[Retold] = Field(
@@ -59,13 +70,23 @@ class ApproveRequest(Request):
     point: FewNames[Point] | None = None
 
 
+class ApproveAllRequest(Request):
+    """Approve several suggestions of one agent, all or none, each as it was seen."""
+
+    seen: dict[str, Point] = Field(
+        min_length=1,
+        max_length=MAX_POINTS,
+        description="by id the point that the person saw; where one is another by now, none is approved",
+    )
+
+
 class GoToBestRequest(Request):
     """Which best point to move to."""
 
     by: Literal["measured", "model"] = Field(
         default="measured", description="the best that was measured, or what the brain says is the best"
     )
-    point: dict[str, Number] | None = Field(
+    point: Point | None = Field(
         default=None, description="the point that the person saw: another one by now is refused"
     )
     despite_conditions: bool = Field(
@@ -77,6 +98,13 @@ class RejectRequest(Request):
     """Reject a suggestion."""
 
     reason: Reason = ""
+
+
+class ProposeRequest(Request):
+    """Propose a point to an agent; it waits for a person's approval, whatever the agent itself needs."""
+
+    point: FewNames[Point]
+    reason: Reason = Field(min_length=1, description="why it is worth a run, for who approves it")
 
 
 class Suggestion(Answer):
@@ -92,17 +120,70 @@ class Suggestion(Answer):
         default_factory=list[str], description="all runs that its plan made, where they were several or all may count"
     )
     outcome: dict[str, float] | None = None
+    sem: dict[str, float] = Field(
+        default_factory=dict[str, float], description="standard errors of outcomes, of those of which it is known"
+    )
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict[str, JsonValue],
+        description="what the brain said of it beside the point; what has no underscore before it is given back to the "
+        "brain with the outcome",
+    )
     reason: str | None = None
+    proposed_by: str | None = Field(
+        default=None, description="who proposed the point: the name of a key; null: the agent's own brain did"
+    )
+    approved_by: str | None = Field(default=None, description="whose key approved it, where a person did")
+    approved_at: datetime | None = None
     retry_of: str | None = None
+    filler: bool = Field(
+        default=False, description="whether the brain did not suggest it: it was measured while the brain was not ready"
+    )
     void: bool = Field(default=False, description="whether its run does not count: a condition was not met meanwhile")
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person is to know beside the point: who proposed it and why, and what its brain expects there."""
+        why, expected = self.extra.get(REASON_KEY), self.extra.get(PREDICTION_KEY)
+        who = f"proposed by {self.proposed_by}" if self.proposed_by else ""
+        return [
+            *filter(None, [": ".join(filter(None, [who, one_line(str(why)) if why else ""]))]),
+            *([f"expects {_expected(expected)}"] if expected is not None else []),
+            *([self.reason] if self.reason else []),
+        ]
+
+
+def _expected(value: JsonValue) -> str:
+    """Return a prediction in words: by outcome a number, or a number and its standard deviation; else as it is."""
+    if not isinstance(value, dict):
+        return one_line(json.dumps(value))
+    return ", ".join(f"{one_line(name)} {_number(each)}" for name, each in value.items())
+
+
+def _number(value: JsonValue) -> str:
+    parts = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+    numbers = [f"{part:.4g}" for part in parts if isinstance(part, int | float) and not isinstance(part, bool)]
+    return " ± ".join(numbers) if len(numbers) == len(parts) in (1, 2) else one_line(json.dumps(value))
+
+
+class ClaimDone(Request):
+    """A plan that has ended: what it measured is told by documents."""
+
+    id: str = Field(description="the suggestion that was claimed")
+    runs: int = Field(ge=0, description="how many runs its plan made")
 
 
 class ClaimRequest(Request):
     """Claim an approved suggestion, to measure it in a RunEngine of one's own."""
 
     agent: str | None = Field(default=None, description="only this agent's suggestions; null: anybody's")
+    actuators: FewNames[list[Name]] | None = Field(
+        default=None, description="only suggestions that move none but these: those that whoever claims has; null: any"
+    )
+    tag: Name | None = Field(
+        default=None, description="only suggestions of agents with this tag, as the name of a beamline; null: any"
+    )
     lease_s: Finite = Field(
         default=60, gt=0, le=86_400, description="how long the claim holds without a renewal or a document of its run"
     )
@@ -110,6 +191,14 @@ class ClaimRequest(Request):
     says_done: bool = Field(
         default=False,
         description="whether you release it with how = done when its plan has ended; false: its run's end is the end",
+    )
+    done: ClaimDone | None = Field(
+        default=None, description="what you claimed before and whose plan has ended: it is released first, as done"
+    )
+    session: str | None = Field(
+        default=None,
+        max_length=100,
+        description="id of the session that claims, from its item at the queue server; only such may claim there",
     )
 
 

@@ -1,23 +1,39 @@
 """The best of what was measured: found by the service from the outcomes themselves, whatever a brain says of its own.
 
-Which outcome counts and whether more of it is better follow from the agent's specification; where that does not say,
-from which end of what was measured the brain's own best point lies at.
+Where there are objectives, they say what is better, and the points that break a constraint are none of the best. Where
+there are none, which outcome counts and whether more of it is better follow from the agent's specification; where that
+does not say, from which end of what was measured the brain's own best point lies at.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
-from agent_service.models import ID_KEY, BestPoint
+from agent_service.errors import texts
+from agent_service.models import ID_KEY, BestPoint, EventKind
+from agent_service.models.objectives import Goals
+from agent_service.models.real_numbers import real
+from agent_service.models.standard_errors import sems_of
+from agent_service.models.values import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from agent_service.models import AgentSpec, AgentStatus
+    from agent_service.models import AgentSpec, AgentStatus, Event
+    from agent_service.models.objectives import Direction
 
-Direction = Literal["maximize", "minimize"]
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best measured point, the outcome it is the best of, in which direction, and all that as a status says it."""
+
+    point: BestPoint | None
+    objective: str | None
+    direction: Direction
+    words: str
+    front: tuple[BestPoint, ...] = ()
+    none: str | None = None
 
 
 @dataclass(slots=True)
@@ -29,7 +45,7 @@ class Extremes:
 
     def add(self, measured: Mapping[str, Any], *, actuators: Collection[str]) -> None:
         """Take a measured point in: actuators and outcomes by name, and perhaps its suggestion's ``_id``."""
-        outcome = {name: value for name, value in measured.items() if name not in actuators and _is_finite(value)}
+        outcome = _outcome_of(measured, actuators)
         lowest = [
             key for key, value in outcome.items() if key not in self.lowest or value < self.lowest[key].outcome[key]
         ]
@@ -38,22 +54,17 @@ class Extremes:
         ]
         if not (lowest or highest):
             return
-        point = {name: measured[name] for name in actuators if name in measured}
-        best_point = BestPoint(id=measured.get(ID_KEY) or None, point=point, outcome=outcome)
+        best_point = _point_of(measured, outcome, actuators)
         self.lowest.update(dict.fromkeys(lowest, best_point))
         self.highest.update(dict.fromkeys(highest, best_point))
 
-    def best(self, spec: AgentSpec, by_model: BestPoint | None) -> tuple[BestPoint | None, str | None, Direction]:
-        """Return the best measured point, the outcome it is the best of, and in which direction.
-
-        ``by_model`` is the brain's own best point, if it has one.
-        """
+    def best(self, spec: AgentSpec, by_model: BestPoint | None) -> Best:
+        """Return the best measured point; ``by_model`` is the brain's own, if it has one."""
         objective = self._objective(spec)
         direction = spec.direction or _configured(spec.config) or self._towards(objective, by_model)
-        if objective is None:
-            return None, None, direction
         ends = self.highest if direction == "maximize" else self.lowest
-        return ends.get(objective), objective, direction
+        point = None if objective is None else ends.get(objective)
+        return Best(point, objective, direction, extreme_word(direction), () if point is None else (point,))
 
     def _objective(self, spec: AgentSpec) -> str | None:
         names = spec.outcomes or list(self.highest)
@@ -74,13 +85,100 @@ class Extremes:
         return "maximize" if above <= below else "minimize"
 
 
+class Front:
+    """The feasible points that were measured and that none other beats; of equals, the first.
+
+    One is beaten by another that is not worse in any objective and better in one. To add a point costs one pass over
+    the front, in numpy; for one objective, a comparison.
+    """
+
+    def __init__(self, goals: Goals) -> None:
+        self.goals = goals
+        self.points: list[BestPoint] = []
+        self._scores: Any = []
+        self._measured = 0
+
+    def add(self, measured: Mapping[str, Any], *, actuators: Collection[str]) -> None:
+        """Take a measured point in, as `Extremes.add`."""
+        outcome = _outcome_of(measured, actuators)
+        self._measured += 1
+        scores = self.goals.scores(outcome)
+        if scores is None or not self.goals.feasible(outcome):
+            return
+        if len(scores) == 1:
+            if not self.points or scores > self._scores[0]:
+                self.points, self._scores = [_point_of(measured, outcome, actuators)], [scores]
+            return
+        import numpy as np  # noqa: PLC0415 - the service starts without numpy
+
+        known = np.asarray(self._scores, dtype=float).reshape(-1, len(scores))
+        if (known >= scores).all(axis=1).any():
+            return
+        kept = np.flatnonzero(~(known <= scores).all(axis=1))
+        if len(kept) < len(known):
+            self.points, known = [self.points[int(i)] for i in kept], known[kept]
+        self.points.append(_point_of(measured, outcome, actuators))
+        self._scores = np.vstack([known, scores])
+
+    def best(self) -> Best:
+        """Return the best point; of a front the one that is the best in the first objective."""
+        objective, way = next(iter(self.goals.objectives.items()))
+        direction = way.direction or "maximize"
+        several = len(self.goals.objectives) > 1 and not self.goals.weighted
+        words = extreme_word(direction) if way.target is None else f"closest to {way.target:g}:"
+        if self.goals.weighted:
+            words = "best by weights:"
+        elif several:
+            words = f"of {texts.counted(len(self.points), 'point')} on the front, {words}"
+        if self.points:
+            first = max(range(len(self.points)), key=lambda i: float(self._scores[i][0])) if several else 0
+            return Best(self.points[first], objective, direction, words, tuple(self.points))
+        none = f"none of {texts.counted(self._measured, 'measured point')} meets outcome_constraints"
+        return Best(None, objective, direction, words, none=none if self._measured and self.goals.limits else None)
+
+
+class Bests:
+    """The best of what one agent measured: by its objectives, and by outcome where it has none."""
+
+    def __init__(self) -> None:
+        self._extremes = Extremes()
+        self._front: Front | None = None
+        self._actuators: Collection[str] = ()
+        self.with_sem: dict[str, None] = {}  # the outcomes of which a standard error was known, in their order
+
+    def find_anew(self, spec: AgentSpec, facts: Iterable[Event]) -> None:
+        """Look at all that was measured, by the objectives that there are now."""
+        self._extremes, self._actuators = Extremes(), spec.actuators
+        self._front = Front(Goals.of(spec)) if spec.objectives else None
+        for event in facts:
+            if event.kind is EventKind.INGEST:
+                self.add(cast("list[dict[str, Any]]", event.data["points"]))
+
+    def add(self, points: Iterable[Mapping[str, Any]]) -> None:
+        """Look at measured points for the best of them."""
+        for point in points:
+            self.with_sem |= dict.fromkeys(sems_of(point))
+            self._extremes.add(point, actuators=self._actuators)
+            if self._front is not None:
+                self._front.add(point, actuators=self._actuators)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Names of the outcomes that were measured."""
+        return list(self._extremes.highest)
+
+    def best(self, spec: AgentSpec, by_model: BestPoint | None) -> Best:
+        """Return the best of what was measured; ``by_model`` is the brain's own best point, if it has one."""
+        return self._extremes.best(spec, by_model) if self._front is None else self._front.best()
+
+
 def best_text(status: AgentStatus, *, digits: int = 4) -> str:
     """Return the best that an agent has measured as a person reads it, ``highest flux 12.3``; empty if nothing was."""
     if status.best is None or status.objective is None:
         return ""
     names = [status.objective, *(name for name in status.best.outcome if name != status.objective)]
     values = ", ".join(f"{name} {status.best.outcome[name]:.{digits}g}" for name in names)
-    return f"{extreme_word(status.direction)} {values}"
+    return f"{status.best_of or extreme_word(status.direction)} {values}"
 
 
 def extreme_word(direction: Direction) -> str:
@@ -95,6 +193,15 @@ def _configured(config: Mapping[str, Any]) -> Direction | None:
     return None
 
 
-def _is_finite(value: object) -> bool:
-    """Whether a journaled value is a number of JSON that can be compared."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _outcome_of(measured: Mapping[str, Any], actuators: Collection[str]) -> dict[str, float]:
+    """Return the outcomes of a journaled point that are numbers of JSON that can be compared."""
+    return {
+        name: value
+        for name, value in measured.items()
+        if name not in actuators and is_number(value) and real(value) is not None
+    }
+
+
+def _point_of(measured: Mapping[str, Any], outcome: dict[str, float], actuators: Collection[str]) -> BestPoint:
+    point = {name: measured[name] for name in actuators if name in measured}
+    return BestPoint(id=measured.get(ID_KEY) or None, point=point, outcome=outcome, sem=sems_of(measured))

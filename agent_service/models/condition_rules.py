@@ -62,9 +62,9 @@ def parse_condition(text: str) -> ConditionRule:
     >>> parse_condition("shutter == 'open'").holds({"shutter": "closed"})
     False
     """
-    if found := _OF_TEXT.fullmatch(text):
-        name = (found["quoted"] or found["plain"]).strip()
-        return ConditionRule(text.strip(), (name,), equal=found["sign"] == "==", word=found["text"])
+    if match := _OF_TEXT.fullmatch(text):
+        name = (match["quoted"] or match["plain"]).strip()
+        return ConditionRule(text.strip(), (name,), equal=match["sign"] == "==", word=match["text"])
     try:
         rule = parse(text)
     except NotARule as error:
@@ -74,8 +74,8 @@ def parse_condition(text: str) -> ConditionRule:
 
 def _of_signals(message: str) -> str:
     """Return what is wrong with a rule of guardrails in the words of one of signals."""
-    told = message.replace("names no actuator, so it says nothing of any point", "names no signal")
-    return told.replace("actuators", "signals")
+    message = message.replace("names no actuator, so it says nothing of any point", "names no signal")
+    return message.replace("actuators", "signals")
 
 
 def quoted(name: str) -> str:

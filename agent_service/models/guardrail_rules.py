@@ -66,6 +66,9 @@ _COMPARISONS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
     ast.NotEq: operator.ne,
 }
 
+_NO_NUMBERS: Final = frozenset({"nan", "inf", "infinity", "true", "false", "none", "null"})
+"""What is written where a number is meant, and would be taken for a name."""
+
 _TAKES: Final = (
     "a rule takes numbers, actuators, + - * / // % **, comparisons, and, or, not, and the functions "
     f"{', '.join(_FUNCTIONS)}"
@@ -84,16 +87,18 @@ class Rule:
     names: tuple[str, ...]
     tree: ast.expr
 
-    def why_not(self, positions: Mapping[str, float]) -> str:
+    def why_not(self, positions: Mapping[str, object]) -> str:
         """Return why the rule forbids the positions, an empty text when it allows them.
 
         An actuator whose position, in its units, is missing or no finite number forbids.
         """
         if missing := [name for name in self.names if (at := positions.get(name)) is None or at != at]:  # noqa: PLR0124 - NaN
             return f"{self.text} cannot be judged: nobody knows where {' and '.join(missing)} is"
+        if other := [name for name in self.names if isinstance(positions[name], bool | str)]:
+            return f"{self.text} cannot be judged: {' and '.join(other)} is no number"
         at = ", ".join(f"{name} = {shown(positions[name])}" for name in self.names)
         try:
-            holds = _evaluated(self.tree, {name: _finite(float(positions[name])) for name in self.names})
+            holds = _evaluated(self.tree, {name: _finite(float(cast("float", positions[name]))) for name in self.names})
         except (ArithmeticError, ValueError, TypeError, RecursionError, InvalidExpression) as error:
             return f"{self.text} cannot be judged at {at}: {error}"
         return "" if holds is True else f"{self.text} does not hold: {at}"
@@ -176,12 +181,17 @@ class _Reading:
             case ast.Constant(value=value) if type(value) in (int, float):
                 node.value = self._number(cast("float", value))
             case ast.Name():
-                written = self._text(node)  # Python would take some letters for others: the micro sign for a mu
-                node.id = self._aside.get(node.id, written)
+                node.id = self._named(node)
                 self.names[node.id] = None
             case _:
                 raise NotARule(f"{self._text(node)} is not possible here: {_TAKES}")
         return False
+
+    def _named(self, node: ast.Name) -> str:
+        """Return the name that a part is, as it was written: Python would take the micro sign for a mu."""
+        if node.id.lower() in _NO_NUMBERS:
+            raise NotARule(f"{node.id} is no number that anything could be compared with; a name stands in backticks")
+        return self._aside.get(node.id, self._text(node))
 
     def _all(self, parts: list[ast.expr], depth: int, *, yes_or_no: bool, what: str) -> None:
         for part in parts:
@@ -212,7 +222,10 @@ class _Reading:
 
 def _hint(source: str) -> str:
     alone = re.search(r"(?<![<>=!])=(?!=)", source)
-    return "; to say that two are equal, write ==" if alone else ""
+    if alone:
+        return "; to say that two are equal, write =="
+    unit = re.search(r"\d\s*(?!(?:and|or|if)\b)[^\W\d]\w*\s*$", source)
+    return "; a number stands without its unit" if unit else ""
 
 
 def _finite(value: object) -> Any:

@@ -11,11 +11,13 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from agent_service.errors import FieldError, InvalidInput, UnknownDevice
-from agent_service.models import AgentSpec, Guardrails
+from agent_service.models import AgentSpec, Guardrails, foreign_names
+from agent_service.models.guardrail_rules import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agent_service.models.spaces import Dimension
 
 Rails = TypeVar("Rails", bound=Guardrails)
 
@@ -27,13 +29,14 @@ def named(spec: AgentSpec, own_name: Callable[[str], str]) -> AgentSpec:
     """Return a specification that says the own names of its actuators and outcomes, and what the brain calls them.
 
     ``own_name`` returns the own name of a device, by its name or the way to it, or raises `UnknownDevice`. Raises
-    `InvalidInput` when two of the actuators are one device.
+    `InvalidInput` when two of the actuators are one device, and when its guardrails name what is no actuator.
     """
     own = {written: own_name(written) for written in spec.actuators}
     own |= {written: name for written in spec.outcomes if (name := _outcome(written, own_name)) is not None}
     _refuse_twice(spec.actuators, own)
     changed = {written: name for written, name in own.items() if written != name}
     if not changed:
+        refuse_foreign(spec.guardrails, spec.actuators)
         return spec
     names = {changed.get(name, name): word for name, word in spec.names.items()}
     fields = {
@@ -42,9 +45,19 @@ def named(spec: AgentSpec, own_name: Callable[[str], str]) -> AgentSpec:
         "guardrails": renamed_rules(spec.guardrails.model_dump(exclude_unset=True), changed),
         "names": {**{name: written for written, name in changed.items()}, **names},
     }
+    if spec.space:
+        fields["space"] = renamed_space(spec.space, changed)
     if spec.outcome is not None:
-        fields["outcome"] = _renamed_outcome(spec.outcome, own)
+        fields |= {"outcome": _renamed_outcome(spec.outcome, own), **_renamed_goals(spec, own)}
+    refuse_foreign(Guardrails.model_validate(fields["guardrails"]), [own[written] for written in spec.actuators])
     return AgentSpec.model_validate(fields)
+
+
+def refuse_foreign(rails: Guardrails, actuators: Sequence[str]) -> None:
+    """Raise `InvalidInput` when guardrails name what is none of the actuators; all of them by their own names."""
+    if wrong := foreign_names(rails, actuators):
+        errors = [FieldError(field, message) for field, message in wrong]
+        raise InvalidInput("; ".join(f"{error.field} {error.message}" for error in errors), errors=errors)
 
 
 def for_brain(spec: AgentSpec) -> AgentSpec:
@@ -56,7 +69,9 @@ def for_brain(spec: AgentSpec) -> AgentSpec:
         update={
             "actuators": [words.get(name, name) for name in spec.actuators],
             "outcome": None if spec.outcome is None else _renamed_outcome(spec.outcome, words),
+            **_renamed_goals(spec, words),
             "guardrails": Guardrails.model_validate(renamed_rules(spec.guardrails.model_dump(), words)),
+            "space": renamed_space(spec.space, words),
             "names": {},
         }
     )
@@ -73,11 +88,23 @@ def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
     return {names.get(key, key): value for key, value in values.items()}
 
 
+def renamed_space(space: Mapping[str, Dimension], names: Mapping[str, str]) -> dict[str, Dimension]:
+    """Return a space with other names of actuators in it."""
+    return {
+        names.get(name, name): dimension.model_copy(update={"when": renamed(dimension.when, names)})
+        for name, dimension in space.items()
+    }
+
+
 def renamed_rules(rules: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return guardrails, as JSON has them, with other names of actuators in them; names of plans stay."""
+    """Return guardrails, as JSON has them, with other names of actuators in them; names of plans stay.
+
+    Raises `InvalidInput` when one limit is written twice for a device, under two of its names.
+    """
     result: dict[str, Any] = {}
     for rule, value in rules.items():
         if isinstance(value, dict):
+            _refuse_written_twice(rule, cast("dict[str, Any]", value), names)
             result[rule] = renamed(cast("dict[str, Any]", value), names)
         elif rule == "rules":
             result[rule] = [_in_expression(str(text), names) for text in value]
@@ -88,23 +115,57 @@ def renamed_rules(rules: Mapping[str, Any], names: Mapping[str, str]) -> dict[st
     return result
 
 
-def limits(rails: Rails, own_name: Callable[[str], str]) -> Rails:
-    """Return the service's guardrails with devices' own names; what names no device here stays as it is written."""
+def limits(rails: Rails, own_name: Callable[[str], str], *, known: bool = False) -> Rails:
+    """Return the service's guardrails with devices' own names.
+
+    What names no device here stays as it is written; where the devices are ``known``, it would be no limit at all, and
+    `InvalidInput` says which.
+    """
     rules = rails.model_dump(exclude_unset=True)
-    written = {name for rule in rules.values() if isinstance(rule, dict) for name in cast("dict[str, Any]", rule)}
-    written |= {name for rule in rules.get("rules", ()) for name in _names_in(rule)} | {*rules.get("unbounded", ())}
     own: dict[str, str] = {}
-    for name in written:
-        try:
-            own[name] = own_name(name)
-        except UnknownDevice:
-            continue
+    wrong: list[FieldError] = []
+    for rule, value in rules.items():
+        for name in _named_by(rule, value):
+            try:
+                own[name] = own_name(name)
+            except UnknownDevice as unknown:
+                wrong.append(
+                    FieldError(f"guardrails.{rule}", f"{name} would be no limit of anything: {unknown.detail}")
+                )
+    if wrong and known:
+        raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in wrong), errors=wrong)
     changed = {name: own[name] for name in own if own[name] != name}
     return type(rails).model_validate(renamed_rules(rules, changed)) if changed else rails
 
 
+def _named_by(rule: str, value: object) -> list[str]:
+    """Return the devices that one of the guardrails names, as JSON has it."""
+    if isinstance(value, dict):
+        return list(cast("dict[str, Any]", value))
+    if isinstance(value, list) and rule == "rules":
+        return [name for text in cast("list[str]", value) for name in parse(text).names]
+    return cast("list[str]", value) if isinstance(value, list) and rule == "unbounded" else []
+
+
+def _refuse_written_twice(rule: str, limits: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    written: dict[str, str] = {}
+    for name in limits:
+        own = names.get(name, name)
+        if (other := written.setdefault(own, name)) != name:
+            message = f"{other} and {name} are one device, {own!r}; write its limit once"
+            raise InvalidInput(f"guardrails.{rule}: {message}", errors=[FieldError(f"guardrails.{rule}", message)])
+
+
 def _renamed_outcome(outcome: str | list[str], names: Mapping[str, str]) -> str | list[str]:
     return names.get(outcome, outcome) if isinstance(outcome, str) else [names.get(name, name) for name in outcome]
+
+
+def _renamed_goals(spec: AgentSpec, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "objectives": renamed(spec.objectives, names),
+        "outcome_constraints": renamed(spec.outcome_constraints, names),
+        "observables": [names.get(name, name) for name in spec.observables],
+    }
 
 
 def _outcome(written: str, own_name: Callable[[str], str]) -> str | None:
@@ -123,10 +184,6 @@ def _refuse_twice(written: Sequence[str], own: Mapping[str, str]) -> None:
             if own[name] == own[other]:
                 message = f"{other} and {name} are one device, {own[name]!r}; name it once"
                 raise InvalidInput(f"actuators: {message}", errors=[FieldError("actuators", message)])
-
-
-def _names_in(expression: str) -> list[str]:
-    return [quoted or plain for quoted, plain in _NAME.findall(expression)]
 
 
 def _in_expression(expression: str, names: Mapping[str, str]) -> str:

@@ -31,6 +31,8 @@ def real(value: object) -> int | float | None:
     >>> real(3), real(3.0), real("3"), real(True), real(float("nan"))
     (3, 3.0, None, None, None)
     """
+    if type(value) is float:  # most are
+        return value if math.isfinite(value) else None
     try:
         number = _unwrapped(value)
         return number if number is not None and math.isfinite(number) else None

@@ -9,8 +9,8 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 """The header (IETF draft-ietf-httpapi-idempotency-key-header): a text of the client's own, new for each request."""
 
 _REPEATABLE: Final = re.compile(
-    r"/api/v1/(?:agents|documents|suggestions/claim|suggestions/[^/]+/(?:approve|reject|release)"
-    r"|agents/[^/]+/(?:suggest|ingest|report|go-to-best|methods/[^/]+))\Z"
+    r"/api/v1/(?:agents|documents|suggestions/(?:claim|approve)|suggestions/[^/]+/(?:approve|reject|release)"
+    r"|agents/[^/]+/(?:suggest|suggestions|ingest|report|go-to-best|methods/[^/]+))\Z"
 )
 
 

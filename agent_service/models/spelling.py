@@ -34,7 +34,7 @@ def near_key(model: type[BaseModel], location: Sequence[int | str]) -> str:
     """
     *place, key = location
     _, models = _walk(model, place)
-    return near(str(key), dict.fromkeys(name for one in models for name in one.model_fields)).rstrip()
+    return near(str(key), dict.fromkeys(name for model in models for name in model.model_fields)).rstrip()
 
 
 def place_of(model: type[BaseModel], location: Sequence[int | str]) -> list[int | str]:
@@ -54,7 +54,7 @@ def _walk(model: type[BaseModel], location: Sequence[int | str]) -> tuple[list[i
     place: list[int | str] = []
     models, keyed = [model], False
     for part in location:
-        chosen = [one for one in models if part in _kinds(one)] if len(models) > 1 else []
+        chosen = [model for model in models if part in _kinds(model)] if len(models) > 1 else []
         if chosen:
             models = chosen
             continue
@@ -64,7 +64,7 @@ def _walk(model: type[BaseModel], location: Sequence[int | str]) -> tuple[list[i
         if keyed:  # the name of one of a mapping
             keyed = False
             continue
-        field = next((one.model_fields[part] for one in models if part in one.model_fields), None)
+        field = next((model.model_fields[part] for model in models if part in model.model_fields), None)
         models = [] if field is None else _models_in(field.annotation)
         keyed = field is not None and get_origin(field.annotation) is dict
     return place, models
@@ -83,7 +83,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
         inner = inner[1:]
     elif get_origin(annotation) is Annotated:
         inner = inner[:1]
-    return [model for one in inner for model in _models_in(one)]
+    return [model for annotation in inner for model in _models_in(annotation)]
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

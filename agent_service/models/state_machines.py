@@ -42,6 +42,7 @@ class Command(StrEnum):
     SUGGEST = "suggest"
     INGEST = "ingest"
     REPORT = "report"
+    PREDICT = "predict"
     GO_TO_BEST = "go-to-best"
     DELETE = "delete"
 
@@ -90,6 +91,7 @@ LEGAL: Final[dict[Command, frozenset[AgentState]]] = {
     Command.SUGGEST: _LIVE,
     Command.INGEST: _LIVE,
     Command.REPORT: _LIVE,
+    Command.PREDICT: _LIVE,
     Command.GO_TO_BEST: frozenset({_A.PAUSED, *_REST}),
     Command.DELETE: _REST,
 }
@@ -102,16 +104,17 @@ _CLOSED_BY: Final = frozenset({_S.EXPIRED, _S.FAILED, _S.ABANDONED, _S.INGESTED}
 
 SUGGESTION_TRANSITIONS: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {
     _S.PROPOSED: frozenset({_S.APPROVED, _S.REJECTED, *_CLOSED_BY}),
-    _S.APPROVED: frozenset({_S.SUBMITTED, _S.REJECTED, *_CLOSED_BY}),
+    # proposed again: its approval has expired
+    _S.APPROVED: frozenset({_S.PROPOSED, _S.SUBMITTED, _S.REJECTED, *_CLOSED_BY}),
     # approved again: withdrawn before it began; rejected: by a guardrail, when its turn had come
     _S.SUBMITTED: frozenset({_S.RUNNING, _S.APPROVED, _S.REJECTED, *_CLOSED_BY}),
     _S.RUNNING: frozenset({_S.MEASURED, *_CLOSED_BY}),
     _S.MEASURED: frozenset({_S.INGESTED, _S.FAILED, _S.ABANDONED}),
     _S.INGESTED: frozenset(),
     _S.REJECTED: frozenset(),
-    _S.EXPIRED: frozenset({_S.INGESTED}),
+    _S.EXPIRED: frozenset({_S.MEASURED, _S.INGESTED}),  # its run came late; measured: when the agent had stopped
     _S.FAILED: frozenset(),
-    _S.ABANDONED: frozenset({_S.INGESTED}),
+    _S.ABANDONED: frozenset({_S.MEASURED, _S.INGESTED}),
 }
 """Which fate may follow which."""
 
@@ -130,6 +133,15 @@ _SPOKEN: Final = {
 """What a sentence says of an agent that can do a command, where that is not the command's name."""
 
 
+_INSTEAD: Final = {
+    (Command.START, AgentState.PAUSED): "resume it to let it go on",
+    (Command.RESUME, AgentState.CREATED): "start it",
+    (Command.RESUME, AgentState.STOPPED): "start it",
+    (Command.RESUME, AgentState.FAILED): "start it anew",
+}
+"""What to do in place of a command that is close to what was meant."""
+
+
 def require(command: Command, state: AgentState, *, name: str, to: str | None = None) -> None:
     """Raise `IllegalTransition`, saying what is legal, unless ``command`` is legal in ``state`` of the agent ``name``.
 
@@ -140,7 +152,7 @@ def require(command: Command, state: AgentState, *, name: str, to: str | None = 
         return
     legal = legal_commands(state)
     can = " or ".join(_SPOKEN.get(choice, choice.value) for choice in legal)
-    advice = f"it can {can}" if legal else "wait until that is done"
+    advice = _INSTEAD.get((command, state)) or (f"it can {can}" if legal else "wait until that is done")
     wanted = to or _SPOKEN.get(command, command.value)
     raise IllegalTransition(f"agent {name!r} is {state}, so it cannot {wanted}; {advice}", legal=legal)
 

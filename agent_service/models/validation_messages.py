@@ -91,9 +91,10 @@ _DETAIL: Final = {
 _PATTERNS: Final = (
     ("^https?://", "must begin with http:// or https://, as http://127.0.0.1:8000"),
     ("^(tcp://", "must be an address of 0MQ, as tcp://127.0.0.1:60615"),
-    ("^(\\w+://", "must be host:port, as 127.0.0.1:5568"),
     ("^[^/", "must be the name of a machine alone, without a scheme or a path"),
     ("^[^ ]", "must hold no space"),
+    ("^\\S", "must be a text without spaces, and not empty"),
+    ("\\S", "must be a name, and not blank"),
     ("", "may hold up to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit"),
 )
 """What is said where a pattern that begins so is not met; the last is that of names."""

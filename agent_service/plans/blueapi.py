@@ -5,7 +5,7 @@ else, so that this package can be installed there without what it depends on (``
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownParameterType=false
-# pyright: reportMissingTypeArgument=false, reportAttributeAccessIssue=false
+# pyright: reportMissingTypeArgument=false, reportAttributeAccessIssue=false, reportUnknownArgumentType=false
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -13,11 +13,13 @@ import bluesky.plans as bp
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
+from agent_service.plans.targets import targets
+
 __all__ = ["acquire", "move_to"]
 
 
 def acquire(
-    suggestions: list[dict[str, float]],
+    suggestions: list[dict[str, bool | int | float | str]],
     actuators: list[Movable],
     sensors: list[Readable],
     md: dict[str, Any] | None = None,
@@ -27,7 +29,8 @@ def acquire(
     Parameters
     ----------
     suggestions
-        Each holds a position for every actuator, by its name and in its unit.
+        Each holds a value for every actuator, by its name and in its unit. An actuator that it lacks stays where it is,
+        and is read.
     actuators
         Devices to move; they move together.
     sensors
@@ -39,20 +42,28 @@ def acquire(
     -------
     tuple of str
         The runs' uids.
+
+    Raises
+    ------
+    ValueError
+        A suggestion has a value for what none of the actuators calls itself; nothing has moved then.
     """
     uids: list[str] = []
-    for suggestion in suggestions:
+    for suggestion, moved in [(one, targets(one, actuators)) for one in suggestions]:  # all, before anything moves
         about = {"plan_name": "acquire", **(md or {})}
-        if actuators:
-            where: list[Any] = [part for device in actuators for part in (device, [suggestion[device.name]])]
-            uid = yield from bp.list_scan(sensors, *where, md=about)
+        read: list[Any] = [*sensors, *(device for device in actuators if device.name not in suggestion)]
+        if moved:
+            where: list[Any] = [part for device, position in moved for part in (device, [position])]
+            uid = yield from bp.list_scan(read, *where, md=about)
         else:
-            uid = yield from bp.count(sensors, md=about)
+            uid = yield from bp.count(read, md=about)
         uids.append(uid)
     return tuple(uids)
 
 
-def move_to(point: dict[str, float], devices: list[Movable], md: dict[str, Any] | None = None) -> MsgGenerator:
+def move_to(
+    point: dict[str, bool | int | float | str], devices: list[Movable], md: dict[str, Any] | None = None
+) -> MsgGenerator:
     """Move devices to a point, together and without a run; ``md`` says who asked for it.
 
     Parameters
@@ -61,6 +72,11 @@ def move_to(point: dict[str, float], devices: list[Movable], md: dict[str, Any] 
         Position of each device, by its name and in its unit.
     devices
         The devices to move.
+
+    Raises
+    ------
+    ValueError
+        The point has a position for what none of the devices calls itself; nothing has moved then.
     """
-    where: list[Any] = [part for device in devices for part in (device, point[device.name])]
+    where: list[Any] = [part for target in targets(point, devices) for part in target]
     yield from bps.mv(*where)

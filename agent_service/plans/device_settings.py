@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import texts
 from agent_service.models.real_numbers import real
+from agent_service.models.values import is_number, text_of
+from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from agent_service.models import Ends
+    from agent_service.models import Ends, Value
 
     Await = Callable[[Awaitable[Any]], Any]
     Ask = Callable[[Coroutine[Any, Any, Any], float], Any]
@@ -28,6 +30,8 @@ _CANNOT_SAY: Final = frozenset({"TimeoutError", "ConnectionError", "Disconnected
 
 _SETPOINTS: Final = ("setpoint", "user_setpoint")
 """What ophyd and ophyd-async call the part of a positioner that moves it."""
+
+_LONGEST_UNITS: Final = 40
 
 _END_NAMES: Final = (("low", "high"), ("lower", "upper"), ("min", "max"))
 """What the ends of limits are called where they have names, as keys or attributes."""
@@ -66,13 +70,36 @@ def limits_of(device: Any, await_: Await) -> Ends:
     return max(lows, default=None), min(highs, default=None)
 
 
-def refusals(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> dict[str, str]:
+def units_of(device: Any, await_: Await) -> dict[str, str]:
+    """Return the units that a device describes, by the keys that its documents have; nothing where it states none.
+
+    The readback has its device's name besides. Raises whatever the device raises.
+    """
+    described = device.describe()
+    fields = cast("Mapping[str, Any]", await_(described) if inspect.isawaitable(described) else described)
+    return units_in(fields)
+
+
+def units_in(data_keys: Mapping[str, Any]) -> dict[str, str]:
+    """Return units by key, of the keys of a descriptor that state any; of a readback by its device's name, too."""
+    stated: dict[str, str] = {}
+    for key, field in data_keys.items():
+        units = cast("Any", field).get("units") if isinstance(field, Mapping) else None
+        if isinstance(units, str) and 0 < len(units) <= _LONGEST_UNITS:
+            stated[key] = units
+    endings = [(key, end) for key in stated for end in READBACKS if key.endswith(end)]
+    readbacks = {key.removesuffix(end): stated[key] for key, end in endings}
+    return readbacks | stated
+
+
+def refusals(devices: Mapping[str, Any], point: Mapping[str, Value], await_: Await) -> dict[str, str]:
     """Return why devices refuse their position of a point, by actuator, as their ``check_value`` says; moves nothing.
 
     A device without ``check_value``, and one that cannot be asked now, refuses nothing. Pseudo axes of one positioner
     are asked together, for the place of one depends on the others'.
     """
     reasons: dict[str, str] = {}
+    devices = {name: device for name, device in devices.items() if name in point}
     unasked = dict(devices)
     for name, device in devices.items():
         axes = {axis_name: axis for axis_name, axis in unasked.items() if _same_parent(device, axis)}
@@ -90,20 +117,25 @@ def refusals(devices: Mapping[str, Any], point: Mapping[str, float], await_: Awa
     return reasons
 
 
-def why_not(devices: Mapping[str, Any], point: Mapping[str, float], await_: Await) -> str:
+def why_not(devices: Mapping[str, Any], point: Mapping[str, Value], await_: Await) -> str:
     """Return why a point cannot be measured with these devices: by the limits that they state, or their own word."""
     outside: dict[str, str] = {}
+    devices = {name: device for name, device in devices.items() if name in point}
     for name, device in devices.items():
         try:
             low, high = limits_of(device, await_)
         except Exception:  # noqa: BLE001, S112 - it cannot be asked now, and refuses nothing
             continue
-        if not ((low is None or low <= point[name]) and (high is None or point[name] <= high)):
+        at = cast("Any", point[name])
+        if (low, high) != (None, None) and not (
+            is_number(at) and (low is None or low <= at) and (high is None or at <= high)
+        ):
             ends = f"[{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
-            outside[name] = f"{name} = {point[name]:g} is outside {ends}, the limits that the device states"
+            outside[name] = f"{name} = {text_of(at)} is outside {ends}, the limits that the device states"
     inside = {name: device for name, device in devices.items() if name not in outside}
     refused = [
-        f"the device refuses {name} = {point[name]:g}: {why}" for name, why in refusals(inside, point, await_).items()
+        f"the device refuses {name} = {text_of(point[name])}: {why}"
+        for name, why in refusals(inside, point, await_).items()
     ]
     return "; ".join([*outside.values(), *refused])
 

@@ -12,6 +12,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 
 from agent_service.models import ID_KEY
+from agent_service.plans.targets import targets
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -28,7 +29,8 @@ def acquire(
     Parameters
     ----------
     suggestions
-        Each holds a position for every actuator, by its name and in its unit, and its id as ``_id``.
+        Each holds a value for every actuator, by its name and in its unit, and its id as ``_id``. An actuator that it
+        lacks stays where it is, and is read.
     actuators
         Devices to move; they move together.
     sensors
@@ -40,22 +42,28 @@ def acquire(
     -------
     tuple of str
         The runs' uids.
+
+    Raises
+    ------
+    ValueError
+        A suggestion has a value for what none of the actuators calls itself; nothing has moved then.
     """
     uids: list[str] = []
-    for suggestion in suggestions:
+    for suggestion, moved in [(one, targets(one, actuators)) for one in suggestions]:  # all, before anything moves
         about = {"plan_name": "acquire", **(md or {})}
         if ID_KEY in suggestion:
             about["agent_suggestion_uid"] = suggestion[ID_KEY]
-        if actuators:
-            where: list[Any] = [part for device in actuators for part in (device, [suggestion[device.name]])]
-            uid = yield from bp.list_scan(list(sensors), *where, md=about)
+        read: list[Any] = [*sensors, *(device for device in actuators if device.name not in suggestion)]
+        if moved:
+            where: list[Any] = [part for device, position in moved for part in (device, [position])]
+            uid = yield from bp.list_scan(read, *where, md=about)
         else:
-            uid = yield from bp.count(list(sensors), md=about)
+            uid = yield from bp.count(read, md=about)
         uids.append(uid)
     return tuple(uids)
 
 
-def move_to(point: Mapping[str, float], devices: Sequence[Any]) -> Generator[Any, Any, Any]:
+def move_to(point: Mapping[str, bool | int | float | str], devices: Sequence[Any]) -> Generator[Any, Any, Any]:
     """Move devices to a point, together and without a run.
 
     Parameters
@@ -63,7 +71,12 @@ def move_to(point: Mapping[str, float], devices: Sequence[Any]) -> Generator[Any
     point
         Position of each device, by its name and in its unit.
     devices
-        The devices to move.
+        The devices to move; one that the point lacks stays where it is.
+
+    Raises
+    ------
+    ValueError
+        The point has a position for what none of the devices calls itself; nothing has moved then.
     """
-    where = [part for device in devices for part in (device, point[device.name])]
+    where = [part for target in targets(point, devices) for part in target]
     return (yield from bps.mv(*where))

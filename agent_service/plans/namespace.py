@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service import references
 from agent_service.brains.allowed_modules import ANY, Listed
-from agent_service.errors import UnknownPlan, UnknownType
+from agent_service.errors import UnknownPlan, UnknownType, texts
 from agent_service.models.spelling import near
 from agent_service.plans.device_lookup import DeviceLookup, it_has
 from agent_service.plans.device_positions import position_of
-from agent_service.plans.device_settings import awaiting, limits_of, refusals
+from agent_service.plans.device_settings import awaiting, limits_of, refusals, units_of
+from agent_service.protocols import DeviceWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,9 +103,27 @@ class NamespaceDevices:
         """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
         return position_of(self._namespace.actuator(name), self._await)
 
+    def units(self, name: str) -> dict[str, str]:
+        """Return the units that an actuator or a sensor describes, by the keys of its documents."""
+        return units_of(self._namespace.device(name), self._await)
+
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of a point, by name; moves nothing."""
         return refusals({name: self._namespace.actuator(name) for name in point}, point, self._await)
+
+    def words(self, point: Point) -> DeviceWords:
+        """Return what the devices of a point say of it; raises `UnknownDevice`, and what one raises that is asked."""
+        limits: dict[str, Ends | None] = {}
+        unread: dict[str, str] = {}
+        devices = {name: self._namespace.actuator(name) for name in point}
+        for name, device in devices.items():
+            try:
+                ends = limits_of(device, self._await)
+            except Exception as error:  # noqa: BLE001 - whatever a device raises
+                unread[name] = texts.describe(error)
+            else:
+                limits[name] = None if ends == (None, None) else ends
+        return DeviceWords(limits, unread, refusals(devices, point, self._await))
 
 
 def _imported(reference: str) -> object:

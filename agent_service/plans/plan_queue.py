@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from agent_service import context
 from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError, texts
 from agent_service.models import EventKind, QueueState
-from agent_service.protocols import MOVE, ExitStatus, HasEnvironment, PlanResult
+from agent_service.plans.queue_facts import QueueFacts
+from agent_service.protocols import ExitStatus, HasEnvironment, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent_service.journal import JournalLog
-    from agent_service.models import Event, Point, QueueStatus
+    from agent_service.models import Point, QueueStatus
     from agent_service.protocols import PlanSink
-
-_log = logging.getLogger(__name__)
 
 
 class PlanQueue:
-    """Steers the plan sink, and writes each command into the journal; belongs to the event loop.
+    """Steers the plan sink, and has each command written into the journal by ``facts``; belongs to the event loop.
 
     ``on_hold`` is awaited with ``(held, reason)`` whenever the latch falls or is released; ``on_suspend`` is called
     with why the RunEngine is suspended, which is ``suspended`` then, and with None when it goes on.
@@ -39,16 +36,14 @@ class PlanQueue:
         on_suspend: Callable[[str | None], None],
     ) -> None:
         self.sink = sink
+        self.facts = QueueFacts(journal, lambda: self.status.state)
         self._journal = journal
         self._on_hold = on_hold
         self._on_suspend = on_suspend
         self._unmet: str | None = None
         self.suspended: str | None = None
         self._held = False
-        self._last_state = QueueState.IDLE
-        self._last_reason = ""
         self._telling_of_hold: asyncio.Task[None] | None = None
-        self._unwritten: asyncio.Task[None] | None = None
 
     @property
     def status(self) -> QueueStatus:
@@ -80,30 +75,31 @@ class PlanQueue:
                 legal=["resume"],
             )
 
-    def apply(self, event: Event) -> None:
-        """Fold a fact about the queue, so that a hold and a pause survive a restart of the service."""
-        if event.data.get("command") in ("pause", "resume", "abort"):
-            self._last_state = QueueState(str(event.data["state"]))
-            self._last_reason = str(event.data.get("reason") or "aborted")
-
     async def start(self) -> None:
         """Begin to take plans; held or paused, if the journal says so."""
         self.sink.start(self._changed)
-        if self._last_state is QueueState.HELD:
-            self.sink.latch(self._last_reason)
-        elif self._last_state is QueueState.PAUSED:
+        if self.facts.last_state is QueueState.HELD:
+            self.sink.latch(self.facts.last_reason)
+        elif self.facts.last_state is QueueState.PAUSED:
             await self.sink.pause()
 
     async def pause(self) -> str:
         """Pause the plan under way at its next checkpoint, and hold back the next ones; acts and answers as `abort`."""
         await self.sink.pause()
-        return await self._fact_of_stop("pause", self.sink.status.reason, self.sink.status.state)
+        return await self.facts.write_stop("pause", self.sink.status.reason, self.sink.status.state)
 
     async def resume(self) -> None:
         """Go on, and release the latch; the agents that the hold paused go on too. This is written first."""
         going = QueueState.IDLE if self.sink.status.current is None else QueueState.RUNNING
-        await self._fact("resume", None, state=going)
-        await self.sink.resume()
+        await self.facts.write("resume", None, going)
+        try:
+            await self.sink.resume()
+        except ServiceError as error:
+            state = self.sink.status.state
+            if state in (QueueState.PAUSED, QueueState.HELD):  # and a restart shall find it so
+                command = "abort" if state is QueueState.HELD else "pause"
+                await self.facts.write_stop(command, f"it could not be resumed: {error.detail}", state)
+            raise
 
     async def abort(self, reason: str) -> str:
         """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait.
@@ -118,7 +114,7 @@ class PlanQueue:
         aborting = asyncio.ensure_future(self.sink.abort(reason))
         await asyncio.sleep(0)  # it is latched from here on
         try:
-            return await self._fact_of_stop("abort", reason, QueueState.HELD)
+            return await self.facts.write_stop("abort", reason, QueueState.HELD)
         finally:
             await asyncio.shield(aborting)
 
@@ -132,7 +128,7 @@ class PlanQueue:
                 "there is no environment to be destroyed: plans do not go to a queue server, or its worker is not "
                 "known to have died; whoever looks after a queue server may destroy its environment there"
             )
-        await self._fact("destroy-environment", self.status.reason)
+        await self.facts.write("destroy-environment", self.status.reason)
         await self.sink.destroy_environment()
 
     def note_unmet(self, reason: str | None) -> None:
@@ -144,7 +140,7 @@ class PlanQueue:
         """Take back an agent's plans that wait; one that is under way goes on."""
         self.sink.withdraw(agent, reason)
 
-    async def move(self, agent: str, point: Point) -> None:
+    async def move(self, agent: str, point: Point, *, despite_conditions: bool = False) -> None:
         """Move actuators to a point, for an agent, without a run. It counts as a plan of the agent's.
 
         Raises `OutOfBounds` when a guardrail forbade it when its turn had come, `BackendUnavailable` when the move
@@ -157,62 +153,17 @@ class PlanQueue:
             )
         if not self.sink.moves:  # it can only say so: nothing moves that would have to be written first
             await self.sink.move(point)
-        fact = {"command": "move", "point": point, "plan": MOVE, "state": self.status.state, "reason": None}
-        await self._journal.append(EventKind.QUEUE_STATE, agent, fact)
+        await self.facts.write_move(agent, point)
         try:
-            result = await self.sink.move(point, agent=agent)
+            result = await self.sink.move(point, agent=agent, despite_conditions=despite_conditions)
         except ServiceError:  # it was not taken
-            self._note_moved(agent, point, PlanResult(ExitStatus.ABORT, begun=False))
+            self.facts.note_moved(agent, point, PlanResult(ExitStatus.ABORT, begun=False))
             raise
-        self._note_moved(agent, point, result)
+        self.facts.note_moved(agent, point, result)
         if result.exit_status is ExitStatus.REJECTED:
             raise OutOfBounds(result.reason)
         if result.exit_status is not ExitStatus.SUCCESS:
             raise BackendUnavailable(f"the move failed: {result.reason}")
-
-    def _note_moved(self, agent: str, point: Point, result: PlanResult) -> None:
-        """Write how a move ended; until that is written, and if it cannot be, it counts as made."""
-        took_s, reason = result.took_s, result.reason or None
-        fact = {"command": "moved", "point": point, "begun": took_s is not None, "run_time_s": took_s, "reason": reason}
-        with contextlib.suppress(BackendUnavailable):
-            written = self._journal.post(EventKind.QUEUE_STATE, agent, {**fact, "state": self.status.state})
-            written.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    async def note(
-        self,
-        command: Literal["claim", "release"],
-        suggestion_id: str,
-        *,
-        agent: str,
-        reason: str = "",
-        how: str | None = None,
-    ) -> None:
-        """Write who claimed a suggestion, or how a claim ended: the fact's ``by`` is the key of the request."""
-        why = texts.one_line(reason) or None
-        data = {"command": command, "suggestion": suggestion_id, "state": self.status.state, "reason": why}
-        await self._journal.append(EventKind.QUEUE_STATE, agent, data if how is None else {**data, "how": how})
-
-    async def _fact_of_stop(self, command: str, reason: str | None, state: QueueState) -> str:
-        """Write a stop that has happened, or begin to write it as soon as that can be; return what to say then."""
-        try:
-            await self._fact(command, reason, state=state)
-        except BackendUnavailable as error:
-            _log.error("%s could not be written: %s", command, error.detail)
-            self._unwritten = asyncio.create_task(self._write_later(command, reason), name=f"write:{command}")
-            done = f"the queue is {self.status.state}, and nothing begins"
-            return (
-                f"{done}; it is not written yet ({error.detail}), and a restart of the service before that forgets it"
-            )
-        return ""
-
-    async def _write_later(self, command: str, reason: str | None) -> None:
-        be_patient()
-        with contextlib.suppress(BackendUnavailable):  # the service ends: whoever asked was told
-            await self._fact(command, reason)
-
-    async def _fact(self, command: str, reason: str | None, *, state: QueueState | None = None) -> None:
-        data = {"command": command, "state": state or self.status.state, "reason": reason}
-        await self._journal.append(EventKind.QUEUE_STATE, None, data)
 
     def _changed(self) -> None:
         status = self.sink.status

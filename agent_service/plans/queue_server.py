@@ -25,6 +25,6 @@ def acquire(
     return (yield from library.acquire(suggestions, actuators, sensors, md))
 
 
-def move_to(point: dict[str, float], devices: list[Movable[Any]]) -> Generator[Any, Any, Any]:
+def move_to(point: dict[str, bool | int | float | str], devices: list[Movable[Any]]) -> Generator[Any, Any, Any]:
     """Move devices to a point, together and without a run; see `plans.library.move_to`."""
     return (yield from library.move_to(point, devices))

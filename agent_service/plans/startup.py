@@ -62,17 +62,40 @@ def configurer(namespace: Namespace, reference: str | None) -> tuple[str, Callab
 
 
 def describe(error: BaseException) -> str:
-    """Return what the user's code raised, in one line with where that was."""
-    return f"{texts.describe(error)}{_where(error)}"
+    """Return what the user's code raised, in one line with where that was, and the cause that a library wrapped."""
+    cause = error
+    seen = {id(error)}
+    while (inner := cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)) is not None:
+        if id(inner) in seen:
+            break
+        seen.add(id(inner))
+        if not _frames(inner):  # the library's own affair
+            break
+        cause = inner
+    said = f"{texts.describe(error)}{_where(error)}"
+    return said if cause is error else f"{said}, because of {texts.describe(cause)}{_where(cause)}"
 
 
 def _where(error: BaseException) -> str:
     """Return where the user's code raised an error: where it called a library, if that raised it."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parents[1])]
-    libraries = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
-    theirs = [frame for frame in others if not any(frame.filename.startswith(f"{lib}{os.sep}") for lib in libraries)]
+    theirs, others = _frames(error), _outside(error)
     return "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in (theirs or others)[-1:])
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the user's own lines on the way to an error, the innermost last."""
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+    return [
+        frame
+        for frame in _outside(error)
+        if not any(frame.filename.startswith(f"{library}{os.sep}") for library in libraries)
+    ]
+
+
+def _outside(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the lines on the way to an error that are not of this package, nor of Python's imports."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    return [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parents[1])]
 
 
 def is_folder(startup: str) -> bool:

@@ -1,7 +1,8 @@
 """The signals of a namespace of this process, as conditions watch them. See `protocols.Signals`.
 
 Each has a thread of its own: what hangs is felt by nobody else. A signal of Channel Access says by itself that its
-value changed, and not that its server hangs; so it is asked, too, past the value that the monitor left.
+value changed, and not that its server hangs; so it is asked, too, past the value that the monitor left. One answer that
+does not come says little where a device held the interpreter meanwhile: it is asked once more before that is told.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ASKED_EVERY_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 3.0
+_TRIES: Final = 2
 
 
 class NamespaceSignals:
@@ -39,8 +41,10 @@ class NamespaceSignals:
         """Raise `UnknownDevice` unless there is a signal of that name."""
         self._namespace.device(name)
 
-    def watch(self, name: str, on_reading: Callable[[SignalReading], None]) -> WatchedSignal:
-        """Begin to watch a signal."""
+    def watch(
+        self, name: str, on_reading: Callable[[SignalReading], None], *, since: float | None = None
+    ) -> WatchedSignal:
+        """Begin to watch a signal; nobody did before."""
         return WatchedSignal(name, lambda: self._namespace.device(name), self._await, on_reading)
 
 
@@ -54,6 +58,8 @@ class WatchedSignal:
         self._await = await_
         self._on_reading = on_reading
         self._units: str | None = None
+        self._since: float | None = None
+        self._tells_changes = False
         self._stopped = False
         self._due = threading.Event()
         threading.Thread(target=self._main, name=f"signal:{name}", daemon=True).start()
@@ -69,22 +75,29 @@ class WatchedSignal:
 
     def _main(self) -> None:
         device: Any = None
+        tries = _TRIES
         while not self._stopped:
             self._due.clear()
             asked_at = time.time()
+            tries -= 1
             try:
                 if device is None:
-                    found = self._find()
-                    self._subscribe(found)
-                    device = found
+                    signal = self._find()
+                    self._subscribe(signal)
+                    device = signal
                 value, at = _answer(device, self._await)
                 if self._units is None:
                     with contextlib.suppress(Exception):  # one that cannot describe itself, or not yet, says its value
                         self._units = _units(device, self._await)
             except Exception as error:  # noqa: BLE001 - whatever a signal raises: it counts as one that is not there
+                if isinstance(error, TimeoutError) and device is not None and tries:
+                    continue
                 self._tell(None, fault=texts.one_line(texts.describe(error)), asked_at=asked_at)
             else:
+                if self._since is None:  # it was subscribed to before it was asked
+                    self._since = asked_at
                 self._tell(value, at, asked_at=asked_at)
+            tries = _TRIES
             self._due.wait(ASKED_EVERY_S)
         if device is not None:
             with contextlib.suppress(Exception):
@@ -98,7 +111,14 @@ class WatchedSignal:
         arrived_at = time.time()
         when = real(at)
         reading = SignalReading(
-            known, arrived_at if when is None else float(when), arrived_at, asked_at, self._units or "", fault
+            known,
+            arrived_at if when is None else float(when),
+            arrived_at,
+            asked_at,
+            self._units or "",
+            fault,
+            watched_since=self._since,
+            tells_changes=self._tells_changes,
         )
         if not self._stopped:
             self._on_reading(reading)
@@ -108,6 +128,7 @@ class WatchedSignal:
     def _subscribe(self, device: Any) -> None:
         if hasattr(type(device), "SUB_VALUE"):  # ophyd
             device.subscribe(self._changed, event_type=device.SUB_VALUE, run=False)
+            self._tells_changes = hasattr(type(device), "pvname")  # another's value may be computed when it is asked
             if hasattr(type(device), "SUB_META"):
                 device.subscribe(self._connection_changed, event_type=device.SUB_META, run=False)
         elif hasattr(device, "subscribe_reading"):  # ophyd-async; it wants to be called where the device lives
@@ -150,9 +171,9 @@ def _answer(device: Any, await_: Await) -> tuple[Any, Any]:
         return value, getattr(device, "timestamp", None)
     takes_cached = hasattr(device, "subscribe_reading")  # ophyd-async
     reading = device.read(cached=False) if takes_cached else device.read()
-    found = await_(reading) if inspect.isawaitable(reading) else reading
-    names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS), *found]
-    first = next(found[name] for name in names if name in found)
+    readings = await_(reading) if inspect.isawaitable(reading) else reading
+    names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS), *readings]
+    first = next(readings[name] for name in names if name in readings)
     return first["value"], first.get("timestamp")
 
 

@@ -75,6 +75,10 @@ def _suggested(done: DoneRequest) -> Response:
     return _json(SuggestAnswer(suggestions=[done.record.suggestion(str(fact.data["id"])) for fact in proposed]))
 
 
+def _proposed(done: DoneRequest) -> Response:
+    return _json(done.record.suggestion(str(done.facts[0].data["id"])), status=201)
+
+
 def _ingested(done: DoneRequest) -> Response | None:
     if json.loads(done.body).get("run_uids"):  # runs that are ingested already are passed over
         return None
@@ -88,7 +92,7 @@ def _reported(done: DoneRequest) -> Response:
 
 def _moved(done: DoneRequest) -> Response:
     there = done.values("moved", "point")
-    for best in (done.record.best_measured, done.record.best_by_model):
+    for best in (*done.record.best_measured.front, done.record.best_by_model):
         if best is not None and best.point in there:
             return _json(best)
     return _unknown(done)
@@ -102,6 +106,9 @@ def _claimed(done: DoneRequest) -> Response:
 
 
 def _decided(done: DoneRequest) -> Response:
+    if done.path.endswith("/suggestions/approve"):
+        ids = [str(fact.data["id"]) for fact in done.facts]
+        return _json(SuggestAnswer(suggestions=[done.record.suggestion(suggestion_id) for suggestion_id in ids]))
     suggestion_id = done.path.split("/")[-2]
     return _json(done.service.supervisor.owner(suggestion_id).record.suggestion(suggestion_id))
 
@@ -109,6 +116,7 @@ def _decided(done: DoneRequest) -> Response:
 _ANSWERS: Final[Mapping[str, Callable[[DoneRequest], Response | None]]] = {
     "agents": _created,
     "suggest": _suggested,
+    "suggestions": _proposed,
     "ingest": _ingested,
     "report": _reported,
     "go-to-best": _moved,
@@ -120,5 +128,5 @@ _ANSWERS: Final[Mapping[str, Callable[[DoneRequest], Response | None]]] = {
 """By what was asked of an agent or of a suggestion."""
 
 
-def _json(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(), media_type="application/json")
+def _json(answer: BaseModel, *, status: int = 200) -> Response:
+    return Response(answer.model_dump_json(), status, media_type="application/json")

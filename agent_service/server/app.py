@@ -25,9 +25,13 @@ from agent_service.server.routes import (
     events,
     health,
     jobs,
+    page,
     panel_keys,
+    points,
     queue,
+    script_variables,
     service as service_routes,
+    sessions,
     suggestions,
 )
 from agent_service.server.stop_signals import on_stop_signals
@@ -40,8 +44,8 @@ if TYPE_CHECKING:
 
 
 DESCRIPTION = """Agents that steer adaptive experiments on Bluesky: they *suggest* points, *ingest* outcomes, and
-*report* what they think. Every route but `/healthz` and `/readyz` asks for a key, `Authorization: Apikey KEY`,
-and names the scope that it must have."""
+*report* what they think. Every route but `/healthz`, `/readyz` and `POST /api/v1/sessions` asks for a key,
+`Authorization: Apikey KEY`, and names the scope that it must have."""
 
 
 def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headless: bool = True) -> FastAPI:
@@ -82,8 +86,10 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        service = await compose(settled, engine, of_pages, headless=headless)
+        early = getattr(app.state, "early_engine", None)  # of who made this application
+        service = await compose(settled, engine, of_pages, headless=headless, early_engine=early)
         app.state.service = service
+        service.say = getattr(app.state, "say", service.say)
         await service.start()
         try:
             with on_stop_signals(service.stopping.set):
@@ -95,25 +101,32 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
         title="agent-service",
         version=__version__,
         description=DESCRIPTION,
-        root_path=settled.service.root_path,
         lifespan=lifespan,
         responses=error_responses.RESPONSES,
         docs_url=None,
         redoc_url=None,
     )
+    app.root_path = settled.service.root_path  # as a parameter it is deprecated: left to who serves it
     security = settled.security
     opened = [*auth.OPEN, *(["/metrics"] if security.metrics == "open" else [])]
     hosts = Hosts(security.allowed_hosts, security.cors_origins)
     app.add_middleware(Repeats)
-    app.add_middleware(request_checks.RequestChecks, hosts=hosts, closed=auth.Closed(opened))
+    app.add_middleware(
+        request_checks.RequestChecks,
+        hosts=hosts,
+        closed=auth.Closed(opened),
+        neighbours=security.variables == "loopback",
+    )
     # outside these checks, so that a page can read its refusals too
     app.add_middleware(PageOrigins, origins=security.cors_origins, panel_keys=of_pages)
     error_responses.install(app)
     app.router.routes[:0] = [CachedReads(), DirectCalls()]
     # in the order in which they are tried: what a brain is asked is asked most
-    rarely = (events, queue, conditions, documents, jobs, panel_keys)
+    rarely = (events, queue, conditions, documents, jobs, panel_keys, points, sessions)
     for routes in (brain, service_routes, agents, suggestions, claims, *rarely):
         app.include_router(routes.router, prefix="/api/v1")
+    app.include_router(script_variables.router)
     app.include_router(health.router)
     app.include_router(api_page.router)
+    app.include_router(page.router)
     return app

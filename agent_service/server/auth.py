@@ -14,7 +14,7 @@ from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 from starlette.routing import Match, compile_path
 
-from agent_service.agents import guardrail_checks
+from agent_service.agents import approvals, guardrail_checks
 from agent_service.brains.allowed_modules import code_in
 from agent_service.errors import Forbidden, Unauthenticated
 from agent_service.service.keys import Key, Scope
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 KEY: Final = "agent_service.key"
 """Where `request_checks` leaves the `Key` of a request in its ASGI scope."""
 
-OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/docs-assets/{name}", "/openapi.json"})
+OPEN: Final = frozenset(
+    {"/healthz", "/readyz", "/", "/page/{name}", "/api/v1/sessions", "/docs", "/docs-assets/{name}", "/openapi.json"}
+)
 """The routes that answer everybody, as they are declared."""
 
 _SCHEMES: Final = ("apikey", "bearer")
@@ -62,7 +64,7 @@ class Needs(SecurityBase):
         self.model = APIKey(
             **cast("dict[str, Any]", {"in": APIKeyIn.header}),
             name="Authorization",
-            description="`Apikey KEY` or `Bearer KEY`; what a key may do are its scopes: read, control, approve, admin",
+            description="`Apikey KEY` or `Bearer KEY`; what a key may do are its scopes: " + ", ".join(Scope),
         )
 
     async def __call__(self, request: Request) -> None:
@@ -115,6 +117,7 @@ class NeedsForMetrics(Needs):
 
 
 READ: Final[Any] = Security(Needs(Scope.READ), scopes=[str(Scope.READ)])
+PROPOSE: Final[Any] = Security(Needs(Scope.PROPOSE), scopes=[str(Scope.PROPOSE)])
 CONTROL: Final[Any] = Security(Needs(Scope.CONTROL), scopes=[str(Scope.CONTROL)])
 APPROVE: Final[Any] = Security(Needs(Scope.APPROVE), scopes=[str(Scope.APPROVE)])
 METRICS: Final[Any] = Security(NeedsForMetrics(Scope.READ), scopes=[str(Scope.READ)])
@@ -151,7 +154,6 @@ def refuse_loosening(key: Key, before: AgentSpec, after: AgentSpec) -> None:
     Whoever may only ``control`` an agent, a program for example, can narrow its limits and not widen them.
     """
     loose = [f"guardrails.{rule}" for rule in guardrail_checks.loosened(before.guardrails, after.guardrails)]
-    if (before.loop.approval, after.loop.approval) == ("required", "auto"):
-        loose.append("loop.approval")
+    loose += approvals.loosened(before.loop, after.loop)
     if loose:
         refuse_without(key, Scope.APPROVE, why=f"to loosen {' and '.join(loose)}")

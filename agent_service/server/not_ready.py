@@ -59,6 +59,10 @@ class StartingApp:
         self._closing = True
         self.reason, self.holds = "stopping", True
 
+    def say(self, reason: str) -> None:
+        """Say what is being waited for, in words that follow "the service is"."""
+        self.reason = reason
+
     def open(self, app: ASGIApp) -> None:
         """Let requests through to an application whose lifespan has begun."""
         self._app = app

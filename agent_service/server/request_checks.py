@@ -18,6 +18,8 @@ from agent_service import context
 from agent_service.errors import BackendUnavailable, Forbidden, InvalidInput, ServiceError, TooLarge, Unauthenticated
 from agent_service.server import auth, body, not_ready
 from agent_service.server.error_responses import problem
+from agent_service.server.neighbours import NEIGHBOUR, is_neighbour
+from agent_service.service.keys import Scope as KeyScope
 from agent_service.service.panel_keys import PanelKey
 
 if TYPE_CHECKING:
@@ -55,9 +57,12 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # whole paths below the API's, not their ends: an agent, a variable or a method may have any of these names
 _DOCUMENTS: Final = re.compile(r"/api/v1/documents\Z")
 _NEED_NO_JOURNAL: Final = re.compile(
-    r"/api/v1/(?:queue/(?:abort|pause)|documents|suggestions/[^/]+/(?:renew|release)|panel-keys)\Z"
+    r"/api/v1/(?:queue/(?:abort|pause)|documents|suggestions/[^/]+/(?:renew|release)|panel-keys|login-codes|sessions)\Z"
 )
 """Paths that are answered while the journal cannot be written: what stops, and what somebody measured."""
+
+_LOGIN: Final = re.compile(r"/api/v1/sessions\Z")
+"""Answered to a page of any origin: behind a proxy, as in a notebook server, its own is not the one that is asked."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,10 +70,11 @@ _log = logging.getLogger(__name__)
 class RequestChecks:
     """Plain ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, closed: auth.Closed) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, closed: auth.Closed, *, neighbours: bool = False) -> None:
         self._app = app
         self._hosts = hosts
         self._closed = closed
+        self._neighbours = neighbours
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request through."""
@@ -94,10 +100,12 @@ class RequestChecks:
         unknown: BackendUnavailable | None = None
         try:
             key = None if secret is None else _service(scope).access.find(secret)
+            if secret is None and self._neighbours and is_neighbour(scope, scope["headers"]):
+                key = NEIGHBOUR
         except BackendUnavailable as error:
             key, unknown = None, error
         scope[auth.KEY] = key
-        token = None if key is None else context.enter(key.name)
+        token = None if key is None else context.enter(key.name, approves=KeyScope.APPROVE in key.scopes)
         try:
             await self._pass(scope, receive, answer, seen, key, unknown)
         finally:
@@ -140,7 +148,7 @@ class RequestChecks:
     def _refusal(self, scope: Scope, seen: _Headers, key: Key | None) -> tuple[ServiceError, int] | None:
         if seen.size > MAX_HEADERS:
             return TooLarge(_HEADERS_DETAIL), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        error: ServiceError | None = self._foreign(seen, (scope.get("server") or ("",))[0], key)
+        error: ServiceError | None = self._foreign(scope, seen, key)
         if error is not None:
             pass
         elif key is None and not self._closed.opens(scope["path"].removeprefix(scope.get("root_path", ""))):
@@ -155,14 +163,17 @@ class RequestChecks:
                 error = BackendUnavailable(f"{_UNWRITABLE_DETAIL} ({fault}){_remedy(_service(scope))}")
         return None if error is None else (error, error.status)
 
-    def _foreign(self, seen: _Headers, server: object, key: Key | None) -> Forbidden | None:
+    def _foreign(self, scope: Scope, seen: _Headers, key: Key | None) -> Forbidden | None:
         """Return why a request by these names, or from a page of this origin, is refused."""
+        server: object = (scope.get("server") or ("",))[0]
         of_page = key if isinstance(key, PanelKey) else None
         hosts = (host for host in seen.hosts if of_page is None or host.lower() != of_page.host)
         if not all(self._hosts.admits(host, server=server) for host in hosts):
             return Forbidden(not_ready.HOST_DETAIL)
         if of_page is not None:
             return None if seen.origin in (b"", of_page.origin.encode()) else Forbidden(_ELSEWHERE_DETAIL)
+        if _LOGIN.search(scope["path"]):  # it takes a code or a key, which a page of somebody else's has not
+            return None
         if seen.origin and not self._hosts.admits_origin(seen.origin, host=seen.hosts[0] if seen.hosts else b""):
             return Forbidden(_ORIGIN_DETAIL)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_service.service.keys import KeyFile, Keyring
+from agent_service.service.login_codes import LoginCodes
 from agent_service.service.panel_keys import PREFIX, PanelKey
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Access:
 
     def __init__(self, state_dir: StateDir, panel_keys: PanelKeys, given: SecretStr | None) -> None:
         self.panel_keys = panel_keys
+        self.login_codes = LoginCodes()
         self.owner_key = ""
         self.owner_key_is_new = False
         self._state_dir = state_dir

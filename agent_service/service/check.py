@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import inspect
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.agents.spec_checks import unknown_in_rules
 from agent_service.brains import types
 from agent_service.brains.allowed_modules import Listed
 from agent_service.brains.evaluate import load_function
 from agent_service.documents import outcomes
+from agent_service.documents.sources.run_engine import asks
 from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, ServiceError
-from agent_service.models.own_names import named
+from agent_service.executors import dask
+from agent_service.models import own_names
+from agent_service.models.spelling import near
 from agent_service.plans import beamline, startup
+from agent_service.plans.device_lookup import it_has
+from agent_service.plans.device_settings import awaiting
 from agent_service.plans.namespace import Namespace
+from agent_service.plans.sinks import bluesky_loop
 from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.queue_server import allowed
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
-from agent_service.service import conditions
+from agent_service.service import conditions, notice_channels
 from agent_service.service.compose import import_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_service.models import AgentSpec
+    from agent_service.models import AgentSpec, ServiceGuardrails
     from agent_service.plans.sinks.blueapi.peer import BlueapiPeer
     from agent_service.service.config import ServiceConfig
+
+
+_ANSWERS_WITHIN_S: Final = 10.0
+"""How long a device of ophyd-async may take to say which fields it has."""
 
 
 def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     """Return what would keep a configuration from being served, beyond what its model says, and where in it.
 
-    Modules of the agents' types and functions are imported. No address is bound, no state directory is made. With
+    Modules of the agents' types and functions are imported. No address is bound, no state directory is made. A Dask
+    cluster that agents are to live on is asked. With
     ``devices`` the startup is loaded, which may connect to hardware, and the agents' devices and plans are looked for
-    in it, or at the facility that plans go to; the simulated beamline is loaded in any case.
+    in it, or at the facility that plans go to; the simulated beamline is loaded in any case. Who takes notices is asked
+    then, too, whether one would be taken; none is sent.
 
     Examples
     --------
@@ -48,6 +64,8 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     makes_signals = bool(config.conditions) and config.run_engine.startup is not None
     if (config.sink.own_engine or makes_signals) and (devices or config.run_engine.startup is None):
         try:
+            if config.run_engine.startup is not None:
+                bluesky_loop.running()  # devices of ophyd-async are connected on it
             namespace = startup.load(
                 config.run_engine.startup, default=beamline.simulated, listed=Listed.of(config.security.modules)
             )
@@ -59,7 +77,31 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     if not config.sink.own_engine:  # whoever measures has the agents' devices
         namespace = None
     wrong += _check_configure(config, namespace)
+    limits = config.guardrails
+    if namespace is not None:
+        try:
+            limits = own_names.limits(limits, namespace.own_name, known=True)
+        except InvalidInput as error:
+            wrong += error.errors
     facility = _facility(config, wrong) if devices else None
+    if devices:
+        wrong += asyncio.run(notice_channels.untaken(config.notify))
+    return wrong + _check_cluster(config) + _check_agents(config, namespace, facility, limits)
+
+
+def _check_cluster(config: ServiceConfig) -> list[FieldError]:
+    """Ask the cluster, if there is one, whether the agents could live there."""
+    section = config.executors.dask
+    if section is None:
+        return []
+    on_it = [spec.resources for spec in config.agents if spec.executor == "dask" and spec.resources]
+    return [FieldError("executors.dask", message) for message in dask.wrong_with_cluster(section, on_it)]
+
+
+def _check_agents(
+    config: ServiceConfig, namespace: Namespace | None, facility: BlueapiPeer | None, limits: ServiceGuardrails
+) -> list[FieldError]:
+    wrong: list[FieldError] = []
     names: set[str] = set()
     listed = Listed.of(config.security.modules)
     for number, spec in enumerate(config.agents):
@@ -73,7 +115,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
             continue
         wrong += [
             FieldError(f"agents.{number}.{error.field}", error.message)
-            for error in [*_check_agent(spec, namespace, listed), *_ask(facility, spec)]
+            for error in [*_check_agent(spec, namespace, listed, limits), *_ask(facility, spec)]
         ]
     return wrong
 
@@ -111,7 +153,9 @@ def _check_configure(config: ServiceConfig, namespace: Namespace | None) -> list
     return []
 
 
-def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -> list[FieldError]:
+def _check_agent(
+    spec: AgentSpec, namespace: Namespace | None, listed: Listed, limits: ServiceGuardrails
+) -> list[FieldError]:
     wrong: list[FieldError] = []
     try:
         types.resolve(spec.type, listed).validate(spec)
@@ -138,11 +182,36 @@ def _check_agent(spec: AgentSpec, namespace: Namespace | None, listed: Listed) -
             wrong.append(FieldError(field, error.detail))
     if not wrong:
         try:
-            named(spec, namespace.own_name)
+            spec = own_names.named(spec, namespace.own_name)
         except InvalidInput as error:
-            wrong += error.errors
+            return list(error.errors)
+        wrong += [FieldError("guardrails.rules", said) for said in unknown_in_rules(spec, limits, namespace.actuator)]
+        wrong += _check_outcome(spec, namespace)
     return wrong
+
+
+def _check_outcome(spec: AgentSpec, namespace: Namespace) -> list[FieldError]:
+    """Return what is wrong with an outcome that no sensor measures, where the sensors say at once what they do."""
+    if spec.plan != "acquire" or not spec.sensors:  # any other may read more than the agent's devices
+        return []
+    fields: set[str] = set()
+    for name in (*spec.sensors, *spec.actuators):
+        try:
+            described = namespace.device(name).describe()
+            fields |= set(_awaited(described) if inspect.isawaitable(described) else described)
+        except Exception:  # noqa: BLE001 - whatever a device raises: nothing is known then
+            return []
+    return [
+        FieldError("outcome", f"no sensor of the agent has the field {name!r}; {near(name, fields)}{it_has(fields)}")
+        for name in spec.outcomes
+        if name not in fields
+    ]
 
 
 def _actuator(namespace: Namespace) -> Callable[[str], object]:
     return lambda name: namespace.actuator(namespace.own_name(name))
+
+
+def _awaited(answer: Any) -> Any:
+    """Await what a device of ophyd-async answers, on the loop that its startup connected it on."""
+    return awaiting(asks(SimpleNamespace(loop=bluesky_loop.running())), _ANSWERS_WITHIN_S)(answer)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent_service.models import ClaimRequest, ReleaseRequest, RenewRequest, Suggestion
     from agent_service.plans.sinks.claim_leases import Claims
     from agent_service.plans.sinks.claimed_plan import ClaimedPlan
+    from agent_service.protocols import PlanOrder
     from agent_service.service.keys import Key
 
 _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
@@ -34,11 +35,16 @@ class ClaimDesk:
         self._supervisor = supervisor
         self._stopping = stopping
 
-    async def claim(self, request: ClaimRequest) -> Claim | None:
+    async def claim(self, request: ClaimRequest, key: Key) -> Claim | None:
         """Claim a suggestion, or wait for one; None when none came, or the agent it would come from has ended.
 
-        Raises `NotFound` for an unknown agent, `BackendUnavailable` when the claim cannot be written: it is none then.
+        What was claimed before and is ``done`` is released first. Raises `NotFound` for an unknown agent, `Conflict`
+        for who may not claim here, `BackendUnavailable` when the claim cannot be written: it is none then.
         """
+        if (done := request.done) is not None:
+            self.refuse_stranger(done.id, key, to="release it")
+            with contextlib.suppress(Conflict):  # it was told before, or its claim ran out: the documents say the rest
+                self._claims.done(done.id, done.runs)
         name = request.agent
         if name is not None:
             self._supervisor.agent(name)
@@ -54,7 +60,9 @@ class ClaimDesk:
                 lease_s=request.lease_s,
                 wait_s=request.wait_s,
                 over=over,
+                fits=lambda order: _fits(order, request),
                 says_done=request.says_done,
+                session=request.session,
             )
         )
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -67,7 +75,7 @@ class ClaimDesk:
         if order is None:
             return None
         try:
-            await self._supervisor.queue.note("claim", order.suggestion_id, agent=order.agent)
+            await self._supervisor.queue.facts.write_claim("claim", order.suggestion_id, agent=order.agent)
             claimed = self._claims.renew(order.suggestion_id)
         except Conflict:  # its fate was decided otherwise meanwhile
             return None
@@ -81,14 +89,14 @@ class ClaimDesk:
         """Begin a lease anew; `Conflict` where nobody holds a claim, `Forbidden` where another key does."""
         self._supervisor.owner(suggestion_id)
         if (holder := self._claims.holder(suggestion_id)) not in (None, key.name):
-            raise Forbidden(_said(suggestion_id, holder, "renew it"))
+            raise Forbidden(_not_theirs(suggestion_id, holder, "renew it"))
         return self._answer(self._claims.renew(suggestion_id, request.lease_s))
 
     def refuse_stranger(self, suggestion_id: str, key: Key, *, to: str) -> None:
         """Raise `Forbidden` when another key holds a claim, unless this one has the scope ``approve``."""
         holder = self._claims.holder(suggestion_id)
         if holder not in (None, key.name) and Scope.APPROVE not in key.scopes:
-            raise Forbidden(f"{_said(suggestion_id, holder, to)}; or a key with the scope 'approve'")
+            raise Forbidden(f"{_not_theirs(suggestion_id, holder, to)}; or a key with the scope 'approve'")
 
     async def release(self, suggestion_id: str, request: ReleaseRequest, key: Key) -> Suggestion:
         """End a claim, and return the suggestion with its fate; of a plan that is done, as it is by now.
@@ -104,7 +112,7 @@ class ClaimDesk:
         reason = request.reason or f"released by {'who claimed it' if who == context.A_PERSON else who} ({request.how})"
         self._claims.release(suggestion_id, how=request.how, reason=reason)
         with contextlib.suppress(BackendUnavailable):  # whoever measures must be able to say that it ended
-            await self._supervisor.queue.note(
+            await self._supervisor.queue.facts.write_claim(
                 "release", suggestion_id, agent=owner.name, reason=reason, how=request.how
             )
         clock = asyncio.get_running_loop()
@@ -127,5 +135,10 @@ class ClaimDesk:
         )
 
 
-def _said(suggestion_id: str, holder: str | None, to: str) -> str:
+def _fits(order: PlanOrder, request: ClaimRequest) -> bool:
+    moves = request.actuators is None or set(order.actuators) <= set(request.actuators)
+    return moves and request.tag in (None, order.tag)
+
+
+def _not_theirs(suggestion_id: str, holder: str | None, to: str) -> str:
     return f"suggestion {suggestion_id} is claimed with the key {holder!r}, and only that one may {to}"

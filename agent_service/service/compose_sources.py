@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from agent_service.documents.gate import Origin
+from agent_service.documents.origin import Origin
 from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.kafka import KafkaSource
@@ -41,6 +41,7 @@ class SourceParts(NamedTuple):
     posted: PostedSource
     gate: DocumentGate
     folder: Path  # where sources remember what they heard
+    needed_since: Callable[[], float | None] = lambda: None  # time (s) of the oldest document that only others heard
 
 
 class SourceKind(NamedTuple):
@@ -83,7 +84,13 @@ def _stomp(section: StompSourceSection, _: SourceParts) -> StompSource:
 
 def _kafka(section: KafkaSourceSection, parts: SourceParts) -> KafkaSource:
     group = section.group or own_name(parts.folder)
-    return KafkaSource(section.topics, servers=section.servers, group=group, options=section.options)
+    return KafkaSource(
+        section.topics,
+        servers=section.servers,
+        group=group,
+        options=section.options,
+        needed_since=parts.needed_since,
+    )
 
 
 def _nats(section: NatsSourceSection, parts: SourceParts) -> NatsSource:

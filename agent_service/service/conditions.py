@@ -36,10 +36,6 @@ def _about_text(rule: str, signal: str) -> str:
 
 def no_signals(config: ServiceConfig) -> list[FieldError]:
     """Return what is wrong where conditions are named, and their signals are nowhere that this process could read."""
-    if config.conditions and config.sink.own_engine and config.run_engine.process is True:
-        return [
-            FieldError("conditions", "they are read in the service itself: take run_engine.process = false with them")
-        ]
     if not config.conditions or config.sink.own_engine or config.run_engine.startup is not None:
         return []
     advice = "name the module that makes them as run_engine.startup"
@@ -50,4 +46,4 @@ def check_signals(config: ServiceConfig, signals: Signals | None) -> None:
     """Raise `UsageError` unless there are the signals that the conditions name; None: what has them is not yet made."""
     wrong = no_signals(config) or wrong_signals(config, None if signals is None else signals.check)
     if wrong:
-        raise UsageError("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
+        raise UsageError("; ".join(f"{error.field}: {error.message}" for error in wrong), errors=wrong)

@@ -8,14 +8,16 @@ An environment variable names its section and key: ``AGENT_SERVICE_SERVICE__PORT
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import (
     AliasChoices,
     Field,
     JsonValue,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -24,17 +26,35 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_service.errors import UsageError
+from agent_service.executors.dask.config import DaskSection  # noqa: TC001 - pydantic reads annotations at run time
 from agent_service.models import AgentSpec, ConditionSpec, ServiceGuardrails
-from agent_service.models.validation_messages import sentence, validation_errors
+from agent_service.models.addresses import is_curve_key, split_address
+from agent_service.models.spelling import near
+from agent_service.models.validation_messages import validation_errors
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
-from agent_service.service.source_sections import AnySource, PostedSourceSection, RunEngineSourceSection, Section
+from agent_service.service.file_mistakes import in_quotes, said_of_file
+from agent_service.service.journal_section import JournalSection, refuse_standby
+from agent_service.service.notify_section import NotifySection
+from agent_service.service.source_sections import (
+    AnySource,
+    EpicsSection,
+    PostedSourceSection,
+    RunEngineSourceSection,
+    Section,
+    check_once,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ServiceSection(Section):
     """``[service]``: where it listens and where it keeps what it knows."""
 
-    host: str = Field(default="127.0.0.1", description="address to listen on")
+    host: str = Field(
+        default="127.0.0.1", pattern=r"^[^/\s]+$", description="address to listen on; 0.0.0.0: on all of this machine's"
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     root_path: str = Field(default="", description="path prefix that a reverse proxy strips, for example /proxy/8000")
     state: Path = Field(
@@ -51,7 +71,10 @@ class ServiceSection(Section):
         description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
     )
     keep_days: float = Field(
-        default=90, gt=0, description="facts of the journal that are older, in days, are compacted into a snapshot"
+        default=90,
+        gt=0,
+        le=36_525,
+        description="facts of the journal that are older, in days, are compacted into a snapshot",
     )
     keep_facts: int = Field(
         default=100_000, ge=1000, description="most facts that the journal keeps; older ones are compacted"
@@ -72,6 +95,23 @@ class ServiceSection(Section):
         "of it; then the plan is aborted, and has the other half to clean up",
     )
 
+    @field_validator("catalog")
+    @classmethod
+    def _is_catalogue(cls, given: str) -> str:
+        if given not in ("embedded", "none"):
+            if not given.startswith(("http://", "https://")):
+                hint = near(given, ("embedded", "none"))
+                raise ValueError(f"must be embedded, none, or the address of a Tiled server; {hint}".rstrip("; "))
+            split_address(given, example="http://127.0.0.1:8000/api/v1")
+        return given
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, given: str) -> str:
+        if given and not given.startswith("/"):
+            raise ValueError("must begin with a slash, as /proxy/8000")
+        return given
+
 
 class RunEngineSection(Section):
     """``[run_engine]``: the service's own RunEngine."""
@@ -89,16 +129,41 @@ class RunEngineSection(Section):
     process: Literal["auto"] | bool = Field(
         default="auto",
         description="true: in a process of its own, which outlives a service that is killed; false: in a thread of the "
-        "service; auto: false",
+        "service; auto: true when the service has its process to itself, as with agent-service serve, false in a "
+        "notebook",
     )
     waits_s: float = Field(
         default=86400,
         gt=0,
+        le=31_536_000,
         description="how long that process, when the service was killed, keeps what was measured for one to come back, "
         "in seconds",
     )
     seed: int = Field(default=0, ge=0, description="seed of the simulated beamline")
     md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
+
+    @field_validator("startup")
+    @classmethod
+    def _is_named(cls, given: str | list[str] | None) -> str | list[str] | None:
+        parts = given if isinstance(given, list) else [given]
+        if not parts or any(part is not None and not part.strip() for part in parts):
+            raise ValueError("must name a module, a script or a folder, or be left out")
+        return given
+
+    @field_validator("configure")
+    @classmethod
+    def _is_function(cls, given: str | None) -> str | None:
+        if given is not None and not re.fullmatch(r"[\w.]+:[\w.]+", given):
+            raise ValueError("must be module:function, as my_beamline.startup:configure")
+        return given
+
+    @field_validator("md")
+    @classmethod
+    def _is_free(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key in ("uid", "time", "agent_suggestion_uid"):
+            if key in given:
+                raise ValueError(f"{key} is of each run its own, and cannot be the same in all")
+        return given
 
 
 class SourceSection(Section):
@@ -127,6 +192,12 @@ class SinkSection(Section):
 AnySink = Annotated[SinkSection | QueueServerSection | BlueapiSection, Field(discriminator="kind")]
 
 
+class ExecutorsSection(Section):
+    """``[executors]``: where agents may live, beside threads and processes of the service."""
+
+    dask: DaskSection | None = Field(default=None, description='for agents with executor = "dask"')
+
+
 class SecuritySection(Section):
     """``[security]``: who may speak to it, beside those who have a key."""
 
@@ -147,6 +218,11 @@ class SecuritySection(Section):
     metrics: Literal["read", "open"] = Field(
         default="read", description="read: /metrics needs a key with that scope; open: it needs none"
     )
+    variables: Literal["key", "loopback"] = Field(
+        default="key",
+        description="what the routes of bluesky-adaptive 0.x, /api/variable/NAME, ask for. key: a key with the scope "
+        "read or control; loopback: programs of this machine need none",
+    )
 
 
 class ServiceConfig(BaseSettings):
@@ -163,13 +239,17 @@ class ServiceConfig(BaseSettings):
     )
 
     service: ServiceSection = ServiceSection()
+    journal: JournalSection = JournalSection()
     run_engine: RunEngineSection = RunEngineSection()
     source: SourceSection = SourceSection()
     sources: list[AnySource] | None = Field(
         default=None, description="where documents come from, in place of [source]; default: run_engine and posted"
     )
     sink: AnySink = SinkSection()
+    executors: ExecutorsSection = ExecutorsSection()
     security: SecuritySection = SecuritySection()
+    epics: EpicsSection = EpicsSection()
+    notify: NotifySection = NotifySection()
     guardrails: ServiceGuardrails = Field(
         default=ServiceGuardrails(),
         description="limits that hold for each agent beside its own, and that nobody can change over HTTP",
@@ -189,11 +269,37 @@ class ServiceConfig(BaseSettings):
         default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
     )
 
+    _files: tuple[Path, ...] = PrivateAttr(default=())
+    _state_in_file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that were served: a service.toml, notebooks, scripts; none where it was made otherwise."""
+        return self._files
+
+    @property
+    def state_in_file(self) -> Path | None:
+        """The state directory that the service.toml names, or has by default."""
+        return self._state_in_file
+
+    def of_files(self, files: Iterable[Path], *, state: Path | None = None) -> ServiceConfig:
+        """Return the same, with the files that it is served from, and the state directory that these name."""
+        copied = self.model_copy()
+        copied._files, copied._state_in_file = tuple(files), state  # noqa: SLF001 - of this class
+        return copied
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _empty_is_none(cls, given: object) -> object:
         """Take an empty variable for none, and a key without the spaces that no header can show."""
         return (given.strip() or None) if isinstance(given, str) else given
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _each_of_its_own(cls, given: object) -> object:
+        if isinstance(given, dict):
+            raise ValueError("must be written [[sources]], in double brackets, once for each")  # noqa: TRY004
+        return given
 
     @field_validator("sink", mode="before")
     @classmethod
@@ -205,13 +311,19 @@ class ServiceConfig(BaseSettings):
     def _heard(self) -> ServiceConfig:
         if self.sources is not None and "source" in self.model_fields_set:
             raise ValueError("[source] and [[sources]] say the same; leave [source] out")
-        for kind in ("run_engine", "posted"):
-            if [source.kind for source in self.sources or ()].count(kind) > 1:
-                raise ValueError(f"sources: a source of kind {kind} is named once")
+        check_once(self.sources or ())
+        if self.journal.standby:
+            refuse_standby(own_engine=self.sink.own_engine, catalog=self.service.catalog)
         if self.sink.own_engine and not self.hears("run_engine"):
             key = 'source.kind = "none"' if self.sources is None else 'sources without kind = "run_engine"'
             msg = f'{key} would leave the runs of sink.kind = "run_engine" unheard; take sink "claim"'
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _housed(self) -> ServiceConfig:
+        if self.executors.dask is None and (on_dask := [spec.name for spec in self.agents if spec.executor == "dask"]):
+            raise ValueError(f'agent {on_dask[0]} has executor = "dask"; add [executors.dask] with an address')
         return self
 
     def hears(self, kind: str) -> bool:
@@ -263,15 +375,18 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
         When the file cannot be read, is not TOML, or a key or value in it is wrong; says which.
     """
     data = {} if path is None else _read(Path(path))
+    where = "the configuration" if path is None else str(path)
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     try:
         env = ServiceConfig().model_dump(exclude_unset=True)
         merged = _merge(_merge(data, env), {"service": given} if given else {})
-        return ServiceConfig.model_validate(merged)
+        config = ServiceConfig.model_validate(merged)
     except ValidationError as error:
-        where = "the configuration" if path is None else str(path)
         wrong = validation_errors(error, ServiceConfig)
-        raise UsageError(f"{where} is not valid: {sentence(wrong)}", errors=wrong) from None
+        raise UsageError(f"{where} is not valid: {said_of_file(wrong, data.get('agents'))}", errors=wrong) from None
+    if quoted := list(in_quotes(data, config)):
+        raise UsageError(f"{where} is not valid: {said_of_file(quoted, data.get('agents'))}", errors=quoted)
+    return config if path is None else config.of_files([Path(path).absolute()], state=data["service"]["state"])
 
 
 def config_from_environment() -> ServiceConfig:
@@ -310,9 +425,13 @@ def _place(data: dict[str, Any], path: Path) -> None:
         section = cast("dict[str, Any]", service)
         state = section.get("state", f"{path.stem}.state")
         section["state"] = path.parent / state if isinstance(state, str) else state
-    sink = data.get("sink")
-    if isinstance(sink, dict) and isinstance(token_file := cast("dict[str, Any]", sink).get("token_file"), str):
-        cast("dict[str, Any]", sink)["token_file"] = path.parent / Path(token_file).expanduser()
+    sources = data.get("sources")
+    executors = data.get("executors")
+    dask = cast("dict[str, Any]", executors).get("dask") if isinstance(executors, dict) else None
+    for source in cast("list[Any]", sources) if isinstance(sources, list) else ():
+        _place_keys(source, path.parent, "public_key", "secret_file", "credentials")
+    _place_keys(data.get("sink"), path.parent, "token_file")
+    _place_keys(dask, path.parent, "tls_ca_file", "tls_cert", "tls_key")
     engine = data.get("run_engine")
     if isinstance(engine, dict):
         section = cast("dict[str, Any]", engine)
@@ -323,9 +442,20 @@ def _place(data: dict[str, Any], path: Path) -> None:
             section["startup"] = _placed(startup, path.parent)
 
 
+def _place_keys(source: Any, folder: Path, *keys: str) -> None:
+    """Make the files with keys that a source, a sink or a cluster names relative to a folder."""
+    if not isinstance(source, dict):
+        return
+    section = cast("dict[str, Any]", source)
+    for key in keys:
+        given = section.get(key)
+        if isinstance(given, str) and given and not (key == "public_key" and is_curve_key(given)):
+            section[key] = str(folder / Path(given).expanduser())
+
+
 def _placed(startup: Any, folder: Path) -> Any:
     """Return a startup with its path made absolute, if it is one and not a module's name."""
-    if not isinstance(startup, str):
+    if not isinstance(startup, str) or not startup.strip():
         return startup
     inner = folder / Path(startup).expanduser()
     is_path = startup.endswith(".py") or "/" in startup or (inner.is_dir() and not (inner / "__init__.py").exists())

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.gate import Origin
 from agent_service.documents.gate_watch import GateWatch
+from agent_service.documents.origin import Origin
 from agent_service.documents.routing import suggestion_of
 from agent_service.documents.runs import Run
 from agent_service.errors import Forbidden, NotFound
 from agent_service.models.state_machines import SuggestionState
+from agent_service.plans.device_settings import units_in
 from agent_service.protocols import Completer, MeasuredBy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
@@ -39,10 +40,14 @@ class DocumentDesk:
     """Hands documents on to the agents; belongs to the event loop.
 
     ``goes_on`` is called with the documents so far of runs that go on though the service before this one has ended,
-    after they were taken, and before any more of them.
+    after they were taken, and before any more of them. ``await take_over(spool)`` brings the documents into the spool
+    that somebody kept while no service was there, before any is heard, and returns the runs that go on; where there is
+    none, any of an undecided suggestion may.
 
     Attributes
     ----------
+    ask_catalogues
+        See `GateWatch`.
     spool_error
         Why documents cannot be kept, or None when they can.
     """
@@ -57,6 +62,7 @@ class DocumentDesk:
         supervisor: Supervisor,
         on_change: Callable[[], None],
         goes_on: Callable[[list[list[tuple[str, Document]]]], None] = lambda documents: None,
+        take_over: Callable[[Spool], Awaitable[Collection[str]]] | None = None,
     ) -> None:
         self.intake = intake
         self._sources = sources
@@ -65,8 +71,10 @@ class DocumentDesk:
             intake, sources, self._completers, suggestions=supervisor.undecided, on_change=on_change
         )
         supervisor.dispatcher.may_come = self._watch.may_come
+        self.ask_catalogues = self._watch.ask_catalogues
         self._open: list[list[tuple[str, Document]]] = []
         self._goes_on = goes_on
+        self._take_over = take_over
         self._posted = posted
         self.spool_error: Exception | None = None
         self._spool = spool
@@ -112,10 +120,10 @@ class DocumentDesk:
 
     def summary(self) -> dict[str, Any]:
         """Return the states of the sources and the number of suspects, for those who follow."""
-        states = [{"kind": one.kind, "state": str(one.state), "reason": one.reason} for one in self.sources]
+        states = [{"kind": source.kind, "state": str(source.state), "reason": source.reason} for source in self.sources]
         return {"states": states, "suspects": len(self.suspects)}
 
-    def take(self, documents: list[tuple[str, Document]], key: Key) -> None:
+    def post(self, documents: list[tuple[str, Document]], key: Key) -> None:
         """Take documents of a key: they go the way of all others, to the spool and the dispatcher.
 
         Raises
@@ -136,6 +144,8 @@ class DocumentDesk:
         self._supervisor.dispatcher.on_document(name, document, run)
         self._supervisor.last_positions.on_document(name, document, run, hearsay=posted and self._hears_itself)
         self._sink.observe(name, document, run)
+        if name == "descriptor" and isinstance(keys := document.get("data_keys"), dict):
+            self._supervisor.devices.note_units(units_in(cast("dict[str, Any]", keys)))
 
     def spool_failed(self, error: Exception | None) -> None:
         """Remember that documents cannot be kept, or, with None, can be again; from any thread."""
@@ -146,12 +156,15 @@ class DocumentDesk:
 
         They count for suggestions that are not decided, or that take a run which comes late.
 
-        Where plans go on while the service is away their runs are left open, and `listen` goes on with them.
+        Where plans go on while the service is away their runs are left open, and `listen` goes on with them. Raises
+        `UsageError` when what was measured meanwhile cannot be kept.
         """
         if self._spool is None:
             return {}
         undecided = self._supervisor.undecided()
-        go_on = undecided if self._sink.reattaches else {}
+        go_on: Collection[str] = undecided if self._sink.reattaches else ()
+        if self._take_over is not None:
+            go_on = await self._take_over(self._spool)
         elsewhere = any(heard.elsewhere for heard in self._sources)
         wanted = {*undecided, *self._supervisor.late_takers()}
         return await asyncio.to_thread(self._kept, self._spool, wanted, go_on, elsewhere=elsewhere)
@@ -161,17 +174,16 @@ class DocumentDesk:
     ) -> dict[str, list[Run]]:
         """Return the runs of suggestions, those that go on last; the open ones are gone on with."""
         spool.close_interrupted(but=go_on)
-        self._open = spool.open_of(go_on)
-        if self._sink.reattaches or elsewhere:
-            self.intake.gate.remember(spool.ended())
+        self._open = spool.open_here()
+        self.intake.gate.remember(spool.ended())
         if elsewhere:
             self._open += spool.open_elsewhere()
         else:
             spool.close_elsewhere()
-        found = spool.find(wanted)
-        kept = {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in found.items()}
+        runs_of = spool.find(wanted)
+        kept = {uid: [Run.from_documents(documents) for documents in runs] for uid, runs in runs_of.items()}
         for documents in self._open:
-            if (suggestion_id := suggestion_of(documents[0][1])) in go_on:
+            if (suggestion_id := suggestion_of(documents[0][1])) in wanted:
                 kept.setdefault(suggestion_id, []).append(Run(tuple(documents)))
         return kept
 

@@ -13,10 +13,11 @@ from agent_service.models import ConditionState, QueueState, SourceState
 from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client.core import Metric
 
+    from agent_service.agents.agent import HostedAgent
     from agent_service.service.service import Service
 
 
@@ -38,6 +39,7 @@ class ServiceGauges(Collector):
             fates.update(life.agent.record.fates)
         by_fate = {str(fate): fates[fate] for fate in SuggestionState}
         yield _labelled("suggestions", "Suggestions of the agents there are, by fate", "fate", by_fate)
+        yield from _times(life.agent for life in supervisor.lives.values())
         queue = supervisor.queue.status
         in_state = {str(state): state is queue.state for state in QueueState}
         yield _labelled("queue_state", "1 for the state that the plan queue is in", "state", in_state)
@@ -56,10 +58,35 @@ class ServiceGauges(Collector):
         )
         yield CounterMetricFamily("agent_service_facts", "Facts in the journal", value=service.journal.last_seq)
         yield GaugeMetricFamily("agent_service_event_streams", "Open event streams", value=service.streams.open)
-        met = {one.name: one.state is ConditionState.MET for one in supervisor.conditions.statuses()}
+        if (notices := service.notify.status) is not None:
+            counts = {"sent": notices.sent, "failed": notices.failed, "dropped": notices.dropped}
+            yield _labelled("notices", "Notices to people, by what became of them", "what", counts)
+        met = {condition.name: condition.state is ConditionState.MET for condition in supervisor.conditions.statuses()}
         yield _labelled("condition_met", "1 for each condition that is met", "condition", met)
         parts = {name: part.ready for name, part in service.status.readiness().parts.items()}
         yield _labelled("ready", "1 for each part that is ready", "part", parts)
+
+
+def _times(agents: Iterable[HostedAgent]) -> Iterator[Metric]:
+    """Yield how much of the time no plan of an agent ran, how long its brain thought, and what memory it takes."""
+    idle = GaugeMetricFamily(
+        "agent_service_agent_beam_idle", "Share of the time an agent ran in which no plan of its did", labels=["agent"]
+    )
+    thought = GaugeMetricFamily(
+        "agent_service_agent_think_seconds", "What its brain took since its last start", labels=["agent"]
+    )
+    memory = GaugeMetricFamily(
+        "agent_service_agent_memory_bytes",
+        "Memory of its process, with its part of what is shared",
+        labels=["agent"],
+    )
+    for agent in agents:
+        if agent.brain.memory_bytes is not None:
+            memory.add_metric([agent.name], agent.brain.memory_bytes)
+        if (share := agent.beam_time.idle) is not None:
+            idle.add_metric([agent.name], share)
+        thought.add_metric([agent.name], agent.beam_time.think_s)
+    yield from (idle, thought, memory)
 
 
 def _sources(service: Service) -> Iterator[Metric]:

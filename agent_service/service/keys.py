@@ -26,11 +26,11 @@ from agent_service.models.spelling import near
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
-_TAKEN: Final = frozenset({OWNER, "loop", "person", "service"})
+_TAKEN: Final = frozenset({OWNER, "epics", "loop", "neighbour", "person", "service"})
 """Names that say something else in the facts of the journal."""
 
 _NOT_SEEN: Final = (-1, -1, -1)
@@ -43,6 +43,7 @@ class Scope(StrEnum):
     """What a key may do; none includes another."""
 
     READ = "read"
+    PROPOSE = "propose"
     CONTROL = "control"
     APPROVE = "approve"
     ADMIN = "admin"
@@ -152,6 +153,24 @@ class KeyFile:
         """Revoke a key that is not in the file, as that of the first start, by the key itself."""
         with self._writing() as handle:
             self._revoked(handle, Key(name, frozenset(), digest_of(secret)))
+
+    def merge(self, exchange: Callable[[Sequence[str]], Sequence[str]]) -> None:
+        """Add the lines that ``exchange`` returns for those of the file, and that are not in it."""
+        known = self._lines()
+        if all(line in known for line in exchange(known)):
+            return
+        with self._writing() as handle:
+            known = self._lines()
+            for line in exchange(known):
+                if line not in known:
+                    _append(handle, json.loads(line))
+
+    def _lines(self) -> list[str]:
+        try:
+            text = private_files.read(self.path)
+        except FileNotFoundError:
+            return []
+        return [line for line in text.rpartition("\n")[0].splitlines() if line]
 
     def _revoked(self, handle: int, key: Key) -> None:
         at = datetime.now(UTC).isoformat()

@@ -1,4 +1,4 @@
-"""Keys of notebook pages: with them a panel stops what moves when its kernel does not hear it any more.
+"""Keys of pages: those of notebooks, whose panels stop what moves without their kernel, and sessions at ``/``.
 
 They live in memory only, for one origin each, and no longer than the key that asked for them. None is listed.
 """
@@ -24,8 +24,8 @@ MAX_OF_KEY: Final = 128
 """Panel keys that one key may have; the next costs the one that ends first its place."""
 
 PREFIX: Final = "basp_"
-SCOPES: Final = frozenset({Scope.READ, Scope.CONTROL, Scope.APPROVE})
-"""What one may do at most; never ``admin``, which is code."""
+SCOPES: Final = frozenset(Scope) - {Scope.ADMIN}
+"""What one of a notebook may do at most; never ``admin``, which is code."""
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9._~-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
@@ -63,8 +63,10 @@ class PanelKeys:
         self._clock = clock
         self._keys: dict[bytes, PanelKey] = {}
 
-    def make(self, maker: Key, origin: str, *, renews: str | None = None) -> tuple[PanelKey, str]:
-        """Return a key of at most the maker's scopes, and itself: ``renews`` with its time begun anew, or a new one.
+    def make(
+        self, maker: Key, origin: str, *, renews: str | None = None, scopes: frozenset[Scope] = SCOPES
+    ) -> tuple[PanelKey, str]:
+        """Return a key with those of ``scopes`` that its maker has, and itself: ``renews`` anew, or another one.
 
         Raises `Forbidden` when the maker is a panel key itself, which would never end, `InvalidInput` for no
         ``origin``.
@@ -80,7 +82,7 @@ class PanelKeys:
             key, secret = replace(earlier, ends_at=ends_at), renews
         else:
             secret = f"{PREFIX}{secrets.token_hex(24)}"
-            key = PanelKey(maker.name, maker.scopes & SCOPES, digest_of(secret), None, origin, maker, ends_at)
+            key = PanelKey(maker.name, maker.scopes & scopes, digest_of(secret), None, origin, maker, ends_at)
             self._make_room(maker)
         self._keys[key.digest] = key
         return key, secret
@@ -94,6 +96,10 @@ class PanelKeys:
         """Return whether a key that was found before is still valid."""
         kept = self._keys.get(key.digest)
         return kept is not None and kept.ends_at > self._clock() and kept.maker is not None and holds(kept.maker)
+
+    def end(self, key: PanelKey) -> None:
+        """End a key; nothing happens to one that has ended."""
+        self._keys.pop(key.digest, None)
 
     def admits(self, origin: str) -> bool:
         """Return whether a page of this origin holds a key now."""

@@ -7,39 +7,48 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.agents.record.service import ServiceRecord
-from agent_service.archive.decisions import Fold, load_fold
+from agent_service.archive.decisions import load_fold
 from agent_service.errors import BackendUnavailable
 from agent_service.models import utcnow
 from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from agent_service.agents.supervisor import Supervisor
     from agent_service.journal import JournalLog
     from agent_service.models import Event
     from agent_service.service.config import ServiceSection
+    from agent_service.service.folding import Folded
 
 LOOKS_EVERY_S: Final = 600.0
 WORTH_IT: Final = 0.1
 """Part of ``keep_facts`` by which the journal has to be longer before it is compacted."""
 
-_PAGE: Final = 5000
-
 _log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Compacts the journal now and then; belongs to the event loop."""
+    """Compacts the journal now and then; belongs to the event loop.
+
+    ``await fold(seq)`` returns a snapshot of the facts up to ``seq``. See `folding`.
+    """
 
     def __init__(
-        self, journal: JournalLog, supervisor: Supervisor, config: ServiceSection, *, cursor: Path | None
+        self,
+        journal: JournalLog,
+        supervisor: Supervisor,
+        config: ServiceSection,
+        *,
+        cursor: Path | None,
+        fold: Callable[[int], Awaitable[Folded]],
     ) -> None:
         self._journal = journal
         self._supervisor = supervisor
         self._config = config
         self._cursor = cursor
+        self._fold = fold
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -66,9 +75,9 @@ class Retention:
         seq = await asyncio.to_thread(self._limit)
         if seq - self._journal.snapshot_seq < max(1, WORTH_IT * self._config.keep_facts):
             return False
-        record, fold = await asyncio.to_thread(self._fold, seq)
-        await self._journal.compact({**record.as_json(), "outbox": fold.model_dump(mode="json")}, seq=seq)
-        self._supervisor.follow(record, seq=seq)
+        folded = await self._fold(seq)
+        await self._journal.compact(folded.snapshot, seq=seq)
+        await self._supervisor.follow(folded.kept, seq=seq)
         _log.info("facts up to %d went into a snapshot", seq)
         return True
 
@@ -85,21 +94,6 @@ class Retention:
 
     def _around(self, seq: int) -> list[Event]:
         return self._journal.read(after=seq - 1, limit=2)
-
-    def _fold(self, seq: int) -> tuple[ServiceRecord, Fold]:
-        """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since."""
-        record, fold, folded = ServiceRecord(), Fold(), 0
-        snapshot = self._journal.snapshot()
-        if snapshot is not None:
-            folded, values = snapshot
-            record, fold = ServiceRecord.from_json(values), Fold.model_validate(values["outbox"])
-        while folded < seq:
-            for event in self._journal.read(after=folded, limit=min(_PAGE, seq - folded)):
-                record.apply(event)
-                fold.apply_fact(event)
-                folded = event.seq or folded
-        record.compact()
-        return record, fold
 
 
 def _is_proposal(event: Event) -> bool:

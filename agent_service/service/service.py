@@ -8,18 +8,32 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_service.agents.record.service import ServiceRecord
-from agent_service.errors import BackendUnavailable, DeadlineExceeded, FieldError, InvalidInput, UsageError
+from agent_service.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    FieldError,
+    InvalidInput,
+    ServiceError,
+    UsageError,
+)
 from agent_service.executors.notices import listening_to_logs
 from agent_service.models import UID_DETAIL, EventKind, is_uid
+from agent_service.models.state_machines import ALIVE
+from agent_service.service import served_with
+from agent_service.service.epics import EpicsServer
+from agent_service.service.leader import JournalFold, stand_by
+from agent_service.service.script_variables import ScriptVariables
+from agent_service.service.served_with import ServedWith
 from agent_service.service.stream_slots import StreamSlots
+from agent_service.state_dir.served import serve_command
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.supervisor import Supervisor
     from agent_service.archive import Archive
+    from agent_service.documents.runs import Run
     from agent_service.journal import JournalLog
     from agent_service.models import AgentSpec, Event
     from agent_service.service.access import Access
@@ -29,7 +43,9 @@ if TYPE_CHECKING:
     from agent_service.service.documents import DocumentDesk
     from agent_service.service.jobs import JobDesk
     from agent_service.service.metrics import Metrics
+    from agent_service.service.notify import NotifyDesk
     from agent_service.service.retention import Retention
+    from agent_service.service.shared_files import SharedFiles
     from agent_service.service.status import StatusDesk
     from agent_service.state_dir import StateDir
 
@@ -46,7 +62,9 @@ class Service:
     """Everything that runs behind the routes; belongs to the event loop.
 
     The state directory is not locked yet; ``claims`` is None where the service runs its plans itself. ``stopping`` is
-    set when the service begins to end, ``stop_at_once`` when nothing is to be waited for any more.
+    set when the service begins to end, ``stop_at_once`` when nothing is to be waited for any more. ``ends_at_once`` is
+    called, with the reason, when another service leads: nothing of ours may be ended then, for it goes on elsewhere.
+    ``say`` is told what is waited for, in words that follow "the service is".
     """
 
     config: ServiceConfig
@@ -62,9 +80,15 @@ class Service:
     status: StatusDesk
     metrics: Metrics
     retention: Retention
+    notify: NotifyDesk
     stopping: asyncio.Event
     stop_at_once: asyncio.Event = field(default_factory=asyncio.Event)
     streams: StreamSlots = field(default_factory=StreamSlots)
+    script_variables: ScriptVariables = field(default_factory=ScriptVariables)
+    epics: EpicsServer | None = None
+    shared: SharedFiles | None = None
+    ends_at_once: Callable[[str], None] | None = None
+    say: Callable[[str], None] = lambda text: None
     _start_is_written: bool = field(default=False, init=False)
     _agents_logs: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
 
@@ -80,11 +104,21 @@ class Service:
     async def _start(self) -> None:
         self.access.open()
         await asyncio.to_thread(self.answers.open)
+        fold = JournalFold(self.journal, self.supervisor, self.answers)
+        if self.shared is not None:
+            self.shared.start()
+        if self.config.journal.standby:
+            await stand_by(self.journal, fold, self.say)
         self.journal.open()
+        if self.config.service.require_state and not self.journal.last_seq:
+            raise UsageError("the journal is empty, and require_state says not to begin without memory")
+        if self.shared is not None:
+            await asyncio.to_thread(self.shared.take)
         self.journal.on_commit(self._apply)
         self.journal.on_late(self.supervisor.catch_up)
         self.journal.on_fault(self._follow_journal)
-        known_until = await self._fold_journal()
+        await fold.go_on()
+        self.supervisor.remembered()
         kept = await self.documents.kept_runs()
         self._agents_logs.enter_context(listening_to_logs())
         self.documents.start()
@@ -94,44 +128,54 @@ class Service:
         await self.journal.append(EventKind.SERVICE_STATE, None, started)
         self._start_is_written = True
         for spec in self.config.agents:
-            await self._configure(spec)
+            try:
+                await self._configure(spec)
+            except InvalidInput as error:
+                of_file = any(file.suffix == ".toml" for file in self.config.files)
+                named = f'{"[[agents]]" if of_file else "agent"} "{spec.name}": {error.detail}'
+                raise type(error)(named, errors=error.errors) from error
         supervisor = self.supervisor
-        supervisor.conditions.start(supervisor.record.conditions, known_until=known_until)
-        await self.supervisor.recover(kept, default=self.config.service.recover, paused=self.state_dir.arrival.exists())
+        supervisor.conditions.start(supervisor.record.conditions, known_until=fold.until)
+        await self._recover(kept)
         self.documents.listen()
         self.state_dir.arrival.unlink(missing_ok=True)
         self.documents.forget_decided()
         self.metrics.start()
+        self.epics = EpicsServer(self.config.epics, self.script_variables, self.supervisor.queue)
+        await self.epics.start()
         self.retention.start()
+        self.notify.start()
         self.status.ready = True
 
-    async def _fold_journal(self) -> datetime | None:
-        """Take in what the journal says; return the time of its last fact."""
-        newest = await asyncio.to_thread(lambda: self.journal.read(newest_first=True, limit=1))
-        snapshot = await asyncio.to_thread(self.journal.snapshot)
-        seq = 0
-        if snapshot is not None:
-            seq, record = snapshot
-            self.supervisor.restore(ServiceRecord.from_json(record))
-        for event in await asyncio.to_thread(lambda: self.journal.read(after=seq)):
-            self.supervisor.apply(event)
-            self.answers.on_fact(event)
-        self.supervisor.remembered()
-        return newest[0].time if newest else None
+    async def _recover(self, kept: Mapping[str, Sequence[Run]]) -> None:
+        """Bring the agents back, all of them paused where they were alive under something else than what holds now."""
+        supervisor, arrived = self.supervisor, self.state_dir.arrival.exists()
+        now = await asyncio.to_thread(ServedWith.of, self.config, supervisor.limits)
+        alive = [life.agent.name for life in supervisor.lives.values() if life.agent.record.state in ALIVE]
+        differs = served_with.differences(self.state_dir, now) if alive and not arrived else []
+        paused = "; ".join(differs) or ("it came here from another service" if arrived else None)
+        await supervisor.recover(kept, default=self.config.service.recover, paused=paused)
+        if (parts := served_with.edited(self.state_dir, now)) is not None:
+            _log.warning("the startup %s was edited since it was served last, and counts as it is now", parts)
+        if differs:
+            _log.warning("%s", served_with.said(alive, differs, serve_command(self.state_dir)))
+        await asyncio.to_thread(served_with.remember, self.state_dir, self.config, now)
 
     async def _configure(self, spec: AgentSpec) -> None:
         """Create an agent of the configuration, or say what of it does not count for the one that is there."""
         life = self.supervisor.lives.get(spec.name)
         if life is None:
             await self.create(spec)
-        elif life.agent.spec != spec:
+            return
+        with contextlib.suppress(ServiceError):  # what names no device by now differs all the same
+            spec = await self.supervisor.checks.named(spec)
+        present = life.agent.spec
+        if differs := [key for key in type(spec).model_fields if getattr(spec, key) != getattr(present, key)]:
             _log.warning(
                 "agent %s exists already and is left as it is: what the configuration says by now of its %s is NOT "
                 "in force; change it with client.update(%r, ...), or client.delete(%r) it and serve again",
                 spec.name,
-                ", ".join(
-                    key for key in type(spec).model_fields if getattr(spec, key) != getattr(life.agent.spec, key)
-                ),
+                ", ".join(differs),
                 spec.name,
                 spec.name,
             )
@@ -164,7 +208,10 @@ class Service:
         self.metrics.stop()
         self.documents.stop_forgetting()
         self.retention.stop()
+        await self.notify.stop()
         try:
+            if self.epics is not None:
+                await self.epics.stop()
             if was_ready:
                 await self._drain(self.config.service.grace_s / 2)
             await self.jobs.close()
@@ -177,6 +224,8 @@ class Service:
             await self.archive.stop(ARCHIVE_STOPS_WITHIN_S)
         finally:
             self._agents_logs.close()
+            if self.shared is not None:
+                await self.shared.stop()
             self.state_dir.service_file.unlink(missing_ok=True)  # nobody shall send a key to who takes the port next
             await self.journal.close()
             self.answers.close()
@@ -208,8 +257,11 @@ class Service:
         self.supervisor.apply(event)
         self.supervisor.queue.sink.apply(event)
         self.answers.on_fact(event)
+        self.notify.on_fact(event)
 
     def _follow_journal(self) -> None:
+        if self.ends_at_once is not None and self.journal.lost:
+            self.ends_at_once(str(self.journal.fault))
         self.supervisor.follow_journal(self.journal.fault)
         self.journal.publish(EventKind.PROGRESS, None, {"journal": {"fault": self.journal.fault}})
 

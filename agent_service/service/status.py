@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent_service._version import __version__
 from agent_service.archive.refused import refusal
 from agent_service.documents.gate_watch import MOST_SHOWN
+from agent_service.errors import texts
 from agent_service.models import Readiness, ReadyPart, ServiceStatus, SourceState, utcnow
 from agent_service.service.keys import Scope
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from agent_service.service.config import ServiceConfig
     from agent_service.service.documents import DocumentDesk
     from agent_service.service.keys import Key
+    from agent_service.service.notify import NotifyDesk
     from agent_service.state_dir import StateDir
 
 
@@ -42,6 +44,7 @@ class StatusDesk:
         supervisor: Supervisor,
         archive: Archive,
         documents: DocumentDesk,
+        notify: NotifyDesk,
     ) -> None:
         self.ready = False
         self.session = str(uuid.uuid4())
@@ -52,6 +55,7 @@ class StatusDesk:
         self._supervisor = supervisor
         self._archive = archive
         self._documents = documents
+        self._notify = notify
 
     def shown_to(self, key: Key) -> ServiceStatus:
         """Return the service as the API shows it to the holder of a key."""
@@ -74,6 +78,7 @@ class StatusDesk:
             suspects=self._documents.suspects[:MOST_SHOWN],
             faults=[fault for fault in faults if fault],
             conditions=self._supervisor.conditions.statuses(),
+            notices=self._notify.status,
             key=key.name,
             scopes=[str(scope) for scope in Scope if scope in key.scopes],
             guardrails=self._config.guardrails,
@@ -84,6 +89,8 @@ class StatusDesk:
         archive, spool = self._archive.status, self._spool_fault
         catalogue, unmet = archive.state in ("ready", "none"), self._supervisor.conditions.unmet
         journal = self._journal.fault and f"it cannot be written: {self._journal.fault}"
+        if journal is None and not self._journal.leads:
+            journal = "another service may lead by now: the lease on the journal is over"
         parts = {
             "service": ReadyPart(ready=self.ready, reason=None if self.ready else "starting or stopping"),
             "journal": ReadyPart(ready=journal is None, reason=journal),
@@ -105,7 +112,7 @@ class StatusDesk:
             if source.state is not SourceState.CONNECTED
         ]
         suspects = len(self._documents.suspects)
-        waiting = [f"{suspects} runs did not arrive whole and are waited for"] if suspects else []
+        waiting = [f"{texts.counted(suspects, 'run')} did not arrive whole yet"] if suspects else []
         return ReadyPart(ready=not away, reason="; ".join(away + waiting) or None)
 
     @property

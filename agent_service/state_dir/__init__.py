@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote_from_bytes
@@ -16,6 +18,7 @@ from agent_service.errors import UsageError
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from io import TextIOWrapper
 
 NETWORK_FILE_SYSTEMS: Final = frozenset(
@@ -37,6 +40,13 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
     | {"smbfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"}
 )
 """Types, as in /proc/mounts, on which SQLite's WAL and flock do not do what they promise."""
+
+
+JOURNAL_URL: Final = "AGENT_SERVICE_ARCHIVE_JOURNAL"
+"""Variable of the environment that tells the archive's process where the journal is; a URL may hold a password."""
+
+STARTS_WITHIN_S: Final = 600.0
+"""How long the mark of a service that starts is believed."""
 
 
 def file_system(path: Path, *, mounts: Path = Path("/proc/mounts")) -> str | None:
@@ -70,8 +80,8 @@ class StateDir:
         self.path = path.absolute()
         self.journal = self.path / "journal.db"
         """The journal's SQLite file."""
-        self.journal_url = f"sqlite:///{quote_from_bytes(os.fsencode(self.journal))}"
-        """The journal's URL, for `journal.reader`."""
+        self.journal_url_file = self.path / "journal.url"
+        """The URL of a journal that is elsewhere, without its password."""
         self.spool = self.path / "spool"
         """Folder of runs not yet in the catalogue."""
         self.catalog = self.path / "catalog"
@@ -80,6 +90,8 @@ class StateDir:
         """Folder of what the embedded catalogue keeps in files; a directory has it before it has the catalogue."""
         self.catalog_cursor = self.path / "outbox.json"
         """The catalogue writer's cursor into the journal."""
+        self.brains = self.path / "brains"
+        """Folder of the states of brains, to go on from after a restart."""
         self.answers = self.path / "answers.db"
         """What requests that may be sent twice were answered."""
         self.profiles = self.path / "profiles"
@@ -90,10 +102,34 @@ class StateDir:
         """The keys made by `agent-service keys`, hashed."""
         self.service_file = self.path / "service.json"
         """URL of the service that runs on this directory, for the command line on the same machine."""
+        self.starting_file = self.path / "starting"
+        """Process id of the service that starts on this directory, until it listens and answers."""
+        self.served_file = self.path / "served.json"
+        """With what the directory was served last: startup, sink, guardrails, and which files said so."""
         self.arrival = self.path / "arrived"
         """Mark of a state that was exported from another service: its agents come back paused, once."""
+        self._journal_url = os.environ.get(JOURNAL_URL)
         self._mounts = mounts
         self._lock: TextIOWrapper | None = None
+        self._lock_name = str(self.path / "lock")
+
+    @property
+    def journal_url(self) -> str:
+        """The journal's URL, for `journal.reader`; what is told to this process by `keep_journal_url` counts first."""
+        if self._journal_url is not None:
+            return self._journal_url
+        try:
+            return self.journal_url_file.read_text(encoding="utf-8").strip()
+        except OSError:
+            return f"sqlite:///{quote_from_bytes(os.fsencode(self.journal))}"
+
+    def keep_journal_url(self, url: str | None) -> None:
+        """Remember where the journal is: at a URL, of which all but the password is written, or in this directory."""
+        self._journal_url = url
+        if url is None:
+            self.journal_url_file.unlink(missing_ok=True)
+        else:
+            private_files.write(self.journal_url_file, re.sub(r"(?<=//)([^:@/]*):[^@/]*@", r"\1@", url) + "\n")
 
     def prepare(self) -> None:
         """Let there be the directory, on a local disk, for this user alone to write to, or raise `UsageError`."""
@@ -141,7 +177,7 @@ class StateDir:
             return None
         held = os.fstat(self._lock.fileno())
         try:
-            now = os.stat(self.path / "lock")  # noqa: PTH116 - at each commit
+            now = os.stat(self._lock_name)  # noqa: PTH116 - before and after each commit: Path costs more than the look
         except OSError:
             return f"{self.path} was deleted or moved away, or its file lock was: another service could start on it"
         if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
@@ -186,6 +222,45 @@ class Announced(NamedTuple):
 
     url: str
     pid: int | None
+
+
+def starting(state: StateDir) -> int | None:
+    """Return the process in which a service starts on a state directory, None where none does."""
+    try:
+        if time.time() - state.starting_file.stat().st_mtime > STARTS_WITHIN_S:  # of one that was killed
+            return None
+        pid = int(state.starting_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return pid if _is_alive(pid) else None
+
+
+def is_served(state: StateDir) -> bool:
+    """Return whether a service of this machine answers on a state directory, or starts there."""
+    service = announced(state)
+    return (service is not None and service.pid is not None and _is_alive(service.pid)) or starting(state) is not None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # somebody else's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def marked_starting(state: StateDir) -> Generator[None]:
+    """Let others see that a service starts on a state directory."""
+    state.prepare()
+    with contextlib.suppress(OSError):  # a full disk; who starts a service hears of it otherwise
+        private_files.write(state.starting_file, f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        state.starting_file.unlink(missing_ok=True)
 
 
 def announced(state: StateDir) -> Announced | None:

@@ -21,12 +21,12 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file that only its owner can read, whole or not at all; what stood in its place is replaced."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)  # of a process that was killed
     try:
-        _write_new(temporary, text)
+        _write_new(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -51,10 +51,10 @@ def create(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write_new(path: Path, text: str) -> None:
+def _write_new(path: Path, content: str | bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
 
 
 def touch(path: Path) -> None:
@@ -64,7 +64,12 @@ def touch(path: Path) -> None:
 
 
 def read(path: Path, *, own: bool = True) -> str:
-    """Return the text of a secret file; if it is this user's ``own``, it is made private when others could read it.
+    """Return the text of a secret file, as `read_bytes` reads it."""
+    return read_bytes(path, own=own).decode("utf-8", "surrogateescape")
+
+
+def read_bytes(path: Path, *, own: bool = True) -> bytes:
+    """Return what is in a secret file; if it is this user's ``own``, it is made private when others could read it.
 
     Raises `FileNotFoundError` or `PermissionError`; `UsageError` for a link or no file, and where it is to be this
     user's own, and belongs to somebody else or others can write it.
@@ -83,7 +88,7 @@ def read(path: Path, *, own: bool = True) -> str:
             _refuse_others(path, status, what="file")
         if own and status.st_mode & _OTHERS:
             os.fchmod(handle, stat.S_IRUSR | stat.S_IWUSR)
-        with os.fdopen(handle, encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+        with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read()
     finally:
         os.close(handle)

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import ServiceError
 from notebook_widgets.magics._namespace import is_device
@@ -105,13 +105,11 @@ class Completion:
             case "actuators" | "sensors" | "bounds" as name:
                 ending = "=" if name == "bounds" else ""
                 return [f"{device}{ending}" for device in self._names(is_device)]
-            case "executor" | "approval":
-                from agent_service.models import AgentSpec, LoopSpec  # noqa: PLC0415 - for those who complete it
-
-                fields = LoopSpec.model_fields if option and option.name == "approval" else AgentSpec.model_fields
-                return [str(choice) for choice in get_args(fields[option.name if option else ""].annotation)]
-            case "catalog" | "notebook":
-                return ["embedded", "none"] if option and option.name == "catalog" else _files("", ".ipynb")
+            case "executor" | "catalog" | "approval" as name:
+                known = {"executor": ["auto", "thread", "process", "dask"], "catalog": ["embedded", "none"]}
+                return known.get(name, ["auto", "required", '"first 3"'])
+            case "notebook":
+                return _files("", ".ipynb")
             case _:
                 return []
 

@@ -14,7 +14,7 @@ from agent_service.launch.status_table import StatusTable
 from notebook_widgets import kernel
 from notebook_widgets.magics._completion import Completion
 from notebook_widgets.magics._export import exported
-from notebook_widgets.magics._options import OF_MAGIC, read
+from notebook_widgets.magics._options import OF_MAGIC, in_typed_words, read
 from notebook_widgets.magics._session import Session, say, show
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ class AgentMagics(Magics):
             --no-panel              print only
         """
         with _one_line():
-            self.session.serve(read("agent_serve", line))
+            words = read("agent_serve", line)
+            with in_typed_words(words):
+                self.session.serve(words)
 
     @line_magic
     def agent_status(self, line: str) -> None:

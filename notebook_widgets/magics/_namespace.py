@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """How ``module:callable`` looks."""
 
+EXAMPLE: Final = {
+    "config": '--config {"bounds": {"mirror_x": [-5, 5]}}',
+    "bounds": '--bounds {"mirror_x": [-5, 5]}',
+    "run": '--run {"purpose": "light"}',
+}
+"""How the options that take a mapping are written."""
+
 _IPYTHON: Final = frozenset({"In", "Out", "exit", "get_ipython", "open", "quit"})
 """What IPython puts into the namespace, which is never what was meant."""
 
@@ -33,18 +40,18 @@ class Names:
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
 
-    def value(self, word: str, *, also: Iterable[str] = ()) -> Any:
+    def value(self, word: str, *, also: Iterable[str] = (), beside: Mapping[str, Any] | None = None) -> Any:
         """Return what an expression stands for; what must be awaited is awaited.
 
-        Raises `UsageError`, which says what and where, when a name is not defined (``also`` names what would do
-        instead), it is no expression, or it raises.
+        ``beside`` are more names. Raises `UsageError`, which says what and where, when a name is not defined (``also``
+        names what would do instead), it is no expression, or it raises.
         """
         try:
             code = compile(word, _SOURCE, "eval")
         except (SyntaxError, ValueError) as error:
             raise UsageError(f"{word} is no Python expression: {getattr(error, 'msg', error)}") from None
         try:
-            value = eval(code, self.names)  # noqa: S307 - the user's own expression, in the user's own kernel
+            value = eval(code, self.names, {**(beside or {})})  # noqa: S307 - the user's own expression, in the user's own kernel
             return waited(value) if inspect.isawaitable(value) else value
         except NameError as error:
             if error.name and not _inner(error):
@@ -111,13 +118,21 @@ class Names:
 
     def mapping(self, option: str, word: str) -> Any:
         """Return a mapping, or a pydantic model; `UsageError` when it is neither."""
-        value = self.value(word)
+        value = self._mapped(option, word)
         if not isinstance(value, Mapping) and not hasattr(value, "model_dump"):
-            raise UsageError(
-                f"--{option}: {word} is of type {type(value).__name__}, not a mapping such as "
-                "{'bounds': {'mirror_x': [-5, 5]}}"
-            )
+            raise UsageError(f"--{option}: {word} is of type {type(value).__name__}, not a mapping: {EXAMPLE[option]}")
         return cast("object", value)
+
+    def _mapped(self, option: str, word: str) -> Any:
+        """Return what a mapping's expression gives: as Python or as JSON has it, with or without quotes around."""
+        json_words = {"true": True, "false": False, "null": None}
+        missing = {name: value for name, value in json_words.items() if name not in self.names}
+        inside = plain(word)
+        try:
+            compile(inside, _SOURCE, "eval")
+        except (SyntaxError, ValueError):
+            raise UsageError(f"--{option} takes a mapping in braces, and {inside} is none: {EXAMPLE[option]}") from None
+        return self.value(inside, beside=missing)
 
     def run_engine(self) -> Any:
         """Return the user's own RunEngine, if there is one by the name of ``RE``."""

@@ -7,14 +7,15 @@ after a ``#`` is a comment.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_service.errors import UsageError
+from agent_service.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 _CLOSES: Final = {"(": ")", "[": "]", "{": "}"}
 _QUOTES: Final = frozenset("\"'")
@@ -42,8 +43,8 @@ SERVE: Final = (
     Option("run", "python", "agent", "first|last|MAPPING"),
     Option("plan", "python", "agent", "PLAN"),
     Option("max-runs", "number", "agent", "N"),
-    Option("approval", "text", "agent", "auto|required"),
-    Option("executor", "text", "agent", "auto|thread|process"),
+    Option("approval", "text", "agent", "auto|required|first N"),
+    Option("executor", "text", "agent", "auto|thread|process|dask"),
     Option("startup", "text", "service", "MODULE"),
     Option("port", "number", "service", "N"),
     Option("catalog", "text", "service", "embedded|none|URI"),
@@ -66,6 +67,18 @@ OF_MAGIC: Final[dict[str, tuple[Option, ...]]] = {
 """The options of each magic, by the magic's name."""
 
 
+_SETS: Final = {
+    "bounds": ("guardrails.bounds",),
+    "approval": ("loop.approval",),
+    "max-runs": ("loop.max_runs",),
+    "port": ("service.port",),
+    "catalog": ("service.catalog",),
+    "state": ("service.state",),
+    "startup": ("startup in [run_engine]", "run_engine.startup", "[run_engine] startup"),
+}
+"""How the service calls what an option sets, where it does so otherwise."""
+
+
 @dataclass(slots=True)
 class Line:
     """A magic's line, told apart."""
@@ -86,9 +99,15 @@ def read(magic: str, line: str) -> Line:
     """
     options = {option.name: option for option in OF_MAGIC[magic]}
     parsed, waiting = Line(), split(line)
+    last: Option | None = None
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("-"):
+            if parsed.target and last is not None and last.value == "MAPPING":
+                raise UsageError(
+                    f"--{last.name} takes one mapping, in braces, and {word!r} stands beside it: "
+                    f'--{last.name} {{"bounds": {{"mirror_x": [-5, 5]}}}}'
+                )
             if parsed.target:
                 raise UsageError(
                     f"{word!r} is a word too many after {parsed.target!r}; %{magic}? shows how to write it"
@@ -102,6 +121,7 @@ def read(magic: str, line: str) -> Line:
         if name in parsed.given:
             raise UsageError(f"--{name} is given twice; leave one out")
         parsed.given[name] = _values(option, value if equals else None, waiting)
+        last = option
     return parsed
 
 
@@ -168,6 +188,19 @@ def _values(option: Option, value: str | None, waiting: list[str]) -> list[str]:
     if not values or not values[0]:
         raise UsageError(f"--{option.name} needs a value: --{option.name} {option.value}")
     return values
+
+
+@contextlib.contextmanager
+def in_typed_words(line: Line) -> Generator[None]:
+    """Let an error of the service name the options of the line in place of the fields that they set."""
+    try:
+        yield
+    except ServiceError as error:
+        message = error.detail
+        for option, fields in _SETS.items():
+            for field_name in fields if option in line else ():
+                message = message.replace(field_name, f"--{option}")
+        raise UsageError(message) from None
 
 
 def _near(magic: str, word: str, options: dict[str, Option]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
-from agent_service.errors import AgentFault, InvalidConfig, NotFound, ServiceError, UsageError
+from agent_service.errors import AgentFault, InvalidConfig, NotFound, ServiceError, UsageError, texts
 from notebook_widgets.magics._namespace import Names
 from notebook_widgets.magics._options import SERVE
 from notebook_widgets.magics._target import is_file, number, target
@@ -85,7 +85,7 @@ class Session:
         Raises `ServiceError` when something is wrong with it; what was served before is untouched.
         """
         if not line.target or is_file(line.target):
-            self._refuse_agent_options(line)
+            _refuse_agent_options(line)
         agent = None if not line.target or is_file(line.target) else target(line, self.names)
         before = self.service
         service, specs = self._opened(line)
@@ -122,7 +122,7 @@ class Session:
         """Host an agent, and say what became of it, and which limits hold for it by now where others did."""
         earlier = _status(service, name)
         hosted = service.host(name, fields, fresh="fresh" in line)
-        say(self._said(name, hosted, line))
+        say(self._hosted_text(name, hosted, line, fields))
         now, before = hosted.status.limits, {} if earlier is None else earlier.limits
         changed = [name for name in hosted.status.spec.actuators if name in before and now.get(name) != before[name]]
         if changed:
@@ -130,7 +130,7 @@ class Session:
             say(f"other limits than before hold now: {listed}; --bounds sets them")
         say_no_limits(hosted, line)
 
-    def _said(self, name: str, hosted: HostResult, line: Line) -> str:
+    def _hosted_text(self, name: str, hosted: HostResult, line: Line, fields: dict[str, Any]) -> str:
         """Return the line that tells what became of an agent, and what it waits for."""
         service, count = self.require(), hosted.ingested
         if hosted.stayed:
@@ -138,12 +138,12 @@ class Session:
         if not hosted.replaced:
             head = f"serving {name} at {service.url} ({self.variable}.client speaks to it)"
         elif "fresh" in line:
-            head = f"replaced {name}: it begins from nothing"
+            head = f"replaced {name}: it begins {_beginning(fields)}"
         else:
-            head = f"replaced {name}: {count} outcome{'' if count == 1 else 's'} ingested"
+            head = f"replaced {name}: {texts.counted(count, 'outcome')} ingested"
         progress = hosted.status.progress
         if hosted.replaced and progress.total is not None and progress.done >= progress.total:
-            runs = f"{progress.done} run{'' if progress.done == 1 else 's'}"
+            runs = texts.counted(progress.done, "run")
             more = "give a larger --max-runs, or --fresh"
             return f"{head}; {runs} of {progress.total} are done, so it measures no more: {more}"
         moves = hosted.status.spec.listen == "own"
@@ -159,11 +159,6 @@ class Session:
         wanted = dict.fromkeys([*hosted.status.spec.actuators, *hosted.status.spec.sensors])
         there = all(getattr(self.names.names.get(name), "name", None) == name for name in wanted)
         return ", ".join(wanted) if wanted and there else "..."
-
-    def _refuse_agent_options(self, line: Line) -> None:
-        if wrong := [f"--{option.name}" for option in SERVE if option.belongs == "agent" and option.name in line]:
-            where = f"write it into {line.target}" if line.target else "name the agent first: %agent_serve my_agent ..."
-            raise UsageError(f"{', '.join(wrong)} belongs to an agent; {where}")
 
     # the service --------------------------------------------------------------------------------------------------
 
@@ -277,6 +272,13 @@ def say_no_limits(hosted: HostResult, line: Line) -> None:
         say(no_limits_said(left, advice=f"give --bounds {given}, or --bounds {fine} if that is meant"))
 
 
+def _beginning(fields: dict[str, Any]) -> str:
+    """Return where an agent begins that is told nothing: an object of the notebook may know something itself."""
+    brain = fields.get("type")
+    own = not isinstance(brain, str | type) and hasattr(brain, "ingest")
+    return "as its object was when it was served first" if own else "from nothing"
+
+
 def _status(service: LocalService, name: str) -> AgentStatus | None:
     try:
         return service.client.agent(name)
@@ -314,6 +316,13 @@ def _stayed(name: str, hosted: HostResult) -> str:
         f"{text}; its {' and '.join(hosted.differs)} is not as the notebook has it: change that in its panel, or "
         "serve it with --fresh"
     )
+
+
+def _refuse_agent_options(line: Line) -> None:
+    """Raise when a line says something of an agent and names none."""
+    if wrong := [f"--{option.name}" for option in SERVE if option.belongs == "agent" and option.name in line]:
+        where = f"write it into {line.target}" if line.target else "name the agent first: %agent_serve my_agent ..."
+        raise UsageError(f"{', '.join(wrong)} belongs to an agent; {where}")
 
 
 def _refuse_other(service: LocalService, given: dict[str, Any]) -> None:

@@ -60,12 +60,14 @@ class Link:
 class Update:
     """What happened since a panel's last update, in order, and how the connection is now.
 
-    ``stale`` is whether what the panel knew may be wrong: look at everything anew.
+    ``stale`` is whether what the panel knew may be wrong: look at everything anew; ``changed`` whether what the
+    service says of itself may be another by now, as after a press.
     """
 
     link: Link
     events: tuple[Event, ...]
     stale: bool
+    changed: bool = False
 
 
 class View(Protocol):
@@ -109,6 +111,7 @@ class Subscription:
         self._view = view
         self._events: list[Event] = []
         self._stale = True
+        self._changed = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -123,8 +126,9 @@ class Subscription:
             raise InvalidInput("this panel was closed; make a new one")
         return self._thread.submit(run())
 
-    def note(self, event: Event | None = None, *, stale: bool = False) -> None:
+    def note(self, event: Event | None = None, *, stale: bool = False, changed: bool = False) -> None:
         """Note that something happened; on the live thread."""
+        self._changed |= changed
         if event is not None:
             self._events.append(event)
         if stale or len(self._events) > MAX_WAITING:
@@ -153,8 +157,8 @@ class Subscription:
             await self._wake.wait()
             self._wake.clear()
             stale, link = self._stale and self._feed.link.state == "live", self._feed.link
-            update = Update(link, tuple(self._events), stale)
-            self._events = []
+            update = Update(link, tuple(self._events), stale, self._changed)
+            self._events, self._changed = [], False
             if stale:
                 self._stale = False
             try:

@@ -1,41 +1,62 @@
-"""What all panels share: a live subscription, actions that call the HTTP API, and their page in static/."""
+"""What all panels share: a line between their page and a service, which the browser may not reach itself.
+
+What is shown, and what a press asks for, the page's own modules know (``agent_service/server/static/view``). Here the
+service's answers and events go to the page as they are, and the page's requests to the service.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-import operator
+import re
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import anywidget
 import traitlets
 
 from agent_service.client.local_services import services
-from agent_service.errors import AgentFault, BackendUnavailable, InvalidInput, ServiceError
+from agent_service.errors import BackendUnavailable, InvalidInput, NotFound, ServiceError
 from agent_service.launch import api_link
-from agent_service.models import utcnow
+from agent_service.models import EventKind
+from agent_service.models.problems import described
+from agent_service.server.view_files import VIEW, view_file
 from notebook_widgets.panels.event_feed import Address, LiveThread
 from notebook_widgets.panels.heartbeat import Heartbeat
+from notebook_widgets.panels.last_picture import STYLE, LastPicture
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from agent_service.client import AsyncClient
+    from agent_service.models import Event
     from notebook_widgets.panels.event_feed import Link, Update
 
-    Handler = Callable[..., Awaitable[object]]
-    """Does what a button says; a text that it returns is shown to whoever pressed it."""
+_OWN_MODULES: Final = ("direct", "line", "last_picture", "widget")
+_QUIET: Final = frozenset({EventKind.LOG, EventKind.HEARTBEAT})
+"""Kinds of events after which everything is as it was."""
+
+_ABORT: Final = "queue/abort"
+_CARRIED: Final = {
+    "GET": re.compile(r"(service|agent-types|agents|suggestions)(/.*)?"),
+    "POST": re.compile(
+        r"queue/(abort|pause|resume|destroy-environment)"
+        r"|agents/[^/]+/(start|pause|resume|stop|restart|suggest|ingest|report|predict|go-to-best)"
+        r"|suggestions/[^/]+/(approve|reject)"
+    ),
+    "PUT": re.compile(r"agents/[^/]+/variables/[^/]+"),
+    "PATCH": re.compile(r"agents/[^/]+"),
+}
+"""What a page may ask by its kernel, whose key may do more: everybody who sees a Voila page can press its buttons."""
 
 
-def page(modules: Iterable[str]) -> str:
-    """Return one module that holds those of static/, each after all that it imports, and exports what the last does.
-
-    What finds the API page is the service's own, for its rich display needs it too.
-    """
-    sources = {"api_link": api_link.javascript(), **{name: _static(f"{name}.js") for name in modules}}
+def page() -> str:
+    """Return one module that holds those of the view and of the notebook, each after all that it imports."""
+    ours = {name: _static(f"{name}.js") for name in _OWN_MODULES}
+    sources = {**{name: view_file(f"{name}.js") for name in VIEW}, "api_link": api_link.javascript(), **ours}
     return f"const sources = {json.dumps(sources)};\n{_static('loader.js')}"
 
 
@@ -44,153 +65,184 @@ def _static(name: str) -> str:
 
 
 class Panel(anywidget.AnyWidget):
-    """A live view of a service. Buttons become actions; actions run on the live thread and never block the kernel.
+    """A live view of a service. What its page asks is asked on the live thread, and never blocks the kernel.
 
-    ``target`` is the URL of a service, a client of it, or anything with a ``client``; ``traits`` are what the page
-    shows until the service answers. Traits are set on the live thread alone, in one message for each update.
+    ``target`` is the URL of a service, a client of it, or anything with a ``client``; ``view`` says what the page
+    shows, and ``paths`` what it is told at each change. Traits are set on the live thread alone.
     """
 
-    modules: ClassVar[tuple[str, ...]]
+    paths: ClassVar[tuple[str, ...]]
 
     # the types of ipywidgets and traitlets are partial: what the page sees is plain JSON
     _esm: Any = traitlets.Unicode().tag(sync=True)
     _css: Any = traitlets.Unicode().tag(sync=True)
+    view: Any = traitlets.Dict().tag(sync=True)
     link: Any = traitlets.Dict().tag(sync=True)
-    service: Any = traitlets.Dict().tag(sync=True)
-    notice: Any = traitlets.Dict().tag(sync=True)
+    answers: Any = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, target: object, **traits: Any) -> None:
+    def __init__(self, target: object, kind: str, name: str | None = None) -> None:
         address = Address.of(target)
-        super().__init__(_esm=page(self.modules), _css=_static("panel.css"), **traits)
+        super().__init__(_esm=page(), _css=view_file("panel.css") + STYLE, view={"kind": kind, "name": name})
+        self.view = {**self.view, "id": self.model_id}
+        self.last_picture = LastPicture(self.model_id)
         self.url = address.url
-        self.actions: dict[str, Handler] = {
-            "stop-everything": self._stop_everything,
-            "resume-queue": operator.methodcaller("resume_queue"),
-            "destroy-environment": operator.methodcaller("destroy_environment"),
-        }
         own = any(service.url == address.url for service in services())
         self.link = {"state": "connecting", "message": "", "url": address.url, "own": own}
-        self._changed = False
-        self._heartbeat = Heartbeat(address.url, cast("Any", self).send)
+        self._heartbeat = Heartbeat(address.url, self._say)
         self._subscription = LiveThread.subscribe(address, self)
         self._lasting = [self._subscription.call(run) for run in (self._heartbeat.beat, self._heartbeat.keep_keys)]
         cast("Any", self).on_msg(self._on_message)
 
-    def act(self, action: str, **arguments: Any) -> Future[bool]:
-        """Do what a button does; from any thread.
+    def ask(self, method: str, path: str, body: Any = None) -> Future[Any]:
+        """Ask the service, on the live thread, as the panel's page does; from any thread.
 
         Parameters
         ----------
-        action
-            One of `actions`.
-        **arguments
-            What it takes, for example ``id`` and ``point`` for ``approve``.
+        method
+            Of HTTP.
+        path
+            Below ``/api/v1/``, as ``agents/aligner/start``.
+        body
+            What is sent as JSON; None for nothing.
 
         Returns
         -------
         concurrent.futures.Future
-            True when the service did it; False when it did not, and then `notice` says why in one line.
+            The answer, as decoded JSON; a `ServiceError` is raised for what the service refuses.
 
         Raises
         ------
         InvalidInput
-            When there is no such action, or the panel was closed.
+            When a panel does not ask such a thing, or was closed.
         """
-        handler = self.actions.get(action)
-        if handler is None:
-            raise InvalidInput(f"this panel has no action {action!r}; it has {', '.join(self.actions)}")
+        asked = urlsplit(path)
+        pattern = _CARRIED.get(method)
+        if pattern is None or not pattern.fullmatch(asked.path) or {".", ".."} & set(asked.path.split("/")):
+            raise InvalidInput(f"a panel asks no {method} {asked.path} of a service; use a client: service.client")
+        query = dict(parse_qsl(asked.query))
 
-        before = self.notice
-
-        async def ask(client: AsyncClient) -> bool:
+        async def send(client: AsyncClient) -> Any:
             try:
-                answer = await handler(client, **arguments)
-            except ServiceError as error:
-                self.refused(action, error)
-                return False
-            except (TypeError, ValueError) as error:
-                self.refused(action, InvalidInput(f"{action}: {error}"))
-                return False
-            if answer and isinstance(answer, str):
-                self.notice = _notice("done", answer)
-            elif self.notice == before:  # one that came meanwhile is of another press, and stays
-                self.notice = {}
-            self.redraw()
-            return True
+                answer = await client.ask(method, asked.path, body, params=query)
+            except BackendUnavailable:
+                if asked.path != _ABORT:
+                    raise
+                # a connection that broke on the way, as when a service wakes: once more, at once
+                answer = await client.ask(method, asked.path, body, params=query)
+            if method != "GET":
+                self.redraw()
+            return answer
 
-        return self._subscription.call(ask)
+        return self._subscription.call(send)
 
-    def refused(self, action: str, error: ServiceError) -> None:
-        """Show why an action was not done."""
-        trace = error.traceback if isinstance(error, AgentFault) else None
-        self.notice = _notice("error", error.detail, traceback=trace)
+    @property
+    def asks(self) -> list[str]:
+        """What it asks the service at each change, below ``/api/v1/``."""
+        return [path.format(name=quote(self.view["name"] or "", safe="")) for path in self.paths]
 
     def redraw(self) -> None:
         """Have the panel drawn anew soon, as after a press."""
-        self._changed = True
-        self._subscription.note()
+        self._subscription.note(changed=True)
 
     async def refresh(self, client: AsyncClient, update: Update) -> None:
-        """Show an update; on the live thread."""
+        """Hand an update on to the page; on the live thread."""
         if update.link.state != "live":
-            self.show(update.link)
+            self._show(update.link)
             return
-        changed, self._changed = self._changed, False
-        self.show(update.link, **await self.traits_after(client, update, changed=changed))
+        events = [event for event in update.events if self._concerns(event)]
+        if events or update.stale:
+            told = [json.loads(event.encoded) for event in events]
+            self._say({"events": told, "stale": update.stale})
+        if update.stale or update.changed or any(event.kind not in _QUIET for event in events):
+            self._show(update.link, {path: await _answer(client, path) for path in self.asks})
+        else:
+            self._show(update.link)
 
-    async def traits_after(self, client: AsyncClient, update: Update, *, changed: bool) -> dict[str, Any]:
-        """Return the traits that an update from a live service, or a press (``changed``), gives new values."""
-        raise NotImplementedError
+    def _concerns(self, event: Event) -> bool:
+        name = self.view["name"]
+        return name is None or event.agent in (None, name)
+
+    def summary(self) -> str:
+        """Return a line about what it shows, for its last picture; empty while the service has not answered."""
+        return ""
 
     def close(self) -> None:
-        """Leave the service and take the panel off the screen. Does nothing the second time."""
+        """Leave the service and take the panel off the screen; its last picture stays. Does nothing the second time."""
+        if line := self.summary():
+            self.last_picture.become(line)
         for task in self._lasting:
             task.cancel()
         self._subscription.close()
         super().close()
 
-    def show(self, link: Link, **traits: Any) -> None:
+    def _ipython_display_(self) -> None:
+        """Show the panel; in a notebook with its last picture, which is seen while there is no panel."""
+        from IPython import display  # noqa: PLC0415 - panels are for those who look
+        from IPython.core.getipython import get_ipython  # noqa: PLC0415
+
+        shell: Any = get_ipython()
+        if getattr(shell, "kernel", None) is not None:
+            self.last_picture.show("A panel appears here where widgets are shown.")
+        bundle, *metadata = cast("Any", self)._repr_mimebundle_()
+        cast("Any", display).display(bundle, raw=True, metadata=dict(*metadata))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}: {self.link.get('state')}>"
+
+    def _show(self, link: Link, answers: dict[str, Any] | None = None) -> None:
         """Set traits, in one message to the page; those that did not change are not sent."""
         if link.state == "live" != self.link["state"]:
             self._heartbeat.renew()
         with self.hold_sync():
             self.link = {**self.link, "state": link.state, "message": link.message}
-            for name, value in traits.items():
-                setattr(self, name, value)
+            if answers is not None:
+                self.answers = answers
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.url}: {self.link.get('state')}>"
+    def _say(self, message: dict[str, Any]) -> None:
+        cast("Callable[[dict[str, Any]], None]", cast("Any", self).send)(message)
 
     def _on_message(self, _: object, content: object, __: object) -> None:
-        if not isinstance(content, dict):
-            return
-        message = dict(cast("dict[str, Any]", content))
+        message = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
         if "here" in message:
             with contextlib.suppress(InvalidInput):  # closed, and its page not yet
                 self._subscription.call(functools.partial(self._heartbeat.here, str(message["here"])))
+        elif "ask" in message:
+            self._on_question(message)
+
+    def _on_question(self, message: dict[str, Any]) -> None:
+        """Answer a request of the page; one that is a press says by ``beat`` when it was pressed."""
+        number = message["ask"]
+        if self._heartbeat.is_late(message.get("beat")):
+            self._say({"late": number, "beat": self._heartbeat.now()})
             return
-        send: Callable[[dict[str, Any]], None] = cast("Any", self).send
-        press, beat = message.pop("press", None), message.pop("beat", None)
-        if self._heartbeat.is_late(beat):
-            send({"late": press, "beat": self._heartbeat.now()})
-            return
-        send({"heard": press})
+        if "beat" in message:
+            self._say({"heard": number})
         try:
-            acting = self.act(**message)
-        except (ServiceError, TypeError) as error:
-            self.notice = _notice("error", str(error))
-            send({"done": press})
+            asking = self.ask(str(message.get("method")), str(message.get("path")), message.get("body"))
+        except ServiceError as error:
+            self._say({"answer": number, "problem": _problem(error)})
         else:
-            acting.add_done_callback(lambda _: send({"done": press}))
+            asking.add_done_callback(functools.partial(self._tell, number))
 
-    async def _stop_everything(self, client: AsyncClient) -> None:
-        reason = "Stop everything was pressed in a panel"
-        try:
-            await client.abort_queue(reason)
-        except BackendUnavailable:  # a connection that broke on the way, as when a service wakes: once more, at once
-            await client.abort_queue(reason)
+    def _tell(self, number: str, asked: Future[Any]) -> None:
+        if asked.cancelled():
+            return
+        error = asked.exception()
+        if isinstance(error, ServiceError):
+            self._say({"answer": number, "problem": _problem(error)})
+        elif error is not None:
+            raise error
+        else:
+            self._say({"answer": number, "said": asked.result()})
 
 
-def _notice(kind: str, text: str, *, traceback: str | None = None) -> dict[str, Any]:
-    one_line = " ".join(text.split())
-    return {"kind": kind, "text": one_line, "traceback": traceback, "at": utcnow().timestamp()}
+async def _answer(client: AsyncClient, path: str) -> Any:
+    asked = urlsplit(path)
+    try:
+        return await client.ask("GET", asked.path, params=dict(parse_qsl(asked.query)))
+    except NotFound as error:
+        return {"problem": _problem(error)}
+
+
+def _problem(error: ServiceError) -> dict[str, Any]:
+    return described(error, request_id=None).model_dump(mode="json")

@@ -6,7 +6,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-ALL = ["reads", "latency", "calls", "closed_loop", "events", "streams", "many_agents", "recovery", "start_up", "engine"]
+ALL = [
+    "reads",
+    "latency",
+    "calls",
+    "closed_loop",
+    "events",
+    "streams",
+    "many_agents",
+    "recovery",
+    "start_up",
+    "engine",
+    "beam_idle",
+    "filling",
+    "sessions",
+    "restart",
+    "scale",
+    "relay",
+]
 
 
 def main():

@@ -2,6 +2,8 @@
 
 import time
 
+from agent_service.brains.builtin.bayes import Bayes
+
 
 class Spinner:
     """Burns a core for ``seconds`` in each suggest."""
@@ -46,3 +48,19 @@ class Trivial:
 
     def get_best_points(self):
         return []
+
+
+class Thinker:
+    """Suggests as `bayes` does, and takes ``seconds`` for it at least."""
+
+    def __init__(self, *, seconds: float, bounds: dict, objective: str, seed: int) -> None:
+        self._bayes = Bayes(bounds=bounds, objective=objective, seed=seed)
+        self._seconds = seconds
+        self.ingest = self._bayes.ingest
+        self.get_best_points = self._bayes.get_best_points
+
+    def suggest(self, num_points=1):
+        end = time.perf_counter() + self._seconds
+        points = self._bayes.suggest(num_points)
+        time.sleep(max(0.0, end - time.perf_counter()))
+        return points

@@ -2,14 +2,19 @@
 
 import asyncio
 import importlib
+import os
 import statistics
 import sys
 import time
+from pathlib import Path
 
 from tests.benchmarks.closed_loop import points, seconds_of
 from tests.benchmarks.servers import ROOT, Requests, client, service
 
-WANTED = "ratio >= 0.85, with plans of 100 ms >= 0.98; p99 beside a device that holds the interpreter <= 10 ms"
+WANTED = (
+    "ratio >= 0.85, with plans of 100 ms >= 0.98; p99 beside a device that holds the interpreter <= 10 ms; ready "
+    "sooner than with a thread"
+)
 STARTUP = "tests.benchmarks.engine_devices"
 PLANS = {"devices of no time": ("acquire", 100), "plans of 100 ms": ("takes_100_ms", 30)}
 
@@ -67,9 +72,27 @@ def _p99(http, port, key):
     return found[int(len(found) * 0.99)] * 1000
 
 
+def _ready(folder, *, apart):
+    began = time.perf_counter()
+    with service(folder, startup=STARTUP, apart=apart) as (_, _, child):
+        took_s = time.perf_counter() - began
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        resident_mb = int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return took_s, cpu_s, resident_mb
+
+
 def measure(folder, *, rounds=3):
     """Return lines to print."""
     bare, lines = _Bare(), []
+    found = {True: [], False: []}
+    for turn in range(rounds):
+        for apart, taken in found.items():
+            taken.append(_ready(folder / f"ready-{turn}-{apart}", apart=apart))
+    for apart, taken in found.items():
+        took_s, cpu_s, resident_mb = (statistics.median(column) for column in zip(*taken, strict=True))
+        where = "process" if apart else "thread"
+        lines.append(f"{where:8} ready after {took_s:.2f} s, {cpu_s:.2f} s of the service's CPU, {resident_mb:.0f} MB")
     for apart in (True, False):
         where = "process" if apart else "thread"
         with service(folder / where, startup=STARTUP, apart=apart) as (port, key, _):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .optimum import BRAINS, ENOUGH, search
 
 SEEDS = range(10)
@@ -11,6 +13,7 @@ def found(name: str) -> int:
     return sum(search(BRAINS[name](seed), seed=seed).part >= ENOUGH for seed in SEEDS)
 
 
+@pytest.mark.long
 def test_bayes_finds_the_optimum_in_nine_of_ten_seeds() -> None:
     assert found("bayes") >= 9
 

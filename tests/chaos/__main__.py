@@ -15,20 +15,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-ARRANGEMENTS = ("service", "queueserver", "kafka", "nats", "blueapi", "beam", "engine")
+ARRANGEMENTS = (
+    *("service", "queueserver", "sessions", "kafka", "nats", "zmq", "tiled", "blueapi", "beam", "engine"),
+    *("dask", "postgresql", "takeover"),
+)
+GROUPS = {"scale": ("dask", "postgresql", "takeover")}
+"""Several by one name."""
 
 
 def main() -> None:
     """Kill what was named, or the service; the folder of one that fails is kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("arrangements", nargs="*", metavar="arrangement", help=", ".join(ARRANGEMENTS))
+    parser.add_argument("arrangements", nargs="*", metavar="arrangement", help=", ".join((*ARRANGEMENTS, *GROUPS)))
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None)
     arguments = parser.parse_args()
-    if unknown := sorted(set(arguments.arrangements) - set(ARRANGEMENTS)):
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(ARRANGEMENTS)}")
+    chosen = [name for given in arguments.arrangements for name in GROUPS.get(given, (given,))]
+    if unknown := sorted(set(chosen) - set(ARRANGEMENTS)):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join((*ARRANGEMENTS, *GROUPS))}")
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
-    for name in arguments.arrangements or ("service",):
+    for name in chosen or ("service",):
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
         importlib.import_module(f"tests.chaos.{name}").chaos(folder, kills=arguments.kills, seed=seed)
         shutil.rmtree(folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -17,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from blueapi_peer import SESSION, Blueapi, needs_blueapi
 from cut_connections import CuttingProxy
-from service_process import Process
 from services import wait_until
 
 from agent_service import Client
 from agent_service.errors import ServiceError
+
+from .fates import Fates
+from .storm import SUPPORT, start
+from .zygote import Zygote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,18 +40,22 @@ instrument_session = "{session}"
 kind = "posted"
 """
 RUNS_PER_KILL = 2
-LONGEST_LIFE_S = 1.0
-BLUEAPI_EVERY = 8
+LONGEST_LIFE_S = 0.6
+BLUEAPI_EVERY = 10
 """Of so many kills one is blueapi's: it takes long to start."""
+
+POSTED_AGAIN = 3
+"""So many runs are posted again to each life of the service."""
 
 CUT = 0.04
 """Of so many pieces of a request or an answer one is lost with its connection."""
 
-DECIDED = {"ingested", "failed", "expired"}
-
 
 class Poster:
-    """Posts what is in the file of documents, each once it is acknowledged, in a thread of its own."""
+    """Posts what is in the file of documents, in a thread of its own; the last runs again to each life of the service.
+
+    A service that keeps no documents loses what it took and had not ingested when it is killed.
+    """
 
     def __init__(self, documents: Path, state: Path) -> None:
         self._documents = documents
@@ -70,6 +76,10 @@ class Poster:
         while not self._ended.wait(0.02):
             with contextlib.suppress(ServiceError, httpx.HTTPError, OSError):
                 with Client.from_state(self._state, timeout_s=5) as client:
+                    starts = [
+                        at for at, (name, _) in enumerate(documents_in(self._documents)[:posted]) if name == "start"
+                    ]
+                    posted = starts[-POSTED_AGAIN] if len(starts) >= POSTED_AGAIN else 0
                     while not self._ended.wait(0.02):
                         new = documents_in(self._documents)[posted:]
                         if new:
@@ -109,49 +119,58 @@ def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
     """Kill the service, and now and then blueapi, ``kills`` times, let all end, and check what must be true then."""
     needs_blueapi()
     say(f"chaos blueapi: seed {seed}, {kills} kills, in {folder}")
-    chance = random.Random(seed)
     peer = Blueapi(folder)
     cuts = random.Random(seed + 1)
     way = CuttingProxy(peer.port, lambda: cuts.random() < CUT)
-    process = Process(folder)
     (folder / "service.toml").write_text(TOML.format(port=way.port, session=SESSION))
-    struck: Counter[str] = Counter()
-    total = RUNS_PER_KILL * kills
     try:
-        client = process.start()
-        wait_until(lambda: client.ready().ready, within_s=60, what="a ready service")
-        for name in ("one", "two"):
-            loop = {"max_runs": total, "max_failures": 1000}
-            config = {"bounds": {"motor": [-5, 5]}}
-            given = {"actuators": ["motor"], "sensors": ["det"], "outcome": "det", "executor": "thread"}
-            client.create(name=name, type="sobol", config=config, plan="recorded", loop=loop, **given)
-            client.start(name)
-        with Poster(peer.documents, process.state), Person(peer, seed) as person:
-            for number in range(kills):
-                time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # a part of its life, not a wait for anything
-                if number % BLUEAPI_EVERY == BLUEAPI_EVERY // 2:
-                    struck["blueapi"] += 1
-                    peer.kill()
-                    peer.start()
-                    continue
-                struck["service"] += 1
-                client.close()
-                process.end(signal.SIGKILL)
-                client = process.start()
-            say(f"chaos blueapi: {dict(struck)} killed, {way.cuts} connections cut, and it goes on")
-            for name in ("one", "two"):
-                wait_until(
-                    lambda name=name: client.agent(name).state == "stopped", within_s=300, what=f"the end of {name}"
-                )
-        suggestions = [found for name in ("one", "two") for found in client.suggestions(name)]
-        client.close()
-        process.end(signal.SIGTERM)
-        check(suggestions, documents_in(peer.documents), person=person, peer=peer, total=total, say=say)
+        with Zygote(folder, SUPPORT) as zygote:
+            _storm(zygote, folder / "service.state", peer, kills=kills, seed=seed, say=say)
+        say(f"chaos blueapi: {way.cuts} connections cut")
     finally:
-        if process.child is not None and process.child.poll() is None:
-            process.end(signal.SIGKILL)
         way.close()
         peer.kill()
+
+
+def _storm(zygote: Zygote, state: Path, peer: Blueapi, *, kills: int, seed: int, say: Any) -> None:  # noqa: PLR0913
+    chance, struck, total = random.Random(seed), Counter[str](), RUNS_PER_KILL * kills
+    client = start(zygote, state)
+    for name in ("one", "two"):
+        loop = {"max_runs": total, "max_failures": 1000}
+        config = {"bounds": {"motor": [-5, 5]}}
+        given = {"actuators": ["motor"], "sensors": ["det"], "outcome": "det", "executor": "thread"}
+        client.create(name=name, type="sobol", config=config, plan="recorded", loop=loop, **given)
+        client.start(name)
+    with Poster(peer.documents, state), Person(peer, seed) as person:
+        for number in range(kills):
+            time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # a part of its life, not a wait for anything
+            if number % BLUEAPI_EVERY == BLUEAPI_EVERY // 2:
+                struck["blueapi"] += 1
+                peer.kill()
+                peer.start()
+                continue
+            struck["service"] += 1
+            client.close()
+            zygote.tell("kill")
+            client = start(zygote, state)
+        say(f"chaos blueapi: {dict(struck)} killed, and it goes on")
+        _let_end(client, total)
+    suggestions = [found for name in ("one", "two") for found in client.suggestions(name)]
+    client.close()
+    zygote.tell("term")
+    check(Fates.of(suggestions, documents_in(peer.documents)), person=person, peer=peer, total=total, say=say)
+
+
+def _let_end(client: Client, total: int) -> None:
+    """Wait until all was measured; a queue that is held, after plans that were nowhere, a person resumes."""
+
+    def ended() -> bool:
+        if client.queue().state == "held":
+            client.resume_queue()
+        agents = [client.agent(name) for name in ("one", "two")]
+        return all(agent.state == "stopped" and agent.progress.done == total for agent in agents)
+
+    wait_until(ended, within_s=300, what="the end of both agents")
 
 
 def documents_in(file: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -162,22 +181,12 @@ def documents_in(file: Path) -> list[tuple[str, dict[str, Any]]]:
     return [tuple(json.loads(line)) for line in lines if line.endswith("\n")]
 
 
-def check(  # noqa: PLR0913 - what there is, by name
-    suggestions: Any, documents: Any, *, person: Person, peer: Blueapi, total: int, say: Any
-) -> None:
+def check(fates: Fates, *, person: Person, peer: Blueapi, total: int, say: Any) -> None:
     """Fail unless each suggestion has one fate and at most one run, and what is the person's was left alone."""
-    states = {one.id: str(one.state) for one in suggestions}
-    runs = Counter(doc["agent_suggestion_uid"] for name, doc in documents if name == "start")
-    ended = Counter(states.values())
-    say(f"chaos blueapi: {sum(runs.values())} runs of {len(states)} suggestions: {dict(ended)}")
+    say(f"chaos blueapi: {fates}")
     say(f"chaos blueapi: {len(person.begun)} scans of a person, {len(person.left)} that waited")
-    doubled = [uid for uid, count in runs.items() if count > 1]
-    assert not doubled, f"measured twice: {doubled}"
-    assert set(runs) <= set(states), "a run of no suggestion"
-    contradictory = {uid: states[uid] for uid in runs if states[uid] not in DECIDED}
-    assert not contradictory, f"measured, and yet: {contradictory}"
-    assert {uid for uid, state in states.items() if state == "ingested"} <= set(runs)
-    assert ended["ingested"] == 2 * total, ended
+    fates.check()
+    assert list(fates.states.values()).count("ingested") == 2 * total
     complete = {one["task_id"]: one for one in peer.tasks()}
     for task_id in person.begun:
         if (task := complete.get(task_id)) is not None:  # blueapi forgets all when it is killed

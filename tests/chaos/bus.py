@@ -17,39 +17,45 @@ from agent_service.documents.counts import EventCounts
 from agent_service.documents.spool import Spool
 
 LISTENER = Path(peers.__file__).with_name("bus_listener.py")
-LONGEST_LIFE_S = 1.5
+LONGEST_LIFE_S = 0.8
 
 
 class Listener:
     """What hears the broker, to be killed and started again."""
 
     def __init__(self, folder: Path, section: dict[str, Any]) -> None:
-        self._command = [sys.executable, str(LISTENER), str(folder), json.dumps(section)]
-        self._log = folder / "listener.log"
-        self._child: subprocess.Popen[bytes] | None = None
+        command = [sys.executable, str(LISTENER), str(folder), json.dumps(section)]
+        with (folder / "listener.log").open("ab") as log:
+            self._parent = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log)
-        assert self._child.stdout is not None
-        assert self._child.stdout.readline() == b"listening\n"
+        """Return when it hears the broker, with a place in the topic or stream."""
+        self._tell("start", "listening")
 
     def kill(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
+        self._tell("kill", "dead")
+
+    def close(self) -> None:
+        self._parent.communicate()  # it kills what is left
+
+    def _tell(self, word: str, answer: str) -> None:
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.write(word + "\n")
+        self._parent.stdin.flush()
+        assert self._parent.stdout.readline() == answer + "\n"
 
 
-def storm(folder: Path, *, kills: int, seed: int, section: dict[str, Any], publish: Any, ready: Any) -> None:  # noqa: PLR0913
+def storm(folder: Path, *, kills: int, seed: int, section: dict[str, Any], publish: Any) -> None:
     """Publish runs while the listener is killed ``kills`` times, then see what is in its spool."""
     chance, expected = random.Random(seed), {}
     listener = Listener(folder, section)
     listener.start()
     try:
-        ready()
         for _ in range(kills):
-            ends_at = time.monotonic() + chance.uniform(0.1, LONGEST_LIFE_S)
+            ends_at = time.monotonic() + chance.uniform(0.05, LONGEST_LIFE_S)
             while time.monotonic() < ends_at:
                 run = peers.run_documents(chance.randint(1, 12), pages=chance.random() < 0.3)
                 expected[run[0][1]["uid"]] = run
@@ -61,7 +67,7 @@ def storm(folder: Path, *, kills: int, seed: int, section: dict[str, Any], publi
         spool = Spool(folder / "spool")
         wait_until(lambda: len(spool.complete()) >= len(expected), within_s=120, what="all runs")
     finally:
-        listener.kill()
+        listener.close()
     check(spool, expected)
     print(f"chaos: {kills} kills, {len(expected)} runs, {sum(map(len, expected.values()))} documents published")
 

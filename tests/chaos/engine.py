@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from service_process import NOBODY, Process
+from service_process import NOBODY
 from services import wait_until
 
+from agent_service.plans.sinks.engine_process._child_process import pid_in
+
+from .storm import SUPPORT, start
+from .zygote import Zygote
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent_service import Client
+
+TOML = f"""
+[service]
+port = 0
+catalog = "{NOBODY}"
+[run_engine]
+process = true
+startup = "engine_rig"
+waits_s = 60
+"""
 
 AGENT: dict[str, Any] = {
     "name": "agent",
@@ -29,86 +47,64 @@ AGENT: dict[str, Any] = {
     "loop": {"max_failures": 1000, "n_points": 4},
 }
 RUNS_PER_KILL = 3
+OF_THE_ENGINE = ("ophyd.sim", "agent_service.plans.sinks.engine_process._child")
 WHO = ("service", "service", "engine", "engine", "both", "stop")
 
 
-def engine_of_storm() -> int | None:
-    """Return the RunEngine's process, whichever service started it."""
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            is_ours = f"GATES={os.environ['GATES']}".encode() in (folder / "environ").read_bytes()
-            if is_ours and b"engine_process" in (folder / "cmdline").read_bytes():
-                return int(folder.name)
-        except OSError:
-            continue
-    return None
-
-
-def _kill(pid: int | None) -> None:
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
+def _kill_engine(state: Path) -> None:
+    """Kill the RunEngine's process, whichever service started it, if there is one."""
+    if (pid := pid_in(state)) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _wait_for_runs(client: Client) -> None:
     before = client.agent("agent").progress.done
-    wait_until(lambda: client.agent("agent").progress.done >= before + RUNS_PER_KILL, within_s=120, what="runs")
-
-
-def _wait_for_end(client: Client) -> None:
-    wait_until(lambda: client.agent("agent").state == "stopped", within_s=60, what="the agent's end")
+    wait_until(
+        lambda: client.agent("agent").progress.done >= before + RUNS_PER_KILL, within_s=120, what="runs", every_s=0.05
+    )
 
 
 def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
     """Kill parts ``kills`` times, and fail unless every suggestion has one fate and one run at most."""
-    chance = random.Random(seed)
-    process = Process(folder, NOBODY)
-    gates = folder / "gates"
+    gates, state = folder / "gates", folder / "service.state"
     gates.mkdir()
-    os.environ |= {
-        "GATES": str(gates),
-        "AGENT_SERVICE_RUN_ENGINE__PROCESS": "true",
-        "AGENT_SERVICE_RUN_ENGINE__STARTUP": "engine_rig",
-        "AGENT_SERVICE_RUN_ENGINE__WAITS_S": "60",
-    }
     (gates / "begun").touch()
+    (folder / "service.toml").write_text(TOML)
+    with mock.patch.dict(
+        os.environ, {"GATES": str(gates), "OPHYD_CONTROL_LAYER": "dummy"}
+    ):  # whose import starts no thread
+        try:
+            with Zygote(folder, SUPPORT, imports=OF_THE_ENGINE) as zygote:
+                killed, suggestions = _storm(zygote, state, kills, random.Random(seed))
+        finally:
+            _kill_engine(state)
+    say(f"chaos engine: seed {seed}, {dict(killed)}, {check(state, gates, suggestions)}")
+
+
+def _storm(zygote: Zygote, state: Path, kills: int, chance: random.Random) -> tuple[Counter[str], Any]:
     killed: Counter[str] = Counter()
-    try:
-        client = process.start()
-        client.create(**AGENT)
-        client.start("agent")
-        for _ in range(kills):
-            who = chance.choice(WHO)
-            killed[who] += 1
-            _wait_for_runs(client)
-            time.sleep(chance.uniform(0.0, 0.15))
-            assert process.child is not None
-            engine = engine_of_storm()
-            if who in ("engine", "both"):
-                _kill(engine)
-            if who in ("service", "both"):
-                process.child.kill()
-                process.child.communicate()
-            elif who == "stop":
-                process.end(signal.SIGTERM)
-            if who != "engine":
-                client.close()
-                client = process.start()
+    client = start(zygote, state)
+    client.create(**AGENT)
+    client.start("agent")
+    for _ in range(kills):
+        who = chance.choice(WHO)
+        killed[who] += 1
         _wait_for_runs(client)
-        client.stop("agent")
-        _wait_for_end(client)
-        suggestions = client.suggestions("agent", limit=10_000)
-        client.close()
-        process.end(signal.SIGTERM)
-        say(f"chaos engine: seed {seed}, {dict(killed)}, {check(process.state, gates, suggestions)}")
-    finally:
-        if process.child is not None and process.child.poll() is None:
-            process.child.kill()
-            process.child.communicate()
-        _kill(engine_of_storm())
-        for name in ("GATES", "PROCESS", "STARTUP", "WAITS_S"):
-            os.environ.pop(name if name == "GATES" else f"AGENT_SERVICE_RUN_ENGINE__{name}")
+        time.sleep(chance.uniform(0.0, 0.15))
+        if who in ("engine", "both"):
+            _kill_engine(state)
+        if who != "engine":
+            client.close()
+            zygote.tell("term" if who == "stop" else "kill")
+            client = start(zygote, state)
+    _wait_for_runs(client)
+    client.stop("agent")
+    wait_until(lambda: client.agent("agent").state == "stopped", within_s=60, what="the agent's end")
+    suggestions = client.suggestions("agent", limit=10_000)
+    client.close()
+    assert zygote.tell("term") == 0
+    return killed, suggestions
 
 
 def check(state: Path, gates: Path, suggestions: Any) -> dict[str, int]:

@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import peers
-from services import wait_until
 
 from .bus import storm
 
@@ -18,8 +17,4 @@ def chaos(folder: Path, *, kills: int, seed: int) -> None:
     """Make one storm."""
     with peers.nats_server(folder) as server, contextlib.closing(peers.NatsPublisher(server)) as publish:
         section = {"kind": "nats", "servers": server.servers, "durable": "agents"}
-
-        def ready() -> None:
-            wait_until(lambda: publish.consumer("agents"), within_s=60, what="the consumer")
-
-        storm(folder, kills=kills, seed=seed, section=section, publish=publish, ready=ready)
+        storm(folder, kills=kills, seed=seed, section=section, publish=publish)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import httpx
+import pytest
+from queue_rig import KEY, PORT, WORKER
 from queue_service import Forwarder, QueueService
 from services import wait_until
 
@@ -21,18 +21,23 @@ from agent_service import Client
 from agent_service.errors import ServiceError
 from agent_service.journal import reader
 
+from .fates import Fates
+from .zygote import Zygote
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 SUPPORT = Path(__file__).parents[1] / "support"
 TOML = """
 [service]
-port = 0
+port = {port}
 catalog = "none"
 [sink]
 kind = "queueserver"
 control = "{control}"
-poll_s = 0.1
+poll_s = 0.05
+per_item = "{per_item}"
 [[sources]]
 kind = "posted"
 """
@@ -46,35 +51,28 @@ SPEC: dict[str, Any] = {
     "guardrails": {"bounds": {"motor": [-5, 5]}},
     "loop": {"max_failures": 10_000},
 }
-FATES = ("ingested", "failed", "expired", "abandoned", "rejected")
+
+
+LONGEST_LIFE_S = 0.6
+STRUCK = {"service": 60, "manager": 10, "worker": 10, "session": 5, "person": 15}
+"""What is struck, and how often: the manager and the worker take seconds to be back."""
 
 
 class Service:
-    """The service in a process of its own, and what people do with it."""
+    """The service in a process that is forked for each of its lives, and what people do with it."""
 
-    def __init__(self, folder: Path, control: str) -> None:
+    def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.folder = folder
         self.state = folder / "service.state"
-        self.child: subprocess.Popen[bytes] | None = None
-        (folder / "service.toml").write_text(TOML.format(control=control))
+        self.journal = f"sqlite:///{self.state}/journal.db"
+        self._zygote = zygote
 
     def start(self) -> None:
         (self.state / "service.json").unlink(missing_ok=True)
-        path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
-        with (self.folder / "service.log").open("ab") as log:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "agent_service", "serve", "service.toml"],
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._zygote.tell("start")
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        assert self.child is not None
-        self.child.send_signal(number)
-        self.child.wait(60)
+    def kill(self, how: str = "kill") -> None:
+        self._zygote.tell(how)
 
     def where(self) -> tuple[str, str]:
         try:
@@ -97,46 +95,73 @@ class Service:
             yield one
 
 
-def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
-    """Kill parts ``kills`` times, let the service finish, and check what must be true then."""
-    say(f"chaos queueserver: seed {seed}, {kills} kills, in {folder}")
-    chance = random.Random(seed)
-    queue = QueueService(folder / "queue")
-    service = Service(folder, queue.control)
+def chaos(  # noqa: PLR0913 - all by name
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    say: Any = print,
+    per_item: str = "run",
+    serve: Callable[[str], AbstractContextManager[Service]] | None = None,
+    struck: Mapping[str, int] = STRUCK,
+) -> None:
+    """Kill parts ``kills`` times, let the service finish, and check what must be true then.
+
+    ``serve`` makes the service of a service.toml; left out: one, on a journal of its own.
+    """
+
+    @contextlib.contextmanager
+    def alone(text: str) -> Iterator[Service]:
+        (folder / "service.toml").write_text(text)
+        with Zygote(folder, SUPPORT) as zygote:
+            yield Service(folder, zygote)
+
+    serve = serve or alone
+    say(f"chaos queueserver: seed {seed}, {kills} kills, a {per_item} an item, in {folder}")
+    with mock.patch.dict(os.environ, {"AGENT_SERVICE_API_KEY": KEY}):
+        queue = QueueService(folder / "queue", env=WORKER)
+        try:
+            text = TOML.format(port=PORT, control=queue.control, per_item=per_item)
+            with serve(text) as service:
+                _storm(queue, service, kills, random.Random(seed), say, struck)
+        finally:
+            queue.close()
+
+
+def _storm(  # noqa: PLR0913, PLR0917 - what it is about
+    queue: QueueService, service: Service, kills: int, chance: random.Random, say: Any, struck: Mapping[str, int]
+) -> None:
     killed: Counter[str] = Counter()
     theirs = 0
-    try:
-        queue.open()
-        service.start()
-        with Forwarder(queue, service.where):
-            with service.client() as client:
-                client.create(**SPEC, name="aligner")
-                client.start("aligner")
-            while killed.total() < kills:
-                with service.client():
-                    _until_it_measures(queue, sum(queue.heard.values()))
-                time.sleep(chance.uniform(0, 1.5))  # a part of its life, not a wait for anything
-                kind = chance.choices(["service", "manager", "worker", "person"], [50, 15, 10, 25])[0]
-                if kind == "person":
-                    theirs += bool((queue.person() or {}).get("success"))
-                elif _strike(kind, queue, service):
-                    killed[kind] += 1
-            queue.answers()
-            _mended_by_a_person(queue, anyhow=False)
-            with service.client() as client:
-                with contextlib.suppress(ServiceError):  # it may be held, after plans that were nowhere
-                    client.resume_queue()
-                wait_until(lambda: client.agent("aligner").state == "running", within_s=60, what="the agent")
-                client.stop("aligner")
-                wait_until(lambda: _all_decided(client), within_s=120, what="a fate for each suggestion")
-                suggestions = {one.id: one for one in client.suggestions("aligner")}
-            service.kill(signal.SIGTERM)
-        left = (queue.ask("queue_get") or {}).get("items", [])
-        _check(queue, service, suggestions, left=left, theirs=theirs, killed=killed, say=say)
-    finally:
-        if service.child is not None and service.child.poll() is None:
-            service.kill()
-        queue.close()
+    queue.open()
+    service.start()
+    with Forwarder(queue, service.where) as forwarder:
+        with service.client() as client:
+            client.create(**SPEC, name="aligner")
+            client.start("aligner")
+        while killed.total() < kills:
+            _until_it_measures(queue, service, sum(queue.heard.values()))
+            time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # a part of its life, not a wait for anything
+            kind = chance.choices(list(struck), list(struck.values()))[0]
+            if kind == "person":
+                theirs += bool((queue.person() or {}).get("success"))
+            elif _strike(kind, queue, service):
+                killed[kind] += 1
+                if kind == "service":
+                    with service.client():
+                        forwarder.again(3)
+        queue.answers()
+        _mended_by_a_person(queue, anyhow=False)
+        with service.client() as client:
+            with contextlib.suppress(ServiceError):  # it may be held, after plans that were nowhere
+                client.resume_queue()
+            wait_until(lambda: client.agent("aligner").state == "running", within_s=60, what="the agent")
+            client.stop("aligner")
+            wait_until(lambda: _all_decided(client), within_s=120, what="a fate for each suggestion")
+            suggestions = client.suggestions("aligner")
+        service.kill("term")
+    left = (queue.ask("queue_get") or {}).get("items", [])
+    _check(queue, service, suggestions, left=left, theirs=theirs, killed=killed, say=say)
 
 
 def _strike(kind: str, queue: QueueService, service: Service) -> bool:
@@ -145,6 +170,8 @@ def _strike(kind: str, queue: QueueService, service: Service) -> bool:
         service.kill()
         service.start()
         return True
+    if kind == "session":  # a person ends what runs
+        return _ended_by_a_person(queue)
     pid = queue.manager_pid if kind == "manager" else queue.worker
     if pid is None:
         return False
@@ -154,9 +181,25 @@ def _strike(kind: str, queue: QueueService, service: Service) -> bool:
     return True
 
 
-def _until_it_measures(queue: QueueService, before: int) -> None:
+def _ended_by_a_person(queue: QueueService) -> bool:
+    """Abort what runs, as a person may; return whether anything ran."""
+    state = queue.status().get("manager_state")
+    while state == "executing_queue":
+        queue.ask("re_pause", option="immediate")
+        time.sleep(0.2)
+        state = queue.status().get("manager_state")
+    return state == "paused" and bool(queue.ask("re_abort"))
+
+
+def _until_it_measures(queue: QueueService, service: Service, before: int) -> None:
     """Wait for another run: what was under way at the last kill is looked for first."""
-    wait_until(lambda: sum(queue.heard.values()) > before, within_s=60, what="another run")
+    deadline = time.monotonic() + 60
+    while sum(queue.heard.values()) <= before:
+        if time.monotonic() > deadline:
+            with service.client() as client:
+                found = [(one.id, one.state, one.reason) for one in client.suggestions("aligner")][:3]
+                pytest.fail(f"no further run: {client.queue()}, {client.agent('aligner').reason}, {found}")
+        time.sleep(0.02)
 
 
 def _mended_by_a_person(queue: QueueService, *, anyhow: bool = True) -> None:
@@ -178,46 +221,18 @@ def _all_decided(client: Client) -> bool:
 def _check(  # noqa: PLR0913 - what there is to compare
     queue: QueueService,
     service: Service,
-    suggestions: dict[str, Any],
+    suggestions: list[Any],
     *,
     left: list[dict[str, Any]],
     theirs: int,
     killed: Counter[str],
     say: Any,
 ) -> None:
-    facts = reader(f"sqlite:///{service.state}/journal.db").read(limit=1_000_000)
-    ends = Counter(
-        str(one.data["id"]) for one in facts if one.kind == "suggestion.state" and one.data["state"] in FATES
-    )
-    late = {
-        str(one.data["id"]) for one in facts if one.kind == "suggestion.state" and one.data["state"] in FATES[2:4]
-    }  # an outcome may follow these
-    measured = {
-        queue_run["uid"]: queue_run["agent_suggestion_uid"]
-        for name, queue_run in queue.documents
-        if name == "start" and "agent_suggestion_uid" in queue_run
-    }
-    complete = {
-        measured[doc["run_start"]]
-        for name, doc in queue.documents
-        if name == "stop" and doc["run_start"] in measured and doc["exit_status"] == "success"
-    }
-    fates = Counter(str(one.state) for one in suggestions.values())
-    say(
-        f"chaos queueserver: killed {dict(killed)}; {len(measured)} runs; fates {dict(fates)}; {theirs} items of people"
-    )
-    assert len(measured) >= killed.total(), "it hardly measured"
-    doubled = [uid for uid, count in queue.heard.items() if count > 1]
-    contradictory = [uid for uid, count in ends.items() if count > 1 and uid not in late]
-    contradictory += [uid for uid, one in suggestions.items() if one.state == "ingested" and uid not in complete]
-    contradictory += [uid for uid, one in suggestions.items() if one.state == "rejected" and uid in queue.heard]
-    lost = [uid for uid, one in suggestions.items() if uid in complete and one.state not in ("ingested", "proposed")]
-    assert not doubled, f"measured twice: {doubled}"
-    assert not contradictory, f"two fates: {contradictory}"
-    assert not lost, (
-        f"measured, and no outcome: {[(uid, suggestions[uid].state, suggestions[uid].reason) for uid in lost]}"
-    )
-    assert set(measured.values()) <= set(suggestions), "a run of no suggestion"
+    facts = reader(service.journal).read(limit=1_000_000)
+    fates = Fates.of(suggestions, queue.documents)
+    say(f"chaos queueserver: killed {dict(killed)}; {fates}; {theirs} items of people")
+    assert fates.runs.total() >= killed.total(), "it hardly measured"
+    fates.check(facts, undecided=("proposed",))
     started = [doc for name, doc in queue.documents if name == "start" and doc.get("by") == "hand"]
     assert not started, "an item of a person was started"
     assert len(left) == theirs, f"{theirs} items of people, and {len(left)} are left"

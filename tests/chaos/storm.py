@@ -25,6 +25,7 @@ from agent_service import Client
 from agent_service.errors import Conflict, ServiceError
 from agent_service.journal import reader
 
+from .fates import Fates
 from .zygote import Zygote
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -48,6 +49,9 @@ APART: dict[str, Any] = {
     "plan": "brisk",
 }
 MAX_STRIKES = 3  # in one life
+OF_THE_PARTS = ("cloudpickle", "agent_service.archive.catalog_writer", "agent_service.archive.tiled_server")
+"""What an archive and agents' processes import."""
+
 STREAMS = {"suggestion.state": "suggest", "ingest": "ingest", "report": "report"}
 
 
@@ -145,8 +149,8 @@ def storm(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
     (folder / "service.toml").write_text(TOML)
     chance = random.Random(seed)
     total = RUNS_PER_KILL * kills
-    with Zygote(folder, Path(__file__).parents[2], SUPPORT) as zygote, contextlib.ExitStack() as stack:
-        client = _start(zygote, state)
+    with Zygote(folder, SUPPORT, imports=OF_THE_PARTS) as zygote, contextlib.ExitStack() as stack:
+        client = start(zygote, state)
         client.create(
             **SPEC, name="steady", type="sobol", config=BOX, plan="brisk", loop={"max_runs": total, "n_points": 2}
         )
@@ -160,16 +164,18 @@ def storm(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
             struck.update(_live(client, chance, number, zygote.service))
             zygote.tell("kill")
             client.close()
-            (state / "service.json").unlink()
-            client = _start(zygote, state)
+            client = start(zygote, state)
         say(f"chaos: {kills} kills, and it goes on")
         for name in ("steady", "apart"):
             wait_until(
-                lambda name=name: client.agent(name).state == "stopped", within_s=120, what="the end of the loop"
+                lambda name=name: client.agent(name).state == "stopped",
+                within_s=120,
+                what="the end of the loop",
+                every_s=0.05,
             )
         stack.close()
         client.stop("asking")
-        wait_until(lambda: _written(client), within_s=300, what="the catalogue")
+        wait_until(lambda: _written(client), within_s=300, what="the catalogue", every_s=0.2)
         found = Findings(client, state)
         client.close()
         say(f"chaos: {customer.done} were acknowledged; {len(found.runs)} runs, {len(found.facts)} facts")
@@ -207,26 +213,30 @@ def _strike(service: int, chance: random.Random) -> list[str]:
     return []
 
 
+PARTS = {"rvice.archive": "archives", "process._child": "RunEngines", "fork_server": "fork servers"}
+"""Parts of a service by a piece of their command, or of the name of what was forked."""
+
+
 def parts_of(service: int) -> dict[int, str]:
-    """Return the processes of a service by process id: its archive, the server that forks agents, and the agents."""
+    """Return the processes of a service by process id: archive, RunEngine, what forks agents, and the agents."""
     parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
+    names: dict[int, str] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                commands[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-    found: dict[int, str] = {}
-    for pid, parent in parents.items():
-        if parent == service:
-            found[pid] = "archives" if "agent_service.archive" in commands.get(pid, "") else "fork servers"
+                said = (folder / "comm").read_text() + (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                names.update((int(folder.name), name) for piece, name in PARTS.items() if piece in said)
+    found = {pid: names[pid] for pid, parent in parents.items() if parent == service and pid in names}
     servers = {pid for pid, name in found.items() if name == "fork servers"}
     return found | {pid: "agents' processes" for pid, parent in parents.items() if parent in servers}
 
 
-def _start(zygote: Zygote, state: Path) -> Client:
+def start(zygote: Zygote, state: Path) -> Client:
+    """Start a service, and return a client of it when it is ready."""
+    (state / "service.json").unlink(missing_ok=True)
     zygote.tell("start")
-    wait_until((state / "service.json").exists, within_s=60, what="the service")
+    wait_until((state / "service.json").exists, within_s=120, what="the service")
     client = Client.from_state(state, timeout_s=30)
 
     def ready() -> bool:
@@ -235,7 +245,7 @@ def _start(zygote: Zygote, state: Path) -> Client:
         except ServiceError:
             return False
 
-    wait_until(ready, within_s=60, what="a ready service")
+    wait_until(ready, within_s=120, what="a ready service", every_s=0.05)
     return client
 
 
@@ -319,8 +329,11 @@ class Findings:
         assert max(told.values(), default=1) == 1
 
     def _check_runs(self, total: int) -> None:
-        measured = Counter(one.suggestion for one in self.runs)
-        assert max(measured.values()) == 1, "a suggestion ran twice"
+        states = {one.id: str(one.state) for one in self.known.values()}
+        fates = Fates(states, {one.id: one.reason or "" for one in self.known.values()})
+        fates.runs.update(one.suggestion for one in self.runs)
+        fates.complete.update(one.suggestion for one in self.runs if one.status == "success")
+        fates.check(self.facts, undecided=("running", "measured"))
         complete = {one.uid: one for one in self.runs if one.status == "success"}
         assert (self.steady.progress.done, self.steady.state) == (total, "stopped"), self.steady.reason
         assert sum(one.agent == "steady" for one in complete.values()) == total

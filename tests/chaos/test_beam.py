@@ -1,4 +1,4 @@
-"""The beam of a real IOC is lost ten times in the middle of runs, and the service killed once without it."""
+"""The beam of a real IOC is lost thirty times in the middle of runs, and the service killed three times without it."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.timeout(300)
-def test_ten_losses_of_the_beam(tmp_path: Path) -> None:
-    chaos(tmp_path, kills=10, seed=int(os.environ.get("SEED", "1")))
+def test_thirty_losses_of_the_beam(tmp_path: Path) -> None:
+    chaos(tmp_path, kills=30, seed=int(os.environ.get("SEED", "1")))

@@ -1,4 +1,4 @@
-"""A few kills of service, manager and worker of a queue server; `make chaos ARGS=queueserver` makes more."""
+"""Thirty kills around a queue server, by a run an item and by sessions; `make chaos ARGS=queueserver` makes more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.timeout(400)
-def test_a_few_kills_around_a_queue_server(tmp_path: Path) -> None:
-    chaos(tmp_path, kills=6, seed=int(os.environ.get("SEED", "1")))
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("per_item", ["run", "session"])
+def test_thirty_kills_around_a_queue_server(tmp_path: Path, per_item: str) -> None:
+    chaos(tmp_path, kills=30, seed=int(os.environ.get("SEED", "2")), per_item=per_item)

@@ -1,36 +1,43 @@
 """Starts services quickly: a process that has imported everything forks one for each life.
 
-It reads ``start``, ``kill`` and ``term``, a line each, and answers each with a line when it is done.
+It reads ``import MODULE``, ``start``, ``kill`` and ``term``, a line each, and answers each with a line when it is done.
+What a service starts, as its archive, is forked too.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+import forked_python
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
 class Zygote:
-    """The parent of services, as their test sees it."""
+    """The parent of services, as their test sees it; ``imports`` is what their processes need besides."""
 
-    def __init__(self, folder: Path, *path: Path) -> None:
+    def __init__(self, folder: Path, *path: Path, imports: Sequence[str] = ()) -> None:
         found = os.pathsep.join([*map(str, path), os.environ.get("PYTHONPATH", "")])
         self.service = 0
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote", "serve", str(folder / "service.toml")],
+            # the process of a RunEngine is known by its command, which one that was forked has of this
+            [sys.executable, "-X", "engine_process", "-m", "tests.chaos.zygote", "serve", str(folder / "service.toml")],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": found, "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **forked_python.QUIET, "PYTHONPATH": found},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        for module in imports:
+            self._tell(f"import {module}")
 
     def tell(self, word: str) -> int:
         """Start a service, kill it, or end it; returns its process id, or its exit code."""
@@ -51,7 +58,7 @@ class Zygote:
 
     def __exit__(self, *_: object) -> None:
         self._child.stdin.close()  # it kills the service that is left
-        self._child.wait(20)
+        self._child.wait(120)
         self._child.stdout.close()
 
 
@@ -64,16 +71,18 @@ def main() -> None:
     import agent_service.plans.beamline
     import agent_service.server.app
 
-    assert threading.active_count() == 1, "a thread would not survive the fork"
-    pid = 0
+    pid = answer = 0
     for line in sys.stdin:
-        match line.strip():
-            case "start":
+        match line.split():
+            case ["import", module]:
+                importlib.import_module(module)
+            case ["start"]:
+                forked_python.require_one_thread()
                 pid = os.fork()
                 if pid == 0:
                     _serve(agent_service.cli.main)
                 answer = pid
-            case "kill":
+            case ["kill"]:
                 answer, pid = _end(pid, signal.SIGKILL), 0
             case _:
                 answer, pid = _end(pid, signal.SIGTERM), 0
@@ -83,19 +92,13 @@ def main() -> None:
 
 
 def _serve(serve) -> None:
-    code = 1
-    try:
+    with forked_python.ends_process():
         os.close(0)
         log = os.open("service.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        forked_python.fork_from_here()
         serve()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
 
 
 def _end(pid: int, number: int) -> int:

@@ -4,17 +4,28 @@ import asyncio
 import math
 import os
 import threading
+from pathlib import Path
 
 import pytest
+from dask_cluster import DaskCluster
 from hosted_objects import Gate, HostedObject, unborn
 
 from agent_service.errors import AgentFault, DeadlineExceeded, FieldError, InvalidConfig, NotFound
+from agent_service.executors.dask import DaskExecutor
+from agent_service.executors.dask.config import DaskSection
 from agent_service.executors.notices import listening_to_logs
 from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.thread import ThreadExecutor
 from agent_service.protocols import LogNotice, ProgressNotice
 
-EXECUTORS = [ThreadExecutor, ProcessExecutor]
+EXECUTORS = [ThreadExecutor, ProcessExecutor, DaskExecutor]
+
+
+@pytest.fixture(scope="module")
+def dask_section(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dask")
+    with DaskCluster(folder, offers=("",), path=[Path(__file__).parents[1] / "support"]) as cluster:
+        yield DaskSection(address=cluster.address)
 
 
 @pytest.fixture
@@ -24,7 +35,8 @@ def timed():
 
 @pytest.fixture(params=EXECUTORS)
 async def executor(request, timed):
-    one = request.param(on_call=lambda call, seconds: timed.append((call, seconds)))
+    where = [request.getfixturevalue("dask_section")] if request.param is DaskExecutor else []
+    one = request.param(*where, on_call=lambda call, seconds: timed.append((call, seconds)))
     yield one
     await one.close()
 

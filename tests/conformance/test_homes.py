@@ -112,7 +112,16 @@ def test_a_person_steers(client):
     wait_until(lambda: client.suggestions("steered", state="proposed"))
     first = next(iter(client.suggestions("steered", state="proposed")))
     client.pause("steered")
-    assert client.agent("steered").legal == ["resume", "stop", "restart", "suggest", "ingest", "report", "go-to-best"]
+    assert client.agent("steered").legal == [
+        "resume",
+        "stop",
+        "restart",
+        "suggest",
+        "ingest",
+        "report",
+        "predict",
+        "go-to-best",
+    ]
     with pytest.raises(IllegalTransition) as refused:
         client.pause("steered")
     assert list(refused.value.legal) == client.agent("steered").legal

@@ -5,6 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from disks import largest_file
 
 from agent_service.archive.decisions import Fold
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal import JournalLog, SqliteStore, reader
+from agent_service.journal import JournalLog, PostgresStore, SqliteStore, reader
 from agent_service.models import EventKind
 from agent_service.protocols import FactRow
 
@@ -22,7 +24,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 class SqliteCase:
     """A store in a SQLite file: how it is made, filled up, lost and put back."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, _request):
         self.file = folder / "journal.db"
         self.url = f"sqlite:///{self.file}"
         self.elsewhere = folder / "elsewhere"
@@ -42,16 +44,41 @@ class SqliteCase:
         for part in self.elsewhere.iterdir():
             shutil.move(part, self.file.parent / part.name)
 
+    def usurp(self):
+        """Let another store open the journal that is open."""
+
     def spoil(self):
         self.file.write_bytes(b"no journal at all " * 500)
 
 
-STORES = [SqliteCase]
+class PostgresCase:
+    """A store in a database of its own."""
+
+    def __init__(self, _folder, request):
+        self.server = request.getfixturevalue("postgres")
+        self.url = self.server.database()
+
+    def store(self):
+        return PostgresStore(self.url)
+
+    def full(self):
+        return self.server.full(self.url)
+
+    def usurp(self):
+        pids = self.server.ask(self.url, "SELECT unnest(backends) FROM leader")
+        for (pid,) in pids:
+            self.server.ask(self.url, "SELECT pg_terminate_backend(%s)", pid)
+
+    def spoil(self):
+        self.server.ask(self.url, "CREATE TABLE meta (something INTEGER)")
+
+
+STORES = [SqliteCase, PostgresCase]
 
 
 @pytest.fixture(params=STORES)
 def case(request, tmp_path):
-    return request.param(tmp_path)
+    return request.param(tmp_path, request)
 
 
 @pytest.fixture
@@ -133,6 +160,7 @@ def test_a_full_disk_is_refused_and_what_was_written_stays(store, case):
     assert seqs(store.read()) == [1, 2]
 
 
+@pytest.mark.parametrize("case", [SqliteCase], indirect=True)  # a database cannot be moved away
 def test_a_lost_store_takes_nothing_more_until_it_is_back(store, case):
     store.write([row(1)])
     assert store.lost() is None
@@ -220,6 +248,40 @@ def test_a_reader_of_another_process_reads_while_it_is_written(store, case):
         assert output.stdout.split() == [str(seq)]
 
 
+def test_a_reader_waits_for_what_is_written(store, case):
+    store.write([row(1)])
+    with contextlib.closing(reader(case.url)) as journal:
+        journal.wait(after=0, within_s=60)
+        began = time.monotonic()
+        journal.wait(after=1, within_s=0.1)
+        assert journal.last_seq() == 1
+        writing = threading.Timer(0.2, lambda: store.write([row(2)]))
+        writing.start()
+        while journal.last_seq() < 2:
+            journal.wait(after=1, within_s=60)
+        writing.join()
+        assert time.monotonic() - began < 50, "it was not woken"
+
+
+async def test_nobody_is_answered_with_what_another_wrote(case):
+    """Two write one journal: SQLite's file lock and PostgreSQL's lock are got round here, which nobody should."""
+    ours, theirs = JournalLog(case.store()), JournalLog(case.store())
+    ours.open()
+    await ours.append(EventKind.REPORT, "a", {"by": "ours"})
+    case.usurp()
+    theirs.open()
+    await theirs.append(EventKind.REPORT, "a", {"by": "theirs"})
+    with pytest.raises(BackendUnavailable):
+        await ours.append(EventKind.REPORT, "a", {"by": "ours, too"})
+    with pytest.raises(BackendUnavailable, match="another service"):
+        await ours.append(EventKind.REPORT, "a", {"by": "ours, once more"})
+    assert "another service" in ours.fault
+    await theirs.append(EventKind.REPORT, "a", {"by": "theirs"})
+    await ours.close()
+    await theirs.close()
+    assert [fact.data["by"] for fact in reader(case.url).read()] == ["ours", "theirs", "theirs"]
+
+
 def test_no_reader_without_a_scheme_that_there_is():
     with pytest.raises(UsageError, match="sqlite"):
         reader("paper:///notes")
@@ -229,7 +291,7 @@ async def test_the_log_on_it_writes_reads_and_follows(case):
     log = JournalLog(case.store())
     log.open()
     written = [await log.append(EventKind.REPORT, "a", {"n": n}) for n in range(3)]
-    await log.compact({"n": 0}, seq=1)
+    await log.compact('{"n":0}', seq=1)
     followed = [event async for event in _first(2, log.follow(after=1))]
     assert seqs(followed) == [2, 3]
     assert seqs(written) == [1, 2, 3]

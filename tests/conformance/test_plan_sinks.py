@@ -25,13 +25,13 @@ from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow
-from agent_service.plans.sinks.blueapi import blueapi_of, remote_task
+from agent_service.plans.sinks import unknown_fate
+from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.config import BlueapiSection
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
 from agent_service.plans.sinks.engine_process import EngineLauncher, EngineLink, EngineProcessSink, TurnFile
 from agent_service.plans.sinks.engine_settings import EngineSettings
-from agent_service.plans.sinks.queue_server import driver
 from agent_service.plans.sinks.queue_server.clients import HttpClient, ZmqClient
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
 from agent_service.plans.sinks.queue_server.sink import QueueServerSink
@@ -86,6 +86,9 @@ class Rig:
     def all(self, name: str) -> list[Document]:
         return [document for kind, document in self.documents if kind == name]
 
+    async def heard(self) -> None:
+        """Return when what the sink was told is known where the RunEngine is."""
+
     async def inside(self) -> None:
         """Wait until the plan is in the middle of its run, as the service sees it."""
         await until(lambda: self.beamline["inside"].is_set() and self.all("start"))
@@ -125,6 +128,9 @@ class ProcessRig(Rig):
         engines = "[str(one.state) for one in gc.get_objects() if type(one).__name__ == 'RunEngine']"
         return self.names is not None and "paused" in self.names.ask(engines)
 
+    async def heard(self) -> None:
+        await asyncio.to_thread(self.sink.own_name, "motor")  # asked and answered after it
+
 
 class Allows:
     """Guardrails that forbid nothing."""
@@ -133,6 +139,9 @@ class Allows:
         return True
 
     def ask_devices(self, order: PlanOrder) -> None: ...
+
+    def heard_devices(self, order: PlanOrder, words: Any) -> bool:
+        return True
 
     def permit(self, order: PlanOrder, found: Any, wholes: Any) -> None: ...
 
@@ -370,8 +379,7 @@ def test_it_is_a_plan_sink() -> None:
 
 
 async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig, monkeypatch) -> None:
-    monkeypatch.setattr(remote_task, "_LOST_S", 0.5)
-    monkeypatch.setattr(driver, "UNKNOWN_AFTER_S", 0.5)
+    monkeypatch.setattr(unknown_fate, "UNKNOWN_AFTER_S", 0.5)
     found = await any_rig.sink.reattach([order("s1"), order("s2")])
     assert sorted(found) == (["s1", "s2"] if any_rig.sink.reattaches else [])
     for ended in found.values():
@@ -639,6 +647,7 @@ async def test_pause_before_the_first_message(rig: Rig) -> None:
     running = asyncio.create_task(rig.sink.run(order(plan="slow_to_build")))
     await until(rig.beamline["inside"].is_set)
     await rig.sink.pause()
+    await rig.heard()
     rig.beamline["leave"].set()
     await until(lambda: rig.paused)
     assert rig.documents == []

@@ -34,7 +34,7 @@ def test_a_key_made_and_revoked_by_another_process_counts_at_once(start, tmp_pat
     with holder(service, key) as alice:
         found = alice.get("/service").json()
         assert (found["key"], found["scopes"]) == ("alice", ["read", "approve"])
-        assert service.get("service")["scopes"] == ["read", "control", "approve", "admin"]
+        assert service.get("service")["scopes"] == ["read", "propose", "control", "approve", "admin"]
         with connect_sse(alice, "GET", "/events") as source:
             events = source.iter_sse()
             next(events)
@@ -176,10 +176,10 @@ def test_to_tighten_needs_control_and_to_loosen_approval(start, tmp_path):
         kept = service.status("a")["spec"]
         for looser, rule in (
             ({"guardrails": {"bounds": {**bounds, "x": [-1, 0.5]}}}, "guardrails.bounds.x"),
-            ({"guardrails": {"bounds": {"x": [-1, 0]}}}, "guardrails.bounds.y"),
+            ({"guardrails": {"bounds": {"y": None}}}, "guardrails.bounds.y"),
             ({"guardrails": {"budget_runs": None}}, "guardrails.budget_runs"),
             ({"guardrails": {"budget_runs": 1, "max_step": {"x": 2}}}, "guardrails.max_step.x"),
-            ({"guardrails": {"max_step": {}}}, "guardrails.max_step.x"),
+            ({"guardrails": {"max_step": {"x": None}}}, "guardrails.max_step.x"),
             ({"guardrails": {"plans": ["acquire", "other"]}}, "guardrails.plans"),
             ({"guardrails": {"max_runs_per_minute": 10}}, "guardrails.max_runs_per_minute"),
             ({"loop": {"approval": "auto"}}, "loop.approval"),
@@ -318,3 +318,9 @@ def test_a_damaged_file_of_keys_is_looked_at_again(start, tmp_path):
         path.symlink_to("/dev/zero")
         assert http.get("/service").status_code == 503
         assert service.http.get("/api/v1/service").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["owner", "loop", "neighbour", "epics"])
+def test_no_key_has_a_name_that_says_who_needs_none(tmp_path, name):
+    with pytest.raises(UsageError, match="is kept for the service itself"):
+        KeyFile(tmp_path / "keys.jsonl").create(name, [Scope.READ])

@@ -63,6 +63,7 @@ def megabytes(pid, field):
     return int(line.split()[1]) / 1024
 
 
+@pytest.mark.long
 def test_no_body_makes_the_service_grow(process):
     """A real service under uvicorn, and each field of each route that takes a body."""
     client = process.start()

@@ -303,3 +303,26 @@ async def test_both_clients_claim_renew_and_release(service):
             assert client.release(found.id, "no beam", how="abort").reason == "no beam"
             with pytest.raises(Conflict, match="nobody holds a claim"):
                 await other.renew(found.id)
+
+
+def test_a_runner_claims_only_what_moves_its_devices_or_has_its_tag(service):
+    begin(service, "here")
+    sobol = {"type": "sobol", "config": {"bounds": {"theta": [0, 1]}}}
+    begin(service, "there", **sobol, actuators=["theta"], tag="far")
+    claim(service, 204, actuators=["theta"], tag="near", wait_s=0)
+    claim(service, 204, actuators=["x"], wait_s=0)  # half of what it takes to measure it
+    for names in ({"tag": "far"}, {"actuators": ["theta", "chi"]}, {"actuators": ["theta"], "tag": "far"}):
+        found = claim(service, **names)
+        assert found["agent"] == "there"
+        service.post(f"suggestions/{found['id']}/release", {"how": "unused"})
+    assert claim(service, actuators=["y", "x"])["agent"] == "here"
+
+
+def test_who_waits_with_a_tag_gets_no_suggestion_of_others(service):
+    begin(service, "here")
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(claim(service, tag="far")))
+    waiting.start()
+    begin(service, "there", tag="far")
+    waiting.join(30)
+    assert [one["agent"] for one in found] == ["there"]

@@ -28,7 +28,7 @@ def compacted(tmp_path_factory):
         before = one.status("busy")
     with running(state, service={"keep_facts": KEEP}) as served:
         served.until("busy", "paused")
-        wait_until(lambda: reader(f"sqlite:///{state}/journal.db").snapshot(), what="a snapshot")
+        wait_until(lambda: reader(f"sqlite:///{state}/journal.db").snapshot(), within_s=120, what="a snapshot")
         wait_until(lambda: reader(f"sqlite:///{state}/journal.db").read()[0].seq > 1)
         served.before = before
         yield served

@@ -276,7 +276,8 @@ def test_a_move_is_refused_unless_a_person_says_otherwise(service):
     service.until("a", "stopped")
     beamline.ring_current.put(0.0)
     unmet(service)
-    with pytest.raises(Conflict, match=r"ring_current 0, needs > 100; to move all the same, say despite_conditions"):
+    said = r"ring_current 0, needs > 100; to move all the same, client.go_to_best\('a', despite_conditions=True\)"
+    with pytest.raises(Conflict, match=said):
         service.client.go_to_best("a")
     assert service.client.go_to_best("a", despite_conditions=True).point == {"x": 3.0}
 

@@ -6,6 +6,8 @@ import limited
 import pytest
 from services import wait_until
 
+from agent_service.errors import InvalidInput
+
 
 @pytest.fixture
 def serve(start):
@@ -245,17 +247,8 @@ def test_rules_of_the_service_hold_for_whom_they_concern(serve):
     create(service, "other", "careless", points=[[4.0]])
     assert run(service, "other") == [("ingested", None)]
     service.close()
-    service = serve(guardrails={"rules": ["x < nobody"]}, service={"catalog": "none"})
-    spec = {
-        "name": "a",
-        "type": "sequence",
-        "config": {"points": [{"x": 0}]},
-        "actuators": ["x"],
-        "sensors": ["signal"],
-    }
-    spec["outcome"] = "signal"
-    found = service.problem("POST", "agents", 422, "unknown_device", json=spec)
-    assert "names nobody, which is no actuator" in found["detail"]
+    with pytest.raises(InvalidInput, match="nobody would be no limit of anything: there is no device 'nobody'"):
+        serve(guardrails={"rules": ["x < nobody"]}, service={"catalog": "none"})
 
 
 # the press ------------------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ def test_a_closed_loop_on_devices_named_by_the_way_to_them(service, kind):
     assert status["reason"] == "max_runs reached (6 of 6)"
     done = service.suggestions("aligner", state="ingested")
     assert len(done) == 6
+    assert service.get("agents/aligner/devices")["positions"] == {x: position(x), y: position(y)}
     assert all(set(one["point"]) == {x, y} and set(one["outcome"]) == {signal} for one in done)
     for one in done:
         at_x, at_y = one["point"][x], one["point"][y]

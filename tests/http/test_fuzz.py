@@ -108,7 +108,8 @@ def test_no_answer_is_outside_the_document(served, document, method, path, mode)
 
     fuzz()
     assert seen.total() >= 1
-    if mode is GenerationMode.POSITIVE and method == "get" and "variable" not in path and "job_id" not in path:
+    always = path != "/api/" and "variable" not in path and "job_id" not in path  # others need a script
+    if mode is GenerationMode.POSITIVE and method == "get" and always:
         assert seen[200], f"nothing was reached: {seen}"
     assert served.http.get("/healthz").status_code == 200
 

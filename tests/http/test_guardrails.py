@@ -236,14 +236,18 @@ def test_limits_of_the_service_hold_beside_the_agent_s_own(start):
     service.post("agents/inbox/stop")
 
 
-@pytest.mark.parametrize("position", [True, "1", None, [1], {}], ids=str)
-def test_an_edited_point_holds_numbers(start, position):
+@pytest.mark.parametrize(
+    ("position", "code"),
+    [(True, "point"), ("1", "point"), (None, "input"), ([1], "input"), ({}, "input")],
+    ids=str,
+)
+def test_an_edited_point_holds_numbers(start, position, code):
     service = start()
     service.create("edited", loop={"approval": "required"})
     service.post("agents/edited/start")
     [one] = wait_until(lambda: service.suggestions("edited", state="proposed"))
     edit = {"json": {"point": {"x": position, "y": 0.0}}}
-    service.problem("POST", f"suggestions/{one['id']}/approve", 422, "invalid_input", **edit)
+    service.problem("POST", f"suggestions/{one['id']}/approve", 422, f"invalid_{code}", **edit)
     assert service.get(f"suggestions/{one['id']}")["state"] == "proposed"
 
 

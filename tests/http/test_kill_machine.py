@@ -31,7 +31,7 @@ def pid_of(served, name):
 
 
 def fork_server_of(served, name):
-    fork_server = brain(served, name)._placement._executors["process"]._fork_server
+    fork_server = brain(served, name)._placement._executors["process"]._fork_servers[()]
     return None if fork_server is None else fork_server.pid
 
 

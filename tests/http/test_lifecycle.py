@@ -1,5 +1,8 @@
 """An agent's life over HTTP, against a real uvicorn and a real RunEngine."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import brainbox
 import pytest
 import rig
@@ -164,11 +167,51 @@ def test_restart_replays_what_was_measured(served):
     assert served.get("agents/again/variables/seen")["value"] == 4
 
 
+def test_a_brain_goes_on_after_a_restart_in_the_middle(served):
+    served.create("amid", loop={"approval": "required"})
+    served.post("agents/amid/start")
+    wait_until(lambda: served.suggestions("amid"))
+    [first] = served.suggestions("amid")
+    served.post(f"suggestions/{first['id']}/approve")
+    wait_until(lambda: len(served.suggestions("amid")) == 2)
+    served.post("agents/amid/restart")
+    served.until("amid", "running")
+    second = wait_until(lambda: served.suggestions("amid", state="proposed"))[0]
+    assert second["point"]["x"] > first["point"]["x"]
+    served.post(f"suggestions/{second['id']}/approve")
+    wait_until(lambda: served.status("amid")["counts"]["ingested"] == 2)
+    assert served.get("agents/amid/variables/seen")["value"] == 2
+    places = [one["point"]["x"] for one in served.suggestions("amid")]
+    assert len(set(places)) == len(places)
+    served.post("agents/amid/stop")
+
+
+def test_a_stop_during_a_restart_is_why_it_stopped(start, gate):
+    service = start()
+    service.create("again", plan="gated")
+    service.post("agents/again/start")
+    wait_until(gate.measuring.is_set)
+    with ThreadPoolExecutor() as people:
+        restarting = people.submit(service.http.post, "/api/v1/agents/again/restart")
+        service.until("again", "stopping")
+        stopping = people.submit(service.http.post, "/api/v1/agents/again/stop")
+        time.sleep(0.2)  # so that it comes before the end of the run, mostly; the end is the same
+        gate.gate.set()
+        assert stopping.result(60).status_code == restarting.result(60).status_code == 200
+    status = service.status("again")
+    assert (status["state"], status["reason"]) == ("stopped", "stopped by a person")
+    service.post("agents/again/start")
+    service.post("agents/again/stop")
+
+
 def test_start_of_an_agent_that_made_its_runs_says_what_to_do(served):
     served.create("done", loop={"max_runs": 1})
     served.post("agents/done/start")
     served.until("done", "stopped")
-    assert "raise loop.max_runs" in served.problem("POST", "agents/done/start", 409, "conflict")["detail"]
+    assert (
+        'client.update("done", loop={"max_runs": '
+        in served.problem("POST", "agents/done/start", 409, "conflict")["detail"]
+    )
 
 
 def test_a_brain_with_nothing_more_to_suggest_stops(served):
@@ -189,12 +232,23 @@ def test_config_is_changed_by_replay_and_loop_at_once(served):
     assert answer.json()["spec"]["loop"]["n_points"] == 1
     served.post("agents/patched/start")
     served.until("patched", "stopped")
-    assert [one["point"]["x"] for one in served.suggestions("patched")] == [0, 0.5, 1.0]
+    points = [one["point"]["x"] for one in served.suggestions("patched")]
+    assert points == [0, 0, 0.5], "a brain that is built anew is told outcomes, and not asked for old points again"
     served.problem("PATCH", "agents/patched", 409, "conflict", json={"type": "sobol"})
     found = served.problem("PATCH", "agents/patched", 422, "invalid_config", json={"loop": {"max_runs": 0}})
     assert found["errors"][0]["field"] == "loop.max_runs"
     found = served.problem("PATCH", "agents/patched", 422, "invalid_config", json={"config": {"stepp": 1}})
     assert "stepp" in found["detail"]
+
+
+def test_a_brain_that_is_told_what_was_suggested_goes_on_with_another_config(served):
+    served.create("told", type="brainbox:Registering", loop={"max_runs": 1})
+    served.post("agents/told/start")
+    served.until("told", "stopped")
+    served.http.patch("/api/v1/agents/told", json={"config": {"step": 0.5}, "loop": {"max_runs": 3}}).raise_for_status()
+    served.post("agents/told/start")
+    served.until("told", "stopped")
+    assert [one["point"]["x"] for one in served.suggestions("told")] == [0, 0.5, 1.0]
 
 
 def test_config_of_a_running_agent_can_be_changed(start, gate):
@@ -205,7 +259,7 @@ def test_config_of_a_running_agent_can_be_changed(start, gate):
     assert service.http.patch("/api/v1/agents/live", json={"config": {"step": 0.25}}).status_code == 200
     gate.gate.set()
     service.until("live", "stopped")
-    assert [one["point"]["x"] for one in service.suggestions("live")] == [0, 0.25]
+    assert [one["point"]["x"] for one in service.suggestions("live")] == [0, 0], "the new brain begins anew"
 
 
 def test_delete_removes_the_agent_and_keeps_its_history(served):

@@ -41,8 +41,22 @@ def test_the_users_own_object_measures_and_is_not_replayed_into(served, referenc
     served.http.patch("/api/v1/agents/mine", json={"loop": {"max_runs": 3}})
     served.post("agents/mine/start")
     assert served.until("mine", "stopped")["progress"]["done"] == 3
-    assert len(walker.points) == 2, "a new one was born, and the facts were replayed into that"
-    assert [one["point"]["x"] for one in served.suggestions("mine")] == [0, 1, 2]
+    assert len(walker.points) == 2, "a new one was born"
+    assert [one["point"]["x"] for one in served.suggestions("mine")] == [0, 1, 2], "which went on from its state"
+
+
+def test_the_state_of_an_object_is_no_other_ones(served, reference):
+    first, second = reference(brainbox.Walker()), reference(brainbox.Open())
+    served.create("taken", type=first, loop={"max_runs": 2})
+    served.post("agents/taken/start")
+    served.until("taken", "stopped")
+    references.take_over(second, first)  # as when an object is served in the place of one that the agent had
+    served.http.patch("/api/v1/agents/taken", json={"loop": {"max_runs": 3}}).raise_for_status()
+    served.post("agents/taken/start")
+    served.until("taken", "stopped")
+    assert served.post("agents/taken/start?paused=true")["state"] == "paused"
+    report = served.post("agents/taken/report")["report"]
+    assert (report["n"], report["suggested"]) == (3, 1), "told everything, and asked for no old point"
 
 
 def test_an_object_that_does_not_pickle_is_not_ended_by_a_restart(served, reference):

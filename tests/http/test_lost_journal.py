@@ -113,7 +113,7 @@ def test_the_loop_waits_and_forgets_nothing_when_the_file_is_put_back(tmp_path):
     assert [one["state"] for one in known] == ["ingested"] * done + ["approved"] * (len(known) - done)
     assert [one["point"]["x"] for one in known] == list(range(len(known)))
     with running(state) as again:
-        assert again.status("walker")["progress"]["done"] == done
+        assert again.until("walker", "paused")["progress"]["done"] == done
         again.post("agents/walker/resume")
         wait_until(lambda: again.status("walker")["progress"]["done"] > len(known))
         assert {again.get(f"suggestions/{one['id']}")["state"] for one in known} == {"ingested"}

@@ -41,7 +41,7 @@ def valid(keys, secret, holds=lambda _: True):
 
 
 def test_it_may_do_what_its_maker_may_but_for_code(keys):
-    assert keys.make(OWNER, PAGE)[0].scopes == {"read", "control", "approve"}
+    assert keys.make(OWNER, PAGE)[0].scopes == {"read", "propose", "control", "approve"}
     made, secret = keys.make(BOB, PAGE)
     assert (made.name, made.scopes) == ("bob", {"read", "control"})
     assert keys.find(secret, holds=lambda _: True) == made

@@ -81,7 +81,7 @@ def test_the_status_shows_the_progress_of_the_present_call(start, thinking):
     service.create("chatty", type="brainbox:Chatty", config={"hold": True, "steps": 7}, executor="thread")
     service.post("agents/chatty/start")
     wait_until(thinking.thinking.is_set)
-    wait_until(lambda: (service.status("chatty")["busy"] or {}).get("progress"))
+    wait_until(lambda: ((service.status("chatty")["busy"] or {}).get("progress") or {}).get("done") == 7)
     busy = service.status("chatty")["busy"]
     assert busy["call"] == "suggest"
     assert (busy["progress"]["done"], busy["progress"]["total"], busy["progress"]["message"]) == (7, 7, "fitting")

@@ -57,8 +57,9 @@ def test_a_storm_of_commands_leaves_no_agent_half_way(start):
     while not facts or cursor:
         page = service.get("agents/storm/history", limit=1000, **({"cursor": cursor} if cursor else {}))
         facts, cursor = facts + page["items"], page["next"]
-    states = [one["data"]["state"] for one in facts if one["kind"] == "agent.state"]
-    assert all(after in legal[before] for before, after in pairwise(states))
+    steps = [(one["data"]["state"], one["data"].get("reason")) for one in facts if one["kind"] == "agent.state"]
+    for before, after in pairwise(steps):  # a state is said again only to say another reason
+        assert after[0] in legal[before[0]] or (after[0] == before[0] and after[1] != before[1]), steps
     service.post("agents/storm/start")
     service.until("storm", "running")
 

@@ -84,6 +84,7 @@ def test_it_comes_back_with_what_it_knew(service, faults, executor, where, how):
 def test_a_success_begins_the_count_anew(service, faults):
     frail(service, faults, loop={"approval": "required"})
     service.post("agents/frail/start")
+    wait_until(lambda: service.suggestions("frail"))  # of its loop, which waits for approval and asks no more
     for restarts in (1, 2):
         service.until("frail", "running")
         faults.write_text("1")

@@ -170,7 +170,6 @@ def test_a_function_that_raises_is_told_in_one_line_and_nothing_is_measured(star
             "the module 'beamline_with_beam' has no 'nothing'",
         ),
         ("no_such_module:f", "importing 'no_such_module' raised ModuleNotFoundError"),
-        ("beamline_with_beam", "write it as module:function"),
         ("beamline_with_beam:waits", "is a coroutine or a plan; write it as a plain function"),
         ("beamline_with_beam:memory", "is of type dict, not a function of the RunEngine"),
     ],

@@ -81,7 +81,9 @@ def test_memory_survives_a_restart(tmp_path):
         session = service.get("service")["session"]
     with running(tmp_path / "state") as service:
         after = service.status("walker")
-        assert {**after, "executor": None} == {**before, "executor": None}
+        # where it lives, and times since its last start or the service's
+        anew = dict.fromkeys(("executor", "beam_idle", "think_s"))
+        assert {**after, **anew} == {**before, **anew}
         assert service.suggestions("walker") == measured
         assert service.get("service")["session"] != session
         service.http.patch("/api/v1/agents/walker", json={"loop": {"max_runs": 4}})

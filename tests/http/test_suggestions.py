@@ -3,6 +3,8 @@
 import pytest
 from services import wait_until
 
+from agent_service.models import AgentStatus
+
 
 @pytest.fixture
 def paused(served, request):
@@ -94,11 +96,8 @@ def test_guardrails_reject_and_name_the_rule(served):
     rejected = served.suggestions("guarded", state="rejected")[0]
     assert rejected["reason"] == "guardrails.bounds.x: x = 6 is outside [-4, 4]"
     assert status["reason"] == "the agent has nothing more to suggest"  # the brain was told, and went on
-    served.http.patch(
-        "/api/v1/agents/guarded",
-        json={"guardrails": {"bounds": {}}, "config": {"step": 3.0}, "loop": {"approval": "required"}},
-    )
-    served.post("agents/guarded/start")
+    served.http.patch("/api/v1/agents/guarded", json={"guardrails": {"bounds": {}}, "loop": {"approval": "required"}})
+    served.post("agents/guarded/start?paused=true")
     assert served.post("agents/guarded/report")["report"]["failed"] == 2
 
 
@@ -175,3 +174,16 @@ def test_pages_of_suggestions(served, paused):
     assert len(rest["items"]) == 2
     assert rest["next"] is None
     served.problem("GET", f"agents/{paused}/suggestions", 422, "invalid_input", params={"cursor": "x"})
+
+
+def test_the_status_says_how_many_wait_for_a_person(start):
+    service = start()
+    service.create("asks", loop={"approval": "required"})
+    service.create("moves", loop={"max_runs": 1})
+    service.post("agents/asks/start")
+    wait_until(lambda: service.status("asks")["to_approve"] == 1)
+    service.post("agents/moves/start?paused=true")
+    service.post("agents/moves/suggest", {"n_points": 2})
+    assert service.status("moves")["to_approve"] == 2
+    shown = AgentStatus.model_validate(service.status("asks"))
+    assert "1 suggestion waits for approval" in shown.remarks

@@ -168,6 +168,28 @@ def chromium():
             browser.close()
 
 
+def agent_page(context, service):
+    """Return the service's page, logged in, with its only agent open; its service is ``service``."""
+    page = context.new_page()
+    page.service = service
+    page.said = []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.set_default_timeout(SHOWS_WITHIN_MS)
+    page.goto(service.url)
+    page.get_by_label("Key").fill(service.server.api_key)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Open").click()
+    return page
+
+
+def serious(page, where=None):
+    """Return what axe-core finds wrong for people who cannot see or point, of the page or of a selector's part."""
+    axe = wanted.module("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page, context=where).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"][:150]) for one in found if one["impact"] in ("serious", "critical")]
+
+
 @contextlib.contextmanager
 def opened(browser, server, name, front_end="lab", missing=None, **context):
     """Open a notebook in a browser context of its own: ``lab``, ``notebook`` or ``voila``.

@@ -91,7 +91,8 @@ def test_the_package_is_built_and_installed_with_nothing_from_elsewhere(tmp_path
     )
     assert told.returncode == 0, told.stdout + told.stderr
     assert (tmp_path / "there" / "agent_service" / "__init__.py").is_file()
-    assert (tmp_path / "there" / "notebook_widgets" / "panels" / "static" / "agent_panel.js").is_file()
+    assert (tmp_path / "there" / "agent_service" / "server" / "static" / "view" / "agent_panel.js").is_file()
+    assert (tmp_path / "there" / "notebook_widgets" / "panels" / "static" / "widget.js").is_file()
 
 
 def test_start_becomes_what_it_is_told_to_run():

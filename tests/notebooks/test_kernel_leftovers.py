@@ -37,8 +37,8 @@ def cycle():
     walker = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
     service = agent_service.serve({"walker": walker}, startup="rig", catalog="none", state=HERE / "state", fresh=True)
     panels = [AgentPanel(service, "walker"), ServicePanel(service)]
-    assert panels[0].act("start").result(30)
-    assert panels[0].act("stop").result(30)
+    assert panels[0].ask("POST", "agents/walker/start").result(30)
+    assert panels[0].ask("POST", "agents/walker/stop").result(30)
     for panel in panels:
         panel.close()
     service.close()
@@ -59,6 +59,7 @@ def census(kernel):
     return {key: collections.Counter(there) for key, there in json.loads(kernel.value("json.dumps(census())")).items()}
 
 
+@pytest.mark.long
 def test_twenty_services_with_panels_leave_nothing(kernel, tmp_path):
     kernel.run(CYCLE)
     kernel.run("cycle()")  # what is made once, as a library's own thread, is made now

@@ -95,6 +95,7 @@ def test_the_panel_is_shown_once_below_the_cell(kernel):
             shown.append(message["content"]["data"])
 
     kernel.client.execute_interactive(f"%agent_serve walker {SERVE}", timeout=30, output_hook=hear)
-    [panel] = shown
+    [picture, panel] = shown  # what a saved notebook shows, and the panel
+    assert "application/vnd.jupyter.widget-view+json" not in picture
     assert "application/vnd.jupyter.widget-view+json" in panel
     kernel.run("%agent_stop --all")

@@ -57,6 +57,7 @@ class Lab:
         told = [text(one.outputs) for one in notebook.cells if one.id.startswith("ask-")]
         for one in notebook.cells:
             refuse_noise(one)
+            assert "A panel appears here" not in kept(one.outputs), "its last picture takes the place of each"
         return [json.loads(one) for one in told]
 
     def left(self):
@@ -108,6 +109,11 @@ def shown(outputs):
     return sum("application/vnd.jupyter.widget-view+json" in one.get("data", {}) for one in outputs)
 
 
+def kept(outputs):
+    """Return the last pictures of the panels that a cell displayed."""
+    return "".join(one["data"]["text/html"] for one in outputs if "agent_service" in one.get("metadata", {}))
+
+
 def near_the_optimum(point, part):
     """Return whether the true flux at a point is at least this part of the highest."""
     return true_flux(point["mirror_x"], point["mirror_y"]) >= part * optimum().flux
@@ -130,6 +136,8 @@ def test_quickstart_aligns_the_mirrors_and_keeps_every_run(lab):
     assert told["best_run"] in told["asked"]
     assert told["at"] == pytest.approx(status["best"]["point"])
     assert shown(lab.outputs["serve"]) == 1
+    assert "aligner: stopped, max_runs reached (25 of 25); 25 of 25 runs; best" in kept(lab.outputs["serve"])
+    assert kept(lab.outputs["serve"]).count("<circle") == 25, "without a page there is a picture, too"
     assert "nothing moves until you press Start" in text(lab.outputs["serve"])
     assert "the service is closed" in text(lab.outputs["close"])
     assert (lab.folder / ".agent-service" / "01-quickstart").is_dir()
@@ -185,7 +193,7 @@ def test_a_service_elsewhere_is_steered_and_ended(lab):
     tell = """{
         "status": client.agent("scout").model_dump(mode="json"),
         "first": [one.model_dump(mode="json") for one in client.suggestions("scout")][:3],
-        "panels": [overview.overview.link["state"], scout.link["state"], inbox.link["state"]],
+        "panels": [overview.link["state"], scout.link["state"], inbox.link["state"]],
         "queue": client.queue().state,
         "server": server.poll(),
     }"""

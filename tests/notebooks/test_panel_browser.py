@@ -67,11 +67,15 @@ def test_start_pause_resume_restart_stop(client, panel):
     until(client, "running")
     panel.state("running")
     for command, state in [("Pause", "paused"), ("Resume", "running"), ("Restart", "running"), ("Stop", "stopped")]:
+        before = client.agent("asked").started_at
         panel.press(command)
+        if command == "Restart":  # it runs before, too
+            wait_until(lambda before=before: client.agent("asked").started_at != before, what="another start")
         until(client, state)
         panel.state(state)
     panel.says("stopped by a person")
-    wait_until(lambda: panel.enabled() == ["Start", "Restart", "Stop everything"], what="what is legal then")
+    wait_until(lambda: panel.enabled() == ["Start", "Stop everything"], what="what is legal then")
+    panel.says("Stop: it has stopped")
 
 
 def test_stop_pressed_twice_says_one_line(client, panel):
@@ -92,25 +96,26 @@ def test_approve_edit_reject_and_go_to_best(client, notebook, page, panel):
     panel.tab("Inbox")
     first, second = sorted(open_suggestions(client), key=lambda one: one.created_at)
     panel.says("2", panel.root.get_by_role("tab", name="Inbox"))
-    panel.row(first).get_by_role("button", name="Approve", exact=True).click()
+    panel.row(first).get_by_role("button", name="Approve").click()
     wait_until(lambda: client.suggestion(first.id).state == "ingested", what="the first one ingested")
     row = panel.row(second)
-    row.get_by_role("button", name="Edit", exact=True).click()
+    row.get_by_role("button", name="Edit").click()
     row.get_by_label("x", exact=True).fill("0.5")
-    row.get_by_role("button", name="Approve", exact=True).click()
+    row.get_by_role("button", name="Approve").click()
     wait_until(lambda: client.suggestion(second.id).state == "ingested", what="the second one ingested")
     assert client.suggestion(second.id).point == {"x": 0.5, "y": second.point["y"]}
     assert client.suggestion(first.id).point == first.point
 
     wait_until(lambda: len(open_suggestions(client)) == 2, what="two more")
     rejected, left = sorted(open_suggestions(client), key=lambda one: one.created_at)
-    panel.row(rejected).get_by_role("button", name="Reject", exact=True).click()
+    panel.row(rejected).get_by_role("button", name="Reject").click()
     wait_until(lambda: client.suggestion(rejected.id).state == "rejected", what="the third one rejected")
     assert client.suggestion(left.id).state == "proposed"
 
     best = max(client.suggestions("asked", state="ingested"), key=lambda one: one.outcome["signal"])
     panel.says(f"x {best.point['x']:g}", panel.root.locator(".as-bestline"))
-    assert panel.button("Go to best").is_disabled(), "the loop moves the motors"
+    assert panel.button("Go to best").is_disabled()
+    panel.says("pause it first: it moves the motors itself")
     panel.press("Pause")
     panel.state("paused")
     panel.press("Go to best")
@@ -159,14 +164,14 @@ def test_the_form_changes_the_configuration_and_says_what_is_wrong_beside_the_fi
     panel.press("Apply")
     wait_until(lambda: client.agent("asked").config.get("step") == 0.25, what="the new step")
     panel.says("config changed", panel.root.get_by_role("status"))
-    runs = panel.root.locator(".as-field", has=page.page.get_by_label("max_runs", exact=True))
-    panel.field("max_runs").fill("-3")
+    runs = panel.root.locator(".as-field", has=page.page.get_by_label("runs at most", exact=True))
+    panel.field("runs at most").fill("-3")
     panel.press("Apply")
     panel.says("must be 1 or more", runs.get_by_role("alert"))
     panel.says("see the fields marked below")
     assert client.agent("asked").spec.loop.max_runs is None
     panel.press("Discard changes")
-    panel.field("max_runs").fill("40")
+    panel.field("runs at most").fill("40")
     panel.press("Apply")
     wait_until(lambda: client.agent("asked").spec.loop.max_runs == 40, what="the new limit")
     panel.says("", runs.get_by_role("alert"))

@@ -49,7 +49,7 @@ def measure(write, count, *, points=1, **md):
 def ask(where, *questions):
     """Evaluate each question in another process, with databroker's ``runs`` and ``agents``, and return the answers."""
     command = [sys.executable, "-c", READER, str(where), json.dumps(questions)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

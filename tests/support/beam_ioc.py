@@ -18,6 +18,8 @@ LOOPBACK = "127.0.0.1"
 class BeamIoc:
     """An IOC in a process of its own, on loopback and a free port; a context manager."""
 
+    program = Path(__file__)
+
     def __init__(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind((LOOPBACK, 0))
@@ -41,7 +43,7 @@ class BeamIoc:
 
     def start(self):
         self.child = subprocess.Popen(
-            [sys.executable, str(Path(__file__))],
+            [sys.executable, str(self.program)],
             env={**os.environ, **self.env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -28,6 +28,19 @@ def lasting(suggestions, actuators, sensors, md=None):
     return (yield from run())
 
 
+def until_told(suggestions, actuators, sensors, md=None):
+    """Measure until a test says so, by a file."""
+
+    @bpp.run_decorator(md=md or {})
+    def run():
+        yield from bps.mv(actuators[0], suggestions[0]["x"])
+        while not Path("enough").exists():
+            yield from bps.sleep(0.01)
+        yield from bps.trigger_and_read([*actuators, *sensors])
+
+    return (yield from run())
+
+
 def configure_run_engine(run_engine):
     log = Path("runs.jsonl").open("a", buffering=1)  # noqa: SIM115 - as long as the RunEngine
 

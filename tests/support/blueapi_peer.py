@@ -87,18 +87,39 @@ class Broker:
         self._process.kill()
 
 
+class Login:
+    """A provider of tokens that a blueapi can ask for, as that of a facility."""
+
+    def __init__(self, folder):
+        needs_blueapi()
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = [ENVIRONMENT / "bin" / "python", Path(__file__).with_name("oidc_provider.py"), port]
+        self._process = _Process(command, folder / "oidc.log")
+        self._process.until(lambda: answers(port), "the provider of tokens")
+
+    def token(self, for_s=60):
+        """What a login gives: an access token for so many seconds."""
+        return httpx.get(f"{self.url}/token", params={"for_s": for_s}, timeout=20).json()["access_token"]
+
+    def kill(self):
+        self._process.kill()
+
+
 class Blueapi:
     """A blueapi with the plans and devices of ``blueapi_profile``, and a person who uses it beside us."""
 
-    def __init__(self, folder, broker=None):
+    def __init__(self, folder, broker=None, *, login=None):
         needs_blueapi()
+        self._login = login
         self._folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.documents = folder / "documents.jsonl"
         self._config = folder / "blueapi.yaml"
         stomp = {"stomp": str(broker is not None).lower(), "stomp_port": broker.port if broker else 61613}
-        self._config.write_text(CONFIG.format(port=self.port, **stomp))
+        asks = f"oidc: {{issuer: '{login.url}', client_id: agents}}\n" if login else ""
+        self._config.write_text(CONFIG.format(port=self.port, **stomp) + asks)
         self.start()
 
     def start(self):
@@ -123,7 +144,8 @@ class Blueapi:
         return state["initialized"]
 
     def ask(self, method, path, **body):
-        answer = httpx.request(method, f"{self.url}/api/v1{path}", json=body or None, timeout=20)
+        headers = {"Authorization": f"Bearer {self._login.token()}"} if self._login else {}
+        answer = httpx.request(method, f"{self.url}/api/v1{path}", json=body or None, timeout=20, headers=headers)
         return answer.json()
 
     # --- what a person does
@@ -161,12 +183,12 @@ def answers(port):
 
 
 @contextlib.contextmanager
-def blueapi(folder, *, stomp=False):
-    """Run a blueapi, with a broker if asked for: ``.broker``."""
+def blueapi(folder, *, stomp=False, login=None):
+    """Run a blueapi, with a broker if asked for: ``.broker``; with ``login`` it lets in who has a token of that."""
     needs_blueapi()
     broker = Broker(folder) if stomp else None
     try:
-        peer = Blueapi(folder, broker)
+        peer = Blueapi(folder, broker, login=login)
         peer.broker = broker
         try:
             yield peer

@@ -70,11 +70,26 @@ class Open(Walker):
         return {**super().report(), "suggested": self.n, "step": self.step}
 
 
+class Registering(Walker):
+    """Is told which points were suggested, and counts them."""
+
+    def register_suggestions(self, suggestions):
+        first, self.n = self.n, self.n + len(suggestions)
+        return [{**one, "_id": first + i} for i, one in enumerate(suggestions)]
+
+
 class OneAtATime(Walker):
     """Has never more than one point to suggest, however many it is asked for."""
 
     def suggest(self, num_points=None):
         return super().suggest(1)
+
+
+class AsksForOutcomes(Walker):
+    """Has nothing to suggest while two of its points are open."""
+
+    def suggest(self, num_points=None):
+        return super().suggest(num_points) if self.n - len(self.points) - len(self.failures) < 2 else []
 
 
 class Listener:
@@ -125,8 +140,19 @@ class Faulty(Walker):
             raise ValueError(msg)
 
 
+saving = threading.Event()
+done_saving = threading.Event()
 thinking = threading.Event()  # set while a Slow brain thinks
 done_thinking = threading.Event()  # lets it go on
+
+
+class SlowToSave(Walker):
+    """Its state takes as long to be had as a test says."""
+
+    def __getstate__(self):
+        saving.set()
+        assert done_saving.wait(60)
+        return self.__dict__.copy()
 
 
 class Slow(Walker):
@@ -135,6 +161,16 @@ class Slow(Walker):
     def suggest(self, num_points=None):
         thinking.set()
         done_thinking.wait(60)
+        return super().suggest(num_points)
+
+
+class SlowThird(Walker):
+    """Thinks in its third suggest until a test lets it go on."""
+
+    def suggest(self, num_points=None):
+        if self.n == 2:
+            thinking.set()
+            done_thinking.wait(60)
         return super().suggest(num_points)
 
 
@@ -180,6 +216,26 @@ class Slots:
 
     def report(self):
         return {"kinds": [[type(one["slot"]).__name__, type(one["height"]).__name__] for one in self.points]}
+
+
+class Mixed:
+    """Suggests the points of its configuration one after the other, and says of what kinds it was told them."""
+
+    def __init__(self, points: list, offers: dict | None = None) -> None:
+        self.left = list(points)
+        self.told = []
+        if offers:
+            self.space = offers
+
+    def suggest(self, num_points=None):
+        given, self.left = self.left[: num_points or 1], self.left[num_points or 1 :]
+        return given
+
+    def ingest(self, points):
+        self.told.extend(points)
+
+    def report(self):
+        return {"told": self.told, "kinds": [{name: type(one[name]).__name__ for name in one} for one in self.told]}
 
 
 def factory(start: int = 0):

@@ -47,6 +47,20 @@ def gated(suggestions, actuators, sensors, md=None):
     return (yield from run())
 
 
+def pausing(suggestions, actuators, sensors, md=None):
+    """Measure, pause, and note that somebody resumed."""
+
+    @bpp.run_decorator(md=md or {})
+    def run():
+        yield from bps.mv(x, suggestions[0]["x"])
+        yield from bps.trigger_and_read([x, *sensors])
+        yield from bps.checkpoint()
+        yield from bps.pause()
+        (GATES / "resumed").touch()
+
+    return (yield from run())
+
+
 def misused(suggestions, actuators, sensors, md=None):
     """Read the device that spoils it at x = 1, else measure."""
 

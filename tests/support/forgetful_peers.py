@@ -41,11 +41,11 @@ class ForgetfulManager:
         pass
 
 
-def queue_server(may_begin, manager=None):
-    return QueueServerSink(manager or ForgetfulManager(), {}, poll_s=0.02, may_begin=may_begin)
+def queue_server(may_begin, manager=None, **about):
+    return QueueServerSink(manager or ForgetfulManager(), {}, poll_s=0.02, may_begin=may_begin, **about)
 
 
-def blueapi(may_begin, answer=None):
+def blueapi(may_begin, answer=None, **about):
     known = {"/tasks": {"tasks": []}, "/worker/state": "IDLE", "/worker/task": {"task_id": None}}
 
     def forgot(request):
@@ -56,4 +56,4 @@ def blueapi(may_begin, answer=None):
     rest = BlueapiRest(url, lambda: None)
     rest._client = httpx.AsyncClient(base_url=f"{url}/api/v1", transport=httpx.MockTransport(answer or forgot))
     peer = BlueapiPeer(url, lambda: None)
-    return BlueapiSink(rest, peer, {}, DocumentIntake(None), session="s", may_begin=may_begin)
+    return BlueapiSink(rest, peer, {}, DocumentIntake(None), session="s", may_begin=may_begin, **about)

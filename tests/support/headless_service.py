@@ -5,6 +5,7 @@ import contextlib
 
 from agent_service.agents.placement import Placement
 from agent_service.agents.record.service import ServiceRecord
+from agent_service.agents.saved_brains import SavedBrains
 from agent_service.agents.supervisor import Supervisor
 from agent_service.documents.intake import DocumentIntake
 from agent_service.errors import NotFound
@@ -34,6 +35,7 @@ class HeadlessService:
             placement=Placement({"thread": ThreadExecutor(), "process": ProcessExecutor(base=())}, headless=False),
             archived=self.archived,
             documents=self.documents,
+            saved_brains=SavedBrains(path.parent / "brains"),
         )
 
     def may_begin(self, order):

@@ -43,18 +43,21 @@ class Peer:
         What starts it.
     *ports
         It is there when it answers on all of them.
+    popen
+        What starts processes as `subprocess.Popen` does.
     """
 
-    def __init__(self, command, *ports, log):
+    def __init__(self, command, *ports, log, popen=subprocess.Popen):
         self.command = [str(part) for part in command]
         self.ports = ports
         self._log = log
+        self._popen = popen
         self._child = None
 
     def start(self):
         with Path(self._log).open("ab") as log:
-            self._child = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 150  # Tiled imports for long where others work too
+            self._child = self._popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 300  # Tiled imports for long where others work too
         while not all(map(answers, self.ports)):
             assert self._child.poll() is None, Path(self._log).read_text()
             assert time.monotonic() < deadline, Path(self._log).read_text()
@@ -67,10 +70,13 @@ class Peer:
             self._child.wait(20)
             self._child = None
 
+    def signal(self, number):
+        self._child.send_signal(number)
+
 
 @contextlib.contextmanager
-def peer(command, *ports, log):
-    one = Peer(command, *ports, log=log).start()
+def peer(command, *ports, log, **options):
+    one = Peer(command, *ports, log=log, **options).start()
     try:
         yield one
     finally:
@@ -87,11 +93,14 @@ def zmq_proxy(folder, *arguments):
         yield one
 
 
+OF_TILED = ("tiled.commandline.main", "tiled.server.app", "tiled.catalog.core", "bluesky_tiled_plugins.exporters")
+"""What its server imports."""
+
 KEY = "0123456789abcdef0123456789abcdef"
 
 
 @contextlib.contextmanager
-def tiled_server(folder):
+def tiled_server(folder, **options):
     """A facility's Tiled server; its address is ``.uri``, its key `KEY`."""
     (folder / "data").mkdir()
     configuration = {
@@ -113,8 +122,11 @@ def tiled_server(folder):
     }
     (folder / "tiled.yml").write_text(json.dumps(configuration))  # JSON is YAML too
     port = free_port()
-    command = [BIN / "tiled", "serve", "config", folder / "tiled.yml", "--host", "127.0.0.1", "--port", port]
-    with peer(command, port, log=folder / "tiled.log") as one:
+    command = [sys.executable, "-m", "tiled", "serve", "config", folder / "tiled.yml"]
+    with peer([*command, "--host", "127.0.0.1", "--port", port], port, log=folder / "tiled.log", **options) as one:
+        # it makes sure of its database in another process each time, which takes as long as all else
+        configuration["trees"][0]["args"]["init_if_not_exists"] = False
+        (folder / "tiled.yml").write_text(json.dumps(configuration))
         one.uri = f"http://127.0.0.1:{port}"
         yield one
 
@@ -185,6 +197,23 @@ def run_documents(events=3, *, pages=False, **start):
     ]
     middle = [("event_page", event_model.pack_event_page(*found))] if pages else [("event", one) for one in found]
     return [("start", run.start_doc), ("descriptor", primary.descriptor_doc), *middle, ("stop", run.compose_stop())]
+
+
+def unpacked(run):
+    """Return the documents of a run with each event by itself."""
+    return [
+        pair
+        for name, document in run
+        for pair in (
+            [("event", one) for one in event_model.unpack_event_page(document)]
+            if name == "event_page"
+            else [(name, document)]
+        )
+    ]
+
+
+def events_of(run):
+    return [document for name, document in unpacked(run) if name == "event"]
 
 
 @contextlib.contextmanager
@@ -258,14 +287,6 @@ class NatsPublisher:
         client = await nats.connect(self._server.servers)
         await client.jetstream().add_stream(StreamConfig(name="bluesky", subjects=["events.>"]))
         return client
-
-    def consumer(self, durable):
-        """Return what the server knows of a consumer, None for none."""
-        import nats
-
-        with contextlib.suppress(nats.js.errors.NotFoundError):
-            return self._run(self._client.jetstream().consumer_info("bluesky", durable))
-        return None
 
     def __call__(self, name, document):
         self._sent.append((name, serializer(document)))

@@ -167,10 +167,20 @@ class QueueService:
         item = {"item_type": "plan", "name": name, "kwargs": kwargs}
         return self.ask("queue_item_add", item=item, user="a person", user_group="primary")
 
+    def begin_queue(self):
+        """Let a person start the queue, once the plan before has ended for the manager too."""
+        self.until("idle")
+        self.ask("queue_start")
+        self.until("executing_queue")
+
     def end_of_a_person(self):
         """Let the person whose plan runs end it."""
-        self.ask("re_pause", option="immediate")
-        self.until("paused")
+
+        def paused():  # refused while the plan is about to begin
+            self.ask("re_pause", option="immediate")
+            return self.status().get("manager_state") == "paused"
+
+        _poll(paused, "the pause of a person's plan", 30)
         self.ask("re_stop")
         self.until("idle")
 
@@ -284,6 +294,12 @@ class Forwarder:
         self._news.set()
         self._thread.join()
 
+    def again(self, runs):
+        """Post the last runs once more: a service that was killed, and keeps none, has lost what it took."""
+        for uid in list(self._runs)[-runs:]:
+            self._waiting.append((uid, 0))
+        self._news.set()
+
     def _hear(self, name, document):
         uid = document["uid"] if name == "start" else document.get("run_start") or self._of[document["descriptor"]]
         if name == "descriptor":
@@ -300,7 +316,10 @@ class Forwarder:
                     self._news.clear()
                     continue
                 uid, count = self._waiting[0]
-                if self._posted(client, self._runs[uid][count - 1 : count]) or self._posted(
+                if not count:
+                    self._posted(client, self._runs[uid][:])
+                    self._waiting.popleft()
+                elif self._posted(client, self._runs[uid][count - 1 : count]) or self._posted(
                     client, self._runs[uid][:count]
                 ):
                     self._waiting.popleft()

@@ -15,36 +15,43 @@ TOML = """
 port = 0
 catalog = "{catalog}"
 [run_engine]
-startup = "rig"
+startup = "{startup}"
 """
 
 
 class Process:
     """A service in a process of its own, on one state directory across its lives."""
 
-    def __init__(self, folder: Path, catalog: str = "none") -> None:
+    def __init__(self, folder: Path, catalog: str = "none", *, startup: str = "rig", path: Path = SUPPORT) -> None:
         self.folder = folder
+        self.startup, self.path = startup, path
         self.state = folder / "service.state"
         self.child = None
         self.configure(catalog)
 
     def configure(self, catalog: str) -> None:
-        (self.folder / "service.toml").write_text(TOML.format(catalog=catalog))
+        (self.folder / "service.toml").write_text(TOML.format(catalog=catalog, startup=self.startup))
 
-    def start(self) -> Client:
+    def start(self, **options) -> Client:
         self.child = subprocess.Popen(
             [sys.executable, "-m", "agent_service", "serve", "service.toml"],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(self.path), os.environ.get("PYTHONPATH", "")])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         line = self.child.stdout.readline()
         assert re.match("Serving at ", line), self.child.stderr.read()
-        return Client.from_state(self.state)
+        return Client.from_state(self.state, **options)
 
     def end(self, number: int) -> tuple[int, str]:
         self.child.send_signal(number)
         _, err = self.child.communicate(timeout=15)
         return self.child.returncode, err
+
+    def kill(self) -> None:
+        """End it, however it is."""
+        if self.child is not None and self.child.poll() is None:
+            self.child.kill()
+            self.child.communicate()

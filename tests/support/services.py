@@ -11,13 +11,14 @@ from agent_service.service.config import ServiceConfig
 from agent_service.service.keys import KeyFile, Scope
 
 
-def wait_until(condition, *, within_s=20.0, what="the condition"):
+def wait_until(condition, *, within_s=20.0, what="the condition", every_s=0.01):
     """Poll until ``condition()`` is true and return its value; fail after a deadline."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.01)
+        time.sleep(every_s)
+    what = what() if callable(what) else what
     pytest.fail(f"{what} did not come within {within_s:g} s")
 
 

@@ -269,6 +269,7 @@ serve_catalog(pathlib.Path(sys.argv[1]), on_ready=say, on_progress=say)
 """
 
 
+@pytest.mark.long
 async def test_what_a_service_left_behind_is_served_later(tmp_path):
     state = tmp_path / "state"
     async with rig(state) as one, started(one.archive()) as archive:

@@ -35,6 +35,7 @@ def draw_runs(write, *, examples):
     return witness
 
 
+@pytest.mark.long
 async def test_devices_of_any_name_and_value_are_read_back_field_by_field(tmp_path):
     async with rig(tmp_path / "state") as one:
         seen = draw_runs(one.spool.write, examples=40)

@@ -92,6 +92,7 @@ STEPS_OF_A_BATCH = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_a_child_that_dies_at_each_step_of_a_batch_loses_nothing_and_repeats_nothing(tmp_path):
     async with rig(tmp_path / "state") as one:
@@ -205,6 +206,7 @@ async def test_a_stop_while_the_child_is_starting_is_quick(tmp_path, after):
         assert pid is None or not alive(pid)
 
 
+@pytest.mark.long
 async def test_files_that_a_kill_left_without_a_node_hold_up_no_run(tmp_path):
     """A catalogue that is killed between the file of an array and its node has the file in its way the next time."""
     images = [[[1, 2], [3, 4]]] * 2

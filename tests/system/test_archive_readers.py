@@ -80,6 +80,7 @@ def test_many_may_begin_to_read_at_the_same_moment(storage):
     assert found == [(0,)] * 160
 
 
+@pytest.mark.long
 async def test_decisions_are_written_while_others_read_them(tmp_path):
     async with rig(tmp_path / "state") as one, started(one.archive()) as archive:
         await one.decisions.session("s1")

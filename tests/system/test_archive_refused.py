@@ -260,6 +260,7 @@ async def test_decisions_of_one_agent_that_are_refused_hold_up_no_other(tmp_path
             assert list(refused_in(one.state)) == []
 
 
+@pytest.mark.long
 async def test_one_decision_that_is_refused_is_refused_alone_and_kept(tmp_path, site, reader):
     async with behind_a_gate(tmp_path, site) as (one, gate, key):
         await one.decisions.session("s1")

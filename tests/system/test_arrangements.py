@@ -141,7 +141,7 @@ def test_aps_through_the_death_of_its_manager_and_its_proxy(queue, proxy, proces
             queue.until("idle")
         service.begin("after", 2)
         runs |= service.measured("after", 2)
-        assert service.catalogued() == runs
+        service.until(lambda: service.catalogued() == runs, "all runs in the catalogue")
         assert {uid: queue.heard[uid] for uid in runs} == dict.fromkeys(runs, 1)
 
 
@@ -292,4 +292,4 @@ def test_cls_through_the_death_of_the_nats_server(folder, process):
         finally:
             go.set()
             session.join(30)
-        assert service.catalogued() == runs
+        service.until(lambda: service.catalogued() == runs, "all runs in the catalogue")

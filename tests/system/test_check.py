@@ -33,7 +33,7 @@ def test_a_good_file(tmp_path):
     (tmp_path / "service.toml").write_text(GOOD)
     done = run(tmp_path, "check", "service.toml")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("service.toml is valid: 1 agents")
+    assert done.stdout.startswith("service.toml is valid: 1 agent, ")
     assert [one.name for one in tmp_path.iterdir()] == ["service.toml"]
 
 
@@ -49,23 +49,38 @@ def test_an_outcome_with_an_actuators_name(tmp_path):
     [
         ("port = 0", "prot = 0", "service.prot: is not a known key here; did you mean 'port'?"),
         ("[service]", "[servce]", "servce: is not a known key here; did you mean 'service' or 'source' or 'sources'?"),
-        ('outcome = "det"', 'outcom = "det"', "agents.0.outcom: is not a known key here; did you mean 'outcome'?"),
-        ('outcome = "det"', 'outcome = "det"\nloop = { max_run = 3 }', "agents.0.loop.max_run: is not a known key"),
-        ("sobol", "sobel", "agents.0.type: there is no agent type 'sobel'; did you mean 'sobol'?"),
-        ("bounds =", "bonds =", "agents.0.config.bo"),
-        ('["motor"]', '["moter"]', "agents.0.actuators: there is no device 'moter' in"),
+        (
+            'outcome = "det"',
+            'outcom = "det"',
+            "[[agents]] \"aligner\": outcom: is not a known key here; did you mean 'outcome'?",
+        ),
+        (
+            'outcome = "det"',
+            'outcome = "det"\nloop = { max_run = 3 }',
+            '[[agents]] "aligner": loop.max_run: is not a known key',
+        ),
+        ("sobol", "sobel", "[[agents]] \"aligner\": type: there is no agent type 'sobel'; did you mean 'sobol'?"),
+        ("bounds =", "bonds =", '[[agents]] "aligner": config.bo'),
+        ('["motor"]', '["moter"]', "[[agents]] \"aligner\": actuators: there is no device 'moter' in"),
         ("[service]", '[conditions]\nbeam = "moter > 1"\n[service]', "conditions.beam: there is no device 'moter' in"),
         ("[service]", '[conditions]\nbeam = "motor"\n[service]', "conditions.beam.rule: motor is a number, neither"),
+        ('["det"]', '["dett"]', "[[agents]] \"aligner\": sensors: there is no device 'dett' in"),
+        ('outcome = "det"', 'evaluate = "nowhere:found"', '[[agents]] "aligner": evaluate: '),
         (
-            "[service]",
-            '[run_engine]\nprocess = true\n[conditions]\nbeam = "motor > 1"\n[service]',
-            "conditions: they are read in the service itself: take run_engine.process = false with them",
+            'outcome = "det"',
+            'outcome = "det"\nplan = "acquir"',
+            "[[agents]] \"aligner\": plan: there is no plan 'acquir'",
         ),
-        ('["det"]', '["dett"]', "agents.0.sensors: there is no device 'dett' in"),
-        ('outcome = "det"', 'evaluate = "nowhere:found"', "agents.0.evaluate: "),
-        ('outcome = "det"', 'outcome = "det"\nplan = "acquir"', "agents.0.plan: there is no plan 'acquir'"),
         ("[service]", '[run_engine]\nstartup = "no_such_module"\n[service]', "run_engine.startup: "),
         ("port = 0", "port = [", "is not valid TOML"),
+        ("port = 0", 'port = "0"', "service.port: must be a number, without quotes: write port = 0"),
+        ("port = 0", 'require_state = "no"', "must be true or false, without quotes: write require_state = false"),
+        (
+            'outcome = "det"',
+            'outcome = "det"\nloop = { max_runs = "5" }',
+            '[[agents]] "aligner": loop.max_runs: must be a number, without quotes: write max_runs = 5',
+        ),
+        ('name = "aligner"', "", "[[agents]] number 1: name: is missing"),
     ],
 )
 def test_each_mistake_is_one_line_that_names_its_place(tmp_path, old, new, said):
@@ -80,8 +95,8 @@ def test_each_mistake_is_one_line_that_names_its_place(tmp_path, old, new, said)
 def test_two_mistakes_are_both_named(tmp_path):
     (tmp_path / "service.toml").write_text(GOOD.replace('["motor"]', '["moter"]').replace("sobol", "sobel"))
     said = run(tmp_path, "check", "service.toml").stderr
-    assert "agents.0.type" in said
-    assert "agents.0.actuators" in said
+    assert '[[agents]] "aligner": type' in said
+    assert '[[agents]] "aligner": actuators' in said
 
 
 def test_devices_are_looked_for_when_asked(tmp_path):

@@ -95,7 +95,9 @@ def test_the_key_is_shown_on_a_terminal_only(command):
     shown = b""
     while b"Ctrl-C ends it" not in shown:
         shown += os.read(main, 4096)
-    assert shown.startswith(b"Serving at http://127.0.0.1:")
+    starting, serving = shown.splitlines()[:2]
+    assert starting.startswith(b"starting a service on ")
+    assert serving.startswith(b"Serving at http://127.0.0.1:")
     assert (command.folder / "s" / "api_key").read_bytes().strip() in shown
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=15) == 0
@@ -248,14 +250,17 @@ AGENT = '[[agents]]\nname = "a"\nactuators = ["motor"]\noutcome = "det"\n'
         (_taken_port, "--port 0"),
         (lambda _: ["missing.toml"], "does not exist"),
         (lambda _: ["."], "is a folder"),
+        (lambda _: ["--port", "abc"], "--port must be a whole number; "),
+        (lambda _: ["--port", "99999"], "--port must be 65535 or less; "),
+        (lambda _: ["--prot", "1"], "No such option: --prot"),
         (_toml("[service\n"), "not valid TOML"),
         (_toml(b"\xff\xfe"), "UTF-8"),
         (_toml("[service]\nprot = 1\n"), "service.prot"),
         (_toml("[service]\ndurability = 'no'\n"), "service.durability"),
         (_toml('api_key = "k"\n'), "AGENT_SERVICE_API_KEY"),
         (_toml('[run_engine]\nstartup = "no_such_module"\n'), "no_such_module"),
-        (_toml(AGENT), "agents.0.type"),
-        (_toml(AGENT + 'type = "no_such_type"\n'), "no_such_type"),
+        (_toml(AGENT), '[[agents]] "a": type: is missing'),
+        (_toml(AGENT + 'type = "no_such_type"\n'), '[[agents]] "a": there is no agent type'),
         (_state_in_use, "in use by another service"),
         (_state_is_a_file, "cannot be used"),
         (_changed_state("UPDATE meta SET value = '99'"), "written by a newer agent-service"),

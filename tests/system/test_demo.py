@@ -70,12 +70,14 @@ def test_in_a_pipe_it_says_all_in_plain_lines_and_what_it_says_is_true(tmp_path,
     assert done.stderr == ""
     out = done.stdout
     assert "\x1b" not in out
-    for text in ("/docs", "run 6 of 6", "archiving 6 of 6", "% of the true optimum", "runs:       6"):
+    for text in ("/docs", "run 6 of 6", "archiving 6 of 6", "% of the true optimum", "runs:       6", "beam idle:"):
         assert text in out
     assert len(re.findall(r"^run \d+ of 6: .*; best measured: flux .*; best by model: flux", out, re.MULTILINE)) == 6
     said = re.search(r"([\d.]+) without noise, ([\d.]+) % of the true optimum, ([\d.]+)$", out, re.MULTILINE)
     true, percent, highest = map(float, said.groups())
     assert abs(100 * true / highest - percent) < 0.1
+    [picture] = re.findall(r"^a picture of what the agent believes now is in (\S+)$", out, re.MULTILINE)
+    assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     _read_as_told(out, tmp_path, environment)
 
 

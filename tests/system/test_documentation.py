@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from services import wait_until
 
@@ -158,3 +159,36 @@ def test_reading_runs_and_decisions(tmp_path, environment, serving):
         catalog.send_signal(signal.SIGINT)
     assert catalog.returncode == 0
     assert again.splitlines()[-1] == last
+
+
+def test_a_script_of_0_x_is_served(tmp_path, environment, serving):
+    name = "site.py"
+    (tmp_path / name).write_text(blocks("from-0x.md")[name])
+    (tmp_path / "service.toml").write_text('[security]\nvariables = "loopback"\n')
+    process = serving("service.toml", "--legacy", name)
+    with Client.from_state(tmp_path / "service.state") as client:
+        url = f"{client.url}/api/variable"
+    assert httpx.get(f"{url}/depth").json() == {"depth": 20}
+    assert httpx.post(f"{url}/fits", json={"value": 3}).json() == {"fits": 3}
+    wait_until(lambda: httpx.get(f"{url}/fits").json() == {"fits": 1})
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30)[0] == "the script ends\n"
+
+
+def test_an_adjudicator_of_0_x_is_a_program_that_approves(tmp_path, environment, serving):
+    (tmp_path / "adjudicate.py").write_text(blocks("from-0x.md")["adjudicate.py"])
+    (tmp_path / "service.toml").write_text("")
+    serving("service.toml")
+    places = [{"motor1": x, "motor2": 0.0} for x in (0.0, 1.0, 0.0)]
+    spec = {"type": "sequence", "config": {"points": places}, "actuators": ["motor1", "motor2"], "sensors": ["det4"]}
+    spec |= {"outcome": "det4", "guardrails": {"unbounded": ["motor1", "motor2"]}}
+    with Client.from_state(tmp_path / "service.state") as client:
+        for name in ("walker", "other"):
+            client.create({**spec, "name": name, "loop": {"approval": "required", "n_points": 3}})
+            client.start(name)
+        wait_until(lambda: len(client.suggestions(state="proposed")) == 6, within_s=60)
+        with subprocess.Popen([sys.executable, "adjudicate.py"], cwd=tmp_path, env=environment) as program:
+            wait_until(lambda: len(client.suggestions(state="ingested")) == 2, within_s=60)
+            program.terminate()
+        assert {one.point["motor1"] for one in client.suggestions("walker", state="ingested")} == {0.0, 1.0}
+        assert [one.agent for one in client.suggestions(state="proposed")].count("other") == 3

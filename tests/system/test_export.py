@@ -70,6 +70,7 @@ def test_what_is_in_the_folder(exported):
         assert str(folder.parent).encode() not in (folder / name).read_bytes(), name
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_it_serves_in_a_new_environment_elsewhere(exported, command, tmp_path):
     folder, api, measured, _ = exported

@@ -51,7 +51,7 @@ def working(process):
 @pytest.mark.parametrize("what", ["journal", "everything"])
 def test_it_waits_and_goes_on(process, what):
     with working(process) as client, contextlib.closing(AgentPanel(client, "walker")) as panel:
-        wait_until(lambda: panel.service.get("faults") == [])
+        wait_until(lambda: panel.answers.get("service", {}).get("faults") == [])
         wal = process.state / "journal.db-wal"
         limit(process, wal.stat().st_size if what == "journal" else 100)
         wait_until(lambda: not client.ready().ready)
@@ -60,8 +60,8 @@ def test_it_waits_and_goes_on(process, what):
         assert all("cannot be written" in said[name] for name in ("journal", "spool") if name in said)
         assert any("cannot be written" in one for one in client.service().faults)
         if what == "journal":
-            wait_until(lambda: panel.service["faults"], what="the panel to show it")
-            assert panel.service["faults"][0].startswith("the journal cannot be written")
+            wait_until(lambda: panel.answers["service"]["faults"], what="the panel to show it")
+            assert panel.answers["service"]["faults"][0].startswith("the journal cannot be written")
         wait_until(lambda: client.queue().state == "idle")  # the run that was under way came to its end
         before = client.agent("walker")
         assert 2 <= before.progress.done < RUNS
@@ -77,7 +77,7 @@ def test_it_waits_and_goes_on(process, what):
         assert after.progress.done == sum(one.kind == "ingest" for one in told)  # it shows what is written
         limit(process, None)
         wait_until(lambda: client.ready().ready)
-        wait_until(lambda: panel.service["faults"] == [])
+        wait_until(lambda: panel.answers["service"]["faults"] == [])
         wait_until(lambda: client.agent("walker").state == "stopped")
         assert client.service().faults == []
         status, suggestions = client.agent("walker"), client.suggestions("walker")

@@ -5,6 +5,7 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
 from archive_rig import descriptors
 from services import wait_until
 
@@ -50,6 +51,7 @@ def cycle(service, number):
     service.http.delete(f"/api/v1/agents/{name}").raise_for_status()
 
 
+@pytest.mark.long
 def test_agents_that_come_and_go_leave_nothing(start, capsys):
     before_service = set(children())
     service = start()

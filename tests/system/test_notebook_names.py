@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from prototype import SERVE, WALK, notebook
 from services import wait_until
 
@@ -10,6 +11,7 @@ from agent_service.client import Client
 NAMES = ["測定", "扫描", "réglage du faisceau", "reglage-du-faisceau"]
 
 
+@pytest.mark.long
 def test_each_name_keeps_its_memory(command):
     done = {}
     for _ in range(2):

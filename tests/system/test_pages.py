@@ -14,13 +14,37 @@ DOCS = Path(__file__).parents[2] / "docs"
 AGENT = "{'type': 'sobol', 'config': {'bounds': {'mirror_x': [-5, 5]}}, 'outcome': 'flux'}"
 ELSEWHERE = {
     "AGENT_SERVICE_CONFIG=": "tests/conformance/test_homes.py",
+    "agent-service COMMAND": "test_cli_agents.py",
+    "agent-service approve": "test_cli_agents.py",
     "agent-service archive ": "test_cli.py",
     "agent-service catalog": "test_documentation.py",
+    "agent-service check cluster.toml": "test_dask.py",
     "agent-service demo": "test_demo.py",
+    "agent-service inbox": "test_cli_agents.py",
+    "agent-service journal copy": "tests/unit/test_journal_places.py",
+    "agent-service open": "test_cli_agents.py",
+    "agent-service pause": "test_cli_agents.py",
+    "agent-service propose": "test_cli_agents.py",
+    "agent-service reject": "test_cli_agents.py",
+    "AGENT_SERVICE_API_KEY=KEY1,KEY2 agent-service relay": "tests/http/test_relay.py",
+    "agent-service serve local.toml": "test_scale_page.py",
+    "agent-service start aligner": "test_cli_agents.py",
     "agent-service status": "test_cli.py",
     "agent-service stop": "test_cli_stop.py",
+    "agent-service watch": "test_cli_agents.py",
+    "curl ": "tests/http/test_points.py",
+    "helm ": "tests/unit/test_deploy_files.py",
+    "pip install ": "test_binder.py",
+    "podman build ": "tests/unit/test_deploy_files.py",
 }
 """Commands that other tests run, for they need more."""
+
+SCRIPT = """
+from bluesky_adaptive.server import register_variable
+
+gain = {"value": 1.0}
+register_variable("gain", gain, "value")
+"""
 
 
 def commands(page: Path) -> list[str]:
@@ -43,6 +67,7 @@ def folders(tmp_path_factory):
         notebook(one.folder / "prototype.ipynb", "%load_ext agent_service", WALK, SERVE)
         (one.folder / "service.toml").write_text('[service]\nstate = "state"\ncatalog = "none"\n')
         (one.folder / "my_agents.py").write_text(f"aligner = {AGENT}\n")
+        (one.folder / "site.py").write_text(SCRIPT)
         one.environment["AGENT_SERVICE_SERVICE__PORT"] = "0"
     yield made
     for one in made.values():

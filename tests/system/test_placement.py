@@ -117,7 +117,7 @@ def test_live_objects_travel(headless, register):
     headless.post("agents/object/start")
     headless.until("object", "stopped")
     found = headless.suggestions("object")
-    assert sorted(one["point"]["x"] for one in found) == [0.25, 0.5, 0.75]
+    assert sorted(one["point"]["x"] for one in found) == [0.25, 0.5, 0.75], "the second goes on as the first"
     assert all(one["outcome"]["signal"] // 1000 != os.getpid() for one in found), "evaluated there too"
     status, pid = lived(headless, "class", type=register(Walker), config={"step": 2.0})
     assert status["executor"] == "process"

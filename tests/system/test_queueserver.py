@@ -3,17 +3,17 @@
 import contextlib
 import os
 import signal
+import threading
 
+import beamline_with_conditions as beamline
 import pytest
 import zmq
+from queue_rig import SPEC, emptied, ended, fates, reason, serving, start, where
 from queue_service import API_KEY, Forwarder, QueueService
-from services import running, wait_until
+from services import wait_until
 
 from agent_service.service.check import check
 from agent_service.service.config import ServiceConfig
-
-BOX = {"type": "sobol", "config": {"bounds": {"motor": [-5, 5]}}}
-SPEC = {**BOX, "actuators": ["motor"], "sensors": ["det"], "outcome": "det", "guardrails": {"unbounded": ["motor"]}}
 
 
 @pytest.fixture(scope="module")
@@ -25,31 +25,8 @@ def queue(tmp_path_factory):
 
 @pytest.fixture
 def opened(queue):
-    """The queue server with an open environment and nothing in its queue."""
-    queue.ask("queue_clear")
-    queue.open()
-    queue.until("idle")
-    return queue
-
-
-@contextlib.contextmanager
-def serving(queue, state, **sink):
-    """Run a service that gives its plans to a queue server."""
-    section = {"kind": "queueserver", "control": queue.control, "poll_s": 0.1, **sink}
-    sources = [{"kind": "posted"}]
-    with running(state, sink={key: one for key, one in section.items() if one is not None}, sources=sources) as service:
-        WHERE[:] = [service.url, service.server.api_key]
-        yield service
-
-
-WHERE = []
-"""Where what the worker measures is posted to."""
-
-
-@pytest.fixture(autouse=True)
-def _forwarder(queue):
-    with Forwarder(queue, lambda: WHERE):
-        yield
+    with Forwarder(queue, where):
+        yield emptied(queue)
 
 
 @pytest.fixture
@@ -58,23 +35,10 @@ def service(opened, tmp_path):
         yield one
 
 
-def start(service, name, **changes):
-    service.create(name, **{**SPEC, **changes})
-    service.post(f"agents/{name}/start")
-
-
-def fates(service, name):
-    return [one["state"] for one in service.suggestions(name)]
-
-
-def reason(service):
-    return service.get("queue")["reason"] or ""
-
-
 @pytest.mark.parametrize("way", ["0MQ", "HTTP"])
 def test_an_agent_measures_among_peoples_plans(opened, tmp_path, monkeypatch, way):
     monkeypatch.setenv("QSERVER_HTTP_SERVER_API_KEY", API_KEY)
-    before = len(opened.ask("history_get")["items"])
+    before = len(ended(opened))
     by_http = {"control": None, "url": opened.url} if way == "HTTP" else {}
     with serving(opened, tmp_path / "state", **by_http) as service:
         assert opened.person()["success"]
@@ -82,7 +46,7 @@ def test_an_agent_measures_among_peoples_plans(opened, tmp_path, monkeypatch, wa
         assert service.until("aligner", "stopped", "failed", within_s=60)["reason"].startswith("max_runs reached")
         assert fates(service, "aligner") == ["ingested"] * 3
         opened.until("idle")
-        ours = [one for one in opened.ask("history_get")["items"][before:] if one["user"] != "a person"]
+        ours = [one for one in ended(opened)[before:] if one["user"] != "a person"]
         assert [one["name"] for one in ours] == ["acquire"] * 3
         ids = {one["meta"]["agent_suggestion_uid"] for one in ours}
         assert ids == {one["id"] for one in service.suggestions("aligner")}
@@ -92,8 +56,7 @@ def test_an_agent_measures_among_peoples_plans(opened, tmp_path, monkeypatch, wa
 
 def test_while_a_persons_plan_runs_the_queue_says_whose_it_is(opened, service):
     opened.person(seconds=100)
-    opened.ask("queue_start")
-    opened.until("executing_queue")
+    opened.begin_queue()
     start(service, "aligner", loop={"max_runs": 1})
     wait_until(lambda: "by_hand of a person" in reason(service), what="whose plan runs")
     assert service.get("queue")["state"] == "suspended"
@@ -113,6 +76,12 @@ def test_a_lock_is_said_with_whose_it_is(opened, service):
     service.until("aligner", "stopped", within_s=30)
 
 
+def test_nobody_claims_what_is_given_to_the_queue_server(service):
+    said = service.problem("POST", "suggestions/claim", 409, "conflict")["detail"]
+    assert "gives its plans to a queue server" in said
+    assert "run_engine" not in said
+
+
 def test_abort_ends_our_plan_alone(opened, service):
     opened.person()
     start(service, "aligner", plan="leisurely")
@@ -122,14 +91,13 @@ def test_abort_ends_our_plan_alone(opened, service):
     assert service.get("queue")["state"] == "held"
     [suggestion] = service.suggestions("aligner")
     assert "smoke" in suggestion["reason"]
-    assert opened.ask("history_get")["items"][-1]["result"]["exit_status"] == "aborted"
+    assert ended(opened)[-1]["result"]["exit_status"] == "aborted"
     assert [one["user"] for one in opened.ask("queue_get")["items"]] == ["a person"]
 
 
 def test_neither_abort_nor_pause_meets_a_persons_plan(opened, service):
     opened.person(seconds=100)
-    opened.ask("queue_start")
-    opened.until("executing_queue")
+    opened.begin_queue()
     start(service, "aligner")
     wait_until(lambda: service.get("queue")["pending"] == 1, what="a plan that waits")
     service.post("queue/pause")
@@ -137,7 +105,7 @@ def test_neither_abort_nor_pause_meets_a_persons_plan(opened, service):
     status = opened.status()
     assert (status["manager_state"], status["pause_pending"]) == ("executing_queue", False)
     opened.end_of_a_person()
-    last = opened.ask("history_get")["items"][-1]
+    last = ended(opened)[-1]
     assert (last["user"], last["result"]["exit_status"]) == ("a person", "stopped")
 
 
@@ -159,10 +127,32 @@ def test_go_to_best_moves_there(opened, service):
     service.until("aligner", "stopped", within_s=30)
     service.post("agents/aligner/go-to-best")
     opened.until("idle")
-    last = opened.ask("history_get")["items"][-1]
+    last = ended(opened)[-1]
     assert (last["name"], last["result"]["exit_status"], last["result"]["run_uids"]) == ("move_to", "completed", [])
     best = max(service.suggestions("aligner"), key=lambda one: one["outcome"]["det"])
     assert last["kwargs"]["point"] == best["point"]
+
+
+def test_a_move_that_waits_for_its_turn_does_not_begin_when_the_beam_was_lost(opened, tmp_path):
+    beamline.fresh()
+    more = {"run_engine": {"startup": "beamline_with_conditions"}, "conditions": {"beam": "ring_current > 100"}}
+    with serving(opened, tmp_path / "state", more=more) as service:
+        start(service, "aligner", loop={"max_runs": 1})
+        service.until("aligner", "stopped", within_s=60)
+        opened.person(seconds=100)
+        opened.begin_queue()
+        answers = []
+        path = "/api/v1/agents/aligner/go-to-best"
+        moving = threading.Thread(target=lambda: answers.append(service.http.post(path)))
+        moving.start()
+        wait_until(lambda: service.get("queue")["pending"] == 1, what="a move that waits")
+        beamline.ring_current.put(0.0)
+        wait_until(lambda: service.get("conditions")["items"][0]["state"] == "lost", what="the loss")
+        opened.end_of_a_person()
+        moving.join(60)
+        assert "when its turn had come, a condition was not met" in answers[0].json()["detail"]
+        assert (ended(opened)[-1]["user"], answers[0].json()["code"]) == ("a person", "out_of_bounds")
+    beamline.fresh()
 
 
 def test_a_specification_is_checked_against_what_is_allowed(opened, service):
@@ -218,7 +208,7 @@ def test_a_persons_copy_of_our_item_is_theirs(opened, tmp_path):
         wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
         [before] = service.suggestions("aligner")
     opened.until("idle")
-    ours = opened.ask("history_get")["items"][-1]
+    ours = ended(opened)[-1]
     copy = {key: ours[key] for key in ("item_type", "name", "kwargs", "meta")}
     assert opened.ask("queue_item_execute", item=copy, user="a person", user_group="primary")["success"]
     opened.until("executing_queue")
@@ -230,7 +220,7 @@ def test_a_persons_copy_of_our_item_is_theirs(opened, tmp_path):
         del opened.heard[before["id"]]  # the other tests count runs
         [after] = service.suggestions("aligner")
     assert (after["state"], after["run_uid"]) == ("ingested", before["run_uid"])
-    last = opened.ask("history_get")["items"][-1]
+    last = ended(opened)[-1]
     assert (last["user"], last["result"]["exit_status"]) == ("a person", "completed")
 
 
@@ -310,7 +300,7 @@ def test_where_the_manager_encrypts_its_public_key_is_needed(tmp_path):
     queue = QueueService(tmp_path / "queue", secret=secret, public=public)
     try:
         queue.open()
-        with Forwarder(queue, lambda: WHERE), serving(queue, tmp_path / "state", public_key=public) as service:
+        with Forwarder(queue, where), serving(queue, tmp_path / "state", public_key=public) as service:
             start(service, "aligner", loop={"max_runs": 1})
             service.until("aligner", "stopped", within_s=30)
             assert fates(service, "aligner") == ["ingested"]

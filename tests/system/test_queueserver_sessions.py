@@ -1,74 +1,33 @@
 """A service whose agents measure in sessions at a real queue server: many suggestions in one item."""
 
-import contextlib
-
 import pytest
-from queue_service import Forwarder, QueueService, free_ports
-from services import running, wait_until
+from queue_rig import KEY, SPEC, WORKER, emptied, ended, fates, ids, serving, start, where
+from queue_service import Forwarder, QueueService
+from services import wait_until
 
 from agent_service.service.check import check
 from agent_service.service.config import ServiceConfig
 
-KEY = "w" * 32
-[PORT] = free_ports(1)
-URL = f"http://127.0.0.1:{PORT}"
-SPEC = {
-    "type": "sobol",
-    "config": {"bounds": {"motor": [-5, 5]}},
-    "actuators": ["motor"],
-    "sensors": ["det"],
-    "outcome": "det",
-    "guardrails": {"unbounded": ["motor"]},
-}
+SESSION = {"per_item": "session"}
 
 
 @pytest.fixture(scope="module")
 def queue(tmp_path_factory):
-    env = {"AGENT_SERVICE_URL": URL, "AGENT_SERVICE_API_KEY": KEY}
-    one = QueueService(tmp_path_factory.mktemp("queue"), env=env)
+    one = QueueService(tmp_path_factory.mktemp("queue"), env=WORKER)
     yield one
     one.close()
 
 
 @pytest.fixture
 def opened(queue):
-    """The queue server with an open environment and nothing in its queue, and what it measures is posted."""
-    queue.ask("queue_autostart", enable=False)
-    queue.ask("queue_clear")
-    queue.open()
-    queue.until("idle")
-    with Forwarder(queue, lambda: (URL, KEY)):
-        yield queue
-
-
-@contextlib.contextmanager
-def serving(queue, state, **sink):
-    section = {"kind": "queueserver", "control": queue.control, "per_item": "session", "poll_s": 0.1, **sink}
-    with running(state, service={"port": PORT}, sink=section, sources=[{"kind": "posted"}], api_key=KEY) as service:
-        yield service
+    with Forwarder(queue, where):
+        yield emptied(queue)
 
 
 @pytest.fixture
 def service(opened, tmp_path):
-    with serving(opened, tmp_path / "state") as one:
+    with serving(opened, tmp_path / "state", **SESSION) as one:
         yield one
-
-
-def start(service, name, **changes):
-    service.create(name, **{**SPEC, **changes})
-    service.post(f"agents/{name}/start")
-
-
-def fates(service, name):
-    return [one["state"] for one in service.suggestions(name)]
-
-
-def ids(service, name):
-    return [one["id"] for one in service.suggestions(name)]
-
-
-def ended(queue):
-    return queue.ask("history_get")["items"]
 
 
 def test_one_item_measures_many_suggestions(opened, service):
@@ -103,6 +62,39 @@ def test_a_session_gives_way_to_a_person_and_another_follows(opened, service):
     assert max(opened.heard[one] for one in ids(service, "aligner")) == 1
 
 
+def test_a_session_that_need_not_give_way_measures_on_while_a_person_waits(opened, tmp_path):
+    before = len(ended(opened))
+    with serving(opened, tmp_path / "state", gives_way=False, **SESSION) as service:
+        start(service, "aligner", plan="unhurried", loop={"max_runs": 3})
+        wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+        opened.ask("queue_autostart", enable=True)
+        assert opened.person()["success"]
+        service.until("aligner", "stopped", within_s=60)
+        wait_until(lambda: len(ended(opened)[before:]) == 2, what="the person's plan")
+        assert [one["name"] for one in ended(opened)[before:]] == ["run_session", "by_hand"]
+        assert len(ended(opened)[before]["result"]["run_uids"]) == 3
+
+
+def test_only_the_session_that_the_service_sent_may_claim(opened, service):
+    """Whoever else has the key is told so, and nothing is measured twice; nor by what a person copied."""
+    start(service, "motor", plan="unhurried", loop={"max_runs": 2})  # its name is a device's
+    wait_until(lambda: fates(service, "motor")[:1] == ["running"], what="a run")
+    for claim in ({}, {"agent": "motor"}, {"session": "mine"}, {"agent": "motor", "session": ""}):
+        said = service.problem("POST", "suggestions/claim", 409, "conflict", json=claim)["detail"]
+        assert "this is none of them" in said
+    service.until("motor", "stopped", within_s=30)
+    opened.until("idle")
+    ours = ended(opened)[-1]
+    assert (
+        service.http.post("/api/v1/suggestions/claim", json={"session": ours["kwargs"]["session"]}).status_code == 204
+    )
+    copy = {key: ours[key] for key in ("item_type", "name", "kwargs", "meta")}
+    assert opened.ask("queue_item_execute", item=copy, user="a person", user_group="primary")["success"]
+    wait_until(lambda: ended(opened)[-1]["item_uid"] != ours["item_uid"], what="the end of the copy")
+    assert ended(opened)[-1]["result"]["run_uids"] == []
+    assert [opened.heard[one] for one in ids(service, "motor")] == [1, 1]
+
+
 def test_a_queue_that_nobody_starts_holds_nothing_up(opened, service):
     assert opened.person()["success"]
     start(service, "aligner", loop={"max_runs": 3})
@@ -113,7 +105,7 @@ def test_a_queue_that_nobody_starts_holds_nothing_up(opened, service):
 
 
 def test_two_agents_and_a_move_take_turns(opened, service, monkeypatch):
-    monkeypatch.setattr("agent_service.plans.sinks.queue_server.session_sink.TURN_S", 1.0)
+    monkeypatch.setattr("agent_service.plans.sinks.queue_server.sessions.TURN_S", 1.0)
     start(service, "aligner")
     wait_until(lambda: "ingested" in fates(service, "aligner"), what="a run of the first")
     start(service, "other", loop={"max_runs": 3})
@@ -152,12 +144,12 @@ def test_pause_and_resume_make_no_second_run(opened, service):
 
 def test_a_session_goes_on_while_the_service_is_away(opened, tmp_path):
     state, before = tmp_path / "state", len(ended(opened))
-    with serving(opened, state) as service:
+    with serving(opened, state, **SESSION) as service:
         start(service, "aligner", plan="leisurely", loop={"max_runs": 2})
         wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
         [first] = service.suggestions("aligner")
     assert opened.status()["manager_state"] == "executing_queue"
-    with serving(opened, state) as service:
+    with serving(opened, state, **SESSION) as service:
         service.until("aligner", "stopped", within_s=60)
         assert fates(service, "aligner") == ["ingested"] * 2
         assert first["run_uid"] in [one["run_uid"] for one in service.suggestions("aligner")]
@@ -168,10 +160,10 @@ def test_a_session_goes_on_while_the_service_is_away(opened, tmp_path):
 
 def test_a_session_that_lives_on_is_aborted_after_a_restart(opened, tmp_path):
     state = tmp_path / "state"
-    with serving(opened, state) as service:
+    with serving(opened, state, **SESSION) as service:
         start(service, "aligner", plan="leisurely")
         wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
-    with serving(opened, state) as service:
+    with serving(opened, state, **SESSION) as service:
         wait_until(lambda: service.get("queue")["state"] == "running", what="the session")
         service.post("queue/abort", {"reason": "smoke"})
         opened.until("idle")
@@ -196,8 +188,7 @@ def test_a_killed_worker_fails_what_it_measured_once(opened, service):
 
 def test_a_session_that_may_not_claim_fails_its_suggestion(opened, tmp_path):
     """The worker's key is of another service."""
-    section = {"kind": "queueserver", "control": opened.control, "per_item": "session", "poll_s": 0.1}
-    with running(tmp_path / "state", service={"port": PORT}, sink=section, sources=[{"kind": "posted"}]) as service:
+    with serving(opened, tmp_path / "state", key="o" * 32, **SESSION) as service:
         start(service, "aligner", loop={"max_failures": 1})
         service.until("aligner", "stopped", within_s=30)
         [suggestion] = service.suggestions("aligner")

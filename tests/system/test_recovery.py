@@ -12,12 +12,19 @@ from services import wait_until
 from agent_service.journal import reader
 
 
+@pytest.fixture
+def engine_dies_too(monkeypatch):
+    """A RunEngine in a thread of the service: one in a process of its own ends its run, see test_engine_process.py."""
+    monkeypatch.setenv("AGENT_SERVICE_RUN_ENGINE__PROCESS", "false")
+
+
 def create(client, name, **spec):
     return client.create(
         **{"outcome": "signal", **spec}, name=name, type="brainbox:Walker", actuators=["x", "y"], sensors=["signal"]
     )
 
 
+@pytest.mark.usefixtures("engine_dies_too")
 def test_kill_9_in_the_middle_of_a_run(process):
     with process.start() as client:
         create(client, "walker", plan="leisurely", loop={"max_runs": 4})
@@ -43,6 +50,7 @@ def test_kill_9_in_the_middle_of_a_run(process):
     assert [one.seq for one in facts] == list(range(1, len(facts) + 1))
 
 
+@pytest.mark.usefixtures("engine_dies_too")
 def test_the_point_of_an_interrupted_suggestion_comes_back(process):
     with process.start() as client:
         create(client, "walker", plan="leisurely", loop={"max_runs": 3})
@@ -137,6 +145,7 @@ def test_a_signal_in_the_middle_of_a_run_writes_the_stop_document(process, numbe
         process.end(signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("engine_dies_too")
 def test_kill_9_between_a_dark_run_and_a_light_one(process):
     """The dark run is complete and in the spool; it is not told as the last one."""
     process.configure(NOBODY)

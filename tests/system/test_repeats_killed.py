@@ -7,6 +7,7 @@ import threading
 import time
 
 import httpx
+import pytest
 from services import wait_until
 
 KILLS = 8
@@ -22,6 +23,7 @@ def ask(client, key):
     return None
 
 
+@pytest.mark.long
 def test_each_key_makes_its_points_once(process):
     random.seed(7)
     with process.start() as client:

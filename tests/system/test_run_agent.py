@@ -16,6 +16,7 @@ from services import Served, wait_until
 
 from agent_service import run_agent
 from agent_service.client import Client
+from agent_service.client.aborted_run import without_frames
 from agent_service.errors import BackendUnavailable, Conflict, NotFound, UnknownDevice
 from agent_service.launch.background import BackgroundServer
 from agent_service.service.config import ServiceConfig
@@ -274,7 +275,7 @@ def test_it_begins_by_letting_the_agent_run(service, client, engine):
     client.start("walker", paused=True)
     engine(run_agent("walker", devices=DEVICES, client_or_url=client))
     assert client.agent("walker").progress.done == 1
-    with pytest.raises(Conflict, match=r"has made 1 of 1 runs; raise loop.max_runs"):
+    with pytest.raises(Conflict, match=r"has made 1 of 1 runs; allow more \(max_runs, in a cell --max-runs\)"):
         engine(run_agent("walker", devices=DEVICES, client_or_url=client))
     client.update("walker", loop={"max_runs": 2})
     engine(run_agent("walker", devices=DEVICES, client_or_url=client))
@@ -288,6 +289,29 @@ def test_what_cannot_work_is_one_error(service, client, engine, tmp_path):
     assert client.agent("walker").state == "created", "nothing was begun"
     with pytest.raises(NotFound, match="did you mean 'walker'"):
         engine(run_agent("walkr", devices=DEVICES, client_or_url=client))
+
+
+def test_what_cannot_work_is_no_wall_of_frames(service, client, engine, caplog):
+    service.create("walker")
+    with pytest.raises(NotFound) as refused:
+        engine(run_agent("walkr", devices=DEVICES, client_or_url=client))
+    *way, last = refused.value._render_traceback_()
+    assert last.startswith("NotFound: there is no agent 'walkr'")
+    assert [line for line in way if "bluesky" in line] == []
+    aborted = [record for record in caplog.records if record.message == "Run aborted"]
+    assert aborted, "bluesky says so itself"
+    assert [record.exc_info for record in aborted] == [None] * len(aborted)
+
+
+def test_what_a_plan_of_ones_own_raises_keeps_its_frames(engine, caplog):
+    def broken():
+        yield from ()
+        raise RuntimeError("the crate is off")
+
+    without_frames()
+    with pytest.raises(RuntimeError):
+        engine(broken())
+    assert [record for record in caplog.records if record.message == "Run aborted" and record.exc_info]
 
 
 def test_a_service_that_does_not_come_back_ends_the_plan(engine, monkeypatch):

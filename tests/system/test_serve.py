@@ -1,11 +1,13 @@
 """agent_service.serve: a service for a notebook or a script, and what it leaves behind: nothing."""
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 import threading
+from importlib.resources import files
 from pathlib import Path
 
 import brainbox
@@ -22,7 +24,6 @@ from agent_service.errors import AgentFault, DeadlineExceeded, InvalidInput, Usa
 from agent_service.models import AgentSpec
 from agent_service.service.config import ServiceConfig
 from agent_service.state_dir import StateDir
-from notebook_widgets.panels.agent_view import AgentView
 
 WALKER = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal", "startup": "rig", "catalog": "none"}
 
@@ -168,9 +169,25 @@ def test_whatever_is_served_how_often_each_outcome_is_told_counted_and_drawn_onc
     facts = [one for one in service.client.history("walker") if one.kind == "ingest"]
     assert len(facts[-1].data["retold"]) == 7, "the journal says what was told again"
     assert len(set(facts[-1].data["run_uids"])) == 6
-    drawn = AgentView()
-    drawn.look(service.client.suggestions("walker"), service.client.history("walker"))
-    assert len(drawn.measured) == 7
+    assert drawn(service.client.suggestions("walker"), service.client.history("walker")) == 7
+
+
+DRAWN = """
+const { AgentFold } = await import(process.argv[1]);
+const { suggestions, history } = JSON.parse(process.argv[2]);
+const fold = new AgentFold();
+fold.look(suggestions, history);
+console.log(fold.measured.size);
+"""
+
+
+def drawn(suggestions, history):
+    """Return how many points a view draws."""
+    told = {"suggestions": suggestions, "history": history}
+    told = json.dumps({name: [one.model_dump(mode="json") for one in items] for name, items in told.items()})
+    fold = str(files("agent_service.server") / "static" / "view" / "fold.js")
+    command = ["node", "--input-type=module", "-e", DRAWN, fold, told]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def test_the_very_object_is_not_told_again_what_it_knows(serve):
@@ -319,6 +336,7 @@ def test_how_it_shows_itself(serve):
     assert "closed" in service._repr_mimebundle_()["text/html"]
 
 
+@pytest.mark.long
 def test_twenty_cycles_leave_nothing_behind(serve, tmp_path):
     cycle(tmp_path / "state", "none")  # what is imported and cached once stays
     before = descriptors(), set(threading.enumerate()), children()

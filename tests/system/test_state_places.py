@@ -54,6 +54,7 @@ async def test_the_journal_is_where_it_is_said_to_be(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["a#b&c 100%25", "é 測定"])
 async def test_the_catalogue_is_inside_the_state_directory(tmp_path, name):
     """Written, served again by another process and read back: tables and files, at a path that no URI can say."""

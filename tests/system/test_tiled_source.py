@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import peers
 import pytest
+from blueapi_peer import Broker, StompPublisher, needs_blueapi
 from services import wait_until
 
 from agent_service.documents.sources import tiled
@@ -25,10 +26,34 @@ def catalogue(server):
         yield one
 
 
-@pytest.fixture
-def proxy(tmp_path):
-    with peers.zmq_proxy(tmp_path) as one:
-        yield one
+class ZmqBus:
+    """A 0MQ proxy, and a publisher; what nobody hears is lost."""
+
+    def __init__(self, folder, stack):
+        self._proxy = stack.enter_context(peers.zmq_proxy(folder))
+        self.kind, self.section = "zmq", {"kind": "zmq", "address": f"127.0.0.1:{self._proxy.out}"}
+        self.kill, self.start = self._proxy.kill, self._proxy.start
+        self.publish = peers.ZmqPublisher(self._proxy)
+        stack.callback(self.publish.close)
+
+
+class StompBus:
+    """A STOMP broker, and a blueapi that sends to it; what nobody hears is lost."""
+
+    def __init__(self, folder, stack):
+        needs_blueapi()
+        self._broker = Broker(folder)
+        stack.callback(self._broker.kill)
+        self.kind, self.section = "stomp", {"kind": "stomp", "port": self._broker.port}
+        self.kill, self.start = self._broker.kill, self._broker.start
+        self.publish = StompPublisher(self._broker)
+
+
+@pytest.fixture(params=[ZmqBus, StompBus])
+def bus(request, tmp_path):
+    """Buses that lose documents; none does when a test does not ask it to."""
+    with contextlib.ExitStack() as stack:
+        yield request.param(tmp_path, stack)
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +107,8 @@ def test_a_catalogue_alone_suffices(start, server, catalogue):
     assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 3.0})
 
 
-def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once(start, server, catalogue, proxy):
-    service = hearing(start, server, {"kind": "zmq", "address": f"127.0.0.1:{proxy.out}"})
-    publish = peers.ZmqPublisher(proxy)
+def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once(start, server, catalogue, bus):
+    service = hearing(start, server, bus.section)
     listening(service)
     found = claimed(service)
     run = peers.run_documents(9, **found["md"])
@@ -92,7 +116,7 @@ def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once
 
     def suspect():
         for pair in run[:3] + run[8:]:
-            publish(*pair)
+            bus.publish(*pair)
         return service.get("service")["suspects"]
 
     (one,) = wait_until(suspect)
@@ -104,20 +128,34 @@ def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once
     assert ingested(service, "walker") == [uid]
     other = peers.run_documents(2)
     for pair in other:
-        publish(*pair)
+        bus.publish(*pair)
     catalogue.write(other)
     wait_until(lambda: ingested(service) == [uid, other[0][1]["uid"]], within_s=40)
-    publish.close()
 
 
 def test_a_run_of_which_a_bus_said_nothing_is_found_by_its_suggestion_without_any_hint(
-    start, server, catalogue, proxy, monkeypatch
+    start, server, catalogue, bus, monkeypatch
 ):
     monkeypatch.setattr(tiled, "LOOKS_EVERY_S", 0.3)
     monkeypatch.setattr(tiled, "_is_about_runs", lambda message: False)
-    service = hearing(start, server, {"kind": "zmq", "address": f"127.0.0.1:{proxy.out}"})
+    service = hearing(start, server, bus.section)
     found = claimed(service)
     catalogue.write(peers.run_documents(1, **found["md"]))
+    assert fate(service, found, "ingested")["outcome"] == {"signal": 2.0}
+
+
+def test_what_a_bus_lost_while_it_was_away_is_looked_for_as_soon_as_it_is_back(
+    start, server, catalogue, bus, monkeypatch
+):
+    monkeypatch.setattr(tiled, "LOOKS_EVERY_S", 1000.0)
+    monkeypatch.setattr(tiled, "_is_about_runs", lambda message: False)
+    service = hearing(start, server, bus.section)
+    found = claimed(service)
+    bus.kill()
+    wait_until(lambda: source(service, bus.kind)["state"] == "reconnecting")
+    catalogue.write(peers.run_documents(1, **found["md"]))
+    assert service.get(f"suggestions/{found['id']}")["state"] in ("submitted", "running")
+    bus.start()
     assert fate(service, found, "ingested")["outcome"] == {"signal": 2.0}
 
 

@@ -13,8 +13,7 @@ from agent_service.documents.choice import Made
 from agent_service.documents.runs import Run
 from agent_service.documents.spool_repair import INTERRUPTED
 from agent_service.models.state_machines import SuggestionState as State
-from agent_service.plans.sinks.blueapi import remote_task
-from agent_service.plans.sinks.queue_server import driver
+from agent_service.plans.sinks import unknown_fate
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
 
 
@@ -287,8 +286,7 @@ async def test_what_the_sink_has_no_more_is_abandoned_and_comes_back(tmp_path, m
 @pytest.mark.parametrize("known", [None, "r"], ids=["submitted", "running"])
 @pytest.mark.parametrize("peer", [queue_server, blueapi])
 async def test_a_run_that_was_kept_counts_though_the_facility_forgot_it(tmp_path, monkeypatch, peer, known):
-    monkeypatch.setattr(driver, "UNKNOWN_AFTER_S", 0.1)
-    monkeypatch.setattr(remote_task, "_LOST_S", 0.1)
+    monkeypatch.setattr(unknown_fate, "UNKNOWN_AFTER_S", 0.1)
     async with ended_with(tmp_path / "journal.db", sink_of=peer, run_uid=known) as (rooms, agent, one):
         await rooms.supervisor.recover({one.id: [Run.from_documents(measured(one.point, one.id))]})
         await until(agent, lambda: agent.record.suggestion(one.id).state not in (State.SUBMITTED, State.RUNNING))
@@ -341,3 +339,46 @@ async def test_a_run_that_came_late_counts_once_though_the_service_was_killed_be
             await rooms.supervisor.life("walker").pause()
             assert agent.record.ingests == 1
             assert rooms.supervisor.untold() == set()
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["heard before a kill", "heard"])
+@pytest.mark.parametrize("fate", [State.EXPIRED, State.ABANDONED])
+async def test_a_late_run_of_an_agent_that_has_stopped_is_measured_and_told_at_its_next_start(tmp_path, fate, killed):
+    async with service(tmp_path / "journal.db") as before:
+        await before.create("walker")
+        life = before.supervisor.life("walker")
+        await life.start(paused=True)
+        one = await submitted(life.agent)
+        await life.agent.facts.advance(one.id, fate)
+        await life.stop()
+        await until(life.agent, lambda: life.agent.record.state == "stopped")
+        documents = measured(one.point, one.id)
+        for name, document in [] if killed else documents:
+            before.supervisor.dispatcher.on_document(name, document, "r")
+        if not killed:
+            await until(life.agent, lambda: life.agent.record.suggestion(one.id).state is State.MEASURED)
+    async with service(tmp_path / "journal.db") as rooms:
+        await rooms.supervisor.recover({one.id: [Run.from_documents(documents)]})
+        agent = rooms.supervisor.agent("walker")
+        await until(agent, lambda: agent.record.suggestion(one.id).state is State.MEASURED)
+        suggestion = agent.record.suggestion(one.id)
+        assert (suggestion.run_uid, set(suggestion.outcome)) == ("r", set(agent.spec.outcomes))
+        assert agent.record.state == "stopped"
+        await rooms.supervisor.life("walker").start(paused=True)
+        await until(agent, lambda: agent.record.state == "paused")
+        await rooms.supervisor.life("walker").resume()
+        await until(agent, lambda: agent.record.suggestion(one.id).state is State.INGESTED)
+        assert agent.record.ingested_runs == {"r"}
+
+
+async def test_a_run_whose_documents_follow_the_word_that_its_plan_has_ended_counts(tmp_path, monkeypatch):
+    """As those of a session at a queue server, which says so itself, after a restart of the service."""
+    async with ended_with(tmp_path / "journal.db") as (rooms, agent, one):
+        sink = Elsewhere(monkeypatch, rooms.sink, [one.id])
+        await rooms.supervisor.recover({})
+        sink.plans[one.id].set_result(PlanResult(ExitStatus.SUCCESS))
+        await until(agent, lambda: agent.record.state == "paused")
+        await asyncio.sleep(0)
+        for name, document in measured(one.point, one.id):
+            rooms.supervisor.dispatcher.on_document(name, document, "r")
+        await until(agent, lambda: agent.record.suggestion(one.id).state is State.INGESTED)

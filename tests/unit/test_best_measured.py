@@ -88,7 +88,7 @@ def test_what_is_no_finite_number_is_not_the_best():
     extremes = Extremes()
     for value in (math.nan, math.inf, "7", None, True, 1.0):
         extremes.add({"x": 0.0, "flux": value}, actuators=["x"])
-    assert extremes.best(spec(), None)[0] == BestPoint(id=None, point={"x": 0.0}, outcome={"flux": 1.0})
+    assert extremes.best(spec(), None).point == BestPoint(id=None, point={"x": 0.0}, outcome={"flux": 1.0})
 
 
 def test_it_is_told_in_words():

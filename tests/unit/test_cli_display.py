@@ -24,7 +24,7 @@ def ingest(x: float, flux: float, best: tuple[float, float] | None = None) -> Ev
 def trace_of(*events: Event, total: int = 4) -> Trace:
     trace = Trace(actuators=("x",), outcome="flux", total=total)
     for one in events:
-        trace.take(one)
+        trace.on_event(one)
     return trace
 
 
@@ -37,16 +37,16 @@ def test_the_trace_follows_best_and_last():
 
 def test_events_that_change_nothing_are_told_apart():
     trace = trace_of()
-    assert not trace.take(event(EventKind.HEARTBEAT))
-    assert not trace.take(event(EventKind.SUGGESTION_STATE, id="s", state="running"))
-    assert trace.take(event(EventKind.SUGGESTION_STATE, id="s", state="failed", reason="motor stuck"))
+    assert not trace.on_event(event(EventKind.HEARTBEAT))
+    assert not trace.on_event(event(EventKind.SUGGESTION_STATE, id="s", state="running"))
+    assert trace.on_event(event(EventKind.SUGGESTION_STATE, id="s", state="failed", reason="motor stuck"))
     assert (trace.failures, trace.last_failure) == (1, "motor stuck")
 
 
 def test_the_end_and_its_reason():
     trace = trace_of(event(EventKind.AGENT_STATE, state="running", reason=None))
     assert not trace.ended
-    trace.take(event(EventKind.AGENT_STATE, state="failed", reason="suggest failed: boom"))
+    trace.on_event(event(EventKind.AGENT_STATE, state="failed", reason="suggest failed: boom"))
     assert trace.ended
     assert (trace.state, trace.reason) == (AgentState.FAILED, "suggest failed: boom")
 
@@ -67,7 +67,7 @@ def test_without_a_terminal_there_are_plain_lines_only():
     trace = trace_of(total=12)
     with display:
         for run in range(12):
-            trace.take(ingest(run, float(run), best=(run, float(run))))
+            trace.on_event(ingest(run, float(run), best=(run, float(run))))
             display.show(trace)
         for done in range(13):
             display.archiving(done, 12, "done" if done == 12 else "")

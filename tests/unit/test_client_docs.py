@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_service.client import Client
 from agent_service.models import AgentSpec
 from agent_service.service import config
 
@@ -71,3 +74,21 @@ def test_links_within_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target).exists(), f"{page} links to {target}"
+
+
+def _examples() -> list[ast.Call]:
+    text = (DOCS / "docs" / "client.md").read_text(encoding="utf-8")
+    trees = [ast.parse(example) for example in re.findall(r"`(client\.[^`]*)`", text)]
+    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def test_the_page_of_the_client_has_every_method_and_what_it_takes():
+    shown = set()
+    for call in _examples():
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "client":
+            method = getattr(Client, call.func.attr)
+            keywords = {keyword.arg: None for keyword in call.keywords}
+            inspect.signature(method).bind(None, *[None] * len(call.args), **keywords)
+            shown.add(call.func.attr)
+    methods = {name for name in dir(Client) if not name.startswith("_") and callable(getattr(Client, name))}
+    assert methods - shown == {"from_state", "send"}, "the page lacks a method"

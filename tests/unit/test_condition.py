@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from agent_service.agents import condition as module
-from agent_service.agents.condition import SILENT_AFTER_S, Condition
+from agent_service.agents.condition import Condition
+from agent_service.agents.hearing import LOST_AFTER_S, LOST_THOUGH_IT_TELLS_S, SILENT_AFTER_S
 from agent_service.agents.losses import Losses
 from agent_service.models import ConditionSpec, ConditionState
 from agent_service.models.condition_rules import parse_condition
@@ -56,8 +57,9 @@ def clock(monkeypatch):
 class Watched:
     """A condition, and what it told."""
 
-    def __init__(self, clock, **spec):
+    def __init__(self, clock, *, watched_since=0.0, tells_changes=True, **spec):
         self.told = []
+        self.watched = {"watched_since": watched_since, "tells_changes": tells_changes}
         self.clock = clock
         self.one = Condition(
             "beam",
@@ -70,14 +72,14 @@ class Watched:
     def says(self, value, *, at=None, asked=True, fault="", signal="ring"):
         now = self.clock.now
         when = now if at is None else at
-        self.one.take(signal, SignalReading(value, when, now, now - 0.01 if asked else None, "mA", fault))
+        asked_at = now - 0.01 if asked else None
+        self.one.on_reading(signal, SignalReading(value, when, now, asked_at, "mA", fault, **self.watched))
 
     def met(self):
         self.one.begin(self.clock.now, "not heard of yet")
-        self.says(300.0)
-        self.clock.to(self.clock.now + 9)
-        self.says(300.0)
-        self.clock.to(self.clock.now + 1)
+        for _ in range(10):
+            self.says(300.0)
+            self.clock.to(self.clock.now + 1)
         assert self.one.state is ConditionState.MET
         self.says(300.0)
         self.told.clear()
@@ -127,31 +129,115 @@ def test_what_is_not_known_is_not_met_since_it_was_known_last(clock, fault):
     assert reason == f"ring is not known: {fault or 'it has no value'}"
 
 
-def test_a_signal_that_is_silent_is_not_known(clock):
+def test_a_signal_that_is_silent_holds_the_agents_and_what_it_says_then_decides(clock):
     watched = Watched(clock)
     watched.met()
     clock.to(1010 + SILENT_AFTER_S)
     watched.one.look(clock.now)
     assert not watched.one.unmet
-    clock.to(1010.5 + SILENT_AFTER_S)
+    clock.to(1018)
     watched.one.look(clock.now)
-    assert watched.one.text == "ring is not known: it has not answered for 6 s"
-    assert watched.told[0][1] == pytest.approx(1009.99)
+    assert (watched.one.state, watched.one.unmet) == (ConditionState.SILENT, True)
+    assert watched.one.text == "nothing was heard of ring for 8 s"
+    assert not watched.one.heard_since(1011), "an outcome waits"
+    clock.to(1022)
+    watched.says(300.0)
+    assert watched.one.unmet, "a change that waited may be heard behind the answer"
+    clock.to(1023.1)
+    watched.says(300.0)
+    assert (watched.one.state, watched.told) == (ConditionState.MET, [])
+    assert watched.one.heard_since(1023)
 
 
-def test_a_time_in_which_nobody_heard_of_it_counts_as_lost(clock):
+def test_a_loss_that_waited_in_a_busy_process_is_one_from_when_it_was(clock):
     watched = Watched(clock)
     watched.met()
-    clock.to(1100)  # the process stood still
+    clock.to(1022)
     watched.says(300.0)
+    watched.says(0.0, at=1013, asked=False)
+    watched.says(300.0, at=1014, asked=False)
+    assert watched.told == [("lost", 1013, "ring 0 mA, needs > 100")]
+    assert watched.one.losses.overlapping(1012, 1013.5)
+    assert not watched.one.losses.overlapping(1011, 1012)
     assert watched.one.state is ConditionState.SETTLING
-    assert watched.told == [("lost", pytest.approx(1009.99), "nobody heard of ring for 90 s")]
+
+
+@pytest.mark.parametrize(
+    ("tells_changes", "longest_s"), [(False, LOST_AFTER_S), (True, LOST_THOUGH_IT_TELLS_S)], ids=["asked", "told"]
+)
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_silence_that_is_too_long_is_a_loss(clock, tells_changes, longest_s, heard):
+    watched = Watched(clock, tells_changes=tells_changes)
+    watched.met()
+    clock.to(1010 + longest_s)
+    watched.one.look(clock.now)
+    assert watched.told == []
+    clock.to(1012 + longest_s)
+    watched.says(300.0) if heard else watched.one.look(clock.now)
+    [(state, at, reason)] = watched.told
+    assert (state, at) == ("lost", pytest.approx(1009.99))
+    says = "nobody heard of ring for" if heard else "ring is not known: it has not answered for"
+    assert reason == f"{says} {2 + longest_s:.0f} s"
+
+
+def test_it_does_not_settle_while_it_is_silent(clock):
+    watched = Watched(clock)
+    watched.met()
+    watched.says(0.0)
+    watched.says(300.0)
+    clock.to(1016)
+    watched.one.look(clock.now)
+    clock.to(1025)
+    assert watched.one.state is ConditionState.LOST
+    watched.says(300.0)
+    clock.to(1035)
+    assert watched.one.state is ConditionState.MET
+
+
+def test_what_was_watched_while_the_service_was_away_is_known_and_what_was_not_is_lost(clock):
+    """The last fact of the service before is of 700; a process watched the signal since 100."""
+    for watched_since, lost in ((100.0, False), (900.0, True), (None, True)):
+        clock.now = 1000.0
+        watched = Watched(clock, watched_since=watched_since)
+        watched.one.go_on(700.0)
+        assert (watched.one.state, watched.one.unmet) == (ConditionState.SILENT, True)
+        assert not watched.one.heard_since(1000)
+        for at in range(701, 1001):  # what was kept comes first
+            watched.one.on_reading("ring", SignalReading(300.0, at, at, at - 0.01, "mA", **watched.watched))
+            assert watched.one.unmet or at > 990
+        assert watched.one.unmet is lost
+        reason = "nobody watched it while the service was not there"
+        assert watched.told == ([("lost", 700.0, reason)] if lost else [])
+
+
+def test_a_service_that_ended_soon_after_it_began_was_watched_all_the_same(clock):
+    """The signal is watched since 699; the first word of it is older, and the last fact but two seconds younger."""
+    watched = Watched(clock, settle_s=0, watched_since=699.0)
+    watched.one.losses.begin(690.0, "nothing was heard of ring yet")
+    watched.one.losses.end(699.1)
+    watched.one.go_on(698.5)
+    watched.one.on_reading("ring", SignalReading(300.0, 600.0, 699.05))  # before it is known since when it is watched
+    for at in range(700, 1001):
+        watched.one.on_reading("ring", SignalReading(300.0, at, at, at - 0.01, "mA", **watched.watched))
+    assert watched.told == []
+    assert not watched.one.unmet
+
+
+def test_a_loss_while_the_service_was_away_is_known(clock):
+    watched = Watched(clock, settle_s=0)
+    watched.one.go_on(700.0)
+    for at in range(701, 1001):
+        value = 0.0 if 750 <= at < 760 else 300.0
+        watched.one.on_reading("ring", SignalReading(value, at, at, at - 0.01, "mA", **watched.watched))
+    assert watched.told == [("lost", 750, "ring 0 mA, needs > 100")]
+    assert watched.one.losses.overlapping(700, 751)
+    assert not watched.one.losses.overlapping(700, 749)
 
 
 def test_a_reading_that_was_overtaken_says_nothing(clock):
     watched = Watched(clock)
     watched.met()
-    watched.one.take("ring", SignalReading(0.0, 1009.9, 1009.95, 1009.9))
+    watched.one.on_reading("ring", SignalReading(0.0, 1009.9, 1009.95, 1009.9))
     assert not watched.one.unmet
 
 

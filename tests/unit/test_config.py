@@ -65,7 +65,7 @@ def test_the_environment_names_the_file(file, monkeypatch):
         ("[service]\nport = 70000", "service.port"),
         ("[servise]", "servise"),
         ("service = 3", "service"),
-        ("[[agents]]\nname = 'a b'", "agents.0.name"),
+        ("[[agents]]\nname = 'a b'", '[[agents]] "a b": name: may hold'),
         ("api_key = 'x'", "AGENT_SERVICE_API_KEY"),
         ("[sink]\nkind = 'teleport'", "sink: is of no known kind"),
         ("[sink]\nkind = 'blueapi'", "instrument_session"),

@@ -1,11 +1,11 @@
-"""What devices say of their limits, in whatever shape they say it."""
+"""What devices say of their limits and units, in whatever shape they say it."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from agent_service.plans.device_settings import limits_of
+from agent_service.plans.device_settings import limits_of, units_in, units_of
 
 
 def never(answer):
@@ -50,3 +50,12 @@ def test_a_setpoint_keeps_the_limits_of_what_it_moves_and_another_part_does_not(
     motor.user_setpoint, motor.velocity = (SimpleNamespace(name=name, parent=motor) for name in ("sp", "v"))
     assert limits_of(motor.user_setpoint, never) == (-5, 5)
     assert limits_of(motor.velocity, never) == (None, None)
+
+
+def test_units_are_those_of_what_a_device_describes_and_of_its_readback_by_its_name():
+    motor = device(describe=lambda: {"x": {"units": "mm"}, "x_setpoint": {"units": "mm"}, "x_velocity": {"units": ""}})
+    assert units_of(motor, never) == {"x": "mm", "x_setpoint": "mm"}
+    assert units_in({"table_readback": {"units": "deg"}, "count": {"dtype": "number"}, "odd": 3}) == {
+        "table_readback": "deg",
+        "table": "deg",
+    }

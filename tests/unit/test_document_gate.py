@@ -3,14 +3,18 @@
 import random
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 import event_model
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from agent_service.documents import gate as gate_module
 from agent_service.documents.choice import Made, choose
-from agent_service.documents.gate import DocumentGate, Origin
+from agent_service.documents.counts import EventCounts
+from agent_service.documents.gate import DocumentGate
+from agent_service.documents.origin import Origin
 from agent_service.documents.outcomes import by_field
 from agent_service.documents.runs import Run
 from agent_service.documents.spool import Spool
@@ -73,7 +77,7 @@ def as_a_catalogue_has_it(documents):
 
 def through(gate, documents, origin=Origin.ELSEWHERE):
     found = [
-        passed.routed for pair in documents for passed in gate.take(*pair, origin=origin) if passed.routed is not None
+        passed.routed for pair in documents for passed in gate.put(*pair, origin=origin) if passed.routed is not None
     ]
     return found + [passed.routed for passed in gate.settle(0) if passed.routed is not None]
 
@@ -173,7 +177,7 @@ def test_what_is_stored_is_said_of_each_document_and_each_repetition() -> None:
     given_documents = documents * 3
     random.Random(7).shuffle(given_documents)
     for number, pair in enumerate(given_documents):
-        for passed in gate.take(*pair, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
+        for passed in gate.put(*pair, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
             if passed.stored is not None:
                 passed.stored()
     for passed in gate.settle(0):
@@ -184,8 +188,8 @@ def test_what_is_stored_is_said_of_each_document_and_each_repetition() -> None:
 def test_a_page_is_stored_with_its_last_event() -> None:
     gate, (start, descriptor, page, stop), told = DocumentGate(), in_pages(a_run((3,)), 3), []
     for pair in (page, descriptor):
-        list(gate.take(*pair, Origin.ELSEWHERE, stored=lambda pair=pair: told.append(pair[0])))
-    found = list(gate.take(*start, Origin.ELSEWHERE))
+        list(gate.put(*pair, Origin.ELSEWHERE, stored=lambda pair=pair: told.append(pair[0])))
+    found = list(gate.put(*start, Origin.ELSEWHERE))
     assert [one.routed.name for one in found] == ["start", "descriptor", "event", "event", "event"]
     assert [one.stored is not None for one in found] == [False, True, False, False, True]
     assert through(gate, [stop])
@@ -210,7 +214,7 @@ def test_a_run_without_its_start_is_left_out_when_it_is_given_up_and_its_offsets
     gate, documents, told = DocumentGate(), a_run(), []
     uid = documents[0][1]["uid"]
     for pair in documents[1:]:
-        assert not list(gate.take(*pair, Origin.ELSEWHERE, stored=lambda pair=pair: told.append(pair)))
+        assert not list(gate.put(*pair, Origin.ELSEWHERE, stored=lambda pair=pair: told.append(pair)))
     assert "its start document" in gate.suspects[uid].reason
     found = list(gate.give_up(uid)) + list(gate.leave_out_older(0))
     assert not [one.routed for one in found if one.routed]
@@ -221,7 +225,7 @@ def test_a_run_without_its_start_is_left_out_when_it_is_given_up_and_its_offsets
 def test_a_document_of_which_nothing_else_ever_came_is_left_out_in_the_end() -> None:
     gate = DocumentGate()
     event = ("event", {"uid": "e", "descriptor": "of nobody", "seq_num": 1})
-    assert not list(gate.take(*event, Origin.ELSEWHERE, stored=print))
+    assert not list(gate.put(*event, Origin.ELSEWHERE, stored=print))
     assert not list(gate.leave_out_older(60))
     assert [one.routed for one in gate.leave_out_older(0)] == [None]
     assert len(gate) == 0
@@ -240,26 +244,42 @@ def test_a_resource_that_no_datum_names_passes_though_it_comes_after_the_end() -
     resource = ("resource", {"uid": "r", "run_start": most[0][1]["uid"], "spec": "TIFF"})
     gate = DocumentGate()
     in_any_order = [most[3], *most[:3], stop]
-    passed = [one.routed for pair in in_any_order for one in gate.take(*pair, Origin.ELSEWHERE) if one.routed]
+    passed = [one.routed for pair in in_any_order for one in gate.put(*pair, Origin.ELSEWHERE) if one.routed]
     assert [routed.name for routed in passed] == ["start", "descriptor", "event", "event"]
     assert not list(gate.settle(60))
-    passed = [one.routed.name for one in gate.take(*resource, Origin.ELSEWHERE)]
+    passed = [one.routed.name for one in gate.put(*resource, Origin.ELSEWHERE)]
     passed += [one.routed.name for one in gate.settle(0)]
     assert (passed, gate.suspects, len(gate)) == (["resource", "stop"], {}, 0)
 
 
+@pytest.mark.parametrize("late", ["resource", "stream_resource"])
+def test_the_end_waits_where_nothing_came_of_data_that_are_in_files(late) -> None:
+    """No number counts the resources of a stream without events: one may come after the end, as of two partitions."""
+    documents = a_run((0, 1), files=True)
+    place = next(i for i, (name, _) in enumerate(documents) if name == "resource")
+    found = (late, documents[place][1])
+    before = [pair for i, pair in enumerate(documents) if i != place]
+    gate = DocumentGate()
+    passed = [one.routed.name for pair in before for one in gate.put(*pair, Origin.ELSEWHERE) if one.routed]
+    assert passed == [name for name, _ in before[:-1]]
+    assert not list(gate.settle(60))
+    assert [one.routed.name for one in gate.put(*found, Origin.ELSEWHERE)] == [late]
+    assert [one.routed.name for one in gate.settle(0)] == ["stop"]
+    assert (gate.suspects, len(gate)) == ({}, 0)
+
+
 def test_the_end_of_a_run_whose_documents_came_in_order_passes_at_once() -> None:
     gate, documents = DocumentGate(), a_run()
-    passed = [one.routed.name for pair in documents for one in gate.take(*pair, Origin.ELSEWHERE)]
+    passed = [one.routed.name for pair in documents for one in gate.put(*pair, Origin.ELSEWHERE)]
     assert passed == [name for name, _ in documents]
 
 
 def test_of_what_is_left_out_for_others_the_offset_is_not_kept_back(monkeypatch) -> None:
-    monkeypatch.setattr("agent_service.documents.gate.MAX_WAITING", 3)
+    monkeypatch.setattr("agent_service.documents.waiting_documents.MAX_WAITING", 3)
     gate, told = DocumentGate(), []
     for number in range(5):
         event = {"uid": f"e{number}", "descriptor": f"d{number}", "seq_num": 1}
-        for passed in gate.take("event", event, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
+        for passed in gate.put("event", event, Origin.ELSEWHERE, stored=lambda number=number: told.append(number)):
             passed.stored()
     assert (told, len(gate)) == ([0, 1], 3)
 
@@ -287,7 +307,7 @@ def test_of_a_run_that_goes_on_after_a_restart_nothing_is_given_twice_and_its_en
     gate, documents = DocumentGate(), a_run((3,))
     known = [routed for routed in (one.routed for one in gate.resume(documents[:3])) if routed]
     assert [routed.name for routed in known] == ["start", "descriptor", "event"]
-    passed = [one.routed for pair in documents for one in gate.take(*pair, Origin.ELSEWHERE) if one.routed]
+    passed = [one.routed for pair in documents for one in gate.put(*pair, Origin.ELSEWHERE) if one.routed]
     assert [routed.name for routed in passed] == ["event", "event"]
     assert [one.routed.name for one in gate.settle(0)] == ["stop"]
 
@@ -300,7 +320,7 @@ def test_an_end_that_comes_again_while_it_waits_puts_its_run_off_no_longer(monke
     assert [one.routed for one in gate.resume(documents[:-1])]
     acknowledged: list[int] = []
     for count in range(3):
-        taken = list(gate.take(*documents[-1], Origin.ELSEWHERE, partial(acknowledged.append, count)))
+        taken = list(gate.put(*documents[-1], Origin.ELSEWHERE, partial(acknowledged.append, count)))
         assert not [one for one in taken if one.routed is not None]
         now[0] += 4.0
     settled = list(gate.settle())
@@ -309,3 +329,86 @@ def test_an_end_that_comes_again_while_it_waits_puts_its_run_off_no_longer(monke
         if one.stored is not None:
             one.stored()
     assert acknowledged == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("event_page", {"uid": [], "descriptor": "d", "seq_num": [], "time": [], "data": {}, "timestamps": {}}),
+        ("datum_page", {"resource": "r", "datum_id": [], "datum_kwargs": {}}),
+        ("datum_page", {"resource": "r", "datum_id": 3, "datum_kwargs": {}}),
+        ("datum_page", {"resource": "r", "datum_id": ["a", "b"], "datum_kwargs": {"frame": [1]}}),
+        ("datum_page", {"resource": "r", "datum_id": ["a"], "datum_kwargs": [1]}),
+        ("bulk_events", {"primary": 3}),
+        ("bulk_events", {}),
+        ("bulk_datum", {}),
+    ],
+)
+def test_of_a_page_that_holds_nothing_or_cannot_be_read_the_offset_is_not_kept_back(name, document) -> None:
+    gate, told = DocumentGate(), []
+    for passed in gate.put(name, document, Origin.ELSEWHERE, stored=partial(told.append, name)):
+        assert passed.routed is None
+        passed.stored()
+    assert (told, len(gate)) == ([name], 0)
+
+
+@pytest.mark.parametrize("origin", [Origin.HERE, Origin.ELSEWHERE])
+def test_numbers_far_beyond_a_gap_take_no_memory(origin) -> None:
+    documents = a_run((1,))
+    *most, (_, stop) = documents
+    far = {
+        "uid": "s",
+        "descriptor": most[1][1]["uid"],
+        "stream_resource": "r",
+        "seq_nums": {"start": 2, "stop": 10**15},
+    }
+    resource = ("stream_resource", {"uid": "r", "run_start": most[0][1]["uid"], "data_key": "image"})
+    given_documents = [*most, resource, ("stream_datum", far), ("stop", {**stop, "num_events": {"primary": 10**15}})]
+    passed = through(DocumentGate(), given_documents, origin)
+    assert [name for name, _, _ in passed] == [name for name, _ in given_documents][
+        : 4 if origin.value != "here" else 6
+    ]
+    run = Run(tuple(given_documents))
+    assert "events of stream primary" in run.missing()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.permutations(range(1, 13)), st.sets(st.integers(2, 12), max_size=3), st.randoms())
+def test_events_and_ranges_in_any_order_are_counted_each_once(order, edges, chance) -> None:
+    counts = EventCounts()
+    counts.add("descriptor", {"uid": "d", "name": "primary"})
+    counts.add("stream_resource", {"uid": "r", "data_key": "image"})
+    ranges = [*pairwise(sorted({1, 13, *edges}))]
+    chance.shuffle(ranges)
+    for first, end in ranges:
+        numbers = {"start": first, "stop": end}
+        counts.add("stream_datum", {"descriptor": "d", "stream_resource": "r", "seq_nums": numbers})
+    for there, number in enumerate(order, start=1):
+        counts.add("event", {"descriptor": "d", "seq_num": number})
+        lacks = f"{12 - there} of 12 events of stream primary" if there < 12 else ""
+        assert counts.missing({"num_events": {"primary": 12}}) == lacks
+
+
+@pytest.mark.parametrize(
+    "number", [np.array(3), np.array([3]), np.array([[1, 2]]), np.int64(2), 10**30, b"1", "x" * 10]
+)
+def test_a_number_of_any_kind_does_no_harm(number) -> None:
+    gate, documents = DocumentGate(), a_run((1,))
+    odd = ("event", {**documents[2][1], "uid": "odd", "seq_num": number})
+    passed = through(gate, [*documents[:2], odd, *documents[2:]])
+    assert [routed.name for routed in passed][-2:] == ["event", "stop"]
+
+
+@pytest.mark.parametrize("odd", [{}, {"num_events": None}, {"num_events": 3}])
+def test_an_end_that_says_no_numbers_waits_until_nothing_comes_any_more(odd) -> None:
+    documents = a_run((2,))
+    *most, late, (_, stop) = documents
+    numberless = {key: value for key, value in stop.items() if key != "num_events"} | odd
+    gate = DocumentGate()
+    passed = [one.routed.name for pair in most for one in gate.put(*pair, Origin.ELSEWHERE)]
+    assert not list(gate.put("stop", numberless, Origin.ELSEWHERE))
+    assert not list(gate.settle(60))
+    passed += [one.routed.name for one in gate.put(*late, Origin.ELSEWHERE)]
+    passed += [one.routed.name for one in gate.settle(0)]
+    assert passed == [name for name, _ in documents]
+    assert len(gate) == 0

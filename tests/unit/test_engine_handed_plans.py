@@ -7,6 +7,7 @@ import pytest
 
 from agent_service.errors import InvalidPoint
 from agent_service.plans.sinks.engine_process._handed_plans import HandedPlan, HandedPlans
+from agent_service.plans.sinks.engine_process._live_plans import SentPlans
 from agent_service.plans.sinks.engine_process._messages import Hello, packed
 from agent_service.plans.sinks.engine_process._turns import TurnFile
 from agent_service.protocols import MOVE, ExitStatus, PlanOrder, PlanResult
@@ -22,7 +23,7 @@ class Link:
     """A process that says it had ``orders`` from before."""
 
     def __init__(self, *orders: int) -> None:
-        self.up = True
+        self.takes_plans = True
         self.hello = Hello(1, "digest", {number: order(f"before-{number}") for number in orders})
         self.sent: list[tuple] = []
 
@@ -48,7 +49,9 @@ class Rig:
     def __init__(self, path, *orders: int) -> None:
         self.link, self.intake, self.changes = Link(*orders), Intake(), []
         self.turns, self.child = TurnFile(path), TurnFile(path)
-        self.plans = HandedPlans(self.link, self.turns, self.intake, lambda: self.changes.append(1))
+        self.plans = HandedPlans(
+            self.link, self.turns, self.intake, SentPlans(), on_change=lambda: self.changes.append(1)
+        )
 
     def hand(self, suggestion, plan="acquire"):
         handed = HandedPlan.of(order(suggestion, plan))
@@ -140,12 +143,12 @@ async def test_who_no_longer_waits_takes_a_plan_back_but_not_one_that_runs(rig) 
 
 
 async def test_a_plan_that_waits_goes_to_the_next_process_with_another_number(rig) -> None:
-    rig.link.up = False
+    rig.link.takes_plans = False
     plan = rig.hand("a")
     assert rig.link.sent == []
-    rig.link.up = True
+    rig.link.takes_plans = True
     rig.plans.hand_over(plan)
-    assert rig.link.sent == [("submit", 2, plan.order, False)]
+    assert rig.link.sent == [("submit", 2, plan.order, False, None)]
     assert rig.plans.get(1) is None
 
 

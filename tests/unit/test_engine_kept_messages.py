@@ -41,7 +41,8 @@ async def test_a_service_that_comes_gets_everything_and_then_what_is_new(kept) -
     measure(kept, 1, "a")
     kept.finish(1, "success")
     connection = Connection()
-    kept.attach(connection)
+    kept.connect(connection)
+    kept.attach()
     measure(kept, 2, "b", stop=False)
     kept.on_document("stop", {"uid": "b-end", "run_start": "b"})
     await turn()
@@ -54,13 +55,15 @@ async def test_a_service_that_comes_gets_everything_and_then_what_is_new(kept) -
 
 async def test_what_was_said_to_nobody_is_kept_and_what_a_service_took_is_said_again_to_the_next(kept) -> None:
     first, second = Connection(), Connection()
-    kept.attach(first)
+    kept.connect(first)
+    kept.attach()
     measure(kept, 1, "a")
     await turn()
-    kept.detach()
+    kept.connect(None)
     kept.finish(1, "success")
     kept.say(("answer", 3, "", None))
-    kept.attach(second)
+    kept.connect(second)
+    kept.attach()
     await turn()
     assert [message[0] for message in first.sent] == ["status", "document", "document", "document"]
     assert [message[0] for message in second.sent] == ["status", "document", "document", "document", "ended"]
@@ -88,7 +91,8 @@ async def test_without_a_spool_a_plans_documents_are_kept_until_its_fate_is_writ
     kept.forget(2, documents=False)
     assert kept.runs == ["b"]
     connection = Connection()
-    kept.attach(connection)
+    kept.connect(connection)
+    kept.attach()
     await turn()
     assert [message[1] for message in connection.sent if message[0] == "document"] == [4, 5, 6]
     assert [message for message in connection.sent if message[0] == "ended"] == [], "both are settled"
@@ -97,7 +101,8 @@ async def test_without_a_spool_a_plans_documents_are_kept_until_its_fate_is_writ
 async def test_nothing_is_sent_to_a_service_that_does_not_keep_up_until_it_does(kept) -> None:
     connection = Connection()
     connection.full = True
-    kept.attach(connection)
+    kept.connect(connection)
+    kept.attach()
     measure(kept, 1, "a")
     await turn()
     assert connection.sent == []
@@ -111,6 +116,7 @@ async def test_a_document_is_kept_as_it_was_though_its_device_uses_the_buffer_ag
     kept.on_document("event", event)
     event["data"]["x"][0] = 2.0
     connection = Connection()
-    kept.attach(connection)
+    kept.connect(connection)
+    kept.attach()
     await turn()
     assert connection.sent[-1] == ("document", 1, "event", {"uid": "e", "data": {"x": [1.0]}})

@@ -4,12 +4,14 @@ import asyncio
 
 import pytest
 
-from agent_service.errors import OutOfBounds
-from agent_service.plans.sinks.engine_process._messages import unpacked
+from agent_service.errors import NotYet, OutOfBounds
+from agent_service.plans.sinks.engine_process._messages import Question, unpacked
 from agent_service.plans.sinks.engine_process._permission import Permission
-from agent_service.protocols import PlanOrder
+from agent_service.protocols import DeviceWords, PlanOrder
 
 ORDER = PlanOrder("s", "agent", {"x": 1.0}, "acquire", ("x",), ())
+
+WORDS = DeviceWords({"x": (-5.0, 5.0)}, {}, {})
 
 
 class Link:
@@ -55,6 +57,11 @@ class Rails:
         if self.devices_forbid is not None:
             raise self.devices_forbid
 
+    def heard_devices(self, order, words) -> bool:
+        if words is WORDS and self.devices_forbid is not None:
+            raise self.devices_forbid
+        return words is WORDS
+
     def permit(self, order, places, wholes) -> None:
         self.places.append((places, wholes))
         if self.forbids is not None:
@@ -65,13 +72,15 @@ class Asked:
     """The permission of a service, and what the process hears."""
 
     def __init__(self) -> None:
+        self.words = None
         self.link, self.intake, self.rails, self.changes = Link(), Intake(), Rails(), []
         self.permission = Permission(
             self.link, lambda: self.rails, self.intake, lambda: self.changes.append(self.permission.full)
         )
 
     async def __call__(self, found, *, paused=False):
-        self.permission.answer(3, ORDER, found, {"stage": ["x"]}, paused=paused)
+        question = Question(found, {"stage": ["x"]}, self.words)
+        self.permission.answer(3, ORDER, question, paused=paused)
         kind, number, early, verdict = await asyncio.wait_for(self.link.sent.get(), 20)
         assert (kind, number, early) == ("permitted", 3, found is None)
         return verdict
@@ -88,12 +97,22 @@ async def test_a_plan_may_begin_with_where_its_devices_are(ask) -> None:
     assert ask.rails.places == [({"x": 0.5}, {"stage": ["x"]}), ({}, {"stage": ["x"]})]
 
 
+@pytest.mark.parametrize("words", [None, WORDS])
 @pytest.mark.parametrize("who", ["forbids", "devices_forbid"])
-async def test_what_a_guardrail_forbids_is_said_when_its_turn_has_come_and_asked_again_before(ask, who) -> None:
+async def test_what_a_guardrail_forbids_is_said_when_its_turn_has_come_and_asked_again_before(ask, who, words) -> None:
+    ask.words = words
     setattr(ask.rails, who, OutOfBounds("x = 1 is out of bounds"))
     assert await ask(None) is False
     error = unpacked(await ask({"x": 0.5}))
     assert (type(error), error.detail) == (OutOfBounds, "x = 1 is out of bounds")
+
+
+async def test_what_is_not_to_begin_now_is_asked_again_or_goes_back(ask, caplog):
+    ask.rails.forbids = NotYet("the agent is paused")
+    assert await ask(None) is False
+    error = unpacked(await ask({"x": 0.5}))
+    assert (type(error), error.detail) == (NotYet, "the agent is paused")
+    assert "could not be said" not in caplog.text
 
 
 async def test_a_guardrail_that_breaks_forbids_it(ask, caplog) -> None:

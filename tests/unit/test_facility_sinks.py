@@ -1,6 +1,7 @@
 """Plans at a facility at odd moments: an abort as one begins, a fate decided otherwise, answers that are none."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -9,8 +10,10 @@ from headless_service import service
 
 from agent_service.errors import BackendUnavailable
 from agent_service.models import Event, EventKind
-from agent_service.plans.sinks.blueapi.line import LinePlan
+from agent_service.plans.sinks import unknown_fate
+from agent_service.plans.sinks.blueapi import remote_task
 from agent_service.plans.sinks.blueapi.rest import BlueapiRest
+from agent_service.plans.sinks.facility_plan import FacilityPlan
 from agent_service.protocols import ExitStatus, PlanOrder
 
 ORDER = PlanOrder("s1", "aligner", {"motor": 1.5}, plan="acquire", actuators=("motor",), sensors=("det",))
@@ -64,6 +67,104 @@ async def test_a_plan_that_is_aborted_as_it_is_asked_to_begin_never_begins_later
     await sink.stop(1)
 
 
+class SlowBlueapi:
+    """Has tasks; a beginning breaks off, and others are refused. ``begun`` is the task that began all the same."""
+
+    def __init__(self):
+        self.asked, self.tasks, self.begun = [], [], None
+
+    def answer(self, request):
+        method, path = request.method, request.url.path.removeprefix("/api/v1")
+        self.asked.append((method, path))
+        match method, path:
+            case "POST", "/tasks":
+                self.tasks.append(f"t{len(self.asked)}")
+                return httpx.Response(201, json={"task_id": self.tasks[-1]})
+            case "PUT", "/worker/task":
+                if self.count("PUT", "/worker/task") == 1:
+                    raise httpx.ReadError("reset")
+                return httpx.Response(409, json={"detail": "busy"})
+            case "GET", "/worker/state":
+                return httpx.Response(200, json="IDLE")
+            case "GET", "/worker/task":
+                return httpx.Response(200, json={"task_id": self.begun})
+        task_id = path.rpartition("/")[2]
+        if task_id not in self.tasks:
+            return httpx.Response(404, json={"detail": "Item not found"})
+        if method == "DELETE":
+            self.on_delete(task_id)
+            self.tasks.remove(task_id)
+        given = {"task_id": task_id, "task": {"name": "acquire", "params": {}}}
+        return httpx.Response(200, json={**given, "is_pending": self.begun != task_id, "is_complete": False})
+
+    def on_delete(self, task_id):
+        pass
+
+    def count(self, *what):
+        return self.asked.count(what)
+
+
+async def in_doubt(monkeypatch):
+    """Return a blueapi whose answer to a beginning was lost, its sink, the plan, and what lets plans be wanted."""
+    monkeypatch.setattr(remote_task, "_DOUBT_S", 0.05)
+    peer, wanted = SlowBlueapi(), [True]
+    sink = blueapi(lambda order: wanted[0], peer.answer)
+    sink.start(lambda: None)
+    running = asyncio.create_task(sink.run(ORDER))
+    await until(lambda: peer.count("PUT", "/worker/task") == 3)  # 409: another one runs, or this one is about to
+    return peer, sink, running, wanted
+
+
+async def test_a_plan_whose_beginning_brought_no_answer_is_taken_back_when_its_task_is_deleted_and_not_before(
+    monkeypatch,
+):
+    """Else its suggestion is approved again, and measured beside what the request begins after all."""
+    peer, sink, running, wanted = await in_doubt(monkeypatch)
+    assert not sink.withdraw("aligner", "the beam is lost", only="s1")
+    wanted[0] = False
+    await until(lambda: sink.withdraw("aligner", "the beam is lost", only="s1"))
+    [posted] = [what for what in peer.asked if what == ("POST", "/tasks")]
+    assert (peer.tasks, [method for method, _ in peer.asked].count("DELETE"), posted) == ([], 1, ("POST", "/tasks"))
+    result = await running
+    assert (result.exit_status, result.begun) == (ExitStatus.ABORT, False)
+    await sink.stop(1)
+
+
+async def test_a_plan_that_began_as_its_task_was_deleted_is_taken_back_by_nobody(monkeypatch):
+    peer, sink, running, wanted = await in_doubt(monkeypatch)
+    peer.on_delete = lambda task_id: setattr(peer, "begun", task_id)
+    wanted[0] = False
+    await until(lambda: sink.status.reason is not None and "has forgotten the plan's task" in sink.status.reason)
+    assert not sink.withdraw("aligner", "the beam is lost", only="s1")
+    wanted[0] = True
+    sink.observe("start", {"uid": "r", "agent_suggestion_uid": "s1"}, "r")
+    sink.observe("stop", {"run_start": "r", "exit_status": "success"}, "r")
+    async with asyncio.timeout(10):
+        await running
+    assert peer.count("POST", "/tasks") == 1
+    await sink.stop(1)
+
+
+async def test_an_agent_that_stops_while_nobody_knows_whether_its_plan_began_does_not_wait_for_ever(monkeypatch):
+    peer, sink, running, wanted = await in_doubt(monkeypatch)
+    wanted[0] = False
+    sink.withdraw("aligner", "not measured: stopped")
+    async with asyncio.timeout(10):
+        result = await running
+    assert (result.exit_status, result.reason, result.begun) == (ExitStatus.ABORT, "not measured: stopped", False)
+    assert peer.tasks == []
+    await sink.stop(1)
+
+
+async def test_a_task_that_waits_when_no_request_can_be_on_its_way_has_not_begun(monkeypatch):
+    monkeypatch.setattr(remote_task, "BEGIN_S", 0.2)
+    peer, sink, running, _ = await in_doubt(monkeypatch)
+    await until(lambda: sink.withdraw("aligner", "the beam is lost", only="s1"))
+    assert not (await running).begun
+    await until(lambda: peer.tasks == [])
+    await sink.stop(1)
+
+
 @pytest.mark.parametrize("page", ["<html>sign in</html>", '"IDLE"', "[]", '{"detail": "no"}', "null"])
 @pytest.mark.parametrize("call", ["tasks", "task", "active", "post"])
 async def test_an_answer_that_is_none_of_blueapis_is_one_that_could_not_be_had(call, page):
@@ -86,14 +187,14 @@ async def test_an_abort_ends_our_plan_though_its_fate_was_decided_otherwise():
     running = asyncio.create_task(sink.run(ORDER))
     await until(lambda: any(method == "queue_item_execute" for method, _ in manager.asked))
     manager.running = {"item_uid": "ours", "user": "agent-service", "meta": {"agent_suggestion_uid": "s1"}}
-    await until(lambda: any(plan.running for plan in sink._driver.sent.values()))
+    await until(lambda: any(plan.running for plan in sink._line.begun))
     fact = {"id": "s1", "state": "ingested"}
     sink.apply(Event(seq=1, time="2026-01-01T00:00:00Z", kind=EventKind.SUGGESTION_STATE, agent="aligner", data=fact))
     assert (await running).exit_status is ExitStatus.ABORT
     await sink.abort("smoke")
     await until(lambda: any(method == "re_pause" for method, _ in manager.asked))
     manager.running = None
-    await until(lambda: not sink._driver.sent)
+    await until(lambda: not sink._line.begun)
     assert sink.status.current is None
     await sink.stop(1)
 
@@ -163,7 +264,7 @@ async def test_a_stop_is_written_while_the_plan_ends(tmp_path):
 @pytest.mark.parametrize("turns", range(4))
 async def test_whoever_waits_for_news_is_cancelled_also_as_there_is_some(turns):
     """Else a sink that is stopped as documents come never ends."""
-    plan = LinePlan(ORDER)
+    plan = FacilityPlan(ORDER)
 
     async def follow():
         while True:
@@ -179,3 +280,42 @@ async def test_whoever_waits_for_news_is_cancelled_also_as_there_is_some(turns):
     await asyncio.wait({following}, timeout=2)
     assert following.cancelled()
     following.cancel()
+
+
+@pytest.mark.parametrize("peer", [queue_server, blueapi])
+@pytest.mark.parametrize("has_it", [True, False])
+async def test_the_catalogue_is_asked_before_a_plan_expires_that_is_nowhere(monkeypatch, peer, has_it):
+    monkeypatch.setattr(unknown_fate, "UNKNOWN_AFTER_S", 0.05)
+    answers, asked = asyncio.Event(), asyncio.Event()
+
+    async def look_up():
+        asked.set()
+        await answers.wait()
+        if has_it:
+            sink.observe("start", {"uid": "r", "agent_suggestion_uid": "s1"}, "r")
+            sink.observe("stop", {"run_start": "r", "exit_status": "success"}, "r")
+
+    sink = peer(lambda order: True, look_up=look_up)
+    sink.start(lambda: None)
+    found = await sink.reattach([ORDER])
+    async with asyncio.timeout(10):
+        await asked.wait()
+        await asyncio.wait({found["s1"]}, timeout=0.2)
+        assert not found["s1"].done()
+        answers.set()
+        result = await found["s1"]
+    assert result.exit_status is (ExitStatus.SUCCESS if has_it else ExitStatus.EXPIRED)
+    await sink.stop(1)
+
+
+@pytest.mark.parametrize("peer", [queue_server, blueapi])
+async def test_three_plans_in_a_row_that_are_nowhere_hold_the_queue(monkeypatch, peer):
+    monkeypatch.setattr(unknown_fate, "UNKNOWN_AFTER_S", 0.05)
+    sink = peer(lambda order: True)
+    sink.start(lambda: None)
+    found = await sink.reattach([replace(ORDER, suggestion_id=f"s{number}") for number in range(3)])
+    async with asyncio.timeout(10):
+        assert {(await ended).exit_status for ended in found.values()} == {ExitStatus.EXPIRED}
+    assert sink.status.state == "held"
+    assert "3 plans in a row" in sink.status.reason
+    await sink.stop(1)

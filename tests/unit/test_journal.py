@@ -284,6 +284,19 @@ async def test_a_commit_in_doubt_is_looked_at_after_more_faults_and_more_facts(j
             for part in tmp_path.glob("journal.db*"):
                 part.rename(moved / part.name)
 
+    take, waits, batch = journal._writer._next_batch, asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def both_at_once():
+        loop.call_soon_threadsafe(waits.set)
+        while len(batch) < 2:
+            batch.extend(take())
+            if len(batch) >= 2:
+                return batch
+        return take()
+
+    monkeypatch.setattr(journal._writer, "_next_batch", both_at_once)
+    await waits.wait()
     monkeypatch.setattr(journal._store, "_insert", and_move_away)
     both = asyncio.gather(  # they share a commit
         asyncio.create_task(patiently(journal, {"n": "patient"})),
@@ -294,7 +307,6 @@ async def test_a_commit_in_doubt_is_looked_at_after_more_faults_and_more_facts(j
     monkeypatch.setattr(journal._store, "_insert", insert)
     look = journal._store._files.lost
     looked = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def files_lost():
         loop.call_soon_threadsafe(looked.set)

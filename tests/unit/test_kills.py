@@ -89,8 +89,8 @@ def victims(executor, born):
                     os.kill(one.pid, signal.SIGKILL)
 
     def fork_server():
-        if executor._fork_server is not None and executor._fork_server.pid is not None:
-            os.kill(executor._fork_server.pid, signal.SIGKILL)
+        if executor._fork_servers and executor._fork_servers[()].pid is not None:
+            os.kill(executor._fork_servers[()].pid, signal.SIGKILL)
 
     def both():
         agent()
@@ -149,7 +149,7 @@ def test_a_call_that_begins_before_the_death_is_understood(loop_factory):
     async def live():
         executor = ProcessExecutor(preload=[])
         handle = await executor.start(Mortal, name="guest", timeout_s=20)
-        os.kill(executor._fork_server.pid, signal.SIGSTOP)
+        os.kill(executor._fork_servers[()].pid, signal.SIGSTOP)
         try:
             os.kill(handle.pid, signal.SIGKILL)
             async with asyncio.timeout(20):
@@ -161,7 +161,7 @@ def test_a_call_that_begins_before_the_death_is_understood(loop_factory):
             assert caught.value.died
             assert (await handle.died).died
         finally:
-            os.kill(executor._fork_server.pid, signal.SIGCONT)
+            os.kill(executor._fork_servers[()].pid, signal.SIGCONT)
         await executor.close()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -1,7 +1,10 @@
 """The shipped plans, looked at message by message; tests/conformance/test_plan_sinks.py runs them."""
 
+import pytest
+from ophyd import Component, Device
 from ophyd.sim import SynAxis
 
+from agent_service.plans import blueapi, library, queue_server
 from agent_service.plans.library import acquire, move_to
 
 
@@ -34,3 +37,26 @@ def test_move_to_moves_without_a_run() -> None:
         ("y", 2.0),
     }
     assert "open_run" not in {message.command for message in messages}
+
+
+class Stage(Device):
+    x = Component(SynAxis)
+
+
+@pytest.fixture
+def stage():
+    return Stage(name="stage")
+
+
+@pytest.mark.parametrize("module", [library, queue_server, blueapi])
+@pytest.mark.parametrize("point", [{"stage.x": 1.0}, {"stage_x": 1.0, "y": 2.0}, {"extra": "a"}])
+def test_a_position_that_is_of_no_device_is_an_error_and_nothing_moves(module, point, stage) -> None:
+    """The device would stay where it is, and the outcome be told as that of the point."""
+    good = {"stage_x": 0.0, "_id": "s0", "_private": 1}
+    for messages in (module.acquire([good, {**point, "_id": "s1"}], [stage.x], []), module.move_to(point, [stage.x])):
+        seen = []
+        with pytest.raises(ValueError, match=r"no device that is to move calls itself so \(there: stage_x\)"):
+            seen.extend(messages)
+        assert seen == []
+    sent = [message.args[0] for message in module.acquire([good], [stage.x], []) if message.command == "set"]
+    assert sent == [0.0]

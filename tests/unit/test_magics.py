@@ -184,7 +184,7 @@ def test_running_the_cell_again_replaces_the_agent(shell):
     assert len(shell.names["walker"].points) == 3
     assert shell.panels["walker"] is panel
     assert shell.run(f"%agent_serve walker {WALKER} --fresh").startswith(
-        "replaced walker: it begins from nothing; nothing moves until you press Start\n"
+        "replaced walker: it begins as its object was when it was served first; nothing moves until you press Start\n"
     )
     assert shell.panels["walker"] is not panel
     assert panel.comm is None, "closed"
@@ -435,7 +435,7 @@ def test_a_file_is_served(shell, tmp_path):
 def test_a_file_that_is_wrong(shell, tmp_path):
     (tmp_path / "service.toml").write_text(FILE.replace("actuators", "actuatorz"))
     assert shell.refused("%agent_serve service.toml").startswith(
-        "service.toml is not valid: agents.0.actuatorz: is not a known key here"
+        'service.toml is not valid: [[agents]] "filed": actuatorz: is not a known key here'
     )
     (tmp_path / "service.toml").write_text("[[")
     assert shell.refused("%agent_serve service.toml").startswith("service.toml is not valid TOML: ")
@@ -449,7 +449,7 @@ def test_a_file_that_is_wrong(shell, tmp_path):
     ("line", "said"),
     [
         ("wlker", "the name 'wlker' is not defined; did you mean 'walker' or 'Walker'?"),
-        ("bayess", "the name 'bayess' is not defined; did you mean 'bayes'?"),
+        ("bayess", "the name 'bayess' is not defined; did you mean 'bayes' or 'baybe'?"),
         ("q", "the name 'q' is not defined; run the cell that defines it first"),
         ("nope", "the name 'nope' is not defined; run the cell that defines it first"),
         ("walker.q", "walker.q raised AttributeError: 'Walker' object has no attribute 'q'"),
@@ -473,12 +473,17 @@ def test_a_file_that_is_wrong(shell, tmp_path):
         ("walker --fresh=1", "--fresh takes no value; leave '1' out"),
         ("walker --max-runs many", "--max-runs needs a whole number, not 'many'"),
         ("walker --port many", "--port needs a whole number, not 'many'"),
-        ("walker --port 70000", "the configuration is not valid: service.port: "),
-        ("walker --config five", "--config: five is of type int, not a mapping such as "),
+        ("walker --port 70000", "the configuration is not valid: --port: "),
+        ("walker --config five", "--config: five is of type int, not a mapping: --config {"),
+        ("walker --config bounds: 3", "--config takes one mapping, in braces, and '3' stands beside it: --config {"),
+        ("walker --config bounds:", "--config takes a mapping in braces, and bounds: is none: --config {"),
+        ("walker --outcome x --actuators y --bounds q=0:1", "agent 'walker': --bounds names q, which is no actuator"),
+        ("walker --outcome x --approval yes", "agent 'walker': --approval: must be "),
+        ("walker --outcome x --startup nosuch.py", "the startup script nosuch.py does not exist; set --startup to a "),
         ("walker --evaluate five", "--evaluate: five is of type int, not a function"),
         ("walker --name {absent}", "{absent} raised NameError: name 'absent' is not defined"),
         ("walker --name '- a'", "agent '- a': name: may hold up to 64 letters"),
-        ("walker --max-runs 0 --outcome x", "agent 'walker': loop.max_runs: must be 1 or more"),
+        ("walker --max-runs 0 --outcome x", "agent 'walker': --max-runs: must be 1 or more"),
         ("walker --actuators x", "agent 'walker': outcome or evaluate is needed: which field of a run is the outc"),
         ("Needy --outcome x", "the configuration does not fit type 'Needy': config.file: is missing; --config MAPPING"),
         ("walker --outcome x --config {'a':object()}", "config holds a value of type object; it takes what JSON has: "),
@@ -495,6 +500,27 @@ def test_every_mistake_is_one_line(shell, line, said):
     assert shell.refused(f"%agent_serve {line} --catalog none").startswith(said)
     assert "service" not in shell.names
     shell.run("1 + 1")
+
+
+def test_a_misspelt_key_of_a_configuration_is_named_where_the_outcome_is_missing(shell):
+    said = shell.refused("%agent_serve bayes --config {'bounds': {'x': [0, 1]}, 'objectiv': 'y'} --catalog none")
+    assert "outcome or evaluate is needed" in said
+    assert "config.objectiv: is not a known key here; did you mean 'objective' or 'objectives'?" in said
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"bounds": {"x": [0, 1]}, "objective": "signal", "maximize": true}',
+        """'{"bounds": {"x": [0, 1]}, "objective": "signal", "maximize": true}'""",
+        """"{'bounds': {'x': [0, 1]}, 'objective': 'signal', 'maximize': True}\"""",
+    ],
+)
+def test_a_configuration_as_json_has_it_and_in_quotes(shell, config):
+    shell.run(f"%agent_serve bayes --config {config} --startup rig --catalog none --no-panel")
+    spec = shell.client.agent("bayes").spec
+    assert spec.config["maximize"] is True
+    assert spec.outcome == "signal"
 
 
 def test_mistakes_of_the_other_magics(walking):
@@ -554,7 +580,7 @@ def test_status(walking):
 def test_one_panel_an_agent(walking):
     walking.run("%agent_panel walker")
     first = walking.panels["walker"]
-    wait_until(lambda: first.agent.get("state") == "created")
+    wait_until(lambda: first.answers.get("agents/walker", {}).get("state") == "created")
     walking.run("%agent_panel walker\n%agent_panel")
     assert first.comm is None
     assert set(walking.panels) == {"walker", ""}
@@ -579,7 +605,7 @@ def test_a_panel_of_another_service(shell, tmp_path, monkeypatch):
         assert "there is no agent 'q'" in shell.refused(f"%agent_panel q --url {far.url} --key-from {key}")
         shell.run(f"{line} --key-from {key}\n%agent_panel --url {far.url} --key-from {key}")
         [agent, _] = shell.panels.values()
-        wait_until(lambda: agent.agent.get("state") == "created")
+        wait_until(lambda: agent.answers.get("agents/walker", {}).get("state") == "created")
     assert "no service answers" in shell.refused(f"{line} --key-from {key}")
     shell.run("%unload_ext agent_service")
     assert agent.comm is None
@@ -607,12 +633,12 @@ def test_stop(walking):
     [
         ("%agent_se", ["%agent_serve"]),
         ("%agent_serve wal", ["walker"]),
-        ("%agent_serve ba", ["bayes"]),
+        ("%agent_serve bay", ["baybe", "bayes"]),
         ("%agent_serve servi", ["service.toml"]),
         ("%agent_serve sub/", ["sub/inner.toml"]),
         ("agent_serve walker --ex", ["--executor"]),
         ("%agent_serve walker --max-runs 3 --m", []),
-        ("%agent_serve walker --approval ", ["auto", "required"]),
+        ("%agent_serve walker --approval ", ['"first 3"', "auto", "required"]),
         ("%agent_serve walker --approval=re", ["required"]),
         ("%agent_serve walker --catalog n", ["none"]),
         ("%agent_serve Walker --config conf", ["config"]),
@@ -720,6 +746,7 @@ def test_the_page_about_notebooks_runs(shell, monkeypatch, tmp_path):
     assert (tmp_path / "deploy" / "sweep" / "state" / "journal.db").exists()
 
 
+@pytest.mark.long
 def test_twenty_cycles_leave_nothing_behind(shell):
     cycle(shell)  # what is imported and cached once stays
     before = descriptors(), set(threading.enumerate()), children()

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 from headless_service import service
+from run_documents import documents
 
 from agent_service.agents.ingestion import RunIngestion
 from agent_service.agents.measurement import Measurement
 from agent_service.agents.submission import Submission
+from agent_service.documents.runs import Run
 from agent_service.models import AgentPatch
 from agent_service.models.state_machines import SuggestionState as State
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, PlanResult
@@ -26,7 +28,13 @@ async def measurement_of(rooms, **spec):
     await agent.facts.advance(suggestion.id, State.APPROVED)
     ingestion = RunIngestion(agent, plans_end_here=True, archived=rooms.archived)
     dispatcher = rooms.supervisor.dispatcher
-    measurement = Measurement(agent, sink=rooms.sink, dispatcher=dispatcher, journal=rooms.journal, ingestion=ingestion)
+    measurement = Measurement(
+        agent,
+        sink=rooms.sink,
+        dispatcher=dispatcher,
+        ingestion=ingestion,
+        ask_ahead=lambda: None,
+    )
     return agent, suggestion, measurement
 
 
@@ -52,6 +60,23 @@ async def test_how_a_plan_ended_decides(rooms, case):
     kept = agent.record.suggestion(suggestion.id)
     assert (kept.state, kept.reason, agent.record.failures_in_row) == (fate, reason, failures)
     assert not await measurement.finish_submitted(), "there is one, and it has ended"
+
+
+async def test_a_run_that_was_whole_when_its_claim_ran_out_counts(rooms):
+    agent, suggestion, measurement = await measurement_of(rooms)
+    await agent.facts.advance(suggestion.id, State.SUBMITTED)
+    expected = rooms.supervisor.dispatcher.expect(suggestion.id).__enter__()
+    run = Run(tuple(documents(values=(4.0,), field="signal", agent_suggestion_uid=suggestion.id)))
+    expected.begin(run.start)
+    expected.add(run)
+    plan = asyncio.get_running_loop().create_future()
+    plan.set_result(PlanResult(ExitStatus.EXPIRED, "nobody said that its plan has ended"))
+    measurement.take_up([Submission(agent, suggestion, expected, rooms.sink, plan)])
+    await measurement.finish_submitted()
+    assert agent.record.suggestion(suggestion.id).state is State.EXPIRED
+    await measurement._ingestion.ingest_next()
+    assert agent.record.suggestion(suggestion.id).state is State.INGESTED
+    assert agent.record.ingested_runs == {run.uid}
 
 
 @pytest.mark.parametrize("draining", [True, False])

@@ -12,7 +12,7 @@ def narrated():
     narrator = Narrator("http://127.0.0.1:1", "key", say=said.append)
 
     def take(**data):
-        narrator.take(Event(seq=1, time=utcnow(), agent="walker", kind=EventKind.AGENT_STATE, data=data))
+        narrator.on_event(Event(seq=1, time=utcnow(), agent="walker", kind=EventKind.AGENT_STATE, data=data))
         return said
 
     return take
@@ -35,7 +35,7 @@ def test_a_condition_is_told_in_a_line(state, reason, says):
     said = []
     data = {"condition": "beam", "state": state, "at": 1.0, "reason": reason}
     event = Event(seq=1, time=utcnow(), agent=None, kind=EventKind.CONDITION_STATE, data=data)
-    Narrator("http://127.0.0.1:1", "key", say=said.append).take(event)
+    Narrator("http://127.0.0.1:1", "key", say=said.append).on_event(event)
     assert said == [says]
 
 

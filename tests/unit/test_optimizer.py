@@ -1,6 +1,8 @@
 """The adapter's own work: ids, checks of what a brain returns, variables, views."""
 
 import math
+import sys
+import threading
 from enum import StrEnum
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field
 
 from agent_service import variable
+from agent_service.brains import saved_state
 from agent_service.brains.adapters.json_values import json_safe
 from agent_service.brains.adapters.optimizer import OptimizerAdapter
 from agent_service.brains.messages import IngestFact, SuggestFact, VariableFact
@@ -44,6 +47,19 @@ def point(x=1.0, y=2.0, **more):
 
 
 # --- suggest
+
+
+def test_a_brain_without_ids_is_told_which_of_its_own_points_failed() -> None:
+    hosted, brain = adapter([point(1.0), point(2.0), point(3.0), point(4.0)])
+    hosted.suggest(["s1", "s2", "s3", "s4"])
+    hosted.fail([point(1.0, _id="s1")])
+    hosted.retry("again", "s2")
+    hosted.fail([point(2.0, _id="s2"), point(2.0, _id="again"), point(9.0, _id="of a person")])
+    hosted.edit("s3", point(7.0))
+    hosted.fail([point(7.0, _id="s3"), point(1.0, _id="s1")])
+    hosted.ingest([point(4.0, flux=1.0, _id="s4")])
+    hosted.fail([point(4.0, _id="s4")])
+    assert brain.failed == [point(1.0), point(2.0)]
 
 
 def test_numpy_becomes_plain_and_an_id_keeps_its_type_for_the_brain() -> None:
@@ -86,7 +102,7 @@ def test_fewer_points_than_asked_is_fine_and_none_means_nothing_left() -> None:
         ([1.0], "item 0"),
         ([point(), point(), point()], "asked for 2 and returned 3"),
         ([{"x": 1.0}], "lacks y"),
-        ([point(z=1.0)], "has z"),
+        ([{"x": 1.0, "z": 1.0}], "lacks y"),
         ([point(x=math.nan)], "no finite number for x"),
         ([point(x=math.inf)], "no finite number for x"),
         ([point(x="1")], "no finite number for x"),
@@ -193,11 +209,64 @@ def test_an_edit_with_registration_gets_a_new_id() -> None:
 
 
 @pytest.mark.parametrize(("again", "told"), [(1.0 + 1e-12, {"_id": 8}), (1.1, {})])
-def test_a_replay_keeps_an_id_only_where_the_brain_agrees(again, told) -> None:
-    hosted, brain = adapter([point(again, _id=8)])
+def test_what_came_after_a_saved_state_keeps_an_id_only_where_the_brain_agrees(again, told) -> None:
+    hosted, _ = adapter()
+    before, _ = adapter([point(again, _id=8)])
+    hosted.restore(before.dump())
     facts = [SuggestFact(("s",), (point(),), (5,)), IngestFact((point(flux=1.0, _id="s"),))]
     hosted.replay(facts)
-    assert brain.ingested == [{**point(flux=1.0), **told}]
+    assert hosted._brain.ingested == [{**point(flux=1.0), **told}]
+
+
+def test_a_brain_that_is_told_everything_is_asked_for_nothing_again() -> None:
+    hosted, brain = adapter([point(_id=8)])
+    hosted.replay([SuggestFact(("s",), (point(),), (5,)), IngestFact((point(flux=1.0, _id="s"),))])
+    assert brain.ingested == [point(flux=1.0)]
+    assert brain.suggestions == [[point(_id=8)]]
+
+
+# --- its state
+
+
+def test_a_brain_goes_on_from_its_state_with_all_that_it_has_open() -> None:
+    before, brain = adapter([point(_id=5)], [point(3.0, _id=6)])
+    before.suggest(["s"])
+    hosted, _ = adapter()
+    hosted.restore(before.dump())
+    hosted.ingest([point(flux=1.0, _id="s")])
+    assert hosted._brain.ingested == [point(flux=1.0, _id=5)]
+    assert brain.ingested == []
+    [proposal], _ = hosted.suggest(["t"])
+    assert proposal.point == point(3.0)
+
+
+def test_a_brain_whose_state_does_not_pickle_has_none_and_goes_on(caplog) -> None:
+    caplog.set_level("INFO")
+    hosted, brain = adapter([point()])
+    brain.lock = threading.Lock()
+    assert hosted.dump() is None
+    assert "its state cannot be saved" in caplog.text
+    hosted.suggest(["s"])
+
+
+def test_a_state_of_other_code_is_not_loaded_and_changes_nothing(tmp_path, monkeypatch) -> None:
+    source = tmp_path / "edited_brain.py"
+    source.write_text("class Brain:\n    def suggest(self, n=None): return []\n    def ingest(self, points): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import edited_brain
+
+    payload = adapter(brain=edited_brain.Brain())[0].dump()
+    hosted, _ = adapter(brain=edited_brain.Brain())
+    hosted.restore(payload)
+    source.write_text(source.read_text() + "# another\n")
+    saved_state._mark.cache_clear()  # as in another process
+    hosted, brain = adapter(brain=edited_brain.Brain())
+    with pytest.raises(saved_state.OutOfDate, match="edited_brain has changed since"):
+        hosted.restore(payload)
+    assert hosted._brain is brain
+    other = payload.replace(sys.version.encode().replace(b"\n", b"\\n"), b"2.7", 1)
+    with pytest.raises(saved_state.OutOfDate, match=r"saved by Python 2\.7"):
+        hosted.restore(other)
 
 
 # --- the view

@@ -51,13 +51,25 @@ def test_the_fault_is_gone_with_what_was_wrong():
     assert adapter.look().fault is None
 
 
-def test_what_it_raises_is_a_fault_of_the_brain():
+def test_what_it_raises_is_a_note_and_no_end():
     class Raising(Brain):
         def get_best_points(self):
-            raise ValueError("no data")
+            raise AssertionError
 
-    with pytest.raises(ValueError, match="no data"):
-        OptimizerAdapter(Raising(None), spec=SPEC).ingest([{"x": 1.0, "y": 2.0}])
+        def should_stop(self):
+            raise ValueError("too few points")
+
+        def report(self):
+            raise KeyError("trial 3")
+
+    adapter = OptimizerAdapter(Raising(None), spec=SPEC)
+    view = adapter.ingest([{"x": 1.0, "y": 2.0}])
+    assert (view.best, view.stop) == ((), None)
+    assert view.fault == (
+        "its get_best_points raised AssertionError: AssertionError; its should_stop raised ValueError: too few points"
+    )
+    told = adapter.report()
+    assert (told.report, told.fault) == (None, "its report raised KeyError: 'trial 3'")
 
 
 def test_the_right_shape_is_taken():

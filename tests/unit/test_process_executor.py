@@ -154,7 +154,7 @@ async def test_nothing_is_left_behind(executor):
             os.kill(handle.pid, signal.SIGKILL)
             await asyncio.wait_for(handle.died, 10)
         await handle.close()
-    server = executor._fork_server.pid
+    server = executor._fork_servers[()].pid
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     await until(lambda: set(descriptors()) <= set(before))
     await executor.close()
@@ -163,8 +163,8 @@ async def test_nothing_is_left_behind(executor):
 
 async def test_the_fork_server_may_die(executor, handle):
     other = await executor.start(Mortal, name="other", timeout_s=30)
-    os.kill(executor._fork_server.pid, signal.SIGKILL)
-    await until(lambda: executor._fork_server.pid is None)
+    os.kill(executor._fork_servers[()].pid, signal.SIGKILL)
+    await until(lambda: executor._fork_servers[()].pid is None)
     assert await handle.call(Mortal.pid, timeout_s=10) == handle.pid
     third = await executor.start(Mortal, name="third", timeout_s=30)
     assert await third.call(Mortal.pid, timeout_s=10) == third.pid
@@ -213,7 +213,7 @@ async def main():
     busy = await executor.start(Mine(), name="never", timeout_s=30) if False else None
     busy = await executor.start(Mine, name="busy", timeout_s=30)
     call = asyncio.ensure_future(busy.call(Mine.spin, timeout_s=100))
-    print(os.getpid(), executor._fork_server.pid, idle.pid, busy.pid, flush=True)
+    print(os.getpid(), executor._fork_servers[()].pid, idle.pid, busy.pid, flush=True)
     await asyncio.sleep(100)
 
 asyncio.run(main())
@@ -239,3 +239,86 @@ async def test_the_owner_s_key_is_not_in_its_environment(executor, monkeypatch):
     assert await one.call(Mortal.variable, "AGENT_SERVICE_API_KEY", timeout_s=10) is None
     assert await one.call(Mortal.variable, "OF_THE_FACILITY", timeout_s=10) == "is there"
     await one.close()
+
+
+@pytest.mark.parametrize("ends_by", ["close", "kill -9"])
+async def test_a_killed_compilation_hangs_no_other_agent(executor, ends_by):
+    handle = await executor.start(Mortal, name="guest", timeout_s=30)
+    folder = await handle.call(Mortal.compile, timeout_s=10)
+    if ends_by == "close":
+        await handle.close()
+    else:
+        with pytest.raises(AgentFault):
+            await handle.call(Mortal.kill, signal.SIGKILL, timeout_s=10)
+    other = await executor.start(Mortal, name="guest", timeout_s=30)
+    assert await other.call(Mortal.compile, timeout_s=10) != folder
+    await other.close()
+    await until(lambda: not Path(folder).parent.exists())
+
+
+# --- libraries that are imported once
+
+
+def library(tmp_path, monkeypatch, source):
+    """Make a module that is imported where it is told to be, and says in which process it was."""
+    (tmp_path / "big_library.py").write_text(f"import os\nHOME = os.getpid()\n{source}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+class Reader:
+    def __init__(self):
+        import big_library
+
+        self.library = big_library
+
+    def home(self):
+        return self.library.HOME
+
+    def drawn(self):
+        import random
+
+        return random.random()
+
+
+async def test_a_library_is_imported_once_for_all_that_need_it(executor, tmp_path, monkeypatch):
+    library(tmp_path, monkeypatch, "")
+    first, second = [
+        await executor.start(Reader, name=name, timeout_s=60, libraries=["big_library"]) for name in ("a", "b")
+    ]
+    server = executor._fork_servers[("big_library",)]
+    assert await first.call(Reader.home, timeout_s=60) == await second.call(Reader.home, timeout_s=60) == server.pid
+    assert first.pid != second.pid
+    assert await first.call(Reader.drawn, timeout_s=60) != await second.call(Reader.drawn, timeout_s=60)
+    assert first.memory_bytes() > 1 << 20
+    other = await executor.start(Mortal, name="other", timeout_s=60)
+    assert executor._fork_servers[()].pid != server.pid
+    os.kill(first.pid, signal.SIGKILL)
+    await asyncio.wait_for(first.died, 60)
+    assert first.memory_bytes() is None
+    third = await executor.start(Reader, name="c", timeout_s=60, libraries=["big_library"])
+    os.kill(server.pid, signal.SIGKILL)
+    await until(lambda: server.pid is None)
+    again = await executor.start(Reader, name="d", timeout_s=60, libraries=["big_library"])
+    assert await again.call(Reader.home, timeout_s=60) == executor._fork_servers[("big_library",)].pid != again.pid
+    pids = [one.pid for one in (second, third, again, other, *executor._fork_servers.values())]
+    await executor.close()
+    await until(lambda: not any(alive(pid) for pid in pids))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import threading, time; threading.Thread(target=time.sleep, args=(100,), daemon=True).start()", "os._exit(3)"],
+    ids=["runs a thread", "ends the process"],
+)
+async def test_a_library_that_cannot_be_imported_once_is_imported_by_each(executor, tmp_path, monkeypatch, source):
+    library(tmp_path, monkeypatch, f"if os.getppid() == {os.getpid()}: {source}")  # in a fork server, and nowhere else
+    handle = await executor.start(Reader, name="a", timeout_s=60, libraries=["big_library"])
+    assert await handle.call(Reader.home, timeout_s=60) == handle.pid
+
+
+async def test_a_library_whose_import_hangs_does_not_hang_the_next(executor, tmp_path, monkeypatch):
+    library(tmp_path, monkeypatch, f"import time\nif os.getppid() == {os.getpid()}: time.sleep(1000)")
+    with pytest.raises(DeadlineExceeded):
+        await executor.start(Reader, name="a", timeout_s=5, libraries=["big_library"])
+    handle = await executor.start(Reader, name="b", timeout_s=60, libraries=["big_library"])
+    assert await handle.call(Reader.home, timeout_s=60) == handle.pid

@@ -8,7 +8,7 @@ from agent_service.documents.gate import DocumentGate
 
 
 def runs(routes, pairs):
-    return [passed.routed.run for pair in pairs for passed in routes.take(*pair) if passed.routed]
+    return [passed.routed.run for pair in pairs for passed in routes.put(*pair) if passed.routed]
 
 
 def test_each_document_of_a_run_is_of_it_and_nothing_passes_after_its_end() -> None:

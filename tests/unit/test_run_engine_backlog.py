@@ -1,7 +1,8 @@
 import pytest
 
-from agent_service.errors import QueueHeld
+from agent_service.errors import Conflict, QueueHeld
 from agent_service.models import QueueState
+from agent_service.plans.sinks.own_run_engine import OwnRunEngine
 from agent_service.plans.sinks.run_engine_backlog import PlanBacklog, PlanJob
 from agent_service.protocols import ExitStatus, PlanResult
 
@@ -109,3 +110,14 @@ def test_verdict(runs: dict[str, tuple[str, str]], ended: str, why: str, status:
     one.abort_reason = "smoke"
     assert one.result(ExitStatus.ABORT).asked is True
     assert one.result(ExitStatus(ended), why).exit_status == ("success" if status == "success" else "abort")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_plan_that_is_taken_back_at_its_turn_has_not_begun(begun):
+    def build():
+        raise Conflict("taken back before it began")
+
+    plan = PlanJob(build, lambda result: None, begun=begun)
+    result = OwnRunEngine(PlanBacklog(), lambda: None, None, lambda engine: None).run(plan)
+    expected = (ExitStatus.FAIL, True) if begun else (ExitStatus.ABORT, False)
+    assert (result.exit_status, result.begun, result.reason) == (*expected, "taken back before it began")

@@ -225,7 +225,7 @@ def test_a_run_that_somebody_else_measures_still_is_gone_on_with(tmp_path):
     spool = Spool(tmp_path)
     go_on = {"s-here", "s-stopped"}
     assert spool.close_interrupted(but=go_on) == ["gone"]
-    assert spool.open_of(go_on) == [of("here", stop=False)]
+    assert spool.open_here() == [of("here", stop=False)]
     assert sorted(uids(spool)) == ["gone", "stopped"]
     name, stop = of("here")[-1]
     spool.write(name, stop, "here")

@@ -67,6 +67,49 @@ def test_a_script_that_raises(tmp_path: Path, text: str, says: str) -> None:
     assert "agent_service_startup_broken" not in sys.modules
 
 
+WRAPPED = """
+from ophyd import Component, Device, Signal
+
+class Motor(Signal):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.limit = self.no_such_thing
+
+class Stage(Device):
+    x = Component(Motor)
+
+stage = Stage(name="stage")
+"""
+CHAINED = """
+def connect():
+    raise OSError("the crate is off")
+
+try:
+    connect()
+except OSError as error:
+    raise RuntimeError("no stage") from error
+"""
+OWN_AFFAIR = "int('seven')"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            WRAPPED,
+            r"component: x \(broken.py, line 12\), because of AttributeError: .*no_such_thing.* \(broken.py, line 7\)",
+        ),
+        (CHAINED, r"no stage \(broken.py, line 8\), because of OSError: the crate is off \(broken.py, line 3\)"),
+        (OWN_AFFAIR, r"'seven' \(broken.py, line 1\)$"),
+    ],
+)
+def test_the_cause_that_a_library_wraps_is_named_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        load(str(script), default=dict)
+
+
 @pytest.mark.parametrize(
     ("startup", "says"),
     [

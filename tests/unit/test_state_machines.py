@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent_service.agents.ingestion import TAKES_LATE_RUN
 from agent_service.errors import IllegalTransition
 from agent_service.models.state_machines import (
     AGENT_TRANSITIONS,
@@ -30,13 +31,14 @@ def test_any_agent_can_fail_and_none_is_stuck():
         assert AGENT_TRANSITIONS[state] - {AgentState.FAILED}
 
 
-def test_every_open_fate_can_end_and_closed_ones_cannot_be_measured():
+def test_every_open_fate_can_end_and_closed_ones_are_measured_by_a_late_run_only():
     ends = {SuggestionState.INGESTED, SuggestionState.FAILED, SuggestionState.ABANDONED}
     for state in SuggestionState:
         if state in OPEN:
             assert ends <= SUGGESTION_TRANSITIONS[state]
         else:
-            assert SUGGESTION_TRANSITIONS[state] <= {SuggestionState.INGESTED}
+            late = {SuggestionState.MEASURED, SuggestionState.INGESTED} if state in TAKES_LATE_RUN else set()
+            assert SUGGESTION_TRANSITIONS[state] == late
 
 
 @pytest.mark.parametrize("state", AgentState)

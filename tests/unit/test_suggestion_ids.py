@@ -13,15 +13,27 @@ def ids():
 
 def test_a_brain_waits_for_a_suggestion_until_it_is_told_once(ids):
     ids.keep("s1", 7)
-    assert "s1" in ids
+    assert ids.waits("s1")
     assert ids.pop("s1") == 7
-    assert "s1" not in ids
+    assert not ids.waits("s1")
     assert ids.pop("s1") is None
 
 
 def test_without_an_id_the_brain_waits_for_nothing(ids):
     ids.keep("s1", None)
-    assert "s1" not in ids
+    assert not ids.waits("s1")
+
+
+def test_a_brain_that_gives_no_ids_waits_for_its_own_suggestions(ids):
+    ids.keep_own("s1", None)
+    assert ids.waits("s1")
+    ids.rename("s1", "s2")
+    assert (ids.waits("s1"), ids.waits("s2")) == (False, True)
+    assert ids.pop("s2") is None
+    assert not ids.waits("s2")
+    ids.keep_own("s3", None)
+    ids.keep_own("s4", 0)
+    assert not ids.waits("s3"), "one that gives ids is told of those only that have one"
 
 
 def test_what_the_brain_means_is_found_by_its_id_long_after(ids):

@@ -69,7 +69,15 @@ def test_a_type_of_ones_own_is_found_by_module_and_name() -> None:
     ("name", "said"),
     [
         ("bays", "did you mean 'bayes'.*installed: .*sobol"),
-        ("no_such_module_anywhere:X", "ModuleNotFoundError.*where the service runs"),
+        ("no_such_module_anywhere:X", "ModuleNotFoundError.*must be importable where the service runs"),
+        (
+            "gpcam.no_such:X",
+            r"ModuleNotFoundError.*; where the service runs, pip install 'bluesky-agent-service\[gpcam\]'",
+        ),
+        (
+            "bluesky_adaptive.no_such:X",
+            r"ModuleNotFoundError.*; where the service runs, pip install 'bluesky-agent-service\[ax\]'",
+        ),
         (f"{__name__}:Plane", "did you mean 'Plain'"),
         (f"{__name__}:PLAIN", "not a class or function"),
         (f"{__name__}:", "not written as module:callable"),

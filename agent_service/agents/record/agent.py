@@ -10,8 +10,11 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
 
+from pydantic import ConfigDict
+
+from agent_service.agents.record.remembered import is_remembered, remembered
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
@@ -30,18 +33,28 @@ from agent_service.models import (
     RestartAs,
     Suggestion,
 )
-from agent_service.models.best_measured import Extremes
+from agent_service.models.best_measured import Best, Bests
+from agent_service.models.objectives import NO_GOALS, read_goals
+from agent_service.models.spaces import read_space
 from agent_service.models.state_machines import OPEN, AgentState, SuggestionState, legal_commands
 
 HANDED_OVER_KEPT = 1000
 """Times of plans that are remembered: as many as `Guardrails.max_runs_per_minute` can allow."""
 
-_REMEMBERED = frozenset({EventKind.SUGGESTION_STATE, EventKind.INGEST, EventKind.CONFIG})
+_FATE: Final = ("run_uid", "run_uids", "outcome", "sem", "reason", "point", "void")
+"""What of a suggestion a fact may change, beside its state."""
+
+_STATES: Final = {str(state): state for state in SuggestionState}
+_P: Final = SuggestionState.PROPOSED
+_NO_RUNS: Final[list[str]] = []
+_NO_ERRORS: Final[dict[str, float]] = {}
 
 
 @dataclass(slots=True)
 class AgentRecord:
     """One agent, as the journal tells it."""
+
+    __pydantic_config__: ClassVar = ConfigDict(arbitrary_types_allowed=True)
 
     spec: AgentSpec
     created_at: datetime
@@ -56,7 +69,7 @@ class AgentRecord:
     fates: Counter[SuggestionState] = field(default_factory=Counter[SuggestionState])
     proposed_by: dict[str, str] = field(default_factory=dict[str, str])
     best: list[BestPoint] = field(default_factory=list[BestPoint])
-    extremes: Extremes = field(default_factory=Extremes)
+    bests: Bests = field(default_factory=Bests, compare=False)
     last_error: LastError | None = None
     reports: list[Report] = field(default_factory=list[Report])
     facts: list[Event] = field(default_factory=list[Event])
@@ -75,6 +88,12 @@ class AgentRecord:
     longest_run_s: float = 0.0
     claimed_by: dict[str, str] = field(default_factory=dict[str, str])
     approved_by_person: set[str] = field(default_factory=set[str])
+    approvals: int = 0
+    offered: set[str] = field(default_factory=set[str])
+    offered_goals: set[str] = field(default_factory=set[str])
+
+    def __post_init__(self) -> None:
+        self.bests.find_anew(self.spec, ())
 
     @classmethod
     def created(cls, event: Event) -> Self:
@@ -84,26 +103,31 @@ class AgentRecord:
     def apply(self, event: Event) -> None:
         """Take a fact in."""
         data: dict[str, Any] = event.data
-        if event.kind in _REMEMBERED or (event.kind is EventKind.METHOD and data["replay"]):
-            self.facts.append(event)
-        if event.kind is EventKind.AGENT_STATE:
-            self._apply_state(event, data)
-        elif event.kind is EventKind.SUGGESTION_STATE:
+        if event.kind is EventKind.SUGGESTION_STATE:
             self._apply_suggestion(event, data)
         elif event.kind is EventKind.INGEST:
+            self.facts.append(remembered(event))
             self._apply_ingest(data)
+        elif event.kind is EventKind.AGENT_STATE:
+            self._apply_state(event, data)
         elif event.kind is EventKind.REPORT:
             self.reports.append(Report(seq=event.seq or 0, at=event.time, report=data["report"]))
         elif event.kind is EventKind.CONFIG:
+            self.facts.append(event)
             self._apply_config(data)
+        elif event.kind is EventKind.METHOD and data["replay"]:
+            self.facts.append(event)
         elif event.kind is EventKind.QUEUE_STATE:
             self._apply_queue(data)
 
     def _apply_ingest(self, data: dict[str, Any]) -> None:
         self.ingests += 1
         self.ingested_runs.update(data["run_uids"])
-        self.best = [BestPoint.model_validate(best) for best in data["best"]]
-        self.measure(data["points"])
+        self.best = [
+            BestPoint.known(id=best.get("id"), point=best["point"], outcome=best["outcome"], sem=best.get("sem") or {})
+            for best in data["best"]
+        ]
+        self.bests.add(data["points"])
         if retold := data.get("retold"):
             runs = sum(origin["counts"] for origin in retold)
             self.retold += len(retold)
@@ -115,11 +139,6 @@ class AgentRecord:
             self.from_runs += foreign
         else:
             self.by_hand += foreign
-
-    def measure(self, points: list[dict[str, Any]]) -> None:
-        """Look at measured points for the best of them."""
-        for point in points:
-            self.extremes.add(point, actuators=self.spec.actuators)
 
     def _apply_state(self, event: Event, data: dict[str, Any]) -> None:
         self.state = AgentState(data["state"])
@@ -135,29 +154,39 @@ class AgentRecord:
             self.last_error = LastError(**error, at=event.time)
 
     def _apply_suggestion(self, event: Event, data: dict[str, Any]) -> None:
-        state = SuggestionState(data["state"])
-        if state is SuggestionState.PROPOSED:
+        state = _STATES[data["state"]]
+        if is_remembered(state, data):
+            self.facts.append(event)
+        if state is _P and not data.get("again"):
             self.proposed_by[data["id"]] = data["by"]
-            new = Suggestion(
+            new = Suggestion.known(
                 id=data["id"],
                 agent=self.spec.name,
                 state=state,
                 point=data["point"],
                 plan=data.get("plan"),
+                run_uid=None,
+                run_uids=_NO_RUNS,
+                outcome=None,
+                sem=_NO_ERRORS,
+                extra=data.get("extra") or {},
+                reason=data.get("reason"),
+                proposed_by=data["by"] if data.get("by_hand") else None,
+                approved_by=None,
+                approved_at=None,
                 retry_of=data.get("retry_of"),
+                filler=data["by"] == "filler",
+                void=False,
                 created_at=event.time,
                 updated_at=event.time,
             )
         else:
             old = self.suggestions[data["id"]]
             self.fates[old.state] -= 1
-            changed = {
-                key: data[key] for key in ("run_uid", "run_uids", "outcome", "reason", "point", "void") if key in data
-            }
-            new = old.model_copy(update={"state": state, "updated_at": event.time, **changed})
+            changed = {key: data[key] for key in _FATE if key in data}
+            new = Suggestion.known(**{**vars(old), "state": state, "updated_at": event.time, **changed})
             self._count(old, new, data)
-        if state is SuggestionState.APPROVED and (data.get("word") or data.get("by")):  # 0.1.0 wrote the latter only
-            self.approved_by_person.add(new.id)
+            new = self._note_approval(old, new, event)
         self.fates[state] += 1
         self.suggestions[new.id] = new
         if state in OPEN:
@@ -165,12 +194,30 @@ class AgentRecord:
         else:
             self.open.pop(new.id, None)
         if state is SuggestionState.INGESTED:
-            self.failures_in_row = self.rejections_in_row = 0
-            self.done += new.run_uid is not None
-        elif data.get("fault"):
+            if not new.filler:  # which says nothing of the brain
+                self.failures_in_row = self.rejections_in_row = 0
+            self.done += new.run_uid is not None and not new.filler
+        elif data.get("fault") and not new.filler:
             self.failures_in_row += state is SuggestionState.FAILED
             self.rejections_in_row += state is SuggestionState.REJECTED
             self.last_failure = new.reason or ""
+
+    def _note_approval(self, old: Suggestion, new: Suggestion, event: Event) -> Suggestion:
+        """Return a suggestion with whose approval it has; one that was approved and is proposed again has none."""
+        counts = self.proposed_by[new.id] == "loop" and not new.retry_of
+        if new.state is SuggestionState.PROPOSED:
+            self.approved_by_person.discard(new.id)
+            self.approvals -= counts and new.approved_at is not None
+            return new.model_copy(update={"approved_by": None, "approved_at": None})
+        word, by = event.data.get("word"), event.data.get("by")
+        if new.state is not SuggestionState.APPROVED:
+            return new
+        if word or (by and old.state is SuggestionState.PROPOSED):  # 0.1.0 wrote no word
+            self.approved_by_person.add(new.id)
+        if not word:
+            return new
+        self.approvals += counts and new.approved_at is None
+        return new.model_copy(update={"approved_by": by, "approved_at": event.time})
 
     def _count(self, old: Suggestion, new: Suggestion, data: dict[str, Any]) -> None:
         """Count what the guardrails limit: plans handed over, and begun or waiting, and the time that runs took."""
@@ -220,6 +267,16 @@ class AgentRecord:
     def _apply_config(self, data: dict[str, Any]) -> None:
         if "config" in data:
             self.spec = self.spec.model_copy(update={"config": data["config"]})
+        if "space" in data:
+            offered = read_space(data["space"])
+            written = as_written(self).space
+            self.offered = set(offered)
+            self.spec = self.spec.model_copy(update={"space": {**offered, **written}})
+        if "goals" in data:
+            none = {name: NO_GOALS[name] for name in self.offered_goals}
+            self.spec = self.spec.model_copy(update={**none, **read_goals(data["goals"])})
+            self.offered_goals = set(data["goals"])
+            self.bests.find_anew(self.spec, self.facts)
         if "loop" in data:
             self.spec = self.spec.model_copy(update={"loop": LoopSpec.model_validate(data["loop"])})
             self.failures_in_row = 0
@@ -256,13 +313,13 @@ class AgentRecord:
         return self.best[0] if self.best else None
 
     @property
-    def best_measured(self) -> BestPoint | None:
-        """The best point that was measured, if one was."""
-        return self.extremes.best(self.spec, self.best_by_model)[0]
+    def best_measured(self) -> Best:
+        """The best point that was measured, if one was, and what it is the best of."""
+        return self.bests.best(self.spec, self.best_by_model)
 
     def status(self, *, executor: str, executor_reason: str | None, busy: Busy | None) -> AgentStatus:
         """Return the agent as the API shows it."""
-        best, objective, direction = self.extremes.best(self.spec, self.best_by_model)
+        best = self.best_measured
         return AgentStatus(
             name=self.spec.name,
             state=self.state,
@@ -275,12 +332,21 @@ class AgentRecord:
             started_at=self.started_at,
             progress=Progress(done=self.done, total=self.spec.loop.max_runs),
             counts=self.counts(),
-            best=best,
+            best=best.point,
             best_by_model=self.best_by_model,
-            objective=objective,
-            direction=direction,
+            objective=best.objective,
+            direction=best.direction,
+            best_of=best.words if best.point else "",
+            front=len(best.front),
+            no_best=best.none,
             last_error=self.last_error,
             busy=busy,
             legal=[str(command) for command in legal_commands(self.state)],
             spec=self.spec,
         )
+
+
+def as_written(record: AgentRecord) -> AgentSpec:
+    """Return an agent's specification without what its brain offers."""
+    space = {name: dim for name, dim in record.spec.space.items() if name not in record.offered}
+    return record.spec.model_copy(update={"space": space, **{name: NO_GOALS[name] for name in record.offered_goals}})

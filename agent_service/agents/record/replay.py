@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from agent_service.agents.record.remembered import WITHOUT_OUTCOME, is_remembered, with_data
 from agent_service.brains.messages import (
     EditFact,
     Fact,
@@ -24,20 +25,16 @@ if TYPE_CHECKING:
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.models import Event
 
-_WITHOUT_OUTCOME: Final = frozenset(
-    {SuggestionState.REJECTED, SuggestionState.EXPIRED, SuggestionState.FAILED, SuggestionState.ABANDONED}
-)
 
-
-def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) -> list[Fact]:
-    """Return what happened to an agent's brain, in the order in which it happened.
+def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None, after: int = 0) -> list[Fact]:
+    """Return what happened to an agent's brain after the fact of that number, in the order in which it happened.
 
     What a new ``config`` names is no longer what a variable was set to before.
     """
     facts: list[Fact] = []
     batch: list[Event] = []
     retried = {str(event.data.get("retry_of")) for event in record.facts}
-    for event in record.facts:
+    for event in (event for event in record.facts if (event.seq or 0) > after and _concerns_brain(event)):
         data: dict[str, Any] = event.data
         state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
         proposed = state == SuggestionState.PROPOSED and not data.get("retry_of")
@@ -56,7 +53,7 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
             facts.append(VariableFact(name=data["variable"], value=data["value"]))
         elif event.kind is EventKind.CONFIG and "config" in data:
             facts = _without_variables(facts, data["config"])
-        elif state in _WITHOUT_OUTCOME and data["id"] not in retried:
+        elif state in WITHOUT_OUTCOME and data["id"] not in retried:
             point = data.get("point") or record.suggestions[data["id"]].point
             facts.append(FailFact(points=({**point, ID_KEY: data["id"]},)))
         elif state == SuggestionState.APPROVED and "point" in data:
@@ -65,10 +62,15 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None) ->
     return _without_variables(facts, config or {})
 
 
-def essence(record: AgentRecord) -> list[Event]:
-    """Return the facts that `facts_of` needs, with no more in them than it needs; it makes the same of them."""
-    reduced = ((event, _essence(event, record)) for event in record.facts)
-    return [event.model_copy(update={"data": data}) for event, data in reduced if data is not None]
+def essence(record: AgentRecord, facts: Iterable[Event] | None = None) -> list[Event]:
+    """Return the facts that `facts_of` needs, or those of some ``facts``, with no more in them than it needs."""
+    reduced = ((event, _essence(event, record)) for event in (record.facts if facts is None else facts))
+    return [with_data(event, data) for event, data in reduced if data is not None]
+
+
+def last_of(record: AgentRecord) -> Event | None:
+    """Return the last fact of those that `essence` keeps, whatever else was forgotten."""
+    return next((event for event in reversed(record.facts) if _essence(event, record) is not None), None)
 
 
 def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
@@ -77,17 +79,19 @@ def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
         return {key: data[key] for key in ("points", "retold") if key in data}
     if event.kind is not EventKind.SUGGESTION_STATE:
         return data
-    state = data["state"]
-    if state in _WITHOUT_OUTCOME:
+    state = SuggestionState(data["state"])
+    if not is_remembered(state, data):
+        return None
+    if state in WITHOUT_OUTCOME:
         suggestion_id = data["id"]
         return {
             "id": suggestion_id,
             "state": state,
             "point": data.get("point") or record.suggestions[suggestion_id].point,
         }
-    if state == SuggestionState.PROPOSED or (state == SuggestionState.APPROVED and "point" in data):
-        return {key: data[key] for key in ("id", "state", "point", "brain_id", "batch", "retry_of") if key in data}
-    return None
+    kept = ("id", "state", "point", "brain_id", "batch", "retry_of", "extra")
+    by = {"by": "filler"} if data.get("by") == "filler" else {"by_hand": True} if data.get("by_hand") else {}
+    return {key: data[key] for key in kept if key in data} | by
 
 
 def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> list[Mapping[str, Any]]:
@@ -98,6 +102,16 @@ def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> lis
 def _ingested(data: Mapping[str, Any]) -> list[Fact]:
     new = untold(data["points"], [Retold.model_validate(origin) for origin in data.get("retold") or ()])
     return [IngestFact(points=tuple(new))] if new else []
+
+
+def _concerns_brain(event: Event) -> bool:
+    """Whether it is no proposal of a point that the brain did not suggest, or suggested before."""
+    data = event.data
+    if event.kind is not EventKind.SUGGESTION_STATE:
+        return True
+    return (
+        data.get("by") != "filler" and not data.get("again") and not (data.get("by_hand") and not data.get("retry_of"))
+    )
 
 
 def _without_variables(facts: list[Fact], names: Collection[str]) -> list[Fact]:
@@ -119,5 +133,6 @@ def _suggested(batch: list[Event]) -> Iterable[SuggestFact]:
             ids=tuple(proposal["id"] for proposal in proposals),
             points=tuple(proposal["point"] for proposal in proposals),
             brain_ids=tuple(proposal.get("brain_id") for proposal in proposals),
+            extras=tuple(proposal.get("extra") or {} for proposal in proposals),
         )
     ]

@@ -7,10 +7,11 @@ final, older reports, and of each fact all but what the agent's brain was told.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 from pydantic import TypeAdapter
 
@@ -18,17 +19,27 @@ from agent_service.agents.losses import Losses
 from agent_service.agents.record.agent import HANDED_OVER_KEPT, AgentRecord
 from agent_service.agents.record.replay import essence
 from agent_service.errors import UsageError
-from agent_service.models import Event, EventKind
+from agent_service.models import Event, EventKind, Value
 from agent_service.models.state_machines import OPEN, SUGGESTION_TRANSITIONS, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 SNAPSHOT_VERSION: Final = 1
 REPORTS_KEPT: Final = 100
 """Newest reports of an agent that a snapshot holds."""
 
-_DERIVED: Final = {"facts", "open", "extremes", "handed_over_at"}
+FORGOTTEN_AT_ONCE: Final = 500
+"""Facts, or suggestions, that are looked at in one step: some milliseconds."""
+
+_DERIVED: Final = {"facts", "open", "bests", "handed_over_at"}
+
+
+class Kept(NamedTuple):
+    """Of an agent in a snapshot: when it was created, in ISO 8601, and the suggestions that are there by themselves."""
+
+    created_at: str
+    suggestions: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -36,24 +47,24 @@ class ServiceRecord:
     """All agents, the plan queue and the conditions, as the journal tells it; `apply` and `compact` change it."""
 
     agents: dict[str, AgentRecord] = field(default_factory=dict[str, AgentRecord])
-    positions: dict[str, float] = field(default_factory=dict[str, float])
+    positions: dict[str, Value] = field(default_factory=dict[str, Value])
     queue: Event | None = None
     conditions: dict[str, Losses] = field(default_factory=dict[str, Losses])
 
-    def apply(self, event: Event) -> Mapping[str, float]:
+    def apply(self, event: Event) -> Mapping[str, Value]:
         """Take the next fact in; return where it says that actuators were sent."""
         sent = self._apply(event)
         self.positions.update(sent)
         return sent
 
-    def _apply(self, event: Event) -> Mapping[str, float]:
+    def _apply(self, event: Event) -> Mapping[str, Value]:
         data = event.data
-        sent: Mapping[str, float] = {}
+        sent: Mapping[str, Value] = {}
         if event.kind is EventKind.QUEUE_STATE:
             if data.get("command") in ("pause", "resume", "abort"):
                 self.queue = event
             elif data.get("command") == "moved" or (data.get("command") == "move" and "plan" not in data):
-                sent = cast("Mapping[str, float]", data["point"]) if data.get("begun", True) else {}
+                sent = cast("Mapping[str, Value]", data["point"]) if data.get("begun", True) else {}
         if event.kind is EventKind.CONDITION_STATE:
             self.conditions.setdefault(str(data["condition"]), Losses()).apply(data)
         if event.agent is None:
@@ -75,32 +86,30 @@ class ServiceRecord:
         """Forget what nobody needs to go on."""
         for record in self.agents.values():
             # people look up how these came to be
-            best = {point.id for point in (*record.best, record.best_measured) if point}
+            best = {point.id for point in (*record.best, *record.best_measured.front)}
             record.facts = essence(record)
             record.reports = record.reports[-REPORTS_KEPT:]
             for suggestion in list(record.suggestions.values()):
                 if not SUGGESTION_TRANSITIONS[suggestion.state] and suggestion.id not in best:  # its fate is final
                     _forget(record, suggestion.id)
 
-    def follow(self, older: ServiceRecord, *, seq: int) -> dict[str, set[str]]:
-        """Forget what a compacted record of the facts up to ``seq`` has forgotten; this one knows later facts too.
+    def kept(self) -> dict[str, Kept]:
+        """Return by agent what others may not forget, when this is compacted."""
+        return {
+            name: Kept(record.created_at.isoformat(), list(record.suggestions)) for name, record in self.agents.items()
+        }
 
-        Returns, by agent, the ids of suggestions that are forgotten now.
+    def follow(self, kept: Mapping[str, Kept], *, seq: int) -> Iterator[Sequence[str]]:
+        """Forget, step by step, what a compacted record of the facts up to ``seq`` has forgotten.
+
+        This one knows later facts too; ``kept`` is what that one has still. Yields ids of suggestions that were just
+        forgotten, some at a time; facts may be applied between.
         """
-        forgotten: dict[str, set[str]] = {}
-        for name, then in older.agents.items():
+        for name, then in kept.items():
             record = self.agents.get(name)
-            if record is None or record.created_at != then.created_at:  # removed since, and perhaps made anew
+            if record is None or record.created_at.isoformat() != then.created_at:  # removed since, or made anew
                 continue
-            facts = [event for event in record.facts if (event.seq or 0) > seq]
-            later = {str(event.data["id"]) for event in facts if "id" in event.data}
-            gone = record.suggestions.keys() - then.suggestions.keys() - later
-            forgotten[name] = gone
-            record.facts = [*then.facts, *facts]
-            record.reports = [*then.reports, *(report for report in record.reports if report.seq > seq)]
-            for suggestion_id in gone:
-                _forget(record, suggestion_id)
-        return forgotten
+            yield from _follow(record, then, seq)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON, for a snapshot."""
@@ -133,6 +142,24 @@ def _record_type() -> TypeAdapter[AgentRecord]:
     return TypeAdapter(AgentRecord)  # not when this is imported: it takes a while
 
 
+def _follow(record: AgentRecord, then: Kept, seq: int) -> Iterator[Sequence[str]]:
+    older = bisect_right(record.facts, seq, key=lambda fact: fact.seq or 0)
+    kept: list[Event] = []
+    for first in range(0, older, FORGOTTEN_AT_ONCE):
+        kept += essence(record, record.facts[first : min(older, first + FORGOTTEN_AT_ONCE)])
+        yield ()
+    later = {str(event.data["id"]) for event in record.facts[older:] if "id" in event.data}
+    gone = list(record.suggestions.keys() - set(then.suggestions) - later)
+    record.facts = [*kept, *record.facts[older:]]
+    reports = [report for report in record.reports if report.seq <= seq]
+    record.reports = [*reports[-REPORTS_KEPT:], *record.reports[len(reports) :]]
+    for first in range(0, len(gone), FORGOTTEN_AT_ONCE):
+        forgotten = gone[first : first + FORGOTTEN_AT_ONCE]
+        for suggestion_id in forgotten:
+            _forget(record, suggestion_id)
+        yield forgotten
+
+
 def _forget(record: AgentRecord, suggestion_id: str) -> None:
     del record.suggestions[suggestion_id]
     record.proposed_by.pop(suggestion_id, None)
@@ -148,14 +175,12 @@ def _record_as_json(record: AgentRecord) -> dict[str, Any]:
 
 def _record_from_json(name: str, record_data: dict[str, Any]) -> AgentRecord:
     facts = [
-        Event.model_construct(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=EventKind(kind), data=data)
+        Event.known(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=EventKind(kind), data=data)
         for seq, kind, time, data in record_data["facts"]
     ]
     record = _record_type().validate_python({key: value for key, value in record_data.items() if key not in _DERIVED})
     record.facts = facts
-    for event in facts:
-        if event.kind is EventKind.INGEST:
-            record.measure(cast("list[dict[str, Any]]", event.data["points"]))
+    record.bests.find_anew(record.spec, facts)
     record.open = {key: suggestion for key, suggestion in record.suggestions.items() if suggestion.state in OPEN}
     # as when the facts are folded: what went before counts as of now
     record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))

@@ -8,31 +8,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from agent_service.models import ID_KEY, BestPoint
+from agent_service.brains.adapters.json_values import Unfit, json_safe
+from agent_service.errors import texts
+from agent_service.models import ID_KEY, BestPoint, utf8
 from agent_service.models.real_numbers import at_home, real
+from agent_service.models.spaces import NO_SPACE, Dimension, fitted
+from agent_service.models.standard_errors import SEM_KEY, estimate, with_sems
+from agent_service.models.values import is_number, plain, same
 
 if TYPE_CHECKING:
-    from agent_service.models import Point
+    from pydantic import JsonValue
+
+    from agent_service.models import Point, Value
 
 _MISSING = object()
 _TRIPLE = 3
 
 
-def suggested(result: object, *, asked: int, actuators: Sequence[str]) -> list[tuple[Point, object]]:
-    """Return the points that ``suggest`` returned, each with the brain's own id of it or None.
+def suggested(
+    result: object, *, asked: int, actuators: Sequence[str], space: Mapping[str, Dimension] = NO_SPACE
+) -> list[tuple[Point, object, dict[str, JsonValue]]]:
+    """Return the points that ``suggest`` returned, each with the brain's own id of it or None, and what else it said.
 
-    Raises `ValueError` when it is no sequence of mappings, holds more than were ``asked`` for, a foreign or missing
-    actuator, a value that is no finite number, or the same ``_id`` twice.
+    Raises `ValueError` when it is no sequence of mappings, holds more than were ``asked`` for, lacks an actuator, has a
+    value that the space does not have, or the same ``_id`` twice.
     """
     points = _mappings(result, "suggest")
     if len(points) > asked:
-        raise ValueError(f"suggest was asked for {asked} and returned {len(points)} points; return at most that many")
-    suggestions: list[tuple[Point, object]] = []
+        returned = texts.counted(len(points), "point")
+        raise ValueError(f"suggest was asked for {asked} and returned {returned}; return at most that many")
+    suggestions: list[tuple[Point, object, dict[str, JsonValue]]] = []
     for index, mapping in enumerate(points):
         brain_id = mapping.get(ID_KEY)
-        if brain_id is not None and any(id_key(brain_id) == id_key(other) for _, other in suggestions):
+        if brain_id is not None and any(id_key(brain_id) == id_key(other) for _, other, _ in suggestions):
             raise ValueError(f"suggest returned the _id {brain_id!r} twice; make each unique")
-        suggestions.append((_position(mapping, actuators, f"point {index} of suggest"), brain_id))
+        point = _position(mapping, actuators, space, f"point {index} of suggest")
+        suggestions.append((point, brain_id, _extra(mapping, actuators)))
     return suggestions
 
 
@@ -66,7 +77,12 @@ def best_parts(result: object) -> list[tuple[object, Mapping[str, object], Mappi
 
 
 def best_point(
-    point: Mapping[str, object], outcome: Mapping[str, object], *, actuators: Sequence[str], suggestion_id: str | None
+    point: Mapping[str, object],
+    outcome: Mapping[str, object],
+    *,
+    actuators: Sequence[str],
+    suggestion_id: str | None,
+    space: Mapping[str, Dimension] = NO_SPACE,
 ) -> BestPoint:
     """Turn a point and outcome of ``get_best_points`` into ours.
 
@@ -74,7 +90,7 @@ def best_point(
     out.
     """
     wanted = [name for name in actuators if name in point] if actuators else [name for name in point if name != ID_KEY]
-    positions = {name: real(point[name]) for name in wanted}
+    positions = {name: _shown(name, point[name], space) for name in wanted}
     return BestPoint(
         id=suggestion_id,
         point={name: value for name, value in positions.items() if value is not None},
@@ -86,18 +102,31 @@ def best_point(
     )
 
 
+def _shown(name: str, value: object, space: Mapping[str, Dimension]) -> Value | None:
+    """Return a value as the space has it; as it is where it has none such, for a brain may say anything."""
+    known = plain(value)
+    if known is None or name not in space:
+        return known if is_number(known) else None
+    try:
+        return space[name].fitted(known, measured=True)
+    except ValueError:
+        return known
+
+
 def evaluated(
     result: object, *, suggestions: Sequence[Mapping[str, Any]], actuators: Sequence[str]
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """Check what an evaluate function returned, and put it in the order of ``suggestions``.
 
-    That is a mapping of outcome name to number for a single suggestion, or a sequence of them, one for each suggestion:
-    matched by ``_id`` where they have it, else by order. It may hold the suggestion's own positions. Raises
+    That is a mapping of outcome name to number, ``{value, sem}`` or ``(value, sem)`` for a single suggestion, or a
+    sequence of them, one for each suggestion: matched by ``_id`` where they have it, else by order. It may hold the
+    suggestion's own positions. Returns numbers, and their standard errors under `SEM_KEY` where there are any. Raises
     `ValueError` when outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
     """
     outcomes = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
     if len(outcomes) != len(suggestions):
-        raise ValueError(f"evaluate got {len(suggestions)} suggestion(s) and returned {len(outcomes)} outcome(s)")
+        got, returned = texts.counted(len(suggestions), "suggestion"), texts.counted(len(outcomes), "outcome")
+        raise ValueError(f"evaluate got {got} and returned {returned}")
     ids = [outcome.get(ID_KEY, _MISSING) for outcome in outcomes]
     if any(each is not _MISSING for each in ids):
         wanted = [suggestion.get(ID_KEY) for suggestion in suggestions]
@@ -117,44 +146,68 @@ def _mappings(result: object, method: str) -> list[Mapping[str, object]]:
     return cast("list[Mapping[str, object]]", items)
 
 
-def _position(mapping: Mapping[str, object], actuators: Sequence[str], where: str) -> Point:
+def _position(
+    mapping: Mapping[str, object], actuators: Sequence[str], space: Mapping[str, Dimension], where: str
+) -> Point:
     given = set(mapping) - {ID_KEY}
-    if missing := sorted(set(actuators) - given):
+    if missing := sorted(name for name in set(actuators) - given if name not in space or not space[name].may_lack):
         raise ValueError(f"{where} lacks {', '.join(missing)}; the agent's actuators are {', '.join(actuators)}")
-    if foreign := sorted(map(str, given - set(actuators))):
-        raise ValueError(f"{where} has {', '.join(foreign)}, which is no actuator of the agent")
-    point: Point = {}
+    point, wrong = fitted(mapping, actuators, space)
+    for name, why in wrong.items():
+        if name in space:
+            raise ValueError(f"{where}: {name} {why}")
     for name in actuators:
+        if name in space:
+            continue
         number = real(mapping[name])
         if number is None:
             raise ValueError(f"{where} has no finite number for {name}, but {_kind(mapping[name])}")
         if (settable := at_home(number)) is None:
             raise ValueError(f"{where} has a whole number beyond 64 bits for {name}, which no device takes")
         point[name] = settable
-    return point
+    return {name: point[name] for name in actuators if name in point}
 
 
-def _outcome(
-    mapping: Mapping[str, object], suggestion: Mapping[str, Any], actuators: Sequence[str]
-) -> dict[str, float]:
-    outcome: dict[str, float] = {}
+def _extra(mapping: Mapping[str, object], actuators: Sequence[str]) -> dict[str, JsonValue]:
+    """Return what a suggestion holds beside actuators and ``_id``, as JSON can hold it."""
+    extra: dict[str, JsonValue] = {}
+    for key, value in mapping.items():
+        if key != ID_KEY and key not in actuators:
+            try:
+                extra[utf8(str(key))] = json_safe(value, name=str(key))
+            except Unfit as error:
+                extra[utf8(str(key))] = utf8(str(error))
+    return extra
+
+
+def _outcome(mapping: Mapping[str, object], suggestion: Mapping[str, Any], actuators: Sequence[str]) -> dict[str, Any]:
+    outcome: dict[str, Any] = {}
+    sems: dict[str, float | None] = {}
     for name, value in mapping.items():
         if name == ID_KEY:
             continue
-        number = real(value)
         if name in actuators:
-            if number is None or number != suggestion.get(name):
+            if not same(plain(value), suggestion.get(name)):
                 raise ValueError(
                     f"evaluate returned another {name} than was suggested, and {name} is an actuator; an outcome needs "
                     "another name"
                 )
             continue
-        if number is None:
-            raise ValueError(f"evaluate returned no finite number for {name}, but {_kind(value)}")
-        outcome[str(name)] = float(number)
+        if name == SEM_KEY:
+            raise ValueError(f"evaluate returned an outcome named {name}; write flux as {{value: ..., sem: ...}}")
+        outcome[str(name)], sems[str(name)] = _estimated(name, value)
     if not outcome:
         raise ValueError("evaluate returned no outcome; return at least one, by name")
-    return outcome
+    return with_sems(outcome, sems)
+
+
+def _estimated(name: str, value: object) -> tuple[float, float | None]:
+    try:
+        return estimate(value, pairs=True)
+    except ValueError as error:
+        if isinstance(value, Mapping | tuple):
+            raise ValueError(f"evaluate returned an outcome of which {name} {error}") from None  # noqa: TRY004 - a bad value
+        raise ValueError(f"evaluate returned no finite number for {name}, but {_kind(value)}") from None
 
 
 def _without_error(value: object) -> object:

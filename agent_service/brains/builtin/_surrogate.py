@@ -127,6 +127,11 @@ class Surrogate:
         unit = qmc.Halton(self._points.shape[1], scramble=False).random(n_points)
         return unit[np.argsort(-self._improvement(self._acquisition(xi), unit), kind="stable")].tolist()
 
+    def improvement(self, points: Sequence[Sequence[float]], *, xi: float) -> list[float]:
+        """Return the expected improvement at points, shape (n, d), in units of the values."""
+        unit = np.asarray(points, dtype=float)
+        return (self._improvement(self._acquisition(xi), unit) * self._scale).tolist()
+
     def _climbed(self, acquisition: Any, starts: list[Any]) -> tuple[Any, float]:
         """Climb to the highest expected improvement, from the best of a crowd and from the best point so far."""
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from agent_service.brains.builtin.record import RecordingBrain, Search
-from agent_service.brains.builtin.sobol import design
+from agent_service.brains.builtin.sobol import SobolDesign
 from agent_service.brains.declared import variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent_service.brains.builtin._surrogate import Surrogate
-    from agent_service.brains.builtin.record import Row
-    from agent_service.models import Point
+    from agent_service.brains.builtin.record import Position, Row
 
 _APART: Final = 1e-3
 """Least distance of a suggestion from a pending one, as a part of the bounds' width."""
@@ -81,8 +80,8 @@ class Bayes(RecordingBrain):
         self.config = _Config(**config)
         super().__init__(self.config, accept=self._accept)
         self._xi = self.config.xi
-        self._design: list[Point] = []
-        self._source = design(self.config)
+        self._design: list[Position] = []
+        self._source = SobolDesign(self.config)
         self._model: Surrogate | None = None
         self._gain: float | None = None
 
@@ -103,6 +102,20 @@ class Bayes(RecordingBrain):
         """Return the measured point at which the model's mean is best, with what was measured there."""
         best = self._best()
         return [] if best is None else [(best.id, dict(best.point), dict(best.outcome))]
+
+    def predict(self, points: Sequence[Mapping[str, float]]) -> list[dict[str, tuple[float, float]]]:
+        """Return mean and standard deviation of the objective at points, without the noise; none with too few data."""
+        model = self._fitted()
+        if model is None:
+            return []
+        name, sign = self.config.judged_by
+        means, stds = model.predict([self._unit(point) for point in points])
+        return [{name: (sign * mean, std)} for mean, std in zip(means, stds, strict=True)]
+
+    def acquisition(self, points: Sequence[Mapping[str, float]]) -> list[float]:
+        """Return the expected improvement at points, in units of the objective; none with too few data."""
+        model = self._fitted()
+        return [] if model is None else model.improvement([self._unit(point) for point in points], xi=self._xi)
 
     def report(self) -> dict[str, Any]:
         """Return what the model knows.
@@ -127,7 +140,7 @@ class Bayes(RecordingBrain):
             "best": {
                 "point": dict(best.point),
                 "outcome": dict(best.outcome),
-                "mean": mean[0] if self.config.maximize else -mean[0],
+                "mean": self.config.judged_by[1] * mean[0],
                 "std": std[0],
             },
             "expected_gain": self._gain,
@@ -140,7 +153,7 @@ class Bayes(RecordingBrain):
         inside = all(abs(part - 0.5) <= 0.5 + _ROUNDING for part in unit)
         return math.isfinite(self._record.value(row)) and inside
 
-    def _next(self) -> Point:
+    def _next(self) -> Position:
         record = self._record
         known = [self._unit(row.point) for row in record.rows]
         pending = [self._unit(point) for point in record.pending.values()]
@@ -154,7 +167,7 @@ class Bayes(RecordingBrain):
             unit = candidates[0] if candidates else unit
         return self._point(unit)
 
-    def _spread(self, known: list[list[float]]) -> Point:
+    def _spread(self, known: list[list[float]]) -> Position:
         """Return the first point of the initial design that is neither known nor near a failed one."""
         for index in range(len(known) + len(self._record.failed) + _TRIES):
             if index == len(self._design):
@@ -179,12 +192,13 @@ class Bayes(RecordingBrain):
             from agent_service.brains.builtin._surrogate import fit  # noqa: PLC0415
 
             points = [self._unit(row.point) for row in rows]
-            self._model = fit(points, [self._record.value(row) for row in rows], after=self._model)
+            self._model = fit(points, self._record.values(), after=self._model)
         return self._model
 
     def _best(self) -> Row | None:
-        rows, model = self._record.rows, self._fitted()
-        if model is None:
+        model = self._fitted()
+        rows = [row for row in self._record.rows if self.config.goals.feasible(row.outcome)]
+        if model is None or not rows:
             return max(rows, key=self._record.value, default=None)
         means, _ = model.predict([self._unit(row.point) for row in rows])
         return rows[max(range(len(rows)), key=means.__getitem__)]
@@ -192,7 +206,7 @@ class Bayes(RecordingBrain):
     def _unit(self, point: Mapping[str, float]) -> list[float]:
         return [(point[name] - low) / (high - low) for name, (low, high) in self.config.bounds.items()]
 
-    def _point(self, unit: Sequence[float]) -> Point:
+    def _point(self, unit: Sequence[float]) -> Position:
         return {
             name: min(high, max(low, low + float(part) * (high - low)))
             for (name, (low, high)), part in zip(self.config.bounds.items(), unit, strict=True)

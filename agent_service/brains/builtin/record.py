@@ -6,15 +6,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from agent_service.errors import FieldError, InvalidConfig
 from agent_service.models import ID_KEY
+from agent_service.models.objectives import Goals, Limits, Objectives
+from agent_service.models.strict_numbers import StrictNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent_service.models import Point
+    from agent_service.models import AgentSpec
+
+Position = dict[str, float]
+"""A point of actuators that are numbers, by name."""
+
 
 _Limit = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -30,7 +36,7 @@ Interval = Annotated[tuple[_Limit, _Limit], AfterValidator(_ordered)]
 """Lower and upper bound, in the actuator's units."""
 
 
-class Goal(BaseModel):
+class Goal(StrictNumbers):
     """Base of a brain's configuration: what counts as good."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +48,22 @@ class Goal(BaseModel):
         default=None, description="name of the outcome to judge by; null: the only one there is", examples=["flux"]
     )
     maximize: bool = Field(default=True, description="whether more of the objective is better")
+    objectives: Objectives | None = Field(
+        default=None, description="as objectives of the agent, which is where to say it: one, or several with weights"
+    )
+    outcome_constraints: Limits | None = Field(default=None, description="as outcome_constraints of the agent")
+
+    @property
+    def goals(self) -> Goals:
+        """What counts as good, where the agent's specification says it."""
+        return Goals(self.objectives or {}, self.outcome_constraints or {})
+
+    @property
+    def judged_by(self) -> tuple[str, float]:
+        """What it judges by, an outcome or a number that is made of some, and 1 where more is better, else -1."""
+        direction = "maximize" if self.maximize else "minimize"
+        name, direction = next(iter(self.goals.columns.items()), (str(self.objective), direction))
+        return name, 1.0 if direction == "maximize" else -1.0
 
     @property
     def actuators(self) -> list[str]:
@@ -74,7 +96,7 @@ class Row:
     """One measurement: the brain's id of its suggestion (None: somebody else's idea), where, and what."""
 
     id: int | None
-    point: Point
+    point: Position
     outcome: dict[str, float]
 
 
@@ -84,8 +106,8 @@ class Record:
     def __init__(self, goal: Goal, *, accept: Callable[[Row], bool]) -> None:
         self.actuators = tuple(goal.actuators)
         self.rows: list[Row] = []
-        self.pending: dict[int, Point] = {}
-        self.failed: list[Point] = []
+        self.pending: dict[int, Position] = {}
+        self.failed: list[Position] = []
         self.left_out = 0
         self.issued = 0
         self._goal = goal
@@ -98,7 +120,7 @@ class Record:
         self.issued += 1
         return {**kept, ID_KEY: self.issued - 1}
 
-    def take(self, points: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, points: Iterable[Mapping[str, Any]]) -> None:
         """Take measurements in; a point with the ``_id`` of a pending suggestion may leave its actuators out."""
         for point in points:
             row_id = point.get(ID_KEY)
@@ -120,7 +142,7 @@ class Record:
             if dropped is not None:
                 self.failed.append(dropped)
 
-    def position(self, point: Mapping[str, Any]) -> Point:
+    def position(self, point: Mapping[str, Any]) -> Position:
         """Return the actuators' part of a point."""
         if missing := [name for name in self.actuators if name not in point]:
             raise ValueError(f"a point lacks {', '.join(missing)}; the actuators are {', '.join(self.actuators)}")
@@ -128,6 +150,11 @@ class Record:
 
     def value(self, row: Row) -> float:
         """Return the objective of a row, turned around when less is better; `ValueError` when it is not clear which."""
+        if self._goal.objectives:
+            scores = self._goal.goals.scores(row.outcome)
+            if scores is None:
+                raise ValueError(f"a point lacks one of the objectives: {', '.join(self._goal.objectives)}")
+            return scores[0]
         name = self._goal.objective
         if name is None:
             if len(row.outcome) != 1:
@@ -139,15 +166,25 @@ class Record:
             raise ValueError(f"a point lacks the objective {name!r}; its outcomes are: {there}")
         return row.outcome[name] if self._goal.maximize else -row.outcome[name]
 
-    def best(self) -> list[tuple[int | None, Point, dict[str, float]]]:
+    def values(self) -> list[float]:
+        """Return the `value` of each row; one that breaks a constraint is as bad as the worst before it."""
+        values: list[float] = []
+        for row in self.rows:
+            value = self.value(row)
+            values.append(value if self._goal.goals.feasible(row.outcome) else min([value, *values]))
+        return values
+
+    def best(self) -> list[tuple[int | None, Position, dict[str, float]]]:
         """Return id, point and outcome of the row with the best measured value.
 
         Empty without data, and when nothing says which of several outcomes is the objective.
         """
-        undecided = self._goal.objective is None and any(len(row.outcome) != 1 for row in self.rows)
-        if undecided or not self.rows:
+        goals, named = self._goal.goals, self._goal.objective or self._goal.objectives
+        rows = [row for row in self.rows if goals.feasible(row.outcome)]
+        undecided = not named and any(len(row.outcome) != 1 for row in rows)
+        if not rows or undecided or len(goals.columns) > 1:
             return []
-        row = max(self.rows, key=self.value)
+        row = max(rows, key=self.value)
         return [(row.id, dict(row.point), dict(row.outcome))]
 
 
@@ -174,7 +211,12 @@ def check_goal(goal: Goal, *, outcomes: Sequence[str]) -> None:
 
     There are no outcomes when a function finds them: then it cannot be checked beforehand.
     """
-    if not outcomes:
+    if len(goal.objectives or ()) > 1 and not goal.goals.weighted:
+        message = (
+            f"has one objective and no Pareto front; give weights to {', '.join(goal.objectives or ())}, or name one"
+        )
+        raise InvalidConfig(f"objectives: it {message}", errors=[FieldError("objectives", message)])
+    if not outcomes or goal.objectives:
         return
     listed = ", ".join(outcomes)
     if goal.objective is None and len(outcomes) > 1:
@@ -196,6 +238,13 @@ class RecordingBrain:
         self._record = Record(goal, accept=accept)
 
     @classmethod
+    def filled(cls, spec: AgentSpec) -> dict[str, Any]:
+        """Return the configuration with what the specification says is good, unless it names an objective itself."""
+        fields = ("objectives", "outcome_constraints")
+        said = {name: getattr(spec, name) for name in fields if getattr(spec, name)}
+        return {**said, **spec.config} if said and "objective" not in spec.config else dict(spec.config)
+
+    @classmethod
     def check(cls, config: Goal, *, actuators: Sequence[str], outcomes: Sequence[str]) -> None:
         """Raise `InvalidConfig` when the configuration is not for the agent's actuators and outcomes."""
         check_names(config.actuators, field=config.named_in, actuators=actuators)
@@ -212,7 +261,7 @@ class RecordingBrain:
 
     def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Take outcomes in, of own suggestions or of anybody's; `ValueError` when one lacks an actuator."""
-        self._record.take(points)
+        self._record.add(points)
 
     def report(self) -> dict[str, Any]:
         """Return how many points were measured, wait to be, and failed."""
@@ -229,12 +278,12 @@ class DesignBrain(RecordingBrain):
     ``n_points`` is how many there are, None when they never end.
     """
 
-    def __init__(self, goal: Goal, design: Iterable[Point], n_points: int | None) -> None:
+    def __init__(self, goal: Goal, design: Iterable[Position], n_points: int | None) -> None:
         super().__init__(goal)
-        self._design: Iterator[Point] = iter(design)
+        self._design: Iterator[Position] = iter(design)
         self._n_points = n_points
         self._drawn = 0
-        self._next: Point | None = None
+        self._next: Position | None = None
         self._registered: Counter[tuple[float, ...]] = Counter()  # and still to come in the design
 
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
@@ -265,7 +314,7 @@ class DesignBrain(RecordingBrain):
         """Return how far it is."""
         return {"n_points": self._n_points, **super().report()}
 
-    def _peek(self) -> Point | None:
+    def _peek(self) -> Position | None:
         """Return the next point of the design that nobody registered; it stays the next one until it is taken."""
         while self._next is not None or self._drawn != self._n_points:
             if self._next is None:

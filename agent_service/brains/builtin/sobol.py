@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from pydantic import Field
 
 from agent_service.brains.builtin.record import DesignBrain, Search
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class _Config(Search):
@@ -39,19 +36,30 @@ class Sobol(DesignBrain):
 
     def __init__(self, **config: Any) -> None:
         self.config = _Config(**config)
-        super().__init__(self.config, design(self.config), self.config.n_points)
+        super().__init__(self.config, SobolDesign(self.config), self.config.n_points)
 
 
-def design(config: Search) -> Iterator[dict[str, float]]:
-    """Yield the points of the scrambled Sobol sequence in ``config.bounds``, for ever, the same for the same seed."""
-    # scipy takes a second to import; the service imports this module to know the type
-    from scipy.stats import qmc  # noqa: PLC0415
+class SobolDesign:
+    """Iterates over the scrambled Sobol sequence in ``config.bounds``, for ever, the same for the same seed.
 
-    names = list(config.bounds)
-    engine: Any = qmc.Sobol(len(names), scramble=True, rng=config.seed)
-    while True:
-        unit = engine.random(1)[0]
-        yield {
+    A generator could not be pickled, and a brain's state is.
+    """
+
+    def __init__(self, config: Search) -> None:
+        # scipy takes a second to import; the service imports this module to know the type
+        from scipy.stats import qmc  # noqa: PLC0415
+
+        self._bounds = config.bounds
+        self._engine: Any = qmc.Sobol(len(config.bounds), scramble=True, rng=config.seed)
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> dict[str, float]:
+        """Return the next point."""
+        unit = self._engine.random(1)[0]
+        return {
             name: float(low + part * (high - low))
-            for name, part, (low, high) in zip(names, unit, config.bounds.values(), strict=True)
+            for part, (name, (low, high)) in zip(unit, self._bounds.items(), strict=True)
         }

@@ -112,8 +112,8 @@ class LineDisplay:
     def archiving(self, done: int, total: int, note: str) -> None:
         """Show how many of the runs are in the catalogue, when that has changed."""
         if self._archived is not None and done < total:
-            before, said = self._archived
-            if note == said and done < before + max(1, total // _LINES):
+            before, last_note = self._archived
+            if note == last_note and done < before + max(1, total // _LINES):
                 return
         if self._archived != (done, note):
             self._archived = (done, note)

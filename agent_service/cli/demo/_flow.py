@@ -19,8 +19,8 @@ from agent_service.archive.refused import refusal
 from agent_service.cli.demo._display import display_for
 from agent_service.cli.demo._trace import Trace
 from agent_service.client import Client
-from agent_service.documents.spool import Spool
-from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, UsageError
+from agent_service.documents.spool_files import SpoolFiles
+from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, InvalidInput, UsageError
 from agent_service.models.state_machines import AgentState
 from agent_service.plans.beamline import LIMITS_MM, optimum, true_flux
 from agent_service.service.config import ServiceConfig
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agent_service.launch.background import BackgroundServer
-    from agent_service.models import ArchiveStatus, Event
+    from agent_service.models import AgentStatus, ArchiveStatus, Event
 
 AGENT: Final = "bayes"
 ACTUATORS: Final = ("mirror_x", "mirror_y")
@@ -68,14 +68,15 @@ class Demo:
             with display_for(self.console) as display:
                 display.show(trace)
                 for event in self._loop(client):
-                    if trace.take(event):
+                    if trace.on_event(event):
                         display.show(trace)
                     if trace.ended:
                         break
                 _require_success(trace)
                 for archived in _archive(server, StateDir(config.service.state), trace.done):
                     display.archiving(*archived)
-            self._summary(trace)
+            self._summary(trace, client.agent(AGENT))
+            self._draw(client)
             self._how_to_read()
             if self.keep:
                 self._serve_on(server.url)
@@ -108,7 +109,7 @@ class Demo:
             if time.monotonic() - began > deadline_s:
                 raise DeadlineExceeded(f"the loop has not ended within {deadline_s:g} s; try again with fewer --runs")
 
-    def _summary(self, trace: Trace) -> None:
+    def _summary(self, trace: Trace, agent: AgentStatus) -> None:
         self._say("")
         self._say(f"best measured: {trace.text(trace.best)}: the highest of all runs, noise included")
         self._say(f"best by model: {trace.text(trace.by_model)}: here the agent's model of the noise has the highest")
@@ -117,6 +118,23 @@ class Demo:
             f"there:      {true:.4g} without noise, {100.0 * true / highest:.1f} % of the true optimum, {highest:.4g}"
         )
         self._say(f"runs:       {trace.done}, all in the catalogue, and every decision of the agent")
+        idle = 100.0 * (agent.beam_idle or 0.0)
+        self._say(f"beam idle:  {idle:.0f} % of the time the agent ran; it thought for {agent.think_s:.1f} s")
+        self._say("")
+
+    def _draw(self, client: Client) -> None:
+        """Save a picture of what the agent believes; its brain is built anew for that, from what it was told."""
+        from agent_service.client.pictures import belief
+
+        client.start(AGENT, paused=True)
+        picture = self.state / f"{AGENT}.png"
+        try:
+            belief(client, AGENT).savefig(picture, dpi=150)  # pyright: ignore[reportUnknownMemberType]
+        except InvalidInput as error:  # a run or two teach it too little
+            self._say(f"no picture: {error.detail}")
+        else:
+            self._say(f"a picture of what the agent believes now is in {_shown(picture)}")
+        client.stop(AGENT)
         self._say("")
 
     def _how_to_read(self) -> None:
@@ -181,7 +199,7 @@ def _require_success(trace: Trace) -> None:
 def _archive(server: BackgroundServer, state: StateDir, total: int) -> Iterator[tuple[int, int, str]]:
     """Yield ``(done, total, note)`` until the catalogue holds everything."""
     assert server.service is not None  # noqa: S101 - it measured just now
-    archive, spool = server.service.archive, Spool(state.spool)
+    archive, spool = server.service.archive, SpoolFiles(state.spool)
     within_s = _ARCHIVE_PATIENCE_S + 2.0 * total
     archived = server.call(lambda service: service.archived(decisions=True, within_s=within_s))
     while not archived.done():

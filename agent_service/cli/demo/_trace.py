@@ -41,7 +41,7 @@ class Trace:
         """Whether the loop has come to its end, good or bad."""
         return self.state in (AgentState.STOPPED, AgentState.FAILED)
 
-    def take(self, event: Event) -> bool:
+    def on_event(self, event: Event) -> bool:
         """Take an event in; return whether it changed what there is to show."""
         if event.kind is EventKind.INGEST:
             self._ingest(cast("dict[str, list[dict[str, Any]]]", event.data))

@@ -1,1 +1,5 @@
-"""Where documents come from: the RunEngine that a sink drives, one of this process, or whoever posts them."""
+"""Where documents come from: a RunEngine, whoever posts them, and what a facility publishes them with.
+
+Each is a `DocumentSource` (`protocols`) with a section of service.toml, and a line in the table of
+`service.compose_sources`. Not here: what becomes of documents (`documents`).
+"""

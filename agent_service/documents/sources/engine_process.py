@@ -7,7 +7,6 @@ A run that the process does not end any more gets a stop document that says so.
 from __future__ import annotations
 
 import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,13 +16,13 @@ from agent_service.documents.spool_repair import RunSurvey
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.models import SourceStatus
     from agent_service.protocols import Document, Intake
 
-_SAID_EVERY_S: Final = 0.2
-"""How often it is said, in the middle of a run, what is stored."""
+_SAID_WITHIN_S: Final = 0.05
+"""How soon it is said what is stored, once for all that is by then."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class EngineProcessSource:
     """Source ``run_engine`` of a process; belongs to the event loop, but for what says otherwise.
 
     Where ``says_stored``, documents are kept on disk here, so that the process need not keep them: ``on_stored`` is
-    called with a number, up to which they are.
+    called with a number, up to which they are. ``taken`` is the number of the document that came last.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, says_stored: bool) -> None:
@@ -43,7 +42,10 @@ class EngineProcessSource:
         self._run_of_part: dict[str, str] = {}
         self._last_scan_id = 0
         self._stored = 0
-        self._said_at = 0.0
+        self._saying = False
+        self._resumed = False
+        self._cut: str | None = None
+        self.taken = 0
         self.presence = Presence("run_engine")
         self.on_stored: Callable[[int], None] = lambda seq: None
 
@@ -63,31 +65,44 @@ class EngineProcessSource:
         self.presence.connected()
 
     def stop(self) -> None:
-        """Put no more; harmless the second time."""
-        self._intake = None
+        """Put no more; harmless the second time. What is open is gone on with by `resume`."""
+        self._intake, self._open = None, {}
 
-    def resume(self, runs: Iterable[Iterable[tuple[str, Document]]]) -> None:
-        """Go on with runs of which there are documents already."""
+    def resume(self, runs: Sequence[Sequence[tuple[str, Document]]]) -> None:
+        """Go on with runs of which there are documents already; end them if their process has ended meanwhile."""
+        self._resumed = True
         for documents in runs:
             for name, document in documents:
                 self._survey(name, document)
+        if self._cut is not None:
+            resumed = {str(documents[0][1].get("uid")) for documents in runs}
+            self._end({uid: survey for uid, survey in self._open.items() if uid in resumed}, self._cut)
 
     def take(self, seq: int, name: str, document: Document) -> None:
         """Take a document of the process."""
-        self._survey(name, document)
+        self.taken = seq
+        try:
+            self._survey(name, document)
+        except Exception:  # noqa: BLE001 - whoever routes it may know better
+            _log.exception("an odd %s document was not looked at; it is handed on all the same", name)
         if self._intake is None:
             return
-        stored = partial(self._note_stored, seq, ends=name == "stop") if self._says_stored else None
+        stored = partial(self._note_stored, seq) if self._says_stored else None
         try:
             self._intake.put(name, document, stored)
-        except Exception:  # noqa: BLE001 - it must not end the connection, over which the next ones come
+        except Exception:  # noqa: BLE001 - it must not keep others from what comes with it
             _log.exception("a %s document was not taken", name)
 
     def interrupt(self, reason: str) -> list[str]:
         """End the runs that are open, for the process does not any more; return their uids."""
-        surveys, self._open = self._open, {}
-        if self._intake is not None:
-            for survey in surveys.values():
+        if not self._resumed:
+            self._cut = reason
+        return self._end(dict(self._open), reason)
+
+    def _end(self, surveys: Mapping[str, RunSurvey], reason: str) -> list[str]:
+        for uid, survey in surveys.items():
+            self._open.pop(uid, None)
+            if self._intake is not None:
                 self._intake.put("stop", survey.stop_document(exit_status="fail", reason=reason))
         return list(surveys)
 
@@ -105,10 +120,13 @@ class EngineProcessSource:
         elif run in self._open:
             self._open[run].look_at(name, document)
 
-    def _note_stored(self, seq: int, *, ends: bool) -> None:
-        """Say that a document is on disk; in the intake's thread."""
+    def _note_stored(self, seq: int) -> None:
+        """Have it said that a document is on disk; in the intake's thread."""
         self._stored = seq
-        now = time.monotonic()
-        if ends or now >= self._said_at + _SAID_EVERY_S:
-            self._said_at = now
-            self._loop.call_soon_threadsafe(lambda: self.on_stored(self._stored))
+        if not self._saying:
+            self._saying = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, _SAID_WITHIN_S, self._say_stored)
+
+    def _say_stored(self) -> None:
+        self._saying = False
+        self.on_stored(self._stored)

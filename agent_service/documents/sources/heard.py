@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_service.documents.gate import Origin
+from agent_service.documents.origin import Origin
 from agent_service.models import utcnow
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ from agent_service.errors import BackendUnavailable, UsageError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from agent_service.protocols import Intake
 
 
 CONFIG_FILE: Final = "/etc/bluesky/kafka.yml"
@@ -56,12 +58,24 @@ class KafkaSource(ConnectedSource):
         Consumer group of this service alone: two that share one would each hear half.
     options
         More of librdkafka's configuration; it wins over the site's.
+    needed_since
+        Returns the time (s) from which on documents are needed that only another service has heard, or None.
     """
 
-    def __init__(self, topics: list[str], *, servers: str = "", group: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        topics: list[str],
+        *,
+        servers: str = "",
+        group: str,
+        options: Mapping[str, Any],
+        needed_since: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._kafka: Any = needs("confluent_kafka", kind="kafka")
         site = site_configuration() if not servers else {}
         self._topics = topics
+        self._needed_since = needed_since
+        self._since: float | None = None
         self._configuration: dict[str, Any] = {
             **site,
             **({"bootstrap.servers": servers} if servers else {}),
@@ -76,8 +90,20 @@ class KafkaSource(ConnectedSource):
         }
         if not self._configuration.get("bootstrap.servers"):
             raise UsageError(f"the source kafka needs servers: give them, or a file {CONFIG_FILE} as NSLS-II has it")
+        try:
+            self._kafka.Consumer(
+                self._configuration, logger=_quiet()
+            ).close()  # it looks at each option, and at no broker
+        except (self._kafka.KafkaException, ValueError, TypeError) as error:
+            why = error.args[0].str() if hasattr(error.args[0], "str") else error
+            raise UsageError(f"the source kafka cannot be made with these options: {why}") from error
         super().__init__(Presence("kafka", str(self._configuration["bootstrap.servers"])), self._hear)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
+
+    def start(self, intake: Intake) -> None:
+        """Begin to put documents into the intake; on the event loop."""
+        self._since = self._needed_since()
+        super().start(intake)
 
     # in the source's thread ---------------------------------------------------------------------------------------
 
@@ -127,15 +153,26 @@ class KafkaSource(ConnectedSource):
 
     def _begin(self, consumer: Any, partitions: list[Any]) -> None:
         """Go on behind what was committed; a group that is new begins at the end, and says so at once."""
+        needed = self._offsets_needed(consumer, partitions)
         for one in consumer.committed(partitions, timeout=_CALL_S):
             if one.offset < 0:
                 _, one.offset = consumer.get_watermark_offsets(one, timeout=_CALL_S)
                 consumer.commit(offsets=[one], asynchronous=False)
-            self._partitions[one.topic, one.partition] = Acknowledged(one.offset)
+            upto = min(one.offset, needed.get((one.topic, one.partition), one.offset))
+            self._partitions[one.topic, one.partition] = Acknowledged(upto)
         consumer.assign(
             [self._position(topic, number, kept.upto) for (topic, number), kept in self._partitions.items()]
         )
         self.presence.connected()
+
+    def _offsets_needed(self, consumer: Any, partitions: list[Any]) -> dict[tuple[str, int], int]:
+        """Return where to begin earlier than at what was committed: what comes again is known, or is of use."""
+        since, self._since = self._since, None
+        if since is None:
+            return {}
+        asked = [self._position(one.topic, one.partition, int(since * 1000)) for one in partitions]
+        found = consumer.offsets_for_times(asked, timeout=_CALL_S)
+        return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
     def _give_back(self, consumer: Any, partitions: list[Any]) -> None:
         self._commit(consumer)

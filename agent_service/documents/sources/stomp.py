@@ -96,7 +96,7 @@ class StompSource(ConnectedSource):
             if not isinstance(event, dict) or "doc" not in event:
                 return  # of the worker's state, or of progress
             found = document(*(cast("dict[str, Any]", event)[key] for key in ("name", "doc")))
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.presence.refuse("it publishes something that is no event of a blueapi")
         except Unreadable as error:
             self.presence.refuse(str(error))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.presence import Presence
 from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
+from agent_service.errors import BackendUnavailable
 from agent_service.errors.texts import without_keys
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class TiledSource(ConnectedSource):
         self._has_ended = has_ended
         self._cursor = _Cursor(cursor)
         super().__init__(Presence("tiled", without_keys(uri)), lambda stopping: asyncio.run(self._hear(stopping)))
+        self.answered = self._tickets = 0
         self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._begun: set[str] = set()
         self._open: dict[str, None] = {}
@@ -77,11 +79,17 @@ class TiledSource(ConnectedSource):
         self._cursor.read()
         super().start(intake)
 
-    def look_for(self, runs: Collection[str], suggestions: Collection[str]) -> None:
-        """Look for runs, and for those of suggestions; what is new is looked for at once."""
+    def look_for(self, runs: Collection[str], suggestions: Collection[str], *, at_once: bool = False) -> None:
+        """Look for runs, and for those of suggestions; runs that are new are looked for at once."""
         before, self._wanted = self._wanted, (frozenset(runs), frozenset(suggestions))
-        if self._wanted[0] - before[0]:
+        if at_once or self._wanted[0] - before[0]:
             self._wake()
+
+    def look_now(self) -> int:
+        """Look at once; see `Completer`."""
+        self._tickets += 1
+        self._wake()
+        return self._tickets
 
     def _wake(self) -> None:
         if self._loop is not None:
@@ -123,10 +131,13 @@ class TiledSource(ConnectedSource):
         while True:
             await catalogue.ask()
             self._news.clear()
+            ticket = self._tickets
             await self._look(catalogue)
+            self.answered = ticket
             self.presence.connected()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LOOKS_EVERY_S)
+                async with asyncio.timeout(LOOKS_EVERY_S):  # `asyncio.wait_for` may lose a cancellation
+                    await self._news.wait()
             await asyncio.sleep(_GATHERS_S)
 
     async def _look(self, catalogue: TiledCatalogue) -> None:
@@ -143,7 +154,11 @@ class TiledSource(ConnectedSource):
                 break
         for run in {run.uid: run for run in reversed(found)}.values():
             if not self._has_ended(run.uid) and (run.uid in wanted or not self._is_done(run)):
-                await self._take(catalogue, run)
+                try:
+                    await self._take(catalogue, run)
+                except (BackendUnavailable, ValueError, KeyError, TypeError) as error:  # it holds up no other
+                    why = error.detail if isinstance(error, BackendUnavailable) else type(error).__name__
+                    self.presence.refuse(f"it does not give run {run.uid}, which is asked for again: {why}")
 
     def _is_done(self, run: CataloguedRun) -> bool:
         """Whether a run was taken, or ended before anybody asked for runs."""
@@ -187,15 +202,16 @@ class _Cursor:
 
     def read(self) -> None:
         """Go on from the last time; the first time, from now."""
-        self._begun = self._newest = time.time()
+        now = self._begun = self._newest = time.time()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             kept = cast("dict[str, Any]", json.loads(self._path.read_text(encoding="ascii")))
-            self._begun, self._newest = float(kept["begun"]), float(kept["newest"])
+            self._begun, self._newest = min(float(kept["begun"]), now), min(float(kept["newest"]), now)
         self._write()
 
     def advance(self, ended_at: float | None) -> None:
         """Note that a run is on disk that ended then."""
-        if ended_at is not None and ended_at > self._newest:
+        ended_at = min(ended_at or 0.0, time.time())  # a clock that was ahead would have all others left out
+        if ended_at > self._newest:
             self._newest = ended_at
             self._write()
 

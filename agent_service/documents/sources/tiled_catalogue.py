@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 import httpx
 
 from agent_service.errors import BackendUnavailable
+from agent_service.models import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -139,7 +140,7 @@ def _run_of(item: Mapping[str, Any]) -> CataloguedRun | None:
     attributes = cast("Mapping[str, Any]", item.get("attributes") or {})
     metadata = cast("Mapping[str, Any]", attributes.get("metadata") or {})
     start = metadata.get("start")
-    if not isinstance(start, dict) or "uid" not in start:
+    if not isinstance(start, dict) or not is_uid(cast("Document", start).get("uid")):
         return None  # not a run: the container of our decisions, for example
     document = cast("Document", start)
     return CataloguedRun(str(document["uid"]), document, cast("Document | None", metadata.get("stop") or None))

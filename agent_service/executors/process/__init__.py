@@ -8,10 +8,16 @@ from agent_service.references import lazy
 
 if TYPE_CHECKING:
     from agent_service.executors.process._executor import ProcessExecutor
-    from agent_service.executors.process._pickling import pickled
+    from agent_service.executors.process._frames import packed_error, unpacked_error
+    from agent_service.executors.process._relay import RelayHandle
 
-__all__ = ["ProcessExecutor", "pickled"]
+__all__ = ["ProcessExecutor", "RelayHandle", "packed_error", "unpacked_error"]
 
-_MODULES = {"ProcessExecutor": "_executor", "pickled": "_pickling"}
+_MODULES = {
+    "ProcessExecutor": "_executor",
+    "RelayHandle": "_relay",
+    "packed_error": "_frames",
+    "unpacked_error": "_frames",
+}
 
 __getattr__ = lazy(__name__, _MODULES)  # a process that holds a brain needs none of these

@@ -11,6 +11,7 @@ import pickle
 import random
 import resource
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
     from agent_service.protocols import Notice
 
+_CACHES: Final = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NUMBA_CACHE_DIR")
+"""Variables that say where libraries keep what they compile: a child that is killed meanwhile leaves a lock there, for
+which every other one would wait for ever."""
+
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _MB: Final = 1 << 20
 _BROKEN: Final = 70
@@ -42,13 +47,14 @@ _BROKEN: Final = 70
 class Settings:
     """What a child is told before it builds anything.
 
-    The agent's name, for ``ps``, the service's ``sys.path`` and working directory, and the most memory for data in MB
-    (2**20 bytes), libraries included; None: no limit.
+    The agent's name, for ``ps``, the service's ``sys.path`` and working directory, a folder for what libraries compile,
+    which is the child's own, and the most memory for data in MB (2**20 bytes), libraries included; None: no limit.
     """
 
     name: str
     import_path: tuple[str, ...]
     folder: str
+    caches: str
     memory_limit_mb: int | None = None
 
 
@@ -94,6 +100,7 @@ class Child:
     def _settle(self, settings: Settings) -> None:
         self._memory_limit_mb = settings.memory_limit_mb
         sys.path[:] = settings.import_path
+        os.environ.update({name: os.path.join(settings.caches, name.lower()) for name in _CACHES})  # noqa: PTH118 - text
         with contextlib.suppress(OSError):  # it may be gone by now; most agents do not care
             os.chdir(settings.folder)
         with contextlib.suppress(OSError):
@@ -219,6 +226,9 @@ def _seed() -> None:
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.seed()
 
 
 def _end() -> NoReturn:
@@ -226,6 +236,8 @@ def _end() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+    if caches := os.environ.get(_CACHES[0]):
+        shutil.rmtree(os.path.dirname(caches), ignore_errors=True)  # noqa: PTH120 - as text
     with contextlib.suppress(OSError):
         os.killpg(0, signal.SIGKILL)
     os._exit(0)

@@ -1,6 +1,6 @@
 """The process executor: each brain in a process of its own, which can be killed, limited, and die alone.
 
-The processes are forked by a fork server that belongs to the service (see `forkserver`). The object to host is made in
+The processes are forked by a fork server that belongs to the service (see `_launcher`). The object to host is made in
 the child by a function that is pickled by cloudpickle, so that it may come from a notebook.
 """
 
@@ -11,22 +11,28 @@ import contextlib
 import logging
 import os
 import pickle
+import shutil
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Final, cast
+import tempfile
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 
-from agent_service.errors import AgentFault, BackendUnavailable, ServiceError, texts
-from agent_service.executors.handle import Handle
+from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, ServiceError, texts
 from agent_service.executors.notices import Delivery
+from agent_service.executors.pickling import pickled
+from agent_service.executors.pipe_end import PipeEnd
 from agent_service.executors.process._child import Settings
 from agent_service.executors.process._frames import FrameReader, Kind, frame, unpacked_error
 from agent_service.executors.process._launcher import ForkServerClient, import_path
 from agent_service.executors.process._output import ChildOutput, how_it_ended
-from agent_service.executors.process._pickling import QUICK, cannot_load, pickled, quickly_pickled
+from agent_service.executors.remote_handle import RemoteHandle
 from agent_service.protocols import LogNotice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.protocols import Notice
 
@@ -52,7 +58,8 @@ class ProcessExecutor:
     """Hosts brains in processes; belongs to one event loop.
 
     Every child needs the modules ``base``; the fork server imports those of ``preload`` while there is nothing else to
-    do. ``on_call`` is called with the name of each call that ended, and how long it took, in seconds.
+    do. Brains that need the same libraries have a fork server of their own, which has imported these. ``on_call`` is
+    called with the name of each call that ended, and how long it took, in seconds.
     """
 
     isolated = True
@@ -64,9 +71,12 @@ class ProcessExecutor:
         base: Sequence[str] = (),
         preload: Sequence[str] = PRELOAD,
         on_call: Callable[[str, float], None] | None = None,
+        handle_type: type[ProcessHandle] | None = None,
     ) -> None:
         self._on_call = on_call
-        self._fork_server: ForkServerClient | None = None
+        self._handle_type = handle_type or ProcessHandle
+        self._fork_servers: dict[tuple[str, ...], ForkServerClient] = {}
+        self._unfit: set[tuple[str, ...]] = set()  # sets of libraries of which no fork server can be made
         self._base = ("cloudpickle", *base)
         self._preload = preload
         self._handles: set[ProcessHandle] = set()
@@ -75,36 +85,62 @@ class ProcessExecutor:
         """Return why there can be no processes on this system, None where there can."""
         return None if sys.platform == "linux" else f"processes need Linux, and this is {sys.platform}"
 
-    async def start(
+    async def start(  # noqa: PLR0913 - see `protocols.Executor`
         self,
-        build: Callable[[], object],
+        build: Callable[[], object] | bytes,
         *,
         name: str,
         timeout_s: float,
         memory_limit_mb: int | None = None,
+        libraries: Sequence[str] = (),
+        resources: Mapping[str, float] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
+        on_wait: Callable[[str | None], None] | None = None,
     ) -> ProcessHandle:
-        """Build the object in a new process and return a handle on it. See `protocols.Executor`."""
+        """Build the object in a new process and return a handle on it. See `protocols.Executor`.
+
+        ``build`` may be pickled already.
+        """
         if (why := self.why_not()) is not None:
             raise BackendUnavailable(f'{why}; set executor = "thread"')
-        if self._fork_server is None:
-            self._fork_server = ForkServerClient(base=self._base, preload=self._preload)
-        tries_left = _TRIES
+        key, tries_left = tuple(sorted(libraries)), _TRIES
         while True:
             tries_left -= 1
-            handle = self._new_handle(name, self._fork_server, on_notice)
+            if key in self._unfit or not tries_left:  # each imports them for itself
+                key = ()
+            fork_server = self._server_of(key)
+            handle = self._new_handle(name, fork_server, on_notice)
             try:
                 await handle.build(build, memory_limit_mb=memory_limit_mb, timeout_s=timeout_s)
             except AgentFault as error:
                 if handle.pid is None and error.died and tries_left:  # nothing began: the fork server has just ended
+                    if fork_server.has_threads:
+                        await self._give_up(key, "what they import runs threads")
                     continue
                 raise
+            except DeadlineExceeded:
+                if handle.pid is None and key:
+                    await self._give_up(key, f"that took more than {timeout_s:g} s")
+                raise
             return handle
+
+    def _server_of(self, key: tuple[str, ...]) -> ForkServerClient:
+        """Return the fork server that has imported a set of libraries, made on first use; () is the one for others."""
+        if key not in self._fork_servers:
+            preload = () if key else self._preload
+            self._fork_servers[key] = ForkServerClient(base=(*self._base, *key), preload=preload)
+        return self._fork_servers[key]
+
+    async def _give_up(self, key: tuple[str, ...], why: str) -> None:
+        _log.warning("%s cannot be imported once for all agents: %s", ", ".join(key), why)
+        self._unfit.add(key)
+        if (fork_server := self._fork_servers.pop(key, None)) is not None:
+            await fork_server.close()
 
     def _new_handle(
         self, name: str, fork_server: ForkServerClient, on_notice: Callable[[Notice], None] | None
     ) -> ProcessHandle:
-        handle = ProcessHandle(name, fork_server, on_notice=on_notice, on_call=self._on_call)
+        handle = self._handle_type(name, fork_server, on_notice=on_notice, on_call=self._on_call)
         self._handles.add(handle)
         handle.on_end = lambda: self._handles.discard(handle)
         return handle
@@ -113,12 +149,11 @@ class ProcessExecutor:
         """End all processes, the fork server's too. Harmless the second time."""
         for handle in list(self._handles):
             await handle.close()
-        fork_server, self._fork_server = self._fork_server, None
-        if fork_server is not None:
-            await fork_server.close()
+        fork_servers, self._fork_servers = self._fork_servers, {}
+        await asyncio.gather(*(fork_server.close() for fork_server in fork_servers.values()))
 
 
-class ProcessHandle(Handle):
+class ProcessHandle(RemoteHandle):
     """A handle on an object in a process of its own; belongs to one event loop."""
 
     def __init__(
@@ -132,6 +167,7 @@ class ProcessHandle(Handle):
         super().__init__(name, on_call=on_call)
         self._on_notice = on_notice
         self._printed = None if on_notice is None else Delivery(on_notice, loop=self._loop)
+        self._caches = os.path.join(tempfile.gettempdir(), f"agent-service-{os.getpid()}-{uuid.uuid4().hex}")  # noqa: PTH118
         self.on_end: Callable[[], object] = lambda: None
         self.pid: int | None = None
         self._fork_server = fork_server
@@ -141,19 +177,30 @@ class ProcessHandle(Handle):
         self._hung_up = False
         self._output = ChildOutput(self._hear_line)
         self._inquest: asyncio.Task[None] | None = None
-        self._loading: asyncio.Task[None] | None = None
 
-    async def build(self, build: Callable[[], object], *, memory_limit_mb: int | None = None, timeout_s: float) -> None:
+    def memory_bytes(self) -> int | None:
+        """Return the proportional set size of the process. See `protocols.BrainHandle`."""
+        if self.pid is None or self._dead is not None:
+            return None
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            text = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii")
+            return int(text.partition("\nPss:")[2].split()[0]) * 1024
+        return None
+
+    async def build(
+        self, build: Callable[[], object] | bytes, *, memory_limit_mb: int | None = None, timeout_s: float
+    ) -> None:
         """Fork the process and make the object in it; a failure or a passed deadline ends the process."""
         settings = Settings(
             name=self._name,
             import_path=tuple(import_path()),
             folder=os.getcwd(),  # noqa: PTH109 - as text
+            caches=self._caches,
             memory_limit_mb=memory_limit_mb,
         )
 
         async def begin(_: object) -> None:
-            made = await asyncio.to_thread(pickled, build)
+            made = build if isinstance(build, bytes) else await asyncio.to_thread(pickled, build)
             await self._fork()
             self._send(Kind.SETTINGS, pickle.dumps(settings))
             self._send(Kind.BUILD, made)
@@ -164,17 +211,8 @@ class ProcessHandle(Handle):
             await self.close()
             raise
 
-    def _begin(
-        self, present: asyncio.Future[Any], method: str, args: tuple[object, ...]
-    ) -> asyncio.Future[None] | None:
-        payload = quickly_pickled((method, args))
-        if payload is not None:
-            self._send(Kind.CALL, payload)
-            return None
-        return asyncio.ensure_future(self._send_slowly((method, args)))
-
-    async def _send_slowly(self, call: object) -> None:
-        self._send(Kind.CALL, await asyncio.to_thread(pickled, call))
+    def _send_call(self, payload: bytes) -> None:
+        self._send(Kind.CALL, payload)
 
     def _send(self, kind: Kind, payload: bytes) -> None:
         """Send a frame; what stands in the way of that is told by `hung_up`, with how the child ended."""
@@ -186,20 +224,22 @@ class ProcessHandle(Handle):
             self._transport.abort()
 
     async def _fork(self) -> None:
-        with contextlib.ExitStack() as ours_until_taken_over:
+        with contextlib.ExitStack() as until_it_speaks:
             ours, theirs = socket.socketpair()
-            ours_until_taken_over.callback(ours.close)
-            with theirs:
+            until_it_speaks.callback(ours.close)
+            with theirs, contextlib.ExitStack() as until_taken_over:
                 listening, speaking = os.pipe()
-                pipe = open(listening, "rb", buffering=0)  # noqa: SIM115, PTH123, ASYNC230 - a descriptor
-                ours_until_taken_over.callback(pipe.close)
+                pipe = PipeEnd(listening)
+                until_taken_over.callback(pipe.abandon)
                 try:
                     await self._fork_server.fork(theirs, speaking)
                 finally:
                     os.close(speaking)
-            await self._loop.connect_read_pipe(lambda: self._output, pipe)
+                output, _ = await self._loop.connect_read_pipe(lambda: self._output, pipe)
+                until_taken_over.pop_all()
+            until_it_speaks.callback(output.close)
             self._transport, _ = await self._loop.connect_accepted_socket(lambda: _Connection(self), ours)
-            ours_until_taken_over.pop_all()
+            until_it_speaks.pop_all()
         await self._hello
 
     # what the child says ------------------------------------------------------------------------------------------
@@ -219,33 +259,12 @@ class ProcessHandle(Handle):
             return
         elif kind is Kind.ERROR:
             self._present.set_exception(unpacked_error(payload))
-        elif len(payload) <= QUICK:
-            try:
-                self._present.set_result(pickle.loads(payload))  # noqa: S301 - from a child of ours
-            except BaseException as error:  # noqa: BLE001 - whatever its own __setstate__ raises, SystemExit too
-                self._present.set_exception(cannot_load(error))
         else:
-            self._loading = self._loop.create_task(self._load_slowly(self._present, payload))
+            self._take_result(self._present, payload)
 
     def _hear_line(self, line: str) -> None:
         if self._printed is not None:
             self._printed.put(LogNotice("info", line, "output"))
-
-    @staticmethod
-    async def _load_slowly(present: asyncio.Future[Any], payload: bytes) -> None:
-        result, failure = None, None
-        try:
-            result = await asyncio.to_thread(pickle.loads, payload)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - as above
-            failure = cannot_load(error)
-        if present.done():
-            return
-        if failure is None:
-            present.set_result(result)
-        else:
-            present.set_exception(failure)
 
     def hung_up(self) -> None:
         """Notice that the connection is gone: the child has ended, or was told to."""
@@ -278,6 +297,8 @@ class ProcessHandle(Handle):
             self._hello.exception()  # nobody may be waiting any more
         if self._inquest is not None and self._inquest is not asyncio.current_task():
             self._inquest.cancel()
+        if os.path.isdir(self._caches):  # noqa: PTH112 - as text
+            threading.Thread(target=shutil.rmtree, args=(self._caches, True), daemon=True).start()
         self.on_end()
 
 

@@ -39,6 +39,8 @@ class Says(IntEnum):
     """To the fork server: the process id may be used again; nobody is going to signal it any more."""
     ENDED = 3
     """From the fork server: a child ended, with this status."""
+    THREADS = 4
+    """From the fork server: what it imported runs threads, so it forks nothing; it waits to be hung up on."""
 
 
 class ForkServer:
@@ -122,7 +124,15 @@ def main(control: int, base: Sequence[str], preload: Sequence[str]) -> NoReturn:
     os.nice(NICENESS)
     for name in base:
         _import(name)
-    ForkServer(socket.socket(fileno=control), preload).serve()
+    connection = socket.socket(fileno=control)
+    threads = os.listdir("/proc/self/task")  # noqa: PTH208 - names suffice
+    if len(threads) > 1:  # a fork would copy the locks that they hold, and not them
+        connection.sendall(RECORD.pack(Says.THREADS, 0, 0))
+        hung_up = select.poll()
+        hung_up.register(connection, select.POLLHUP)
+        hung_up.poll()
+        os._exit(0)
+    ForkServer(connection, preload).serve()
 
 
 def _import(name: str) -> None:

@@ -78,17 +78,17 @@ def read(connection: socket.socket) -> tuple[Kind, bytes] | None:
 def packed_error(error: ServiceError) -> bytes:
     """Return an error of ours as bytes; it is pickled as plain values, so that no class need be known elsewhere."""
     fields = [(wrong.field, wrong.message) for wrong in error.errors]
-    trace = error.traceback if isinstance(error, AgentFault) else None
-    return pickle.dumps((error.code, error.status, error.detail, fields, error.legal, trace))
+    trace, died = (error.traceback, error.died) if isinstance(error, AgentFault) else (None, False)
+    return pickle.dumps((error.code, error.status, error.detail, fields, error.legal, trace, died))
 
 
 def unpacked_error(payload: bytes) -> ServiceError:
     """Return the error that `packed_error` packed, as the nearest class of the error tree."""
-    code, status, detail, fields, legal, trace = pickle.loads(payload)  # noqa: S301 - plain values of a child of ours
+    code, status, detail, fields, legal, trace, died = pickle.loads(payload)  # noqa: S301 - plain values of a child of ours
     cls = by_code(code, status)
     errors = [FieldError(field, message) for field, message in fields]
     if cls is AgentFault:
-        return AgentFault(detail, traceback=trace, errors=errors, legal=legal)
+        return AgentFault(detail, traceback=trace, died=died, errors=errors, legal=legal)
     return cls(detail, errors=errors, legal=legal)
 
 

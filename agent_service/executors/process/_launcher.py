@@ -48,6 +48,7 @@ class ForkServerClient:
     """Where agents' processes come from; belongs to one event loop."""
 
     def __init__(self, *, base: Sequence[str], preload: Sequence[str]) -> None:
+        self.has_threads = False  # what it imports runs some, so it cannot fork
         self._base = list(base)
         self._preload = list(preload)
         self._server: subprocess.Popen[bytes] | None = None
@@ -142,8 +143,12 @@ class ForkServerClient:
             return
         self._received += piece
         while len(self._received) >= RECORD.size:
-            _, pid, status = RECORD.unpack_from(self._received)
+            says, pid, status = RECORD.unpack_from(self._received)
             self._received = self._received[RECORD.size :]
+            if says == Says.THREADS:
+                self.has_threads = True
+                self._lost()
+                return
             self._reap(pid, status)
 
     def _reap(self, pid: int, status: int) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent_service.errors import Conflict, QueueHeld
-from agent_service.models import EventKind, QueueState, QueueStatus
-from agent_service.models.state_machines import OPEN, SuggestionState
+from agent_service.errors import Conflict
+from agent_service.models import QueueState, QueueStatus
+from agent_service.models.values import text_of
 from agent_service.plans.sinks.claim_leases import Claims
+from agent_service.plans.sinks.hold import Hold
 from agent_service.protocols import SERVICE_STOPS, ExitStatus, MeasuredBy, PlanResult
 
 if TYPE_CHECKING:
@@ -63,13 +64,11 @@ class ClaimSink:
         self._intake = intake
         self.claims = Claims(
             {key: value for key, value in md.items() if key != "scan_id"},
-            is_open=lambda: self._held is None and not self._paused and self._has_room(),
+            is_open=lambda: self._hold.why is None and self._has_room(),
             may_begin=may_begin,
             on_change=self._changed,
         )
-        self._paused = False
-        self._held: str | None = None
-        self._closing: str | None = None
+        self._hold = Hold()
         self._on_change: Callable[[], None] = lambda: None
 
     @property
@@ -77,10 +76,8 @@ class ClaimSink:
         """What is claimed and what waits, from memory."""
         claimed = self.claims.claimed
         state, reason = QueueState.RUNNING if claimed else QueueState.IDLE, None
-        if self._held is not None:
-            state, reason = QueueState.HELD, self._held
-        elif self._paused:
-            state, reason = QueueState.PAUSED, "paused by request"
+        if (steered := self._hold.state) is not None:
+            state, reason = steered
         current = claimed[0] if claimed else None
         return QueueStatus(
             kind=self.kind, state=state, reason=reason, pending=len(self.claims.waiting), current=current
@@ -92,7 +89,7 @@ class ClaimSink:
 
     async def stop(self, timeout_s: float) -> None:
         """End: what waits, and what is claimed, ends as ``abort`` here; a run that is under way goes on elsewhere."""
-        self._closing = SERVICE_STOPS
+        self._hold.closing = True
         self.claims.close(SERVICE_STOPS)
         self._changed()
 
@@ -113,37 +110,35 @@ class ClaimSink:
         QueueHeld
             When the queue is held.
         """
-        if self._held is not None:
-            raise QueueHeld(f"the plan queue is held: {self._held}; resume the queue first", legal=["resume"])
-        if self._closing is not None:
-            return PlanResult(ExitStatus.ABORT, self._closing)
+        self._hold.refuse_held()
+        if self._hold.closing:
+            return PlanResult(ExitStatus.ABORT, SERVICE_STOPS)
         return await self.claims.result(order)
 
-    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+    async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
         """Raise `Conflict`: only a plan in the RunEngine of who claims can move anything."""
-        where = ", ".join(f"{name}, {position:g}" for name, position in point.items())
+        where = ", ".join(f"{name}, {text_of(position)}" for name, position in point.items())
         raise Conflict(f"this service moves nothing itself (sink claim); in your RunEngine: RE(bps.mv({where}))")
 
     async def pause(self) -> None:
         """Let nothing be claimed; what is claimed goes on."""
-        if self._held is None:
-            self._paused = True
-            self._changed()
+        self._hold.pause()
+        self._changed()
 
     async def resume(self) -> None:
         """Let plans be claimed again, from paused and from held."""
-        self._paused, self._held = False, None
+        self._hold.resume()
         self._changed()
 
     async def abort(self, reason: str) -> None:
         """Latch ``held`` and take back what waits; what is claimed is measured elsewhere, and is not ours to stop."""
         self.latch(reason)
-        self.claims.withdraw(self.claims.waiting, reason, begun=True)
+        self.claims.withdraw(reason, begun=True)
         self._changed()
 
     def latch(self, reason: str) -> None:
         """Hold the queue from the start on, as it was held when the service ended."""
-        self._held, self._paused = reason, False
+        self._hold.latch(reason)
         self._changed()
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> dict[str, asyncio.Future[PlanResult]]:
@@ -156,17 +151,11 @@ class ClaimSink:
 
     def apply(self, fact: Event) -> None:
         """Look at a committed fact: one about a suggestion may end its plan, one about an agent may let it begin."""
-        if fact.kind is EventKind.SUGGESTION_STATE and SuggestionState(str(fact.data["state"])) not in OPEN:
-            self.claims.overrule(str(fact.data["id"]))
-        elif fact.kind in (EventKind.AGENT_STATE, EventKind.CONFIG):
-            self.claims.look_again()
+        self.claims.apply(fact)
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
         """Take back an agent's plans that nobody claimed, or the one for suggestion ``only``; they end as ``abort``."""
-        mine = [order for order in self.claims.waiting if order.agent == agent and only in (None, order.suggestion_id)]
-        self.claims.withdraw(mine, reason, begun=False)
-        self._changed()
-        return bool(mine)
+        return self.claims.withdraw(reason, agent=agent, only=only)
 
     def _has_room(self) -> bool:
         """Return whether documents of another run can be taken; while they cannot, look again when they can."""

@@ -10,12 +10,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import Conflict, OutOfBounds
+from agent_service.models import EventKind
+from agent_service.models.state_machines import OPEN, SuggestionState
 from agent_service.plans.sinks.claimed_plan import ClaimedPlan
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
+    from agent_service.models import Event
     from agent_service.protocols import Document, PlanOrder
 
 
@@ -72,10 +75,26 @@ class Claims:
         finally:
             self._end(plan, None)
 
-    def withdraw(self, orders: Iterable[PlanOrder], reason: str, *, begun: bool) -> None:
-        """End plans that wait as ``abort``."""
-        for order in orders:
+    def withdraw(self, reason: str, *, agent: str | None = None, only: str | None = None, begun: bool = False) -> bool:
+        """End plans that wait as ``abort``: all, those of an agent, or the one for suggestion ``only``.
+
+        Returns whether there was any.
+        """
+        mine = [one for one in self.waiting if agent in (None, one.agent) and only in (None, one.suggestion_id)]
+        for order in mine:
             self._end(self._plans[order.suggestion_id], PlanResult(ExitStatus.ABORT, reason, begun=begun))
+        if mine:
+            self._on_change()
+        return bool(mine)
+
+    def apply(self, fact: Event) -> None:
+        """Look at a committed fact: one about a suggestion may end its plan, one about an agent may let it begin."""
+        if fact.kind is EventKind.SUGGESTION_STATE and SuggestionState(str(fact.data["state"])) not in OPEN:
+            if (plan := self._plans.get(str(fact.data["id"]))) is not None:
+                self._end(plan, PlanResult(ExitStatus.ABORT, "its fate was decided otherwise", plan.runs.uids))
+                self._on_change()
+        elif fact.kind in (EventKind.AGENT_STATE, EventKind.CONFIG):
+            self.look_again()
 
     def close(self, reason: str) -> None:
         """End all plans as ``abort``, for good; a run that is under way goes on elsewhere."""
@@ -88,12 +107,6 @@ class Claims:
         news, self._news = self._news, None
         if news is not None and not news.done():
             news.set_result(None)
-
-    def overrule(self, suggestion_id: str) -> None:
-        """End the plan of a suggestion that somebody else decided on."""
-        if (plan := self._plans.get(suggestion_id)) is not None:
-            self._end(plan, PlanResult(ExitStatus.ABORT, "its fate was decided otherwise", plan.runs.uids))
-            self._on_change()
 
     def observe(self, name: str, document: Document, run: str) -> None:
         """Look at a document of any ``run``: those of a plan's runs renew its lease, and may end it.
@@ -128,7 +141,9 @@ class Claims:
         lease_s: float,
         wait_s: float,
         over: Callable[[], bool],
+        fits: Callable[[PlanOrder], bool] = lambda order: True,
         says_done: bool = False,
+        session: str | None = None,
     ) -> PlanOrder | None:
         """Claim the plan that has waited longest, or wait for one.
 
@@ -146,6 +161,10 @@ class Claims:
             Whether `done` will be called when the plan has ended; else its stop documents tell, as far as they can.
         over
             Whether there is nothing to wait for any more; looked at with each change.
+        fits
+            Whether who claims can measure an order.
+        session
+            Which session claims, where only those may; see `SessionClaims`.
 
         Returns
         -------
@@ -154,7 +173,7 @@ class Claims:
         """
         clock = asyncio.get_running_loop()
         deadline = clock.time() + wait_s
-        while (plan := self._next(agent)) is None:
+        while (plan := self._next(agent, fits)) is None:
             left = deadline - clock.time()
             if left <= 0 or self._closed or over():
                 return None
@@ -240,11 +259,11 @@ class Claims:
 
     # how ----------------------------------------------------------------------------------------------------------
 
-    def _next(self, agent: str | None) -> ClaimedPlan | None:
+    def _next(self, agent: str | None, fits: Callable[[PlanOrder], bool] = lambda order: True) -> ClaimedPlan | None:
         if self._closed or not self._is_open():
             return None
         for plan in list(self._plans.values()):
-            if plan.lease.held or plan.ended.done() or agent not in (None, plan.order.agent):
+            if plan.lease.held or plan.ended.done() or agent not in (None, plan.order.agent) or not fits(plan.order):
                 continue
             try:
                 if self._may_begin(plan.order):

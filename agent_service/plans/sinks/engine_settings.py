@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from agent_service._version import __version__
 from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.errors import UsageError
 from agent_service.plans import beamline, startup
@@ -35,6 +36,7 @@ class EngineSettings:
     seed: int = 0
     md: Mapping[str, Any] = field(default_factory=dict[str, Any])
     listed: Listed = ANY
+    code: str = ""  # a digest of what is in the startup
 
     @classmethod
     def of(
@@ -51,8 +53,8 @@ class EngineSettings:
 
     @property
     def digest(self) -> str:
-        """Say whether others are the same."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()
+        """Say whether others are the same, and of the same version."""
+        return hashlib.sha256(repr((__version__, self)).encode()).hexdigest()
 
     def load(self) -> LoadedStartup:
         """Load the startup; as `startup.load`. Raises `UsageError`, too, when its RunEngine cannot be configured so."""

@@ -14,7 +14,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import OutOfBounds, ServiceError, texts
+from agent_service.errors import Conflict, OutOfBounds, ServiceError, texts
 from agent_service.plans.sinks.suspenders import Suspenders
 from agent_service.protocols import ExitStatus, PlanResult
 
@@ -171,6 +171,8 @@ class OwnRunEngine:
         except OutOfBounds as error:
             return PlanResult(ExitStatus.REJECTED, error.detail)
         except ServiceError as error:
+            if isinstance(error, Conflict) and not job.begun:  # taken back, or not to begin now, when its turn came
+                return PlanResult(ExitStatus.ABORT, error.detail, begun=False)
             return job.result(ExitStatus.FAIL, error.detail)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plan raises is its result
             return job.result(ExitStatus.FAIL, texts.describe(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agent_service.documents.document_copies import deep_copy
 from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
+from agent_service.models.values import is_settable
 from agent_service.plans.device_positions import positions_of, wholes_of
+from agent_service.plans.named_plan import messages_of, named
 from agent_service.plans.namespace import NamespaceDevices
 from agent_service.plans.sinks.run_engine_backlog import PlanJob
 from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, MeasuredBy, PlanOrder, PlanResult
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.models import AgentSpec, Event, Point, QueueStatus
+    from agent_service.plans.named_plan import Choice
     from agent_service.plans.namespace import Namespace
     from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
     from agent_service.protocols import Document
 
-    Permit = Callable[[PlanOrder, Mapping[str, float], Mapping[str, Sequence[str]]], None]
+    Look = Callable[[], tuple[Mapping[str, float], Mapping[str, Sequence[str]]]]
+    Permit = Callable[[PlanOrder, Look], None]
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +52,9 @@ class RunEngineSink:
     md
         Metadata for every start document. It wins over a plan's own; a ``scan_id`` in it is where numbers go on from.
     permit
-        ``permit(order, found, wholes)``: called when a plan's or a move's turn has come, in the driver's thread, with
-        where its actuators are as far as they say it, and the devices that they are parts of. Raises `OutOfBounds`
-        when a guardrail forbids it by now.
+        ``permit(order, look)``: called when a plan's or a move's turn has come, in the driver's thread. ``look()``
+        returns where its actuators are as far as they say it, and the devices that they are parts of. Raises
+        `OutOfBounds` when a guardrail forbids it by now.
     """
 
     kind = "run_engine"
@@ -67,7 +70,7 @@ class RunEngineSink:
         namespace: Namespace,
         md: Mapping[str, Any],
         *,
-        permit: Permit = lambda order, found, wholes: None,
+        permit: Permit = lambda order, look: None,
     ) -> None:
         self.devices = NamespaceDevices(namespace, driver.engine.ask)
         self._driver = driver
@@ -118,18 +121,23 @@ class RunEngineSink:
         """Return what the device ``name`` calls itself; ``name`` may be the way to it."""
         return self._namespace.own_name(name)
 
-    def check(self, spec: AgentSpec) -> None:
-        """Raise `UnknownPlan` or `UnknownDevice` unless there are the plan and the devices. It may import modules."""
-        self._namespace.plan(spec.plan)
+    def check(self, spec: AgentSpec, *, chosen: bool = False) -> None:
+        """Raise `UnknownPlan` or `UnknownDevice` unless there are the plan and the devices. It may import modules.
+
+        A plan that is ``chosen`` for each suggestion in another process is looked for at its turn.
+        """
+        if not chosen:
+            self._namespace.plan(spec.plan)
         for name in spec.actuators:
             self._namespace.actuator(name)
         for name in spec.sensors:
             self._namespace.device(name)
 
-    async def run(self, order: PlanOrder) -> PlanResult:
+    async def run(self, order: PlanOrder, *, choice: Choice | None = None) -> PlanResult:
         """Queue a plan and return when it ended and its documents were delivered.
 
-        A caller that is cancelled withdraws a plan that waits; one that runs goes on to its end, unobserved.
+        ``choice`` is the plan, where it was chosen in another process. A caller that is cancelled withdraws a plan that
+        waits; one that runs goes on to its end, unobserved.
 
         Raises
         ------
@@ -139,9 +147,9 @@ class RunEngineSink:
         identity = {"agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
         md = {**deep_copy(self._md), **deep_copy(order.md), **identity}  # a plan may change what it is given
         md.pop("scan_id", None)
-        return await self._queued(lambda: self._plan(order), label=order.suggestion_id, md=md)
+        return await self._queued(lambda: self._plan(order, choice), label=order.suggestion_id, md=md)
 
-    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+    async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
         """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended.
 
         A caller that is cancelled withdraws a move that waits.
@@ -151,7 +159,8 @@ class RunEngineSink:
         QueueHeld
             When the queue is held.
         """
-        order = PlanOrder("", agent, point, plan=MOVE, actuators=tuple(point), sensors=())
+        about: dict[str, Any] = {"plan": MOVE, "actuators": tuple(point), "sensors": ()}
+        order = PlanOrder("", agent, point, **about, despite_conditions=despite_conditions)
         began_at = 0.0
 
         def build() -> Any:
@@ -223,14 +232,18 @@ class RunEngineSink:
 
     # --- in the driver's thread
 
-    def _plan(self, order: PlanOrder) -> Any:
-        plan = self._namespace.plan(order.plan)
+    def _plan(self, order: PlanOrder, choice: Choice | None) -> Any:
+        choice = choice or named(order)
+        plan = self._namespace.plan(order.plan if choice is None else choice.name)
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
-        self._permit(order, positions_of(actuators, self._driver.engine.ask), wholes_of(actuators))
+        self._permit(order, lambda: (positions_of(actuators, self._driver.engine.ask), wholes_of(actuators)))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
-        messages = plan(suggestions, actuators, sensors, md=deep_copy(order.md))
+        if choice is not None:
+            messages = messages_of(choice, self._namespace)
+        else:
+            messages = plan(suggestions, actuators, sensors, md=deep_copy(order.md))
         if not isinstance(messages, Iterable):
             kind = type(messages).__name__
             raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")
@@ -239,13 +252,13 @@ class RunEngineSink:
     def _move(self, order: PlanOrder) -> Any:
         _check_finite(order.point)
         devices = [self._namespace.actuator(name) for name in order.actuators]
-        self._permit(order, positions_of(devices, self._driver.engine.ask), wholes_of(devices))
+        self._permit(order, lambda: (positions_of(devices, self._driver.engine.ask), wholes_of(devices)))
         return self._namespace.plan(_MOVE_TO)(order.point, devices)
 
 
 def _check_finite(point: Point) -> None:
     for name, position in point.items():
-        if not math.isfinite(position):
+        if not is_settable(position):
             raise InvalidPoint(f"the position of {name!r} is not a finite number, so nothing moves")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -16,18 +18,20 @@ from agent_service.server.routes import ServiceDep, as_json, cached_answer
 router = APIRouter(prefix="/agents", tags=["agents"])
 
 
-@router.get("", dependencies=[READ])
+@router.get("", responses=cached_answer(AgentList), dependencies=[READ])
 async def agents(
     service: ServiceDep,
     state: Annotated[AgentState | None, Query(description="only agents in this state")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> AgentList:
+) -> Response:
     """List the agents by name."""
     lives = service.supervisor.lives
-    names = sorted(name for name, life in lives.items() if name > (cursor or "") and state in (None, life.state))
-    items = [lives[name].agent.status() for name in names[:limit]]
-    return AgentList(items=items, next=names[limit - 1] if len(names) > limit else None)
+    found = (name for name in service.supervisor.names(after=cursor or "") if state in (None, lives[name].state))
+    names = list(islice(found, limit + 1))
+    items = b",".join(lives[name].agent.status_json() for name in names[:limit])
+    following = json.dumps(names[limit - 1] if len(names) > limit else None)
+    return as_json(b'{"items":[%b],"next":%b}' % (items, following.encode()))
 
 
 @router.post(
@@ -65,7 +69,7 @@ async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch,
     """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once.
 
     The config of an agent that names code needs the scope `admin` too: it is what that code is called with. To loosen
-    a guardrail, or `loop.approval`, needs `approve` too; to tighten it does not.
+    a guardrail, or what a person approves, needs `approve` too; to tighten it does not.
     """
     if change.config is not None:
         refuse_code(key, service.supervisor.agent(name).spec)

@@ -10,6 +10,7 @@ from agent_service.agents import sent_points
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
+    AgentDevices,
     BestList,
     BestPoint,
     EventList,
@@ -19,6 +20,8 @@ from agent_service.models import (
     MethodAnswer,
     MethodCall,
     MethodList,
+    Prediction,
+    PredictRequest,
     Report,
     ReportList,
     SuggestAnswer,
@@ -97,6 +100,23 @@ async def report(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Respo
     return await prefer.brain(service.jobs, agent, "report", agent.report())
 
 
+@router.post("/predict", responses=takes_long(Prediction), dependencies=[READ])
+async def predict(service: ServiceDep, name: str, request: PredictRequest, prefer: PreferWaitDep) -> Response:
+    """Return what the brain believes of points: asked between its calls, and told to all who ask the same."""
+    agent = service.supervisor.agent(name)
+    require(Command.PREDICT, agent.record.state, name=name)
+    return await prefer.brain(service.jobs, agent, "predict", agent.predictions.of(request.points))
+
+
+@router.get("/devices", dependencies=[READ])
+async def devices(service: ServiceDep, name: str) -> AgentDevices:
+    """Ask the agent's devices where they are; one that does not answer within 2 s is left out."""
+    agent = service.supervisor.agent(name)
+    answer = await agent.guardrails.ask_devices()
+    agent.mark_changed()  # its status has the units
+    return answer
+
+
 @router.post("/go-to-best", dependencies=[APPROVE])
 async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | None = None) -> BestPoint:
     """Move the actuators to the best point, measured or by the brain: a person's word, as no suggestion asks for it."""
@@ -108,13 +128,13 @@ async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | 
 
 @router.get("/best", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)
 async def best(service: ServiceDep, http: Request, name: str) -> BestList:
-    """Return the best points as the brain saw them at the last ingest, or sees them now; else the best measured."""
+    """Return the best points: as the brain saw them at the last ingest, or sees them now, and as they were measured."""
     agent = service.supervisor.agent(name)
     seen = await fresh_reads.look(http, service.jobs, agent)
-    by_model = agent.record.best if seen is None else list(seen.best)
-    if by_model or (measured := agent.record.best_measured) is None:
-        return BestList(items=by_model, by="model")
-    return BestList(items=[measured], by="measured")
+    by_model, measured = agent.record.best if seen is None else list(seen.best), agent.record.best_measured
+    found = list(measured.front)
+    by = "model" if by_model or not found else "measured"
+    return BestList(items=by_model or found, by=by, measured=found, by_model=by_model, note=measured.none)
 
 
 @router.get("/history", dependencies=[READ])

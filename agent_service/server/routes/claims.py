@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -12,14 +12,20 @@ from agent_service.server.auth import CONTROL, KeyDep, stranger
 from agent_service.server.routes import ServiceDep, as_json, cached_answer
 from agent_service.service.claims import ClaimDesk
 
+_RUN_BY: Final = {
+    "queueserver": "gives its plans to a queue server, an item each",
+    "blueapi": "gives its plans to a blueapi",
+}
+"""What a sink does whose plans nobody can claim, if it does not run them itself."""
+
 router = APIRouter(prefix="/suggestions", tags=["claims"])
 
 
 async def _desk(service: ServiceDep) -> ClaimDesk:
     if service.claims is None:
         raise Conflict(
-            "this service runs its plans itself (sink run_engine), so there is nothing to claim; serve it with "
-            '[sink] kind = "claim"'
+            f"this service {_RUN_BY.get(kind := service.config.sink.kind, 'runs its plans itself')} (sink {kind}), so "
+            'there is nothing to claim; serve it with [sink] kind = "claim"'
         )
     return service.claims
 
@@ -36,7 +42,7 @@ async def claim(
     service: ServiceDep, key: KeyDep, desk: Desk, http: Request, request: ClaimRequest | None = None
 ) -> Response:
     """Claim the approved suggestion that has waited longest, or wait up to ``wait_s`` for one."""
-    claimed = await desk.claim(request or ClaimRequest())
+    claimed = await desk.claim(request or ClaimRequest(), key)
     if claimed is None:
         return Response(status_code=204)
     revoked = not service.access.holds(key)  # while it waited

@@ -40,7 +40,7 @@ async def documents(service: ServiceDep, key: KeyDep, batch: DocumentBatch) -> D
     suggestion with the key that claimed it.
     """
     await run_in_threadpool(_check_all, batch.documents)
-    service.documents.take(batch.documents, key)
+    service.documents.post(batch.documents, key)
     return DocumentsAnswer(accepted=len(batch.documents))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from agent_service.brains import types as agent_types
-from agent_service.models import AgentTypeInfo, AgentTypeList, ServiceStatus
+from agent_service.models import AgentTypeInfo, AgentTypeList, LoopSpec, ServiceStatus
 from agent_service.server.auth import READ, KeyDep
 from agent_service.server.routes import ServiceDep
 
@@ -23,5 +23,8 @@ def types() -> AgentTypeList:
     """Return the installed brains, with the JSON Schema of their configuration."""
     brain_types = agent_types.installed()
     return AgentTypeList(
-        items=[AgentTypeInfo(name=kind.name, summary=kind.summary, config_schema=kind.schema()) for kind in brain_types]
+        items=[
+            AgentTypeInfo(name=kind.name, summary=kind.summary, config_schema=kind.schema()) for kind in brain_types
+        ],
+        loop_schema=LoopSpec.model_json_schema(),
     )

@@ -6,9 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from agent_service.models import ApproveRequest, RejectRequest, Suggestion, SuggestionList
+from agent_service.models import (
+    ApproveAllRequest,
+    ApproveRequest,
+    ProposeRequest,
+    RejectRequest,
+    SuggestAnswer,
+    Suggestion,
+    SuggestionList,
+)
 from agent_service.models.state_machines import SuggestionState
-from agent_service.server.auth import APPROVE, READ
+from agent_service.server.auth import APPROVE, PROPOSE, READ
 from agent_service.server.pagination import Cursor, Limit, page
 from agent_service.server.routes import ServiceDep
 
@@ -26,11 +34,16 @@ async def of_agent(
     return SuggestionList(items=items, next=following)
 
 
+@router.post("/agents/{name}/suggestions", status_code=201, dependencies=[PROPOSE])
+async def propose(service: ServiceDep, name: str, request: ProposeRequest) -> Suggestion:
+    """Propose a point to an agent, and say why: it waits for a person, also where the agent needs no approval."""
+    return await service.supervisor.decisions.propose(name, request.point, request.reason)
+
+
 @router.get("/suggestions", dependencies=[READ])
 async def inbox(service: ServiceDep, state: State = None, limit: Limit = 100, cursor: Cursor = None) -> SuggestionList:
     """List the suggestions of all agents; ``state=proposed`` is the inbox."""
-    every = service.supervisor.suggestions()
-    items, following = page((each for each in every if state in (None, each.state)), limit=limit, cursor=cursor)
+    items, following = page(service.supervisor.suggestions(state), limit=limit, cursor=cursor)
     return SuggestionList(items=items, next=following)
 
 
@@ -38,6 +51,12 @@ async def inbox(service: ServiceDep, state: State = None, limit: Limit = 100, cu
 async def one(service: ServiceDep, suggestion_id: str) -> Suggestion:
     """Return a suggestion and its fate."""
     return service.supervisor.owner(suggestion_id).record.suggestion(suggestion_id)
+
+
+@router.post("/suggestions/approve", dependencies=[APPROVE])
+async def approve_all(service: ServiceDep, request: ApproveAllRequest) -> SuggestAnswer:
+    """Approve several suggestions of one agent as they were seen: all of them, or none."""
+    return SuggestAnswer(suggestions=await service.supervisor.decisions.approve_all(request.seen))
 
 
 @router.post("/suggestions/{suggestion_id}/approve", dependencies=[APPROVE])

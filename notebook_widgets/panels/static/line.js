@@ -1,7 +1,8 @@
-// A panel's line: what it shows and what is pressed go by its kernel, and straight to the service when that does not hear.
+// A panel's line: the service by its kernel, and straight when that does not hear. A source as view/model.js wants it.
 
-import { direct, ROUTES } from "./direct.js";
-import { button } from "./dom.js";
+import { apiPage } from "./api_link.js";
+import { wayTo } from "./direct.js";
+import { Refusal, webSource } from "./web.js";
 
 const TICK_MS = 500;
 // Ticks without a beat of the kernel, which come twice a second: ticks, for a clock goes on while a page sleeps.
@@ -11,29 +12,17 @@ const HERE = 60;
 const ANSWERS_MS = 2000;
 const TRIES = 5;
 const STOPS = ["stop-everything", "stop", "pause"];
+const AGENTS = "agents?limit=1000";
 
-/** Wrap a widget's model: its `get`, `on` and `off`, a `send` that does not fail in silence, and `blocked`. */
-export function connect(raw, look) {
-  const instead = new Map();
-  const listeners = new Map();
-  const pressed = new Map();
-  const service = direct();
-  let silent = 0;
-  let ticks = 0;
-  let beat = null;
-  let looking = false;
-  let newest = null;
+/** The source of a widget's model. */
+export function kernelSource(raw) {
+  const followers = new Map(); // each with what ends its share of the straight way, while that is gone
+  const asked = new Map();
+  let [silent, ticks, beat, way, base, straight, finding, newest] = [0, 0, null, null, null, null, null, null];
   let shownAt = "when the notebook was saved";
+  let link = raw.get("link");
 
   const heard = () => silent < SILENT;
-  const get = (name) => (instead.has(name) ? instead.get(name) : raw.get(name));
-  const changed = (name) => listeners.get(`change:${name}`)?.forEach((act) => act());
-  const show = (name, value) => {
-    instead.set(name, value);
-    changed(name);
-  };
-  const kernelsOwn = (names) => names.forEach((name) => instead.delete(name) && changed(name));
-  const notice = (kind, text) => show("notice", { kind, text, at: Date.now() / 1000 });
   const send = (content) => {
     try {
       Promise.resolve(raw.send(content)).catch(() => {});
@@ -41,91 +30,108 @@ export function connect(raw, look) {
       // its kernel is gone; that no beat comes says so
     }
   };
+  const become = (now) => {
+    if (JSON.stringify(now) === JSON.stringify(link)) return;
+    link = now;
+    followers.forEach((_, one) => one.take({ link }));
+  };
+  const answersTo = (paths) => {
+    const known = raw.get("answers");
+    const of = (path) => known[path] ?? known[AGENTS]?.items.find((one) => path === `agents/${encodeURIComponent(one.name)}`);
+    return Object.fromEntries(paths.map((path) => [path, of(path)]).filter(([, answer]) => answer));
+  };
+  const byKernel = (more = {}) => followers.forEach((_, one) => one.take({ link, answers: answersTo(one.paths), ...more }));
 
   // without the kernel
-  const showLink = (found) => {
-    const link = { ...raw.get("link"), state: found ? "direct" : "unheard" };
+  const find = () => {
+    const known = way;
+    finding ??= (known ? wayTo(known, base) : Promise.resolve(null)).then((found) => {
+      if (found !== base || known.key !== straight?.key) leave();
+      base = found;
+      if (base && !straight) straight = Object.assign(webSource({ base, key: known.key, where: known.url }), { key: known.key });
+      return base;
+    }).finally(() => { finding = null; });
+    return finding;
+  };
+  // what was asked of a kernel that hears no more has no answer: who asked asks again
+  const forget = () => asked.forEach((one) => {
+    if (one.show) return;
+    clearTimeout(one.timer);
+    asked.delete(one.id);
+    one.no(new Error("the kernel did not answer"));
+  });
+  const leave = () => {
+    followers.forEach((end, one) => {
+      end?.();
+      followers.set(one, null);
+    });
+    straight = null;
+  };
+  const showUnheard = () => {
     const { text, ended } = unheard(raw.widget_manager?.kernel);
-    link.message = `${text} ${found ? "Start, Stop, Pause and Approve go straight to the service meanwhile; the plots stand still." : `Shown is how it was ${shownAt}. ${noWay(raw, ended)}`}`;
-    if (JSON.stringify(link) !== JSON.stringify(get("link"))) show("link", link);
+    const what = base ? "Everything goes straight to the service meanwhile." : `Shown is how it was ${shownAt}. ${noWay(raw, ended)}`;
+    become({ ...raw.get("link"), state: base ? "direct" : "unheard", message: `${text} ${what}` });
   };
-  const lookStraight = async () => {
-    if (looking) return;
-    looking = true;
-    showLink(service.found());
-    try {
-      const status = await service.find();
-      const seen = status ? { service: status, ...await look(service, raw) } : {};
-      if (heard()) return;
-      showLink(Boolean(status));
-      Object.entries(seen).forEach(([name, value]) => show(name, value));
-    } catch (error) {
-      if (!heard()) showLink(Boolean(error.answered));
-    } finally {
-      looking = false;
-    }
+  const goStraight = async () => {
+    showUnheard();
+    if (!(await find()) || heard()) return heard() || showUnheard();
+    showUnheard();
+    forget();
+    followers.forEach((end, one) => end ?? followers.set(one, straight.follow({ ...one, take: ({ link: _, ...update }) => heard() || one.take(update) })));
   };
-  // whether the service was reached
-  const straight = async (content) => {
-    const what = named(content);
-    if (!(content.action in ROUTES)) {
-      notice("error", `${what} was not done: it needs the kernel, which does not answer.`);
-      return false;
-    }
-    const slow = setTimeout(() => notice("wait", `${what}: the service has not answered for 2 s.`), ANSWERS_MS);
+  const press = async (request, show) => {
     try {
-      await service.act({ name: raw.get("agent")?.name, ...content });
-      notice("done", `${what} went straight to the service, without the kernel.`);
-      return true;
+      if (!base && !(await find())) throw new Error("no way");
+      const { answer } = await straight.press(request, show);
+      return { answer, way: `${request.what} went straight to the service, without the kernel.` };
     } catch (error) {
-      notice("error", error.answered ? error.message : `${what} was not done. ${noWay(raw, false)}`);
-      return Boolean(error.answered);
-    } finally {
-      clearTimeout(slow);
-      if (!heard()) lookStraight();
+      throw error.answered ? error : new Error(`${request.what} was not done. ${noWay(raw, false)}`);
     }
   };
 
   // by the kernel
-  const press = (content, tries = 1) => {
-    if (instead.has("notice")) show("notice", {});
-    if (!heard()) {
-      straight(content);
-      return;
-    }
+  const question = (request, more) => {
     const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
-    const one = { content, tries, heard: false, straight: false, waits: true };
-    one.timer = setTimeout(() => unanswered(one), ANSWERS_MS);
-    pressed.set(id, one);
-    newest = one;
-    send({ ...content, press: id, beat });
+    const { method = "GET", path, body = null } = request;
+    const one = { id, request, ...more };
+    one.promise = new Promise((ok, no) => Object.assign(one, { ok, no }));
+    one.timer = setTimeout(() => one.slow(), ANSWERS_MS);
+    asked.set(id, one);
+    send({ ask: id, method, path, body, ...(more.show && { beat }) });
+    return one;
   };
-  const unanswered = (one) => {
-    const what = named(one.content);
-    one.waits = false;
-    if (one.heard) {
-      notice("wait", `${what}: nothing was done in 2 s. The service was asked; this line goes when it has answered.`);
-    } else if (service.found() && one.content.action in ROUTES) {
-      one.straight = true;
-      straight(one.content).then((done) => { one.straight = done; });
-    } else if (STOPS.includes(one.content.action)) {
-      notice("error", `${what}: the kernel has not heard it in 2 s; it is done as soon as it does. Sooner, in a terminal: ${command(raw)}`);
-    } else {
-      notice("error", `${what} was not done: the kernel has not heard it in 2 s. Press it again when its cell has ended.`);
+  const ask = async (request) => {
+    if (!heard()) {
+      if (!base && !(await find())) throw new Error("no way leads to the service");
+      return straight.ask(request);
     }
+    const one = question(request, { slow: async () => {
+      // its cell goes on: the service itself knows; and if there is no way to it, the kernel will answer some time
+      if (await find()) straight.ask(request).then(one.ok, one.no);
+    } });
+    return one.promise;
   };
-  const answered = (id) => {
-    clearTimeout(pressed.get(id)?.timer);
-    if (pressed.delete(id) && get("notice").kind === "wait") show("notice", {});
+  const pressed = (request, show, tries = 1) => {
+    const one = question(request, { show, tries, heard: false, straight: false, waits: true, slow: () => {
+      const { what, action } = request;
+      one.waits = false;
+      if (one.heard) show("wait", `${what}: nothing was done in 2 s. The service was asked; this line goes when it has answered.`);
+      else if (base) {
+        one.straight = true;
+        press(request, show).then(one.ok, (error) => (error.answered ? one.no(error) : Object.assign(one, { straight: false }) && show("error", error.message)));
+      } else if (STOPS.includes(action)) show("error", `${what}: the kernel has not heard it in 2 s; it is done as soon as it does. Sooner, in a terminal: ${command(raw)}`);
+      else show("error", `${what} was not done: the kernel has not heard it in 2 s. Press it again when its cell has ended.`);
+    } });
+    newest = one;
+    return one.promise;
   };
-  const late = (id) => {
-    const one = pressed.get(id);
-    answered(id);
+  const late = (one) => {
     if (!one || one.straight) return;
     // it was not done: again, by a kernel that is awake now, unless a person was told that it will not be, or pressed on
-    const stops = STOPS.includes(one.content.action);
-    if (one.tries < TRIES && (stops || (one.waits && one === newest))) press(one.content, one.tries + 1);
-    else if (stops || one.waits) notice("error", `${named(one.content)} was not done: the kernel heard it too late. Press it again.`);
+    const { request, show, tries } = one;
+    const stops = STOPS.includes(request.action);
+    if (tries < TRIES && (stops || (one.waits && one === newest))) pressed(request, show, tries + 1).then(one.ok, one.no);
+    else if (stops || one.waits) one.no(new Error(`${request.what} was not done: the kernel heard it too late. Press it again.`));
   };
   const take = (message) => {
     if ("beat" in message) { // one that is late tells the time too
@@ -133,77 +139,70 @@ export function connect(raw, look) {
       silent = 0;
       beat = message.beat;
       shownAt = `at ${new Date().toLocaleTimeString([], { hour12: false })}`;
-      if (back) kernelsOwn(["link", "service", "agent", "agents", "progress", "inbox"]);
+      if (back) {
+        leave();
+        forget();
+        become(raw.get("link"));
+        byKernel({ stale: true });
+      }
     }
-    if (message.way?.origin === location.origin) service.learn(message.way);
-    if (pressed.has(message.heard)) pressed.get(message.heard).heard = true;
-    if ("done" in message) answered(message.done);
-    if ("late" in message) late(message.late);
+    if (message.way?.origin === location.origin) {
+      way = message.way;
+      if (way.key !== straight?.key) find(); // tried while all is well: when it is not, a person must not wait
+    }
+    if (message.events && heard()) followers.forEach((_, one) => one.take({ link, stale: message.stale, events: message.events.filter((event) => !one.agent || !event.agent || event.agent === one.agent) }));
+    const one = asked.get(message.answer ?? message.heard ?? message.late);
+    if (!one) return;
+    if ("heard" in message) {
+      one.heard = true;
+      return;
+    }
+    clearTimeout(one.timer);
+    asked.delete(one.id);
+    if ("late" in message) late(one);
+    else if (message.problem) one.no(new Refusal(message.problem.status, message.problem));
+    else one.ok(one.show ? { answer: message.said } : message.said);
   };
-  const newer = () => instead.delete("notice");
+  const linked = () => heard() && become(raw.get("link"));
+  const answered = () => heard() && byKernel();
   const tick = () => {
     if (ticks++ % HERE === 0) send({ here: location.origin });
     silent += 1;
-    if (!heard()) lookStraight();
+    if (!heard()) goStraight();
   };
-  raw.on("change:notice", newer);
+  raw.on("change:link", linked);
+  raw.on("change:answers", answered);
   raw.on("msg:custom", take);
   const ticking = setInterval(tick, TICK_MS);
   tick();
 
   return {
-    get,
-    send: (content) => press(content),
-    on: (event, act) => {
-      listeners.set(event, (listeners.get(event) ?? new Set()).add(act));
-      raw.on(event, act);
+    ask,
+    press: (request, show) => (heard() ? pressed(request, show) : press(request, show)),
+    follow: (one) => {
+      followers.set(one, null);
+      one.take({ link, answers: answersTo(one.paths) });
+      return () => {
+        followers.get(one)?.();
+        followers.delete(one);
+      };
     },
-    off: (event, act) => {
-      listeners.get(event)?.delete(act);
-      raw.off(event, act);
-    },
+    apiPage: () => apiPage(raw.get("link").url),
     /** Why an action would come to nothing now, whatever the agent does; an empty text when it would not. */
     blocked: (action) => {
-      const { state } = get("link");
-      if (state === "live" || (state === "direct" && action in ROUTES)) return "";
-      if (state === "direct") return "Not without the kernel";
-      if (state === "unheard") return "Nobody hears this panel";
+      if (["live", "direct"].includes(link.state)) return "";
+      if (link.state === "unheard") return "Nobody hears this panel";
       return action === "stop-everything" ? "" : "Not while the service does not answer";
     },
     end: () => {
       clearInterval(ticking);
-      pressed.forEach((one) => clearTimeout(one.timer));
-      raw.off("change:notice", newer);
+      leave();
+      asked.forEach((one) => clearTimeout(one.timer));
+      raw.off("change:link", linked);
+      raw.off("change:answers", answered);
       raw.off("msg:custom", take);
     },
   };
-}
-
-/** A button that acts; greyed, with the reason, while it is not legal or would come to nothing; else `help` says more. */
-export function acting(model, action, label, act, look = "", help = "") {
-  const one = button(label, act, look);
-  one.dataset.help = help;
-  one.dataset.action = action;
-  settle(one, model);
-  return one;
-}
-
-/** Say why a button may not be pressed now, whoever would hear it; an empty text: it may. */
-export function permit(one, model, why) {
-  one.dataset.why = why;
-  settle(one, model);
-}
-
-/** Grey a button, or not. */
-export function settle(one, model) {
-  const why = model.blocked(one.dataset.action) || one.dataset.why || "";
-  one.disabled = Boolean(why);
-  one.title = why || one.dataset.help;
-}
-
-function named(content) {
-  const what = content.action.replaceAll("-", " ");
-  return what.charAt(0).toUpperCase() + what.slice(1);
 }
 
 /** Why the kernel does not hear a panel, as far as its page can tell, and whether it has ended. */
@@ -222,7 +221,7 @@ function noWay(raw, ended) {
 
 function command(raw) {
   const { url } = raw.get("link");
-  const state = raw.get("service").state_dir;
+  const state = raw.get("answers").service?.state_dir;
   const quoted = (text) => (/[^\w@%+=:,./-]/.test(text) ? `'${text.replaceAll("'", "'\\''")}'` : text);
   return `agent-service stop --everything ${state ? `--state ${quoted(state)}` : `--url ${quoted(url)}`}`;
 }

@@ -70,6 +70,9 @@ class BlueapiPeer:
 
     def _check_devices(self, names: Iterable[str], allowed: list[str] | None, field: str) -> None:
         for name in names:
+            if "." in name and field == "actuators":
+                why = f"{name!r} is the way to {_component(name.partition('.')[0], name.replace('.', '_'))}"
+                raise UnknownDevice(why, errors=[FieldError(field, why)])
             if allowed is not None and name in allowed:
                 continue
             try:
@@ -85,6 +88,8 @@ class BlueapiPeer:
         if device is not None:
             return device
         there = sorted(str(device["name"]) for device in self._get("/devices")["devices"])
+        if whole := next((one for one in there if name.startswith(one)), None):  # by what it calls itself
+            raise UnknownDevice(f"{name!r} is no device at {self.url}; it may be {_component(whole, name)}")
         raise UnknownDevice(
             f"there is no device {name!r} at {self.url}; {near(name, there)}it has {', '.join(there) or 'none'}; make "
             f"one in a device manager that env.sources of its configuration names"
@@ -102,6 +107,15 @@ class BlueapiPeer:
         if answer.is_client_error:
             raise BackendUnavailable(f"blueapi at {self.url} does not tell what it has: {detail_of(answer)}")
         return answer.json()
+
+
+def _component(whole: str, own: str) -> str:
+    """Return what is said of a component that is to be moved: blueapi gives a plan whole devices only."""
+    return (
+        f"a component of {whole!r}, and points go by what a device of blueapi calls itself; make it a device of its "
+        f"own there, in a device manager that env.sources of its configuration names, called {own!r} for example, and "
+        f"write that name here"
+    )
 
 
 def _allowed(parameter: Mapping[str, Any]) -> list[str] | None:

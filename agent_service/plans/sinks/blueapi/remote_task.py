@@ -1,8 +1,9 @@
 """A plan at a blueapi, from a task that waits there to its fate: it begins at most once, whoever dies meanwhile.
 
 blueapi begins a task by its id, and an id at most once: one that runs or has ended is refused. So a task whose
-beginning brought no answer is looked at, and is asked to begin again only while it waits still. What blueapi has
-forgotten, as when its environment was reloaded, is told by documents, or by nobody; it is never measured again.
+beginning brought no answer counts as begun, is looked at, and is asked to begin again while it waits still; one that is
+not wanted any more is deleted, and has not begun once that is confirmed. What blueapi has forgotten, as when its
+environment was reloaded, is told by documents, or by nobody; it is never measured again.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import BackendUnavailable, ServiceError, texts
-from agent_service.plans.sinks.blueapi.rest import Begin, LostAnswer
+from agent_service.plans.sinks.blueapi.rest import BEGIN_S, Begin, LostAnswer
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent_service.plans.sinks.blueapi.line import LinePlan
     from agent_service.plans.sinks.blueapi.rest import BlueapiRest, Task
+    from agent_service.plans.sinks.blueapi.task_plan import TaskPlan
+    from agent_service.plans.sinks.unknown_fate import UnknownFates
 
 _SOON_S: Final = 0.02
 _SELDOM_S: Final = 2.0
@@ -34,9 +36,6 @@ _DOCUMENTS_S: Final = 15.0
 
 _QUIET_S: Final = 0.25
 """How long no document comes after the last one of a plan that does not return the uids of its runs."""
-
-_LOST_S: Final = 30.0
-"""How long documents may take to tell of a run whose task blueapi has forgotten, or cannot be asked about."""
 
 
 class RemoteTask:
@@ -53,21 +52,27 @@ class RemoteTask:
     session
         The instrument session to measure in.
     turn
-        Whether it may begin at this moment.
+        Whether it may begin at this moment; ends it where that is forbidden.
+    wanted
+        The same, and ends nothing.
     say
         Takes why it does not go on, None when it does.
+    fates
+        What decides on a plan whose task blueapi has forgotten.
     """
 
     def __init__(  # noqa: PLR0913 - what there is to know, by name
         self,
         rest: BlueapiRest,
-        plan: LinePlan,
+        plan: TaskPlan,
         *,
         name: str,
         params: Mapping[str, Any],
         session: str,
         turn: Callable[[], bool],
+        wanted: Callable[[], bool],
         say: Callable[[str | None], None],
+        fates: UnknownFates,
     ) -> None:
         self._rest = rest
         self._plan = plan
@@ -75,31 +80,31 @@ class RemoteTask:
         self._params = params
         self._session = session
         self._turn = turn
+        self._wanted = wanted
         self._say = say
+        self._fates = fates
         self._asked_at = time.monotonic()
 
     async def post(self) -> None:
         """Make a task of the plan that waits at blueapi, so that a service that comes back finds it."""
         plan = self._plan
         if plan.post_unsure:
-            adopt(plan, await self._rest.tasks())
-        if plan.remote_id is None:
+            plan.adopt(await self._rest.tasks())
+        if plan.task_id is None:
             plan.post_unsure = True
-            plan.remote_id = await self._rest.post(self._name, self._params, self._session)
+            plan.task_id = await self._rest.post(self._name, self._params, self._session)
 
     async def carry_out(self) -> PlanResult | None:
         """Let the plan begin, and return how it ended; None when it is not to begin now."""
         plan = self._plan
         try:
-            if plan.begun and plan.remote_id is None:  # it was taken up
+            if plan.begun and plan.task_id is None:  # it was taken up
                 if not await self._find():
-                    return await self._lost(plan.made_at + _LOST_S)
+                    return await self._lost(plan.made_at)
                 if not plan.begun:  # it waits there: its turn comes
-                    return None if plan.abort_reason is None else PlanResult(ExitStatus.ABORT, plan.abort_reason)
+                    return self._unwanted()
             if not plan.begun and not await self._begin():
-                if plan.abort_reason is None:
-                    return None
-                return PlanResult(ExitStatus.ABORT, plan.abort_reason)  # the abort came as it was asked to begin
+                return self._unwanted()  # that was said as it was asked to begin
             return await self._follow()
         except ServiceError as error:  # blueapi does not take it
             plan.begun = False
@@ -108,36 +113,46 @@ class RemoteTask:
 
     # --- to begin
 
+    def _unwanted(self) -> PlanResult | None:
+        """Return how a plan ended that never began, if it is to wait for no other turn."""
+        plan = self._plan
+        if plan.abort_reason is not None:
+            return PlanResult(ExitStatus.ABORT, plan.abort_reason)
+        return None if plan.taken_back is None else PlanResult(ExitStatus.ABORT, plan.taken_back, begun=False)
+
     async def _begin(self) -> bool:
         """Let it begin as soon as it may; return whether it did."""
         plan, rest, since = self._plan, self._rest, time.monotonic()
         if plan.posting is not None:
             await asyncio.wait({plan.posting})
-        while self._turn():
+        while self._is_turn():
             try:
                 if not await self._is_free():
                     await plan.wait(_pause(since))
                     continue
-                if plan.remote_id is None:
+                if plan.task_id is None:
                     await self.post()
-                if not self._turn():  # a guardrail, or a person, may have come to forbid it
+                if not self._is_turn():  # a guardrail, or a person, may have come to forbid it
                     break
                 plan.begun = True  # whatever becomes of this request
                 self._say(None)
-                answer = await rest.begin(str(plan.remote_id))
+                answer = await rest.begin(str(plan.task_id))
             except LostAnswer as error:
                 self._say(f"it is not known whether the plan began: {error.detail}")
                 plan.begun = await self._did_begin()
             except BackendUnavailable as error:
                 plan.begun = False
                 self._say(error.detail)
-                await plan.wait(_pause(since))
             else:
                 plan.begun = answer is Begin.BEGUN or (answer is Begin.GONE and await self._is_known())
             if plan.begun:
                 self._asked_at = time.monotonic()
                 return True
+            await plan.wait(_pause(since))
         return False
+
+    def _is_turn(self) -> bool:
+        return self._unwanted() is None and self._turn()
 
     async def _is_free(self) -> bool:
         """Return whether nothing runs there; say what does."""
@@ -154,20 +169,40 @@ class RemoteTask:
         return False
 
     async def _did_begin(self) -> bool:
-        """Return whether a task began that was asked to and brought no answer."""
-        since = time.monotonic()
+        """Return whether a task began that was asked to and brought no answer; it counts as begun until that is known.
+
+        blueapi may be about to carry that request out. While the plan is wanted it is asked again, else its task is
+        deleted; one that waits still when no request can be on its way any more did not begin.
+        """
+        plan, deleted = self._plan, False
+        asked_at = lost_at = time.monotonic()
         while True:
             try:
+                if deleted:
+                    return await self._is_active()
                 task = await self._task()
-            except BackendUnavailable as error:
-                self._say(f"it is not known whether the plan began: {error.detail}")
-                since = time.monotonic()
-            else:
                 if task is None or not task.pending:
                     return True  # forgotten: it may have been under way by then
-                if time.monotonic() - since > _DOUBT_S:
+                if time.monotonic() - lost_at > BEGIN_S:
                     return False
-            await self._plan.wait(_TENTH)
+                if self._unwanted() is not None or not self._wanted():
+                    deleted = await self._rest.delete(task.id)
+                elif time.monotonic() - asked_at > _DOUBT_S:
+                    asked_at = time.monotonic()
+                    if await self._rest.begin(task.id) is Begin.BEGUN:
+                        return True
+            except BackendUnavailable as error:
+                self._say(f"it is not known whether the plan began: {error.detail}")
+                asked_at = time.monotonic()
+                lost_at = asked_at if isinstance(error, LostAnswer) else lost_at
+            await plan.wait(_TENTH)
+
+    async def _is_active(self) -> bool:
+        """Return whether a task that was deleted had begun by then: it goes on all the same, or has ended."""
+        began = await self._rest.active() == self._plan.task_id or bool(self._plan.runs.starts)
+        if not began:
+            self._plan.task_id = None
+        return began
 
     async def _is_known(self) -> bool:
         """Return whether a task that waits no more is still known: somebody else let it begin, or documents say so."""
@@ -176,7 +211,7 @@ class RemoteTask:
         except BackendUnavailable:
             return True
         if not known:
-            self._plan.remote_id = None  # its environment was reloaded, or a person deleted it: it never began
+            self._plan.task_id = None  # its environment was reloaded, or a person deleted it: it never began
         return known
 
     async def _find(self) -> bool:
@@ -190,8 +225,8 @@ class RemoteTask:
                 await plan.wait(_pause(plan.made_at))
                 continue
             self._say(None)
-            adopt(plan, tasks)
-            return plan.remote_id is not None
+            plan.adopt(tasks)
+            return plan.task_id is not None
 
     # --- to its end
 
@@ -212,7 +247,7 @@ class RemoteTask:
                 continue
             away_since = None
             if task is None:
-                return await self._lost(time.monotonic() + _LOST_S)
+                return await self._lost(time.monotonic())
             self._say("a person paused the plan at blueapi; resume or abort it there" if paused else None)
             if task.complete and not paused:
                 return await self._settle(task)
@@ -221,14 +256,15 @@ class RemoteTask:
     async def _abort_if_asked(self) -> None:
         """Abort what runs, if that is this plan's task at this moment and somebody asked for it."""
         plan = self._plan
-        if plan.abort_reason is None or plan.remote_id is None:
+        if plan.abort_reason is None or plan.task_id is None:
             return
         task = await self._task()
-        if task is not None and not task.pending and not task.complete and await self._rest.active() == plan.remote_id:
+        if task is not None and not task.pending and not task.complete and await self._rest.active() == plan.task_id:
             await self._rest.abort(plan.abort_reason)
 
     async def _settle(self, task: Task) -> PlanResult:
         """Return how a plan ended whose task is complete, once its documents are here."""
+        self._fates.known()
         plan, outcome = self._plan, task.outcome
         if not plan.order.suggestion_id:
             return _moved(outcome, plan.abort_reason)
@@ -254,18 +290,16 @@ class RemoteTask:
             return PlanResult(ExitStatus.FAIL, "the plan made no run, or its documents did not come")
         return plan.runs.result() or PlanResult(ExitStatus.SUCCESS, "", uids)
 
-    async def _lost(self, deadline: float) -> PlanResult:
+    async def _lost(self, since: float) -> PlanResult:
         """Return how a plan ended whose task blueapi has forgotten: what its documents say, or that nobody knows."""
+        plan = self._plan
         self._say("blueapi has forgotten the plan's task (was its environment reloaded?); its documents are waited for")
-        await self._documents(deadline)
-        if (result := self._by_documents()) is not None:
-            return result
-        if not self._plan.taken_up or self._plan.runs.starts:
-            reason = (
-                "blueapi forgot its task, as at a reload of its environment, and no documents say how its run ended"
-            )
-            return PlanResult(ExitStatus.FAIL, reason, self._plan.runs.uids)
-        return PlanResult(ExitStatus.EXPIRED, "unknown whether it was measured: blueapi knows nothing of its task")
+        while (result := self._by_documents()) is None:
+            nowhere_s = time.monotonic() - since
+            if (result := self._fates.verdict(plan, nowhere_s=nowhere_s, over=False)) is not None:
+                return result
+            await plan.wait(_pause(since))
+        return result
 
     async def _documents(self, deadline: float) -> None:
         """Wait until the runs that are known of have their stop documents."""
@@ -279,16 +313,7 @@ class RemoteTask:
         return runs.result()
 
     async def _task(self) -> Task | None:
-        return None if self._plan.remote_id is None else await self._rest.task(self._plan.remote_id)
-
-
-def adopt(plan: LinePlan, tasks: list[Task]) -> list[Task]:
-    """Take the task of a plan out of those that blueapi knows, one that began first; return the others that wait."""
-    mine = [task for task in tasks if task.md.get("agent_suggestion_uid") == plan.order.suggestion_id]
-    mine.sort(key=lambda task: task.pending)
-    if mine:
-        plan.remote_id, plan.begun = mine[0].id, not mine[0].pending
-    return [task for task in mine[1:] if task.pending]
+        return None if self._plan.task_id is None else await self._rest.task(self._plan.task_id)
 
 
 def _pause(since: float) -> float:

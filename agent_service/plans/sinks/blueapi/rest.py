@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 _CONNECT_S: Final = 2.0
 _READ_S: Final = 10.0
-_BEGIN_S: Final = 40.0
+BEGIN_S: Final = 40.0
 """How long a beginning may take: blueapi asks its Tiled then, and waits up to 5 s for its RunEngine."""
 
 
@@ -119,7 +119,7 @@ class BlueapiRest:
             It cannot begin.
         """
         try:
-            answer = await self._ask("PUT", "/worker/task", json={"task_id": task_id}, timeout=timeouts(_BEGIN_S))
+            answer = await self._ask("PUT", "/worker/task", json={"task_id": task_id}, timeout=timeouts(BEGIN_S))
         except BackendUnavailable as error:
             if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
                 raise
@@ -140,9 +140,9 @@ class BlueapiRest:
         answer = await self._ask("GET", "/tasks")
         return self._read(answer, lambda found: [Task.of(task) for task in found["tasks"]])
 
-    async def delete(self, task_id: str) -> None:
-        """Let a task that waits begin no more."""
-        await self._ask("DELETE", f"/tasks/{task_id}")
+    async def delete(self, task_id: str) -> bool:
+        """Let a task that waits begin no more; return whether it was known. One that began goes on: see `active`."""
+        return (await self._ask("DELETE", f"/tasks/{task_id}")).is_success
 
     async def active(self) -> str | None:
         """Return the id of the task that runs, or ran last."""

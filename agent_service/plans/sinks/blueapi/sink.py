@@ -9,42 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import BackendUnavailable, Conflict, ServiceError
-from agent_service.models import EventKind
-from agent_service.models.state_machines import OPEN, SuggestionState
-from agent_service.plans.sinks.blueapi.line import LinePlan, PlanLine
+from agent_service.models import QueueStatus
 from agent_service.plans.sinks.blueapi.peer import OUR_PLANS, BlueapiPeer
-from agent_service.plans.sinks.blueapi.remote_task import RemoteTask, adopt
-from agent_service.protocols import MOVE, ExitStatus, MeasuredBy, PlanOrder, PlanResult
+from agent_service.plans.sinks.blueapi.remote_task import RemoteTask
+from agent_service.plans.sinks.blueapi.spare_tasks import SpareTasks
+from agent_service.plans.sinks.blueapi.task_plan import TaskPlan
+from agent_service.plans.sinks.blueapi.turns import Turns
+from agent_service.plans.sinks.facility_sink import FacilitySink, catalogue_of_nobody
+from agent_service.plans.sinks.unknown_fate import UnknownFates
+from agent_service.protocols import MOVE, PlanOrder, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from agent_service.documents.intake import DocumentIntake
-    from agent_service.models import AgentSpec, Event, Point, QueueStatus
+    from agent_service.models import AgentSpec, Point
     from agent_service.plans.sinks.blueapi.rest import BlueapiRest
-    from agent_service.protocols import Document
-
-_ABORT_S: Final = 5.0
-"""How long `BlueapiSink.abort` waits for the plan to end; it is being aborted in any case."""
 
 _LOOK_S: Final = 5.0
 """How long `BlueapiSink.reattach` tries to ask before it leaves that for later."""
 
-_TIDY_S: Final = 2.0
-"""How long the end of the sink may take to delete tasks at blueapi that are not to begin."""
-
-_PAUSED: Final = "paused by request; nothing further begins. A plan under way goes on: blueapi could not resume it"
-
 _log = logging.getLogger(__name__)
 
 
-class BlueapiSink:
+class BlueapiSink(FacilitySink[TaskPlan]):
     """Plans for a blueapi; a `PlanSink`. Belongs to the service's event loop.
 
     Parameters
@@ -57,16 +48,15 @@ class BlueapiSink:
         Metadata for every start document.
     intake
         Where documents go: nothing begins while it is full.
-    may_begin
-        As for `PlanLine`.
+    may_begin, permit
+        As for `FacilitySink`.
+    look_up
+        As for `UnknownFates`.
     """
 
     kind = "blueapi"
     takes_ahead = True
-    plans_end_here = False
-    reattaches = True
-    measured_by = MeasuredBy.FACILITY
-    devices = None
+    paused_says = "paused by request; nothing further begins. A plan under way goes on: blueapi could not resume it"
 
     def __init__(  # noqa: PLR0913 - what there is to know, by name
         self,
@@ -77,34 +67,44 @@ class BlueapiSink:
         *,
         session: str,
         may_begin: Callable[[PlanOrder], bool],
+        permit: Callable[[PlanOrder], None] = lambda order: None,
+        look_up: Callable[[], Awaitable[None]] = catalogue_of_nobody,
     ) -> None:
+        super().__init__(may_begin, permit)
         self.moves = False
         self._rest = rest
         self._peer = peer
         self._md = {key: value for key, value in md.items() if key != "scan_id"}
         self._intake = intake
         self._session = session
-        self._line = PlanLine(self.kind, self._carry_out, may_begin=may_begin, has_room=self._has_room)
+        self._fates = UnknownFates("blueapi", look_up=look_up, latch=self.latch)
+        self._turns = Turns(self._line, self._carry_out, self._changed)
+        self._line.on_change = self._steered
+        self._spare = SpareTasks(rest)
         self._looking: asyncio.Task[None] | None = None
-        self._tidying: set[asyncio.Task[None]] = set()
 
     @property
     def status(self) -> QueueStatus:
         """What is under way and what waits, from memory."""
-        return self._line.status
+        state, reason = self._hold.state or self._turns.state
+        begun = next((plan.order.suggestion_id for plan in self._line.begun), None)
+        waiting = len(self._line.waiting)
+        return QueueStatus(kind=self.kind, state=state, reason=reason, pending=waiting, current=begun or None)
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin; ``on_change`` is called on this event loop. Whether blueapi is there is found out meanwhile."""
-        self._line.start(on_change)
+        self._on_change = on_change
+        self._turns.start()
         self._looking = asyncio.create_task(self._look_for_moves(), name="look at blueapi")
 
     async def stop(self, timeout_s: float) -> None:
         """End: what waits is taken back; a plan under way at blueapi goes on, and is taken up at the next start."""
         if self._looking is not None:
             self._looking.cancel()
-        await self._line.stop()
-        if self._tidying:
-            await asyncio.wait(self._tidying, timeout=min(timeout_s, _TIDY_S))
+        self._hold.closing = True
+        self._line.close()
+        await self._turns.stop()
+        await self._spare.stop(timeout_s)
         await self._rest.close()
 
     def own_name(self, name: str) -> str:
@@ -122,22 +122,7 @@ class BlueapiSink:
         except BackendUnavailable as error:
             _log.warning("agent %s is not checked against what blueapi has: %s", spec.name, error.detail)
 
-    async def run(self, order: PlanOrder) -> PlanResult:
-        """Queue a plan and return when it ended there; one that waits is withdrawn when the caller is cancelled.
-
-        Raises
-        ------
-        QueueHeld
-            When the queue is held.
-        """
-        self._line.refuse_held()
-        if (wrong := _not_finite(order.point)) is not None:
-            return wrong
-        plan = self._tidied(LinePlan(order))
-        plan.posting = asyncio.create_task(self._post(plan), name=f"post {order.suggestion_id}")
-        return await self._line.result(plan)
-
-    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+    async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
         """Queue a move, where blueapi has our plan of one, and return when it ended.
 
         Raises
@@ -150,13 +135,8 @@ class BlueapiSink:
         if not self.moves:
             where = f"add module {OUR_PLANS} to env.sources of blueapi's configuration, and start this service again"
             raise Conflict(f"this service moves nothing itself, and blueapi has no plan {MOVE!r}; {where}")
-        self._line.refuse_held()
-        if (wrong := _not_finite(point)) is not None:
-            return wrong
-        plan = self._tidied(LinePlan(PlanOrder("", agent, point, plan=MOVE, actuators=tuple(point), sensors=())))
-        began_at = time.monotonic()
-        result = await self._line.result(plan)
-        return replace(result, took_s=time.monotonic() - began_at) if plan.begun else result
+        self._hold.refuse_held()
+        return await self._move(point, agent, despite_conditions=despite_conditions)
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> dict[str, asyncio.Future[PlanResult]]:
         """Take up these orders: tasks of theirs that began are followed, and those that wait there may begin.
@@ -164,7 +144,7 @@ class BlueapiSink:
         While blueapi cannot be asked they are looked for again and again. Of one that it does not know nobody can say
         whether it was measured, so it is not measured again.
         """
-        plans = [self._tidied(LinePlan(order, taken_up=True)) for order in orders]
+        plans = [self._spare.tidied(TaskPlan(order, taken_up=True)) for order in orders]
         try:
             async with asyncio.timeout(_LOOK_S):
                 tasks = await self._rest.tasks() if plans else []
@@ -172,55 +152,41 @@ class BlueapiSink:
             _log.warning("blueapi cannot be asked what became of %d plans: %s", len(plans), error)
         else:
             for plan in plans:
-                for spare in adopt(plan, tasks):
-                    self._forget(spare.id)
+                for spare in plan.adopt(tasks):
+                    self._spare.delete(spare.id)
         for plan in plans:
             self._line.add(plan)
-        return {plan.order.suggestion_id: plan.ended for plan in plans}
-
-    def observe(self, name: str, document: Document, run: str) -> None:
-        """Look at a document of any ``run``: those of a plan's runs are a hint that it is over, and say how."""
-        self._line.observe(name, document, run)
-
-    def apply(self, fact: Event) -> None:
-        """Look at a committed fact: one about a suggestion may end its plan, one about an agent may let it begin."""
-        if fact.kind is EventKind.SUGGESTION_STATE and SuggestionState(str(fact.data["state"])) not in OPEN:
-            self._line.overrule(str(fact.data["id"]))
-        elif fact.kind in (EventKind.AGENT_STATE, EventKind.CONFIG):
-            self._line.look_again()
+            if plan.begun and not plan.ended.done():
+                self._turns.attend(plan)
+        return {plan.key: plan.ended for plan in plans}
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
-        """Take back an agent's plans that wait, or the one for suggestion ``only``; they end as ``abort``."""
-        waiting = [plan for plan in self._line.waiting() if plan.order.agent == agent]
-        return self._line.withdraw([plan for plan in waiting if only in (None, plan.order.suggestion_id)], reason)
+        """Take back an agent's plans that have not begun, or the one for suggestion ``only``; they end as ``abort``.
 
-    async def pause(self) -> None:
-        """Let nothing more begin; a plan under way goes on to its end."""
-        self._line.pause(_PAUSED)
+        Where all are taken back, one that may have begun ends so too when it turns out that it never did.
+        """
+        for plan in self._line.begun if only is None else ():
+            if plan.order.agent == agent:
+                plan.taken_back = reason
+        return super().withdraw(agent, reason, only=only)
 
-    async def resume(self) -> None:
-        """Let plans begin again, from paused and from held."""
-        self._line.resume()
+    def _plan_of(self, order: PlanOrder, key: str) -> TaskPlan:
+        plan = self._spare.tidied(TaskPlan(order, key=key))
+        if order.suggestion_id:
+            plan.posting = asyncio.create_task(self._post(plan), name=f"post {key}")
+        return plan
 
-    async def abort(self, reason: str) -> None:
-        """Latch ``held``, take back what waits, and abort our task under way; returns when it ended, or after 5 s."""
-        await self._line.abort(reason, _ABORT_S)
-
-    def latch(self, reason: str) -> None:
-        """Hold the queue from the start on, as it was held when the service ended."""
-        self._line.latch(reason)
-
-    async def _carry_out(self, plan: LinePlan) -> PlanResult | None:
+    async def _carry_out(self, plan: TaskPlan) -> PlanResult | None:
         return await self._remote(plan).carry_out()
 
-    async def _post(self, plan: LinePlan) -> None:
+    async def _post(self, plan: TaskPlan) -> None:
         """Bring a plan to blueapi before its turn; what fails now is tried, or told, when that has come."""
         with contextlib.suppress(ServiceError):
             await self._remote(plan).post()
         if plan.ended.done():
-            self._tidy(plan)
+            self._spare.tidy(plan)
 
-    def _remote(self, plan: LinePlan) -> RemoteTask:
+    def _remote(self, plan: TaskPlan) -> RemoteTask:
         order = plan.order
         if order.suggestion_id:
             identity = {"agent_name": order.agent, "agent_suggestion_uid": order.suggestion_id}
@@ -239,32 +205,21 @@ class BlueapiSink:
             params=params,
             session=self._session,
             turn=lambda: self._line.turn(plan),
-            say=self._line.say,
+            wanted=lambda: self._line.wanted(plan),
+            say=self._turns.say,
+            fates=self._fates,
         )
 
-    def _tidied(self, plan: LinePlan) -> LinePlan:
-        """Let a plan's task be deleted at blueapi if it ends before it began: it would wait there for a person."""
-        plan.ended.add_done_callback(lambda _: self._tidy(plan))
-        return plan
-
-    def _tidy(self, plan: LinePlan) -> None:
-        if not plan.begun and plan.remote_id is not None:
-            self._forget(plan.remote_id)
-
-    def _forget(self, task_id: str) -> None:
-        async def forget() -> None:
-            with contextlib.suppress(ServiceError):
-                await self._rest.delete(task_id)
-
-        tidying = asyncio.create_task(forget(), name=f"forget {task_id}")
-        self._tidying.add(tidying)
-        tidying.add_done_callback(self._tidying.discard)
-
-    def _has_room(self) -> bool:
-        """Return whether documents of another run can be taken; while they cannot, look again when they can."""
+    def _wanted(self, plan: TaskPlan) -> bool:
+        """Return whether a plan is wanted now, and documents of another run can be taken; looks again when they can."""
         if self._intake.full:
-            self._intake.when_room(self._line.look_again)
-        return not self._intake.full
+            self._intake.when_room(self._turns.look_again)
+            return False
+        return super()._wanted(plan)
+
+    def _steered(self) -> None:
+        self._turns.look_again()
+        self._changed()
 
     async def _look_for_moves(self) -> None:
         """Find out whether blueapi has our plan of a move, as soon as it can be asked."""
@@ -276,11 +231,3 @@ class BlueapiSink:
                 await asyncio.sleep(_LOOK_S)
             else:
                 return
-
-
-def _not_finite(point: Point) -> PlanResult | None:
-    wrong = [name for name, position in point.items() if not math.isfinite(position)]
-    if not wrong:
-        return None
-    reason = f"the position of {wrong[0]!r} is not a finite number, so nothing moves"
-    return PlanResult(ExitStatus.FAIL, reason, begun=False)

@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING
 from agent_service.references import lazy
 
 if TYPE_CHECKING:
+    from agent_service.plans.sinks.engine_process._child_process import ChildProcess
     from agent_service.plans.sinks.engine_process._launcher import EngineLauncher
     from agent_service.plans.sinks.engine_process._link import EngineLink
     from agent_service.plans.sinks.engine_process._sink import EngineProcessSink
     from agent_service.plans.sinks.engine_process._turns import TurnFile
 
-__all__ = ["EngineLauncher", "EngineLink", "EngineProcessSink", "TurnFile"]
+__all__ = ["ChildProcess", "EngineLauncher", "EngineLink", "EngineProcessSink", "TurnFile"]
 
-_MODULES = {"EngineLauncher": "_launcher", "EngineLink": "_link", "EngineProcessSink": "_sink", "TurnFile": "_turns"}
+_MODULES = {
+    "ChildProcess": "_child_process",
+    "EngineLauncher": "_launcher",
+    "EngineLink": "_link",
+    "EngineProcessSink": "_sink",
+    "TurnFile": "_turns",
+}
 
 __getattr__ = lazy(__name__, _MODULES)  # the child needs none of these but one

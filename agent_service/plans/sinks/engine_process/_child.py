@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
+import importlib
 import logging
 import os
 import pickle
+import select
 import socket
-import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -17,8 +19,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from agent_service.plans.sinks.engine_process._frames import FrameProtocol
 from agent_service.plans.sinks.engine_process._host import EngineHost, say_why
 from agent_service.plans.sinks.engine_process._turns import TurnFile
+from agent_service.state_dir import engine_socket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent_service.plans.sinks.engine_process._frames import Message
     from agent_service.plans.sinks.engine_process._messages import ChildSettings
     from agent_service.plans.sinks.engine_settings import LoadedStartup
@@ -39,12 +44,16 @@ _log = logging.getLogger(__name__)
 
 
 class EngineChild:
-    """Serves one service at a time: a new one takes over from the one before."""
+    """Serves one service at a time: a new one takes over from the one before with the first that it says.
+
+    Who says nothing, such as one that looks whether there is a process, changes nothing.
+    """
 
     def __init__(self, settings: ChildSettings, listening: socket.socket) -> None:
         self._settings = settings
         self._listening = listening
         self._connection: FrameProtocol | None = None
+        self._silent: list[FrameProtocol] = []  # others, that said nothing yet
         self._host: EngineHost | None = None
         self._news = asyncio.Event()
 
@@ -53,14 +62,14 @@ class EngineChild:
         self._host = EngineHost(self._settings, loaded, TurnFile(Path(self._settings.turns)))
         self._host.on_quit = self._news.set
         logging.getLogger().addHandler(_Relay(self._host))
-        server = await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
-        async with server:
-            while not (self._host.quitting and self._host.has_nothing):
-                self._news.clear()
-                if self._connection is not None:
-                    await self._news.wait()
-                elif await self._given_up(self._host):
-                    break
+        # it is not closed at the end: the process ends, and a server may wait for those who are connected
+        await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
+        while not (self._host.quitting and self._host.has_nothing):
+            self._news.clear()
+            if self._connection is not None:
+                await self._news.wait()
+            elif await self._given_up(self._host):
+                break
 
     async def _given_up(self, host: EngineHost) -> bool:
         """Wait for a service; return whether none has come in time. While a plan runs the time does not count."""
@@ -68,32 +77,37 @@ class EngineChild:
         waited_s = 0.0
         step_s = min(1.0, longest_s / 5)
         while waited_s < (min(longest_s, _EMPTY_WAITS_S) if host.has_nothing else longest_s):
+            if not os.path.exists(self._settings.turns):  # noqa: ASYNC240, PTH110 - a local file
+                break  # nobody finds it any more, whatever moves
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), step_s)
+                async with asyncio.timeout(step_s):  # `wait_for` may lose a cancellation
+                    await self._news.wait()
             if self._connection is not None or self._news.is_set():
                 return False
             waited_s = 0.0 if host.moving else waited_s + step_s
         if not host.has_nothing:
             _log.error("no service came back: what was measured for it is given up")
-        await host.sink.stop(_ENDS_WITHIN_S)
+        await host.end("no service came back", _ENDS_WITHIN_S)
         return True
 
     def _accepted(self) -> FrameProtocol:
         host = self._host
         assert host is not None  # noqa: S101 - it is there before anybody is accepted
 
-        def heard(messages: list[Message]) -> None:
-            for message in messages:
-                if message[0] == "attach":
-                    host.attach(connection)
-                else:
-                    host.hear(message)
+        def heard(message: Message) -> None:
+            if connection.open:  # no other has taken over meanwhile
+                self._serve(connection)
+                host.hear(message)
 
         def lost() -> None:
-            if self._connection is connection:
-                self._connection = None
-                host.kept.detach()
-                self._news.set()
+            if self._connection is not connection:
+                self._silent.remove(connection)
+                return
+            self._connection = None
+            host.connect(None)
+            if self._silent:
+                self._serve(self._silent[-1])
+            self._news.set()
 
         connection = FrameProtocol(heard, lost, room=host.kept.send, made=self._welcome)
         return connection
@@ -101,15 +115,26 @@ class EngineChild:
     def _welcome(self, connection: FrameProtocol) -> None:
         """Say hello; hang up on anybody else's process."""
         assert self._host is not None  # noqa: S101 - see _accepted
-        if owner_of(connection.transport.get_extra_info("socket")) != os.geteuid():
+        if engine_socket.owner_of(connection.transport.get_extra_info("socket")) != os.geteuid():
             connection.close()
             return
+        self._silent.append(connection)
+        if self._connection is None:
+            self._serve(connection)
+        connection.send([("hello", self._host.hello)])
+
+    def _serve(self, connection: FrameProtocol) -> None:
+        """Let a connection be the service's from here on."""
+        if self._connection is connection:
+            return
+        assert self._host is not None  # noqa: S101 - see _accepted
         if self._connection is not None:
             self._connection.close()
-            self._host.kept.detach()
+            self._host.connect(None)
+        self._silent.remove(connection)
         self._connection = connection
+        self._host.connect(connection)
         self._news.set()
-        connection.send([("hello", self._host.hello)])
 
 
 class _Relay(logging.Handler):
@@ -124,28 +149,46 @@ class _Relay(logging.Handler):
             self._host.kept.say(("log", record.levelno, record.name, record.getMessage()))
 
 
-def owner_of(connection: socket.socket) -> int:
-    """Return the user whose process is at the other end."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return struct.unpack("3i", credentials)[1]
+def main(number: int, imports: Sequence[str]) -> NoReturn:
+    """Be the RunEngine's process; its settings come on standard input, and until then it imports modules.
 
-
-def main() -> NoReturn:
-    """Be the RunEngine's process; its settings come on standard input."""
+    ``number`` is that of the socket on which it listens.
+    """
+    for module in imports:
+        if select.select([sys.stdin], [], [], 0)[0]:  # it is waited for
+            break
+        with contextlib.suppress(Exception):  # said by who needs it
+            importlib.import_module(module)
+    payload = sys.stdin.buffer.read()
+    if not payload:  # nobody needs it
+        _end(0)
+    settings: ChildSettings = pickle.loads(payload)  # noqa: S301 - from the service that started it
+    sys.path[:] = settings.path
+    _print_to(settings.log)
     faulthandler.enable(all_threads=False)
-    settings: ChildSettings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the service that started it
-    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - while it lives
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    listening = socket.socket(fileno=settings.listening)
+    listening = socket.socket(fileno=number)
     try:
         loaded = settings.engine.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told the service
         _log.exception("the startup could not be loaded")
         asyncio.run(_refuse(listening, say_why(error)))
         _end(1)
+    gc.freeze()  # a full collection among all that was imported would hold the RunEngine up
     sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_live(settings, listening, loaded))
     _end(_BROKEN)
+
+
+def _print_to(log: str) -> None:
+    """Have everything that is printed, here and in what is started here, written to a file; nothing can be typed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    output, nothing = os.open(log, flags, 0o600), os.open(os.devnull, os.O_RDONLY)
+    for number, place in enumerate((nothing, output, output)):
+        os.dup2(place, number)
+    os.close(output)
+    os.close(nothing)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - the one before is at its end
 
 
 async def _live(settings: ChildSettings, listening: socket.socket, loaded: LoadedStartup) -> None:
@@ -170,8 +213,10 @@ async def _refuse(listening: socket.socket, why: str) -> None:
         told.set()
 
     def accepted() -> FrameProtocol:
-        return FrameProtocol(lambda messages: None, lambda: None, made=tell)
+        return FrameProtocol(lambda message: None, lambda: None, made=tell)
 
     async with await asyncio.get_running_loop().create_unix_server(accepted, sock=listening):
-        await asyncio.wait_for(told.wait(), _EMPTY_WAITS_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EMPTY_WAITS_S):
+                await told.wait()
         await asyncio.sleep(0)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_service import references
-from agent_service.errors import UnknownPlan
+from agent_service.plans.named_plan import is_named
 
 if TYPE_CHECKING:
     from agent_service.models import AgentSpec, Ends, Point
     from agent_service.plans.sinks.engine_process._link import EngineLink
+    from agent_service.plans.sinks.engine_process._live_plans import SentPlans
 
 
 class EngineDevices:
     """Asks; blocks, so from another thread than the event loop's. See `protocols.Devices`."""
 
-    def __init__(self, link: EngineLink) -> None:
+    def __init__(self, link: EngineLink, plans: SentPlans) -> None:
         self._link = link
+        self._plans = plans
 
     def check(self, name: str) -> None:
         """Raise `UnknownDevice` unless there is an actuator of that name."""
@@ -30,6 +31,10 @@ class EngineDevices:
         """Return where a device is, NaN when it cannot be asked now, None when it has no position."""
         return self._link.ask("position", name)
 
+    def units(self, name: str) -> dict[str, str]:
+        """Return the units that an actuator or a sensor describes, by the keys of its documents."""
+        return self._link.ask("units", name)
+
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of a point, by name; moves nothing."""
         return self._link.ask("refusals", dict(point))
@@ -40,9 +45,4 @@ class EngineDevices:
 
     def check_agent(self, spec: AgentSpec) -> None:
         """Raise `UnknownPlan` or `UnknownDevice` unless there are an agent's plan and devices."""
-        if references.is_live(spec.plan):
-            raise UnknownPlan(
-                f"plan {spec.plan!r} is an object of this process, and the RunEngine has a process of its own, which "
-                "does not see it; put the plan into the startup or a module, or take [run_engine] process = false"
-            )
-        self._link.ask("check", spec)
+        self._link.ask("check", spec, self._plans.pack(spec.plan), is_named(spec.plan))

@@ -1,13 +1,15 @@
 """What passes between the service and its RunEngine's process: lists of messages, tuples that begin with their kind.
 
 A frame is a head, the sizes of its buffers, a pickle (protocol 5) and those buffers, such as images. What the child
-sends is of plain values, numpy's and ours; nothing else is loaded from it.
+sends is of plain values, numpy's and ours; nothing else is loaded from it. A frame that cannot be read, and a message
+that its hearer fails on, are logged, and those behind them are heard.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import pickle
 import struct
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,6 +21,8 @@ Message = tuple[Any, ...]
 
 _HEAD: Final = struct.Struct("<QII")
 """How long the frame is with its head, how long its pickle, and how many buffers it has."""
+
+_log = logging.getLogger(__name__)
 
 _OUT_OF_BAND: Final = 1 << 14
 """Bytes from which on a buffer travels beside the pickle."""
@@ -32,6 +36,8 @@ _BUILTINS: Final = frozenset(
 
 
 def _is_plain(module: str, name: str) -> bool:
+    if "." in name:  # pickle would walk along it, out of the module too
+        return False
     return name in _BUILTINS if module == "builtins" else module.partition(".")[0] in _PACKAGES
 
 
@@ -40,7 +46,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         kind = cast("type[Any]", type(obj))
-        if isinstance(obj, type) or kind.__module__ == "builtins" or _is_plain(kind.__module__, kind.__name__):
+        if isinstance(obj, type) or kind.__module__ == "builtins" or _is_plain(kind.__module__, kind.__qualname__):
             return NotImplemented
         for plain in (int, float):
             if isinstance(obj, plain):
@@ -74,16 +80,20 @@ def encoded(messages: Sequence[Message]) -> list[bytes | memoryview]:
     return [_HEAD.pack(whole, len(body), len(buffers)) + sizes + body, *buffers]
 
 
+class BrokenFrames(ConnectionError):
+    """What comes over a connection is no frame, so nobody knows where the next one begins."""
+
+
 class FrameProtocol(asyncio.Protocol):
     """One end of the connection; belongs to an event loop.
 
-    It calls ``heard`` with the messages of each frame, ``lost`` once when the connection is no more, ``room`` when much
+    It calls ``heard`` with each message, ``lost`` once when the connection is no more, ``room`` when much
     was written and the other end has taken it, and ``made`` when there is a connection.
     """
 
     def __init__(
         self,
-        heard: Callable[[list[Message]], None],
+        heard: Callable[[Message], None],
         lost: Callable[[], None],
         *,
         room: Callable[[], None] = lambda: None,
@@ -132,16 +142,29 @@ class FrameProtocol(asyncio.Protocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and hand on the frames that are complete by now."""
+        """Take bytes, and hand on what is complete by now; raises `BrokenFrames` when it is no frame at all."""
         self._inbox += data
         while len(self._inbox) >= _HEAD.size:
             whole, length, count = _HEAD.unpack_from(self._inbox)
+            if whole < _HEAD.size:
+                raise BrokenFrames(f"a frame says that it has {whole} bytes, and its head alone has {_HEAD.size}")
             if len(self._inbox) < whole:
                 return
-            with memoryview(self._inbox) as frame:
-                messages = _decoded(frame, length, count)
+            try:
+                with memoryview(self._inbox)[:whole] as frame:
+                    messages = list(_decoded(frame, length, count))
+            except Exception:  # noqa: BLE001 - it must not end the connection, over which the next ones come
+                _log.exception("a frame of %d bytes could not be read", whole)
+                messages = []
             del self._inbox[:whole]
-            self._heard(messages)
+            for message in messages:
+                self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        try:
+            self._heard(message)
+        except Exception:  # noqa: BLE001 - see data_received
+            _log.exception("a message could not be taken: %.100r", message)
 
 
 def _decoded(frame: memoryview, length: int, count: int) -> list[Message]:

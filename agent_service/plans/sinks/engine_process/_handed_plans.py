@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agent_service.documents.intake import DocumentIntake
     from agent_service.plans.sinks.engine_process._link import EngineLink
+    from agent_service.plans.sinks.engine_process._live_plans import SentPlans
     from agent_service.plans.sinks.engine_process._turns import TurnFile
 
 UNWANTED: Final = "nobody waits for it any more"
@@ -40,6 +41,15 @@ class HandedPlan:
         """Whether it is a move, which measures nothing."""
         return self.order.plan == MOVE and not self.order.suggestion_id
 
+    @property
+    def has_measured(self) -> bool:
+        """Whether it has ended well."""
+        return (
+            self.ended.done()
+            and self.ended.exception() is None
+            and self.ended.result().exit_status is ExitStatus.SUCCESS
+        )
+
     def settle(self, result: PlanResult | ServiceError) -> None:
         """Say how it ended, unless that was said."""
         if self.ended.done():
@@ -55,8 +65,15 @@ class HandedPlans:
     """Knows the plans, and says to the process what becomes of them; belongs to the event loop."""
 
     def __init__(
-        self, link: EngineLink, turns: TurnFile, intake: DocumentIntake, on_change: Callable[[], None]
+        self,
+        link: EngineLink,
+        turns: TurnFile,
+        intake: DocumentIntake,
+        sent_plans: SentPlans,
+        *,
+        on_change: Callable[[], None],
     ) -> None:
+        self._sent_plans = sent_plans
         self._link = link
         self._turns = turns
         self._intake = intake
@@ -107,8 +124,14 @@ class HandedPlans:
         self._plans.pop(plan.number, None)
         plan.number = next(self._numbers)
         self._plans[plan.number] = plan
-        if self._link.up:
-            self._link.send(("submit", plan.number, plan.order, plan.is_move))
+        if not self._link.takes_plans:
+            return
+        try:
+            payload = None if plan.is_move else self._sent_plans.pack_for(plan.order)
+        except ServiceError as error:
+            self.end(plan.number, PlanResult(ExitStatus.FAIL, error.detail, begun=False))
+        else:
+            self._link.send(("submit", plan.number, plan.order, plan.is_move, payload))
 
     def take_up(self, number: int, plan: HandedPlan) -> None:
         """Wait for a plan that the process has from before."""
@@ -126,6 +149,11 @@ class HandedPlans:
         if taken:
             self._on_change()
         return bool(taken)
+
+    def disown(self, number: int) -> None:
+        """Take back a plan that the process has and nobody here waits for: it would keep those behind it waiting."""
+        if self._turns.take_back(number):
+            self._link.send(("take back", number))
 
     def decide(self, suggestion_id: str) -> None:
         """Note that a suggestion's fate is written: the process may forget its plan when that has ended."""

@@ -1,52 +1,35 @@
-"""The child's part of the sink: it hosts a `RunEngineSink`, and asks the service before a plan begins.
-
-A plan begins when the service has permitted it, and is not taken back (`_turns`). The one behind the plan that runs is
-asked for early, so that it begins without a gap; it, too, begins when there is no service by then. No other does.
-"""
+"""The child's part of the sink: it hosts a `RunEngineSink`, and does what the service says."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from agent_service.errors import Conflict, ServiceError, texts
+from agent_service.errors import ServiceError, texts
 from agent_service.models import QueueState
-from agent_service.plans.device_positions import wholes_of
+from agent_service.plans.namespace import NamespaceDevices
 from agent_service.plans.sinks.engine_process._kept_messages import KeptMessages
-from agent_service.plans.sinks.engine_process._messages import Hello, packed, unpacked
+from agent_service.plans.sinks.engine_process._live_plans import TakenPlans
+from agent_service.plans.sinks.engine_process._messages import Hello, packed
+from agent_service.plans.sinks.engine_process._plan_turns import TAKEN_BACK, DeviceQuestions, HostedPlan, PlanTurns
+from agent_service.plans.sinks.engine_process._watches import SignalWatches
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
+from agent_service.plans.watched_signals import NamespaceSignals
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
+    from agent_service.models import AgentSpec
     from agent_service.plans.sinks.engine_process._frames import FrameProtocol, Message
     from agent_service.plans.sinks.engine_process._messages import ChildSettings
     from agent_service.plans.sinks.engine_process._turns import TurnFile
     from agent_service.plans.sinks.engine_settings import LoadedStartup
-    from agent_service.protocols import PlanOrder
 
 _log = logging.getLogger(__name__)
-
-_TAKEN_BACK: Final = "taken back before it began"
-
-
-@dataclass(slots=True, eq=False)
-class _Handed:
-    """A plan that was handed over: what was asked of the service about it, and what that said."""
-
-    number: int
-    order: PlanOrder
-    is_move: bool
-    question: Message | None = None
-    early: bool = False
-    verdict: bool | ServiceError | None = None
-    task: asyncio.Task[None] | None = None
 
 
 class EngineHost:
@@ -54,21 +37,20 @@ class EngineHost:
 
     def __init__(self, settings: ChildSettings, loaded: LoadedStartup, turns: TurnFile) -> None:
         self._settings = settings
-        self._turns = turns
         self._loop = asyncio.get_running_loop()
-        self._namespace = loaded.namespace
         self.kept = KeptMessages(self._loop, self._news)
         driver = RunEngineDriver(self.kept, loaded.loop, configure=loaded.configure)
-        self.sink = RunEngineSink(driver, loaded.namespace, settings.engine.md, permit=self._permit)
+        asking = DeviceQuestions(loaded.namespace, NamespaceDevices(loaded.namespace, driver.engine.ask))
+        self._plans = PlanTurns(turns, asking, say=self.kept.say, served=lambda: self.kept.attached, began=self._began)
+        self.sink = RunEngineSink(driver, loaded.namespace, settings.engine.md, permit=self._plans.permit)
         driver.engine.subscribe(self.kept.on_document)
-        self._orders: dict[int, _Handed] = {}
-        self._by_point: dict[int, _Handed] = {}
+        self._watches = SignalWatches(NamespaceSignals(loaded.namespace, driver.engine.ask), self.kept.say)
+        self._taken_plans = TakenPlans(loaded.namespace)
         self._under_way: set[asyncio.Task[None]] = set()
-        self._turn = threading.Condition()
-        self._at_turn: _Handed | None = None
-        self._running = 0
         self._status: Any = None
         self.quitting = False
+        self._closing = False
+        self._called_off: set[int] = set()
         self.on_quit: Callable[[], None] = lambda: None
         devices = self.sink.devices
         self._calls: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -81,66 +63,81 @@ class EngineHost:
             "quit": self._quit,
         }
         self._questions: dict[str, Callable[..., Any]] = {  # which look for devices or ask them, and may block
-            "check": self.sink.check,
+            "check": self._check,
             "own_name": self.sink.own_name,
             "has_actuator": devices.check,
             "limits": devices.limits,
             "position": devices.position,
+            "units": devices.units,
             "refusals": devices.refusals,
+            "has_signal": self._watches.check,
         }
-        self.sink.start(self.kept.wake)
+        self._passed_on: dict[str, Callable[..., None]] = {
+            "hand over": self.kept.hand_over,
+            "permitted": self._plans.note_verdict,
+            "take back": self._plans.take_back,
+            "ask again": self._plans.ask_again,
+            "watch": self._watches.watch,
+        }
+        self.sink.start(self.kept.wake_later)
 
     @property
     def hello(self) -> Hello:
         """What to say first to a service."""
-        orders = {number: handed.order for number, handed in self._orders.items()}
-        return Hello(os.getpid(), self._settings.digest, orders, tuple(self.kept.runs))
+        orders = {plan.number: plan.order for plan in self._plans.all}
+        ends = self._closing or self.quitting
+        return Hello(os.getpid(), self._settings.digest, orders, tuple(self.kept.runs), ends)
 
     @property
     def moving(self) -> bool:
-        """Whether a plan is on its way to an end without anybody."""
-        return self.sink.status.current is not None and self.sink.status.state not in (
-            QueueState.PAUSED,
-            QueueState.HELD,
-        )
+        """Whether a plan is on its way to an end without anybody: it has begun, and nobody has stopped it."""
+        return self._plans.running and self.sink.status.state not in (QueueState.PAUSED, QueueState.HELD)
 
     @property
     def has_nothing(self) -> bool:
         """Whether there is nothing to hand over to a service."""
-        return self.kept.empty and (self.quitting or not self._orders)
+        return self.kept.empty and (self.quitting or not self._plans.all)
 
     # with a service -----------------------------------------------------------------------------------------------
 
-    def attach(self, connection: FrameProtocol) -> None:
-        """Say everything to a service that is there (again), and ask it what nobody answered."""
+    def connect(self, connection: FrameProtocol | None) -> None:
+        """Answer a service that is there from here on; None: there is none, and what is to be said is kept."""
         self._status = None
-        self.kept.attach(connection)
-        with self._turn:
-            asked = [handed.question for handed in self._orders.values() if handed.question and handed.verdict is None]
-        self.kept.say(*asked)
+        self._called_off.clear()  # another service counts its calls anew
+        self.kept.connect(connection)
+        self._watches.leave_service()
 
     def hear(self, message: Message) -> None:
         """Do what a message says."""
         kind, *rest = message
         match kind:
+            case "attach":  # say everything to the service that is there (again), and ask what nobody answered
+                self.kept.attach()
+                self.kept.say(*self._plans.questions)
             case "submit":
-                self._submit(_Handed(*rest))
-            case "permitted":
-                self._note_verdict(*rest)
-            case "take back":
-                self._take_back(rest[0])
+                self._submit(HostedPlan(*rest))
             case "stored":
                 self.kept.stored(rest[0])
                 if self.quitting:
                     self.on_quit()
             case "settled":
-                self._settle(rest[0])
+                self._plans.settle(rest[0])
+                self.kept.forget(rest[0], documents=self._settings.keeps_documents)
+                if self.quitting:
+                    self.on_quit()
             case "call":
                 self._begin(self._answer(*rest))
+            case "call off":
+                self._called_off.add(rest[0])
+            case _ if kind in self._passed_on:
+                self._passed_on[kind](*rest)
             case _:
                 _log.error("a message %r is not known here", kind)
 
     async def _answer(self, call: int, method: str, args: Sequence[Any]) -> None:
+        if call in self._called_off:  # it came with the call, which nobody expects any more
+            self._called_off.discard(call)
+            return
         try:
             result = ("answer", call, await self._calls[method](*args), None)
         except Exception as error:  # noqa: BLE001 - told who asked
@@ -153,15 +150,24 @@ class EngineHost:
     async def _ask(self, question: str, *args: Any) -> Any:
         return await asyncio.to_thread(self._questions[question], *args)
 
+    def _check(self, spec: AgentSpec, payload: bytes | None, chosen: bool) -> None:  # noqa: FBT001 - a message's part
+        self._taken_plans.take(spec.plan, payload)
+        self.sink.check(spec, chosen=chosen)
+
     async def _abort(self, reason: str) -> None:
-        self._refuse_turn(reason)
+        self._plans.refuse(reason)
         await self.sink.abort(reason)
+
+    async def end(self, reason: str, timeout_s: float) -> None:
+        """End the RunEngine; wait for its plan at most so long."""
+        self._plans.refuse(reason)
+        await self.sink.stop(timeout_s)
 
     async def _stop(self, reason: str, timeout_s: float) -> bool:
         """End the RunEngine; return whether its plan ended in time."""
-        self._refuse_turn(reason)
-        await self.sink.stop(timeout_s)
-        plans = {handed.task for handed in self._orders.values() if handed.task is not None}
+        self._closing = True
+        await self.end(reason, timeout_s)
+        plans = {plan.task for plan in self._plans.all if plan.task is not None}
         if self.sink.status.current is not None:
             return False
         if plans:  # their results, so that they go out before the answer
@@ -172,100 +178,35 @@ class EngineHost:
         self.quitting = True
         self.on_quit()
 
-    # plans --------------------------------------------------------------------------------------------------------
+    def _submit(self, plan: HostedPlan) -> None:
+        plan.task = self._begin(self._run(plan))
+        self._plans.add(plan)
 
-    def _submit(self, handed: _Handed) -> None:
-        self._orders[handed.number] = self._by_point[id(handed.order.point)] = handed
-        handed.task = self._begin(self._run(handed))
-        self._look_ahead()
-
-    async def _run(self, handed: _Handed) -> None:
-        order = handed.order
+    async def _run(self, plan: HostedPlan) -> None:
+        order = plan.order
         try:
-            made = self.sink.move(order.point, agent=order.agent) if handed.is_move else self.sink.run(order)
-            result: Any = await made
+            choice = self._taken_plans.take(order.plan, plan.payload)
+            if plan.is_move:
+                result: Any = await self.sink.move(order.point, agent=order.agent)
+            else:
+                result = await self.sink.run(order, choice=choice)
         except ServiceError as error:
             result = packed(error)
         except asyncio.CancelledError:
-            result = PlanResult(ExitStatus.ABORT, _TAKEN_BACK, begun=False)
-        if self._running == handed.number:
-            self._running = 0
-        self.kept.finish(handed.number, result)
+            result = PlanResult(ExitStatus.ABORT, TAKEN_BACK, begun=False)
+        self._plans.note_end(plan)
+        self.kept.finish(plan.number, result)
 
-    def _take_back(self, number: int) -> None:
-        """Let a plan go that has not begun, and does not by now: see `TurnFile`."""
-        if (handed := self._orders.get(number)) is not None:
-            with self._turn:
-                handed.verdict = Conflict(_TAKEN_BACK)
-                self._turn.notify_all()
-            if handed.task is not None:
-                handed.task.cancel()
-
-    def _settle(self, number: int) -> None:
-        if (handed := self._orders.pop(number, None)) is not None:
-            self._by_point.pop(id(handed.order.point), None)
-        self.kept.forget(number, documents=self._settings.keeps_documents)
-        self._look_ahead()
+    def _began(self, number: int) -> None:
+        """Note whose documents come now; in the RunEngine's thread."""
+        self.kept.number = number
+        self._loop.call_soon_threadsafe(self._plans.look_ahead)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
-
-    # permission ---------------------------------------------------------------------------------------------------
-
-    def _look_ahead(self) -> None:
-        """Ask early for the plan behind the one that runs, if that is one of a suggestion."""
-        with self._turn:
-            begun = self._turns.last
-            waiting = (one for number, one in self._orders.items() if number > begun)
-            after = next((one for one in waiting if not isinstance(one.verdict, ServiceError)), None)
-            if not self._running or after is None or after.question is not None or after.is_move:
-                return
-            try:
-                wholes = wholes_of(self._namespace.actuator(name) for name in after.order.actuators)
-            except ServiceError:  # said when its turn has come
-                return
-            after.early = True
-            after.question = ("ask", after.number, None, wholes)
-        self.kept.say(after.question)
-
-    def _note_verdict(self, number: int, early: bool, verdict: Any) -> None:  # noqa: FBT001 - a message's part
-        handed = self._orders.get(number)
-        if handed is None:
-            return
-        with self._turn:
-            if early == handed.early and handed.verdict is None:
-                handed.verdict = verdict if isinstance(verdict, bool) else unpacked(verdict)
-                self._turn.notify_all()
-
-    def _refuse_turn(self, reason: str) -> None:
-        """Let a plan that waits for the service's word begin no more."""
-        with self._turn:
-            if self._at_turn is not None and self._at_turn.verdict is None:
-                self._at_turn.verdict = Conflict(reason)
-                self._turn.notify_all()
-
-    def _permit(self, order: PlanOrder, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        """Wait until the service permits a plan; in the driver's thread."""
-        handed = self._by_point[id(order.point)]
-        with self._turn:
-            self._at_turn = handed
-            if handed.early:
-                self._turn.wait_for(lambda: handed.verdict is not None)
-            if handed.verdict in (None, False):
-                handed.early, handed.verdict = False, None
-                handed.question = ("ask", handed.number, dict(found), dict(wholes))
-                self.kept.say(handed.question)
-                self._turn.wait_for(lambda: handed.verdict is not None)
-            self._at_turn = None
-            if isinstance(handed.verdict, ServiceError):
-                raise handed.verdict
-            if not self._turns.take(handed.number):
-                raise Conflict(_TAKEN_BACK)
-            self.kept.number = self._running = handed.number
-        self._loop.call_soon_threadsafe(self._look_ahead)
 
     def _news(self) -> list[Message]:
         status = self.sink.status

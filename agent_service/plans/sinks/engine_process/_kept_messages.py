@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent_service.protocols import Document
 
 _COLLECTED_S: Final = 0.02
-"""How long documents in the middle of a run are collected: each hand-over costs the RunEngine the interpreter."""
+"""How long documents are collected, unless a plan ends: each hand-over costs the RunEngine the interpreter."""
 
 
 class _Kept(NamedTuple):
@@ -34,7 +34,8 @@ class KeptMessages:
     """Keeps and sends; the intake of the child's `RunEngineDriver`, too. From any thread, but for what says otherwise.
 
     ``news`` returns what is to be said before all else, such as a status that has changed; it is called on the event
-    loop. ``number`` is the plan that runs, whose the documents are.
+    loop. ``number`` is the plan that runs, whose the documents are; ``attached`` says
+    whether there is a service that takes documents and results.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, news: Callable[[], list[Message]]) -> None:
@@ -48,6 +49,7 @@ class KeptMessages:
         self._results: dict[int, Message] = {}
         self._unsent: list[Message] = []
         self._connection: FrameProtocol | None = None
+        self.attached = False  # whether the service that is there takes documents and results already
         self._waking = False
         self._later: asyncio.TimerHandle | None = None
 
@@ -82,13 +84,10 @@ class KeptMessages:
                 self._open[str(kept.get("run_start"))] = self._seq
             entry = _Kept(self._seq, self.number, name, kept)
             self._documents.append(entry)
-            if self._connection is None:
+            if not self.attached:
                 return
             self._unsent.append(entry.message)
-        if name in ("start", "stop"):
-            self.wake()
-        elif self._later is None:
-            self._loop.call_soon_threadsafe(self._send_later)
+        self.wake_later()
 
     # on the event loop --------------------------------------------------------------------------------------------
 
@@ -105,8 +104,9 @@ class KeptMessages:
 
     def finish(self, number: int, result: Any) -> None:
         """Keep how a plan ended, and say it."""
-        self._results[number] = ("ended", number, result)
-        self.say(self._results[number])
+        self._results[number] = message = ("ended", number, result)
+        if self.attached:
+            self.say(message)
 
     def say(self, *messages: Message) -> None:
         """Say something to the service that is there; nobody else needs to hear it. From any thread."""
@@ -134,25 +134,38 @@ class KeptMessages:
                 if forgotten:
                     self._documents = deque(kept for kept in self._documents if kept.number != number)
 
-    def attach(self, connection: FrameProtocol) -> None:
-        """Send everything that is kept to a service, and what comes from here on."""
+    def connect(self, connection: FrameProtocol | None) -> None:
+        """Answer a service that is there from here on, and keep the rest until `attach`; None: there is none."""
         with self._lock:
-            self._connection = connection
-            self._unsent = [kept.message for kept in self._documents]
-            self._unsent += self._results.values()
+            self._connection, self.attached, self._unsent = connection, False, []
+
+    def hand_over(self) -> None:
+        """Send the documents that are kept to the service that is there, and say which runs more may come of."""
+        with self._lock:
+            if self._connection is not None:
+                self._unsent += [kept.message for kept in self._documents]
+                self._unsent.append(("handed over", tuple(self._open)))
         self.wake()
 
-    def detach(self) -> None:
-        """Send nothing: there is no service."""
+    def attach(self) -> None:
+        """Send everything that is kept to the service that is there, and what comes from here on."""
         with self._lock:
-            self._connection = None
-            self._unsent = []
+            self.attached = self._connection is not None
+            if self.attached:
+                self._unsent += [kept.message for kept in self._documents]
+                self._unsent += self._results.values()
+        self.wake()
 
     def wake(self) -> None:
         """Have everything sent at once; from any thread."""
         if not self._waking:
             self._waking = True
             self._loop.call_soon_threadsafe(self.send)
+
+    def wake_later(self) -> None:
+        """Have everything sent soon, with what comes until then; from any thread."""
+        if self._later is None and not self._waking:
+            self._loop.call_soon_threadsafe(self._send_later)
 
     def _send_later(self) -> None:
         if self._later is None:

@@ -5,36 +5,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pickle
+import select
 import signal
-import socket
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.plans.sinks.engine_process._child import owner_of
+from agent_service.plans.sinks.engine_process._child_process import ChildProcess, module_path, pid_in
 from agent_service.plans.sinks.engine_process._messages import ChildSettings
 from agent_service.state_dir import engine_socket
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from agent_service.plans.sinks.engine_settings import EngineSettings
 
-_PROGRAM: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from agent_service.plans.sinks.engine_process._child import main; main()"
-)
-_OWNERS_KEY: Final = "AGENT_SERVICE_API_KEY"
-_LOG_BYTES: Final = 1 << 20
 _LAST_LINES: Final = 3
+_KILLED_WITHIN_S: Final = 10.0
 
 
 class EngineLauncher:
-    """Finds and starts processes in a state directory, which is locked; belongs to the event loop."""
+    """Finds and starts processes in a state directory, which is locked; belongs to the event loop.
 
-    def __init__(self, folder: Path, settings: EngineSettings, *, waits_s: float, keeps_documents: bool) -> None:
+    ``early`` is a process that was started before it was known whether there is one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: EngineSettings,
+        *,
+        waits_s: float,
+        keeps_documents: bool,
+        early: ChildProcess | None = None,
+    ) -> None:
+        self._early = early
         self._folder = folder
         self.digest = settings.digest
         self.turns = folder / "engine.turns"
@@ -43,16 +49,11 @@ class EngineLauncher:
         self._keeps_documents = keeps_documents
         self._process: subprocess.Popen[bytes] | None = None
 
-    @staticmethod
-    def why_not() -> str | None:
-        """Return why a RunEngine cannot have a process of its own on this system, None where it can."""
-        return None if sys.platform == "linux" else f"a RunEngine's own process needs Linux, and this is {sys.platform}"
-
     async def connect(self) -> socket.socket | None:
         """Return a connection to the process that is there; None when there is none."""
         if (connection := await asyncio.to_thread(engine_socket.connected, self._folder)) is None:
             return None
-        if owner_of(connection) != os.geteuid():
+        if engine_socket.owner_of(connection) != os.geteuid():
             connection.close()
             raise UsageError(f"engine.sock in {self._folder} is another user's; remove it")
         connection.setblocking(False)
@@ -66,63 +67,49 @@ class EngineLauncher:
         try:
             self._process = await asyncio.to_thread(self._launch, settings)
         except OSError as error:
-            raise BackendUnavailable(f"no process for the RunEngine could be started: {error.strerror}") from error
+            why = error.strerror or str(error)
+            raise BackendUnavailable(f"no process for the RunEngine could be started: {why}") from error
         connection = await self.connect()
         if connection is None:
             raise BackendUnavailable(f"the RunEngine's process {await self.how_it_ended()}")
         return connection
 
     def _launch(self, settings: EngineSettings) -> subprocess.Popen[bytes]:
-        (self._folder / engine_socket.NAME).unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX) as listening, engine_socket.short(self._folder) as path:
-            listening.bind(path)
-            os.chmod(path, 0o600)  # noqa: PTH101 - a path of this process's own
-            listening.listen(4)
-            child = ChildSettings(
-                engine=settings,
-                digest=self.digest,
-                listening=listening.fileno(),
-                turns=str(self.turns),
-                waits_s=self._waits_s,
-                keeps_documents=self._keeps_documents,
-            )
-            return self._popen(pickle.dumps(child), listening.fileno())
-
-    def _popen(self, settings: bytes, listening: int) -> subprocess.Popen[bytes]:
-        import json  # noqa: PLC0415 - only here
-
-        path = json.dumps([os.path.abspath(entry) for entry in sys.path])  # noqa: PTH100 - "" is the working directory
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
-        output = os.open(self.log, flags, 0o600)
+        child, self._early = self._early or ChildProcess(), None
+        made = ChildSettings(
+            engine=settings,
+            digest=self.digest,
+            path=module_path(),
+            log=str(self.log),
+            turns=str(self.turns),
+            waits_s=self._waits_s,
+            keeps_documents=self._keeps_documents,
+        )
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, path],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=[listening],
-                env={name: value for name, value in os.environ.items() if name != _OWNERS_KEY},
-                start_new_session=True,  # what ends the service by a signal to its group does not end this
-            )
-        finally:
-            os.close(output)
-        assert process.stdin is not None  # noqa: S101 - it is a pipe
-        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(settings)
-        return process
+            return child.begin(made, self._folder, self.log)
+        except BaseException:
+            child.discard()
+            raise
+
+    def kill_other(self) -> None:
+        """Kill the process that somebody else started here, and wait until it has ended; blocks."""
+        if (pid := pid_in(self._folder)) is None:
+            return
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            try:
+                if pid_in(self._folder) == pid:  # the number may be another's by now
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    select.select([handle], [], [], _KILLED_WITHIN_S)
+            finally:
+                os.close(handle)
 
     async def how_it_ended(self, within_s: float = 5.0) -> str:
         """Say how the process ended that was started here; it has hung up."""
         process, self._process = self._process, None
         if process is None:
             return "ended"
-        try:
-            status = await asyncio.to_thread(process.wait, within_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            status = await asyncio.to_thread(process.wait)
+        status = await asyncio.to_thread(_exit_status, process, within_s)
         if status >= 0:
             return f"ended with exit code {status}"
         with contextlib.suppress(ValueError):
@@ -131,10 +118,17 @@ class EngineLauncher:
 
     def discard(self) -> None:
         """End a process that was started here and is of no use: nothing of it has moved."""
+        self.discard_early()
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
+
+    def discard_early(self) -> None:
+        """End the process that was started before it was known that there is one."""
+        early, self._early = self._early, None
+        if early is not None:
+            early.discard()
 
     def let_go(self) -> None:
         """Leave a process to itself that is to outlive this one."""
@@ -150,3 +144,12 @@ class EngineLauncher:
         except OSError:
             return ""
         return " | ".join(line.strip() for line in lines[-_LAST_LINES:])
+
+
+def _exit_status(process: subprocess.Popen[bytes], within_s: float) -> int:
+    """Return the exit status of a process, which is killed when it does not end in time."""
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

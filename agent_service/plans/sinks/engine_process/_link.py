@@ -10,7 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.errors import BackendUnavailable, ServiceError, UsageError
 from agent_service.plans.sinks.engine_process._frames import FrameProtocol
 from agent_service.plans.sinks.engine_process._messages import unpacked
 
@@ -42,7 +42,9 @@ class EngineLink:
         self._protocol: FrameProtocol | None = None
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
+        self._unsent: list[Message] = []
         self._killed: str | None = None
+        self._let_go = False
         self.hello: Hello | None = None
         self.on_message: Callable[[Message], None] = lambda message: None
         self.on_lost: Callable[[str], None] = lambda how: None
@@ -53,6 +55,11 @@ class EngineLink:
     def up(self) -> bool:
         """Whether there is a process that said hello."""
         return self._protocol is not None and self._protocol.open and self.hello is not None
+
+    @property
+    def takes_plans(self) -> bool:
+        """Whether it takes plans, too: it is not about to end."""
+        return self.up and self.hello is not None and not self.hello.quitting
 
     async def open(self, settings: EngineSettings) -> Hello:
         """Take over the process that is there, or start one; return when it has its startup.
@@ -66,26 +73,34 @@ class EngineLink:
         """
         if (connection := await self._launcher.connect()) is not None:
             try:
-                hello = await self._greet(connection)
-            except (BackendUnavailable, UsageError) as error:
-                _log.warning("the RunEngine's process of before is of no use: %s", error.detail)
+                async with asyncio.timeout(ANSWERS_WITHIN_S):
+                    hello = await self._greet(connection)
+            except (BackendUnavailable, UsageError, TimeoutError) as error:
+                why = error.detail if isinstance(error, ServiceError) else f"no word in {ANSWERS_WITHIN_S:g} s"
+                _log.warning("the RunEngine's process of before is of no use, and is killed: %s", why)
+                await asyncio.to_thread(self._launcher.kill_other)  # two would move the same devices
             else:
-                if hello.digest == self._launcher.digest:
+                same = hello.digest == self._launcher.digest
+                if (same and not hello.quitting) or hello.orders or hello.runs:
+                    if not same:
+                        _log.warning(
+                            "what was under way ends with the startup and version of before; the next start takes the "
+                            "new"
+                        )
+                    self._launcher.discard_early()
                     return hello
-                if hello.orders or hello.runs:
-                    _log.warning("what was under way ends with the startup of before; the next start takes the new one")
-                    return hello
-                await self.quit()
+                if not await self.quit():
+                    self.leave()
+                    await asyncio.to_thread(self._launcher.kill_other)
         return await self._greet(await self._launcher.launch(settings))
 
     async def _greet(self, connection: Any) -> Hello:
-        self.hello, self._killed = None, None
+        self.hello, self._killed, self._unsent, self._let_go = None, None, [], False
         self._hung_up.clear()
         greeted: asyncio.Future[Hello] = self._loop.create_future()
 
-        def heard(messages: list[Message]) -> None:
-            for message in messages:
-                self._hear(message, greeted)
+        def heard(message: Message) -> None:
+            self._hear(message, greeted)
 
         def lost() -> None:
             self._losing = self._loop.create_task(self._lose(greeted))
@@ -139,14 +154,20 @@ class EngineLink:
                     f"{error.detail} while it loaded the startup; {self._launcher.log} ends: {self._launcher.output()}"
                 )
             )
-        elif was_up:
+        elif was_up and not self._let_go:
             self.on_lost(how)
 
     # what is said -------------------------------------------------------------------------------------------------
 
     def send(self, *messages: Message) -> None:
-        """Send messages; nothing when there is no process."""
-        if self._protocol is not None:
+        """Send messages, in one frame with what is said besides in this turn of the loop, if there is a process."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent += messages
+
+    def _flush(self) -> None:
+        messages, self._unsent = self._unsent, []
+        if self._protocol is not None and messages:
             self._protocol.send(messages)
 
     def tell(self, method: str, *args: Any) -> None:
@@ -159,7 +180,7 @@ class EngineLink:
         Raises
         ------
         BackendUnavailable
-            There is no process, it ended meanwhile, or does not answer in time.
+            There is no process, it ended meanwhile, or does not answer in time: it is told not to begin with it then.
         ServiceError
             What it says.
         """
@@ -172,6 +193,7 @@ class EngineLink:
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError:
+            self.send(("call off", number))
             raise BackendUnavailable(
                 f"the RunEngine's process does not answer within {timeout_s:g} s: a device or a plan may hold its "
                 "interpreter"
@@ -194,9 +216,8 @@ class EngineLink:
 
     async def quit(self, within_s: float = _QUITS_WITHIN_S) -> bool:
         """Let the process end, when it has handed over what it has; return whether it did in time."""
-        self.on_lost = lambda how: None
-        with contextlib.suppress(BackendUnavailable):
-            await self.call("quit", timeout_s=within_s)
+        self._let_go = True
+        self.tell("quit")
         return await self.gone(within_s)
 
     async def gone(self, within_s: float = _QUITS_WITHIN_S) -> bool:
@@ -209,6 +230,7 @@ class EngineLink:
 
     def leave(self) -> None:
         """Hang up, and leave the process to itself."""
+        self._flush()
         if self._protocol is not None:
             self._protocol.close()
         self._launcher.let_go()

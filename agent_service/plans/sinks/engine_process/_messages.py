@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from agent_service.errors import FieldError, ServiceError, by_code, texts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from agent_service.plans.sinks.engine_settings import EngineSettings
-    from agent_service.protocols import PlanOrder
+    from agent_service.protocols import DeviceWords, PlanOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class ChildSettings:
 
     engine: EngineSettings
     digest: str
-    listening: int  # the socket
+    path: list[str]  # where modules are found
+    log: str  # path of the file that it prints to
     turns: str  # path of its `TurnFile`
     waits_s: float  # for a service, with something to hand over
     keeps_documents: bool  # until their suggestion's fate is written, for the service has no spool
@@ -32,6 +35,16 @@ class Hello:
     digest: str  # of the settings that it was started with
     orders: dict[int, PlanOrder] = field(default_factory=dict[int, "PlanOrder"])
     runs: tuple[str, ...] = ()
+    quitting: bool = False  # it was told to end: it hands over what it has, and takes no plans
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a child says of a plan when it asks whether that may begin."""
+
+    found: Mapping[str, float] | None  # where its actuators are; None while the plan before it runs
+    wholes: Mapping[str, Sequence[str]]  # the devices that they are parts of
+    words: DeviceWords | None  # what they say of its point; None when they did not in time
 
 
 def packed(error: BaseException) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agent_service.errors import OutOfBounds
+from agent_service.errors import NotYet, OutOfBounds
 from agent_service.plans.sinks.engine_process._messages import packed
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from agent_service.documents.intake import DocumentIntake
     from agent_service.plans.sinks.engine_process._link import EngineLink
-    from agent_service.protocols import PlanOrder
+    from agent_service.plans.sinks.engine_process._messages import Question
+    from agent_service.protocols import DeviceWords, PlanOrder
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +31,12 @@ class Permits(Protocol):
         """Raise `OutOfBounds` when devices forbid a plan; blocks."""
         ...
 
+    def heard_devices(self, order: PlanOrder, words: DeviceWords) -> bool:
+        """Do what `ask_devices` does by what devices said already; False: they are to be asked."""
+        ...
+
     def permit(self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        """Raise `OutOfBounds` when a guardrail forbids a plan."""
+        """Raise `OutOfBounds` when a guardrail forbids a plan, `NotYet` when it is not to begin now."""
         ...
 
 
@@ -51,38 +56,29 @@ class Permission:
         self._intake = intake
         self._on_change = on_change
 
-    def answer(
-        self,
-        number: int,
-        order: PlanOrder,
-        found: Mapping[str, float] | None,
-        wholes: Mapping[str, Sequence[str]],
-        *,
-        paused: bool,
-    ) -> None:
-        """Say whether a plan may begin; ``found`` is None while the one before it runs: then False is to ask again."""
+    def answer(self, number: int, order: PlanOrder, question: Question, *, paused: bool) -> None:
+        """Say whether a plan may begin; False, while the one before it runs, is to ask again."""
 
         async def work() -> None:
-            early = found is None
-            verdict = False if early and paused else await self._verdict(order, found, wholes)
+            early = question.found is None
+            verdict = False if early and paused else await self._verdict(order, question)
             self._link.send(("permitted", number, early, verdict))
 
         task = asyncio.ensure_future(work())
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
-    async def _verdict(
-        self, order: PlanOrder, found: Mapping[str, float] | None, wholes: Mapping[str, Sequence[str]]
-    ) -> Any:
-        early = found is None
+    async def _verdict(self, order: PlanOrder, question: Question) -> Any:
+        early, words = question.found is None, question.words
         try:
             if early and (self._intake.full or not self._permits().may_be_early(order)):
                 return False
             if self._intake.full:
                 await self._has_room()
-            await asyncio.to_thread(self._permits().ask_devices, order)
-            self._permits().permit(order, found or {}, wholes)
-        except OutOfBounds as error:
+            if words is None or not self._permits().heard_devices(order, words):
+                await asyncio.to_thread(self._permits().ask_devices, order)
+            self._permits().permit(order, question.found or {}, question.wholes)
+        except (OutOfBounds, NotYet) as error:
             return False if early else packed(error)
         except Exception as error:  # noqa: BLE001 - told as the plan's failure
             _log.exception("whether a plan may begin could not be said")

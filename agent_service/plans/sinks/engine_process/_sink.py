@@ -6,20 +6,23 @@ is, has run a plan or has not: one that had begun is failed, any other goes to t
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_service.models import EventKind, QueueState, QueueStatus
 from agent_service.models.state_machines import OPEN, SuggestionState
 from agent_service.plans.sinks.engine_process._devices import EngineDevices
+from agent_service.plans.sinks.engine_process._hand_over import HandOver
 from agent_service.plans.sinks.engine_process._handed_plans import UNWANTED, HandedPlan, HandedPlans
+from agent_service.plans.sinks.engine_process._live_plans import SentPlans
 from agent_service.plans.sinks.engine_process._next_process import NextProcess
 from agent_service.plans.sinks.engine_process._permission import Permission
+from agent_service.plans.sinks.engine_process._signals import EngineSignals
 from agent_service.plans.sinks.engine_process._steering import Steering
 from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, MeasuredBy, PlanOrder, PlanResult
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from agent_service.documents.intake import DocumentIntake
@@ -60,7 +63,9 @@ class EngineProcessSink:
         permits: Callable[[], Permits],
     ) -> None:
         assert link.hello is not None  # noqa: S101 - see above
-        self.devices = EngineDevices(link)
+        sent_plans = SentPlans()
+        self.devices = EngineDevices(link, sent_plans)
+        self.signals = EngineSignals(link, asyncio.get_running_loop())
         self._link = link
         self._turns = turns
         self._source = source
@@ -69,14 +74,21 @@ class EngineProcessSink:
         def changed() -> None:
             self._on_change()
 
-        self._plans = HandedPlans(link, turns, intake, changed)
+        self._plans = HandedPlans(link, turns, intake, sent_plans, on_change=changed)
         self._steering = Steering(link, self._plans, changed)
         self._permission = Permission(link, permits, intake, changed)
         self._process = NextProcess(
-            link, settings, source=source, plans=self._plans, steering=self._steering, on_change=changed
+            link,
+            settings,
+            source=source,
+            plans=self._plans,
+            steering=self._steering,
+            signals=self.signals,
+            on_change=changed,
         )
         self._left: dict[int, PlanOrder] = dict(link.hello.orders)
-        self.reattaches = bool(self._left)
+        self.reattaches = bool(self._left or link.hello.runs)
+        self.hand_over = HandOver(link, source)
         self._status = QueueStatus(kind=self.kind, state=QueueState.IDLE)
         link.on_message, link.on_lost = self._hear, self._lost
         source.on_stored = lambda seq: link.send(("stored", seq))
@@ -92,13 +104,14 @@ class EngineProcessSink:
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin; ``on_change`` is called on this event loop."""
         self._on_change = on_change
-        if not self._left and self._link.hello is not None and not self._link.hello.runs:
+        if not self.reattaches:
             self._process.attach()
 
     async def stop(self, timeout_s: float) -> None:
         """End: a plan under way is aborted so that its stop document is written, and the process ends.
 
-        A plan that does not end in time is killed with the process.
+        A plan that does not end in time is killed with the process. A service that ends before it has taken the plans
+        of its life before over, for it cannot start, leaves them to the next one.
         """
         if self._steering.closing is not None:
             return
@@ -106,8 +119,9 @@ class EngineProcessSink:
         self._process.stop()
         self._plans.take_back(self._plans.all, SERVICE_STOPS)
         try:
-            self._process.attach()
-            await self._steering.end(timeout_s)
+            if self._process.attached or not self._left:
+                self._process.attach()
+                await self._steering.end(timeout_s)
         finally:
             self._link.leave()
             self._turns.close()
@@ -135,13 +149,15 @@ class EngineProcessSink:
             return PlanResult(ExitStatus.ABORT, self._steering.closing, begun=False)
         return await self._plans.result(order)
 
-    async def move(self, point: Point, *, agent: str = "") -> PlanResult:
+    async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
         """Hand a move over, and return when it ended. Raises as `run`."""
-        return await self.run(PlanOrder("", agent, dict(point), plan=MOVE, actuators=tuple(point), sensors=()))
+        about: dict[str, Any] = {"plan": MOVE, "actuators": tuple(point), "sensors": ()}
+        return await self.run(PlanOrder("", agent, dict(point), **about, despite_conditions=despite_conditions))
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> dict[str, asyncio.Future[PlanResult]]:
         """Take up the plans that the process has still; what it has besides is taken back, as far as it waits.
 
+        One that is about to end begins none of those that wait.
         It hands over what it has when `listen` is called.
         """
         wanted = {order.suggestion_id for order in orders}
@@ -149,7 +165,7 @@ class EngineProcessSink:
         for number, order in sorted(self._left.items()):
             plan = HandedPlan.of(order)
             self._plans.take_up(number, plan)
-            if order.suggestion_id in wanted:
+            if order.suggestion_id in wanted and not (self._process.leaves and number > self._turns.last):
                 found[order.suggestion_id] = plan.ended
             else:
                 plan.is_decided = True
@@ -165,8 +181,13 @@ class EngineProcessSink:
         """Do nothing: the RunEngine tells how its plans go."""
 
     def apply(self, fact: Event) -> None:
-        """Look at a committed fact: when a suggestion's fate is written, the process may forget its plan."""
-        if fact.kind is EventKind.SUGGESTION_STATE and SuggestionState(str(fact.data["state"])) not in OPEN:
+        """Look at a committed fact: when a suggestion's fate is written, the process may forget its plan.
+
+        When an agent is changed, its plans that were permitted early are to be asked for again.
+        """
+        if fact.kind is EventKind.CONFIG:  # its guardrails, perhaps
+            self._link.send(("ask again", fact.agent))
+        elif fact.kind is EventKind.SUGGESTION_STATE and SuggestionState(str(fact.data["state"])) not in OPEN:
             self._plans.decide(str(fact.data["id"]))
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
@@ -187,7 +208,7 @@ class EngineProcessSink:
         BackendUnavailable
             There is no RunEngine, or its process does not answer.
         """
-        await self._steering.resume()
+        await self._steering.resume(paused=self.status.state is QueueState.PAUSED)
 
     async def abort(self, reason: str) -> None:
         """Latch ``held``, withdraw what waits, and abort the plan under way; returns when it ended, or after 5 s.
@@ -200,14 +221,20 @@ class EngineProcessSink:
         match message:
             case ("document", seq, name, document):
                 self._source.take(seq, name, document)
+            case ("handed over", runs):
+                self.hand_over.end(runs)
+            case ("reading", name, reading):
+                self.signals.hear(name, reading)
             case ("ended", number, result):
                 self._plans.end(number, result)
             case ("status", status):
                 self._status = status
                 self._on_change()
-            case ("ask", number, found, wholes):
+            case ("ask", number, question):
                 if (plan := self._plans.get(number)) is not None:
-                    self._permission.answer(number, plan.order, found, wholes, paused=self._steering.paused)
+                    self._permission.answer(number, plan.order, question, paused=self._steering.paused)
+                elif number not in self._left:  # else it is asked again when those are taken up
+                    self._plans.disown(number)
             case _:
                 _log.error("the RunEngine's process says %r, which is not known here", message[0])
 
@@ -215,3 +242,4 @@ class EngineProcessSink:
         self._status = QueueStatus(kind=self.kind, state=QueueState.IDLE)
         self._left = {}  # what it had from before: the journal says what becomes of it
         self._process.follow(how)
+        self.hand_over.end(())

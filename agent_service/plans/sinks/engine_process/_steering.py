@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -76,11 +77,20 @@ class Steering:
         self._paused = self._held is None
         self._link.tell("pause")
         self._on_change()
+        await asyncio.sleep(0)  # it is on its way when the caller hears that it was asked for
 
-    async def resume(self) -> None:
-        """Resume; raises `BackendUnavailable` when there is no RunEngine, or its process does not answer."""
+    async def resume(self, *, paused: bool) -> None:
+        """Resume; raises `BackendUnavailable` when there is no RunEngine, or its process does not answer.
+
+        What was held, or ``paused`` by whomever, is so again then.
+        """
         if self._link.up:
-            await self._link.call("resume", timeout_s=ABORTS_WITHIN_S)
+            try:
+                await self._link.call("resume", timeout_s=ABORTS_WITHIN_S)
+            except (BackendUnavailable, asyncio.CancelledError):
+                self._paused = paused and self._held is None
+                self.ask_again()  # behind the resume, of which nobody knows whether it is heard
+                raise
         self._held, self._paused = None, False
         self._on_change()
 
@@ -103,7 +113,8 @@ class Steering:
         except BackendUnavailable as error:
             ended, why = False, error.detail
         if ended:
-            self._link.send(*[("settled", plan.number) for plan in self._plans.all])
+            # one that has measured, and whose fate is not written, is for the service's next life
+            self._link.send(*[("settled", plan.number) for plan in self._plans.all if not plan.has_measured])
             await self._link.quit()
         else:
             await self._kill(SERVICE_STOPS, why)

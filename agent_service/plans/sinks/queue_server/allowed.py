@@ -7,8 +7,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from agent_service.errors import InvalidInput, UnknownDevice, UnknownPlan, texts
+from agent_service.errors import FieldError, InvalidInput, UnknownDevice, UnknownPlan, texts
 from agent_service.models.spelling import near
+from agent_service.plans.named_plan import is_named
 from agent_service.plans.sinks.queue_server.clients import Silent, client_of
 from agent_service.plans.sinks.queue_server.manager import Manager
 from agent_service.plans.sinks.queue_server.queued_plan import item_of
@@ -18,7 +19,7 @@ from agent_service.protocols import PlanOrder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from agent_service.models import AgentSpec
+    from agent_service.models import AgentSpec, Point
     from agent_service.plans.sinks.queue_server.config import QueueServerSection
 
 MOVES: Final = ("move_to", "mv")
@@ -101,19 +102,42 @@ class Allowed:
         return cast("Mapping[str, Any]", answer.get(method) or {})
 
 
+def ways_in(spec: AgentSpec, *, sessions: bool) -> Iterator[tuple[str, UnknownDevice]]:
+    """Yield the ways to components where a specification has to say own names, each with its field; asks nobody.
+
+    Actuators go by those, for points do; and with ``sessions`` sensors, which are found by what they call themselves.
+    """
+    if is_named(spec.plan) and not sessions:  # it is told its devices anew each time, in words of its own
+        return
+    for field, names in {"actuators": spec.actuators, "sensors": spec.sensors if sessions else ()}.items():
+        for name in names:
+            if "." in name:
+                own = name.replace(".", "_")
+                why = (
+                    f"{name!r} is the way to a component, and a queue server does not tell what that calls itself, as "
+                    f"points and documents say; give it a variable of that name in the profile ({own} = {name}, where "
+                    f"it is {own}), and write {own!r} here"
+                )
+                yield field, UnknownDevice(why, errors=[FieldError(field, why)])
+
+
 def wrong_in(spec: AgentSpec, lists: Lists, *, sessions: bool) -> Iterator[tuple[str, InvalidInput]]:
     """Yield what keeps a queue server from running a specification's plans, each with the field that it is in."""
+    if is_named(spec.plan) and not sessions:  # looked for when its turn has come
+        return
+    ways = list(ways_in(spec, sessions=sessions))
+    yield from ways
     looked_for: list[tuple[str, Callable[[], None]]] = [("plan", partial(lists.check_plan, spec.plan))]
     looked_for += [("actuators", partial(lists.check_device, name, moves=True)) for name in spec.actuators]
     looked_for += [("sensors", partial(lists.check_device, name, moves=False)) for name in spec.sensors]
-    point = dict.fromkeys(spec.actuators, 0.0)
+    point: Point = dict.fromkeys(spec.actuators, 0.0)
     order = PlanOrder("id", spec.name, point, spec.plan, tuple(spec.actuators), tuple(spec.sensors))
     item = item_of(order, {}, user_md={})
     if sessions:
         looked_for.append(("plan", partial(lists.check_plan, SESSION)))
         item = session_item(session_order(order), "", service="", idle_s=1)
     looked_for.append(("plan", partial(lists.check_item, item)))
-    wrong = False
+    wrong = bool(ways)
     for number, (field, look) in enumerate(looked_for):
         if wrong and number == len(looked_for) - 1:  # it would say the same again
             return

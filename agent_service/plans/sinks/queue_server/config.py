@@ -4,32 +4,37 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from agent_service.models.addresses import CurveKey, ManagerAddress, WebAddress  # noqa: TC001 - read at run time
+from agent_service.models.strict_numbers import StrictNumbers
 
 
-class QueueServerSection(BaseModel):
+class QueueServerSection(StrictNumbers):
     """``[sink]`` of kind ``queueserver``: plans go to the queue server that owns the RunEngine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["queueserver"] = Field(description="queueserver: the facility's queue server")
-    control: str | None = Field(
+    control: ManagerAddress | None = Field(
         default=None,
-        pattern=r"^(tcp://\S+:\d+|ipc://\S+)$",
         description="0MQ address of the RE Manager; default: QSERVER_ZMQ_CONTROL_ADDRESS, or tcp://127.0.0.1:60615",
     )
-    public_key: str | None = Field(
+    public_key: CurveKey | None = Field(
         default=None,
         description="public key of the RE Manager, where it encrypts (CURVE); default: QSERVER_ZMQ_PUBLIC_KEY",
     )
-    url: str | None = Field(
+    url: WebAddress | None = Field(
         default=None,
-        pattern=r"^https?://[^/\s]+",
         description="address of the HTTP server, in place of control; its API key is in QSERVER_HTTP_SERVER_API_KEY",
     )
-    user: str = Field(default="agent-service", description="name that its items bear; over HTTP the key decides")
+    user: str = Field(
+        default="agent-service", pattern=r"\S", description="name that its items bear; over HTTP the key decides"
+    )
     user_group: str = Field(
-        default="primary", description="group whose plans and devices are allowed; over HTTP the key decides"
+        default="primary",
+        pattern=r"\S",
+        description="group whose plans and devices are allowed; over HTTP the key decides",
     )
     per_item: Literal["run", "session"] = Field(
         default="run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.errors import texts
+from agent_service.errors import BackendUnavailable, Conflict, texts
 from agent_service.plans.sinks.queue_server.clients import Silent
 
 if TYPE_CHECKING:
@@ -151,6 +151,31 @@ class Manager:
         if time.monotonic() >= self._looked_at + LOOK_AT_STORE_EVERY_S:
             await self._read("queue_get")
             self._looked_at = time.monotonic()
+
+    async def destroy_environment(self) -> None:
+        """End the worker, which died: what ran there has failed, and somebody opens a new environment.
+
+        Raises
+        ------
+        Conflict
+            The worker answers, or cannot be asked: what runs there may be somebody else's.
+        BackendUnavailable
+            It was refused, or nobody answers.
+        """
+        try:
+            await self.look()
+            await self.probe(at_once=True)
+            if self.answers or not self.worker_died:
+                raise Conflict(
+                    "the worker of the queue server is not known to have died, so its environment is not ours to "
+                    "destroy; whoever looks after the queue server may do so there"
+                )
+            answer = await self.client.ask("environment_destroy", within_s=10)
+        except Silent as silent:
+            raise BackendUnavailable(str(silent)) from None
+        if not answer.get("success"):
+            said = texts.one_line(str(answer.get("msg")))
+            raise BackendUnavailable(f"the queue server did not destroy its environment: {said}")
 
     async def _read(self, method: str) -> dict[str, Any]:
         answer = await self.client.ask(method)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent_service.plans.sinks.hold import Hold
     from agent_service.plans.sinks.queue_server.manager import Manager
     from agent_service.plans.sinks.queue_server.queued_plan import QueuedPlan
 
@@ -23,27 +24,22 @@ class Steering:
 
     Attributes
     ----------
-    paused
-        Whether a person wants it paused.
     resume
         Whether a person wants one that is paused to go on.
-    in_a_hurry
-        Whether somebody waits for an abort.
     """
 
-    def __init__(self, manager: Manager) -> None:
-        self.paused = False
+    def __init__(self, manager: Manager, hold: Hold) -> None:
         self.resume = False
-        self.in_a_hurry = False
         self._manager = manager
+        self._hold = hold
         self._met: str | None = None
 
     async def steer(self, plan: QueuedPlan) -> None:
         """Do what is next with a plan that runs."""
-        self.in_a_hurry = plan.abort_reason is not None and not self._manager.worker_died
-        if self.in_a_hurry:
-            await self._abort(plan)
-        elif self.paused and not plan.pause_asked and self._manager.state != "paused":
+        if plan.abort_reason is not None:
+            if not self._manager.worker_died:
+                await self._abort(plan)
+        elif self._hold.paused is not None and not plan.pause_asked and self._manager.state != "paused":
             plan.pause_asked = await self._pause(plan, "deferred")
         elif self.resume and self._manager.state == "paused":
             self.resume = plan.pause_asked = False
@@ -54,7 +50,7 @@ class Steering:
     async def undo(self, ours: Iterable[QueuedPlan]) -> None:
         """Let somebody else's plan go on that a pause of ours met."""
         if not any(plan.running for plan in ours):
-            self.in_a_hurry = self.resume = False
+            self.resume = False
         if self._met is None:
             return
         if self._manager.running_uid != self._met:

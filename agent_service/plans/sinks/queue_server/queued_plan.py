@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import texts
 from agent_service.models import ID_KEY
-from agent_service.plans.sinks.claimed_plan import PlanRuns
+from agent_service.plans.named_plan import named
+from agent_service.plans.sinks.facility_plan import FacilityPlan
 from agent_service.protocols import ExitStatus, PlanOrder, PlanResult
 
 if TYPE_CHECKING:
@@ -28,51 +27,34 @@ _ENDED: Final = {
 }
 
 
-@dataclass(eq=False, slots=True)
-class QueuedPlan:
+class QueuedPlan(FacilityPlan):
     """A plan from its order to its end. Belongs to the event loop.
+
+    Parameters
+    ----------
+    order, key, taken_up
+        As for `FacilityPlan`; the key of a move or a session is one made for it.
+    item
+        What the manager is given.
 
     Attributes
     ----------
-    item
-        What the manager is given.
-    key
-        By which it is found again: the suggestion's id, or one made for a move or a session.
-    sent
-        Whether a request to run it may have reached the manager: from then on it is looked for, and never sent again.
     item_uid
         What the manager calls it, as far as that is known.
+    running, pause_asked
+        Whether it runs, as the manager said last, and whether it was asked to pause it.
     nowhere_since
         Since when the manager, asked for it, knows nothing of it; monotonic.
-    overruled
-        Whether its suggestion's fate was decided otherwise, while it may run still.
     """
 
-    order: PlanOrder
-    item: dict[str, Any]
-    key: str
-    sent: bool = False
-    item_uid: str | None = None
-    running: bool = False
-    pause_asked: bool = False
-    abort_reason: str | None = None
-    nowhere_since: float | None = None
-    overruled: bool = False
-    ended: asyncio.Future[PlanResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    runs: PlanRuns = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.runs = PlanRuns(self.order, says_done=self.order.run is None and self.order.plan not in ONE_RUN)
-
-    @property
-    def under_way(self) -> bool:
-        """Whether it may run, as far as is known, so that an abort ends it."""
-        return self.overruled or not self.ended.done()
-
-    @property
-    def is_move(self) -> bool:
-        """Whether it makes no run that anybody waits for: a move, or a session, whose runs are of its claims."""
-        return not self.order.suggestion_id
+    def __init__(self, order: PlanOrder, item: dict[str, Any], key: str, *, taken_up: bool = False) -> None:
+        one_run = order.run is not None or order.plan in ONE_RUN
+        super().__init__(order, key=key, taken_up=taken_up, says_done=not one_run)
+        self.item = item
+        self.item_uid: str | None = None
+        self.running = False
+        self.pause_asked = False
+        self.nowhere_since: float | None = None
 
     def is_item(self, item: Mapping[str, Any], *, user: str | None = None) -> bool:
         """Return whether an item of the manager is this one; ``user`` is whose ours are, None where nobody can tell.
@@ -84,11 +66,6 @@ class QueuedPlan:
         meta: Mapping[str, Any] = item.get("meta") or {}
         mine = self.key in (meta.get(ID), meta.get(SESSION_ID))
         return mine and (user is None or item.get("user") in (None, user))
-
-    def end(self, result: PlanResult) -> None:
-        """Let who waits know how it ended; only the first word counts."""
-        if not self.ended.done():
-            self.ended.set_result(result)
 
     def result_of(self, item: Mapping[str, Any]) -> PlanResult:
         """Return how it ended, as its item in the manager's history says."""
@@ -136,6 +113,16 @@ def item_of(order: PlanOrder, md: Mapping[str, Any], *, user_md: Mapping[str, An
     be searched for names of devices.
     """
     suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
+    if (choice := named(order)) is not None:
+        name, args, kwargs = choice
+        of_plan: Mapping[str, Any] = kwargs.get("md") or {}
+        return {
+            "item_type": "plan",
+            "name": name,
+            "args": list(args),
+            "kwargs": {key: value for key, value in kwargs.items() if key != "md"},
+            "meta": {**of_plan, **md, **user_md, "agent_name": order.agent, ID: order.suggestion_id},
+        }
     return {
         "item_type": "plan",
         "name": order.plan,

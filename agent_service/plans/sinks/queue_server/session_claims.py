@@ -10,9 +10,11 @@ from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agent_service.protocols import PlanOrder
+
+    AgentOf = Callable[[str | None], Awaitable[str | None]]
 
 TAKEN_UP_S: Final = 30.0
 """The lease of a plan that may have been claimed from an earlier life of the service; renewals come every 20 s."""
@@ -21,15 +23,21 @@ TAKEN_UP_S: Final = 30.0
 class SessionClaims(Claims):
     """Plans that a session claims. It is answered at once while nothing may be claimed, so that it ends.
 
+    Parameters
+    ----------
+    agent_of
+        Returns whose suggestions a session may claim, as `Sessions.agent_of` does.
+
     Attributes
     ----------
     taken
         Whether anything was claimed since somebody set this to False.
     """
 
-    def __init__(self, *args: Any, is_open: Callable[[], bool], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, is_open: Callable[[], bool], agent_of: AgentOf, **kwargs: Any) -> None:
         super().__init__(*args, is_open=is_open, **kwargs)
         self.taken = False
+        self._agent_of = agent_of
         self._abort_reason: str | None = None
         self._taken_up: set[str] = set()
 
@@ -37,9 +45,19 @@ class SessionClaims(Claims):
         """Return whether one of an agent's plans could be claimed now."""
         return self._next(agent) is not None
 
-    async def claim(self, agent: str | None, *, over: Callable[[], bool], **request: Any) -> PlanOrder | None:
-        """Claim as `Claims.claim` does."""
-        order = await super().claim(agent, over=lambda: over() or not self._is_open(), **request)
+    async def claim(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        self, agent: str | None, *, over: Callable[[], bool], session: str | None = None, **request: Any
+    ) -> PlanOrder | None:
+        """Claim as `Claims.claim` does, for the session that runs; None for one that is over.
+
+        Raises
+        ------
+        Conflict
+            For anybody else: nobody but a session that the sink sent may measure.
+        """
+        if (found := await self._agent_of(session)) is None or agent not in (None, found):
+            return None
+        order = await super().claim(found, over=lambda: over() or not self._is_open(), **request)
         self.taken = self.taken or order is not None
         return order
 
@@ -53,10 +71,14 @@ class SessionClaims(Claims):
         if suggestion_id in self._taken_up and not plan.ended.done() and len(plan.runs.starts) < (made or 1):
             self._end(plan, PlanResult(ExitStatus.SUCCESS))
 
-    def take_up(self, order: PlanOrder) -> asyncio.Future[PlanResult]:
-        """Take a plan that a worker may measure, who claimed it from an earlier life of the service."""
+    def take_up(self, order: PlanOrder, *, claimed_by: str | None) -> asyncio.Future[PlanResult]:
+        """Take a plan of an earlier life of the service; one claimed from that, by this key, a worker may measure."""
         plan = self._plans[order.suggestion_id] = ClaimedPlan(order, self._expire)
+        plan.ended.add_done_callback(lambda _: self._end(plan, None))
+        if claimed_by is None:
+            return plan.ended
         plan.runs.says_done = True
+        plan.lease.by = claimed_by
         plan.lease.begin(TAKEN_UP_S)
         self._taken_up.add(order.suggestion_id)
         return plan.ended
@@ -64,21 +86,31 @@ class SessionClaims(Claims):
     def abort(self, reason: str) -> None:
         """End what waits, and let what is claimed end for this reason when the session has been aborted."""
         self._abort_reason = reason
-        self.withdraw(self.waiting, reason, begun=True)
+        self.withdraw(reason, begun=True)
 
     def session_ended(self, agent: str, result: PlanResult) -> None:
-        """End what an agent's session held when it did not end by itself.
+        """End what an agent's session held when it ended.
 
-        One that failed before it claimed anything fails the suggestion that it was for, or it would be sent for ever.
+        After one that ended by itself only documents tell: the word that a plan is done was lost with the service's
+        answer. One that failed before it claimed anything fails the suggestion that it was for, or it would be sent for
+        ever.
         """
         mine = [plan for plan in self._plans.values() if plan.order.agent == agent]
         held = [plan for plan in mine if plan.claimed and plan.runs.made is None]  # else its documents are under way
         if not held and not self.taken and result.exit_status is ExitStatus.FAIL:
             held = mine[:1]
         for plan in held:
+            if result.exit_status is ExitStatus.SUCCESS:
+                plan.runs.made = len(plan.runs.starts) or None
+                self._end_if_told(plan)
+                continue
             if plan.runs.all_stopped:  # the word that it has ended was lost with the session
                 plan.runs.made = len(plan.runs.starts)
             self._end(plan, plan.runs.result() or PlanResult(result.exit_status, result.reason, plan.runs.uids))
+
+    def _end_if_told(self, plan: ClaimedPlan) -> None:
+        if (told := plan.runs.result()) is not None:
+            self._end(plan, told)
 
     def _end(self, plan: ClaimedPlan, result: PlanResult | None) -> None:
         if result is not None and result.exit_status is ExitStatus.ABORT and result.begun and self._abort_reason:

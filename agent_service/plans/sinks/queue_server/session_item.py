@@ -29,7 +29,7 @@ def session_item(order: PlanOrder, key: str, *, service: str, idle_s: float) -> 
 
     The id of a suggestion is in the start document of its run only: the item is not of one.
     """
-    about = {"agent": order.agent, "plan": order.plan, "idle_s": idle_s}
+    about = {"agent": order.agent, "plan": order.plan, "idle_s": idle_s, "session": key}
     devices = {"actuators": list(order.actuators), "sensors": list(order.sensors)}
     meta = {"agent_name": order.agent, SESSION_ID: key, SERVICE_ID: service}
     return {"item_type": "plan", "name": SESSION, "kwargs": {**about, **devices}, "meta": meta}

@@ -1,0 +1,108 @@
+"""``agent-service agents | start | pause | resume | best``: agents of a running service, from a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_service.cli._address import StateOption, UrlOption, service_at
+from agent_service.cli._each import for_each
+from agent_service.cli._tables import agents_table, point_text
+from agent_service.errors import Conflict, UsageError
+
+if TYPE_CHECKING:
+    from agent_service.client import Client
+    from agent_service.models import BestPoint
+
+Names = Annotated[list[str], typer.Argument(metavar="AGENT...", help="Names of agents.")]
+NamesOrQueue = Annotated[list[str] | None, typer.Argument(metavar="[AGENT]...", help="Names of agents.")]
+
+
+def agents(url: UrlOption = None, state: StateOption = None) -> None:
+    """List the agents: what they do, how far they are, and their best."""
+    from rich.console import Console
+
+    with service_at(url, state) as client:
+        listed = client.agents()
+    Console().print(agents_table(listed) if listed else "no agents yet", highlight=False)
+
+
+def start(
+    names: Names,
+    paused: Annotated[bool, typer.Option("--paused", help="Suggest nothing until it is resumed.")] = False,
+    url: UrlOption = None,
+    state: StateOption = None,
+) -> None:
+    """Start agents; returns when they run."""
+    with service_at(url, state) as client:
+
+        def started(name: str) -> str:
+            print(f"starting {name} ...", file=sys.stderr)
+            return f"{name} is {client.start(name, paused=paused).state.value}"
+
+        for_each(names, started)
+
+
+def pause(
+    names: NamesOrQueue = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", "--all", help="Pause the plan under way, and let no other begin.")
+    ] = False,
+    url: UrlOption = None,
+    state: StateOption = None,
+) -> None:
+    """Pause agents: a run under way ends, and nothing more is submitted. Or pause everything that moves."""
+    _refuse_both("pause", names, everything=everything)
+    with service_at(url, state) as client:
+        if everything:
+            print(f"the queue is {client.pause_queue().state}")
+        for_each(names or [], lambda name: f"{name} is {client.pause(name).state.value}")
+
+
+def resume(
+    names: NamesOrQueue = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", "--all", help="Resume the queue, after it was paused or everything stopped.")
+    ] = False,
+    url: UrlOption = None,
+    state: StateOption = None,
+) -> None:
+    """Resume agents that are paused, or everything that moves."""
+    _refuse_both("resume", names, everything=everything)
+    with service_at(url, state) as client:
+        if everything:
+            print(f"the queue is {client.resume_queue().state}")
+        for_each(names or [], lambda name: f"{name} is {client.resume(name).state.value}")
+
+
+def best(
+    names: Names,
+    by_model: Annotated[bool, typer.Option("--model", help="What the brain says is best, not what was measured.")] = (
+        False
+    ),
+    url: UrlOption = None,
+    state: StateOption = None,
+) -> None:
+    """Show the best point of agents: measured, or by their brains."""
+    with service_at(url, state) as client:
+        for_each(names, lambda name: f"{name}: {_best(client, name, by_model=by_model)}")
+
+
+def _best(client: Client, name: str, *, by_model: bool) -> str:
+    status = client.agent(name)
+    found: BestPoint | None = status.best_by_model if by_model else status.best
+    if found is None:
+        knows = (
+            "says no best point; without --model it is the best measured" if by_model else "has measured nothing yet"
+        )
+        raise Conflict(f"{name} {knows}")
+    return f"{point_text(found.outcome)} at {point_text(found.point)}"
+
+
+def _refuse_both(command: str, names: list[str] | None, *, everything: bool) -> None:
+    if bool(names) == everything:
+        raise UsageError(
+            f"say what to {command}: agent-service {command} AGENT, or agent-service {command} --everything"
+        )

@@ -1,0 +1,195 @@
+"""Pictures of what an agent believes, beside what was measured. Needs matplotlib, which is loaded when one is drawn.
+
+Examples
+--------
+>>> from agent_service.client.pictures import belief
+>>> figure = belief(client, "aligner")  # doctest: +SKIP
+>>> figure.savefig("aligner.png")  # doctest: +SKIP
+"""
+
+# matplotlib's types are of numpy's arrays, and these are lists
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from agent_service.client._calls import segment
+from agent_service.errors import InvalidInput
+from agent_service.models import PointPage
+from agent_service.models.values import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from agent_service.client import Client
+    from agent_service.models import AgentStatus, Prediction, Value
+
+_ACROSS: Final = 45
+"""Points of a map along each of its sides; of a curve four times as many."""
+
+_BOTH: Final = 2
+_MARGIN: Final = 0.05
+
+
+class _Axis(NamedTuple):
+    name: str
+    values: list[float]
+
+
+def belief(
+    client: Client,
+    name: str,
+    *,
+    actuators: Sequence[str] | None = None,
+    outcome: str | None = None,
+    at: Mapping[str, Value] | None = None,
+) -> Figure:
+    """Draw what an agent believes of an outcome, and the points that were measured.
+
+    Over two actuators: maps of the mean, its standard deviation and, where the brain says one, what measuring there is
+    worth to it. Over one: the mean with a band of two standard deviations.
+
+    Parameters
+    ----------
+    client
+        The client of the service.
+    name
+        The agent's; it runs or is paused, for its brain is asked.
+    actuators
+        One or two to draw over; by default the first two.
+    outcome
+        What to draw; by default what the best is the best of, else the first that the brain predicts.
+    at
+        Where the other actuators are, in their units; by default at the best point.
+
+    Raises
+    ------
+    InvalidInput
+        When the brain knows too little yet, says nothing of that outcome, or an actuator is none of numbers, or has
+        neither limits nor measured points.
+    NotFound, AgentFault
+        See `Client.predict`.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
+
+    agent, told = client.agent(name), _told(client, name)
+    drawn = actuators or agent.spec.actuators[:_BOTH]
+    if not 1 <= len(drawn) <= _BOTH:
+        raise InvalidInput(f"a picture is drawn over one or two actuators, and these are {len(drawn)}")
+    many = _ACROSS if len(drawn) == _BOTH else 4 * _ACROSS
+    axes = [_axis(agent, told, one, many) for one in drawn]
+    others = _others(agent, drawn, at or {})
+    found = client.predict(name, _grid(axes, others))
+    shown = _outcome(agent, found, outcome)
+    panels = {shown: found.mean[shown], f"{shown}: standard deviation": found.std[shown]}
+    if found.acquisition is not None:
+        panels["what measuring there is worth"] = found.acquisition
+    columns = len(panels) if len(axes) == _BOTH else 1
+    figure = Figure(figsize=(1.0 + 4.4 * columns, 4.2), layout="constrained")
+    title = f"{name}: what it believes after {len(told)} points"
+    fixed = ", ".join(
+        f"{key} = {value:.4g}" if is_number(value) else f"{key} = {value}" for key, value in others.items()
+    )
+    figure.suptitle(f"{title}, at {fixed}" if fixed else title, fontsize="medium")
+    if len(axes) == _BOTH:
+        _maps(figure, axes, panels, told)
+    else:
+        _curve(figure, axes[0], shown, found, told)
+    return figure
+
+
+def _told(client: Client, name: str) -> list[Mapping[str, Any]]:
+    """Return the measured points of an agent, each with its outcomes."""
+    points: list[Mapping[str, Any]] = []
+    at: dict[str, str] | None = {}
+    while at is not None:
+        page = PointPage.model_validate(client.ask("GET", f"agents/{segment(name)}/points", params=at))
+        values = {one.name: one.of or one.name for one in page.columns if one.kind in ("actuator", "outcome")}
+        outcomes = [one.name for one in page.columns if one.kind == "outcome"]
+        points += [
+            {of: row[column] for column, of in values.items()}
+            for row in page.items
+            if any(row[column] is not None for column in outcomes)
+        ]
+        at = None if page.next is None else {"cursor": page.next}
+    return points
+
+
+def _axis(agent: AgentStatus, told: Sequence[Mapping[str, Any]], actuator: str, many: int) -> _Axis:
+    """Return an axis with ``many`` values from the lower to the upper limit, else over what was measured."""
+    if actuator not in agent.spec.actuators:
+        raise InvalidInput(
+            f"agent {agent.name!r} has no actuator {actuator!r}; it has {', '.join(agent.spec.actuators)}"
+        )
+    measured = [point[actuator] for point in told if is_number(point.get(actuator))]
+    low, high = agent.limits.get(actuator, (None, None))
+    low = min(measured, default=None) if low is None else low
+    high = max(measured, default=None) if high is None else high
+    if low is None or high is None or not low < high:
+        raise InvalidInput(f"{actuator} has no limits and too few measured points: say guardrails.bounds for it")
+    return _Axis(actuator, [low + (high - low) * step / (many - 1) for step in range(many)])
+
+
+def _others(agent: AgentStatus, drawn: Sequence[str], at: Mapping[str, Value]) -> dict[str, Value]:
+    best = agent.best_by_model or agent.best
+    known = {**(best.point if best is not None else {}), **at}
+    names = [one for one in agent.spec.actuators if one not in drawn]
+    if missing := [one for one in names if one not in known]:
+        raise InvalidInput(f"where is {', '.join(missing)}? there is no best point yet: say it in at")
+    return {one: known[one] for one in names}
+
+
+def _grid(axes: Sequence[_Axis], others: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """Return the points of a map, row by row upwards, or of a curve."""
+    if len(axes) < _BOTH:
+        return [{**others, axes[0].name: value} for value in axes[0].values]
+    across, up = axes
+    return [{**others, across.name: x, up.name: y} for y in up.values for x in across.values]
+
+
+def _outcome(agent: AgentStatus, found: Prediction, outcome: str | None) -> str:
+    if not found.mean:
+        raise InvalidInput(f"agent {agent.name!r} knows too little yet to say what it believes; measure more points")
+    wanted = outcome or (agent.objective if agent.objective in found.mean else next(iter(found.mean)))
+    if wanted not in found.mean:
+        raise InvalidInput(f"agent {agent.name!r} says nothing of {wanted!r}, but of {', '.join(found.mean)}")
+    return wanted
+
+
+def _measured(told: Sequence[Mapping[str, Any]], across: str, up: str) -> tuple[list[Any], list[Any]]:
+    """Return the two columns of the points that have numbers in both."""
+    both = [point for point in told if is_number(point.get(across)) and is_number(point.get(up))]
+    return [point[across] for point in both], [point[up] for point in both]
+
+
+def _maps(
+    figure: Figure, axes: Sequence[_Axis], panels: Mapping[str, Sequence[float]], told: Sequence[Mapping[str, Any]]
+) -> None:
+    across, up = axes
+    where = _measured(told, across.name, up.name)
+    for index, (label, values) in enumerate(panels.items()):
+        panel = figure.add_subplot(1, len(panels), index + 1)
+        rows = [values[start : start + len(across.values)] for start in range(0, len(values), len(across.values))]
+        colours = panel.pcolormesh(
+            across.values, up.values, rows, shading="nearest", cmap="viridis" if index == 0 else "cividis"
+        )
+        figure.colorbar(colours, ax=panel, location="bottom", shrink=0.8)
+        panel.plot(*where, linestyle="none", marker="o", markersize=4, markerfacecolor="white", markeredgecolor="black")
+        panel.set(title=label, xlabel=across.name, ylabel=up.name if index == 0 else "")
+
+
+def _curve(figure: Figure, axis: _Axis, shown: str, found: Prediction, told: Sequence[Mapping[str, Any]]) -> None:
+    panel = figure.add_subplot()
+    mean, std = found.mean[shown], found.std[shown]
+    ends = [[value + sign * 2 * spread for value, spread in zip(mean, std, strict=True)] for sign in (-1, 1)]
+    panel.fill_between(axis.values, ends[0], ends[1], alpha=0.25, label="two standard deviations")
+    panel.plot(axis.values, mean, label="mean")
+    panel.plot(
+        *_measured(told, axis.name, shown), linestyle="none", marker="o", markersize=4, color="black", label="measured"
+    )
+    panel.set(xlabel=axis.name, ylabel=shown)
+    panel.margins(x=_MARGIN)
+    panel.legend()

@@ -1,0 +1,166 @@
+"""The journal's tables in a PostgreSQL database, and how older ones are brought up to date.
+
+Times are texts in the order of their bytes, whatever the database's locale. Facts are numbered by their one writer: a
+sequence would leave holes, and show later numbers before earlier ones. ``leader`` has one row: see `_leadership`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+
+from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.journal._tables import facts, meta, snapshots, version, why
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA_VERSION: Final = 1
+
+STATEMENTS: Final = (
+    'CREATE TABLE meta (key TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL)',
+    (
+        'CREATE TABLE facts (seq BIGINT PRIMARY KEY, epoch BIGINT NOT NULL, time TEXT COLLATE "C" NOT NULL, '
+        'agent TEXT COLLATE "C", kind TEXT COLLATE "C" NOT NULL, data TEXT NOT NULL)'
+    ),
+    "CREATE INDEX facts_by_agent ON facts (agent, seq)",
+    "CREATE INDEX facts_by_time ON facts (time)",
+    'CREATE TABLE snapshots (seq BIGINT PRIMARY KEY, time TEXT COLLATE "C" NOT NULL, data TEXT NOT NULL)',
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL)",
+    "CREATE TABLE keys (number BIGSERIAL PRIMARY KEY, line TEXT NOT NULL UNIQUE)",
+    # epoch is a key, so that counting it up waits for FOR KEY SHARE, and counting up the beat does not
+    (
+        "CREATE TABLE leader (epoch BIGINT PRIMARY KEY, beat BIGINT NOT NULL, holder TEXT NOT NULL, "
+        "backends INTEGER[] NOT NULL, one BOOLEAN UNIQUE DEFAULT true CHECK (one))"
+    ),
+    "INSERT INTO leader VALUES (0, 0, 'nobody', '{}')",
+)
+"""What makes the tables of `SCHEMA_VERSION`."""
+
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
+"""For each version, the statements that make the next one of it."""
+
+APPLICATION: Final = "agent-service journal"
+"""What our connections are called in ``pg_stat_activity``."""
+
+READS_S: Final = 15.0
+"""How long a statement may take, but for those of the leader."""
+
+_PREPARES: Final = 0x6167656E74
+"""Key of the lock under which tables are made: two at once would fail."""
+
+_SETTINGS: Final = (
+    f"SET application_name = '{APPLICATION}'; SET statement_timeout = '{READS_S:.0f}s'; "
+    "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'; SET synchronous_commit = on"
+)
+
+
+def open_engine(url: str, *, pooled: bool) -> sa.Engine:
+    """Return an engine for a journal's database, whose connections notice within seconds that the server is gone.
+
+    Raises
+    ------
+    UsageError
+        The URL is none, or psycopg is not installed.
+    """
+    try:
+        parsed = sa.engine.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(
+            parsed,
+            poolclass=sa.QueuePool if pooled else sa.NullPool,
+            connect_args={
+                "connect_timeout": 3,
+                "keepalives_idle": 2,
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 5000,
+            },
+        )
+    except ImportError:
+        raise UsageError(
+            "a journal in PostgreSQL needs psycopg, which is not installed here: "
+            'pip install "bluesky-agent-service[postgresql]"'
+        ) from None
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise UsageError(
+            "the journal's URL cannot be read; it looks like postgresql+psycopg://USER@HOST/DATABASE"
+        ) from None
+
+    def configure(connection: Any, _record: object) -> None:
+        before, connection.autocommit = connection.autocommit, True
+        connection.execute(_SETTINGS)
+        connection.autocommit = before
+
+    sa_event.listen(engine, "connect", configure)
+    return engine
+
+
+def shown(engine: sa.Engine) -> str:
+    """Return the address of a database without its password."""
+    return engine.url.render_as_string(hide_password=True)
+
+
+def prepare(engine: sa.Engine) -> Literal[True]:
+    """Make the tables where there are none; those of an older version are left as they are: see `upgrade`.
+
+    Raises `UsageError` where they are no journal, `BackendUnavailable` where the database cannot be reached.
+    """
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PREPARES)))
+            if version_of(connection, shown(engine)) is not None:
+                return True
+            for statement in STATEMENTS:
+                connection.exec_driver_sql(statement)
+            connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
+    except SQLAlchemyError as error:
+        raise unusable(engine, error) from error
+    return True
+
+
+def upgrade(connection: sa.Connection, where: str) -> tuple[int, int]:
+    """Bring older tables up to date; return the numbers of the last fact and of the snapshot, 0 for none.
+
+    In one transaction with the rest: it happens as a whole, or not at all.
+    """
+    found = version_of(connection, where) or SCHEMA_VERSION
+    while found < SCHEMA_VERSION:
+        for statement in MIGRATIONS[found]:
+            connection.exec_driver_sql(statement)
+        found += 1
+        connection.execute(meta.update().where(meta.c.key == "schema_version"), {"value": str(found)})
+    snapshot = connection.scalar(sa.select(sa.func.max(snapshots.c.seq))) or 0
+    first, newest = connection.execute(sa.select(sa.func.min(facts.c.seq), sa.func.max(facts.c.seq))).one()
+    if first is not None and first > snapshot + 1:
+        raise UsageError(
+            f"the journal {where} begins with fact {first}, and no snapshot holds those before: a copy into it was "
+            "cut short; drop its tables, and copy again"
+        )
+    return max(snapshot, newest or 0), snapshot
+
+
+def version_of(connection: sa.Connection, where: str) -> int | None:
+    """Return the version of the tables, None where there are none; `UsageError` for what this program cannot read."""
+    if connection.scalar(sa.text("SELECT to_regclass('meta')")) is None:
+        return None
+    found = connection.scalar(version())
+    number = int(found) if found is not None and found.isascii() and found.isdigit() else 0
+    if number > SCHEMA_VERSION:
+        raise UsageError(
+            f"the journal {where} has version {number}, written by a newer agent-service; this one reads up to "
+            f"{SCHEMA_VERSION}: upgrade it, or give another database"
+        )
+    if number < min(MIGRATIONS, default=SCHEMA_VERSION):
+        raise UsageError(f"the journal {where} says that its version is {found!r}, which there never was")
+    return number
+
+
+def unusable(engine: sa.Engine, error: Exception) -> UsageError | BackendUnavailable:
+    """Return what is said of a database that is no journal, or cannot be reached."""
+    kind = BackendUnavailable if isinstance(error, OperationalError) else UsageError
+    return kind(f"the journal {shown(engine)} cannot be used: {why(error)}")

@@ -1,0 +1,131 @@
+// The page of a service: logged in, a bar that is always in reach, and one view below it.
+
+import { agentPanel } from "./agent_panel.js";
+import { acting, permit, settle } from "./controls.js";
+import { h, say } from "./dom.js";
+import { badge, destroyer, stillText } from "./frame.js";
+import { byCode, forget, kept, logIn } from "./login.js";
+import { agentModel, inboxModel, serviceModel } from "./model.js";
+import { servicePanel } from "./service_panel.js";
+import { serviceView } from "./service_view.js";
+import { suggestionsPanel } from "./suggestions_panel.js";
+import { webSource } from "./web.js";
+
+// wherever this page is, behind a proxy too, the API is beside it
+const base = new URL(".", location.href.split("#")[0]).href.replace(/\/$/, "");
+const root = document.getElementById("page");
+const PLACES = [["#/", "Agents"], ["#/inbox", "Inbox"], ["#/service", "Service"]];
+
+async function start() {
+  try {
+    const session = (await byCode(base)) ?? kept(base);
+    if (session) enter(session);
+    else logIn(root, base, enter);
+  } catch (error) {
+    logIn(root, base, enter, error.message);
+  }
+}
+
+function enter(session) {
+  let gone = false;
+  const leave = (why = "") => {
+    if (gone) return;
+    gone = true;
+    removeEventListener("hashchange", route);
+    shown?.();
+    bar.end();
+    forget();
+    logIn(root, base, enter, why);
+  };
+  const logOut = async () => {
+    await source.ask({ method: "DELETE", path: "sessions" }).catch(() => {});
+    leave("You are logged out.");
+  };
+  const onRefused = (error) => error.status === 401 && leave("Your session has ended, or its key was revoked. Log in again.");
+  const source = Object.assign(webSource({ base, key: session, onRefused, where: location.host }), { home: "page" });
+  const bar = topBar(source);
+  const view = h("main", { id: "as-view", tabindex: "-1" });
+  let shown = null;
+
+  const show = (model, draw) => {
+    const end = draw(model);
+    return () => {
+      end();
+      model.end();
+    };
+  };
+  function route() {
+    shown?.();
+    view.replaceChildren();
+    const [, name, of] = /^#\/(\w*)\/?(.*)$/.exec(location.hash) ?? [null, "", ""];
+    bar.at(name);
+    document.title = `${name === "agents" ? decodeURIComponent(of) : PLACES.find(([to]) => to === `#/${name}`)?.[1] ?? "Agents"} · Agent service`;
+    const at = h("div", {});
+    view.append(at);
+    if (name === "agents") shown = show(agentModel(source, decodeURIComponent(of)), (model) => agentPanel(model, at));
+    else if (name === "inbox") shown = show(inboxModel(source), (model) => suggestionsPanel(model, at));
+    else if (name === "service") shown = serviceView(bar.model, at, logOut);
+    else shown = show(serviceModel(source), (model) => servicePanel(model, at, (agent) => { location.hash = `#/agents/${encodeURIComponent(agent)}`; }));
+  }
+  root.replaceChildren(h("a", { class: "as-skip", href: "#as-view", onclick: (event) => { event.preventDefault(); view.focus(); } }, "Skip to the view"), bar.element, view);
+  addEventListener("hashchange", route);
+  route();
+}
+
+/** Where one is, what moves, and what stops it. */
+function topBar(source) {
+  const model = inboxModel(source);
+  const count = h("span", { class: "as-count", hidden: true });
+  const links = PLACES.map(([to, name]) => h("a", { href: to }, name, name === "Inbox" ? count : null));
+  const queue = h("span", { class: "as-queue" });
+  const why = h("span", { class: "as-grow" });
+  const strip = h("div", { class: "as-strip as-warn", role: "alert", hidden: true }, why);
+  const notice = h("div", { class: "as-strip", role: "status", hidden: true });
+  const press = (action, label, look = "", help = "") => acting(model, action, label, () => model.send({ action }), look, help);
+  const pause = press("pause-queue", "Pause queue", "", "Let the plan under way pause at its next checkpoint, and hold the next ones");
+  const resume = press("resume-queue", "Resume queue");
+  const stop = press("stop-everything", "Stop everything", "as-danger", "Abort the plan under way, and let nothing move until somebody resumes the queue");
+  const destroy = destroyer(model);
+  strip.append(destroy);
+  const draw = () => {
+    const now = model.get("service").queue ?? {};
+    const still = stillText(now);
+    queue.replaceChildren(badge(now.state ?? "unknown", `queue ${now.state ?? "unknown"}`));
+    strip.hidden = !still;
+    say(why, still);
+    destroy.hidden = !now.can_destroy;
+    pause.hidden = ["paused", "held"].includes(now.state);
+    resume.hidden = !pause.hidden;
+    permit(pause, model, now.state ? "" : "The queue is not known yet");
+    [resume, stop, destroy].forEach((one) => settle(one, model));
+  };
+  const waits = () => {
+    const { length } = model.get("inbox");
+    count.hidden = !length;
+    say(count, String(length));
+  };
+  const tell = () => {
+    const { kind, text } = model.get("notice");
+    notice.hidden = !text;
+    notice.className = `as-strip ${{ error: "as-error", wait: "as-warn" }[kind] ?? "as-done"}`;
+    say(notice, text ?? "");
+  };
+  const listens = [["service", draw], ["link", draw], ["inbox", waits], ["notice", tell]];
+  listens.forEach(([name, act]) => model.on(`change:${name}`, act));
+  draw();
+  const element = h("div", { class: "as-bar as-panel" },
+    h("header", { class: "as-top" },
+      h("nav", { "aria-label": "Views" }, links),
+      queue,
+      h("div", { class: "as-commands" }, pause, pause.why, resume, stop)),
+    strip,
+    notice);
+  const at = (name) => links.forEach((link, i) => {
+    const here = PLACES[i][0] === `#/${name === "agents" ? "" : name}`;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  });
+  return { element, at, model, end: model.end };
+}
+
+start();

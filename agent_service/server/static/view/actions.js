@@ -1,0 +1,96 @@
+// What can be pressed, as requests of the HTTP API. Pure.
+
+import { changes } from "./forms.js";
+import { number } from "./dom.js";
+
+const OF_AGENT = ["start", "pause", "resume", "stop", "restart"];
+const CHANGES = ["suggest", "ingest", "report", "configure", "continue", "set-variable"];
+const OF_QUEUE = ["pause-queue", "resume-queue", "stop-everything", "destroy-environment"];
+
+/** Actions that one scope allows, by that scope; who lacks it is not shown their buttons. */
+const NEEDS = {
+  approve: ["approve", "reject", "go-to-best"],
+  control: [...OF_AGENT, ...CHANGES, ...OF_QUEUE],
+};
+
+/** Whether somebody with these scopes may do an action; who it is may not be known yet. */
+export function may(scopes, action) {
+  const need = Object.keys(NEEDS).find((scope) => NEEDS[scope].includes(action));
+  return !scopes || !need || scopes.includes(need);
+}
+
+/** An action as a person reads it: "stop-everything" is "Stop everything". */
+export function titled(action) {
+  const what = action.replaceAll("-", " ");
+  return what.charAt(0).toUpperCase() + what.slice(1);
+}
+
+const post = (path, body) => ({ method: "POST", path, body: body ?? null });
+
+/**
+ * The request for what was pressed, with `done(answer)`, which says what came of it, and `then`, the request that follows it;
+ * null when there is nothing to do.
+ */
+export function request({ action, ...given }, { name, status, form } = {}) {
+  const agent = `agents/${encodeURIComponent(given.name ?? name)}`;
+  const suggestion = `suggestions/${encodeURIComponent(given.id)}`;
+  if (OF_AGENT.includes(action)) return post(`${agent}/${action}`);
+  switch (action) {
+    case "stop-everything": return post("queue/abort", { reason: "Stop everything was pressed in a panel" });
+    case "pause-queue": return post("queue/pause");
+    case "resume-queue": return post("queue/resume");
+    case "destroy-environment": return post("queue/destroy-environment");
+    case "reject": return post(`${suggestion}/reject`, {});
+    case "approve": {
+      if (!given.point) return post(`${suggestion}/approve`);
+      const point = read(given.point, given.texts ?? []);
+      return { ...post(`${suggestion}/approve`, { point }), done: () => "approved with the edited point" };
+    }
+    case "go-to-best": {
+      const by = given.by ?? "measured";
+      const seen = by === "measured" ? status?.best : status?.best_by_model;
+      const done = (best) => `moved to ${Object.entries(best.point).map(([key, value]) => `${key} ${number(value, 6)}`).join(", ")}`;
+      return { ...post(`${agent}/go-to-best`, { by, point: given.point ?? seen?.point ?? null }), done };
+    }
+    case "continue": {
+      const loop = { ...status.spec.loop, max_runs: status.progress.done + given.runs };
+      return { method: "PATCH", path: agent, body: { loop }, then: post(`${agent}/${status.state === "paused" ? "resume" : "start"}`) };
+    }
+    case "report": return post(`${agent}/report`);
+    case "suggest": {
+      const done = ({ suggestions }) => (suggestions.length ? `${suggestions.length} suggested; they wait in the inbox` : "the agent had nothing to suggest");
+      return { ...post(`${agent}/suggest`, { n_points: Math.trunc(Number(given.n_points ?? 1)) }), done };
+    }
+    case "ingest": {
+      const empty = Object.keys(given.point).filter((key) => given.point[key] === "" || given.point[key] === null);
+      if (empty.length) throw new Error(`${empty.join(", ")} must be filled in`);
+      return { ...post(`${agent}/ingest`, { points: [read(given.point, ["_id", ...(given.texts ?? [])])] }), done: () => "ingested" };
+    }
+    case "set-variable": {
+      const path = `agents/${encodeURIComponent(name)}/variables/${encodeURIComponent(given.name)}`;
+      return { method: "PUT", path, body: { value: given.value }, done: (variable) => `${variable.name} is ${text(variable.value)} now` };
+    }
+    case "configure": {
+      const body = changes(form, given.values, status.spec);
+      if (!Object.keys(body).length) return null;
+      const rebuilt = "config" in body && status.started_at ? "; the brain was rebuilt with it" : "";
+      return { method: "PATCH", path: agent, body, done: () => `${Object.keys(body).join(" and ")} changed${rebuilt}` };
+    }
+    default: throw new Error(`there is no action ${action}`);
+  }
+}
+
+/** A point as it was filled in, with numbers where numbers stand; `texts` are the names whose value is a text. */
+function read(point, texts) {
+  const one = (name, value) => {
+    if (typeof value !== "string" || texts.includes(name)) return value;
+    const found = value === "" ? NaN : Number(value);
+    if (!Number.isFinite(found)) throw new Error(`${name} must be a number`);
+    return found;
+  };
+  return Object.fromEntries(Object.entries(point).map(([name, value]) => [name, one(name, value)]));
+}
+
+function text(value) {
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,170 @@
+// One agent, live.
+
+import { allow, byHand, configure, reports, tabs, variables } from "./agent_tabs.js";
+import { commands } from "./commands.js";
+import { acting, permit } from "./controls.js";
+import { h, keyed, number, pointText, say, tick } from "./dom.js";
+import { badge, begin, foot, notices, stopper } from "./frame.js";
+import { history, log } from "./history.js";
+import { inboxTable } from "./inbox.js";
+import { morePictures } from "./more_pictures.js";
+import { legend, mapPlot, tracePlot } from "./plots.js";
+import { rangeText, reasonText, runsMore, stateText, typeText } from "./words.js";
+
+/** Draw an agent in `el`; returns what ends that. */
+export function agentPanel(model, el) {
+  const panel = begin(model, el);
+  const halt = stopper(model, panel);
+  panel.root.append(
+    header(model, panel, halt.stop),
+    halt.strip,
+    ...notices(model, panel),
+    bestLine(model, panel),
+    progressBar(model, panel),
+    plots(model, panel),
+    legend(model, panel),
+    tabbed(model, panel),
+    foot(model, panel));
+  return panel.end;
+}
+
+function header(model, panel, stop) {
+  const name = h("h3", {});
+  const state = h("span", {});
+  const kind = h("span", {});
+  const busy = h("span", {});
+  const reason = h("div", { class: "as-reason" });
+  const unlimited = h("div", { class: "as-reason as-bad" });
+  const trace = h("pre", {});
+  const fault = h("details", { class: "as-reason", hidden: true }, h("summary", {}, "Traceback"), trace);
+  const { bar, why } = commands(model, panel, stop);
+  panel.on(["agent", "progress"], () => {
+    const agent = model.get("agent");
+    const progress = model.get("progress");
+    const more = runsMore(agent, progress);
+    say(name, agent.name ?? "");
+    state.replaceChildren(badge(agent.state ?? "unknown", stateText(agent.state ?? "unknown")));
+    say(kind, agent.type ? typeText(agent.type) : "");
+    kind.title = agent.type ? `${agent.type}, in a ${agent.executor} of the service` : "";
+    say(reason, more ? `${progress.done} of ${progress.total} runs done: ${more} more?` : reasonText(agent.reason));
+    fault.hidden = agent.state !== "failed" || !agent.error?.traceback;
+    say(trace, fault.hidden ? "" : agent.error.traceback);
+    say(unlimited, agent.no_limits?.length ? `no limits: ${agent.no_limits.join(", ")}. Neither the device nor the allowed region bounds ${agent.no_limits.length === 1 ? "it" : "them"}: set one under Configure.` : "");
+    busy.dataset.since = agent.busy?.since ?? Infinity;
+    say(busy, agent.busy ? `busy in ${agent.busy.call}${agent.busy.progress ? `: ${agent.busy.progress}` : ""}` : "");
+    tick(panel.root);
+    reason.classList.toggle("as-bad", agent.state === "failed" || agent.state === "missing");
+  });
+  return h("header", { class: "as-head" },
+    h("div", { class: "as-title" }, name, state, h("span", { class: "as-about" }, kind, busy)),
+    bar,
+    why,
+    reason,
+    fault,
+    unlimited);
+}
+
+function progressBar(model, panel) {
+  const bar = h("i", {});
+  const done = h("b", {});
+  const left = h("span", {});
+  const now = h("span", {});
+  const failed = h("span", {});
+  const idle = h("span", { title: "the share of the time this agent ran in which none of its plans did" });
+  const track = h("div", { class: "as-track", role: "progressbar", "aria-label": "runs done" }, bar);
+  panel.on(["progress", "agent"], () => {
+    const progress = model.get("progress");
+    const total = progress.total;
+    const part = total ? Math.min(1, progress.done / total) : 0;
+    bar.style.width = `${100 * part}%`;
+    track.classList.toggle("as-open", !total && model.get("agent").state === "running");
+    track.setAttribute("aria-valuenow", String(Math.round(100 * part)));
+    say(done, total ? `${progress.done ?? 0} of ${total} runs` : `${progress.done ?? 0} ${progress.done === 1 ? "run" : "runs"}`);
+    say(left, progress.left_s ? `${rangeText(progress.left_s)} left` : "");
+    const waits = progress.waiting ? `${progress.waiting} ${progress.waiting === 1 ? "waits" : "wait"} for approval` : "";
+    say(now, progress.measuring ? `measuring ${pointText(progress.measuring.point, model.get("agent").units)}` : waits);
+    say(failed, [[progress.failed, "failed"], [progress.by_hand, "by hand"], [progress.retold, "from before"]]
+      .filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(", "));
+    say(idle, progress.idle === null || progress.idle === undefined ? "" : `beam idle ${Math.round(100 * progress.idle)} %`);
+  });
+  return h("div", { class: "as-progress" }, track, done, left, now, failed, idle);
+}
+
+function plots(model, panel) {
+  const path = () => `agents/${encodeURIComponent(model.get("agent").name)}/predict`;
+  const predict = (points) => model.source.ask({ method: "POST", path: path(), body: { points } });
+  const both = [tracePlot(), mapPlot(predict)];
+  both.forEach((plot) => panel.ends.push(plot.end));
+  const first = before(model, panel);
+  panel.on(["region"], () => { both[0].element.hidden = model.get("region").length > 0; });
+  panel.on(["plot"], () => both.forEach((plot) => plot.show(model.get("plot"))));
+  return h("div", { class: "as-plots" }, first, both.map((plot) => plot.element), morePictures(model, panel, predict));
+}
+
+/** Before the first run: where it will measure, and where things are now. */
+function before(model, panel) {
+  const body = h("tbody", {});
+  const table = h("table", { class: "as-table as-cards" }, h("caption", {}, "Before the first run"),
+    h("thead", {}, h("tr", {}, ["actuator", "searched", "allowed", "now at"].map((name, i) => h("th", { scope: "col", class: i ? "as-num" : "" }, name)))), body);
+  const element = h("div", { class: "as-before" }, table);
+  const ends = (pair, unit) => (pair ? `${number(pair[0])} to ${number(pair[1])} ${unit}` : "any");
+  panel.on(["region"], () => {
+    const rows = model.get("region");
+    element.hidden = !rows.length;
+    keyed(body, rows, (one) => one.name, (one) => h("tr", {}, h("th", { scope: "row" }, one.name), ["searched", "allowed", "now at"].map((name) => h("td", { class: "as-num", "data-label": name }))), (line, one) => {
+      const texts = [ends(one.search, one.unit), ends(one.allowed, one.unit), one.at === null ? "not known" : `${number(one.at)} ${one.unit}`];
+      texts.forEach((text, i) => say(line.children[i + 1], text.trim()));
+    });
+  });
+  return element;
+}
+
+function bestLine(model, panel) {
+  const measured = bestOf(model, "measured", "Go to best");
+  const byModel = bestOf(model, "model", "Go there");
+  panel.on(["best", "by_model", "agent", "link", "service"], () => {
+    const { objective, best_of: bestOf, no_best: noBest } = model.get("agent");
+    const which = objective ? `, ${bestOf} ${objective}` : "";
+    measured.show(`Best measured${which}`, model.get("best"), noBest ?? "Nothing was measured yet");
+    byModel.show("Best by the agent's model", model.get("by_model"), "");
+    byModel.element.hidden = !model.get("by_model");
+  });
+  return h("div", { class: "as-bestline" }, measured.element, byModel.element);
+}
+
+function bestOf(model, by, label) {
+  const [title, what, where] = [h("span", {}), h("b", {}), h("span", { class: "as-muted" })];
+  const go = acting(model, "go-to-best", label, () => model.send({ action: "go-to-best", by }));
+  const show = (text, best, none) => {
+    say(title, best ? text : none);
+    const { units } = model.get("agent");
+    say(what, best ? pointText(best.outcome, units) : "");
+    say(where, best ? `at ${pointText(best.point, units)}` : "");
+    allow(go, model, "go-to-best");
+    if (!best) permit(go, model, "");
+    go.hidden = !best;
+  };
+  return { element: h("span", { class: "as-bestof" }, title, what, where, go, go.why), show };
+}
+
+function tabbed(model, panel) {
+  const inbox = inboxTable(model);
+  const shown = tabs([
+    { name: "Inbox", element: inbox.element },
+    { name: "Configure", element: configure(model, panel) },
+    { name: "Variables", element: variables(model, panel) },
+    { name: "Report", element: reports(model, panel) },
+    { name: "History", ...history(model, panel) },
+    { name: "Log", ...log(model, panel) },
+    { name: "By hand", element: byHand(model, panel) },
+  ]);
+  panel.on(["inbox", "agent"], () => {
+    const agent = model.get("agent");
+    const items = model.get("inbox");
+    const none = agent.approval === "required" ? "Nothing waits for approval." : "Nothing waits: this agent's suggestions are approved at once.";
+    shown.count(0, items.length);
+    inbox.show(items, agent.actuators ?? [], none);
+  });
+  panel.on(["notice"], inbox.free);
+  return shown.element;
+}

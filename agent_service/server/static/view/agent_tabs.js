@@ -1,0 +1,194 @@
+// The tabs below an agent's plots: what it is configured with, shows, said and did, and what one does by hand.
+
+import { acting, named, permit } from "./controls.js";
+import { aged, button, h, keyed, number, say } from "./dom.js";
+import { valueField } from "./values.js";
+import { whyNot } from "./words.js";
+
+/** Tabs with panes; one shows at a time. Each pane is `{name, element, draw?}`; `draw` is called when it comes to be seen. */
+export function tabs(panes) {
+  const heads = panes.map((pane, i) =>
+    h("button", { type: "button", role: "tab", class: "as-tab", onclick: () => choose(i), onkeydown: (event) => step(event, i) }, pane.name, h("span", { class: "as-count", hidden: true })));
+  const bodies = panes.map((pane) => h("div", { role: "tabpanel", class: "as-pane", "aria-label": pane.name }, pane.element));
+  const choose = (chosen) => {
+    heads.forEach((head, i) => {
+      head.setAttribute("aria-selected", String(i === chosen));
+      head.tabIndex = i === chosen ? 0 : -1;
+      bodies[i].hidden = i !== chosen;
+    });
+    panes[chosen].draw?.();
+  };
+  const step = (event, i) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    const next = (i + by + heads.length) % heads.length;
+    choose(next);
+    heads[next].focus();
+  };
+  const count = (i, value) => {
+    heads[i].lastChild.hidden = !value;
+    say(heads[i].lastChild, String(value));
+  };
+  choose(0);
+  return { element: h("div", {}, h("div", { class: "as-tabs", role: "tablist" }, heads), bodies), count };
+}
+
+/** The form of an agent's configuration, with messages beside their fields. */
+export function configure(model, panel) {
+  const groups = h("div", { class: "as-groups" });
+  const apply = acting(model, "configure", "Apply", () => send(), "as-main");
+  const drop = button("Discard changes", () => { dirty.clear(); build(); });
+  const hint = h("span", { class: "as-muted" });
+  const dirty = new Set();
+  let fields = [];
+  let sent = false;
+  const mark = () => {
+    drop.disabled = !dirty.size;
+    permit(apply, model, dirty.size ? "" : "nothing was changed");
+    say(hint, dirty.size ? `${dirty.size} changed, not applied` : "");
+  };
+  const build = () => {
+    fields = [];
+    groups.replaceChildren(...model.get("form").map((group) => h("fieldset", {}, h("legend", {}, group.title), group.fields.map((field) => {
+      const made = formField(field, () => { dirty.add(field.path); mark(); });
+      fields.push(made);
+      return made.element;
+    }))));
+    blame();
+    mark();
+  };
+  const send = () => {
+    sent = true;
+    model.send({ action: "configure", values: Object.fromEntries(fields.filter((one) => dirty.has(one.path)).map((one) => [one.path, one.value()])) });
+  };
+  const blame = () => fields.forEach((one) => one.blame(model.get("form_errors")[one.path] ?? ""));
+  panel.on(["form"], () => { if (!dirty.size) build(); });
+  panel.on(["form_errors"], blame);
+  panel.on(["notice"], () => {
+    if (!sent || !model.get("notice").text) return;
+    sent = false;
+    if (model.get("notice").kind === "done") { dirty.clear(); build(); }
+  });
+  return h("div", {}, groups, h("div", { class: "as-row" }, apply, apply.why, drop, hint));
+}
+
+function formField(field, changed) {
+  const id = `as-${Math.random().toString(36).slice(2)}`;
+  const many = { id, class: "as-input", oninput: changed, onchange: changed, "aria-describedby": `${id}-help` };
+  const input = (type, value, more = {}) => h("input", { ...many, ...more, type, value: value ?? "" });
+  const numeric = { step: field.kind === "integer" ? 1 : "any", min: field.minimum, max: field.maximum };
+  let control;
+  let value = () => (control.value === "" ? null : control.value);
+  if (field.kind === "boolean") {
+    control = h("input", { ...many, type: "checkbox", class: "", checked: field.value });
+    value = () => control.checked;
+  } else if (field.kind === "choice") {
+    control = h("select", many, field.choices.map((one) => h("option", { value: one }, String(one))));
+    control.value = field.value;
+  } else if (field.kind === "range") {
+    const ends = [0, 1].map((i) => input("number", field.value?.[i], { step: "any", "aria-label": `${field.label} ${i ? "highest" : "lowest"}`, id: i ? null : id }));
+    control = h("span", { class: "as-range" }, ends[0], h("span", { class: "as-muted" }, "to"), ends[1]);
+    value = () => (ends.every((one) => one.value === "") ? null : ends.map((one) => one.value));
+  } else if (field.kind === "json") {
+    control = h("textarea", { ...many, rows: 2, spellcheck: "false" }, field.value ?? "");
+  } else {
+    const empty = field.nullable ? "none" : field.default ?? "";
+    control = field.kind === "text" ? input("text", field.value, { placeholder: empty }) : input("number", field.value, { ...numeric, placeholder: empty });
+  }
+  const wrong = h("span", { class: "as-bad", role: "alert" });
+  const help = h("span", { class: "as-help", id: `${id}-help` }, field.description);
+  const element = h("div", { class: "as-field" }, h("label", { for: id, title: field.path }, field.label), h("div", {}, control, wrong), help);
+  const blame = (text) => {
+    say(wrong, text);
+    element.classList.toggle("as-wrong", Boolean(text));
+  };
+  return { path: field.path, element, value, blame };
+}
+
+/** What the brain shows of itself; the writable ones can be set. */
+export function variables(model, panel) {
+  const body = h("tbody", {});
+  const nothing = h("p", { class: "as-quiet" }, "This agent shows no variables, or it is not started.");
+  const table = h("table", { class: "as-table" }, h("thead", {}, h("tr", {}, h("th", {}, "variable"), h("th", { class: "as-wide" }, "value"), h("th", {}))), body);
+  const make = (one) => {
+    const shown = h("td", { class: "as-wide as-value" });
+    const set = h("td", {});
+    if (one.writable) {
+      const input = h("input", { class: "as-input", "aria-label": `new value of ${one.name}`, onkeydown: (event) => { if (event.key === "Enter") go(); } });
+      const go = () => { if (input.value !== "") model.send({ action: "set-variable", name: one.name, value: typed(input.value) }); input.value = ""; };
+      set.append(h("div", { class: "as-actions" }, input, named(acting(model, "set-variable", "Set", go), one.name)));
+    }
+    return h("tr", {}, h("td", {}, one.name), shown, set);
+  };
+  panel.on(["variables"], () => {
+    const items = model.get("variables");
+    table.hidden = !items.length;
+    nothing.hidden = Boolean(items.length);
+    keyed(body, items, (one) => `${one.name}${one.writable}`, make, (line, one) => say(line.children[1], text(one.value)));
+  });
+  return h("div", {}, table, nothing);
+}
+
+/** What the brain said of itself, newest first. */
+export function reports(model, panel) {
+  const list = h("div", { class: "as-reports" });
+  const ask = acting(model, "report", "Ask for a report", () => model.send({ action: "report" }));
+  const nothing = h("p", { class: "as-quiet" }, "No report yet.");
+  let shown = null;
+  panel.on(["agent", "link"], () => allow(ask, model, "report"));
+  panel.on(["reports"], () => {
+    const items = model.get("reports");
+    nothing.hidden = Boolean(items.length);
+    keyed(list, items, (one) => one.at, (one) => h("details", {}, h("summary", {}, new Date(one.at * 1000).toLocaleString(), " · ", aged(one.at), " ago"),
+      h("dl", {}, Object.entries(one.report).map(([name, value]) => [h("dt", {}, name), h("dd", {}, text(value))]))));
+    const newest = list.firstChild;
+    if (!newest || newest === shown) return;
+    shown = newest;
+    [...list.children].forEach((one) => { one.open = one === newest; });
+  });
+  return h("div", {}, h("div", { class: "as-row" }, ask, ask.why), list, nothing);
+}
+
+/** Suggest and ingest by hand. */
+export function byHand(model, panel) {
+  const many = h("input", { type: "number", min: 1, max: 1000, step: 1, value: 1, class: "as-input as-short", "aria-label": "number of points" });
+  const suggest = acting(model, "suggest", "Suggest", () => model.send({ action: "suggest", n_points: many.value }));
+  const ingest = acting(model, "ingest", "Ingest", () => model.send({ action: "ingest", point: Object.fromEntries(inputs.map(([name, one]) => [name, one.value()])), texts: inputs.filter(([, one]) => one.text).map(([name]) => name) }));
+  const row = h("div", { class: "as-row" });
+  let inputs = [];
+  let names = "";
+  panel.on(["agent", "link"], () => {
+    const agent = model.get("agent");
+    allow(suggest, model, "suggest");
+    allow(ingest, model, "ingest");
+    const now = [...(agent.actuators ?? []), ...(agent.outcomes ?? [])];
+    const shape = JSON.stringify([now, agent.space, agent.units]);
+    if (shape === names) return;
+    names = shape;
+    inputs = now.map((name) => [name, valueField(name, agent.space?.[name])]);
+    row.replaceChildren(...inputs.map(([name, one]) => h("label", { class: "as-pair" }, name, one.element, agent.units[name] ? h("span", { class: "as-unit" }, agent.units[name]) : null)), ingest, ingest.why);
+  });
+  return h("div", { class: "as-two" },
+    h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", many), suggest, suggest.why)),
+    h("div", {}, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), row));
+}
+
+/** Enable a button by what is legal now, and say why when it is not. */
+export function allow(one, model, command) {
+  permit(one, model, whyNot(command, model.get("agent"), model.get("service").queue?.state));
+}
+
+function text(value, inner = false) {
+  if (Array.isArray(value)) return `[${value.map((one) => text(one, true)).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return number(value, 6);
+  const said = Object.entries(value).map(([name, one]) => `${name} ${text(one, true)}`).join(", ");
+  return inner ? `(${said})` : said;
+}
+
+function typed(written) {
+  try {
+    return JSON.parse(written);
+  } catch {
+    return written;
+  }
+}

@@ -1,0 +1,41 @@
+// What steers an agent: one action that comes next, Stop beside it, the rest in a menu that explains itself.
+
+import { acting, menu, permit } from "./controls.js";
+import { h, say } from "./dom.js";
+import { nextCommand, runsMore, whyNot } from "./words.js";
+
+const NEXT = { start: "Start", pause: "Pause", resume: "Resume", continue: "More runs" };
+const MENU = [
+  ["restart", "Restart", "Build its brain anew, tell it all that was measured, and go on."],
+  ["suggest", "Suggest a point", "Ask it for a point now. It waits in the inbox; nothing moves before somebody approves it."],
+  ["report", "Ask for a report", "Ask its brain what it has found out; the answer stands under Report."],
+];
+
+/** Draw the commands of an agent; `halt` is the button that stops everything, if it stands here. `{bar, why}`: the reasons stand in `why`. */
+export function commands(model, panel, halt) {
+  let more = 0;
+  const send = (action) => (event) => event.detail > 1 || model.send({ action, runs: more }); // a second click met the next command
+  const next = Object.entries(NEXT).map(([action, label]) => [action, acting(model, action, label, send(action), "as-first")]);
+  const stop = acting(model, "stop", "Stop", () => model.send({ action: "stop" }));
+  const others = MENU.map(([action, label, words]) => [acting(model, action, label, () => model.send({ action })), words]);
+  const rest = menu("More", "More commands", others);
+  panel.ends.push(rest.end);
+  const why = h("div", { class: "as-whys" }, next.map(([, one]) => one.why), stop.why);
+  panel.on(["agent", "progress", "link", "service"], () => {
+    const agent = model.get("agent");
+    const queue = model.get("service").queue?.state;
+    more = runsMore(agent, model.get("progress"));
+    const now = nextCommand(agent, more);
+    next.forEach(([action, one]) => {
+      one.hidden = action !== now;
+      const no = one.hidden ? "" : whyNot(action, agent, queue);
+      permit(one, model, no && `${NEXT[action]}: ${no}`);
+    });
+    say(next.at(-1)[1], `${more} more runs`);
+    const no = whyNot("stop", agent, queue);
+    permit(stop, model, no && `Stop: ${no}`);
+    others.forEach(([one]) => permit(one, model, whyNot(one.dataset.action, agent, queue)));
+    rest.draw();
+  });
+  return { bar: h("div", { class: "as-commands" }, next.map(([, one]) => one), stop, rest.element, halt), why };
+}

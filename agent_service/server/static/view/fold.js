@@ -1,0 +1,160 @@
+// What is known of one agent: a fold over the service's answers and events. Pure: no network, no elements.
+//
+// The service's answers come first, then the events that follow; an event that an answer already contained changes nothing.
+
+/** Most lines of the log that are kept. */
+const MAX_LINES = 200;
+
+/** Most facts that are kept beside the suggestions. */
+const MAX_FACTS = 1000;
+
+const MOVING = ["running", "submitted"];
+const OPEN = ["proposed", "approved", ...MOVING];
+
+/** Fates of a suggestion that came to nothing. */
+export const UNHAPPY = ["failed", "rejected", "expired", "abandoned"];
+
+/** A time of the service (ISO 8601) as seconds since 1970, with its microseconds. */
+export function seconds(iso) {
+  const [, whole, fraction, zone] = /^(.{19})(?:\.(\d+))?(.*)$/.exec(iso);
+  return Date.parse(whole + (zone || "Z")) / 1000 + Number(`0.${fraction ?? 0}`);
+}
+
+/** One agent's suggestions, outcomes, history and log. `version` grows with each change of these. */
+export class AgentFold {
+  constructor() {
+    this.version = 0;
+    this.suggestions = new Map();
+    this.open = new Map();
+    this.measured = new Map();
+    this.history = [];
+    this.log = [];
+  }
+
+  /** Take the service's answers in: all suggestions, and the last facts, oldest first. */
+  look(suggestions, history) {
+    this.forget();
+    this.history = [];
+    let measured = [];
+    for (const one of suggestions) {
+      this.keep({ ...one, at: seconds(one.updated_at) });
+      if (one.outcome) measured.push([seconds(one.updated_at), one.id, measurement(one, seconds(one.updated_at))]);
+    }
+    for (const event of history) {
+      this.remember(event);
+      // what came before is of an agent that had this name; what this one was told follows
+      if (isBirth(event)) measured = measured.filter(([, id]) => this.suggestions.has(id));
+      measured.push(...ingested(event).map(([id, one]) => [one.at, id, one]));
+    }
+    measured.sort((a, b) => a[0] - b[0]);
+    measured.forEach(([, id, one]) => this.measure(id, one));
+  }
+
+  /** Take an event of this agent in. */
+  take(event) {
+    this.version += 1;
+    if (event.kind === "log") this.log = [...this.log, event].slice(-MAX_LINES);
+    else if (isBirth(event)) this.forget();
+    else if (event.kind === "suggestion.state") this.fate(event);
+    else if (event.kind === "ingest") ingested(event).forEach(([id, one]) => this.measure(id, one));
+    this.remember(event);
+  }
+
+  /** The open suggestions of a state, in the order of their birth. */
+  openIn(...states) {
+    return [...this.open.values()].filter((one) => states.includes(one.state));
+  }
+
+  /** What is being measured: it runs, or is about to. */
+  get moving() {
+    return MOVING.flatMap((state) => this.openIn(state));
+  }
+
+  forget() {
+    this.version += 1;
+    for (const known of [this.suggestions, this.open, this.measured]) known.clear();
+  }
+
+  measure(id, one) {
+    if (!this.measured.has(id)) this.measured.set(id, one);
+  }
+
+  fate(event) {
+    const { data } = event;
+    const at = seconds(event.time);
+    const old = this.suggestions.get(data.id);
+    if (!old) {
+      // another than a birth is of an agent that had this name before
+      if (data.state === "proposed") this.keep(born(event));
+    } else if (at > old.at) {
+      const known = Object.fromEntries(["run_uid", "outcome", "reason", "point"].filter((key) => key in data).map((key) => [key, data[key]]));
+      const approved = data.state === "approved" && data.word ? { approved_by: data.by } : {};
+      const now = { ...old, state: data.state, at, ...known, ...approved };
+      this.keep(now);
+      if (now.outcome && data.state === "measured") this.measure(now.id, measurement(now, at));
+    }
+  }
+
+  keep(suggestion) {
+    this.suggestions.set(suggestion.id, suggestion);
+    if (OPEN.includes(suggestion.state)) this.open.set(suggestion.id, suggestion);
+    else this.open.delete(suggestion.id);
+  }
+
+  remember(event) {
+    const last = this.history.at(-1)?.seq ?? 0;
+    if (event.seq === null || event.seq <= last || described(event) === null) return;
+    this.history.push(event);
+    if (this.history.length > MAX_FACTS) this.history.shift();
+  }
+}
+
+/** The suggestion that a fact of its birth is about. */
+export function born({ agent, time, data }) {
+  return { id: data.id, agent, point: data.point, plan: data.plan ?? null, retry_of: data.retry_of ?? null, extra: data.extra ?? {}, proposed_by: data.by_hand ? data.by : null, reason: data.reason ?? null, outcome: null, run_uid: null, state: "proposed", created_at: time, at: seconds(time) };
+}
+
+function measurement(suggestion, at) {
+  return { at, point: suggestion.point, outcome: suggestion.outcome, run_uid: suggestion.run_uid };
+}
+
+function isBirth(event) {
+  return event.kind === "agent.state" && "spec" in event.data;
+}
+
+function ingested(event) {
+  if (event.kind !== "ingest") return [];
+  return event.data.points.map((told, i) => {
+    const { _id: id, _sem, ...numbers } = told; // what is known of their errors is not drawn
+    return [id ? String(id) : `${event.seq}:${i}`, { at: seconds(event.time), point: numbers, outcome: numbers, run_uid: event.data.run_uids?.[i] ?? null, by: event.data.by }];
+  });
+}
+
+// facts as lines for a person -------------------------------------------------------------------------------------------
+
+/** What a fact about the agent itself says, or null when it is about a point: that is told with its point. */
+export function described({ kind, data }) {
+  const lines = {
+    "agent.state": () => (data.removed ? "removed" : ["starting", "stopping"].includes(data.state) && !data.error ? null : data.state),
+    report: () => "reported",
+    method: () => `${data.method} was called`,
+    config: () => ("variable" in data ? `${data.variable} set to ${brief(data.value)}` : `${Object.keys(data).filter((key) => key !== "by").sort().join(" and ")} changed`),
+    "queue.state": () => queue(data),
+  };
+  return lines[kind]?.() ?? null;
+}
+
+function queue(data) {
+  if (data.command === "claim" || (data.command === "move" && "plan" in data)) return null; // how it ended is told
+  if (data.command === "moved") return `${data.begun ? "moved" : "not moved"} to ${values(data.point)}`;
+  return `queue: ${data.command}`;
+}
+
+function values(point) {
+  return Object.entries(point).filter(([name]) => !["_id", "_sem"].includes(name)).map(([name, value]) => `${name} ${brief(value)}`).join(", ");
+}
+
+/** A number with as many digits as a person reads, anything else as it is. */
+export function brief(value) {
+  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
+}

@@ -1,0 +1,150 @@
+// What all panels have: a line for what went wrong, Stop everything, and a foot with the connection.
+
+import { acting, settle } from "./controls.js";
+import { button, h, say, tick, watch } from "./dom.js";
+
+const DONE_STAYS_MS = 6000;
+
+/** Begin a panel in `el`; `ends` collects what must end with it. */
+export function begin(model, el) {
+  const root = h("section", { class: "as-panel" });
+  el.classList.add("as-host");
+  el.replaceChildren(root);
+  const ticking = setInterval(() => tick(root), 1000);
+  const ends = [() => clearInterval(ticking)];
+  const on = (traits, draw) => ends.push(watch(model, traits, draw));
+  on(["link", "service"], () => root.querySelectorAll("[data-action]").forEach((one) => settle(one, model)));
+  return { root, ends, on, end: () => ends.forEach((one) => one()) };
+}
+
+/** A badge with a state's colour. */
+export function badge(state, shown = state) {
+  return h("span", { class: `as-badge as-${state}` }, h("i", {}), shown);
+}
+
+/** Stop everything, which latches; and while it does, why, and Resume queue. */
+export function stopper(model, panel) {
+  if (model.home === "page") return { stop: "", strip: "" }; // its bar has them
+  const stop = acting(model, "stop-everything", "Stop everything", () => model.send({ action: "stop-everything" }), "as-danger",
+    "Abort the plan under way, and let nothing move until somebody resumes the queue");
+  const why = h("span", { class: "as-grow" });
+  const go = acting(model, "resume-queue", "Resume queue", () => model.send({ action: "resume-queue" }));
+  const destroy = destroyer(model);
+  const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, destroy, go);
+  panel.on(["service"], () => {
+    const { queue = {}, conditions = [] } = model.get("service");
+    const told = queue.state === "suspended" && conditions.some(isUnmet);  // in a line of its own
+    const still = told ? "" : stillText(queue);
+    go.hidden = queue.state === "suspended";
+    destroy.hidden = !queue.can_destroy;
+    strip.hidden = !still;
+    strip.firstChild.replaceWith(badge(queue.state ?? "held"));
+    say(why, still);
+  });
+  return { stop, strip };
+}
+
+/** Destroy environment, of a queue server whose worker died: a first press warns, a second one does it. */
+export function destroyer(model) {
+  const label = "Destroy environment";
+  let warned = false;
+  const one = acting(model, "destroy-environment", label, () => {
+    if (warned) model.send({ action: "destroy-environment" });
+    warned = !warned;
+    say(one, warned ? "Press again: this ends whatever runs at the queue server, whoever's it is" : label);
+  }, "as-danger", "The worker of the queue server died, and the manager does not know: give the queue back");
+  return one;
+}
+
+/** One line for the answer to a button, one for the connection when it is not live, and one for what the service cannot do. */
+export function notices(model, panel) {
+  const text = h("span", { class: "as-grow" });
+  const trace = h("pre", {});
+  const fold = h("details", {}, h("summary", {}, "Traceback"), trace);
+  const said = h("div", { class: "as-strip", role: "status" }, text, button("Dismiss", () => { said.hidden = true; }, "as-plain"));
+  const lost = h("div", { class: "as-strip as-warn", role: "alert" });
+  const faults = h("div", { class: "as-strip as-error", role: "alert", hidden: true });
+  const unmet = h("div", { class: "as-strip as-warn", role: "status", hidden: true });
+  let timer = null;
+  panel.ends.push(() => clearTimeout(timer));
+  panel.on(["notice"], () => {
+    const notice = model.get("notice");
+    clearTimeout(timer);
+    said.hidden = !notice.text;
+    said.className = `as-strip ${{ error: "as-error", wait: "as-warn" }[notice.kind] ?? "as-done"}`;
+    say(text, notice.text ?? "");
+    fold.hidden = !notice.traceback;
+    say(trace, notice.traceback ?? "");
+    if (notice.kind === "done") timer = setTimeout(() => { said.hidden = true; }, DONE_STAYS_MS);
+  });
+  panel.on(["link"], () => {
+    const link = model.get("link");
+    lost.hidden = link.state === "live" || !link.message;
+    lost.className = `as-strip ${["refused", "unheard"].includes(link.state) ? "as-error" : "as-warn"}`;
+    say(lost, link.message ?? "");
+    panel.root.classList.toggle("as-dim", !["live", "direct"].includes(link.state));
+  });
+  panel.on(["service"], () => {
+    const found = model.get("service").faults ?? [];
+    faults.hidden = !found.length;
+    say(faults, found.join("; "));
+    const lines = (model.get("service").conditions ?? []).filter((one) => isUnmet(one) || one.state === "off").map(conditionText);
+    unmet.hidden = !lines.length;
+    say(unmet, lines.join("; "));
+  });
+  return [lost, faults, unmet, said, fold];
+}
+
+/** The foot: whether it is live, where the service is, how far the archive lags. */
+export function foot(model, panel) {
+  const state = h("span", { class: "as-link" });
+  const where = h("span", {});
+  const page = h("a", { target: "_blank", rel: "noopener", hidden: true }, "API page");
+  const lag = h("span", { class: "as-right" });
+  let looked = null;
+  panel.on(["link"], async () => {
+    const link = model.get("link");
+    state.replaceChildren(badge(link.state, { unheard: "not heard", direct: "without the kernel" }[link.state]));
+    say(where, link.url);
+    if (link.state !== "live") looked = null;
+    else if (!looked) {
+      looked = model.apiPage();
+      const href = await looked;
+      page.hidden = !href;
+      if (href) page.href = href;
+    }
+  });
+  panel.on(["service"], () => say(lag, lagText(model.get("service").archive)));
+  return h("footer", { class: "as-foot" }, state, where, page, lag);
+}
+
+export function lagText(archive) {
+  if (!archive || archive.state === "none") return "no archive";
+  if (archive.state === "unavailable") return `archive unavailable: ${archive.reason ?? "it will be tried again"}`;
+  const runs = archive.runs_behind;
+  if (archive.state === "starting") return `archive starting, ${runs} to write`;
+  if (archive.reason) return `archive: ${archive.reason}`;
+  const refused = archive.runs_refused ? `archive refused ${counted(archive.runs_refused)}, kept in the spool` : "";
+  const lag = runs ? `archive ${counted(runs)} behind` : "";
+  return [refused, lag].filter(Boolean).join("; ") || "archive up to date";
+}
+
+export function stillText(queue) {
+  if (queue.state === "held") return `Nothing moves: ${queue.reason ?? "somebody stopped everything"}.`;
+  if (queue.can_destroy) return `Nothing moves: ${queue.reason}`;
+  if (queue.state === "suspended") return `It goes on by itself when this is over: ${queue.reason ?? "a suspender tripped"}`;
+  if (queue.state !== "paused") return "";
+  return queue.reason?.includes("suspended") ? `The plan queue is ${queue.reason}` : "The plan queue is paused.";
+}
+
+export function isUnmet(condition) {
+  return ["silent", "lost", "settling"].includes(condition.state);
+}
+
+export function conditionText(condition) {
+  return condition.state === "off" ? condition.text : `held: ${condition.text}`;
+}
+
+function counted(runs) {
+  return `${runs} ${runs === 1 ? "run" : "runs"}`;
+}

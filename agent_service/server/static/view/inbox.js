@@ -1,0 +1,98 @@
+// The inbox: suggestions that wait for a person's word.
+
+import { acting, named, settle } from "./controls.js";
+import { aged, button, h, keyed, number, pointText, say } from "./dom.js";
+import { decimals } from "./records.js";
+import { valueField } from "./values.js";
+
+/** A table of proposed suggestions; `columns` are the actuators, or null for points of several agents. */
+export function inboxTable(model) {
+  const header = h("tr", {});
+  const body = h("tbody", {});
+  const table = h("table", { class: "as-table as-cards" }, h("thead", {}, header), body);
+  const nothing = h("p", { class: "as-quiet" });
+  let shape = "";
+  const show = (items, columns, none) => {
+    const now = JSON.stringify(columns);
+    if (now !== shape) {
+      shape = now;
+      header.replaceChildren(...(columns ?? ["agent", "point"]).map((name) => h("th", { scope: "col", class: columns ? "as-num" : "" }, name)), h("th", { class: "as-wide" }), h("th", { class: "as-when" }, "age"), h("th", {}, h("span", { class: "as-hidden" }, "what to do")));
+      body.replaceChildren();
+    }
+    table.hidden = !items.length;
+    say(header.querySelector(".as-wide"), items.some((item) => item.note) ? "note" : "");
+    nothing.hidden = Boolean(items.length);
+    say(nothing, none);
+    const digits = (columns ?? []).map((name) => decimals(items.map((item) => item.point[name])));
+    keyed(body, items, (item) => item.id, (item) => row(model, item, columns), (line, item) => line.tell(item, digits));
+  };
+  const free = () => body.querySelectorAll("tr").forEach((one) => one.release());
+  return { element: h("div", {}, table, nothing), show, free };
+}
+
+function withUnit(value, unit, digits) {
+  const counts = typeof value === "number";
+  return h("span", {}, counts && Number.isFinite(digits) ? value.toFixed(digits) : number(value), counts && unit ? h("span", { class: "as-unit" }, unit) : null);
+}
+
+function row(model, item, columns) {
+  const inputs = {};
+  const names = columns ?? Object.keys(item.point);
+  const cells = columns
+    ? names.map((name) => h("td", { class: "as-number as-num", "data-label": name }))
+    : [h("td", {}, item.agent), h("td", { class: "as-number" })];
+  const actions = h("div", { class: "as-actions" });
+  const note = h("td", {});
+  const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
+  const send = (content) => {
+    actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
+    model.send(content);
+  };
+  const field = (name) => {
+    inputs[name] = valueField(name, item.space[name], item.point[name]);
+    return inputs[name].element;
+  };
+  const whose = `${columns ? "" : `${item.agent} `}${pointText(item.point, item.units)}`;
+  const offer = (...buttons) => actions.replaceChildren(...buttons.map((one) => named(one, whose)));
+  const reject = () => acting(model, "reject", "Reject", () => send({ action: "reject", id: item.id }));
+  let [digits, units, edited] = [[], item.units, false];
+  const numbers = () => {
+    if (!columns) cells[1].replaceChildren(pointText(item.point, units));
+    else names.forEach((name, i) => cells[i].replaceChildren(withUnit(item.point[name], units[name], digits[i])));
+  };
+  const still = () => {
+    edited = false;
+    numbers();
+    offer(
+      ...(item.rounded ? [] : [acting(model, "approve", "Edit", edit)]), // what goes back would be another point
+      reject(),
+      acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id }), "as-main"));
+  };
+  const edit = () => {
+    edited = true;
+    const there = names.filter((name) => name in item.point); // what a point lacks stays where it is
+    names.forEach((name, i) => columns && name in item.point && cells[i].replaceChildren(field(name)));
+    if (!columns) cells[1].replaceChildren(...there.map((name) => h("label", { class: "as-pair" }, name, field(name))));
+    const texts = there.filter((name) => typeof item.point[name] === "string");
+    const point = () => Object.fromEntries(there.map((name) => [name, inputs[name].value()]));
+    offer(
+      button("Cancel", still),
+      reject(),
+      acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id, point: point(), texts }), "as-main"));
+    inputs[there[0]]?.element.focus();
+  };
+  line.release = () => actions.querySelectorAll("button").forEach((one) => {
+    one.disabled = false;
+    if (one.dataset.action) settle(one, model);
+  });
+  line.tell = (now, beside) => { // numbers of a column stand below each other
+    if (!edited && JSON.stringify([beside, now.units]) !== JSON.stringify([digits, units])) {
+      [digits, units] = [beside, now.units];
+      numbers();
+    }
+    note.className = now.outside ? "as-wide as-bad" : "as-wide as-muted";
+    say(note, now.note);
+  };
+  still();
+  return line;
+}

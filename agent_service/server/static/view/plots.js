@@ -1,0 +1,158 @@
+// The trace of outcomes and the map of points.
+
+import { Belief, LAYERS } from "./belief.js";
+import { h, svg } from "./dom.js";
+import { along, colourBar, cross, dots, EDGE, even, extent, frame, HEIGHT, padded, region, scale, selector, star, titled, told, viridis } from "./drawing.js";
+import { otherActuators } from "./others.js";
+
+/** The outcomes in the order they came, and what the best had that was measured so far, where there is one best. */
+export function tracePlot() {
+  const plot = frame("Outcomes in the order they were measured", "outcomes");
+  let outcome = 0;
+  const chosen = selector("Outcome to show", (value) => { outcome = value; plot.draw(); });
+  plot.head.append(chosen.element);
+  const foot = h("span", {});
+  plot.foot.append(foot);
+  plot.paint = (data, size) => {
+    outcome = Math.min(outcome, Math.max(0, data.outcomes.length - 1));
+    chosen.offer(titled(data).slice(data.actuators.length), outcome);
+    const column = data.actuators.length + outcome;
+    const points = data.rows.map((row, i) => [data.first + i, row[column], i]).filter((one) => Number.isFinite(one[1]));
+    if (!points.length) return plot.empty("Nothing was measured yet");
+    foot.textContent = data.judged.length || data.objective === null ? "run" : "run; no best so far: each of several objectives counts for itself";
+    const best = data.judged.includes(outcome) ? points.map(([run, , i]) => [run, data.so_far[i]?.[outcome]]) : [];
+    const line = best.filter(([, value]) => Number.isFinite(value));
+    const last = data.first + data.rows.length - 1;
+    const x = scale([1, Math.max(data.total ?? 0, last, 2)], [EDGE.left, size - EDGE.right]);
+    const y = scale(padded([...points.map((one) => one[1]), ...line.map((one) => one[1])]), [HEIGHT - EDGE.bottom, EDGE.top]);
+    plot.axes(x, y, { whole: true });
+    const steps = line.map(([run, value], i) => (i ? `H${x(run)}V${y(value)}` : `M${x(run)},${y(value)}`)).join("");
+    if (line.length) plot.add(svg("path", { class: "as-line", d: `${steps}H${x(last)}` }));
+    plot.add(dots("as-dots", points.map(([run, value]) => [x(run), y(value)])));
+    for (const [run, value, i] of points) plot.target(x(run), y(value), `run ${run}`, told(data, data.rows[i]));
+  };
+  return plot;
+}
+
+/**
+ * Measured points coloured by outcome, suggested points, the best one, and the region that is allowed; behind them, if it is
+ * chosen, what the agent believes, for which `predict` asks it.
+ */
+export function mapPlot(predict = null) {
+  const plot = frame("Measured, suggested and best points", "map");
+  const axis = { x: null, y: null, colour: 0, layer: 0 };
+  const layers = Object.keys(LAYERS);
+  let seen = null;
+  const belief = new Belief(predict, (found) => { seen = found; plot.draw(); });
+  const behind = selector("Behind the points: what the agent believes", (value) => { axis.layer = value; plot.draw(); });
+  const across = selector("Horizontal axis", (value) => { axis.x = value; plot.draw(); });
+  const up = selector("Vertical axis", (value) => { axis.y = value; plot.draw(); });
+  const tint = selector("Colour", (value) => { axis.colour = value; plot.draw(); });
+  tint.element.classList.add("as-right");
+  plot.head.append(up.element, behind.element, tint.element);
+  behind.element.hidden = !predict;
+  const where = otherActuators(() => plot.draw());
+  plot.foot.append(across.element, where.element);
+  plot.paint = (data, size) => {
+    const columns = [...data.actuators, ...data.outcomes];
+    if (!columns.length) return plot.empty("No actuators");
+    const within = (value, otherwise) => (value !== null && value < columns.length ? value : Math.min(otherwise, columns.length - 1));
+    const [i, j] = [within(axis.x, 0), within(axis.y, 1)];
+    across.offer(titled(data), i);
+    up.offer(titled(data), j);
+    axis.colour = Math.min(axis.colour, Math.max(0, data.outcomes.length - 1));
+    tint.offer(titled(data).slice(data.actuators.length), axis.colour);
+    const colour = data.actuators.length + axis.colour;
+    const range = data.ranges[axis.colour] ?? [NaN, NaN];
+    const less = axis.colour === data.objective && !data.maximize; // the best has the lightest colour
+    const allowed = [data.allowed[i] ?? null, data.allowed[j] ?? null];
+    const anchors = (k) => data.search[k] ?? data.limits[k] ?? [];
+    const all = (k, limits) => [...anchors(k).filter(Number.isFinite), ...[...data.rows, data.best ?? [], data.model ?? [], data.present].map((row) => row[k]), ...data.suggested.map((one) => one.values[k]), ...(limits ?? []).filter(Number.isFinite)];
+    const [across_, up_] = [all(i, allowed[0]), all(j, allowed[1])];
+    if (![across_, up_].every((values, k) => data.categories[[i, j][k]] || values.some(Number.isFinite))) return plot.empty("No point yet");
+    const x = along(data.categories[i], across_, [EDGE.left, size - EDGE.right - 34]);
+    const y = along(data.categories[j], up_, [HEIGHT - EDGE.bottom, EDGE.top]);
+    behind.offer(layers.map((one) => (one ? LAYERS[one] : "points only")), axis.layer);
+    const layer = layers[axis.layer];
+    const wanted = layer && i !== j && Math.max(i, j) < data.actuators.length && !x.names && !y.names ? looked(data, layer, data.outcomes[axis.colour], i, j, x, y) : null;
+    const others = where.at(data, wanted && [i, j]);
+    if (wanted) wanted.others = others;
+    belief.look(wanted, `${data.first}/${data.rows.length}`);
+    if (wanted && seen) field(plot, x, y, seen);
+    plot.axes(x, y, {});
+    region(plot, x, y, [x.names ? null : data.search[i], y.names ? null : data.search[j]], "as-search");
+    region(plot, x, y, [x.names ? null : allowed[0], y.names ? null : allowed[1]], "as-allowed");
+    const places = new Map(); // by colour
+    data.rows.forEach((row, k) => {
+      if (![row[i], row[j]].every(Number.isFinite)) return;
+      const tone = viridis(even(row[colour], range), range, less && !wanted);
+      if (!places.has(tone)) places.set(tone, []);
+      places.get(tone).push([x(row[i]), y(row[j])]);
+      plot.target(x(row[i]), y(row[j]), `run ${data.first + k}`, told(data, row));
+    });
+    plot.add(dots("as-measured as-edge", [...places.values()].flat()));
+    places.forEach((at, stroke) => plot.add(dots("as-measured", at, { stroke })));
+    for (const one of data.suggested) {
+      if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
+      const [px, py] = [x(one.values[i]), y(one.values[j])];
+      const now = one.state === "running" || one.state === "submitted";
+      plot.add(svg("circle", { class: `as-suggested${now ? " as-now" : ""}`, cx: px, cy: py, r: 5 }));
+      plot.target(px, py, now ? "measuring" : one.state, told(data, one.values));
+    }
+    if ([data.present[i], data.present[j]].every(Number.isFinite)) {
+      const [px, py] = [x(data.present[i]), y(data.present[j])];
+      plot.add(svg("path", { class: "as-present", d: cross(px, py) }));
+      plot.target(px, py, "now at", told(data, data.present));
+    }
+    for (const [best, look, name] of [[data.model, "as-best as-model", "best by the model"], [data.best, "as-best", "best measured"]]) {
+      if (!best || ![best[i], best[j]].every(Number.isFinite)) continue;
+      plot.add(svg("path", { class: look, d: star(x(best[i]), y(best[j]), 11) }));
+      plot.target(x(best[i]), y(best[j]), name, told(data, best));
+    }
+    colourBar(plot, size, wanted && seen?.values ? extent(seen.values) : range, less && !wanted);
+  };
+  const end = plot.end;
+  plot.end = () => { belief.look(null); end(); };
+  return plot;
+}
+
+/** What of the agent's belief is looked at: two actuators within what is shown. */
+function looked(data, layer, outcome, i, j, x, y) {
+  const ends = (k, axis) => {
+    const [low, high] = data.allowed[k] ?? [];
+    return { name: data.actuators[k], low: Number.isFinite(low) ? low : axis.domain[0], high: Number.isFinite(high) ? high : axis.domain[1], whole: data.whole[k] };
+  };
+  return { layer, outcome, across: ends(i, x), up: ends(j, y) };
+}
+
+/** The values of a map as coloured cells, or why there are none. */
+function field(plot, x, y, { xs, ys, values, why }) {
+  if (!values) return plot.add(svg("text", { class: "as-empty", x: "50%", y: HEIGHT / 2 }, `No belief to show: ${why}`));
+  const range = extent(values);
+  const [width, height] = [[x, xs], [y, ys]].map(([axis, [first, second = first + 1]]) => Math.abs(axis(second) - axis(first)) + 0.5);
+  return plot.add(svg("g", { class: "as-belief" }, values.map((value, k) => svg("rect", {
+    x: x(xs[k % xs.length]) - width / 2, y: y(ys[Math.floor(k / xs.length)]) - height / 2, width, height, fill: viridis(value, range),
+  }))));
+}
+
+/** The marks of the map with their meaning; those that are not on it are not named. */
+export function legend(model, panel) {
+  const mark = (...shapes) => svg("svg", { width: 14, height: 14, viewBox: "0 0 14 14", "aria-hidden": "true" }, ...shapes);
+  const item = (name, shape) => h("span", { class: "as-key" }, mark(shape), name);
+  const byModel = item("best by model", svg("path", { class: "as-best as-model", d: star(7, 7.5, 6.5) }));
+  const search = item("searched", svg("rect", { class: "as-search", x: 1.5, y: 2.5, width: 11, height: 9 }));
+  const present = item("now at", svg("path", { class: "as-present", d: cross(7, 7) }));
+  const allowed = item("allowed", svg("rect", { class: "as-allowed", x: 1.5, y: 2.5, width: 11, height: 9 }));
+  panel.on(["plot"], () => {
+    const plot = model.get("plot");
+    byModel.hidden = !plot.model;
+    present.hidden = !plot.present?.some(Number.isFinite);
+    search.hidden = !plot.search?.some(Boolean);
+    allowed.hidden = !plot.allowed?.some(Boolean);
+  });
+  return h("span", { class: "as-legend" },
+    item("measured", dots("as-measured", [[7, 7]], { stroke: "rgb(39,127,142)" })),
+    item("suggested", svg("circle", { class: "as-suggested", cx: 7, cy: 7, r: 4.5 })),
+    item("best measured", svg("path", { class: "as-best", d: star(7, 7.5, 6.5) })),
+    byModel, present, search, allowed);
+}

@@ -1,0 +1,70 @@
+// What happened to an agent, as rows of a table. Pure.
+
+import { UNHAPPY, described, seconds } from "./fold.js";
+import { reasonText } from "./words.js";
+
+/**
+ * Every point that was measured or came to nothing, and what was done to the agent, newest first: `{key, at, run, point,
+ * outcome, what, why, who, run_uid, traceback, bad}`; `run` counts what was measured, and is null for the others.
+ */
+export function records(fold) {
+  const rows = [];
+  let run = 0;
+  for (const [id, { at, point, outcome, run_uid, by }] of fold.measured) {
+    run += 1;
+    const suggestion = fold.suggestions.get(id);
+    rows.push({ key: id, at, run, point, outcome, what: "measured", why: reasonText(suggestion?.reason), who: whose(suggestion, by), run_uid: run_uid ?? suggestion?.run_uid, traceback: null, bad: false });
+  }
+  for (const one of fold.suggestions.values()) {
+    if (!UNHAPPY.includes(one.state)) continue;
+    rows.push({ key: `${one.id} ${one.state}`, at: one.at, run: null, point: one.point, outcome: one.outcome ?? {}, what: one.state, why: reasonText(one.reason), who: whose(one), run_uid: one.run_uid, traceback: null, bad: one.state === "failed" });
+  }
+  for (const event of fold.history) {
+    const { data } = event;
+    rows.push({ key: `fact ${event.seq}`, at: seconds(event.time), run: null, point: {}, outcome: {}, what: described(event), why: reasonText(data.reason), who: data.by ?? "", run_uid: null, traceback: data.error?.traceback ?? null, bad: Boolean(data.error) });
+  }
+  return rows.sort((a, b) => b.at - a.at);
+}
+
+function whose(suggestion, by = null) {
+  if (!suggestion) return by ?? "";
+  const proposed = suggestion.proposed_by ?? (suggestion.filler ? "filler" : "the agent");
+  return suggestion.approved_by ? `${proposed}, approved by ${suggestion.approved_by}` : proposed;
+}
+
+/** What rows are sorted by, by the name of a column. */
+export function valueOf(row, column) {
+  if (column.of === "actuator") return row.point[column.name];
+  if (column.of === "outcome") return row.outcome[column.name];
+  return row[column.name];
+}
+
+/** Rows by a column, downwards or upwards; those without a value there come last, newest first. */
+export function sorted(rows, column, down) {
+  const empty = (value) => value === null || value === undefined || value === "";
+  return [...rows].sort((a, b) => {
+    const [one, other] = [valueOf(a, column), valueOf(b, column)];
+    if (empty(one) || empty(other)) return empty(one) - empty(other);
+    const order = typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));
+    return down ? -order : order;
+  });
+}
+
+/** Digits behind the point with which numbers of a column stand below each other; null: too far apart for that. */
+export function decimals(values) {
+  const sizes = values.filter((value) => Number.isFinite(value) && value !== 0).map(Math.abs);
+  if (!sizes.length || values.every((value) => !Number.isFinite(value) || Number.isInteger(value))) return 0;
+  const most = Math.floor(Math.log10(Math.max(...sizes)));
+  return most > 6 || most < -5 ? null : Math.max(0, Math.min(6, 3 - most));
+}
+
+/** Rows as text with tabs between the columns, as a spreadsheet takes it; numbers have all their digits. */
+export function asText(rows, columns) {
+  const cell = (row, column) => {
+    if (column.name === "at") return new Date(row.at * 1000).toISOString();
+    const value = valueOf(row, column);
+    return value === null || value === undefined ? "" : String(value).replace(/[\t\n\r]+/g, " ");
+  };
+  const lines = [columns.map(({ title, name, unit }) => `${title ?? name}${unit ? ` (${unit})` : ""}`), ...rows.map((row) => columns.map((column) => cell(row, column)))];
+  return lines.map((line) => line.join("\t")).join("\n");
+}

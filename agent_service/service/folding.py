@@ -1,0 +1,86 @@
+"""Folds a journal into a snapshot, in a process of its own: ``python -m agent_service.service.folding``.
+
+A fold is minutes of CPU where there are millions of facts, and in the service's interpreter each request would wait for
+it. That process is told the journal's URL on stdin, for a URL may hold a password and everybody may read command lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from agent_service.agents.record.service import Kept, ServiceRecord
+from agent_service.archive.decisions import Fold
+from agent_service.errors import BackendUnavailable, ServiceError, texts
+from agent_service.journal import reader
+
+if TYPE_CHECKING:
+    from agent_service.protocols import JournalReader
+
+_PAGE: Final = 5000
+_NICE: Final = 10
+
+
+class Folded(NamedTuple):
+    """A snapshot as JSON, and what of each agent is in it that others may forget."""
+
+    snapshot: str
+    kept: dict[str, Kept]
+
+
+def fold(journal: JournalReader, seq: int) -> Folded:
+    """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since."""
+    record, decisions, folded = ServiceRecord(), Fold(), 0
+    snapshot = journal.snapshot()
+    if snapshot is not None:
+        folded, values = snapshot
+        record, decisions = ServiceRecord.from_json(values), Fold.model_validate(values["outbox"])
+    while folded < seq:
+        for event in journal.read(after=folded, limit=min(_PAGE, seq - folded)):
+            record.apply(event)
+            decisions.apply_fact(event)
+            folded = event.seq or folded
+    record.compact()
+    values = {**record.as_json(), "outbox": decisions.model_dump(mode="json")}
+    return Folded(json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":")), record.kept())
+
+
+async def fold_elsewhere(url: str, seq: int) -> Folded:
+    """Return what `fold` does of the journal at ``url``, from a process of its own; or raise `BackendUnavailable`."""
+    # -P: a file beside the user's notebook must not be taken for a library
+    command = [sys.executable, "-P", "-m", __spec__.name]
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    try:
+        answer, said = await child.communicate(json.dumps([url, seq]).encode())
+    finally:
+        if child.returncode is None:
+            child.kill()
+    if child.returncode:
+        why = said.decode(errors="replace").strip().splitlines() or [f"it ended with code {child.returncode}"]
+        raise BackendUnavailable(f"the process that makes a snapshot failed: {texts.one_line(why[-1])}")
+    return await asyncio.to_thread(_read, answer)
+
+
+def _read(answer: bytes) -> Folded:
+    kept, _, snapshot = answer.partition(b"\n")
+    return Folded(snapshot.decode(), {name: Kept(*values) for name, values in json.loads(kept).items()})
+
+
+def main() -> None:
+    """Write what is kept and the snapshot, each a line."""
+    os.nice(_NICE)
+    url, seq = json.load(sys.stdin)
+    try:
+        folded = fold(reader(url), seq)
+    except ServiceError as error:
+        sys.exit(str(error))
+    with os.fdopen(1, "wb") as out:
+        out.write(json.dumps(folded.kept).encode() + b"\n" + folded.snapshot.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A journal copied from one place to another: from a state directory into a database, or back."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.journal import PostgresStore, SqliteStore, encoded
+from agent_service.protocols import FactRow
+from agent_service.service.shared_files import SharedFiles
+from agent_service.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_PAGE: Final = 5000
+
+
+def copy_journal(source: str, target: str) -> tuple[int, int]:
+    """Copy snapshot, facts, keys and the archive's cursor; return how many facts, and the number of the last.
+
+    Each is a state directory or the URL of a PostgreSQL database, which no service uses meanwhile. Raises `UsageError`
+    when one cannot be used, there is nothing to copy, or the target holds a journal already.
+    """
+    with contextlib.ExitStack() as stack:
+        store, state = stack.enter_context(_opened(source))
+        other, other_state = stack.enter_context(_opened(target))
+        last, _ = seqs = store.open()
+        if not last:
+            raise UsageError(f"{source} holds no journal")
+        if other.open() != (0, 0):
+            raise UsageError(f"{target} holds a journal already, up to fact {other.last_seq()}; give an empty place")
+        snapshot = store.snapshot()
+        rows: list[FactRow] = []
+        seq = 0 if snapshot is None else snapshot[0]
+        while events := store.read(after=seq, limit=_PAGE):
+            seq = events[-1].seq or seq
+            rows += [FactRow(one.seq or 0, one.time, one.agent, one.kind, encoded(one.data)) for one in events]
+        try:
+            other.write(rows)  # one cut short after this has facts that nothing precedes, and is refused
+            if snapshot is not None:
+                other.compact(snapshot[0], encoded(snapshot[1]))
+        except BackendUnavailable as error:
+            raise UsageError(f"{target} cannot be written: {error.detail}; it is not to be used") from error
+        if isinstance(other, PostgresStore) and isinstance(store, PostgresStore):
+            other.notes.keep(store.notes.read())
+            other.notes.with_lines(store.notes.with_lines(()))
+        elif isinstance(other, PostgresStore) and state is not None:
+            SharedFiles(state, other.notes).give()
+        elif isinstance(store, PostgresStore) and other_state is not None:
+            shared = SharedFiles(other_state, store.notes)
+            shared.look()
+            shared.take()
+    return len(rows), seqs[0]
+
+
+@contextlib.contextmanager
+def _opened(place: str) -> Generator[tuple[PostgresStore | SqliteStore, StateDir | None]]:
+    """Yield the store of a place, not open yet, and the state directory that it is in."""
+    if "://" in place:
+        with contextlib.closing(PostgresStore(place)) as store:
+            yield store, None
+        return
+    with StateDir(Path(place)) as state, contextlib.closing(SqliteStore(state.journal)) as store:
+        yield store, state

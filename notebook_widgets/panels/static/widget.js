@@ -1,0 +1,52 @@
+// A widget: which view it is, over the line of its kernel.
+
+import { agentPanel } from "./agent_panel.js";
+import { h } from "./dom.js";
+import { keepPicture } from "./last_picture.js";
+import { kernelSource } from "./line.js";
+import { agentModel, inboxModel, serviceModel } from "./model.js";
+import { servicePanel } from "./service_panel.js";
+import { suggestionsPanel } from "./suggestions_panel.js";
+
+function render({ model: raw, el }) {
+  const source = kernelSource(raw);
+  const { kind, name } = raw.get("view");
+  const ends = [];
+  const show = (make, panel, at) => {
+    const model = make(source);
+    ends.push(panel(model, at), model.end);
+    return model;
+  };
+  if (kind === "agent") show((from) => agentModel(from, name), agentPanel, el);
+  else if (kind === "inbox") show(inboxModel, suggestionsPanel, el);
+  else overview(source, el, ends);
+  ends.push(keepPicture(raw, el));
+  return () => [...ends.reverse(), source.end].forEach((end) => end());
+}
+
+/** A service, with the agents that are opened below it. */
+function overview(source, el, ends) {
+  const [whole, below] = [h("div", {}), h("div", {})];
+  const opened = new Map();
+  el.append(whole, below);
+  const model = serviceModel(source);
+  const open = (name) => {
+    if (opened.has(name)) {
+      opened.get(name)();
+      opened.delete(name);
+    } else {
+      const [at, of] = [h("div", {}), agentModel(source, name)];
+      below.append(at);
+      const end = agentPanel(of, at);
+      opened.set(name, () => {
+        end();
+        of.end();
+        at.remove();
+      });
+    }
+    model.set({ opened: [...opened.keys()] });
+  };
+  ends.push(servicePanel(model, whole, open), model.end, () => opened.forEach((end) => end()));
+}
+
+export default { render };

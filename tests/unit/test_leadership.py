@@ -1,0 +1,219 @@
+"""Who may write a journal in PostgreSQL: one leader, by its lock, its lease and its epoch."""
+
+import contextlib
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from services import wait_until
+
+from agent_service.errors import BackendUnavailable, LeadLost, UsageError
+from agent_service.journal import PostgresStore, _postgres_schema as schema, reader
+from agent_service.models import EventKind
+from agent_service.protocols import FactRow
+
+LEASE_S = 1.0
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def row(seq):
+    return FactRow(seq, TIME, "a", EventKind.REPORT, "{}")
+
+
+@pytest.fixture
+def url(postgres):
+    return postgres.database()
+
+
+@pytest.fixture
+def stores(url):
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(contextlib.closing(PostgresStore(url, lease_s=LEASE_S)))
+
+
+class Standby:
+    """A store that waits for its turn in a thread, as a service does."""
+
+    def __init__(self, store):
+        self.store = store
+        self.given_up = threading.Event()
+        self.leads = None
+        self._thread = threading.Thread(target=self._wait)
+        self._thread.start()
+
+    def _wait(self):
+        self.leads = self.store.await_turn(self.given_up)
+
+    def took_over(self):
+        self._thread.join(60)
+        return self.leads
+
+    def give_up(self):
+        self.given_up.set()
+        return self.took_over()
+
+
+@pytest.fixture
+def standby(stores):
+    one = Standby(stores())
+    yield one
+    one.give_up()
+
+
+def test_one_writes_and_another_is_refused(stores):
+    first = stores()
+    first.open()
+    first.write([row(1)])
+    with pytest.raises(UsageError, match=r"in use by another service \(process \d+ on .*standby = true"):
+        stores().open()
+    first.write([row(2)])
+    assert first.leads()
+
+
+def test_a_standby_leads_as_soon_as_the_leader_ends(stores, url):
+    leader = stores()
+    leader.open()
+    leader.write([row(1)])
+    standby = Standby(stores())
+    leader.close()
+    assert standby.took_over() is True
+    assert standby.store.open() == (1, 0)
+    standby.store.write([row(2)])
+    assert [fact.seq for fact in reader(url).read()] == [1, 2]
+
+
+def test_a_standby_that_is_given_up_leaves_the_lead_to_others(stores):
+    leader = stores()
+    leader.open()
+    standby = Standby(stores())
+    assert standby.give_up() is False
+    leader.close()
+    stores().open()
+
+
+def test_a_leader_that_says_nothing_is_followed_and_writes_no_more(stores, standby, url):
+    leader = stores()
+    wait_until(standby.took_over, within_s=60)
+    standby.store.open()
+    silent = standby.store
+    silent.lead._closed.set()  # no beat any more, as of a process that is paused
+    silent.lead._keeper.join()
+    other = Standby(leader)
+    assert other.took_over() is True
+    leader.open()
+    leader.write([row(1)])
+    assert not silent.leads()
+    for attempt in (lambda: silent.write([row(2)]), lambda: silent.compact(1, "{}")):
+        with pytest.raises(BackendUnavailable):
+            attempt()
+        with pytest.raises(LeadLost, match="another service leads"):
+            attempt()
+    with pytest.raises(LeadLost):
+        silent.notes.keep({"name": "text"})
+    assert "another service leads" in silent.lost()
+    assert [fact.seq for fact in reader(url).read()] == [1]
+
+
+def test_a_commit_under_way_holds_up_a_takeover_and_a_beat_goes_on(stores, postgres, url):
+    leader = stores()
+    leader.open()
+    with leader._transaction(60), postgres.connect(url.rpartition("/")[2]) as person:
+        before = person.execute("SELECT beat FROM leader").fetchone()
+        wait_until(lambda: person.execute("SELECT beat FROM leader").fetchone() > before, within_s=60)
+        person.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(Exception, match="lock timeout"):
+            person.execute("UPDATE leader SET epoch = epoch + 1")
+
+
+def test_a_database_that_hangs_deposes_nobody(stores, postgres, url):
+    leader = stores()
+    leader.open()
+    standby = Standby(stores())
+    with postgres.paused():
+        wait_until(lambda: not leader.leads(), within_s=60, what="the end of the lease")
+        with pytest.raises(BackendUnavailable):
+            leader.write([row(1)])
+    wait_until(leader.leads, within_s=60, what="the lease")
+    leader.write([row(1)])
+    assert leader.lost() is None
+    assert standby.give_up() is False
+    assert [fact.seq for fact in reader(url).read()] == [1]
+
+
+def test_a_leader_that_loses_the_session_of_its_lock_takes_it_anew(stores, postgres, url):
+    leader = stores()
+    leader.open()
+    leader.write([row(1)])
+    standby = Standby(stores())
+    lock = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database <> 0 AND granted"
+    postgres.ask(url, lock)
+    before = postgres.ask(url, "SELECT beat FROM leader")
+    wait_until(lambda: postgres.ask(url, "SELECT beat FROM leader") > before, within_s=60, what="a beat")
+    leader.write([row(2)])
+    assert standby.give_up() is False
+
+
+def test_a_reader_of_an_epoch_reads_nothing_of_the_next(stores):
+    leader = stores()
+    leader.open()
+    leader.write([row(1)])
+    with contextlib.closing(reader(leader.reader_url)) as of_epoch:
+        assert of_epoch.last_seq() == 1
+        leader.close()
+        stores().open()
+        with pytest.raises(LeadLost):
+            of_epoch.last_seq()
+
+
+def test_keys_and_notes_are_shared(stores):
+    first = stores()
+    first.open()
+    first.notes.keep({"a": "1", "b": "2"})
+    first.notes.keep({"a": "3", "b": None})
+    assert first.notes.with_lines(["x", "y"]) == ["x", "y"]
+    first.close()
+    second = stores()
+    second.open()
+    assert second.notes.read() == {"a": "3"}
+    assert second.notes.with_lines(["z", "x"]) == ["x", "y", "z"]
+
+
+def test_an_older_journal_is_brought_up_to_date_as_a_whole(stores, postgres, url, monkeypatch):
+    first = stores()
+    first.open()
+    first.write([row(1)])
+    first.close()
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "MIGRATIONS", {1: ["CREATE TABLE second (n INTEGER)"], 2: ["no SQL"]})
+    with pytest.raises(UsageError, match="cannot be used"):
+        stores().open()
+    assert postgres.ask(url, "SELECT to_regclass('second')") == [(None,)]
+    monkeypatch.setattr(schema, "MIGRATIONS", {1: ["CREATE TABLE second (n INTEGER)"], 2: ["DROP TABLE second"]})
+    assert stores().open() == (1, 0)
+    assert postgres.ask(url, "SELECT value FROM meta WHERE key = 'schema_version'") == [("3",)]
+
+
+@pytest.mark.parametrize(("version", "said"), [("9", "newer agent-service"), ("x", "never was")])
+def test_a_journal_of_an_unknown_version_is_refused(stores, postgres, url, version, said):
+    stores().open()
+    postgres.ask(url, "UPDATE meta SET value = %s WHERE key = 'schema_version'", version)
+    with pytest.raises(UsageError, match=said):
+        stores().open()
+
+
+def test_a_copy_that_was_cut_short_is_refused(stores):
+    first = stores()
+    first.open()
+    first.write([row(5)])
+    first.close()
+    with pytest.raises(UsageError, match="cut short"):
+        stores().open()
+
+
+def test_a_database_that_is_not_there_is_said_and_its_password_is_not():
+    with (
+        contextlib.closing(PostgresStore("postgresql://me:secret@127.0.0.1:9/none")) as store,
+        pytest.raises(BackendUnavailable, match=r"//me:\*\*\*@127.0.0.1:9/none cannot be used") as caught,
+    ):
+        store.open()
+    assert "secret" not in str(caught.value)

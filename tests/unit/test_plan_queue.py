@@ -1,0 +1,25 @@
+"""The plan queue as people steer it, when its sink cannot do what they ask."""
+
+import pytest
+from headless_service import service
+
+from agent_service.errors import BackendUnavailable
+
+
+@pytest.mark.parametrize(("stop", "state"), [("pause", "paused"), ("abort", "held")])
+async def test_a_resume_that_fails_leaves_the_queue_as_it_was_after_a_restart_too(tmp_path, monkeypatch, stop, state):
+    async def gives_no_answer():
+        raise BackendUnavailable("no answer within 10 s")
+
+    async with service(tmp_path / "journal.db") as rooms:
+        queue = rooms.supervisor.queue
+        await (queue.pause() if stop == "pause" else queue.abort("smoke"))
+        monkeypatch.setattr(queue.sink, "resume", gives_no_answer)
+        with pytest.raises(BackendUnavailable):
+            await queue.resume()
+        assert queue.status.state == state
+    async with service(tmp_path / "journal.db") as rooms:
+        assert rooms.supervisor.queue.status.state == state
+        await rooms.supervisor.queue.resume()
+    async with service(tmp_path / "journal.db") as rooms:
+        assert rooms.supervisor.queue.status.state == "idle"
