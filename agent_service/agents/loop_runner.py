@@ -214,5 +214,8 @@ class LoopRunner:
         await self._agent.tasks.wait(Role.RESTART)
         await self._agent.keeper.saver.save_before_end()
         await self._agent.brain.discard()
-        self._agent.tasks.cancel(*(role for role in Role if role not in (Role.PLAN, Role.FACT)))  # the loop ends these
-        await self._agent.tasks.wait()
+        while self._agent.tasks.under_way() - {asyncio.current_task()}:  # one that ends may begin another
+            self._agent.tasks.cancel(
+                *(role for role in Role if role not in (Role.PLAN, Role.FACT))
+            )  # the loop ends these
+            await self._agent.tasks.wait()
