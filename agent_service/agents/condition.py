@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent_service.agents.hearing import SILENT_AFTER_S, Hearing
+from agent_service.agents.silent_signals import SILENT_AFTER_S, Hearing
 from agent_service.models import ConditionState, ConditionStatus, SignalValue
 from agent_service.models.condition_rules import parse_condition
 from agent_service.models.guardrail_rules import shown

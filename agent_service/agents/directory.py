@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.agents import late_runs
 from agent_service.agents.ingestion import TAKES_LATE_RUN
-from agent_service.documents.routing import suggestion_of
+from agent_service.documents.run_of_document import suggestion_of
 from agent_service.errors import NotFound
 from agent_service.models.spelling import near
 from agent_service.models.state_machines import OPEN, SuggestionState

@@ -9,7 +9,7 @@ from agent_service.agents.ingestion import TAKES_LATE_RUN
 from agent_service.agents.tasks import Role
 from agent_service.documents import outcomes
 from agent_service.documents.choice import matches, needs_end
-from agent_service.documents.routing import suggestion_of
+from agent_service.documents.run_of_document import suggestion_of
 from agent_service.errors import InvalidInput, ServiceError
 from agent_service.models.state_machines import SuggestionState
 

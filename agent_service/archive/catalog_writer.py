@@ -17,7 +17,7 @@ from agent_service.archive.decisions import load_fold
 from agent_service.archive.messages import Done, Drain, Fetch, Forget, FromChild, Lag, Question, State, WaitFor
 from agent_service.archive.refused import RefusedDecisions
 from agent_service.archive.runs import NotOursError, documents_of, is_written, withdraw, write_run
-from agent_service.documents.lines import encode
+from agent_service.documents.json_lines import encode
 from agent_service.documents.spool_files import SpoolFiles
 from agent_service.errors import ServiceError
 from agent_service.journal import reader

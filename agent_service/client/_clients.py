@@ -106,7 +106,7 @@ class _Address(Routes):
 def _no_service_on(state: StateDir) -> str:
     """Say what is missing for a service to be found by a state directory, and what was perhaps meant."""
     from agent_service.state_dir import starting  # noqa: PLC0415 - as below
-    from agent_service.state_dir.served import serve_command  # noqa: PLC0415 - needs POSIX; other clients do not
+    from agent_service.state_dir.last_served import serve_command  # noqa: PLC0415 - needs POSIX; other clients do not
 
     path = state.path
     if (pid := starting(state)) is not None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from agent_service.documents.assembler import RunAssembler
-from agent_service.documents.routing import suggestion_of
+from agent_service.documents.run_of_document import suggestion_of
 from agent_service.documents.runs import Run
 
 if TYPE_CHECKING:

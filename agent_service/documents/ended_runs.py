@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.gate import MAX_ENDED_RUNS
-from agent_service.documents.lines import append
+from agent_service.documents.json_lines import append
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent_service.documents.counts import EventCounts, is_number
 from agent_service.documents.origin import Origin
-from agent_service.documents.routing import PARTS, Routed, RunParts, suggestion_of
-from agent_service.documents.singles import identities, singles, unknown_datum
+from agent_service.documents.run_of_document import PARTS, Routed, RunParts, suggestion_of
+from agent_service.documents.single_documents import identities, singles, unknown_datum
 from agent_service.documents.waiting_documents import Held, Stored, WaitingDocuments
 from agent_service.errors.texts import describe
 

@@ -16,7 +16,7 @@ from agent_service.documents.origin import Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from agent_service.documents.routing import Routed
+    from agent_service.documents.run_of_document import Routed
     from agent_service.protocols import Document
 
     Barrier = Callable[[], None]

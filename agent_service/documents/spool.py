@@ -16,8 +16,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.lines import append, encode, sync
-from agent_service.documents.routing import suggestion_of
+from agent_service.documents.json_lines import append, encode, sync
+from agent_service.documents.run_of_document import suggestion_of
 from agent_service.documents.spool_files import SpoolFiles, completed_number
 from agent_service.documents.spool_repair import cut_half_line, is_stopped, repair
 

@@ -7,8 +7,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.lines import decode
-from agent_service.documents.routing import suggestion_of
+from agent_service.documents.json_lines import decode
+from agent_service.documents.run_of_document import suggestion_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

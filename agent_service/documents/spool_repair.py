@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_service.documents.lines import append, decode, encode
+from agent_service.documents.json_lines import append, decode, encode
 
 if TYPE_CHECKING:
     from pathlib import Path

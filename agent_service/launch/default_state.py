@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent_service.errors import UsageError
-from agent_service.state_dir import NETWORK_FILE_SYSTEMS, StateDir, file_system, is_served, private_files
+from agent_service.state_dir import StateDir, is_served, private_files
+from agent_service.state_dir.lock import NETWORK_FILE_SYSTEMS, file_system
 
 FOLDER: Final = ".agent-service"
 """Folder, in the working directory, that holds the state directories of notebooks and scripts."""

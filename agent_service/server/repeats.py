@@ -13,10 +13,10 @@ from agent_service import context
 from agent_service.errors import AgentFault, InvalidInput
 from agent_service.models.repeatable import IDEMPOTENCY_KEY, is_repeatable
 from agent_service.server import auth
-from agent_service.server.answers_by_facts import DoneRequest
 from agent_service.server.body import again
 from agent_service.server.error_responses import problem
-from agent_service.service.answers import KeptAnswer
+from agent_service.server.idempotent_answers import DoneRequest
+from agent_service.service.idempotency import KeptAnswer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

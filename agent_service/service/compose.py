@@ -40,13 +40,12 @@ from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 from agent_service.plans.watched_signals import NamespaceSignals
 from agent_service.service import conditions
 from agent_service.service.access import Access
-from agent_service.service.answers import Answers
 from agent_service.service.claims import ClaimDesk
 from agent_service.service.compose_engine import engine_settings, lives_apart, own_process
 from agent_service.service.compose_sources import SourceParts, hears_elsewhere, sources_of
 from agent_service.service.documents import DocumentDesk, may_measure, past_run
-from agent_service.service.folding import fold_elsewhere
 from agent_service.service.gauges import ServiceGauges
+from agent_service.service.idempotency import Answers
 from agent_service.service.jobs import JobDesk
 from agent_service.service.leader import ends_at_once
 from agent_service.service.metrics import Metrics
@@ -54,6 +53,7 @@ from agent_service.service.notify import NotifyDesk
 from agent_service.service.retention import Retention
 from agent_service.service.service import Service
 from agent_service.service.shared_files import SharedFiles
+from agent_service.service.snapshot_process import fold_elsewhere
 from agent_service.service.status import StatusDesk
 from agent_service.state_dir import StateDir
 

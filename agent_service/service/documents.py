@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.gate_watch import GateWatch
 from agent_service.documents.origin import Origin
-from agent_service.documents.routing import suggestion_of
+from agent_service.documents.run_of_document import suggestion_of
 from agent_service.documents.runs import Run
 from agent_service.errors import Forbidden, NotFound
 from agent_service.models.state_machines import SuggestionState

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agent_service.agents.supervisor import Supervisor
     from agent_service.journal import JournalLog
-    from agent_service.service.answers import Answers
+    from agent_service.service.idempotency import Answers
 
 LOST_THE_LEAD: Final = 75
 """Exit code of a service that another took over from (EX_TEMPFAIL): start it again, as a standby."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent_service.journal import JournalLog
     from agent_service.models import Event
     from agent_service.service.config import ServiceSection
-    from agent_service.service.folding import Folded
+    from agent_service.service.snapshot_process import Folded
 
 LOOKS_EVERY_S: Final = 600.0
 WORTH_IT: Final = 0.1
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 class Retention:
     """Compacts the journal now and then; belongs to the event loop.
 
-    ``await fold(seq)`` returns a snapshot of the facts up to ``seq``. See `folding`.
+    ``await fold(seq)`` returns a snapshot of the facts up to ``seq``. See `snapshot_process`.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent_service.agents import guardrail_checks
 from agent_service.models import ServiceGuardrails, by_hand
-from agent_service.state_dir import served
+from agent_service.state_dir import last_served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class ServedWith(BaseModel):
 def edited(state: StateDir, now: ServedWith) -> str | None:
     """Return which parts of the startup hold other code than when the directory was served last; None: none does."""
     try:
-        before = ServedWith.model_validate(served.recall_or_nothing(state))
+        before = ServedWith.model_validate(last_served.recall_or_nothing(state))
     except ValidationError:  # nobody knows
         return None
     parts = [part for part, earlier in zip(now.startup, before.startup, strict=False) if _edited(part, earlier)]
@@ -97,7 +97,7 @@ def edited(state: StateDir, now: ServedWith) -> str | None:
 def differences(state: StateDir, now: ServedWith) -> list[str]:
     """Return in what a service is another than the one that served a directory last; nothing where none is known."""
     try:
-        before = served.recall(state)
+        before = last_served.recall(state)
         return [] if before is None else now.differences(ServedWith.model_validate(before))
     except (ValueError, ValidationError):
         return [f"nobody can say under what they ran, for {state.served_file} cannot be read"]
@@ -114,7 +114,7 @@ def said(agents: Sequence[str], differs: Sequence[str], command: str) -> str:
 def remember(state: StateDir, config: ServiceConfig, now: ServedWith) -> None:
     """Write what agents run under from now on; where that fails, what stands there stays, and is compared with."""
     try:
-        served.remember(
+        last_served.remember(
             state,
             now.model_dump(mode="json", exclude_unset=True),
             files=config.files,

@@ -20,12 +20,12 @@ from agent_service.executors.notices import listening_to_logs
 from agent_service.models import UID_DETAIL, EventKind, is_uid
 from agent_service.models.state_machines import ALIVE
 from agent_service.service import served_with
-from agent_service.service.epics import EpicsServer
+from agent_service.service.epics_server import EpicsServer
 from agent_service.service.leader import JournalFold, stand_by
 from agent_service.service.script_variables import ScriptVariables
 from agent_service.service.served_with import ServedWith
 from agent_service.service.stream_slots import StreamSlots
-from agent_service.state_dir.served import serve_command
+from agent_service.state_dir.last_served import serve_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from agent_service.journal import JournalLog
     from agent_service.models import AgentSpec, Event
     from agent_service.service.access import Access
-    from agent_service.service.answers import Answers
     from agent_service.service.claims import ClaimDesk
     from agent_service.service.config import ServiceConfig
     from agent_service.service.documents import DocumentDesk
+    from agent_service.service.idempotency import Answers
     from agent_service.service.jobs import JobDesk
     from agent_service.service.metrics import Metrics
     from agent_service.service.notify import NotifyDesk

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -14,55 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote_from_bytes
 
-from agent_service.errors import UsageError
 from agent_service.state_dir import private_files
+from agent_service.state_dir.lock import DirectoryLock
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from io import TextIOWrapper
-
-NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "gfs2",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "smb3",
-    }
-    | {"smbfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"}
-)
-"""Types, as in /proc/mounts, on which SQLite's WAL and flock do not do what they promise."""
-
 
 JOURNAL_URL: Final = "AGENT_SERVICE_ARCHIVE_JOURNAL"
 """Variable of the environment that tells the archive's process where the journal is; a URL may hold a password."""
 
 STARTS_WITHIN_S: Final = 600.0
 """How long the mark of a service that starts is believed."""
-
-
-def file_system(path: Path, *, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """Return the type of the file system that holds ``path``, or None where the system does not tell."""
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    resolved = path.resolve()
-    best: tuple[int, str] | None = None
-    for line in lines:
-        fields = line.split()
-        mount = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1]))
-        if resolved.is_relative_to(mount) and (best is None or len(mount.parts) >= best[0]):
-            best = (len(mount.parts), fields[2])
-    return best and best[1]
 
 
 class StateDir:
@@ -109,9 +70,7 @@ class StateDir:
         self.arrival = self.path / "arrived"
         """Mark of a state that was exported from another service: its agents come back paused, once."""
         self._journal_url = os.environ.get(JOURNAL_URL)
-        self._mounts = mounts
-        self._lock: TextIOWrapper | None = None
-        self._lock_name = str(self.path / "lock")
+        self._lock = DirectoryLock(self.path, keys=(self.key_file.name, self.keys_file.name), mounts=mounts)
 
     @property
     def journal_url(self) -> str:
@@ -133,65 +92,19 @@ class StateDir:
 
     def prepare(self) -> None:
         """Let there be the directory, on a local disk, for this user alone to write to, or raise `UsageError`."""
-        parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
-        kind = file_system(parent, mounts=self._mounts)
-        if kind in NETWORK_FILE_SYSTEMS:
-            raise UsageError(
-                f"the state directory {self.path} is on a network file system ({kind}), where neither the journal nor "
-                "the lock is safe; give a folder on a local disk with --state"
-            )
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from None
-        private_files.require_own(self.path)
+        self._lock.prepare()
 
     def lock(self) -> None:
         """Take the directory for this process, if it does not hold it, or raise `UsageError`; a kill -9 releases it."""
-        if self._lock is not None:
-            return
-        self.prepare()
-        try:
-            handle = os.fdopen(private_files.open_to_append(self.path / "lock"), "a+", encoding="utf-8")
-            private_files.make_private(self.path, but=(self.key_file.name, self.keys_file.name))
-        except OSError as error:
-            raise self._unusable(error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            handle.close()
-            raise UsageError(
-                f"the state directory {self.path} is in use by another service (process {owner}); stop that one or "
-                "give another folder with --state"
-            ) from None
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
-        self._lock = handle
+        self._lock.take()
 
     def lost(self) -> str | None:
         """Return why this process no longer holds the directory, which it has locked; None when it does."""
-        if self._lock is None:
-            return None
-        held = os.fstat(self._lock.fileno())
-        try:
-            now = os.stat(self._lock_name)  # noqa: PTH116 - before and after each commit: Path costs more than the look
-        except OSError:
-            return f"{self.path} was deleted or moved away, or its file lock was: another service could start on it"
-        if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
-            return f"another service may run on {self.path} by now, for its file lock was replaced"
-        return None
-
-    def _unusable(self, error: OSError) -> UsageError:
-        return UsageError(f"the state directory {self.path} cannot be used: {error.strerror}")
+        return self._lock.lost()
 
     def release(self) -> None:
         """Give the directory back; does nothing when it is not held."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def api_key(self) -> tuple[str, bool]:
         """Return the key of this directory, and whether it was made just now."""

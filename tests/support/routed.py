@@ -1,7 +1,7 @@
 """Documents on their way to those who are told which run each is of, with no gate before them."""
 
 from agent_service.documents.assembler import RunAssembler
-from agent_service.documents.routing import PARTS, Routed, runs_named
+from agent_service.documents.run_of_document import PARTS, Routed, runs_named
 from agent_service.documents.spool import Spool
 
 

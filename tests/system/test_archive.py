@@ -17,7 +17,7 @@ from archive_rig import Decisions, ask, descriptors, measure
 from routed import RoutedSpool
 
 from agent_service.archive import Archive
-from agent_service.documents.lines import encode
+from agent_service.documents.json_lines import encode
 from agent_service.errors import BackendUnavailable, DeadlineExceeded
 from agent_service.journal import JournalLog, SqliteStore
 from agent_service.state_dir import StateDir

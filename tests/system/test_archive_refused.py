@@ -17,7 +17,7 @@ from test_archive_crash import OWNER
 from agent_service.archive.catalog import CatalogAddress
 from agent_service.archive.decisions import Fold
 from agent_service.archive.refused import refused_in
-from agent_service.documents.lines import encode
+from agent_service.documents.json_lines import encode
 from agent_service.errors import BackendUnavailable
 from agent_service.state_dir import StateDir
 

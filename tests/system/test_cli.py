@@ -282,7 +282,7 @@ def test_a_wrong_command_line_or_file_is_one_line_and_exit_2(command, arrange, s
 
 def test_a_network_file_system_is_refused(command):
     patch = (
-        "import agent_service.state_dir as s; s.NETWORK_FILE_SYSTEMS = frozenset({s.file_system(s.Path('.'))});"
+        "import agent_service.state_dir.lock as s; s.NETWORK_FILE_SYSTEMS = frozenset({s.file_system(s.Path('.'))});"
         "from agent_service.cli import main; main()"
     )
     done = command.run("serve", "--port", "0", "--state", "s", command=(sys.executable, "-c", patch))

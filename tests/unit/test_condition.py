@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from agent_service.agents import condition as module
 from agent_service.agents.condition import Condition
-from agent_service.agents.hearing import LOST_AFTER_S, LOST_THOUGH_IT_TELLS_S, SILENT_AFTER_S
 from agent_service.agents.losses import Losses
+from agent_service.agents.silent_signals import LOST_AFTER_S, LOST_THOUGH_IT_TELLS_S, SILENT_AFTER_S
 from agent_service.models import ConditionSpec, ConditionState
 from agent_service.models.condition_rules import parse_condition
 from agent_service.models.guardrail_rules import NotARule

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as npst
 
 from agent_service.documents.document_copies import deep_copy, unpack_bulk
-from agent_service.documents.lines import encode
+from agent_service.documents.json_lines import encode
 
 
 class Lazy:

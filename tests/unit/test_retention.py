@@ -16,8 +16,8 @@ from agent_service.journal import reader
 from agent_service.models import EventKind
 from agent_service.models.state_machines import SuggestionState as State
 from agent_service.service.config import ServiceSection
-from agent_service.service.folding import fold, fold_elsewhere
 from agent_service.service.retention import Retention
+from agent_service.service.snapshot_process import fold, fold_elsewhere
 
 FATES = [State.INGESTED, State.FAILED, State.REJECTED, State.ABANDONED, "edited", "retried", State.PROPOSED]
 

@@ -12,7 +12,7 @@ from archive_rig import descriptors, measure
 from disks import largest_file
 from routed import RoutedSpool
 
-from agent_service.documents.lines import encode
+from agent_service.documents.json_lines import encode
 from agent_service.documents.spool import Spool
 from agent_service.documents.spool_repair import INTERRUPTED
 

@@ -11,7 +11,8 @@ import pytest
 from agent_service.errors import UsageError
 from agent_service.journal import JournalLog, SqliteStore
 from agent_service.service.keys import KeyFile, Keyring
-from agent_service.state_dir import StateDir, file_system, private_files
+from agent_service.state_dir import StateDir, private_files
+from agent_service.state_dir.lock import file_system
 
 
 def test_one_service_at_a_time(tmp_path):

@@ -13,7 +13,7 @@ from agent_service.archive.metadata import exact, storable
 from agent_service.archive.restored_documents import restored
 from agent_service.archive.run_schema import RunSchema
 from agent_service.archive.stored_documents import stored
-from agent_service.documents.lines import encode
+from agent_service.documents.json_lines import encode
 
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),

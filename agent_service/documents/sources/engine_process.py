@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.documents.routing import PARTS, runs_named
+from agent_service.documents.run_of_document import PARTS, runs_named
 from agent_service.documents.sources.presence import Presence
 from agent_service.documents.spool_repair import RunSurvey
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.document_copies import unpack_bulk
-from agent_service.documents.routing import PARTS, runs_named
+from agent_service.documents.run_of_document import PARTS, runs_named
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import Conflict, Forbidden, TooMany
 

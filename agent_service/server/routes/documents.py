@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 
-from agent_service.documents.routing import uids_in
+from agent_service.documents.run_of_document import uids_in
 from agent_service.errors import FieldError, InvalidInput
 from agent_service.models import UID_DETAIL, DocumentBatch, DocumentsAnswer, is_uid
 from agent_service.server.auth import CONTROL, KeyDep

@@ -7,8 +7,8 @@ import pytest
 
 from agent_service.errors import UsageError
 from agent_service.models import Event, EventKind, utcnow
-from agent_service.service import answers as module
-from agent_service.service.answers import Answers, KeptAnswer
+from agent_service.service import idempotency as module
+from agent_service.service.idempotency import Answers, KeptAnswer
 
 ANSWER = KeptAnswer("digest", 200, "application/json", "", b"{}")
 

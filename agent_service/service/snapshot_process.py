@@ -1,4 +1,4 @@
-"""Folds a journal into a snapshot, in a process of its own: ``python -m agent_service.service.folding``.
+"""Folds a journal into a snapshot, in a process of its own: ``python -m agent_service.service.snapshot_process``.
 
 A fold is minutes of CPU where there are millions of facts, and in the service's interpreter each request would wait for
 it. That process is told the journal's URL on stdin, for a URL may hold a password and everybody may read command lines.
