@@ -73,6 +73,7 @@ def test_nothing_is_acknowledged_and_everybody_is_told(tmp_path, what):
     with running(state) as service:
         service.create("walker", loop={"approval": "required"})
         service.post("agents/walker/start")
+        wait_until(lambda: service.suggestions("walker", state="proposed"), what="nothing more is written")
         assert service.http.get("/readyz").json()["ready"] is True
         name, lose = LOSSES[what]
         lose(state / name)

@@ -102,7 +102,7 @@ def test_an_abort_ends_what_is_suspended(service, when):
     queue = wait_until(lambda: (found := service.get("queue"))["current"] is None and found)
     assert queue["state"] == "held"
     service.until("a", "paused")
-    assert not service.suggestions("a", state="running")
+    wait_until(lambda: not service.suggestions("a", state="running"))
     beamline.ring.put(300)
     assert service.get("queue")["state"] == "held"
 
