@@ -165,6 +165,14 @@ class FactRow(NamedTuple):
     data: str
 
 
+class Seqs(NamedTuple):
+    """Numbers of facts of a journal, 0 for none."""
+
+    last: int  # the newest
+    snapshot: int  # the last one that is in the snapshot
+    forgotten: int  # the last one that cannot be read any more
+
+
 class JournalReader(Protocol):
     """What a journal says: facts in an order, numbered without holes from 1; early ones may be in a snapshot.
 
@@ -215,8 +223,8 @@ class JournalStore(JournalReader, Protocol):
         """Return whether nobody else can write now; answered from memory, from any thread."""
         ...
 
-    def open(self) -> tuple[int, int]:
-        """Make the store, or bring it up to date; return the numbers of the newest fact and of the last in a snapshot.
+    def open(self) -> Seqs:
+        """Make the store, or bring it up to date; return where its facts begin and end.
 
         Raises `UsageError` when it is no journal, cannot be used, is written by somebody else now, or was written by a
         newer version of this program; `BackendUnavailable` when it is elsewhere, and cannot be reached.
@@ -231,8 +239,11 @@ class JournalStore(JournalReader, Protocol):
         """
         ...
 
-    def compact(self, seq: int, snapshot: str) -> None:
-        """Put a snapshot, as JSON, in the place of the facts up to ``seq``; raises `BackendUnavailable`."""
+    def compact(self, seq: int, snapshot: str, *, forget: int | None = None) -> None:
+        """Write a snapshot of the facts up to ``seq``, as JSON, and delete the facts up to ``forget``: those, if None.
+
+        Raises `BackendUnavailable`.
+        """
         ...
 
     def lost(self) -> str | None:

@@ -56,7 +56,7 @@ def written_seq(state: StateDir) -> int:
         written = int(json.loads(state.catalog_cursor.read_bytes())["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         written = 0
-    return max(written, 0 if snapshot is None else snapshot[0])
+    return max(written, 0 if snapshot is None else snapshot[1]["outbox"]["seq"])
 
 
 def _facts(state: StateDir) -> int:

@@ -280,13 +280,13 @@ class Fold(BaseModel):
 def load_fold(cursor: Path, *, snapshot: tuple[int, dict[str, Any]] | None = None) -> Fold:
     """Return the fold as it was last left, or a new one: rows that are in the catalogue already are recognised.
 
-    The facts in the journal's snapshot cannot be read any more, so an older fold begins where the snapshot does.
+    A snapshot of the journal holds the fold of the facts that cannot be read any more; an older one begins with that.
     """
     try:
         fold = Fold.model_validate_json(cursor.read_bytes())
     except (FileNotFoundError, ValueError):
         fold = Fold()
-    if snapshot is not None and fold.seq < snapshot[0]:
+    if snapshot is not None and fold.seq < snapshot[1]["outbox"]["seq"]:
         return Fold.model_validate(snapshot[1]["outbox"])
     return fold
 

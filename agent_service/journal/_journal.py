@@ -21,6 +21,7 @@ from agent_service.errors import BackendUnavailable, InvalidInput
 from agent_service.journal._followers import Followers
 from agent_service.journal._writer_thread import Barrier, Compaction, JournalWriter, Pending
 from agent_service.models import Event, EventKind, utcnow
+from agent_service.protocols import Seqs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ class JournalLog:
         self._apply: Callable[[Event], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: JournalWriter | None = None
-        self._seqs = (0, 0)
+        self._seqs = Seqs(0, 0, 0)
         self._on_fault: Callable[[], None] = lambda: None
         self._on_late: Callable[[Event], None] = lambda event: None
         self.follow = self._followers.follow
@@ -59,12 +60,17 @@ class JournalLog:
     @property
     def last_seq(self) -> int:
         """Number of the newest committed fact, 0 when there is none."""
-        return self._writer.last_seq if self._writer else self._seqs[0]
+        return self._writer.last_seq if self._writer else self._seqs.last
 
     @property
     def snapshot_seq(self) -> int:
-        """Number of the last fact that is in the snapshot and no longer by itself, 0 when there is no snapshot."""
-        return self._writer.snapshot_seq if self._writer else self._seqs[1]
+        """Number of the last fact that is in the snapshot, 0 when there is no snapshot."""
+        return self._writer.snapshot_seq if self._writer else self._seqs.snapshot
+
+    @property
+    def forgotten_seq(self) -> int:
+        """Number of the last fact that cannot be read any more, 0 when all can."""
+        return self._writer.forgotten_seq if self._writer else self._seqs.forgotten
 
     @property
     def fault(self) -> str | None:
@@ -162,14 +168,15 @@ class JournalLog:
         """Tell the followers something transient, which is not written."""
         self._followers.put(Event(seq=None, time=utcnow(), agent=agent, kind=kind, data=data))
 
-    async def compact(self, snapshot: str, *, seq: int) -> None:
-        """Put a snapshot, everything that the facts up to ``seq`` say, as JSON, in their place; the numbers go on.
+    async def compact(self, snapshot: str, *, seq: int, forget: int | None = None) -> None:
+        """Write a snapshot: everything that the facts up to ``seq`` say, as JSON. The numbers go on.
 
+        The facts up to ``forget`` are deleted, by default all of those; with ``forget``, later ones can still be read.
         `BackendUnavailable` when it cannot be written; the facts are still there then.
         """
         writer, loop = self._opened()
         done: asyncio.Future[None] = loop.create_future()
-        writer.put(Compaction(seq, snapshot, done))
+        writer.put(Compaction(seq, seq if forget is None else forget, snapshot, done))
         await done
 
     async def close(self) -> None:
@@ -179,7 +186,7 @@ class JournalLog:
             self._store.close()
             return
         await asyncio.to_thread(writer.close, CLOSES_WITHIN_S)
-        self._seqs = (writer.last_seq, writer.snapshot_seq)
+        self._seqs = Seqs(writer.last_seq, writer.snapshot_seq, writer.forgotten_seq)
 
     def _committed(self, facts: Sequence[Pending], events: Sequence[Event]) -> None:
         for pending, event in zip(facts, events, strict=True):

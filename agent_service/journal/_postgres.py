@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
 
-    from agent_service.protocols import FactRow
+    from agent_service.protocols import FactRow, Seqs
 
 CHANNEL: Final = "agent_service_facts"
 """What a commit notifies, with the number of its last fact."""
@@ -127,7 +127,7 @@ class PostgresStore(PostgresReader):
         """Return True when nobody else writes. See `protocols.JournalStore`."""
         return self.lead.await_turn(given_up)
 
-    def open(self) -> tuple[int, int]:
+    def open(self) -> Seqs:
         """Make the tables, or bring them up to date, and be their only writer. See `protocols.JournalStore`."""
         self._end_listening()
         try:
@@ -177,8 +177,9 @@ class PostgresStore(PostgresReader):
                         copy.write_row(row)
             connection.execute(_NOTIFY, {"channel": CHANNEL, "seq": batch[-1].seq})
 
-    def compact(self, seq: int, snapshot: str) -> None:
-        """Put a snapshot in the place of the facts up to ``seq``."""
+    def compact(self, seq: int, snapshot: str, *, forget: int | None = None) -> None:
+        """Write a snapshot of the facts up to ``seq``, and delete those up to ``forget``, by default the same."""
+        last = seq if forget is None else forget
         with self._attempt(), self._transaction(LONG_S) as connection:
             connection.execute(snapshots.delete())
             connection.execute(snapshots.insert(), {"seq": seq, "time": utcnow().isoformat(), "data": snapshot})
@@ -186,8 +187,8 @@ class PostgresStore(PostgresReader):
             oldest: int | None = 1
             while oldest is not None:  # what an end in between leaves is never read again
                 with self._transaction(COMMITS_S) as connection:
-                    connection.execute(facts.delete().where(facts.c.seq <= min(seq, oldest + FORGET_AT_ONCE)))
-                    oldest = connection.scalar(sa.select(sa.func.min(facts.c.seq)).where(facts.c.seq <= seq))
+                    connection.execute(facts.delete().where(facts.c.seq <= min(last, oldest + FORGET_AT_ONCE)))
+                    oldest = connection.scalar(sa.select(sa.func.min(facts.c.seq)).where(facts.c.seq <= last))
         except SQLAlchemyError as error:  # they are in the snapshot, and deleted with the next one
             self._disconnect()
             _log.warning("old facts could not be deleted from the journal: %s", why(error))

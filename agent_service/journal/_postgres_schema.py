@@ -13,10 +13,12 @@ from sqlalchemy import event as sa_event
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal._tables import facts, meta, snapshots, version, why
+from agent_service.journal._tables import meta, seqs_of, version, why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from agent_service.protocols import Seqs
 
 SCHEMA_VERSION: Final = 1
 
@@ -123,8 +125,8 @@ def prepare(engine: sa.Engine) -> Literal[True]:
     return True
 
 
-def upgrade(connection: sa.Connection, where: str) -> tuple[int, int]:
-    """Bring older tables up to date; return the numbers of the last fact and of the snapshot, 0 for none.
+def upgrade(connection: sa.Connection, where: str) -> Seqs:
+    """Bring older tables up to date; return where the facts begin and end.
 
     In one transaction with the rest: it happens as a whole, or not at all.
     """
@@ -134,14 +136,13 @@ def upgrade(connection: sa.Connection, where: str) -> tuple[int, int]:
             connection.exec_driver_sql(statement)
         found += 1
         connection.execute(meta.update().where(meta.c.key == "schema_version"), {"value": str(found)})
-    snapshot = connection.scalar(sa.select(sa.func.max(snapshots.c.seq))) or 0
-    first, newest = connection.execute(sa.select(sa.func.min(facts.c.seq), sa.func.max(facts.c.seq))).one()
-    if first is not None and first > snapshot + 1:
+    seqs = seqs_of(connection)
+    if seqs.forgotten > seqs.snapshot:
         raise UsageError(
-            f"the journal {where} begins with fact {first}, and no snapshot holds those before: a copy into it was "
+            f"the journal {where} begins with fact {seqs.forgotten + 1}, and no snapshot holds those before: a copy into it was "
             "cut short; drop its tables, and copy again"
         )
-    return max(snapshot, newest or 0), snapshot
+    return seqs
 
 
 def version_of(connection: sa.Connection, where: str) -> int | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-    from agent_service.protocols import FactRow
+    from agent_service.protocols import FactRow, Seqs
 
 FORGET_AT_ONCE: Final = 2000
 """Facts that are deleted in one transaction."""
@@ -49,7 +49,7 @@ class SqliteStore(Rows):
         self._files = JournalFiles(path, folder_lost=folder_lost)
         self._connection: sa.Connection | None = None
 
-    def open(self) -> tuple[int, int]:
+    def open(self) -> Seqs:
         """Make the file, or bring it up to date. See `protocols.JournalStore`."""
         seqs = prepare(self._path, self._engine)
         self._files.remember()
@@ -81,13 +81,13 @@ class SqliteStore(Rows):
             else:
                 connection.execute(_ATTEMPT)
 
-    def compact(self, seq: int, snapshot: str) -> None:
-        """Put a snapshot in the place of the facts up to ``seq``."""
+    def compact(self, seq: int, snapshot: str, *, forget: int | None = None) -> None:
+        """Write a snapshot of the facts up to ``seq``, and delete those up to ``forget``, by default the same."""
         with self._attempt(), self._transaction() as connection:
             connection.execute(snapshots.delete())
             connection.execute(snapshots.insert(), {"seq": seq, "time": utcnow().isoformat(), "data": snapshot})
         try:
-            self._forget(seq)
+            self._forget(seq if forget is None else forget)
         except SQLAlchemyError as error:  # they are in the snapshot, and deleted with the next one
             self._disconnect()
             _log.warning("old facts could not be deleted from the journal: %s", why(error))

@@ -12,12 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent_service.errors import UsageError
 from agent_service.journal._sqlite_files import refuse_lost
-from agent_service.journal._tables import facts, meta, metadata, snapshots, version, why
+from agent_service.journal._tables import meta, metadata, seqs_of, version, why
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from agent_service.protocols import Seqs
 
 SCHEMA_VERSION: Final = 2
 
@@ -27,8 +29,8 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
 """For each version, the statements that make the next one of it."""
 
 
-def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
-    """Make the file, or bring it up to date; return the numbers of the last fact and of the snapshot, 0 for none.
+def prepare(path: Path, engine: sa.Engine) -> Seqs:
+    """Make the file, or bring it up to date; return where its facts begin and end.
 
     `UsageError` when it is no journal, cannot be used, or was written by a newer version of this program; when it was
     lost while a service ran, and a copy lies beside it.
@@ -43,11 +45,10 @@ def prepare(path: Path, engine: sa.Engine) -> tuple[int, int]:
             metadata.create_all(connection)
             if connection.scalar(version()) is None:
                 connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
-            snapshot = connection.scalar(sa.select(sa.func.max(snapshots.c.seq))) or 0
-            newest = connection.scalar(sa.select(sa.func.max(facts.c.seq))) or 0
+            seqs = seqs_of(connection)
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise UsageError(f"the journal {path} cannot be used: {why(error)}") from error
-    return max(snapshot, newest), snapshot
+    return seqs
 
 
 def _upgrade(path: Path) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable
 from agent_service.models import Event, EventKind
+from agent_service.protocols import Seqs
 
 if TYPE_CHECKING:
     import contextlib
@@ -54,6 +55,13 @@ _LOOKS_EVERY_S: Final = 0.1
 def version() -> sa.Select[Any]:
     """Return the query for the version of a journal's tables."""
     return sa.select(meta.c.value).where(meta.c.key == "schema_version")
+
+
+def seqs_of(connection: sa.Connection) -> Seqs:
+    """Return where the facts begin and end."""
+    snapshot = connection.scalar(_SNAPSHOT_SEQ) or 0
+    first, newest = connection.execute(sa.select(sa.func.min(facts.c.seq), sa.func.max(facts.c.seq))).one()
+    return Seqs(max(snapshot, newest or 0), snapshot, snapshot if first is None else first - 1)
 
 
 def why(error: Exception) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from agent_service.protocols import JournalStore
+    from agent_service.protocols import JournalStore, Seqs
 
 RETRY_S: Final = 1.0
 """How often a journal that cannot be written is tried again, and how often one is looked at while there is no fact."""
@@ -48,9 +48,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """A snapshot on its way to the disk, and with it the end of the facts that it holds."""
+    """A snapshot on its way to the disk, and with it the end of the facts up to ``forget``, which it holds."""
 
     seq: int
+    forget: int
     text: str
     done: asyncio.Future[None]
 
@@ -65,7 +66,7 @@ class Barrier:
 class JournalWriter:
     """Writes in a thread of its own what other threads put into its queue, and closes the store at its end.
 
-    ``seqs`` are the numbers of the last fact in the store, and of the last one in its snapshot. ``on_loop(function,
+    ``seqs`` are where its facts begin and end. ``on_loop(function,
     *args)`` calls a function on the event loop, which owns the futures and what is called there: ``committed(facts,
     events)`` with what was written, before its futures are done; ``fault_changed`` when `fault` did.
     """
@@ -73,13 +74,13 @@ class JournalWriter:
     def __init__(
         self,
         store: JournalStore,
-        seqs: tuple[int, int],
+        seqs: Seqs,
         *,
         on_loop: Callable[..., None],
         committed: Callable[[Sequence[Pending], Sequence[Event]], None],
         fault_changed: Callable[[], None],
     ) -> None:
-        self.last_seq, self.snapshot_seq = seqs
+        self.last_seq, self.snapshot_seq, self.forgotten_seq = seqs
         self.fault: str | None = None
         self._store = store
         self._on_loop = on_loop
@@ -200,12 +201,12 @@ class JournalWriter:
 
     def _compact(self, asked: Compaction) -> None:
         try:
-            self._store.compact(asked.seq, asked.text)
+            self._store.compact(asked.seq, asked.text, forget=asked.forget)
         except BackendUnavailable as error:
             refusal = BackendUnavailable(f"a snapshot cannot be written: {error.detail}")
             self._on_loop(_settled, asked, refusal)
         else:
-            self.snapshot_seq = asked.seq
+            self.snapshot_seq, self.forgotten_seq = asked.seq, asked.forget
             self._on_loop(_settled, asked, None)
 
 

@@ -248,7 +248,7 @@ async def _compose(  # noqa: PLR0913 - what it is made of
             supervisor,
             config.service,
             cursor=None if spool is None else state_dir.catalog_cursor,
-            fold=lambda seq: fold_elsewhere(journal_url(), seq),
+            fold=lambda seq, forget: fold_elsewhere(journal_url(), seq, forget=forget),
         ),
         notify=notify,
         stopping=stopping,

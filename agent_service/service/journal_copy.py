@@ -27,21 +27,21 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
     with contextlib.ExitStack() as stack:
         store, state = stack.enter_context(_opened(source))
         other, other_state = stack.enter_context(_opened(target))
-        last, _ = seqs = store.open()
-        if not last:
+        seqs = store.open()
+        if not seqs.last:
             raise UsageError(f"{source} holds no journal")
-        if other.open() != (0, 0):
+        if other.open().last:
             raise UsageError(f"{target} holds a journal already, up to fact {other.last_seq()}; give an empty place")
         snapshot = store.snapshot()
         rows: list[FactRow] = []
-        seq = 0 if snapshot is None else snapshot[0]
+        seq = seqs.forgotten
         while events := store.read(after=seq, limit=_PAGE):
             seq = events[-1].seq or seq
             rows += [FactRow(one.seq or 0, one.time, one.agent, one.kind, encoded(one.data)) for one in events]
         try:
             other.write(rows)  # one cut short after this has facts that nothing precedes, and is refused
             if snapshot is not None:
-                other.compact(snapshot[0], encoded(snapshot[1]))
+                other.compact(snapshot[0], encoded(snapshot[1]), forget=seqs.forgotten)
         except BackendUnavailable as error:
             raise UsageError(f"{target} cannot be written: {error.detail}; it is not to be used") from error
         if isinstance(other, PostgresStore) and isinstance(store, PostgresStore):
@@ -53,7 +53,7 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
             shared = SharedFiles(other_state, store.notes)
             shared.look()
             shared.take()
-    return len(rows), seqs[0]
+    return len(rows), seqs.last
 
 
 @contextlib.contextmanager

@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 class Retention:
     """Compacts the journal now and then; belongs to the event loop.
 
-    ``await fold(seq)`` returns a snapshot of the facts up to ``seq``. See `snapshot_process`.
+    ``await fold(seq, forget)`` returns a snapshot of the facts up to ``seq``, of which those up to ``forget`` are to go.
+    See `snapshot_process`. What the archive has not written yet, by its ``cursor``, is in the snapshot, and stays by itself.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Retention:
         config: ServiceSection,
         *,
         cursor: Path | None,
-        fold: Callable[[int], Awaitable[Folded]],
+        fold: Callable[[int, int], Awaitable[Folded]],
     ) -> None:
         self._journal = journal
         self._supervisor = supervisor
@@ -72,25 +73,25 @@ class Retention:
 
     async def compact(self) -> bool:
         """Put what is older than the limits into a snapshot; return whether there was enough of it."""
-        seq = await asyncio.to_thread(self._limit)
-        if seq - self._journal.snapshot_seq < max(1, WORTH_IT * self._config.keep_facts):
+        seq, forget = await asyncio.to_thread(self._limits)
+        new = max(seq - self._journal.snapshot_seq, forget - self._journal.forgotten_seq)
+        if new < max(1, WORTH_IT * self._config.keep_facts):
             return False
-        folded = await self._fold(seq)
-        await self._journal.compact(folded.snapshot, seq=seq)
+        folded = await self._fold(seq, forget)
+        await self._journal.compact(folded.snapshot, seq=seq, forget=forget)
         await self._supervisor.follow(folded.kept, seq=seq)
         _log.info("facts up to %d went into a snapshot", seq)
         return True
 
-    def _limit(self) -> int:
-        """Return the last fact that is to go."""
+    def _limits(self) -> tuple[int, int]:
+        """Return the last fact for the snapshot, and the last one that nobody needs by itself then."""
         old = self._journal.last_before(utcnow() - timedelta(days=self._config.keep_days))
-        seq = max(old, self._journal.last_seq - self._config.keep_facts)
-        if self._cursor is not None:
-            seq = min(seq, load_fold(self._cursor).seq)
+        seq = max(old, self._journal.last_seq - self._config.keep_facts, self._journal.snapshot_seq)
         # points that were suggested together stay together
         while seq > self._journal.snapshot_seq and all(_is_proposal(event) for event in self._around(seq)):
             seq -= 1
-        return seq
+        written = seq if self._cursor is None else load_fold(self._cursor).seq
+        return seq, max(min(seq, written), self._journal.forgotten_seq)
 
     def _around(self, seq: int) -> list[Event]:
         return self._journal.read(after=seq - 1, limit=2)

@@ -31,31 +31,38 @@ class Folded(NamedTuple):
     kept: dict[str, Kept]
 
 
-def fold(journal: JournalReader, seq: int) -> Folded:
-    """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since."""
+def fold(journal: JournalReader, seq: int, *, forget: int) -> Folded:
+    """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since.
+
+    The outbox is folded up to ``forget`` only, where the facts will begin that a catalogue is still to be told.
+    """
     record, decisions, folded = ServiceRecord(), Fold(), 0
     snapshot = journal.snapshot()
     if snapshot is not None:
         folded, values = snapshot
         record, decisions = ServiceRecord.from_json(values), Fold.model_validate(values["outbox"])
-    while folded < seq:
-        for event in journal.read(after=folded, limit=min(_PAGE, seq - folded)):
-            record.apply(event)
-            decisions.apply_fact(event)
-            folded = event.seq or folded
+    forget = max(forget, decisions.seq)
+    looked_at = folded if decisions.seq == forget else decisions.seq
+    while looked_at < seq:
+        for event in journal.read(after=looked_at, limit=min(_PAGE, seq - looked_at)):
+            looked_at = event.seq or looked_at
+            if looked_at > folded:
+                record.apply(event)
+            if decisions.seq < looked_at <= forget:
+                decisions.apply_fact(event)
     record.compact()
     values = {**record.as_json(), "outbox": decisions.model_dump(mode="json")}
     return Folded(json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":")), record.kept())
 
 
-async def fold_elsewhere(url: str, seq: int) -> Folded:
+async def fold_elsewhere(url: str, seq: int, *, forget: int) -> Folded:
     """Return what `fold` does of the journal at ``url``, from a process of its own; or raise `BackendUnavailable`."""
     # -P: a file beside the user's notebook must not be taken for a library
     command = [sys.executable, "-P", "-m", __spec__.name]
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
-        answer, said = await child.communicate(json.dumps([url, seq]).encode())
+        answer, said = await child.communicate(json.dumps([url, seq, forget]).encode())
     finally:
         if child.returncode is None:
             child.kill()
@@ -73,9 +80,9 @@ def _read(answer: bytes) -> Folded:
 def main() -> None:
     """Write what is kept and the snapshot, each a line."""
     os.nice(_NICE)
-    url, seq = json.load(sys.stdin)
+    url, seq, forget = json.load(sys.stdin)
     try:
-        folded = fold(reader(url), seq)
+        folded = fold(reader(url), seq, forget=forget)
     except ServiceError as error:
         sys.exit(str(error))
     with os.fdopen(1, "wb") as out:

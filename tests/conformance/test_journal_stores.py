@@ -84,7 +84,7 @@ def case(request, tmp_path):
 @pytest.fixture
 def store(case):
     with contextlib.closing(case.store()) as made:
-        assert made.open() == (0, 0)
+        assert made.open() == (0, 0, 0)
         yield made
 
 
@@ -186,9 +186,22 @@ def test_a_snapshot_stands_for_the_facts_up_to_its_number(store, case):
     assert store.last_seq() == 6000
     store.close()
     with contextlib.closing(case.store()) as again:
-        assert again.open() == (6000, 6000)
+        assert again.open() == (6000, 6000, 6000)
         again.write([row(6001)])
         assert seqs(again.read(after=6000)) == [6001]
+
+
+def test_facts_that_somebody_still_needs_stay_beside_the_snapshot_that_holds_them(store, case):
+    store.write([row(seq) for seq in range(1, 11)])
+    store.compact(8, "{}", forget=3)
+    assert store.snapshot() == (8, {})
+    assert seqs(store.read()) == [4, 5, 6, 7, 8, 9, 10]
+    store.close()
+    with contextlib.closing(case.store()) as again:
+        assert again.open() == (10, 8, 3)
+        again.compact(8, '{"n":2}', forget=8)
+        assert again.snapshot() == (8, {"n": 2})
+        assert seqs(again.read()) == [9, 10]
 
 
 def test_a_snapshot_and_what_came_after_fold_to_the_same(store):
@@ -213,7 +226,7 @@ def test_a_snapshot_and_what_came_after_fold_to_the_same(store):
 def test_it_goes_on_where_it_was_closed(case):
     for seq in (1, 2, 3):
         with contextlib.closing(case.store()) as store:
-            assert store.open() == (seq - 1, 0)
+            assert store.open() == (seq - 1, 0, 0)
             store.write([row(seq)])
             store.close()  # twice is harmless
     assert seqs(reader(case.url).read()) == [1, 2, 3]

@@ -48,7 +48,7 @@ async def test_a_journal_goes_into_a_database_and_back(tmp_path, url):
     assert KeyFile(back.keys_file).read() == KeyFile(there.keys_file).read()
     assert json.loads(back.catalog_cursor.read_text()) == {"seq": 3}
     with contextlib.closing(PostgresStore(url)) as store:
-        assert store.open() == (5, 2)
+        assert store.open() == (5, 2, 2)
 
 
 async def test_nothing_is_copied_over_a_journal_or_from_nothing(tmp_path, url):

@@ -77,7 +77,7 @@ def test_a_standby_leads_as_soon_as_the_leader_ends(stores, url):
     standby = Standby(stores())
     leader.close()
     assert standby.took_over() is True
-    assert standby.store.open() == (1, 0)
+    assert standby.store.open() == (1, 0, 0)
     standby.store.write([row(2)])
     assert [fact.seq for fact in reader(url).read()] == [1, 2]
 
@@ -189,7 +189,7 @@ def test_an_older_journal_is_brought_up_to_date_as_a_whole(stores, postgres, url
         stores().open()
     assert postgres.ask(url, "SELECT to_regclass('second')") == [(None,)]
     monkeypatch.setattr(schema, "MIGRATIONS", {1: ["CREATE TABLE second (n INTEGER)"], 2: ["DROP TABLE second"]})
-    assert stores().open() == (1, 0)
+    assert stores().open() == (1, 0, 0)
     assert postgres.ask(url, "SELECT value FROM meta WHERE key = 'schema_version'") == [("3",)]
 
 

@@ -61,8 +61,8 @@ async def meet(agent, fate):
 def retention(rooms, *, keep_facts=20, keep_days=90.0, cursor=None):
     config = ServiceSection.model_construct(keep_facts=keep_facts, keep_days=keep_days)
 
-    async def folded(seq):
-        return await asyncio.to_thread(fold, rooms.journal, seq)
+    async def folded(seq, forget):
+        return await asyncio.to_thread(fold, rooms.journal, seq, forget=forget)
 
     return Retention(rooms.journal, rooms.supervisor, config, cursor=cursor, fold=folded)
 
@@ -157,14 +157,14 @@ async def test_another_process_folds_the_same(tmp_path):
     async with service(tmp_path / "journal.db") as rooms:
         await live(rooms, rounds=1)
         seq, url = rooms.journal.last_seq, f"sqlite:///{tmp_path}/journal.db"
-        elsewhere, here = await fold_elsewhere(url, seq), fold(reader(url), seq)
+        elsewhere, here = await fold_elsewhere(url, seq, forget=seq), fold(reader(url), seq, forget=seq)
         assert elsewhere.kept == here.kept
         snapshots = [json.loads(folded.snapshot) for folded in (elsewhere, here)]
         assert ServiceRecord.from_json(snapshots[0]) == ServiceRecord.from_json(snapshots[1])
         assert snapshots[0]["outbox"] == snapshots[1]["outbox"]
     (tmp_path / "journal.db").write_text("not a journal")
     with pytest.raises(BackendUnavailable, match=r"the process that makes a snapshot failed: .*not a database"):
-        await fold_elsewhere(url, seq)
+        await fold_elsewhere(url, seq, forget=seq)
 
 
 async def test_a_second_snapshot_stands_for_the_first_too(tmp_path):
@@ -183,17 +183,29 @@ async def test_what_is_not_in_the_catalogue_yet_is_kept(tmp_path):
     cursor = tmp_path / "outbox.json"
     async with service(tmp_path / "journal.db") as rooms:
         await live(rooms)
-        assert not await retention(rooms, cursor=cursor).compact()  # nothing is
-        fold = folded_decisions(rooms.journal.read(limit=60))
+        facts = rooms.journal.read()
+        assert await retention(rooms, cursor=cursor).compact()  # nothing is, and memory forgets all the same
+        assert rooms.journal.read() == facts
+        assert rooms.journal.snapshot_seq > 60
+        assert load_fold(cursor, snapshot=rooms.journal.snapshot()) == Fold()
+        fold = folded_decisions(facts[:60])
         cursor.write_text(fold.model_dump_json())
-        assert await retention(rooms, cursor=cursor).compact()
-        assert 58 <= rooms.journal.snapshot_seq <= 60
-        seq, snapshot = rooms.journal.snapshot()
+        assert await retention(rooms, cursor=cursor).compact()  # nothing is new but that
+        assert (rooms.journal.forgotten_seq, rooms.journal.read()) == (60, facts[60:])
         # a catalogue writer that lost its cursor begins where the facts begin
-        assert load_fold(cursor, snapshot=(seq, snapshot)) == fold
+        assert load_fold(cursor, snapshot=rooms.journal.snapshot()) == fold
         cursor.unlink()
-        assert load_fold(cursor, snapshot=(seq, snapshot)).seq == seq
+        assert load_fold(cursor, snapshot=rooms.journal.snapshot()) == fold
         assert load_fold(cursor) == Fold()
+        assert not await retention(rooms, cursor=cursor).compact()
+    async with service(tmp_path / "journal.db") as rooms:
+        assert rooms.journal.forgotten_seq == 60
+        await live(rooms, "other")
+        cursor.write_text(folded_decisions(facts).model_dump_json())
+        assert await retention(rooms, cursor=cursor).compact()
+        assert 60 < rooms.journal.forgotten_seq <= facts[-1].seq < rooms.journal.snapshot_seq
+        seq = rooms.journal.forgotten_seq
+        assert load_fold(tmp_path / "none", snapshot=rooms.journal.snapshot()) == folded_decisions(facts[:seq])
 
 
 def folded_decisions(facts):
