@@ -58,6 +58,7 @@ class Answers:
         self._facts: dict[str, list[Event]] = {}
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._forget_at = 0.0
+        self._forgotten_before = 0.0
 
     def open(self) -> None:
         """Read which requests were answered, or raise `UsageError`. Blocks; call it before `on_fact`."""
@@ -84,7 +85,9 @@ class Answers:
     def on_fact(self, event: Event) -> None:
         """Remember a fact of a request that is not answered yet."""
         mark = event.data.get("request")
-        if isinstance(mark, str) and mark not in self._marks and mark not in self._here:
+        if not isinstance(mark, str) or event.time.timestamp() < self._forgotten_before:
+            return
+        if mark not in self._marks and mark not in self._here:
             self._facts.setdefault(mark, []).append(event)
 
     def facts_of(self, mark: str) -> list[Event]:
@@ -148,7 +151,7 @@ class Answers:
     def _forget(self) -> None:
         assert self._file is not None  # noqa: S101 - open
         self._forget_at = time.monotonic() + _FORGETS_EVERY_S
-        old = time.time() - KEPT_S
+        old = self._forgotten_before = time.time() - KEPT_S
         gone = {mark for (mark,) in self._file.execute("SELECT mark FROM answers WHERE time < ?", (old,))}
         self._file.execute("DELETE FROM answers WHERE time < ?", (old,))
         self._marks -= gone

@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 class Retention:
     """Compacts the journal now and then; belongs to the event loop.
 
-    ``await fold(seq, forget)`` returns a snapshot of the facts up to ``seq``, of which those up to ``forget`` are to go.
-    See `snapshot_process`. What the archive has not written yet, by its ``cursor``, is in the snapshot, and stays by itself.
+    ``await fold(seq, forget)`` returns a snapshot of the facts up to ``seq``; those up to ``forget`` are to go, see
+    `snapshot_process`. What the archive has not written yet, by its ``cursor``, is in the snapshot, and stays by itself.
     """
 
     def __init__(

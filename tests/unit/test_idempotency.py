@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 
 import pytest
 
 from agent_service.errors import UsageError
 from agent_service.models import Event, EventKind, utcnow
 from agent_service.service import idempotency as module
-from agent_service.service.idempotency import Answers, KeptAnswer
+from agent_service.service.idempotency import KEPT_S, Answers, KeptAnswer
 
 ANSWER = KeptAnswer("digest", 200, "application/json", "", b"{}")
 
@@ -75,6 +76,13 @@ async def test_facts_wait_for_their_answer(opened):
     await answers.keep("mark", ANSWER)
     answers.on_fact(fact("mark"))
     assert answers.facts_of("mark") == []
+
+
+async def test_facts_of_requests_that_are_forgotten_are_too(opened):
+    answers = opened()
+    old = fact("old")
+    answers.on_fact(Event.known(**{**vars(old), "time": old.time - timedelta(seconds=KEPT_S + 60)}))
+    assert answers.facts_of("old") == []
 
 
 async def test_one_at_a_time(opened):
