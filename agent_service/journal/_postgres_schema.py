@@ -139,8 +139,8 @@ def upgrade(connection: sa.Connection, where: str) -> Seqs:
     seqs = seqs_of(connection)
     if seqs.forgotten > seqs.snapshot:
         raise UsageError(
-            f"the journal {where} begins with fact {seqs.forgotten + 1}, and no snapshot holds those before: a copy into "
-            "it was cut short; drop its tables, and copy again"
+            f"the journal {where} begins with fact {seqs.forgotten + 1}, and no snapshot holds those before: a copy "
+            "into it was cut short; drop its tables, and copy again"
         )
     return seqs
 

@@ -33,7 +33,7 @@ class Retention:
     """Compacts the journal now and then; belongs to the event loop.
 
     ``await fold(seq, forget)`` returns a snapshot of the facts up to ``seq``; those up to ``forget`` are to go, see
-    `snapshot_process`. What the archive has not written yet, by its ``cursor``, is in the snapshot, and stays by itself.
+    `snapshot_process`. What the archive has yet to write, by its ``cursor``, is in the snapshot, and stays by itself.
     """
 
     def __init__(
