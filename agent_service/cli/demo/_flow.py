@@ -21,6 +21,7 @@ from agent_service.cli.demo._trace import Trace
 from agent_service.client import Client
 from agent_service.documents.spool_files import SpoolFiles
 from agent_service.errors import AgentFault, BackendUnavailable, DeadlineExceeded, InvalidInput, UsageError
+from agent_service.launch.signals import StopSignals
 from agent_service.models.state_machines import AgentState
 from agent_service.plans.beamline import LIMITS_MM, optimum, true_flux
 from agent_service.service.config import ServiceConfig
@@ -159,12 +160,10 @@ class Demo:
             self._say(f"    {line}")
 
     def _serve_on(self, url: str) -> None:
-        try:
+        with StopSignals(lambda count: None) as signals:
             self._say("")
             self._say(f"still serving at {url} (API page {url}/docs, key in {self.state}/api_key); Ctrl-C ends it")
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
+            signals.asked.wait()
             self._say("")
 
     def _say(self, line: str) -> None:
