@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from pathlib import Path
 
 import bluesky.plan_stubs as bps
@@ -26,7 +27,13 @@ class Holding(SynSignal):
         ctypes.PyDLL(None).sleep(600)  # unlike CDLL it keeps the interpreter
 
 
-crashing, holding = Crashing(name="crashing"), Holding(name="holding")
+class Blocking(SynSignal):
+    def trigger(self):
+        (GATES / "blocked").touch()
+        time.sleep(600)  # the interpreter is free, and so is the process's answer
+
+
+crashing, holding, blocking = Crashing(name="crashing"), Holding(name="holding"), Blocking(name="blocking")
 
 
 def gated(suggestions, actuators, sensors, md=None):

@@ -387,6 +387,20 @@ def test_a_device_that_holds_the_interpreter_holds_up_nobody_and_a_stop_stops_it
     assert [one["state"] for one in apart.suggestions("agent")] == ["failed", "ingested"], first
 
 
+def test_a_device_that_blocks_its_run_engine_is_stopped_when_that_is_asked_once_more(apart, gates):
+    apart.create("agent", config=points(1, 0), plan="misused", **{**AGENT, "sensors": ["blocking"]})
+    apart.post("agents/agent/start")
+    wait_until((gates / "blocked").exists)
+    assert "stop everything once more" in apart.post("queue/abort", {"reason": "smoke in the hutch"})["reason"]
+    assert apart.suggestions("agent")[0]["state"] == "running"
+    apart.post("queue/abort", {"reason": "smoke in the hutch"})
+    wait_until(lambda: apart.suggestions("agent")[0]["state"] == "failed")
+    assert "smoke in the hutch" in apart.suggestions("agent")[0]["reason"]
+    apart.post("queue/resume")
+    apart.until("agent", "stopped", within_s=60)
+    assert [one["state"] for one in apart.suggestions("agent")] == ["failed", "ingested"]
+
+
 def test_large_images_come_whole(apart):
     apart.create("agent", config=points(0.25, 0.5), **{**AGENT, "sensors": ["camera"], "outcome": "camera"})
     apart.post("agents/agent/start")

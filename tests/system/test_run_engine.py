@@ -1,6 +1,7 @@
 """The service's RunEngine and its documents, and what the service's RunEngine leaves of other people's."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -227,6 +228,46 @@ async def test_a_plan_that_hangs_does_not_hold_the_stop_for_ever(caplog: pytest.
     assert "did not end within" in caplog.text
     leave.set()
     assert (await waiting).exit_status == "abort"
+    assert await asyncio.to_thread(driver.join, 10)
+
+
+def retrying(suggestions: Any, actuators: Any, sensors: Any, md: Any) -> Any:
+    """Take an abort for one more failure, and try again."""
+    from bluesky import plan_stubs
+
+    yield from plan_stubs.open_run(md=md)
+    while True:
+        with contextlib.suppress(Exception):
+            yield from plan_stubs.sleep(30)
+
+
+async def test_a_plan_that_takes_an_abort_for_a_failure_ends_when_it_is_aborted_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent_service.plans.sinks.run_engine._ABORT_S", 0.3)
+    driver = RunEngineDriver(DocumentIntake(None))
+    sink = RunEngineSink(driver, Namespace({"retrying": retrying}, source="the test"), {})
+    sink.start(ignore)
+    waiting = asyncio.create_task(sink.run(PlanOrder("s1", "aligner", {}, "retrying", (), ())))
+    await until(lambda: driver.engine.run_engine is not None and driver.engine.run_engine.state == "running")
+    await sink.abort("smoke in the hutch")
+    assert sink.status.current == "s1"
+    assert "stop everything once more" in (sink.status.reason or "")
+    await sink.abort("smoke in the hutch")
+    result = await asyncio.wait_for(waiting, 20)
+    assert (result.exit_status, result.reason, len(result.run_uids)) == ("abort", "smoke in the hutch", 1)
+    assert sink.status.reason == "smoke in the hutch"
+    await sink.stop(10)
+
+
+async def test_a_plan_that_takes_an_abort_for_a_failure_ends_with_the_service() -> None:
+    driver = RunEngineDriver(DocumentIntake(None))
+    sink = RunEngineSink(driver, Namespace({"retrying": retrying}, source="the test"), {})
+    sink.start(ignore)
+    waiting = asyncio.create_task(sink.run(PlanOrder("s1", "aligner", {}, "retrying", (), ())))
+    await until(lambda: driver.engine.run_engine is not None and driver.engine.run_engine.state == "running")
+    await sink.stop(0.2)
+    assert (await asyncio.wait_for(waiting, 20)).exit_status == "abort"
     assert await asyncio.to_thread(driver.join, 10)
 
 

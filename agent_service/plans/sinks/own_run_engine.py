@@ -113,9 +113,16 @@ class OwnRunEngine:
             _log.debug("the plan ended, or paused by itself, before it could be asked to pause")
 
     def interrupt(self, job: PlanJob) -> None:
-        """Abort a running plan; a paused one is aborted in the driver's thread, by `_go_on`."""
+        """Abort a running plan; a paused one is aborted in the driver's thread, by `_go_on`.
+
+        One that is halted was aborted before: what it waits for is called off, and `_entered` lets no more of it pass.
+        """
         from bluesky.run_engine import TransitionError  # noqa: PLC0415 - see make
 
+        if job.halted:
+            engine = self.run_engine
+            engine.loop.call_soon_threadsafe(engine._task.cancel)  # noqa: SLF001 - bluesky aborts a plan once
+            return
         while self._backlog.current is job and self.run_engine.state != "paused":
             if self.run_engine.state == "running":
                 try:
@@ -217,9 +224,11 @@ class OwnRunEngine:
     def _entered(self, plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Wrap a plan: from its first message on it can be paused and aborted; what was asked before counts now."""
         from bluesky.preprocessors import msg_mutator  # noqa: PLC0415 - see make
-        from bluesky.utils import Msg, RequestAbort  # noqa: PLC0415 - see make
+        from bluesky.utils import Msg, PlanHalt, RequestAbort  # noqa: PLC0415 - see make
 
         def with_reason(message: Any) -> Any:
+            if job is not None and job.halted:
+                raise PlanHalt  # any other exception the plan could take for one more failure
             # bluesky's run_wrapper closes an aborted run without saying why
             closes = message.command == "close_run" and message.kwargs.get("exit_status") == "abort"
             if not closes or message.kwargs.get("reason") or job is None or job.abort_reason is None:

@@ -39,6 +39,9 @@ _MOVE_TO: Final = "agent_service.plans.library:move_to"
 _ABORT_S: Final = 5.0
 """How long `RunEngineSink.abort` waits for the plan to end; it is held and being aborted in any case."""
 
+_HALT_S: Final = 0.5
+"""How long `RunEngineSink.stop` waits for a plan that did not end in time, and is not to clean up any more."""
+
 
 class RunEngineSink:
     """Plans for the service's own RunEngine; a `PlanSink`. Its coroutines run on the service's event loop.
@@ -111,7 +114,9 @@ class RunEngineSink:
         self._driver.close(SERVICE_STOPS)
         if self._driver.being_made:
             return
-        await asyncio.to_thread(self._driver.join, timeout_s)
+        if not await asyncio.to_thread(self._driver.join, timeout_s):
+            self._driver.halt(SERVICE_STOPS)
+            await asyncio.to_thread(self._driver.join, _HALT_S)
 
     def latch(self, reason: str) -> None:
         """Hold the queue from the start on, as it was held when the service ended."""
@@ -207,7 +212,10 @@ class RunEngineSink:
         self._driver.resume()
 
     async def abort(self, reason: str) -> None:
-        """Latch ``held``, withdraw what waits, and abort the plan under way; returns when it ended, or after 5 s."""
+        """Latch ``held``, withdraw what waits, and abort the plan under way; returns when it ended, or after 5 s.
+
+        A plan that has not ended by then, and is aborted again, ends without its clean-up.
+        """
         self._driver.abort(reason)
         await asyncio.to_thread(self._driver.wait_idle, _ABORT_S)
 

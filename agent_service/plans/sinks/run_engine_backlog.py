@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent_service.errors import QueueHeld
 from agent_service.models import QueueState, QueueStatus
@@ -17,6 +17,10 @@ from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_GOES_ON: Final = "its plan has not ended yet; stop everything once more to end it without its clean-up"
+_GOES_ON_HALTED: Final = "its plan does not end, for a device or the plan holds the RunEngine up"
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +45,10 @@ class PlanJob:
         Whether somebody asked for its next pause; else the plan paused itself.
     abort_reason
         Why it is to be aborted, if it is.
+    overdue
+        Whether it went on although it was aborted: its clean-up is long, or it took the abort for a failure.
+    halted
+        Whether it is to be ended without its clean-up.
     runs
         ``(exit_status, reason)`` of each run it made, by uid; the status is empty while the run is open.
     """
@@ -53,6 +61,8 @@ class PlanJob:
     begun: bool = False
     pause_asked: bool = False
     abort_reason: str | None = None
+    overdue: bool = False
+    halted: bool = False
     runs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
     def result(self, ended: ExitStatus, why: str = "") -> PlanResult:
@@ -112,6 +122,8 @@ class PlanBacklog:
             state, reason = QueueState.IDLE if current is None else QueueState.RUNNING, None
             if self._held is not None:
                 state, reason = QueueState.HELD, self._held
+                if current is not None and current.overdue:
+                    reason = f"{reason}; {_GOES_ON_HALTED if current.halted else _GOES_ON}"
             elif self._paused is not None:
                 also = f"; besides, it is suspended: {self._suspended}" if self._suspended else ""
                 state, reason = QueueState.PAUSED, f"{self._paused}{also}"
@@ -179,8 +191,8 @@ class PlanBacklog:
             self._closing = reason
             self._changed.notify_all()
 
-    def abort(self, reason: str) -> tuple[list[PlanJob], PlanJob | None]:
-        """Empty the queue and mark the plan under way.
+    def abort(self, reason: str, *, halts: bool = False) -> tuple[list[PlanJob], PlanJob | None]:
+        """Empty the queue and mark the plan under way; with ``halts`` one that is overdue does not clean up any more.
 
         Returns
         -------
@@ -191,11 +203,18 @@ class PlanBacklog:
             withdrawn = list(self._waiting)
             self._waiting.clear()
             job = self.current
-            if job is None or job.abort_reason is not None:
+            if job is None or (job.abort_reason is not None and not (halts and job.overdue)):
                 return withdrawn, None
-            job.abort_reason = reason
+            job.halted = job.abort_reason is not None
+            job.abort_reason = job.abort_reason or reason
             self._changed.notify_all()
             return withdrawn, job if job.begun else None
+
+    def note_overdue(self) -> None:
+        """Note that the plan under way goes on although it was aborted."""
+        with self._changed:
+            if self.current is not None and self.current.abort_reason is not None:
+                self.current.overdue = True
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until there is no current plan, and return whether that is so; blocks."""

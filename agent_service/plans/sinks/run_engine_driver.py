@@ -135,16 +135,28 @@ class RunEngineDriver:
     def abort(self, reason: str) -> None:
         """Hold the queue, abort the plan under way, and give the waiting ones back as aborted."""
         self._backlog.hold(reason)
-        self._abort_all(reason)
+        self._abort_all(reason, halts=True)
 
     def close(self, reason: str) -> None:
         """Take no more plans, abort the one under way so that stop documents are written, and end the thread."""
         self._backlog.close(reason)
         self._abort_all(reason)
 
+    def halt(self, reason: str) -> None:
+        """End the plan under way without its clean-up; it was aborted before."""
+        self._backlog.note_overdue()
+        self._abort_all(reason, halts=True)
+
     def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until no plan runs, is paused or being aborted, and return whether that is so; blocks."""
-        return self._backlog.wait_idle(timeout_s)
+        """Wait until no plan runs, is paused or being aborted, and return whether that is so; blocks.
+
+        A plan that goes on although it was aborted is overdue then: aborted again, it ends without its clean-up.
+        """
+        idle = self._backlog.wait_idle(timeout_s)
+        if not idle:
+            self._backlog.note_overdue()
+            self._notify()
+        return idle
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end, and return whether it did; blocks."""
@@ -162,8 +174,8 @@ class RunEngineDriver:
             thread.start()
             self._controls = [*(control for control in self._controls if control.is_alive()), thread]
 
-    def _abort_all(self, reason: str) -> None:
-        withdrawn, interrupt = self._backlog.abort(reason)
+    def _abort_all(self, reason: str, *, halts: bool = False) -> None:
+        withdrawn, interrupt = self._backlog.abort(reason, halts=halts)
         if interrupt is not None:
             self._detach(lambda: self.engine.interrupt(interrupt))
         for job in withdrawn:

@@ -154,9 +154,11 @@ class EngineHost:
         self._taken_plans.take(spec.plan, payload)
         self.sink.check(spec, chosen=chosen)
 
-    async def _abort(self, reason: str) -> None:
+    async def _abort(self, reason: str) -> bool:
+        """Abort; return whether the plan under way has ended."""
         self._plans.refuse(reason)
         await self.sink.abort(reason)
+        return self.sink.status.current is None
 
     async def end(self, reason: str, timeout_s: float) -> None:
         """End the RunEngine; wait for its plan at most so long."""

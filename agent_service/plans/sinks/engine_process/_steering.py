@@ -31,6 +31,7 @@ class Steering:
         self._on_change = on_change
         self._held: str | None = None
         self._paused = False
+        self._overdue = False
         self.closing: str | None = None
 
     @property
@@ -46,7 +47,8 @@ class Steering:
     def shown(self, status: QueueStatus, in_the_way: str | None) -> tuple[QueueState, str | None]:
         """Return the state of the queue and why, where the process says ``status``."""
         if self._held is not None:
-            return QueueState.HELD, self._held
+            says_more = status.state is QueueState.HELD and status.current is not None
+            return QueueState.HELD, (status.reason if says_more else None) or self._held
         if status.state is not QueueState.PAUSED:
             if self._paused:
                 return QueueState.PAUSED, "paused by request"
@@ -95,15 +97,23 @@ class Steering:
         self._on_change()
 
     async def abort(self, reason: str) -> None:
-        """Hold the queue and abort the plan under way; kill a process that does not answer."""
+        """Hold the queue and abort the plan under way.
+
+        A process that does not answer is killed; so is one whose plan goes on though it was aborted once more.
+        """
         self._held, self._paused = reason, False
         self._plans.take_back(self._plans.all, reason)
         self._on_change()
         if self._link.up:
             try:
-                await self._link.call("abort", reason, timeout_s=ABORTS_WITHIN_S)
+                again, self._overdue = self._overdue, False
+                self._overdue = not await self._link.call("abort", reason, timeout_s=ABORTS_WITHIN_S)
             except BackendUnavailable as error:
                 await self._kill(reason, error.detail)
+            else:
+                if again and self._overdue:
+                    self._overdue = False
+                    await self._kill(reason, "its plan does not end")
 
     async def end(self, timeout_s: float) -> None:
         """Let the process end when its plan has, or kill it with the plan."""
