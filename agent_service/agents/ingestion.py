@@ -18,6 +18,7 @@ from agent_service.errors import (
     Conflict,
     DeadlineExceeded,
     InvalidInput,
+    InvalidPoint,
     NotFound,
     ServiceError,
 )
@@ -98,7 +99,7 @@ class RunIngestion:
             if left.outcome is None:  # an evaluate function finds it, below
                 continue
             point = {**left.point, **with_sems(left.outcome, left.sem), ID_KEY: left.id}
-            await self._ingest(point, [left.run_uid] if left.run_uid else [])
+            await self._ingest([point], [left.run_uid] if left.run_uid else [])
         for left_id, made in list(agent.unevaluated.items()):
             del agent.unevaluated[left_id]
             left = agent.record.open.get(left_id)
@@ -154,13 +155,13 @@ class RunIngestion:
             return  # somebody ingested it by hand meanwhile
         measured = agent.tasks.begin(Role.FACT, _note_measured(agent, suggestion, state, outcome, runs[0].uid))
         try:  # the brain need not wait for the commit: `ingested` is written after it in any case
-            await self._ingest({**suggestion.point, **outcome, ID_KEY: suggestion.id}, [run.uid for run in runs])
+            await self._ingest([{**suggestion.point, **outcome, ID_KEY: suggestion.id}], [run.uid for run in runs])
         finally:
             await measured
 
-    async def _ingest(self, point: dict[str, Any], run_uids: Sequence[str]) -> None:
+    async def _ingest(self, points: Sequence[dict[str, Any]], run_uids: Sequence[str]) -> None:
         agent = self._agent
-        await agent.ingest([point], run_uids=run_uids)
+        await agent.ingest(points, run_uids=run_uids)
         every = agent.spec.loop.report_every
         if every and agent.record.ingests % every == 0:
             try:
@@ -219,9 +220,32 @@ class RunIngestion:
             raise InvalidInput(f"run {run.uid} is {why}; to let it count all the same, ingest its outcome by hand")
         if not named and own is not None:
             self._check_late(run, own)
-        point = own.point if own else await asyncio.to_thread(outcomes.actuators_of, run, spec.actuators, spec.space)
-        outcome = await self.evaluation.outcome_of([run], point, id_=own.id if own else run.uid)
-        await self._ingest({**point, **outcome, **({ID_KEY: own.id} if own else {})}, [run.uid])
+        if own is None:
+            points = await self._points_of_others(run)
+        else:
+            outcome = await self.evaluation.outcome_of([run], own.point, id_=own.id)
+            points = [{**own.point, **outcome, ID_KEY: own.id}]
+        await self._ingest(points, [run.uid])
+
+    async def _points_of_others(self, run: Run) -> list[dict[str, Any]]:
+        """Return what a run measured that was for no suggestion: a point, or of a scan one for each of its places."""
+        agent, spec = self._agent, self._agent.spec
+        points: list[dict[str, Any]] = []
+        wrong: list[InvalidPoint] = []
+        parts = await asyncio.to_thread(outcomes.places, run, spec.actuators)
+        if len(parts) > 1 and spec.evaluate:
+            raise InvalidInput("it is a scan of actuators, and an evaluate function gives a run one outcome")
+        for part in parts:
+            try:
+                point = await asyncio.to_thread(outcomes.actuators_of, part, spec.actuators, spec.space)
+                points.append({**point, **await self.evaluation.outcome_of([part], point, id_=run.uid)})
+            except InvalidPoint as error:
+                wrong.append(error)
+        if not points:
+            raise wrong[0]
+        if wrong:
+            agent.log(f"{len(wrong)} of {len(parts)} places of run {run.uid} were not ingested: {wrong[0].detail}")
+        return points
 
     def _check_late(self, run: Run, own: Suggestion) -> None:
         """Raise unless a run that comes late is known to be the one that counts for its suggestion."""

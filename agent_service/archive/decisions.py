@@ -312,7 +312,7 @@ def _ingested(run: AgentRun, data: Mapping[str, Any]) -> Iterator[dict[str, Cell
         values |= {f"{name}{_SEM}": sems.pop(name) for name in run.sems if name in sems}
         yield {
             "suggestion_uid": _text(point.get(ID_KEY)),
-            "run_uid": _text(uids[i]) if len(uids) == len(points) else "",
+            "run_uid": _text(uids[i]) if len(uids) == len(points) else _text(uids[0]) if len(uids) == 1 else "",
             **_values(run, with_sems(values, sems), columns),
         }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from agent_service.documents.runs import Run
 from agent_service.errors import FieldError, InvalidInput, InvalidPoint
-from agent_service.models import ID_KEY
+from agent_service.models import ID_KEY, MAX_POINTS
 from agent_service.models.objectives import Goals
 from agent_service.models.real_numbers import real
 from agent_service.models.spaces import NO_SPACE, fitted
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agent_service.documents.runs import Run
     from agent_service.models import AgentSpec, Point
     from agent_service.models.spaces import Dimension
+    from agent_service.protocols import Document
 
 
 _TAKEN: Final = {ID_KEY: "which suggestion it is of", SEM_KEY: "the standard errors of its outcomes"}
@@ -70,6 +71,39 @@ def actuators_of(run: Run, names: Sequence[str], space: Mapping[str, Dimension] 
     if wrong:
         raise InvalidPoint("; ".join(f"{name!r} of run {run.uid} {why}" for name, why in wrong.items()))
     return point
+
+
+def places(run: Run, actuators: Sequence[str]) -> list[Run]:
+    """Return a run as one for each place where it measured: a scan of actuators is no single point between its ends.
+
+    What was scanned its start document says (``motors``); other readbacks that differ are noise, of which the mean
+    counts.
+
+    Raises
+    ------
+    InvalidPoint
+        When there are more places than a brain is told at a time.
+    """
+    motors: object = run.start.get("motors")
+    named = {str(name) for name in cast("list[object]", motors)} if isinstance(motors, list | tuple) else set[str]()
+    scanned = [name for name in actuators if name in named and len({_read(event, name) for event in run.events()}) > 1]
+    if not scanned:
+        return [run]
+    events: dict[tuple[str, ...], list[tuple[str, Document]]] = {}
+    for event in run.events():
+        events.setdefault(tuple(_read(event, name) for name in scanned), []).append(("event", event))
+    if len(events) > MAX_POINTS:
+        raise InvalidPoint(
+            f"run {run.uid} scans {', '.join(scanned)} over {len(events)} places, more than {MAX_POINTS}"
+        )
+    others = [pair for pair in run.documents if pair[0] not in {"event", "event_page", "stop"}]
+    end = [pair for pair in run.documents if pair[0] == "stop"]
+    return [Run((*others, *measured, *end)) for measured in events.values()]
+
+
+def _read(event: Document, name: str) -> str:
+    data: object = event.get("data")
+    return repr(cast("dict[str, object]", data).get(name)) if isinstance(data, dict) else ""
 
 
 def check_names(spec: AgentSpec) -> None:

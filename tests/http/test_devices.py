@@ -130,6 +130,31 @@ def test_an_agent_that_listens_learns_from_runs_that_others_made(service, kind):
     assert point == pytest.approx({x: 0.5, y: 1.5, signal: -1.5})
 
 
+def test_an_agent_that_listens_learns_each_place_of_a_scan(service, kind):
+    spec, x, y, signal = kind
+    service.create("listener", listen="all", type="brainbox:Listener", **{**spec, "config": {}})
+    service.post("agents/listener/start")
+    keys = {name: {"source": "a person", "dtype": "number", "shape": []} for name in (x, y, signal)}
+    documents = [
+        ("start", {"uid": "scan", "time": 1.0, "motors": [x, y]}),
+        ("descriptor", {"uid": "d", "run_start": "scan", "time": 1.0, "name": "primary", "data_keys": keys}),
+    ]
+    for n, read in enumerate([(0.0, 1.0, 5.0), (2.0, 1.0, 7.0)], 1):
+        data = dict(zip((x, y, signal), read, strict=True))
+        event = {"uid": f"e{n}", "descriptor": "d", "time": 1.0, "seq_num": n, "data": data}
+        documents.append(("event", {**event, "timestamps": dict.fromkeys(data, 1.0), "filled": {}}))
+    documents.append(("stop", {"uid": "s", "run_start": "scan", "time": 2.0, "exit_status": "success"}))
+    service.post("documents", {"documents": documents})
+    [fact] = wait_until(
+        lambda: [one for one in service.get("agents/listener/history")["items"] if one["kind"] == "ingest"]
+    )
+    assert fact["data"]["run_uids"] == ["scan"]
+    assert fact["data"]["points"] == [{x: 0.0, y: 1.0, signal: 5.0}, {x: 2.0, y: 1.0, signal: 7.0}]
+    assert service.status("listener")["counts"]["from_runs"] == 2
+    rows = service.get("agents/listener/points")["items"]
+    assert [row["run_uid"] for row in rows] == ["scan", "scan"]
+
+
 def test_an_agent_comes_back_with_its_names(start, tmp_path, kind):
     spec, x, y, _ = kind
     service = start(tmp_path / "state", run_engine={"startup": "stages"})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent_service.brains.evaluate import load_function, takes
-from agent_service.documents.outcomes import actuators_of, by_field, check_names
+from agent_service.documents.outcomes import actuators_of, by_field, check_names, places
 from agent_service.documents.runs import Run
 from agent_service.errors import InvalidInput, InvalidPoint
 from agent_service.models import AgentSpec
@@ -26,6 +26,23 @@ def test_the_mean_over_events() -> None:
     run = run_of({"flux": 1, "x": 0.1}, {"flux": 4, "x": 0.3})
     assert by_field(run, ["flux"]) == {"flux": 2.5}
     assert actuators_of(run, ["x"]) == {"x": pytest.approx(0.2)}
+
+
+@pytest.mark.parametrize("motors", [["x"], ("y", "x"), ["y"], None, "x"])
+def test_a_scan_is_a_point_for_each_place_and_never_one_between_them(motors: Any) -> None:
+    run = run_of({"flux": 1, "x": 0.0, "y": 5.1}, {"flux": 4, "x": 9.0, "y": 5.2}, {"flux": 6, "x": 9.0, "y": 5.3})
+    run = Run((("start", {**run.start, "motors": motors}), *run.documents[1:]))
+    parts = places(run, ["x"])
+    measured = [(actuators_of(part, ["x"])["x"], by_field(part, ["flux"])["flux"]) for part in parts]
+    scanned = isinstance(motors, list | tuple) and "x" in motors
+    assert measured == ([(0.0, 1.0), (9.0, 5.0)] if scanned else [(6.0, pytest.approx(11 / 3))])
+    assert all(part.complete and part.uid == "r1" for part in parts)
+
+
+def test_a_scan_of_very_many_places_is_refused() -> None:
+    run = run_of(*({"flux": 1, "x": n} for n in range(1001)))
+    with pytest.raises(InvalidPoint, match="over 1001 places, more than 1000"):
+        places(Run((("start", {"uid": "r1", "motors": ["x"]}), *run.documents[1:])), ["x"])
 
 
 def test_the_mean_over_an_array() -> None:
