@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PREFIX: Final = "live:"
+_AT_MOST_S: Final = 60.0
+"""How long an import waits for one of another thread, which may never end."""
 
 
 class Registered(NamedTuple):
@@ -30,6 +32,7 @@ class Registered(NamedTuple):
     registration: str
 
 
+_importing: Final = threading.RLock()
 _lock: Final = threading.Lock()
 _objects: Final[dict[str, Registered]] = {}
 
@@ -51,6 +54,23 @@ def is_import(reference: str) -> bool:
     return bool(module and attribute)
 
 
+def module(name: str) -> ModuleType:
+    """Import a module, after what other threads import by this. From any thread.
+
+    Python gives one of two threads a module that is half there when they import libraries that share modules, as those
+    of optimizers share SciPy's: ``cannot import name ... from partially initialized module``.
+    """
+    there = sys.modules.get(name)
+    if there is not None and not getattr(getattr(there, "__spec__", None), "_initializing", False):
+        return there
+    is_mine = _importing.acquire(timeout=_AT_MOST_S)
+    try:
+        return importlib.import_module(name)
+    finally:
+        if is_mine:
+            _importing.release()
+
+
 def imported(reference: str) -> object:
     """Import what ``module:attribute`` names. Runs the module's code: call it from a worker thread.
 
@@ -58,13 +78,13 @@ def imported(reference: str) -> object:
     """
     name, _, attribute = reference.partition(":")
     try:
-        module = importlib.import_module(name)
+        home = module(name)
     except (Exception, SystemExit) as error:
         raise Unresolved(f"importing {name!r} raised {texts.describe(error)}") from error
     try:
-        return operator.attrgetter(attribute)(module)
+        return operator.attrgetter(attribute)(home)
     except AttributeError as error:
-        raise Unresolved(f"the module {name!r} has no {attribute!r}", module) from error
+        raise Unresolved(f"the module {name!r} has no {attribute!r}", home) from error
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:

@@ -8,6 +8,7 @@ import math
 import zlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from agent_service import references
 from agent_service.agents.sent_points import fitting
 from agent_service.errors import InvalidPoint, ServiceError
 from agent_service.models.spaces import fitted
@@ -76,9 +77,9 @@ class Fillers:
 
     def _begin_sequence(self, dimensions: int) -> qmc.Sobol:
         """Return the agent's sequence, the same after a restart, where it was; the import takes a second."""
-        from scipy.stats import qmc  # noqa: PLC0415
-
-        sequence = qmc.Sobol(dimensions, rng=zlib.crc32(self._agent.name.encode()))
+        sequence: qmc.Sobol = references.module("scipy.stats.qmc").Sobol(
+            dimensions, rng=zlib.crc32(self._agent.name.encode())
+        )
         if so_far := list(self._agent.record.proposed_by.values()).count(FILLER):
             sequence.fast_forward(so_far)
         return sequence

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import io
 import json
 import logging
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from agent_service import references
 from agent_service._version import __version__
 from agent_service.errors import texts
 
@@ -93,7 +93,7 @@ def restored(payload: bytes) -> Any:
         if said[name] != version:
             raise OutOfDate(f"it was saved by {name} {said[name]}, and this is {version}")
     for name, mark in said["modules"].items():
-        importlib.import_module(name)
+        references.module(name)
         if mark != _mark(name):
             raise OutOfDate(f"{name} has changed since it was saved")
     return pickle.loads(pickled)  # noqa: S301 - of this service's own file, which nobody else can write

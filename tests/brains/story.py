@@ -119,7 +119,9 @@ class Story:
 
     def pause(self):
         """Pause it, and let all that it has under way come to its end."""
-        if self.client.agent(self.name).state != "paused":
+        status = self.client.agent(self.name)
+        assert status.state != "failed", status.reason
+        if status.state != "paused":
             self.client.pause(self.name)
 
         def at_rest():

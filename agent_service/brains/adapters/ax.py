@@ -9,13 +9,13 @@ the service finds the front itself: to ask Ax costs the fit of a model each time
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from agent_service.brains.adapters.library_type import library
 from agent_service.brains.not_now import NotNow
 from agent_service.models import ID_KEY
 from agent_service.models.objectives import Goals
@@ -238,7 +238,7 @@ class _AgentMaker:
 
     def __call__(self, **config: Any) -> object:
         made = _AgentConfig(**config)
-        home = importlib.import_module(f"{self.__module__.rpartition('.')[0]}.dof")
+        home = library(f"{self.__module__.rpartition('.')[0]}.dof")
         return self._factory(
             sensors=[],
             dofs=[_dof(home, one) for one in made.dofs],

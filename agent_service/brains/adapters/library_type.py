@@ -6,12 +6,12 @@ Where to look and for what stand in the agent's specification (``space``; ``obje
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent_service import references
 from agent_service.brains.adapters.problem import Problem
 from agent_service.brains.extras import how_to_install
 from agent_service.errors import FieldError, InvalidConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def library(module: str) -> Any:
     """Return a module of somebody's library, imported now: the service imports ours only to know their types."""
-    return importlib.import_module(module)
+    return references.module(module)
 
 
 class Search(BaseModel):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from agent_service import references
 from agent_service.brains.builtin.record import RecordingBrain, Search
 from agent_service.brains.builtin.sobol import SobolDesign
 from agent_service.brains.declared import variable
@@ -189,10 +190,9 @@ class Bayes(RecordingBrain):
             return None
         if self._model is None or self._model.n_points != len(rows):
             # scikit-learn takes a second or two to import; the service imports this module to know the type
-            from agent_service.brains.builtin._surrogate import fit  # noqa: PLC0415
-
+            surrogate: Any = references.module(f"{__package__}._surrogate")
             points = [self._unit(row.point) for row in rows]
-            self._model = fit(points, self._record.values(), after=self._model)
+            self._model = surrogate.fit(points, self._record.values(), after=self._model)
         return self._model
 
     def _best(self) -> Row | None:

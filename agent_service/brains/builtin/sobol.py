@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from agent_service import references
 from agent_service.brains.builtin.record import DesignBrain, Search
 
 
@@ -47,8 +48,7 @@ class SobolDesign:
 
     def __init__(self, config: Search) -> None:
         # scipy takes a second to import; the service imports this module to know the type
-        from scipy.stats import qmc  # noqa: PLC0415
-
+        qmc: Any = references.module("scipy.stats.qmc")
         self._bounds = config.bounds
         self._engine: Any = qmc.Sobol(len(config.bounds), scramble=True, rng=config.seed)
 
