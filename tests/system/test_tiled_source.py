@@ -107,6 +107,21 @@ def test_a_catalogue_alone_suffices(start, server, catalogue):
     assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 3.0})
 
 
+@pytest.mark.parametrize("more", [0, 60])
+def test_what_nobody_suggested_is_heard_however_many_runs_there_are(start, tmp_path, more):
+    with peers.tiled_server(tmp_path) as server, contextlib.closing(peers.Catalogue(server)) as catalogue:
+        for number in range(more):  # more than a page of its listing
+            catalogue.root.create_container(
+                metadata={"start": {"uid": f"{number:032x}", "time": 1.0}}, key=f"old-{number}"
+            )
+        catalogue.root.create_container(key="not-a-run")
+        service = hearing(start, server)
+        listening(service)
+        run = peers.run_documents(2)
+        catalogue.write(run)
+        wait_until(lambda: ingested(service) == [run[0][1]["uid"]], within_s=40, what="the run")
+
+
 def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once(start, server, catalogue, bus):
     service = hearing(start, server, bus.section)
     listening(service)

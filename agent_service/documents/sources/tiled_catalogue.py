@@ -55,6 +55,7 @@ class TiledCatalogue:
         self._path = path.strip("/")
         self.headers = {"Authorization": f"Apikey {api_key}"} if api_key else {}
         self._http = httpx.AsyncClient(headers=self.headers, timeout=_TIMEOUT)
+        self._newest_first = "-"
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,7 +70,10 @@ class TiledCatalogue:
 
     async def ask(self) -> None:
         """Return when it answers; raises `BackendUnavailable`."""
-        await self._get(f"{self._root}/metadata/{self._path}", {})
+        answer = await self._get(f"{self._root}/metadata/{self._path}", {})
+        attributes = cast("Mapping[str, Any]", (answer.json().get("data") or {}).get("attributes") or {})
+        order = cast("list[dict[str, Any]]", attributes.get("sorting") or []) or [{"key": "", "direction": 1}]
+        self._newest_first = ",".join(f"{'-' if one['direction'] > 0 else ''}{one['key']}" for one in order)
 
     async def of_suggestions(self, ids: Collection[str]) -> list[CataloguedRun]:
         """Return the runs of suggestions."""
@@ -80,12 +84,12 @@ class TiledCatalogue:
         return await self._where("start.uid", sorted(uids))
 
     async def newest_first(self) -> AsyncIterator[list[CataloguedRun]]:
-        """Yield pages of runs, those that were written last first."""
+        """Yield pages of runs, those that were written last first, of a catalogue that was asked."""
         for number in range(_MOST_PAGES):
-            page = await self._search({"sort": "-_", "page[offset]": str(number * _PAGE)})
-            if page:
+            items = await self._search({"sort": self._newest_first, "page[offset]": str(number * _PAGE)})
+            if page := _runs_of(items):
                 yield page
-            if len(page) < _PAGE:
+            if len(items) < _PAGE:
                 return
 
     async def documents(self, uid: str) -> list[tuple[str, Document]]:
@@ -112,14 +116,14 @@ class TiledCatalogue:
         found: list[CataloguedRun] = []
         for first in range(0, len(values), _IDS_A_QUESTION):
             some = json.dumps(values[first : first + _IDS_A_QUESTION])
-            found += await self._search({"filter[in][condition][key]": key, "filter[in][condition][value]": some})
+            asked = {"filter[in][condition][key]": key, "filter[in][condition][value]": some}
+            found += _runs_of(await self._search(asked))
         return found
 
-    async def _search(self, parameters: Mapping[str, str]) -> list[CataloguedRun]:
+    async def _search(self, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
         asked = {"page[limit]": str(_PAGE), "fields": "metadata", **parameters}
         answer = await self._get(f"{self._root}/search/{self._path}", asked)
-        items = cast("list[dict[str, Any]]", answer.json().get("data") or [])
-        return [run for item in items if (run := _run_of(item)) is not None]
+        return cast("list[dict[str, Any]]", answer.json().get("data") or [])
 
     async def _get(self, address: str, parameters: Mapping[str, str]) -> httpx.Response:
         answer = await self._http.get(address, params=dict(parameters))
@@ -134,6 +138,10 @@ def _check(answer: httpx.Response) -> None:
         raise BackendUnavailable("there is no such path in its tree: see path in [[sources]]")
     if answer.is_error:
         raise BackendUnavailable(f"it answers {answer.status_code} at {answer.request.url.path}")
+
+
+def _runs_of(items: list[dict[str, Any]]) -> list[CataloguedRun]:
+    return [run for item in items if (run := _run_of(item)) is not None]
 
 
 def _run_of(item: Mapping[str, Any]) -> CataloguedRun | None:
