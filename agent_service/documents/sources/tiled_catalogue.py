@@ -71,8 +71,9 @@ class TiledCatalogue:
     async def ask(self) -> None:
         """Return when it answers; raises `BackendUnavailable`."""
         answer = await self._get(f"{self._root}/metadata/{self._path}", {})
-        attributes = cast("Mapping[str, Any]", (answer.json().get("data") or {}).get("attributes") or {})
-        order = cast("list[dict[str, Any]]", attributes.get("sorting") or []) or [{"key": "", "direction": 1}]
+        data: dict[str, Any] = answer.json().get("data") or {}
+        attributes: dict[str, Any] = data.get("attributes") or {}
+        order: list[dict[str, Any]] = attributes.get("sorting") or [{"key": "", "direction": 1}]
         self._newest_first = ",".join(f"{'-' if one['direction'] > 0 else ''}{one['key']}" for one in order)
 
     async def of_suggestions(self, ids: Collection[str]) -> list[CataloguedRun]:
