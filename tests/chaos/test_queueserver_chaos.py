@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("per_item", ["run", "session"])
+@pytest.mark.parametrize("per_item", ["run", pytest.param("session", marks=pytest.mark.long)])
 def test_thirty_kills_around_a_queue_server(tmp_path: Path, per_item: str) -> None:
     chaos(tmp_path, kills=30, seed=int(os.environ.get("SEED", "2")), per_item=per_item)

@@ -74,6 +74,7 @@ def test_twenty_services_with_panels_leave_nothing(kernel, tmp_path):
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == files
 
 
+@pytest.mark.long
 def test_a_killed_kernel_leaves_no_child(kernel, tmp_path):
     """The archive child watches a pipe to its parent, so that even a kill ends it."""
     kernel.run("import agent_service\nservice = agent_service.serve(startup='rig', state=HERE / 'state')")

@@ -148,6 +148,7 @@ def test_quickstart_is_quick():
     assert len(cells) < 10, "with those of text"
 
 
+@pytest.mark.long
 def test_own_agents_optimize_listen_and_are_replaced_twice_over(lab):
     tell = """{
         "compass": client.agent("compass").model_dump(mode="json"),

@@ -133,6 +133,7 @@ def test_killed_a_person_still_approves_edits_and_rejects(client, agent, shown, 
         wait_until(lambda: client.suggestion(second.id).state == "rejected", what="it rejected")
 
 
+@pytest.mark.long
 def test_shut_down_and_what_the_service_refuses_is_said(client, agent, jupyter, shown):
     with shown() as panel:
         jupyter.end_kernels()
@@ -181,6 +182,7 @@ def test_busy_a_press_goes_straight_and_is_not_done_again_when_the_cell_ends(cli
         assert states.count("running") == 2, "by start and by Resume, which was not done again"
 
 
+@pytest.mark.long
 def test_the_service_of_a_killed_kernel_ends_with_it(jupyter, browser):
     notebook = Notebook(jupyter, "own", PID, WALKER, "from notebook_widgets import ServicePanel\nServicePanel(service)")
     with lab.opened(browser, jupyter, notebook.name) as page:
@@ -234,6 +236,7 @@ def network(jupyter):
     relay.close()
 
 
+@pytest.mark.long
 def test_cut_from_the_notebook_server_it_goes_by_the_address(client, agent, network, shown):
     with shown("lab", server=network.server) as panel:
         network.cut()
@@ -249,6 +252,7 @@ def test_cut_from_the_notebook_server_it_goes_by_the_address(client, agent, netw
         panel.state("running")
 
 
+@pytest.mark.long
 def test_cut_from_everything_it_says_so_and_comes_back(client, agent, remote, network, shown):
     with shown("lab", server=network.server.elsewhere()) as panel:
         network.cut()
@@ -281,6 +285,7 @@ def test_a_service_that_hangs_is_not_shown_as_live(client, agent, remote, shown)
         wait_until(lambda: client.queue().state == "held", what="the press done")
 
 
+@pytest.mark.long
 def test_service_and_kernel_gone(client, agent, remote, jupyter, shown):
     with shown() as panel:
         remote.end()

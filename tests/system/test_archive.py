@@ -181,6 +181,7 @@ for line in pathlib.Path(sys.argv[2]).read_text().splitlines()[:-1]:
 """
 
 
+@pytest.mark.long
 async def test_half_written_repeated_and_impossible_runs(tmp_path):
     kept = tmp_path / "kept"
     made = RoutedSpool(kept)
@@ -225,6 +226,7 @@ def _copy(path, one, number):
     (one.state.spool / "complete" / f"{number:012d}-{uid}").write_bytes(path.read_bytes())
 
 
+@pytest.mark.long
 async def test_another_catalogue_by_its_uri_is_waited_for(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

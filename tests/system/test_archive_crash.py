@@ -22,6 +22,7 @@ SEQS = "sorted(s for run in agents.values() for s in run['{}'].read()['journal_s
 NUMBERS = "[run['suggest'].read(['seq_num'])['seq_num'].values.tolist() for run in agents.values()]"
 
 
+@pytest.mark.long
 async def test_a_killed_child_is_started_again_and_nothing_is_there_twice(tmp_path):
     async with rig(tmp_path / "state") as one:
         measure(one.spool.write, RUNS, points=2)

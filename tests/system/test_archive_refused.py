@@ -53,6 +53,7 @@ def whole(spool, uid):
     spool.write("stop", {"uid": f"stop of {uid}", "run_start": uid, "time": 2.0, "exit_status": "success"})
 
 
+@pytest.mark.long
 async def test_runs_whose_uids_no_catalogue_takes_hold_up_nobody(tmp_path, reader):
     bad = ["a/b", "agents", "..", "a?b", "a#b", "a b", "x" * 70_000, "ü"]
     async with rig(tmp_path / "state") as one:
@@ -106,6 +107,7 @@ def refuses(*uids, code=500):
     return answer
 
 
+@pytest.mark.long
 async def test_a_run_that_the_server_fails_on_is_refused_and_tried_again(tmp_path, site, reader):
     async with behind_a_gate(tmp_path, site) as (one, gate, key):
         one_bad, good = measure(one.spool.write, 2)
@@ -227,6 +229,7 @@ def run_of(journal, agent):
     return fold.open_runs[agent].uid
 
 
+@pytest.mark.long
 async def test_decisions_of_one_agent_that_are_refused_hold_up_no_other(tmp_path, site, reader):
     async with behind_a_gate(tmp_path, site) as (one, gate, key):
         await one.decisions.session("s1")
@@ -281,6 +284,7 @@ async def test_one_decision_that_is_refused_is_refused_alone_and_kept(tmp_path, 
             assert (await reader.ask(site.path, NUMBERS))[0]["single"] == [list(range(1, 41)), None]
 
 
+@pytest.mark.long
 async def test_a_run_that_ends_the_archive_again_and_again_is_refused(tmp_path):
     async with rig(tmp_path / "state") as one:
         deadly, good = measure(one.spool.write, 2)

@@ -320,6 +320,7 @@ async def test_the_token_of_the_environment_opens_a_blueapi(tmp_path, monkeypatc
         await asyncio.to_thread(login.kill)
 
 
+@pytest.mark.long
 async def test_a_reload_of_the_environment_in_the_middle_of_a_run_measures_nothing_twice(person, tmp_path, monkeypatch):
     """blueapi 1.21 forgets all tasks then, and may hang until it is restarted."""
     monkeypatch.setattr(unknown_fate, "UNKNOWN_AFTER_S", 0.5)

@@ -337,6 +337,7 @@ def test_the_samples_in_the_readme_run(command):
     assert '"name":"aligner"' in asked.stdout, asked.stderr
 
 
+@pytest.mark.long
 def test_kill_minus_nine_leaves_no_child(command):
     command.environment["AGENT_SERVICE_SERVICE__CATALOG"] = "embedded"
     process, _ = command.start("serve", "--port", "0", "--state", "s")

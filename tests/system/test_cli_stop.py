@@ -72,6 +72,7 @@ def test_it_says_what_is_missing(command, client):
     assert command.run("stop", "--everything", "--state", "nowhere").returncode == 2
 
 
+@pytest.mark.long
 def test_a_service_that_does_not_answer_holds_nobody_up(command, client):
     pid = json.loads((command.folder / "agent-service.state" / "service.json").read_text())["pid"]
     os.kill(pid, signal.SIGSTOP)

@@ -125,6 +125,7 @@ outcome = "det"
 """
 
 
+@pytest.mark.long
 def test_reading_runs_and_decisions(tmp_path, environment, serving):
     del environment["AGENT_SERVICE_SERVICE__CATALOG"]
     (tmp_path / "service.toml").write_text(SERVICE_TOML)

@@ -191,6 +191,7 @@ def test_a_service_that_cannot_start_leaves_the_run_under_way_alone(process, gat
     process.end(signal.SIGTERM)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ends", [[signal.SIGTERM], [signal.SIGKILL], [signal.SIGTERM, "again"]])
 def test_what_was_measured_while_the_disk_was_full_counts_however_the_service_ends(process, gates, ends, monkeypatch):
     monkeypatch.setenv("AGENT_SERVICE_SERVICE__GRACE_S", "4")
@@ -274,6 +275,7 @@ async def told_to_end(state):
     link.leave()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("catalog", [NOBODY, "none"])
 def test_a_process_that_is_about_to_end_hands_over_what_it_has_and_begins_nothing(process, gates, catalog):
     engine = killed_in_a_run(process, gates, catalog)

@@ -126,6 +126,7 @@ def test_what_cannot_be_exported_leaves_nothing_behind(command, arguments, said)
     assert sorted(command.folder.rglob("*")) == before
 
 
+@pytest.mark.long
 def test_it_says_how_to_serve_it_with_its_memory_and_does_not_begin_without(command, tmp_path):
     """As a person finds out: without the service.toml, without the folder state, and as the command itself says."""
     name = "my prøto"

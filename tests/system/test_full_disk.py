@@ -117,6 +117,7 @@ def test_a_stop_on_a_full_disk_says_that_it_stopped(process, stop):
         assert client.queue().state != state
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_can_end_while_the_disk_is_full(process, number):
     with working(process) as client:

@@ -11,6 +11,7 @@ from agent_service.journal import SqliteStore
 CLAIM = {"kind": "claim"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_service_goes_on_in_another_folder_with_its_facts_and_the_archive_s_cursor(postgres, tmp_path):
     journal = {"url": postgres.database()}
