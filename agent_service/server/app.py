@@ -13,6 +13,7 @@ from agent_service.server import auth, error_responses, request_checks
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.cached_reads import CachedReads
 from agent_service.server.direct_calls import DirectCalls
+from agent_service.server.known_queries import KNOWN_QUERY
 from agent_service.server.page_origins import PageOrigins
 from agent_service.server.repeats import Repeats
 from agent_service.server.routes import (
@@ -124,7 +125,7 @@ def create_app(config: ServiceConfig | None = None, *, engine: Any = None, headl
     # in the order in which they are tried: what a brain is asked is asked most
     rarely = (events, queue, conditions, documents, jobs, panel_keys, points, sessions)
     for routes in (brain, service_routes, agents, suggestions, claims, *rarely):
-        app.include_router(routes.router, prefix="/api/v1")
+        app.include_router(routes.router, prefix="/api/v1", dependencies=[KNOWN_QUERY])
     app.include_router(script_variables.router)
     app.include_router(health.router)
     app.include_router(api_page.router)

@@ -53,7 +53,7 @@ _ELSEWHERE_DETAIL: Final = "this key belongs to a panel in a page of another Ori
 _TOO_LONG_DETAIL: Final = f"the body is over {MAX_BODY // 1_000_000} MB; send it in smaller parts"
 
 _UNWRITABLE_DETAIL: Final = "the journal cannot be written, so nothing can be acknowledged now"
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # whole paths below the API's, not their ends: an agent, a variable or a method may have any of these names
 _DOCUMENTS: Final = re.compile(r"/api/v1/documents\Z")
 _NEED_NO_JOURNAL: Final = re.compile(
@@ -157,7 +157,7 @@ class RequestChecks:
             error = Forbidden(_CLOSED_DETAIL)
         elif seen.length > _limit(key):
             error = TooLarge(_TOO_LONG_DETAIL)
-        elif key and scope["method"] not in _READS and not _NEED_NO_JOURNAL.search(scope["path"]):
+        elif key and scope["method"] not in READS and not _NEED_NO_JOURNAL.search(scope["path"]):
             fault = _service(scope).journal.fault
             if fault:
                 error = BackendUnavailable(f"{_UNWRITABLE_DETAIL} ({fault}){_remedy(_service(scope))}")

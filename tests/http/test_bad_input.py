@@ -74,6 +74,24 @@ def test_a_body_that_is_no_spec(served, body):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("agents?dryrun=true", spec(), "dryrun: is not a known key here; did you mean 'dry_run'?"),
+        ("agents/x/start?pausd=true", None, "pausd: is not a known key here; did you mean 'paused'?"),
+        ("agents/running/suggest?n_points=2", {}, "n_points: is not a known key here"),
+        ("queue/resume?x&y=1", None, "x: is not a known key here; y: is not a known key here"),
+    ],
+)
+def test_what_a_request_that_changes_something_asks_behind_the_question_mark_is_known(served, path, body, said):
+    served.create("x")
+    answer = served.http.post(f"/api/v1/{path}", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == said
+    assert served.status("x")["state"] == "created"
+    served.http.delete("/api/v1/agents/x")
+
+
 def test_nan_in_a_config_is_refused_and_not_echoed(served):
     body = json.dumps(spec(type="bayes", config={"bounds": {"x": [0, float("nan")], "y": [0, 1]}}))
     answer = served.http.post("/api/v1/agents", content=body, headers={"Content-Type": "application/json"})
