@@ -76,18 +76,18 @@ def raise_for(wrong: Sequence[FieldError]) -> None:
 
 
 def check_parts(wholes: Mapping[str, Sequence[str]], *levels: Guardrails) -> None:
-    """Raise `OutOfBounds` when an actuator is a part of a device that is limited, and not limited itself.
+    """Raise `OutOfBounds` when an actuator moves a device that is limited, and is not limited itself.
 
-    The setpoint of a motor moves the motor, and would pass by the limits that bear the motor's name. ``wholes`` are, by
-    actuator, the names of the devices that it is a part of. Each of the ``levels`` counts by itself: what limits the
-    whole in one must limit the part in the same one.
+    The setpoint of a motor moves the motor, and a pseudo axis the real ones: they would pass by the limits that bear
+    those names. ``wholes`` are, by actuator, the names of the devices that move with it. Each of the ``levels`` counts
+    by itself: what limits the whole in one must limit the part in the same one.
     """
     raise_for(
         [
             FieldError(
                 f"guardrails.{rule}.{whole}",
-                f"{name} is a part of {whole}, which is limited; take {whole} as the actuator, or limit {name} there "
-                "too",
+                f"{name} is a part of {whole} or moves it, and {whole} is limited; take {whole} as the actuator, or "
+                f"limit {name} there too",
             )
             for name, above in wholes.items()
             for whole in above

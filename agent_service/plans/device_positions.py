@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import texts
@@ -57,7 +58,10 @@ def position_of(device: Any, await_: Await) -> float | None:
 
 
 def wholes_of(devices: Iterable[Any]) -> dict[str, list[str]]:
-    """Return by name of a device the names of those that it is a part of, as ophyd's and ophyd-async's say it."""
+    """Return by name of a device the names of what moves with it, as ophyd's and ophyd-async's say it.
+
+    Those that it is a part of, and of a pseudo axis the real ones beside it, as of a real one the pseudo axes.
+    """
     wholes: dict[str, list[str]] = {}
     for device in devices:
         above: list[Any] = []
@@ -65,9 +69,21 @@ def wholes_of(devices: Iterable[Any]) -> dict[str, list[str]]:
         while whole is not None and all(whole is not known for known in above):
             above.append(whole)
             whole = getattr(whole, "parent", None)
+        beside = [axis for axis, parent in pairwise([device, *above]) for axis in _coupled(axis, parent)]
         if above:
-            wholes[str(device.name)] = [str(getattr(whole, "name", "")) for whole in above]
+            wholes[str(device.name)] = [str(getattr(one, "name", "")) for one in (*above, *beside)]
     return wholes
+
+
+def _coupled(axis: Any, parent: Any) -> list[Any]:
+    """Return the axes of a pseudo positioner that move when one of its others does."""
+    try:
+        pseudo, real_ones = list(parent.pseudo_positioners), list(parent.real_positioners)
+    except Exception:  # noqa: BLE001 - it is none, or a device raises whatever it likes
+        return []
+    if any(axis is one for one in pseudo):
+        return real_ones
+    return pseudo if any(axis is one for one in real_ones) else []
 
 
 # ways in which a device says where it is ----------------------------------------------------------------------------

@@ -321,6 +321,16 @@ def test_pseudo_axes_are_asked_together(waiting):
     assert found["errors"][0]["field"] == "device_limits.pseudo3x3_pseudo1"
 
 
+@pytest.mark.parametrize("rails", [{"bounds": {"pseudo.real1": [-1, 1]}}, {"rules": ["pseudo3x3_real1 < 1"]}])
+def test_a_pseudo_axis_is_no_way_around_the_limits_of_a_real_one(serve, rails):
+    service = serve(guardrails=rails)
+    create(service, "sly", "pseudo3x3_pseudo1", points=[[-5.0]])
+    [(state, reason)] = run(service, "sly")
+    assert state == "rejected"
+    assert "pseudo3x3_pseudo1 is a part of pseudo3x3_real1 or moves it, and pseudo3x3_real1 is limited" in reason
+    assert limited.pseudo.real1.position == 0.0
+
+
 def test_a_device_that_hangs_does_not_hold_up_a_press(waiting):
     service, suggestion = waiting("shy", point=[1.0])
     limited.talks.clear()

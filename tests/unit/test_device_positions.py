@@ -5,7 +5,7 @@ import math
 
 import pytest
 from ophyd import Component, Device, Signal
-from ophyd.sim import SynAxis
+from ophyd.sim import SynAxis, hw
 from ophyd_async.core import soft_signal_rw
 from ophyd_async.sim import SimMotor
 from services import wait_until
@@ -63,6 +63,14 @@ def test_what_a_device_is_a_part_of(driver):
     stage, motor = Stage(name="stage"), SimMotor("motor", instant=True)
     found = wholes_of([stage, stage.x, stage.x.setpoint, motor.user_setpoint])
     assert found == {"stage_x": ["stage"], "stage_x_setpoint": ["stage_x", "stage"], "motor-user_setpoint": ["motor"]}
+
+
+def test_a_pseudo_axis_moves_the_real_ones_and_they_move_it(driver):
+    pseudo = hw().pseudo3x3
+    real, axes = [f"pseudo3x3_real{n}" for n in (1, 2, 3)], [f"pseudo3x3_pseudo{n}" for n in (1, 2, 3)]
+    found = wholes_of([pseudo.pseudo1, pseudo.real2])
+    assert found["pseudo3x3_pseudo1"] == ["pseudo3x3", *real]
+    assert found["pseudo3x3_real2"] == ["pseudo3x3", *axes]
 
 
 class Mute:

@@ -106,7 +106,7 @@ async def test_nothing_is_permitted_early_where_a_rule_looks_at_what_the_plan_be
 async def test_a_part_of_a_limited_device_does_not_pass_by_its_limits(rooms):
     _, order = await running_order_in(rooms, guardrails={"bounds": {"x": (0, 9)}})
     rooms.supervisor.permits.permit(order, {}, {"y": ("table",)})
-    with pytest.raises(OutOfBounds, match="y is a part of x, which is limited"):
+    with pytest.raises(OutOfBounds, match="y is a part of x or moves it, and x is limited"):
         rooms.supervisor.permits.permit(order, {}, {"y": ("x",)})
 
 
@@ -125,7 +125,7 @@ async def test_where_the_devices_are_elsewhere_the_way_to_a_part_says_what_it_is
         if part is None:
             ask(order)
             continue
-        with pytest.raises(OutOfBounds, match=f"{part} is a part of {whole}, which is limited"):
+        with pytest.raises(OutOfBounds, match=f"{part} is a part of {whole} or moves it, and {whole} is limited"):
             ask(order)
     rooms.supervisor.permits._limits = ServiceGuardrails(bounds={whole: (0, 9), part or "stage_z": (0, 9)})
     assert late.may_begin(order)
