@@ -85,9 +85,12 @@ class Fillers:
         return sequence
 
     async def _of(self, name: str) -> Point:
-        """Take a point of another agent's; it is told that this agent measures it."""
+        """Take a point of another agent's; it is told that this agent has it."""
         try:
             other = self._find(name)
+            if missing := set(self._agent.spec.actuators) ^ set(other.spec.actuators):
+                listed = ", ".join(sorted(missing))
+                raise _NoFillerError(f"agent {name!r} has other actuators; the difference is {listed}")
             batch = await other.suggest(1, by=FILLER)
             if not batch:
                 raise _NoFillerError(f"agent {name!r} has nothing to suggest")
@@ -97,18 +100,18 @@ class Fillers:
                     other, taken, f"agent {self._agent.name!r} does not measure it: it is not running any more"
                 )
                 raise _NoFillerError("the agent is not running any more")
-            if why := self._agent.guardrails.why_not(taken.point):
+            try:
+                point = fitting(taken.point, self._agent.spec)
+                why = self._agent.guardrails.why_not(point)
+            except InvalidPoint as error:
+                point, why = taken.point, error.detail
+            if why:
                 await _close(other, taken, f"agent {self._agent.name!r} may not measure it: {why}")
                 raise _NoFillerError(why)
-            await _close(other, taken, f"measured by agent {self._agent.name!r}, as a filler point")
+            await _close(other, taken, f"given to agent {self._agent.name!r}, as a filler point")
         except ServiceError as error:
             raise _NoFillerError(error.detail) from error
-        if missing := set(self._agent.spec.actuators) ^ set(other.spec.actuators):
-            raise _NoFillerError(f"agent {name!r} has other actuators; the difference is {', '.join(sorted(missing))}")
-        try:
-            return fitting(taken.point, self._agent.spec)
-        except InvalidPoint as error:
-            raise _NoFillerError(f"a point of agent {name!r} does not fit: {error.detail}") from error
+        return point
 
 
 async def _close(agent: HostedAgent, taken: Suggestion, reason: str) -> None:

@@ -161,7 +161,7 @@ class AgentLoop:
         if not self._agent.tasks.under_way(Role.ASK):
             await self.proposals.settle()
         else:
-            await self._wait()
+            await self._wait(self.proposals.fills_in_s)
 
     def _limit(self) -> str | None:
         """Return which limit is reached, so that nothing more is submitted; outcomes under way count as runs."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 READY_WITHIN_S: Final = 0.02
 """How long a brain that is nearly done is waited for before a filler point is measured instead."""
 
+FILLS_AGAIN_S: Final = 5.0
+"""How long after there was no filler point the next one is looked for, which may cost another agent a point."""
+
 _NOT_READY: Final = "a filler point: the brain was not ready"
 
 _S = SuggestionState
@@ -41,6 +44,7 @@ class Proposals:
         self._silent_at: tuple[int, int] | None = None  # what it knew when it had nothing to suggest
         self._asking = WorkBehind(agent.tasks, Role.ASK)
         self._finding: asyncio.Task[Point | None] | None = None
+        self._fills_at = 0.0
 
     @property
     def pending(self) -> bool:
@@ -134,7 +138,14 @@ class Proposals:
         if not agent.spec.loop.filler or agent.guardrails.approvals.may_be_needed or agent.brain.stop_reason:
             return False
         busy = agent.tasks.under_way(Role.ASK, Role.OUTCOME)
-        return bool(busy and not self._asking.errors and self._runs_left(1) > 0)
+        is_time = time.monotonic() >= self._fills_at
+        return bool(is_time and busy and not self._asking.errors and self._runs_left(1) > 0)
+
+    @property
+    def fills_in_s(self) -> float | None:
+        """How long to wait until a filler point is looked for again; None if none is."""
+        left = self._fills_at - time.monotonic()
+        return left if left > 0.0 else 0.0 if self.fills else None
 
     async def fill(self) -> bool:
         """Wait for the brain a moment, then approve a filler point; return whether the loop is to look again."""
@@ -151,6 +162,7 @@ class Proposals:
             return True
         self._finding = None
         if (point := finding.result()) is None:
+            self._fills_at = time.monotonic() + FILLS_AGAIN_S
             return False
         if agent.record.state is not AgentState.RUNNING or not self.fills:
             return True

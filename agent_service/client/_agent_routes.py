@@ -159,7 +159,8 @@ class AgentRoutes:
         """Return all that was measured and proposed for an agent as a pandas DataFrame, a row each.
 
         Its columns are those of CSV and Arrow: ``run_uid``, ``time``, ``suggestion``, ``fate``, ``by``,
-        ``approved_by``, ``reason``, then each actuator and outcome by its name. What is not there is None or NaN.
+        ``approved_by``, ``reason``, then each actuator and outcome by its name. What is not there is None or NaN,
+        and NA among whole numbers, which stay exact.
 
         Raises
         ------
@@ -175,6 +176,10 @@ class AgentRoutes:
         def read(items: list[Any]) -> DataFrame:
             names = list(items[0]) if items else [column.name for column in POINT_COLUMNS]
             frame = frames.DataFrame.from_records(items, columns=names)
+            for column in names:
+                values = [item[column] for item in items]
+                if None in values and {type(value) for value in values} == {int, type(None)}:
+                    frame[column] = frames.array(values, dtype="Int64")  # as floats, large ones would be others
             frame["time"] = frames.to_datetime(frame["time"], utc=True, format="ISO8601")
             return frame
 

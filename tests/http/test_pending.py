@@ -8,6 +8,8 @@ import rig
 from services import running, wait_until
 from test_documents import run_documents
 
+from agent_service.agents import proposals
+
 BOUNDS = {"guardrails": {"bounds": {"x": [-5, 50], "y": [-5, 5]}}}
 
 
@@ -236,8 +238,39 @@ def test_another_agent_gives_the_filler_points(start, thought):
     assert xs == [0.25 * n for n in range(len(xs))]
     taken = service.suggestions("spare")
     assert {(one["state"], one["reason"]) for one in taken[: len(xs)]} == {
-        ("rejected", "measured by agent 'ahead', as a filler point")
+        ("rejected", "given to agent 'ahead', as a filler point")
     }
+
+
+@pytest.mark.parametrize(
+    ("spare", "ahead", "why"),
+    [
+        ({"actuators": ["x"]}, {}, "agent 'spare' has other actuators; the difference is y"),
+        ({}, {"space": {"y": [1, 2]}}, "point.y is 0.0, below 1.0; a point here has x, y"),
+    ],
+)
+def test_points_of_another_agent_that_do_not_fit_are_not_measured(start, thought, caplog, spare, ahead, why):  # noqa: PLR0913, PLR0917
+    service = start()
+    service.create("spare", **spare)
+    service.post("agents/spare/start?paused=true")
+    service.create("ahead", type="brainbox:Slow", loop={"filler": "spare"}, **{**BOUNDS, **ahead})
+    service.post("agents/ahead/start")
+    wait_until(lambda: f"no filler point is measured: {why}" in caplog.text)
+    assert fates(service) == []
+    refused = [f"agent 'ahead' may not measure it: {why}"] if ahead else []
+    service.post("queue/pause")  # a round trip through the loop, which looks again after a while and not at once
+    assert [one["reason"] for one in service.suggestions("spare")] == refused
+
+
+def test_an_agent_that_comes_later_gives_the_filler_points(start, thought, caplog, monkeypatch):
+    monkeypatch.setattr(proposals, "FILLS_AGAIN_S", 0.01)
+    service = start()
+    service.create("ahead", type="brainbox:Slow", loop={"filler": "spare"}, **BOUNDS)
+    service.post("agents/ahead/start")
+    wait_until(lambda: "no filler point is measured" in caplog.text)
+    service.create("spare")
+    service.post("agents/spare/start?paused=true")
+    wait_until(lambda: len(fillers(service)) >= 3)
 
 
 def test_an_agent_whose_filler_points_come_late_stops_at_once(start, thought):

@@ -4,6 +4,8 @@ import filters
 import pytest
 from services import wait_until
 
+from agent_service.client import Client
+
 RUN_ENGINE = {"startup": "filters"}
 SPACE = {
     "filt": {"type": "choice", "values": ["none", "Al", "Ti", "1"]},
@@ -132,16 +134,20 @@ def test_a_point_outside_the_space_moves_nothing(start):
     assert not any(device.sent for device in filters.DEVICES)
 
 
-def test_an_absent_actuator_stays_where_it_is(start):
+def test_an_absent_actuator_stays_where_it_is_and_a_whole_number_exact(start):
     space = {**SPACE, "turns": {"type": "int", "when": {"filt": ["Al"]}}, "x": {"low": -5, "optional": True}}
     points = [{"filt": "Al", "turns": 3, "lamp": True}, {"filt": "none", "lamp": False, "x": 1.0}]
+    points[0]["turns"] = 2**53 + 1
     service = start(run_engine=RUN_ENGINE)
     create(service, space=space, config={"points": points}, loop={"max_runs": 2})
     service.post("agents/mixed/start")
     stopped = service.until("mixed", "stopped", "failed")
     assert stopped["progress"]["done"] == 2, stopped
-    assert [device.sent for device in filters.DEVICES] == [["Al", "none"], [3], [True, False], [1.0]]
+    assert [device.sent for device in filters.DEVICES] == [["Al", "none"], [2**53 + 1], [True, False], [1.0]]
     assert exact(ingested(service)) == exact(points)
+    with Client(service.url, api_key=service.server.api_key) as client:
+        turns = client.points("mixed")["turns"]
+    assert (turns[0], turns.isna().tolist()) == (2**53 + 1, [False, True])
 
 
 def test_a_brain_that_offers_what_guardrails_cannot_limit_does_not_start(start):
