@@ -72,14 +72,14 @@ class Asked:
     """The permission of a service, and what the process hears."""
 
     def __init__(self) -> None:
-        self.words = None
+        self.words, self.wholes = None, {"stage": ["x"]}
         self.link, self.intake, self.rails, self.changes = Link(), Intake(), Rails(), []
         self.permission = Permission(
             self.link, lambda: self.rails, self.intake, lambda: self.changes.append(self.permission.full)
         )
 
     async def __call__(self, found, *, paused=False):
-        question = Question(found, {"stage": ["x"]}, self.words)
+        question = Question(found, self.wholes, self.words)
         self.permission.answer(3, ORDER, question, paused=paused)
         kind, number, early, verdict = await asyncio.wait_for(self.link.sent.get(), 20)
         assert (kind, number, early) == ("permitted", 3, found is None)
@@ -126,6 +126,12 @@ async def test_none_is_permitted_early_where_that_may_not_be(ask) -> None:
     ask.rails.early = False
     assert await ask(None) is False
     ask.rails.early, ask.intake.full = True, True
+    assert await ask(None) is False
+    assert ask.rails.places == []
+
+
+async def test_none_is_permitted_early_whose_devices_did_not_say_in_time_what_they_are_parts_of(ask) -> None:
+    ask.wholes = None
     assert await ask(None) is False
     assert ask.rails.places == []
 

@@ -43,7 +43,7 @@ class Question:
     """What a child says of a plan when it asks whether that may begin."""
 
     found: Mapping[str, float] | None  # where its actuators are; None while the plan before it runs
-    wholes: Mapping[str, Sequence[str]]  # the devices that they are parts of
+    wholes: Mapping[str, Sequence[str]] | None  # the devices that move with them; None: they did not say it in time
     words: DeviceWords | None  # what they say of its point; None when they did not in time
 
 

@@ -71,13 +71,14 @@ class Permission:
     async def _verdict(self, order: PlanOrder, question: Question) -> Any:
         early, words = question.found is None, question.words
         try:
-            if early and (self._intake.full or not self._permits().may_be_early(order)):
+            wholes = question.wholes
+            if wholes is None or (early and (self._intake.full or not self._permits().may_be_early(order))):
                 return False
             if self._intake.full:
                 await self._has_room()
             if words is None or not self._permits().heard_devices(order, words):
                 await asyncio.to_thread(self._permits().ask_devices, order)
-            self._permits().permit(order, question.found or {}, question.wholes)
+            self._permits().permit(order, question.found or {}, wholes)
         except (OutOfBounds, NotYet) as error:
             return False if early else packed(error)
         except Exception as error:  # noqa: BLE001 - told as the plan's failure

@@ -223,4 +223,4 @@ class DeviceQuestions:
 
 def _answer(asked: Future[tuple[dict[str, Sequence[str]], DeviceWords]]) -> tuple[Any, DeviceWords | None]:
     """Return what devices said; where they do not answer in time, or one raises, the service is to ask each."""
-    return asked.result() if asked.done() and asked.exception() is None else ({}, None)
+    return asked.result() if asked.done() and asked.exception() is None else (None, None)
