@@ -16,7 +16,7 @@ from agent_service.agents.tasks import Role
 from agent_service.brains import live_objects
 from agent_service.errors import BackendUnavailable, Conflict, IllegalTransition, InvalidConfig, NotFound
 from agent_service.models import AgentSpec, EventKind, RestartAs
-from agent_service.models.own_names import refuse_foreign, renamed_rules
+from agent_service.models.own_names import own_distances, refuse_foreign, refuse_foreign_distance, renamed_rules
 from agent_service.models.state_machines import ALIVE, AgentState, Command, SuggestionState, legal_commands, require
 from agent_service.models.validation_messages import sentence, validation_errors
 
@@ -276,7 +276,7 @@ def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
             {
                 **spec.model_dump(),
                 "config": spec.config if change.config is None else change.config,
-                "loop": {**spec.loop.model_dump(), **(change.loop or {})},
+                "loop": own_distances({**spec.loop.model_dump(), **(change.loop or {})}, own),
                 "guardrails": rails,
             }
         )
@@ -284,4 +284,5 @@ def patched(spec: AgentSpec, change: AgentPatch) -> AgentSpec:
         wrong = validation_errors(error, AgentSpec)
         raise InvalidConfig(sentence(wrong), errors=wrong) from None
     refuse_foreign(changed.guardrails, changed.actuators)
+    refuse_foreign_distance(changed.loop.approval_distance, changed.actuators)
     return changed

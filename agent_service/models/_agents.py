@@ -229,8 +229,6 @@ class AgentSpec(Request):
             raise ValueError('resources needs executor = "dask": they are those of the workers of a cluster')
         if self.loop.filler == self.name:
             raise ValueError('loop.filler is "sobol", or the name of another agent')
-        if foreign := {*(self.loop.approval_distance or {})} - {*self.actuators, *self.names.values()}:
-            raise ValueError(f"loop.approval_distance names {', '.join(sorted(foreign))}, which is no actuator")
         if len(set(self.actuators)) != len(self.actuators):
             raise ValueError("an actuator is named twice")
         check_outcomes(
@@ -245,6 +243,8 @@ class AgentSpec(Request):
         if not any("." in name for name in self.actuators):
             for field, message in foreign_names(self.guardrails, self.actuators):
                 raise ValueError(f"{field} {message}")
+            if foreign := {*(self.loop.approval_distance or {})} - {*self.actuators, *self.names.values()}:
+                raise ValueError(f"loop.approval_distance names {', '.join(sorted(foreign))}, which is no actuator")
         return self
 
 

@@ -37,20 +37,45 @@ def named(spec: AgentSpec, own_name: Callable[[str], str]) -> AgentSpec:
     changed = {written: name for written, name in own.items() if written != name}
     if not changed:
         refuse_foreign(spec.guardrails, spec.actuators)
+        refuse_foreign_distance(spec.loop.approval_distance, spec.actuators)
         return spec
     names = {changed.get(name, name): word for name, word in spec.names.items()}
-    fields = {
+    fields: dict[str, Any] = {
         **spec.model_dump(exclude_unset=True),
         "actuators": [own[written] for written in spec.actuators],
         "guardrails": renamed_rules(spec.guardrails.model_dump(exclude_unset=True), changed),
         "names": {**{name: written for written, name in changed.items()}, **names},
     }
+    if spec.loop.approval_distance:
+        loop = own_distances(spec.loop.model_dump(exclude_unset=True), changed)
+        refuse_foreign_distance(loop["approval_distance"], [own[written] for written in spec.actuators])
+        fields["loop"] = loop
     if spec.space:
         fields["space"] = renamed_space(spec.space, changed)
     if spec.outcome is not None:
         fields |= {"outcome": _renamed_outcome(spec.outcome, own), **_renamed_goals(spec, own)}
     refuse_foreign(Guardrails.model_validate(fields["guardrails"]), [own[written] for written in spec.actuators])
     return AgentSpec.model_validate(fields)
+
+
+def own_distances(loop: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a loop, as JSON has it, whose ``approval_distance`` has other names of actuators in it.
+
+    Raises `InvalidInput` when one actuator stands there twice, under two of its names.
+    """
+    distances = loop.get("approval_distance")
+    if not isinstance(distances, dict):
+        return {**loop}
+    _refuse_written_twice("loop.approval_distance", cast("dict[str, Any]", distances), names)
+    return {**loop, "approval_distance": renamed(cast("dict[str, Any]", distances), names)}
+
+
+def refuse_foreign_distance(distances: Mapping[str, float] | None, actuators: Sequence[str]) -> None:
+    """Raise `InvalidInput` when ``loop.approval_distance`` names what is none of the actuators, by their own names."""
+    if foreign := sorted({*(distances or {})} - {*actuators}):
+        message = f"names {', '.join(foreign)}, which is no actuator of this agent; it has {', '.join(actuators)}"
+        error = FieldError("loop.approval_distance", message)
+        raise InvalidInput(f"{error.field} {error.message}", errors=[error])
 
 
 def refuse_foreign(rails: Guardrails, actuators: Sequence[str]) -> None:
@@ -104,12 +129,14 @@ def renamed_rules(rules: Mapping[str, Any], names: Mapping[str, str]) -> dict[st
     result: dict[str, Any] = {}
     for rule, value in rules.items():
         if isinstance(value, dict):
-            _refuse_written_twice(rule, cast("dict[str, Any]", value), names)
+            _refuse_written_twice(f"guardrails.{rule}", cast("dict[str, Any]", value), names)
             result[rule] = renamed(cast("dict[str, Any]", value), names)
-        elif rule == "rules":
-            result[rule] = [_in_expression(str(text), names) for text in value]
+        elif isinstance(value, list) and rule == "rules":
+            texts = cast("list[object]", value)  # what is none, or no list of them, is refused where it is validated
+            result[rule] = [_in_expression(text, names) if isinstance(text, str) else text for text in texts]
         elif isinstance(value, list) and rule != "plans":
-            result[rule] = [names.get(str(name), str(name)) for name in cast("list[object]", value)]
+            written = cast("list[object]", value)
+            result[rule] = [names.get(name, name) if isinstance(name, str) else name for name in written]
         else:
             result[rule] = value
     return result
@@ -147,13 +174,13 @@ def _named_by(rule: str, value: object) -> list[str]:
     return cast("list[str]", value) if isinstance(value, list) and rule == "unbounded" else []
 
 
-def _refuse_written_twice(rule: str, limits: Mapping[str, Any], names: Mapping[str, str]) -> None:
+def _refuse_written_twice(field: str, limits: Mapping[str, Any], names: Mapping[str, str]) -> None:
     written: dict[str, str] = {}
     for name in limits:
         own = names.get(name, name)
         if (other := written.setdefault(own, name)) != name:
             message = f"{other} and {name} are one device, {own!r}; write its limit once"
-            raise InvalidInput(f"guardrails.{rule}: {message}", errors=[FieldError(f"guardrails.{rule}", message)])
+            raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
 
 
 def _renamed_outcome(outcome: str | list[str], names: Mapping[str, str]) -> str | list[str]:

@@ -159,3 +159,27 @@ def test_a_change_of_one_limit_leaves_the_others_and_null_takes_one_away(tmp_pat
         assert said(caplog)[-1] == "its guardrails allow more than before: rules"
     with running(tmp_path / "state", run_engine=startup) as served:
         assert served.status("tune")["spec"]["guardrails"]["max_step"] == {"stage_x": 2, "stage_y": 3}
+
+
+def test_a_distance_holds_however_it_names_a_device_and_is_written_once(tmp_path, startup):
+    with running(tmp_path / "state", run_engine=startup) as served:
+        for written in ("stage.x", "stage_x"):
+            served.create(**{**TUNE, "loop": {"approval_distance": {written: 0.5}}})
+            assert served.status("tune")["spec"]["loop"]["approval_distance"] == {"stage_x": 0.5}
+            twice = {"approval_distance": {"stage_x": 0.5, "stage.x": 50}}
+            answer = served.http.patch("/api/v1/agents/tune", json={"loop": twice})
+            assert (answer.status_code, "write its limit once" in answer.text) == (422, True)
+            answer = served.http.patch("/api/v1/agents/tune", json={"loop": {"approval_distance": {"stage.y": 1}}})
+            assert answer.json()["spec"]["loop"]["approval_distance"] == {"stage_y": 1}
+            foreign = {**TUNE, "name": "other", "loop": {"approval_distance": {"stage_z": 1}}}
+            answer = served.http.post("/api/v1/agents", json=foreign)
+            assert (answer.status_code, "loop.approval_distance names stage_z" in answer.text) == (422, True)
+            served.http.delete("/api/v1/agents/tune")
+
+
+@pytest.mark.parametrize("rules", [None, 5, "stage.x < 3", [5], [None], [["stage.x < 3"]]])
+def test_rules_that_are_no_list_of_texts_are_refused(tmp_path, startup, rules):
+    with running(tmp_path / "state", run_engine=startup) as served:
+        served.create(**TUNE)
+        answer = served.http.patch("/api/v1/agents/tune", json={"guardrails": {"rules": rules}})
+        assert (answer.status_code, "guardrails.rules" in answer.text) == (422, True)
