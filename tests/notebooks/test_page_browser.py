@@ -1,6 +1,7 @@
 """The page of a service in a real browser: logging in, what a key may not do, a telephone, nothing from elsewhere."""
 
 import contextlib
+import functools
 import shutil
 import socket
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import lab
+import pages
 import pytest
 import rig
 import wanted
+from pages import WATCH, button, by_code, expects, log_in
 from services import running, wait_until
 from test_panel_screens import shoot
 
@@ -24,11 +27,6 @@ VIEWS = ("#/", "#/agents/asked", "#/inbox", "#/service")
 WALKER = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
 NAMES = """() => [...document.querySelectorAll("button, summary")].filter((one) => one.checkVisibility())
   .map((one) => one.getAttribute("aria-label") ?? one.textContent)"""
-WATCH = """() => {
-  window.violations = [];
-  const keep = (one) => window.violations.push(`${one.violatedDirective} ${one.blockedURI}`);
-  document.addEventListener("securitypolicyviolation", keep);
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -66,40 +64,7 @@ def asks(client):
 
 @pytest.fixture
 def opened(browser, served):
-    """Open the page at a fragment, in a context of its own; what it asks for and what the policy stops is kept."""
-
-    @contextlib.contextmanager
-    def show(fragment="", **how):
-        with contextlib.closing(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **how})) as context:
-            page = context.new_page()
-            page.set_default_timeout(lab.SHOWS_WITHIN_MS)
-            page.add_init_script(f"({WATCH})()")
-            page.asked = []
-            page.on("request", lambda one: page.asked.append(one.url))
-            page.goto(f"{served.url}/{fragment}")
-            yield page
-            foreign = [url for url in page.asked if not url.startswith(served.url)]
-            assert foreign == []
-            assert page.evaluate("() => window.violations") == []
-
-    return show
-
-
-def by_code(client):
-    return f"#code={client.login_code().code}"
-
-
-def expects(locator):
-    return wanted.module("playwright.sync_api").expect(locator)
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def log_in(page, secret):
-    page.get_by_label("Key", exact=True).fill(secret)
-    button(page, "Log in").click()
+    return functools.partial(pages.opened, browser, served.url)
 
 
 def test_a_code_logs_in_and_is_gone_from_the_address(client, opened):
@@ -137,7 +102,7 @@ def test_a_revoked_key_ends_its_sessions(client, keys, opened):
         log_in(page, secret)
         page.get_by_text("asked").first.wait_for()
         keys.revoke("guest")
-        page.get_by_text("Your session has ended, or its key was revoked").wait_for()
+        page.get_by_text("Your session has ended: its key was revoked").wait_for()
         button(page, "Log in").wait_for()
 
 

@@ -18,6 +18,13 @@ class Unsure(Walker):
         raise KeyError("trial 3")
 
 
+class Hopeful(Walker):
+    """Believes that the best is where nobody measured."""
+
+    def get_best_points(self):
+        return [(None, {"x": 1.5, "y": -0.5}, {"signal": 9.0})]
+
+
 class AwaitedUnsure(Unsure):
     """The same with coroutines."""
 

@@ -35,7 +35,9 @@ def run(name, **more):
     assert int(re.search(r"^# pass (\d+)", ran.stdout, re.MULTILINE)[1]) > 0
 
 
-@pytest.mark.parametrize("name", ["belief.test.mjs", "fold.test.mjs", "forms.test.mjs", "texts.test.mjs"])
+@pytest.mark.parametrize(
+    "name", ["belief.test.mjs", "fold.test.mjs", "forms.test.mjs", "texts.test.mjs", "units.test.mjs"]
+)
 def test_without_a_service(name):
     schemas = {"bayes": types.resolve("bayes").schema(), "loop": LoopSpec.model_json_schema()}
     run(name, SCHEMAS=json.dumps(schemas))

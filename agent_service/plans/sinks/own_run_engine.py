@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, OutOfBounds, ServiceError, texts
+from agent_service.plans import startup
 from agent_service.plans.sinks.suspenders import Suspenders
 from agent_service.protocols import ExitStatus, PlanResult
 
@@ -182,7 +183,7 @@ class OwnRunEngine:
                 return PlanResult(ExitStatus.ABORT, error.detail, begun=False)
             return job.result(ExitStatus.FAIL, error.detail)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plan raises is its result
-            return job.result(ExitStatus.FAIL, texts.describe(error))
+            return job.result(ExitStatus.FAIL, startup.describe(error))
 
     def _execute(self, job: PlanJob) -> ExitStatus:
         """Run a plan to its end, through pauses, and return the RunEngine's exit status."""

@@ -6,6 +6,7 @@ import { h, say } from "./dom.js";
 import { badge, destroyer, stillText } from "./frame.js";
 import { byCode, forget, kept, logIn } from "./login.js";
 import { agentModel, inboxModel, serviceModel } from "./model.js";
+import { notices } from "./notices.js";
 import { servicePanel } from "./service_panel.js";
 import { serviceView } from "./service_view.js";
 import { suggestionsPanel } from "./suggestions_panel.js";
@@ -14,6 +15,8 @@ import { webSource } from "./web.js";
 // wherever this page is, behind a proxy too, the API is beside it
 const base = new URL(".", location.href.split("#")[0]).href.replace(/\/$/, "");
 const root = document.getElementById("page");
+const printed = h("p", { class: "as-printed" });
+addEventListener("beforeprint", () => say(printed, `${location.host}, as it was at ${new Date().toLocaleString()}`));
 const PLACES = [["#/", "Agents"], ["#/inbox", "Inbox"], ["#/service", "Service"]];
 
 async function start() {
@@ -41,7 +44,7 @@ function enter(session) {
     await source.ask({ method: "DELETE", path: "sessions" }).catch(() => {});
     leave("You are logged out.");
   };
-  const onRefused = (error) => error.status === 401 && leave("Your session has ended, or its key was revoked. Log in again.");
+  const onRefused = (error) => error.status === 401 && leave("Your session has ended: its key was revoked, or the service was started anew. Log in again.");
   const source = Object.assign(webSource({ base, key: session, onRefused, where: location.host }), { home: "page" });
   const bar = topBar(source);
   const view = h("main", { id: "as-view", tabindex: "-1" });
@@ -67,14 +70,15 @@ function enter(session) {
     else if (name === "service") shown = serviceView(bar.model, at, logOut);
     else shown = show(serviceModel(source), (model) => servicePanel(model, at, (agent) => { location.hash = `#/agents/${encodeURIComponent(agent)}`; }));
   }
-  root.replaceChildren(h("a", { class: "as-skip", href: "#as-view", onclick: (event) => { event.preventDefault(); view.focus(); } }, "Skip to the view"), bar.element, view);
+  root.replaceChildren(h("a", { class: "as-skip", href: "#as-view", onclick: (event) => { event.preventDefault(); view.focus(); } }, "Skip to the view"), bar.element, printed, view);
   addEventListener("hashchange", route);
   route();
 }
 
 /** Where one is, what moves, and what stops it. */
 function topBar(source) {
-  const model = inboxModel(source);
+  const [model, whole] = [inboxModel(source), serviceModel(source)];
+  const ends = [notices(model, whole), model.end, whole.end];
   const count = h("span", { class: "as-count", hidden: true });
   const links = PLACES.map(([to, name]) => h("a", { href: to }, name, name === "Inbox" ? count : null));
   const queue = h("span", { class: "as-queue" });
@@ -90,7 +94,8 @@ function topBar(source) {
   const draw = () => {
     const now = model.get("service").queue ?? {};
     const still = stillText(now);
-    queue.replaceChildren(badge(now.state ?? "unknown", `queue ${now.state ?? "unknown"}`));
+    const state = model.get("link").state === "live" ? now.state ?? "unknown" : "unknown"; // as it was is not as it is
+    queue.replaceChildren(badge(state, state === "unknown" ? "queue not known" : `queue ${state}`));
     strip.hidden = !still;
     say(why, still);
     destroy.hidden = !now.can_destroy;
@@ -125,7 +130,7 @@ function topBar(source) {
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   });
-  return { element, at, model, end: model.end };
+  return { element, at, model, end: () => ends.forEach((end) => end()) };
 }
 
 start();

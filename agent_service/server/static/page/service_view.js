@@ -2,10 +2,12 @@
 
 import { button, h, say } from "./dom.js";
 import { badge, lagText } from "./frame.js";
+import { asksForNotices } from "./notices.js";
 import { sourceText } from "./service_panel.js";
 
 const SCOPES = [
   ["read", "look at agents, suggestions and history"],
+  ["propose", "propose a point to an agent, with a reason: it waits for somebody who may approve"],
   ["control", "create, change, start and stop agents; pause and resume the queue; stop everything"],
   ["approve", "approve and reject suggestions, go to a best point, loosen limits"],
   ["admin", "run code that a request names"],
@@ -14,6 +16,7 @@ const SCOPES = [
 /** Draw it in `el`, from the values of `model`; `leave()` logs out. Returns what ends that. */
 export function serviceView(model, el, leave) {
   const lists = h("div", {});
+  const asks = asksForNotices();
   const draw = () => {
     const service = model.get("service");
     if (!service.version) return;
@@ -35,14 +38,15 @@ export function serviceView(model, el, leave) {
       section("Data", [
         ["catalogue", [archive.catalog, archive.state].filter(Boolean).join(", ")],
         ["lag", lagText(archive)],
-        ...service.sources.map((one) => [`documents from ${one.kind}`, [badge(one.state), ` ${sourceText(one)}`]]),
+        ...service.sources.map((one) => [`documents ${one.kind === "posted" ? "that are posted" : `from ${one.kind.replaceAll("_", " ")}`}`, [badge(one.state), ` ${sourceText(one)}`]]),
         ...(service.suspects.length ? [["runs not whole", String(service.suspects.length)]] : []),
       ]),
       h("section", {}, h("h2", {}, "Keys"),
         h("p", {}, "You are logged in with the key ", h("b", {}, service.key), ", which may do what is marked. Others are made on the machine of the service: ",
           h("code", {}, "agent-service keys create NAME --scopes read,control,approve"), "; ", h("code", {}, "agent-service keys revoke NAME"), " ends one, and whoever is logged in with it."),
         h("ul", { class: "as-scopes" }, SCOPES.map(([name, what]) => h("li", {}, h("span", { class: may.has(name) ? "as-has" : "as-lacks" }, may.has(name) ? "✓ yes" : "– no"), h("b", {}, name), h("span", {}, what)))),
-        h("div", { class: "as-row" }, button("Log out", leave))));
+        h("div", { class: "as-row" }, button("Log out", leave))),
+      h("section", {}, h("h2", {}, "Notifications"), asks));
   };
   const lost = h("div", { class: "as-strip as-warn", role: "alert" });
   const link = () => {

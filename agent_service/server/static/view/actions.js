@@ -1,7 +1,7 @@
 // What can be pressed, as requests of the HTTP API. Pure.
 
 import { changes } from "./forms.js";
-import { number } from "./dom.js";
+import { pointText } from "./dom.js";
 
 const OF_AGENT = ["start", "pause", "resume", "stop", "restart"];
 const CHANGES = ["suggest", "ingest", "report", "configure", "continue", "set-variable"];
@@ -9,7 +9,8 @@ const OF_QUEUE = ["pause-queue", "resume-queue", "stop-everything", "destroy-env
 
 /** Actions that one scope allows, by that scope; who lacks it is not shown their buttons. */
 const NEEDS = {
-  approve: ["approve", "reject", "go-to-best"],
+  approve: ["approve", "approve-all", "reject", "go-to-best"],
+  propose: ["propose"],
   control: [...OF_AGENT, ...CHANGES, ...OF_QUEUE],
 };
 
@@ -31,12 +32,12 @@ const post = (path, body) => ({ method: "POST", path, body: body ?? null });
  * The request for what was pressed, with `done(answer)`, which says what came of it, and `then`, the request that follows it;
  * null when there is nothing to do.
  */
-export function request({ action, ...given }, { name, status, form } = {}) {
+export function request({ action, ...given }, { name, status, form, home } = {}) {
   const agent = `agents/${encodeURIComponent(given.name ?? name)}`;
   const suggestion = `suggestions/${encodeURIComponent(given.id)}`;
   if (OF_AGENT.includes(action)) return post(`${agent}/${action}`);
   switch (action) {
-    case "stop-everything": return post("queue/abort", { reason: "Stop everything was pressed in a panel" });
+    case "stop-everything": return post("queue/abort", { reason: `Stop everything was pressed ${home === "page" ? "on the page" : "in a panel"}` });
     case "pause-queue": return post("queue/pause");
     case "resume-queue": return post("queue/resume");
     case "destroy-environment": return post("queue/destroy-environment");
@@ -46,10 +47,16 @@ export function request({ action, ...given }, { name, status, form } = {}) {
       const point = read(given.point, given.texts ?? []);
       return { ...post(`${suggestion}/approve`, { point }), done: () => "approved with the edited point" };
     }
+    case "approve-all": return { ...post("suggestions/approve", { seen: given.seen }), done: ({ suggestions }) => `${suggestions.length} approved` };
+    case "propose": {
+      const point = filled(given);
+      if (!given.reason) throw new Error("say why: who approves it reads the reason");
+      return { ...post(`${agent}/suggestions`, { point, reason: given.reason }), done: () => "proposed; it waits in the inbox" };
+    }
     case "go-to-best": {
       const by = given.by ?? "measured";
       const seen = by === "measured" ? status?.best : status?.best_by_model;
-      const done = (best) => `moved to ${Object.entries(best.point).map(([key, value]) => `${key} ${number(value, 6)}`).join(", ")}`;
+      const done = (best) => `moved to ${pointText(best.point, status?.units)}`;
       return { ...post(`${agent}/go-to-best`, { by, point: given.point ?? seen?.point ?? null }), done };
     }
     case "continue": {
@@ -62,9 +69,7 @@ export function request({ action, ...given }, { name, status, form } = {}) {
       return { ...post(`${agent}/suggest`, { n_points: Math.trunc(Number(given.n_points ?? 1)) }), done };
     }
     case "ingest": {
-      const empty = Object.keys(given.point).filter((key) => given.point[key] === "" || given.point[key] === null);
-      if (empty.length) throw new Error(`${empty.join(", ")} must be filled in`);
-      return { ...post(`${agent}/ingest`, { points: [read(given.point, ["_id", ...(given.texts ?? [])])] }), done: () => "ingested" };
+      return { ...post(`${agent}/ingest`, { points: [filled(given)] }), done: () => "ingested" };
     }
     case "set-variable": {
       const path = `agents/${encodeURIComponent(name)}/variables/${encodeURIComponent(given.name)}`;
@@ -78,6 +83,13 @@ export function request({ action, ...given }, { name, status, form } = {}) {
     }
     default: throw new Error(`there is no action ${action}`);
   }
+}
+
+/** A point of which every value has to be filled in. */
+function filled({ point, texts = [] }) {
+  const empty = Object.keys(point).filter((key) => point[key] === "" || point[key] === null);
+  if (empty.length) throw new Error(`${empty.join(", ")} must be filled in`);
+  return read(point, ["_id", ...texts]);
 }
 
 /** A point as it was filled in, with numbers where numbers stand; `texts` are the names whose value is a text. */

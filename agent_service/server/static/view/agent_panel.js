@@ -9,7 +9,7 @@ import { history, log } from "./history.js";
 import { inboxTable } from "./inbox.js";
 import { morePictures } from "./more_pictures.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
-import { rangeText, reasonText, runsMore, stateText, typeText } from "./words.js";
+import { rangeText, reasonText, runs, runsMore, stateText, typeText } from "./words.js";
 
 /** Draw an agent in `el`; returns what ends that. */
 export function agentPanel(model, el) {
@@ -79,7 +79,7 @@ function progressBar(model, panel) {
     bar.style.width = `${100 * part}%`;
     track.classList.toggle("as-open", !total && model.get("agent").state === "running");
     track.setAttribute("aria-valuenow", String(Math.round(100 * part)));
-    say(done, total ? `${progress.done ?? 0} of ${total} runs` : `${progress.done ?? 0} ${progress.done === 1 ? "run" : "runs"}`);
+    say(done, total ? `${progress.done ?? 0} of ${total} runs` : runs(progress.done ?? 0));
     say(left, progress.left_s ? `${rangeText(progress.left_s)} left` : "");
     const waits = progress.waiting ? `${progress.waiting} ${progress.waiting === 1 ? "waits" : "wait"} for approval` : "";
     say(now, progress.measuring ? `measuring ${pointText(progress.measuring.point, model.get("agent").units)}` : waits);
@@ -120,8 +120,9 @@ function before(model, panel) {
 }
 
 function bestLine(model, panel) {
-  const measured = bestOf(model, "measured", "Go to best");
-  const byModel = bestOf(model, "model", "Go there");
+  const why = h("span", { class: "as-why", id: `as-best-${Math.random().toString(36).slice(2)}` });
+  const measured = bestOf(model, "measured", "Go to best", why);
+  const byModel = bestOf(model, "model", "Go there", why);
   panel.on(["best", "by_model", "agent", "link", "service"], () => {
     const { objective, best_of: bestOf, no_best: noBest } = model.get("agent");
     const which = objective ? `, ${bestOf} ${objective}` : "";
@@ -129,22 +130,23 @@ function bestLine(model, panel) {
     byModel.show("Best by the agent's model", model.get("by_model"), "");
     byModel.element.hidden = !model.get("by_model");
   });
-  return h("div", { class: "as-bestline" }, measured.element, byModel.element);
+  return h("div", { class: "as-bestline" }, measured.element, byModel.element, why);
 }
 
-function bestOf(model, by, label) {
+/** What is best by `by`, and a button that moves there; `why`, beside both of them, says why that is not possible now. */
+function bestOf(model, by, label, why) {
   const [title, what, where] = [h("span", {}), h("b", {}), h("span", { class: "as-muted" })];
-  const go = acting(model, "go-to-best", label, () => model.send({ action: "go-to-best", by }));
+  const go = Object.assign(acting(model, "go-to-best", label, () => model.send({ action: "go-to-best", by })), { why });
   const show = (text, best, none) => {
     say(title, best ? text : none);
     const { units } = model.get("agent");
     say(what, best ? pointText(best.outcome, units) : "");
     say(where, best ? `at ${pointText(best.point, units)}` : "");
-    allow(go, model, "go-to-best");
-    if (!best) permit(go, model, "");
     go.hidden = !best;
+    if (best) allow(go, model, "go-to-best");
+    else if (by === "measured") permit(go, model, "");
   };
-  return { element: h("span", { class: "as-bestof" }, title, what, where, go, go.why), show };
+  return { element: h("span", { class: "as-bestof" }, title, what, where, go), show };
 }
 
 function tabbed(model, panel) {

@@ -69,7 +69,7 @@ export function configure(model, panel) {
     sent = false;
     if (model.get("notice").kind === "done") { dirty.clear(); build(); }
   });
-  return h("div", {}, groups, h("div", { class: "as-row" }, apply, apply.why, drop, hint));
+  return h("div", {}, groups, h("div", { class: "as-row as-last-row" }, apply, apply.why, drop, hint));
 }
 
 function formField(field, changed) {
@@ -149,28 +149,43 @@ export function reports(model, panel) {
   return h("div", {}, h("div", { class: "as-row" }, ask, ask.why), list, nothing);
 }
 
-/** Suggest and ingest by hand. */
+/** Suggest, propose and ingest by hand. */
 export function byHand(model, panel) {
   const many = h("input", { type: "number", min: 1, max: 1000, step: 1, value: 1, class: "as-input as-short", "aria-label": "number of points" });
   const suggest = acting(model, "suggest", "Suggest", () => model.send({ action: "suggest", n_points: many.value }));
-  const ingest = acting(model, "ingest", "Ingest", () => model.send({ action: "ingest", point: Object.fromEntries(inputs.map(([name, one]) => [name, one.value()])), texts: inputs.filter(([, one]) => one.text).map(([name]) => name) }));
-  const row = h("div", { class: "as-row" });
-  let inputs = [];
-  let names = "";
+  const [told, wanted] = [pointFields(), pointFields()];
+  const ingest = acting(model, "ingest", "Ingest", () => model.send({ action: "ingest", ...told.read() }));
+  const reason = h("input", { class: "as-input as-long", "aria-label": "reason", maxlength: 500 });
+  const propose = acting(model, "propose", "Propose", () => model.send({ action: "propose", reason: reason.value.trim(), ...wanted.read() }));
+  const proposing = h("div", {}, h("h4", {}, "Propose"), h("p", { class: "as-help" }, "Say where it should measure, and why. It waits in the inbox for somebody who may approve."),
+    wanted.element, h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "reason", reason), propose, propose.why));
   panel.on(["agent", "link"], () => {
     const agent = model.get("agent");
     allow(suggest, model, "suggest");
     allow(ingest, model, "ingest");
-    const now = [...(agent.actuators ?? []), ...(agent.outcomes ?? [])];
-    const shape = JSON.stringify([now, agent.space, agent.units]);
-    if (shape === names) return;
-    names = shape;
-    inputs = now.map((name) => [name, valueField(name, agent.space?.[name])]);
-    row.replaceChildren(...inputs.map(([name, one]) => h("label", { class: "as-pair" }, name, one.element, agent.units[name] ? h("span", { class: "as-unit" }, agent.units[name]) : null)), ingest, ingest.why);
+    wanted.offer(agent, agent.actuators);
+    told.offer(agent, [...(agent.actuators ?? []), ...(agent.outcomes ?? [])]);
+    proposing.hidden = propose.classList.contains("as-forbidden");
   });
   return h("div", { class: "as-two" },
     h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", many), suggest, suggest.why)),
-    h("div", {}, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), row));
+    proposing,
+    h("div", {}, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), told.element, h("div", { class: "as-row" }, ingest, ingest.why)));
+}
+
+/** Fields for the values of a point, made anew where others are offered; `read()` is what stands there. */
+function pointFields() {
+  const element = h("div", { class: "as-row" });
+  let [inputs, shape] = [[], ""];
+  const offer = ({ space = {}, units = {} }, names = []) => {
+    const now = JSON.stringify([names, space, units]);
+    if (now === shape) return;
+    shape = now;
+    inputs = names.map((name) => [name, valueField(name, space[name])]);
+    element.replaceChildren(...inputs.map(([name, one]) => h("label", { class: "as-pair" }, name, one.element, units[name] ? h("span", { class: "as-unit" }, units[name]) : null)));
+  };
+  const read = () => ({ point: Object.fromEntries(inputs.map(([name, one]) => [name, one.value()])), texts: inputs.filter(([, one]) => one.text).map(([name]) => name) });
+  return { element, offer, read };
 }
 
 /** Enable a button by what is legal now, and say why when it is not. */

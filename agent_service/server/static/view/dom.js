@@ -59,6 +59,11 @@ export function pointText(point, units = {}) {
   return Object.entries(point).map(([name, value]) => `${name} ${measured(name, value)}`).join(", ");
 }
 
+/** The name of an agent: a link to it where it has a page. */
+export function nameOf({ home }, name) {
+  return home === "page" ? h("a", { href: `#/agents/${encodeURIComponent(name)}` }, name) : name;
+}
+
 /** How long ago, roughly: 12 s, 3 min, 2 h, 4 d. */
 export function age(at) {
   const seconds = Math.max(0, Date.now() / 1000 - at);

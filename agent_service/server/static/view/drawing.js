@@ -71,6 +71,7 @@ function drawAxes(plot, x, y, whole) {
     plot.add(svg("text", { class: "as-tick as-tick-y", x: x.range[0] - 8, y: y(value) }, written(y, value)));
   }
   const shown = marks(x).filter((value) => !whole || Number.isInteger(value));
+  if (whole && shown[0] > 2) shown.unshift(1);
   for (const value of shown) {
     plot.add(svg("text", { class: "as-tick as-tick-x", x: x(value), y: HEIGHT - EDGE.bottom + 17 }, written(x, value)));
   }
@@ -92,7 +93,7 @@ export function colourBar(plot, size, range, less) {
     const fill = viridis(i / (steps - 1), [0, 1], less);
     plot.add(svg("rect", { x, y: top + (height * (steps - 1 - i)) / steps, width: 8, height: height / steps + 0.6, fill }));
   }
-  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1])));
+  if (range[1] > range[0]) plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1])));
   plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top + height + 9 }, number(range[0])));
 }
 

@@ -133,25 +133,25 @@ function ingested(event) {
 // facts as lines for a person -------------------------------------------------------------------------------------------
 
 /** What a fact about the agent itself says, or null when it is about a point: that is told with its point. */
-export function described({ kind, data }) {
+export function described({ kind, data }, units = {}) {
   const lines = {
     "agent.state": () => (data.removed ? "removed" : ["starting", "stopping"].includes(data.state) && !data.error ? null : data.state),
     report: () => "reported",
     method: () => `${data.method} was called`,
     config: () => ("variable" in data ? `${data.variable} set to ${brief(data.value)}` : `${Object.keys(data).filter((key) => key !== "by").sort().join(" and ")} changed`),
-    "queue.state": () => queue(data),
+    "queue.state": () => queue(data, units),
   };
   return lines[kind]?.() ?? null;
 }
 
-function queue(data) {
+function queue(data, units) {
   if (data.command === "claim" || (data.command === "move" && "plan" in data)) return null; // how it ended is told
-  if (data.command === "moved") return `${data.begun ? "moved" : "not moved"} to ${values(data.point)}`;
+  if (data.command === "moved") return `${data.begun ? "moved" : "not moved"} to ${values(data.point, units)}`;
   return `queue: ${data.command}`;
 }
 
-function values(point) {
-  return Object.entries(point).filter(([name]) => !["_id", "_sem"].includes(name)).map(([name, value]) => `${name} ${brief(value)}`).join(", ");
+function values(point, units) {
+  return Object.entries(point).filter(([name]) => !["_id", "_sem"].includes(name)).map(([name, value]) => [name, brief(value), units[name]].filter(Boolean).join(" ")).join(", ");
 }
 
 /** A number with as many digits as a person reads, anything else as it is. */

@@ -2,6 +2,7 @@
 
 import { acting, settle } from "./controls.js";
 import { button, h, say, tick, watch } from "./dom.js";
+import { runs } from "./words.js";
 
 const DONE_STAYS_MS = 6000;
 
@@ -119,13 +120,14 @@ export function foot(model, panel) {
 }
 
 export function lagText(archive) {
-  if (!archive || archive.state === "none") return "no archive";
+  if (!archive) return "";
+  if (archive.state === "none") return "no archive";
   if (archive.state === "unavailable") return `archive unavailable: ${archive.reason ?? "it will be tried again"}`;
-  const runs = archive.runs_behind;
-  if (archive.state === "starting") return `archive starting, ${runs} to write`;
+  const behind = archive.runs_behind;
+  if (archive.state === "starting") return `archive starting, ${behind} to write`;
   if (archive.reason) return `archive: ${archive.reason}`;
-  const refused = archive.runs_refused ? `archive refused ${counted(archive.runs_refused)}, kept in the spool` : "";
-  const lag = runs ? `archive ${counted(runs)} behind` : "";
+  const refused = archive.runs_refused ? `archive refused ${runs(archive.runs_refused)}, kept in the spool` : "";
+  const lag = behind ? `archive ${runs(behind)} behind` : "";
   return [refused, lag].filter(Boolean).join("; ") || "archive up to date";
 }
 
@@ -143,8 +145,4 @@ export function isUnmet(condition) {
 
 export function conditionText(condition) {
   return condition.state === "off" ? condition.text : `held: ${condition.text}`;
-}
-
-function counted(runs) {
-  return `${runs} ${runs === 1 ? "run" : "runs"}`;
 }

@@ -2,8 +2,8 @@
 
 import { allow } from "./agent_tabs.js";
 import { acting, named } from "./controls.js";
-import { h, keyed, number, svg } from "./dom.js";
-import { dots, EDGE, frame, HEIGHT, padded, scale, selector, told } from "./drawing.js";
+import { h, keyed, number, pointText, svg } from "./dom.js";
+import { dots, EDGE, frame, HEIGHT, padded, scale, selector, titled, told } from "./drawing.js";
 
 /** Two outcomes of each measured point, those on the front joined; each of these has a row, and a button that moves there. */
 export function frontPlot(model) {
@@ -14,6 +14,7 @@ export function frontPlot(model) {
   plot.head.append(up.element);
   plot.foot.append(across.element);
   const [head, body] = [h("tr", {}), h("tbody", {})];
+  const why = h("p", { class: "as-why", id: `as-front-${Math.random().toString(36).slice(2)}` });
   const choose = (key) => { chosen = chosen === key ? null : key; plot.draw(); };
 
   /** Ask for the front when more was measured; the service finds it. */
@@ -32,23 +33,22 @@ export function frontPlot(model) {
   };
 
   const row = (data, one) => {
-    const said = data.outcomes.map((name) => `${name} ${number(one.outcome[name])}`).join(", ");
-    const go = acting(model, "go-to-best", "Go there", (event) => { event.stopPropagation(); model.send({ action: "go-to-best", point: one.point }); });
+    const said = pointText(Object.fromEntries(data.outcomes.map((name) => [name, one.outcome[name]])), data.units);
+    const go = Object.assign(acting(model, "go-to-best", "Go there", (event) => { event.stopPropagation(); model.send({ action: "go-to-best", point: one.point }); }), { why });
     const values = [...data.outcomes.map((name) => one.outcome[name]), ...data.actuators.map((name) => one.point[name])];
     const pick = h("button", { type: "button", class: "as-save", "aria-label": `Mark ${said} in the picture` }, "mark");
-    return h("tr", { onclick: () => choose(keyOf(one)) }, values.map((value, i) => h("td", { class: "as-number", "data-label": [...data.outcomes, ...data.actuators][i] }, number(value))), h("td", {}, h("div", { class: "as-actions" }, pick, named(go, said), go.why)));
+    return h("tr", { onclick: () => choose(keyOf(one)) }, values.map((value, i) => h("td", { class: "as-number", "data-label": [...data.outcomes, ...data.actuators][i] }, number(value))), h("td", {}, h("div", { class: "as-actions" }, pick, named(go, said))));
   };
 
   plot.paint = (data, size) => {
     look(data);
     if (data.outcomes.length < 2) return plot.empty("The agent has one outcome: its best is one point");
     [axis.x, axis.y] = [axis.x, axis.y].map((value) => Math.min(value, data.outcomes.length - 1));
-    across.offer(data.outcomes, axis.x);
-    up.offer(data.outcomes, axis.y);
+    [[across, axis.x], [up, axis.y]].forEach(([one, at]) => one.offer(titled(data).slice(data.actuators.length), at));
     const values = (outcome) => [outcome[data.outcomes[axis.x]], outcome[data.outcomes[axis.y]]];
     const points = data.rows.map((each, i) => [each[data.actuators.length + axis.x], each[data.actuators.length + axis.y], i]).filter(([one, other]) => Number.isFinite(one) && Number.isFinite(other));
     const best = front.map((one) => ({ one, at: values(one.outcome) })).filter(({ at }) => at.every(Number.isFinite)).sort((a, b) => a.at[0] - b.at[0]);
-    head.replaceChildren(...[...data.outcomes, ...data.actuators].map((name) => h("th", {}, name)), h("th", {}, h("span", { class: "as-hidden" }, "what to do")));
+    head.replaceChildren(...[...data.outcomes, ...data.actuators].map((name) => h("th", {}, name, data.units[name] ? h("span", { class: "as-unit" }, data.units[name]) : null)), h("th", {}, h("span", { class: "as-hidden" }, "what to do")));
     keyed(body, best.map(({ one }) => one), keyOf, (one) => row(data, one), (line, one) => {
       line.classList.toggle("as-chosen", keyOf(one) === chosen);
       line.querySelector(".as-save").setAttribute("aria-pressed", String(keyOf(one) === chosen));
@@ -64,7 +64,7 @@ export function frontPlot(model) {
     for (const { one, at } of best) plot.add(svg("circle", { class: `as-front${keyOf(one) === chosen ? " as-chosen" : ""}`, cx: x(at[0]), cy: y(at[1]), r: keyOf(one) === chosen ? 8 : 5 }));
     return null;
   };
-  const table = h("div", { class: "as-pane" }, h("table", { class: "as-table as-cards as-front-table" }, h("thead", {}, head), body));
+  const table = h("div", { class: "as-pane" }, h("table", { class: "as-table as-cards as-front-table" }, h("thead", {}, head), body), why);
   return Object.assign(plot, { element: h("div", {}, plot.element, table) });
 }
 

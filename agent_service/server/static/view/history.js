@@ -4,13 +4,14 @@ import { button, copy, h, keyed, number, say } from "./dom.js";
 import { asText, decimals, records, sorted, valueOf } from "./records.js";
 
 const ROWS = 50; // that are drawn at a time: a person reads no more at once
+const LABELS = { run: "run", who: "by" }; // of what does not say by itself what it is, on a telephone
 
 /** Draw it; `{element, draw}`: it is drawn while it is seen, `draw` says that it is seen now. */
 export function history(model, panel) {
   const head = h("tr", {});
   const body = h("tbody", {});
   const none = h("p", { class: "as-quiet" }, "Nothing happened yet.");
-  const table = h("table", { class: "as-table as-history" }, h("caption", { class: "as-hidden" }, "History"), h("thead", {}, head), body);
+  const table = h("table", { class: "as-table as-cards as-history" }, h("caption", { class: "as-hidden" }, "History"), h("thead", {}, head), body);
   const where = h("span", { class: "as-muted", role: "status" });
   const [newer, older] = [button("Previous rows", () => turn(-ROWS)), button("Next rows", () => turn(ROWS))];
   const copied = button("Copy all", () => copy(asText(rows, columns.slice(0, -1))).then(() => say(done, `${rows.length} rows are copied`), () => say(done, "this browser does not let the page copy")));
@@ -36,7 +37,7 @@ export function history(model, panel) {
     shapeOf();
     const column = columns.find((one) => one.name === by) ?? columns[1];
     const { fold } = model.get("lines");
-    rows = fold ? sorted(records(fold), column, down) : [];
+    rows = fold ? sorted(records(fold, model.get("agent").units), column, down) : [];
     first = Math.max(0, Math.min(first, rows.length - 1));
     const shown = rows.slice(first, first + ROWS);
     const digits = columns.map((one) => (one.of ? decimals(shown.map((row) => valueOf(row, one))) : null));
@@ -58,7 +59,7 @@ export function history(model, panel) {
     const of = (kind, names) => names.map((name) => ({ name, of: kind, unit: units[name] }));
     columns = [{ name: "run", title: "run" }, { name: "at", title: "time" }, ...of("actuator", actuators), ...of("outcome", outcomes),
       { name: "what", title: "what happened" }, { name: "why", title: "why" }, { name: "who", title: "who" }, { name: "", title: "" }];
-    head.replaceChildren(...columns.map(({ name, title, of: kind, unit }) => h("th", { class: kind || name === "run" ? "as-num" : name === "why" ? "as-wide" : "", scope: "col" },
+    head.replaceChildren(...columns.map(({ name, title, of: kind, unit }) => h("th", { class: kind || name === "run" ? "as-num" : name === "why" ? "as-wide" : name === "what" ? "as-what" : "", scope: "col" },
       title === "" ? h("span", { class: "as-hidden" }, "run uid or traceback") : h("button", { type: "button", class: "as-sort", onclick: () => sort(name) }, title ?? name, unit ? h("span", { class: "as-unit" }, unit) : null))));
     body.replaceChildren();
   }
@@ -67,7 +68,7 @@ export function history(model, panel) {
       const shown = row.traceback ? h("pre", { tabindex: 0 }, row.traceback) : h("span", {}, "run uid ", h("code", {}, row.run_uid));
       return Object.assign(h("tr", { class: "as-more" }, h("td", { colspan: columns.length }, shown)), { show: () => {} });
     }
-    const cells = columns.map(({ name, of: kind }) => h("td", { class: kind || name === "run" ? "as-num" : name === "why" ? "as-wide as-muted" : "", "data-label": kind ? name : null }));
+    const cells = columns.map(({ name, of: kind, unit }) => h("td", { class: kind || name === "run" ? "as-num" : name === "why" ? "as-wide as-muted" : name === "what" ? "as-what" : "", "data-label": kind ? name : LABELS[name] ?? null, "data-unit": unit }));
     const name = row.traceback ? "Traceback" : "Run uid";
     const more = row.traceback || row.run_uid ? h("button", { type: "button", class: "as-link-like", "aria-label": `${name}: ${row.run ? `run ${row.run}` : row.what} at ${clock(row.at)}`, onclick: () => toggle(row.key) }, name) : "";
     cells.at(-1).append(more);

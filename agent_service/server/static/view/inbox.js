@@ -1,7 +1,7 @@
 // The inbox: suggestions that wait for a person's word.
 
-import { acting, named, settle } from "./controls.js";
-import { aged, button, h, keyed, number, pointText, say } from "./dom.js";
+import { acting, named, permit, settle } from "./controls.js";
+import { aged, button, h, keyed, nameOf, number, pointText, say } from "./dom.js";
 import { decimals } from "./records.js";
 import { valueField } from "./values.js";
 
@@ -10,6 +10,7 @@ export function inboxTable(model) {
   const header = h("tr", {});
   const body = h("tbody", {});
   const table = h("table", { class: "as-table as-cards" }, h("thead", {}, header), body);
+  const together = h("div", { class: "as-row as-together" });
   const nothing = h("p", { class: "as-quiet" });
   let shape = "";
   const show = (items, columns, none) => {
@@ -25,9 +26,37 @@ export function inboxTable(model) {
     say(nothing, none);
     const digits = (columns ?? []).map((name) => decimals(items.map((item) => item.point[name])));
     keyed(body, items, (item) => item.id, (item) => row(model, item, columns), (line, item) => line.tell(item, digits));
+    keyed(together, several(items), ({ agent }) => agent, ({ agent }) => all(model, agent, !columns), (one, of) => one.tell(of.items));
+    edits();
   };
-  const free = () => body.querySelectorAll("tr").forEach((one) => one.release());
-  return { element: h("div", {}, table, nothing), show, free };
+  const edits = () => [...together.children].forEach((one) => one.look([...body.children].some((line) => line.edited())));
+  const free = () => [...body.children, ...together.children].forEach((one) => one.release());
+  body.addEventListener("click", edits);
+  return { element: h("div", {}, together, table, nothing), show, free };
+}
+
+/** Agents of which more than one point waits that was not refused, with these. */
+function several(items) {
+  const open = items.filter((item) => !item.outside && !item.rounded);
+  const names = [...new Set(open.map((item) => item.agent))];
+  return names.map((agent) => ({ agent, items: open.filter((item) => item.agent === agent) })).filter((one) => one.items.length > 1);
+}
+
+/** A button that approves every point of an agent that is shown below it, all or none. */
+function all(model, agent, ofMany) {
+  let items = [];
+  const approve = acting(model, "approve-all", "", () => {
+    approve.disabled = true;
+    model.send({ action: "approve-all", seen: Object.fromEntries(items.map((item) => [item.id, item.point])) });
+  }, "as-main");
+  const element = h("div", {}, approve, " ", approve.why);
+  element.release = () => settle(approve, model);
+  element.look = (edited) => permit(approve, model, edited ? "a point is being edited" : "");
+  element.tell = (now) => {
+    items = now;
+    say(approve, `Approve all ${now.length}${ofMany ? ` of ${agent}` : ""}`);
+  };
+  return element;
 }
 
 function withUnit(value, unit, digits) {
@@ -40,7 +69,7 @@ function row(model, item, columns) {
   const names = columns ?? Object.keys(item.point);
   const cells = columns
     ? names.map((name) => h("td", { class: "as-number as-num", "data-label": name }))
-    : [h("td", {}, item.agent), h("td", { class: "as-number" })];
+    : [h("td", { class: "as-of" }, nameOf(model, item.agent)), h("td", { class: "as-number" })];
   const actions = h("div", { class: "as-actions" });
   const note = h("td", {});
   const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
@@ -50,7 +79,7 @@ function row(model, item, columns) {
   };
   const field = (name) => {
     inputs[name] = valueField(name, item.space[name], item.point[name]);
-    return inputs[name].element;
+    return [inputs[name].element, units[name] ? h("span", { class: "as-unit" }, units[name]) : ""];
   };
   const whose = `${columns ? "" : `${item.agent} `}${pointText(item.point, item.units)}`;
   const offer = (...buttons) => actions.replaceChildren(...buttons.map((one) => named(one, whose)));
@@ -71,7 +100,7 @@ function row(model, item, columns) {
   const edit = () => {
     edited = true;
     const there = names.filter((name) => name in item.point); // what a point lacks stays where it is
-    names.forEach((name, i) => columns && name in item.point && cells[i].replaceChildren(field(name)));
+    names.forEach((name, i) => columns && name in item.point && cells[i].replaceChildren(...field(name)));
     if (!columns) cells[1].replaceChildren(...there.map((name) => h("label", { class: "as-pair" }, name, field(name))));
     const texts = there.filter((name) => typeof item.point[name] === "string");
     const point = () => Object.fromEntries(there.map((name) => [name, inputs[name].value()]));
@@ -81,6 +110,7 @@ function row(model, item, columns) {
       acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id, point: point(), texts }), "as-main"));
     inputs[there[0]]?.element.focus();
   };
+  line.edited = () => edited;
   line.release = () => actions.querySelectorAll("button").forEach((one) => {
     one.disabled = false;
     if (one.dataset.action) settle(one, model);

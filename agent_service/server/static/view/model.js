@@ -6,7 +6,8 @@
 import { request, titled } from "./actions.js";
 import { AgentFold, born } from "./fold.js";
 import { agentForm, messages } from "./forms.js";
-import { byModel, entry, header, lines, plotted, progress, region, reported, row } from "./shown.js";
+import { byModel, entry, header, lines, outcomesOf, plotted, progress, region, reported, row } from "./shown.js";
+import { reasonText } from "./words.js";
 
 const RETRY_MS = 1000;
 const PAGE = 1000; // most items that the service puts on a page
@@ -54,7 +55,7 @@ class Values {
     const quiet = this.get("notice");
     try {
       if ("form_errors" in this.values && content.action === "configure") this.set({ form_errors: {} });
-      const asked = request(content, this.facts());
+      const asked = request(content, { home: this.home, ...this.facts() });
       if (!asked) {
         say("done", "nothing to change");
         return;
@@ -67,7 +68,7 @@ class Values {
       if (text) say("done", text);
       else if (this.get("notice") === quiet || this.get("notice").kind === "wait") this.put("notice", {}); // another one is of another press, and stays
     } catch (error) {
-      let { message } = error;
+      let message = reasonText(error.message);
       if (content.action === "approve" && error.answered) this.refused.set(content.id, `not approved: ${message}`);
       if (content.action === "configure" && error.errors?.length) {
         const found = messages(error.errors, this.get("form"));
@@ -112,6 +113,22 @@ async function whole(source, path, most = Infinity) {
   return items;
 }
 
+/**
+ * The units that the devices of agents say, asked once for each agent whose status lacks some: no run told them yet. Returns what
+ * gives a status all that are known; `redraw` is called when there are more.
+ */
+function unitsOf(source, redraw) {
+  const known = (source.units ??= new Map());
+  return (status) => {
+    const { name, units = {}, spec } = status;
+    if (!known.has(name) && [...spec.actuators, ...outcomesOf(spec)].some((one) => !(one in units))) {
+      known.set(name, {});
+      source.ask({ path: `agents/${encodeURIComponent(name)}/devices` }).then((devices) => { known.set(name, devices.units); redraw(); }, () => known.delete(name));
+    }
+    return { ...status, units: { ...known.get(name), ...units } };
+  };
+}
+
 /** The model of one agent, for `agentPanel`; `end()` ends it. */
 export function agentModel(source, name) {
   const path = `agents/${encodeURIComponent(name)}`;
@@ -127,6 +144,7 @@ export function agentModel(source, name) {
 
   function draw() {
     if (!status) return;
+    if (devices.units) status.units = { ...devices.units, ...status.units };
     const key = JSON.stringify([fold.version, devices, { ...status, beam_idle: null, think_s: null }]);
     model.set({
       agent: header(status, model.get("service")),
@@ -226,21 +244,28 @@ export function agentModel(source, name) {
 
 /** The model of a service and its agents, for `servicePanel`. */
 export function serviceModel(source) {
-  const model = new Values(source, { agents: [], opened: [] });
+  const model = new Values(source, { agents: [], opened: [], heard: false });
   const path = `agents?limit=${PAGE}`;
+  const united = unitsOf(source, draw);
+  let statuses = null;
+  function draw() {
+    if (statuses) model.set({ heard: true, agents: statuses.map((status) => row(status.best ? united(status) : status)) });
+  }
   model.end = model.follow(["service", path], null, ({ answers = {} }) => {
-    if (answers[path]) model.set({ agents: answers[path].items.map(row) });
+    statuses = answers[path]?.items ?? statuses;
+    draw();
   });
   return model;
 }
 
 /** The model of the inbox of all agents, for `suggestionsPanel`. */
 export function inboxModel(source) {
-  const model = new Values(source, { inbox: [] });
+  const model = new Values(source, { inbox: [], heard: false });
   const [agents, proposed] = [`agents?limit=${PAGE}`, `suggestions?state=proposed&limit=${PAGE}`];
   const known = new Map();
+  const united = unitsOf(source, () => model.redraw());
   let statuses = {};
-  model.redraw = () => model.set({ inbox: [...known.values()].map((one) => entry(one, statuses[one.agent] ?? { limits: {}, spec: {} }, model.refused.get(one.id))) });
+  model.redraw = () => model.set({ inbox: [...known.values()].map((one) => entry(one, statuses[one.agent] ? united(statuses[one.agent]) : { limits: {}, spec: {} }, model.refused.get(one.id))) });
   model.end = model.follow(["service", agents, proposed], null, ({ answers = {}, events = [] }) => {
     if (answers[agents]) statuses = Object.fromEntries(answers[agents].items.map((one) => [one.name, one]));
     events.filter((event) => event.kind === "suggestion.state").forEach((event) => {
@@ -252,6 +277,7 @@ export function inboxModel(source) {
       answers[proposed].items.forEach((one) => known.set(one.id, one));
     }
     model.redraw();
+    if (answers[proposed]) model.set({ heard: true });
   });
   return model;
 }

@@ -7,7 +7,7 @@ import { reasonText } from "./words.js";
  * Every point that was measured or came to nothing, and what was done to the agent, newest first: `{key, at, run, point,
  * outcome, what, why, who, run_uid, traceback, bad}`; `run` counts what was measured, and is null for the others.
  */
-export function records(fold) {
+export function records(fold, units = {}) {
   const rows = [];
   let run = 0;
   for (const [id, { at, point, outcome, run_uid, by }] of fold.measured) {
@@ -21,7 +21,7 @@ export function records(fold) {
   }
   for (const event of fold.history) {
     const { data } = event;
-    rows.push({ key: `fact ${event.seq}`, at: seconds(event.time), run: null, point: {}, outcome: {}, what: described(event), why: reasonText(data.reason), who: data.by ?? "", run_uid: null, traceback: data.error?.traceback ?? null, bad: Boolean(data.error) });
+    rows.push({ key: `fact ${event.seq}`, at: seconds(event.time), run: null, point: {}, outcome: {}, what: described(event, units), why: reasonText(data.reason), who: data.by ?? "", run_uid: null, traceback: data.error?.traceback ?? null, bad: Boolean(data.error) });
   }
   return rows.sort((a, b) => b.at - a.at);
 }

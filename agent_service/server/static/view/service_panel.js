@@ -1,9 +1,9 @@
 // A service: its agents, and what moves.
 
 import { acting, named } from "./controls.js";
-import { h, keyed, pointText, say } from "./dom.js";
+import { h, keyed, nameOf, pointText, say } from "./dom.js";
 import { badge, begin, foot, notices, stopper } from "./frame.js";
-import { nextCommand, reasonText, runsMore, stateText, typeText, whyNot } from "./words.js";
+import { nextCommand, reasonText, runs, runsMore, stateText, typeText, whyNot } from "./words.js";
 
 const COMMANDS = ["Start", "Pause", "Resume", "Stop"];
 const FIRST = ["agent", "state", "progress", "best", "inbox"];
@@ -24,9 +24,10 @@ export function servicePanel(model, el, open) {
       ...(suspects ? [badge("reconnecting", `${suspects} ${suspects === 1 ? "run" : "runs"} not whole`)] : []));
     say(told, service.version ? `version ${service.version} · ${service.queue.kind.replace("_", " ")}` : "");
   });
+  const page = model.home === "page"; // its bar has the queue
   panel.root.append(
     h("header", { class: "as-head" },
-      h("div", { class: "as-title" }, h("h3", {}, "Agent service"), queue, sources, told),
+      h("div", { class: "as-title" }, h("h3", {}, page ? "Agents" : "Agent service"), page ? null : queue, sources, told),
       h("div", { class: "as-commands" }, halt.stop)),
     halt.strip,
     ...notices(model, panel),
@@ -48,10 +49,11 @@ export function sourceText({ where, reason }) {
 
 function table(model, panel, open) {
   const body = h("tbody", {});
-  const nothing = h("p", { class: "as-quiet" }, "No agent yet: create one with client.create(...), or %agent_serve.");
-  const whole = h("table", { class: "as-table as-cards" }, h("thead", {}, h("tr", {}, FIRST.map((name) => h("th", { class: name === "progress" ? "as-wide" : "" }, name)), h("th", {}, h("span", { class: "as-hidden" }, "what to do")))), body);
-  panel.on(["agents", "link", "opened", "service"], () => {
+  const nothing = h("p", { class: "as-quiet" });
+  const whole = h("table", { class: "as-table as-cards as-agents" }, h("thead", {}, h("tr", {}, FIRST.map((name) => h("th", { class: name === "progress" ? "as-wide" : "" }, name)), h("th", {}, h("span", { class: "as-hidden" }, "what to do")))), body);
+  panel.on(["agents", "link", "opened", "service", "heard"], () => {
     const agents = model.get("agents");
+    say(nothing, model.get("heard") ? "No agent yet. One is created from Python: client.create(...), or %agent_serve in a notebook." : "The agents are not known yet.");
     whole.hidden = !agents.length;
     nothing.hidden = Boolean(agents.length);
     keyed(body, agents, (one) => one.name, (one) => row(model, one.name, open), (line, one) => line.show(one));
@@ -61,28 +63,30 @@ function table(model, panel, open) {
 
 function row(model, name, show) {
   const type = h("span", { class: "as-muted" });
-  const [state, reason] = [h("span", {}), h("div", { class: "as-bad as-brief" })];
+  const [state, reason] = [h("span", {}), h("div", { class: "as-brief" })];
   const bar = h("i", {});
   const done = h("span", { class: "as-muted" });
   const best = h("td", {});
-  const waiting = h("span", { class: "as-count" });
+  const waiting = h("a", { class: "as-count", ...(model.home === "page" && { href: "#/inbox" }) });
   const open = named(acting(model, "open", "Open", () => show(name)), name);
   const send = (action) => (event) => event.detail > 1 || model.send({ action, name }); // a second click met the next command
   const commands = COMMANDS.map((label) => named(acting(model, label.toLowerCase(), label, send(label.toLowerCase())), name));
   const line = h("tr", {},
-    h("td", {}, h("b", {}, name), " ", type), h("td", {}, state, reason),
+    h("td", {}, h("b", {}, nameOf(model, name)), " ", type), h("td", {}, state, reason),
     h("td", { class: "as-wide" }, h("div", { class: "as-small" }, h("div", { class: "as-track" }, bar), done)),
-    best, h("td", {}, waiting),
+    best, h("td", { class: "as-waits" }, waiting),
     h("td", {}, h("div", { class: "as-actions" }, commands, open)));
   line.show = (one) => {
     say(type, typeText(one.type));
     type.title = `${one.type}, in a ${one.executor} of the service`;
     state.replaceChildren(badge(one.state, stateText(one.state)));
-    say(reason, one.state === "failed" ? reasonText(one.reason) : "");
+    say(reason, ["failed", "stopped", "paused"].includes(one.state) ? reasonText(one.reason) : "");
+    reason.classList.toggle("as-bad", one.state === "failed");
     bar.style.width = `${one.total ? Math.min(100, (100 * one.done) / one.total) : 0}%`;
-    say(done, one.total ? `${one.done} of ${one.total}` : `${one.done} runs`);
-    say(best, one.best ? `${one.best_of} ${pointText(one.best, one.units)}` : "–");
+    say(done, one.total ? `${one.done} of ${one.total}` : runs(one.done));
+    say(best, one.best ? `${one.best_of} ${pointText(one.best, one.units)}` : "");
     waiting.hidden = !one.waiting;
+    waiting.setAttribute("aria-label", `${one.waiting} of ${name} ${one.waiting === 1 ? "waits" : "wait"} for approval`);
     say(waiting, String(one.waiting));
     const queue = model.get("service").queue?.state;
     commands.forEach((command) => { // what is not possible now is not there: the agent's own panel says why

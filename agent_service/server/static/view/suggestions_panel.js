@@ -18,11 +18,11 @@ export function suggestionsPanel(model, el) {
     ...notices(model, panel),
     h("div", { class: "as-pane as-lined" }, inbox.element),
     foot(model, panel));
-  panel.on(["inbox"], () => {
+  panel.on(["inbox", "heard"], () => {
     const items = model.get("inbox");
     count.hidden = !items.length;
     say(count, String(items.length));
-    inbox.show(items, null, "Nothing waits for approval.");
+    inbox.show(items, null, model.get("heard") ? "Nothing waits for approval." : "What waits is not known yet.");
   });
   panel.on(["notice"], inbox.free);
   return panel.end;

@@ -31,6 +31,11 @@ export function nextCommand({ state }, more) {
   return { running: "pause", starting: "pause", stopping: "pause", paused: "resume" }[state] ?? "start";
 }
 
+/** So many runs, as in "1 run". */
+export function runs(count) {
+  return `${count} ${count === 1 ? "run" : "runs"}`;
+}
+
 /** How many more runs are offered where all that were asked for are made; 0 where some are left, or no number was set. */
 export function runsMore({ state }, { done, total }) {
   if (!total || done < total || !["stopped", "paused"].includes(state)) return 0;

@@ -1,0 +1,223 @@
+"""What somebody who reads no documentation finds on the page: why, where, how much, and what is not known."""
+
+import functools
+
+import pages
+import pytest
+from pages import at, button, by_code, expects
+from services import running, wait_until
+
+from agent_service.client import Client
+from agent_service.service.keys import KeyFile, Scope
+
+ON_XY = {"actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
+WALKER = {"type": "brainbox:Walker", **ON_XY}
+ASKS = {**WALKER, "loop": {"approval": "required"}, "guardrails": {"bounds": {"x": [-5, 50]}}}
+
+_HEARD = """
+window.heard = [];
+window.Notification = class extends Notification {
+  constructor(title, more) { super(title, more); window.heard.push(`${title}: ${more.body}`); }
+};
+Object.defineProperty(document, "hidden", { get: () => true });
+"""
+
+_PANEL = """async ([key, name]) => {
+  const [{ agentModel }, { webSource }, { agentPanel }] = await Promise.all(
+    ["model", "web", "agent_panel"].map((file) => import(`${location.origin}/page/${file}.js`)));
+  document.body.replaceChildren(document.createElement("div"));
+  document.body.className = "";
+  agentPanel(agentModel(webSource({ base: location.origin, key }), name), document.body.firstChild);
+}"""
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    return tmp_path_factory.mktemp("stranger") / "state"
+
+
+@pytest.fixture(scope="module")
+def served(state):
+    with running(state) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with Client(served.url, api_key=served.server.api_key) as one:
+        yield one
+
+
+@pytest.fixture
+def opened(browser, served):
+    return functools.partial(pages.opened, browser, served.url)
+
+
+def waiting(client, name, many=1):
+    """Create an agent that asks a person, and return its suggestions when so many wait."""
+    client.create(name=name, **ASKS)
+    client.start(name)
+    wait_until(lambda: client.suggestions(name, state="proposed"), within_s=60, what="a suggestion")
+    while len(found := client.suggestions(name, state="proposed")) < many:
+        client.suggest(name, 1)
+    return found
+
+
+def test_one_reason_stands_beside_both_best_points(client, opened):
+    client.create(name="hopeful", type="odd_brains:Hopeful", loop={"approval": "required"}, **ON_XY)
+    client.start("hopeful")
+    one = wait_until(lambda: client.suggestions("hopeful", state="proposed"), within_s=60, what="a suggestion")[0]
+    client.approve(one.id)
+    wait_until(lambda: client.agent("hopeful").best, within_s=60, what="a best point")
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/hopeful")
+        expects(button(page, "Go there")).to_be_disabled()
+        expects(button(page, "Go to best")).to_be_disabled()
+        expects(page.get_by_text("pause it first")).to_have_count(1)
+        for name in ("Go to best", "Go there"):
+            expects(button(page, name)).to_have_accessible_description("pause it first: it moves the motors itself")
+    client.stop("hopeful")
+
+
+def test_the_list_says_why_an_agent_stopped_and_leads_to_the_failure(client, opened):
+    client.create(name="broken", plan="raises", loop={"max_failures": 2}, **WALKER)
+    client.start("broken")
+    wait_until(lambda: client.agent("broken").state == "stopped", within_s=60, what="it has stopped")
+    with opened(by_code(client)) as page:
+        at(page, "#/")
+        row = page.get_by_role("row").filter(has=button(page, "Open broken"))
+        row.get_by_text("2 failures in a row; the last: RuntimeError: the shutter is closed (rig.py, line").wait_for()
+        row.get_by_role("link", name="broken", exact=True).click()
+        page.get_by_role("heading", name="broken").wait_for()
+        page.get_by_role("tab", name="History").click()
+        failed = page.get_by_role("row").filter(has_text="the shutter is closed (rig.py, line")
+        expects(failed.get_by_role("button", name="Run uid")).to_have_count(2)
+
+
+def test_what_is_not_known_is_not_told_as_nothing(client, opened):
+    client.create(name="known", **WALKER)
+    with opened(by_code(client)) as page:
+        at(page, "#/service")
+        page.context.set_offline(True)
+        at(page, "#/inbox")
+        page.get_by_text("What waits is not known yet.").wait_for()
+        at(page, "#/")
+        page.get_by_text("The agents are not known yet.").wait_for()
+        page.get_by_text("queue not known").wait_for()
+        page.context.set_offline(False)
+        button(page, "Open known").wait_for()
+        page.get_by_text("queue idle").wait_for()
+
+
+def test_all_points_of_an_agent_are_approved_by_one_press(client, opened):
+    ids = {one.id for one in waiting(client, "many", 3)}
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/many")
+        button(page, "Approve all 3").wait_for()
+        page.get_by_role("button", name="Edit").first.click()
+        expects(button(page, "Approve all 3")).to_be_disabled()
+        page.get_by_role("button", name="Cancel").first.click()
+        at(page, "#/inbox")
+        button(page, "Approve all 3 of many").click()
+        page.get_by_text("3 approved").first.wait_for()
+    done = wait_until(
+        lambda: (
+            len(found := [client.suggestion(one) for one in ids if client.suggestion(one).state == "ingested"]) == 3
+            and found
+        ),
+        within_s=60,
+        what="three runs",
+    )
+    assert {one.approved_by for one in done} == {"owner"}
+    client.stop("many")
+
+
+def test_a_refusal_is_told_without_names_of_fields(client, opened):
+    waiting(client, "refused")
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/refused")
+        page.get_by_role("button", name="Edit").first.click()
+        page.get_by_role("tabpanel", name="Inbox").get_by_label("x", exact=True).fill("99")
+        page.get_by_role("tabpanel", name="Inbox").get_by_role("button", name="Approve").click()
+        page.get_by_text("not approved: x = 99 is outside [-5, 50]").wait_for()
+        expects(page.get_by_text("guardrails.")).to_have_count(0)
+    client.stop("refused")
+
+
+def test_a_point_is_proposed_with_a_reason(client, state, opened):
+    client.create(name="open", **ASKS)
+    secret = KeyFile(state / "keys.jsonl").create("guest", {Scope.READ, Scope.PROPOSE})[1]
+    with opened() as page:
+        pages.log_in(page, secret)
+        at(page, "#/agents/open")
+        page.get_by_role("tab", name="By hand").click()
+        pane = page.get_by_role("tabpanel", name="By hand")
+        expects(button(pane, "Suggest")).to_have_count(0)
+        for name, value in (("x", "3"), ("y", "0.5")):
+            pane.get_by_label(name, exact=True).first.fill(value)
+        button(pane, "Propose").click()
+        page.get_by_text("say why").wait_for()
+        pane.get_by_label("reason").fill("a shoulder there")
+        button(pane, "Propose").click()
+        page.get_by_text("proposed; it waits in the inbox").wait_for()
+        page.get_by_role("tab", name="Inbox").click()
+        page.get_by_role("cell", name="proposed by guest: a shoulder there").wait_for()
+    (one,) = client.suggestions("open", state="proposed")
+    assert (one.point, one.proposed_by) == ({"x": 3, "y": 0.5}, "guest")
+    client.reject(one.id)
+
+
+def test_the_browser_tells_who_looks_elsewhere(client, opened):
+    with opened(by_code(client), _HEARD, permissions=["notifications"]) as page:
+        at(page, "#/service")
+        page.get_by_text("This browser shows a notification when a point waits").wait_for()
+        (one, *_) = waiting(client, "calls")
+        page.wait_for_function("() => window.heard.length")
+        assert page.evaluate("() => window.heard") == [
+            f"calls waits for approval: x {one.point['x']:g}, y {one.point['y']:g}"
+        ]
+        client.stop("calls")
+        client.abort_queue(reason="the hutch is open")
+        page.wait_for_function("() => window.heard.length > 1")
+        assert page.evaluate("() => window.heard.at(-1)") == "Nothing moves: the hutch is open"
+    client.resume_queue()
+
+
+def test_every_scope_is_explained(client, opened):
+    with opened(by_code(client)) as page:
+        at(page, "#/service")
+        page.locator(".as-scopes li").first.wait_for()
+        assert page.locator(".as-scopes b").all_inner_texts() == list(Scope)
+
+
+def test_what_is_printed_has_its_time(client, opened):
+    with opened(by_code(client)) as page:
+        at(page, "#/")
+        page.pdf()
+        assert "as it was at" in page.locator(".as-printed").text_content()
+
+
+def reach(page, *names):
+    """Return where buttons are, all of them in sight: their tops."""
+    width = page.viewport_size["width"]
+    boxes = [button(page, name).bounding_box() for name in names]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes), (names, boxes)
+    return [round(box["y"]) for box in boxes]
+
+
+def test_commands_are_in_sight_however_little_room_there_is(client, opened):
+    client.create(name="short", loop={"max_runs": 2}, **WALKER)
+    client.start("short")
+    client.wait("short")
+    waiting(client, "narrow")
+    with opened(by_code(client)) as page:
+        for width in (360, 560, 768, 900):
+            page.set_viewport_size({"width": width, "height": 900})
+            at(page, "#/")
+            button(page, "Stop narrow").wait_for()
+            reach(page, "Stop narrow", "Pause narrow", "Open narrow", "Stop everything")
+        page.set_viewport_size({"width": 360, "height": 900})
+        page.evaluate(_PANEL, [client.api_key, "short"])  # as in a notebook, where Stop everything stands beside these
+        button(page, "2 more runs").wait_for()
+        assert len(set(reach(page, "2 more runs", "Stop", "Stop everything"))) == 1
+    client.stop("narrow")
