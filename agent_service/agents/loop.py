@@ -20,6 +20,7 @@ from agent_service.agents.measurement import Measurement
 from agent_service.agents.proposals import Proposals
 from agent_service.agents.tasks import Role
 from agent_service.errors import IllegalTransition, ServiceError
+from agent_service.errors.texts import counted
 from agent_service.models import QueueState
 from agent_service.models.state_machines import ALIVE, AgentState, SuggestionState
 
@@ -170,7 +171,9 @@ class AgentLoop:
         if limits.max_runs is not None and done >= limits.max_runs:
             return f"max_runs reached ({done} of {limits.max_runs})"
         if record.failures_in_row >= limits.max_failures:
-            return f"{record.failures_in_row} failures in a row (max_failures); the last: {record.last_failure}"
+            return (
+                f"{counted(record.failures_in_row, 'failure')} in a row (max_failures); the last: {record.last_failure}"
+            )
         if record.rejections_in_row >= MAX_REJECTIONS:
             advice = "configure it with a plan and bounds inside the guardrails"
             return f"{MAX_REJECTIONS} suggestions in a row were rejected; the last: {record.last_failure}; {advice}"

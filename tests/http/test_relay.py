@@ -2,60 +2,19 @@
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 
 import httpx
 import pytest
-from httpx_sse import connect_sse
-from services import running, wait_until
+from services import wait_until
+from two_services import Two
 
 from agent_service import Client
-from agent_service.service.keys import KeyFile, Scope
-
-
-class Two:
-    """A relay, in a process of its own, of two services in this one."""
-
-    def __init__(self, folder, stack):
-        states = [folder / "one", folder / "two"]
-        self.keys = [KeyFile(state / "keys.jsonl").create("relay", [Scope.READ])[1] for state in states]
-        self.one, self.two = (stack.enter_context(running(state)) for state in states)
-        command = [sys.executable, "-m", "agent_service", "relay", f"one={self.one.url}", f"two={self.two.url}"]
-        environment = {**os.environ, "AGENT_SERVICE_API_KEY": ",".join(self.keys)}
-        child = subprocess.Popen([*command, "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True)
-        stack.callback(child.communicate)
-        stack.callback(child.terminate)
-        self.url = child.stdout.readline().split()[-1]
-        for name in ("one", "two"):
-            wait_until(
-                lambda name=name: httpx.get(f"{self.url}/{name}/healthz").status_code == 200, within_s=60, what=name
-            )
-
-    def get(self, path, *keys):
-        headers = {"Authorization": f"Apikey {','.join(keys)}"} if keys else {}
-        return httpx.get(f"{self.url}/{path}", headers=headers)
-
-    @contextlib.contextmanager
-    def stream(self, path, *keys, last=None, **params):
-        headers = {"Authorization": f"Apikey {','.join(keys)}"}
-        if last is not None:
-            headers["Last-Event-ID"] = str(last)
-        with (
-            httpx.Client(base_url=self.url, headers=headers, timeout=30) as http,
-            connect_sse(http, "GET", path, params=params) as source,
-        ):
-            yield source.iter_sse()
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     with contextlib.ExitStack() as stack:
-        folder = tmp_path_factory.mktemp("relay")
-        for name in ("one", "two"):
-            (folder / name).mkdir(mode=0o700)
-        yield Two(folder, stack)
+        yield Two(tmp_path_factory.mktemp("relay"), stack)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ test("the buttons are the service's commands", async () => {
   await shows(model, "created");
   assert.ok(model.get("agent").legal.includes("start"));
   assert.deepEqual([model.get("agent").type, model.get("agent").executor], ["brainbox:Walker", "thread"]);
-  for (const [command, state] of [["start", "running"], ["pause", "paused"], ["resume", "running"], ["restart", "running"], ["stop", "stopped"]]) {
+  for (const [command, state] of [["start", "running"], ["pause", "paused"], ["resume", "running"], ["restart", "running"], ["stop", "stopped"], ["start-paused", "paused"], ["stop", "stopped"]]) {
     await press(model, command);
     assert.equal((await status("life")).state, state);
     await shows(model, state);

@@ -56,7 +56,9 @@ test("one action comes next, and what is not possible says why", () => {
   assert.equal(whyNot("continue", at("paused", "stop")), "it is paused");
   assert.equal(whyNot("stop", at("stopped", "start")), "it has stopped");
   assert.equal(whyNot("go-to-best", at("running", "stop")), "pause it first: it moves the motors itself");
-  assert.equal(whyNot("report", at("stopped", "start")), "start it first");
+  assert.equal(whyNot("report", at("stopped", "start")), "start it, or start it paused");
+  assert.equal(whyNot("predict", at("stopped", "start")), "start it, or start it paused");
+  assert.equal(whyNot("start-paused", at("stopped", "start")), "");
 });
 
 test("more runs are offered where all are made", () => {

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 MAX_FOLLOWERS: Final = 4000
 HEARTBEAT_S: Final = 10.0
 
-_FILES: Final = {"": "relay.html", "relay.js": "relay.js", "relay.css": "relay.css"}
+_OWN, _VIEW, _PAGE = "relay/static", "static/view", "static/page"
+_FILES: Final = {
+    "": f"{_OWN}/relay.html",
+    **{name: f"{_OWN}/{name}" for name in ("relay.js", "relay.css")},
+    **{name: f"{_VIEW}/{name}" for name in ("dom.js", "words.js", "panel.css")},
+    **{name: f"{_PAGE}/{name}" for name in ("page.css", "icon.svg")},
+}
+"""The files of the page, and where each lies: its look and its words are those of a service's own page."""
 
 
 class Relay:
@@ -185,8 +192,8 @@ def _chosen(query: dict[str, list[str]]) -> Callable[[Sent], bool] | None:
 
 
 def _file(name: str) -> Response:
-    text = files("agent_service.server.relay").joinpath("static", name).read_bytes()
-    kinds = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+    text = files("agent_service.server").joinpath(*name.split("/")).read_bytes()
+    kinds = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
     return Response(text, media_type=kinds[name.rpartition(".")[2]], headers=dict(HEADERS))
 
 

@@ -3,7 +3,7 @@
 import { changes } from "./forms.js";
 import { pointText } from "./dom.js";
 
-const OF_AGENT = ["start", "pause", "resume", "stop", "restart"];
+const OF_AGENT = ["start", "start-paused", "pause", "resume", "stop", "restart"];
 const CHANGES = ["suggest", "ingest", "report", "configure", "continue", "set-variable"];
 const OF_QUEUE = ["pause-queue", "resume-queue", "stop-everything", "destroy-environment"];
 
@@ -35,6 +35,7 @@ const post = (path, body) => ({ method: "POST", path, body: body ?? null });
 export function request({ action, ...given }, { name, status, form, home } = {}) {
   const agent = `agents/${encodeURIComponent(given.name ?? name)}`;
   const suggestion = `suggestions/${encodeURIComponent(given.id)}`;
+  if (action === "start-paused") return post(`${agent}/start?paused=true`);
   if (OF_AGENT.includes(action)) return post(`${agent}/${action}`);
   switch (action) {
     case "stop-everything": return post("queue/abort", { reason: `Stop everything was pressed ${home === "page" ? "on the page" : "in a panel"}` });

@@ -9,7 +9,7 @@ import { history, log } from "./history.js";
 import { inboxTable } from "./inbox.js";
 import { morePictures } from "./more_pictures.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
-import { rangeText, reasonText, runs, runsMore, stateText, typeText } from "./words.js";
+import { rangeText, reasonText, runs, runsMore, stateText, typeText, whyNot } from "./words.js";
 
 /** Draw an agent in `el`; returns what ends that. */
 export function agentPanel(model, el) {
@@ -92,7 +92,11 @@ function progressBar(model, panel) {
 
 function plots(model, panel) {
   const path = () => `agents/${encodeURIComponent(model.get("agent").name)}/predict`;
-  const predict = (points) => model.source.ask({ method: "POST", path: path(), body: { points } });
+  const predict = async (points) => {
+    const why = whyNot("predict", model.get("agent"));
+    if (why) throw new Error(why);
+    return model.source.ask({ method: "POST", path: path(), body: { points } });
+  };
   const both = [tracePlot(), mapPlot(predict)];
   both.forEach((plot) => panel.ends.push(plot.end));
   const first = before(model, panel);

@@ -78,6 +78,11 @@ function chance() {
   };
 }
 
+/** What changes when the agent may believe something else: more was measured, or its brain is there, or no more. */
+export function versionOf(data) {
+  return `${data.first}/${data.rows.length}/${data.predicts}`;
+}
+
 /**
  * Asks for what is believed while somebody looks, one request at a time, and anew once more was measured. `ask` takes points;
  * `of` says what to ask for what is wanted; `show` gets what it knows, with `values` and `why`: values are null, and `why` says

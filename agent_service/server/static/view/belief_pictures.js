@@ -1,8 +1,8 @@
 // What an agent believes along one actuator, and how much each actuator matters to it.
 
-import { Belief, curveOf, effectsOf } from "./belief.js";
+import { Belief, curveOf, effectsOf, versionOf } from "./belief.js";
 import { h, svg } from "./dom.js";
-import { along, dots, EDGE, frame, HEIGHT, padded, reach, scale, selector, told } from "./drawing.js";
+import { along, dots, EDGE, frame, HEIGHT, outcomesOf, padded, reach, scale, selector, titled, told } from "./drawing.js";
 import { otherActuators } from "./others.js";
 
 const MOST = 30; // actuators whose bars have room
@@ -23,10 +23,10 @@ export function curvePlot(model, predict) {
     if (!able.length) return plot.empty(NOTHING);
     const one = able[Math.min(chosen.across, able.length - 1)];
     const column = Math.min(chosen.outcome, Math.max(0, data.outcomes.length - 1));
-    across.offer(able.map((each) => each.name), able.indexOf(one));
-    outcome.offer(data.outcomes, column);
+    across.offer(able.map((each) => titled(data)[each.k]), able.indexOf(one));
+    outcome.offer(outcomesOf(data), column);
     const others = where.at(data, [one.k]);
-    belief.look({ outcome: data.outcomes[column], across: { name: one.name, low: one.ends[0], high: one.ends[1], whole: data.whole[one.k] }, others }, `${data.first}/${data.rows.length}`);
+    belief.look({ outcome: data.outcomes[column], across: { name: one.name, low: one.ends[0], high: one.ends[1], whole: data.whole[one.k] }, others }, versionOf(data));
     if (!seen?.values) return plot.empty(seen?.why ? `No belief to show: ${seen.why}` : "The agent is asked");
     const { xs, values: { mean, std } } = seen;
     const measured = data.rows.map((row, i) => [row[one.k], row[data.actuators.length + column], i]).filter(([at, value]) => Number.isFinite(at) && Number.isFinite(value));
@@ -54,7 +54,7 @@ export function mattersPlot(model, predict) {
   plot.foot.append(h("span", {}, "share in what the believed outcome changes by, in %; shares overlap where actuators act together"));
   plot.paint = (data, size) => {
     const column = Math.min(chosen, Math.max(0, data.outcomes.length - 1));
-    outcome.offer(data.outcomes, column);
+    outcome.offer(outcomesOf(data), column);
     const actuators = data.actuators.map((name, k) => {
       const ends = reach(data, k);
       return data.categories[k] ? { name, names: data.categories[k] } : ends && { name, low: ends[0], high: ends[1], whole: data.whole[k] };
@@ -62,7 +62,7 @@ export function mattersPlot(model, predict) {
     const without = data.actuators.filter((_, k) => !actuators[k]);
     if (without.length) return plot.empty(`${without.join(", ")}: no ends are known, nor was anything measured`);
     if (actuators.length > MOST) return plot.empty(`${actuators.length} actuators are more than ${MOST}`);
-    belief.look({ outcome: data.outcomes[column], actuators }, `${data.first}/${data.rows.length}`);
+    belief.look({ outcome: data.outcomes[column], actuators }, versionOf(data));
     if (!seen?.values) return plot.empty(seen?.why ? `No belief to show: ${seen.why}` : "The agent is asked");
     const bars = seen.names.map((name, i) => ({ name, share: seen.values[i] })).sort((one, other) => other.share - one.share);
     const room = Math.min(0.4 * size, 12 + 7 * Math.max(...bars.map((one) => one.name.length)));

@@ -6,6 +6,7 @@ import { nextCommand, runsMore, whyNot } from "./words.js";
 
 const NEXT = { start: "Start", pause: "Pause", resume: "Resume", continue: "More runs" };
 const MENU = [
+  ["start-paused", "Start paused", "Build its brain, and tell it all that was measured. It can be asked what it believes, and measures nothing."],
   ["restart", "Restart", "Build its brain anew, tell it all that was measured, and go on."],
   ["suggest", "Suggest a point", "Ask it for a point now. It waits in the inbox; nothing moves before somebody approves it."],
   ["report", "Ask for a report", "Ask its brain what it has found out; the answer stands under Report."],

@@ -1,7 +1,7 @@
 // Two agents on one picture: what each measured, and its best so far, run by run.
 
-import { h, number, svg } from "./dom.js";
-import { dots, EDGE, frame, HEIGHT, padded, scale, selector } from "./drawing.js";
+import { h, pointText, svg } from "./dom.js";
+import { dots, EDGE, frame, HEIGHT, outcomesOf, padded, scale, selector } from "./drawing.js";
 import { bests, scorer } from "./shown.js";
 
 const AGAIN_MS = 5000;
@@ -36,7 +36,7 @@ export function comparedPlot(model) {
 
   plot.paint = (data, size) => {
     outcome = Math.min(outcome, Math.max(0, data.outcomes.length - 1));
-    chosen.offer(data.outcomes, outcome);
+    chosen.offer(outcomesOf(data), outcome);
     agents.offer(names, other);
     agents.element.hidden = !names.length;
     if (!names.length) return plot.empty("There is no other agent");
@@ -59,7 +59,7 @@ export function comparedPlot(model) {
       if (line.length) plot.add(svg("path", { class: `as-line ${how}`, d: line.map(([run, value], i) => (i ? `H${x(run)}V${y(value)}` : `M${x(run)},${y(value)}`)).join("") }));
       plot.add(dots(`as-dots ${how}`, points.slice(-PAGE).map(([run, value]) => [x(run), y(value)])));
       for (const [run, value] of points.slice(-PAGE)) {
-        plot.target(x(run), y(value), `${who}, run ${run}`, [`${name} ${number(value)}`]);
+        plot.target(x(run), y(value), `${who}, run ${run}`, [pointText({ [name]: value }, data.units)]);
       }
     }
     // in the picture, for who saves it; where the lines of the best do not come

@@ -107,6 +107,7 @@ export function selector(label, choose) {
     element.replaceChildren(...names.map((name, i) => h("option", { value: i }, name)));
     element.value = String(index);
     element.disabled = names.length < 2;
+    element.hidden = !names.length;
   };
   return { element, offer };
 }
@@ -114,6 +115,11 @@ export function selector(label, choose) {
 /** Names of actuators and outcomes, each with its unit. */
 export function titled({ actuators, outcomes, units }) {
   return [...actuators, ...outcomes].map((name) => (units[name] ? `${name} (${units[name]})` : name));
+}
+
+/** Names of outcomes, each with its unit. */
+export function outcomesOf(data) {
+  return titled(data).slice(data.actuators.length);
 }
 
 /** What makes the lines that a row has beside the pointer: most rows are never pointed at. */

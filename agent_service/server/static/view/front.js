@@ -3,7 +3,7 @@
 import { allow } from "./agent_tabs.js";
 import { acting, named } from "./controls.js";
 import { h, keyed, number, pointText, svg } from "./dom.js";
-import { dots, EDGE, frame, HEIGHT, padded, scale, selector, titled, told } from "./drawing.js";
+import { dots, EDGE, frame, HEIGHT, outcomesOf, padded, scale, selector, told } from "./drawing.js";
 
 /** Two outcomes of each measured point, those on the front joined; each of these has a row, and a button that moves there. */
 export function frontPlot(model) {
@@ -44,7 +44,7 @@ export function frontPlot(model) {
     look(data);
     if (data.outcomes.length < 2) return plot.empty("The agent has one outcome: its best is one point");
     [axis.x, axis.y] = [axis.x, axis.y].map((value) => Math.min(value, data.outcomes.length - 1));
-    [[across, axis.x], [up, axis.y]].forEach(([one, at]) => one.offer(titled(data).slice(data.actuators.length), at));
+    [[across, axis.x], [up, axis.y]].forEach(([one, at]) => one.offer(outcomesOf(data), at));
     const values = (outcome) => [outcome[data.outcomes[axis.x]], outcome[data.outcomes[axis.y]]];
     const points = data.rows.map((each, i) => [each[data.actuators.length + axis.x], each[data.actuators.length + axis.y], i]).filter(([one, other]) => Number.isFinite(one) && Number.isFinite(other));
     const best = front.map((one) => ({ one, at: values(one.outcome) })).filter(({ at }) => at.every(Number.isFinite)).sort((a, b) => a.at[0] - b.at[0]);

@@ -3,14 +3,14 @@
 import { curvePlot, mattersPlot } from "./belief_pictures.js";
 import { comparedPlot } from "./compared.js";
 import { h, number, svg } from "./dom.js";
-import { along, colourBar, EDGE, extent, frame, HEIGHT, reach, scale, selector, told, viridis } from "./drawing.js";
+import { along, colourBar, EDGE, extent, frame, HEIGHT, outcomesOf, reach, scale, selector, titled, told, viridis } from "./drawing.js";
 import { frontPlot } from "./front.js";
 
 const MOST_LINES = 400;
 const KINDS = [
   { name: "none" },
   { name: "parallel coordinates", make: parallelPlot, suits: (data) => data.actuators.length > 2 },
-  { name: "Pareto front", make: frontPlot, suits: (data) => data.front > 1 },
+  { name: "Pareto front", make: frontPlot, suits: (data) => data.front > 1, needs: (data) => data.outcomes?.length > 1 },
   { name: "curve along one actuator", make: curvePlot, suits: (data) => data.actuators.length === 1 },
   { name: "how much each actuator matters", make: mattersPlot },
   { name: "beside another agent", make: comparedPlot },
@@ -28,10 +28,11 @@ export function morePictures(model, panel, predict) {
     place.replaceChildren(...(plot ? [plot.element] : []));
     draw();
   };
-  const chosen = selector("More pictures", (value) => { byPerson = true; choose(value); });
+  const offered = (data) => KINDS.filter((one, i) => i === kind || !one.needs || one.needs(data));
+  const chosen = selector("More pictures", (value) => { byPerson = true; choose(KINDS.indexOf(offered(model.get("plot"))[value])); });
   const draw = () => {
     const data = model.get("plot");
-    chosen.offer(KINDS.map((one) => one.name), kind);
+    chosen.offer(offered(data).map((one) => one.name), offered(data).indexOf(KINDS[kind]));
     plot?.show(data);
   };
   panel.on(["plot"], () => {
@@ -53,7 +54,7 @@ function parallelPlot() {
   plot.foot.append(many);
   plot.paint = (data, size) => {
     outcome = Math.min(outcome, Math.max(0, data.outcomes.length - 1));
-    chosen.offer(data.outcomes, outcome);
+    chosen.offer(outcomesOf(data), outcome);
     const column = data.actuators.length + outcome;
     const shown = data.rows.slice(-MOST_LINES).map((row, i, all) => ({ row, run: data.first + data.rows.length - all.length + i }));
     many.textContent = data.rows.length > MOST_LINES ? `the last ${MOST_LINES} runs, and the best` : "";
@@ -61,7 +62,7 @@ function parallelPlot() {
     const less = outcome === data.objective && !data.maximize; // the best has the lightest colour
     const range = data.ranges[outcome] ?? [NaN, NaN];
     const columns = [...data.actuators.keys(), ...(data.outcomes.length ? [column] : [])];
-    const names = columns.map((k) => [...data.actuators, ...data.outcomes][k]);
+    const names = columns.map((k) => titled(data)[k]);
     const apart = (size - 2 * EDGE.left - 34) / Math.max(1, columns.length - 1);
     const steep = apart < 7 * Math.max(...names.map((name) => name.length)) + 8;
     const bottom = HEIGHT - (steep ? 78 : 34);

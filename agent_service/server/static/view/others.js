@@ -8,7 +8,7 @@ export function otherActuators(changed) {
   const element = h("span", { class: "as-others", hidden: true });
   let shape = "";
 
-  const field = (name, kinds) => {
+  const field = (name, kinds, unit) => {
     const keep = (value) => {
       if (value === "") set.delete(name);
       else set.set(name, kinds ? kinds[Number(value)] : Number(value));
@@ -17,7 +17,7 @@ export function otherActuators(changed) {
     const common = { "aria-label": `${name} in the picture`, onchange: (event) => keep(event.target.value) };
     const control = kinds ? h("select", { ...common, class: "as-select" }, h("option", { value: "" }), kinds.map((one, i) => h("option", { value: i }, String(one))))
       : h("input", { ...common, type: "number", step: "any", class: "as-input as-short" });
-    return h("label", { "data-name": name }, h("span", {}, `${name} `), control);
+    return h("label", { "data-name": name }, h("span", {}, `${name} `), control, unit ? h("span", { class: "as-unit" }, unit) : "");
   };
 
   const at = (data, drawn) => {
@@ -25,13 +25,13 @@ export function otherActuators(changed) {
     if (!drawn) return null;
     const best = data.best ?? data.model ?? data.rows.at(-1) ?? [];
     const others = data.actuators.map((name, k) => ({ name, k, kinds: data.categories[k], best: data.categories[k]?.[best[k]] ?? best[k] })).filter(({ k }) => !drawn.includes(k));
-    const now = JSON.stringify(others.map(({ name, kinds }) => [name, kinds]));
+    const now = JSON.stringify(others.map(({ name, kinds }) => [name, kinds, data.units[name]]));
     if (now !== shape) {
       shape = now;
-      element.replaceChildren(...others.map(({ name, kinds }) => field(name, kinds)));
+      element.replaceChildren(...others.map(({ name, kinds }) => field(name, kinds, data.units[name])));
     }
     others.forEach((one, i) => {
-      const control = element.children[i].lastChild;
+      const control = element.children[i].children[1];
       const text = one.best === undefined || one.best === null ? "" : `${number(one.best, 3)}`;
       if (one.kinds) control.firstChild.textContent = text;
       else control.placeholder = text;

@@ -1,8 +1,8 @@
 // The trace of outcomes and the map of points.
 
-import { Belief, LAYERS } from "./belief.js";
+import { Belief, LAYERS, versionOf } from "./belief.js";
 import { h, svg } from "./dom.js";
-import { along, colourBar, cross, dots, EDGE, even, extent, frame, HEIGHT, padded, region, scale, selector, star, titled, told, viridis } from "./drawing.js";
+import { along, colourBar, cross, dots, EDGE, even, extent, frame, HEIGHT, outcomesOf, padded, region, scale, selector, star, titled, told, viridis } from "./drawing.js";
 import { otherActuators } from "./others.js";
 
 /** The outcomes in the order they came, and what the best had that was measured so far, where there is one best. */
@@ -15,7 +15,7 @@ export function tracePlot() {
   plot.foot.append(foot);
   plot.paint = (data, size) => {
     outcome = Math.min(outcome, Math.max(0, data.outcomes.length - 1));
-    chosen.offer(titled(data).slice(data.actuators.length), outcome);
+    chosen.offer(outcomesOf(data), outcome);
     const column = data.actuators.length + outcome;
     const points = data.rows.map((row, i) => [data.first + i, row[column], i]).filter((one) => Number.isFinite(one[1]));
     if (!points.length) return plot.empty("Nothing was measured yet");
@@ -61,7 +61,7 @@ export function mapPlot(predict = null) {
     across.offer(titled(data), i);
     up.offer(titled(data), j);
     axis.colour = Math.min(axis.colour, Math.max(0, data.outcomes.length - 1));
-    tint.offer(titled(data).slice(data.actuators.length), axis.colour);
+    tint.offer(outcomesOf(data), axis.colour);
     const colour = data.actuators.length + axis.colour;
     const range = data.ranges[axis.colour] ?? [NaN, NaN];
     const less = axis.colour === data.objective && !data.maximize; // the best has the lightest colour
@@ -77,7 +77,7 @@ export function mapPlot(predict = null) {
     const wanted = layer && i !== j && Math.max(i, j) < data.actuators.length && !x.names && !y.names ? looked(data, layer, data.outcomes[axis.colour], i, j, x, y) : null;
     const others = where.at(data, wanted && [i, j]);
     if (wanted) wanted.others = others;
-    belief.look(wanted, `${data.first}/${data.rows.length}`);
+    belief.look(wanted, versionOf(data));
     if (wanted && seen) field(plot, x, y, seen);
     plot.axes(x, y, {});
     region(plot, x, y, [x.names ? null : data.search[i], y.names ? null : data.search[j]], "as-search");
@@ -127,7 +127,7 @@ function looked(data, layer, outcome, i, j, x, y) {
 
 /** The values of a map as coloured cells, or why there are none. */
 function field(plot, x, y, { xs, ys, values, why }) {
-  if (!values) return plot.add(svg("text", { class: "as-empty", x: "50%", y: HEIGHT / 2 }, `No belief to show: ${why}`));
+  if (!values) return plot.add(svg("text", { class: "as-empty", x: "50%", y: EDGE.top + 12 }, `No belief to show: ${why}`));
   const range = extent(values);
   const [width, height] = [[x, xs], [y, ys]].map(([axis, [first, second = first + 1]]) => Math.abs(axis(second) - axis(first)) + 0.5);
   return plot.add(svg("g", { class: "as-belief" }, values.map((value, k) => svg("rect", {

@@ -71,7 +71,7 @@ function paceOf(measured) {
 
 /**
  * What the plots draw. `rows`: a list of values for each outcome, in the order of `actuators` and `outcomes`; `first`: the
- * number of the first row; `present`: where the actuators are, before the first run; `objective`: which outcome the best is of; `so_far`: the outcomes of the best after each row, or null
+ * number of the first row; `predicts`: whether its brain can be asked what it believes; `present`: where the actuators are, before the first run; `objective`: which outcome the best is of; `so_far`: the outcomes of the best after each row, or null
  * before there is one; `judged`: the outcomes by which it is the best, none where several each count for themselves; `ranges`: lowest
  * and highest of each outcome; `suggested`: open suggestions; `best` and `model`: rows; `allowed`, `search` (what
  * the agent searches) and `limits` (with what device and service allow): `[low, high]` or null by actuator; `categories`: for an
@@ -100,6 +100,7 @@ export function plotted(status, fold, { positions = {} } = {}) {
     outcomes,
     maximize: status.direction === "maximize",
     front: status.front ?? 0,
+    predicts: (status.legal ?? []).includes("predict"),
     total: status.progress.total,
     first: measured.length - shown.length + 1,
     objective: at < 0 ? null : at,

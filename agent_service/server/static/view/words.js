@@ -3,7 +3,7 @@
 const STATES = { created: "not started", missing: "not there", unknown: "not known yet" };
 const IT_IS = { created: "it is not started", starting: "it is starting", stopping: "it is stopping", stopped: "it has stopped", failed: "it has failed", running: "it is running", paused: "it is paused", missing: "there is no such agent" };
 const MOVES = ["start", "resume", "restart", "go-to-best", "continue"];
-const NEEDS_BRAIN = ["suggest", "ingest", "report"];
+const NEEDS_BRAIN = ["suggest", "ingest", "report", "predict"];
 
 /** A state of an agent as a person says it. */
 export function stateText(state) {
@@ -18,10 +18,10 @@ export function typeText(type = "") {
 /** Why a command is not possible for an agent now; an empty text when it is. `queue` is the state of the queue. */
 export function whyNot(command, { state = "unknown", legal = [] }, queue) {
   if (queue === "held" && MOVES.includes(command)) return "the queue is held: resume it first";
-  const wanted = command === "continue" ? (state === "paused" ? "resume" : "start") : command;
+  const wanted = { continue: state === "paused" ? "resume" : "start", "start-paused": "start" }[command] ?? command;
   if (legal.includes(wanted)) return "";
   if (command === "go-to-best" && state === "running") return "pause it first: it moves the motors itself";
-  if (NEEDS_BRAIN.includes(command) && ["created", "stopped", "failed"].includes(state)) return "start it first";
+  if (NEEDS_BRAIN.includes(command) && ["created", "stopped", "failed"].includes(state)) return "start it, or start it paused";
   return IT_IS[state] ?? "it is not known yet";
 }
 
