@@ -154,7 +154,7 @@ def test_a_point_is_proposed_with_a_reason(client, state, opened):
         pane = page.get_by_role("tabpanel", name="By hand")
         expects(button(pane, "Suggest")).to_have_count(0)
         for name, value in (("x", "3"), ("y", "0.5")):
-            pane.get_by_label(name, exact=True).first.fill(value)
+            pane.get_by_role("group", name="Propose").get_by_label(name, exact=True).fill(value)
         button(pane, "Propose").click()
         page.get_by_text("say why").wait_for()
         pane.get_by_label("reason").fill("a shoulder there")
@@ -221,3 +221,38 @@ def test_commands_are_in_sight_however_little_room_there_is(client, opened):
         button(page, "2 more runs").wait_for()
         assert len(set(reach(page, "2 more runs", "Stop", "Stop everything"))) == 1
     client.stop("narrow")
+
+
+def test_an_agent_is_created_started_and_measures_without_python(client, opened):
+    with opened(by_code(client)) as page:
+        at(page, "#/")
+        button(page, "New agent").click()
+        page.get_by_label("type", exact=True).select_option("sobol")
+        for label, text in (("name", "made"), ("moves", "x, z"), ("reads", "signal"), ("outcome", "signal")):
+            page.get_by_label(label, exact=True).fill(text)
+        page.get_by_label("bounds x lowest").wait_for()
+        button(page, "Create").click()
+        page.get_by_text("there is no device 'z'").wait_for()
+        page.get_by_label("moves", exact=True).fill("x, y")
+        for name in ("x", "y"):
+            page.get_by_label(f"bounds {name} lowest").fill("-1")
+            page.get_by_label(f"bounds {name} highest").fill("1")
+        page.get_by_label("name", exact=True).fill("/")
+        page.get_by_label("runs at most").fill("2")
+        button(page, "Create").click()
+        page.get_by_text("begins with a letter").wait_for()
+        page.get_by_label("name", exact=True).fill("made")
+        button(page, "Create").click()
+        page.get_by_role("heading", name="made").wait_for()
+        button(page, "Start").click()
+        page.get_by_text("2 of 2 runs done: 2 more?").wait_for()
+    assert client.agent("made").config["bounds"] == {"x": [-1, 1], "y": [-1, 1]}
+
+
+def test_who_may_not_create_is_not_asked_to(client, state, opened):
+    secret = KeyFile(state / "keys.jsonl").create("onlooker", {Scope.READ})[1]
+    with opened() as page:
+        pages.log_in(page, secret)
+        at(page, "#/")
+        page.get_by_text("live").first.wait_for()
+        expects(button(page, "New agent")).to_have_count(0)

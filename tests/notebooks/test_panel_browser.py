@@ -152,7 +152,7 @@ def test_suggest_and_ingest_by_hand(client, panel):
     panel.press("Ingest")
     panel.says("x, y, signal must be filled in")
     for name, value in {"x": "1", "y": "-0.5", "signal": "0.75"}.items():
-        panel.pane("By hand").get_by_label(name, exact=True).fill(value)
+        panel.pane("By hand").get_by_role("group", name="Ingest").get_by_label(name, exact=True).fill(value)
     panel.press("Ingest")
     wait_until(lambda: client.variable("asked", "seen").value == seen + 1, what="the point")
     panel.says("ingested", panel.root.get_by_role("status"))

@@ -44,7 +44,7 @@ def test_a_point_is_edited_in_fields_of_its_kinds_and_approved_as_it_stands(page
 
 def test_what_was_measured_elsewhere_is_told_in_fields_of_its_kinds(page):
     page.get_by_role("tab", name="By hand").click()
-    pane = page.get_by_role("tabpanel", name="By hand")
+    pane = page.get_by_role("tabpanel", name="By hand").get_by_role("group", name="Ingest")
     pane.get_by_role("spinbutton", name="turns").fill("2")
     pane.get_by_role("checkbox", name="lamp").check()
     pane.get_by_role("spinbutton", name="x", exact=True).fill("1.5")

@@ -27,7 +27,9 @@ HEADERS: Final = {
 _FOLDERS: Final = {
     **{f"{name}.js": "view" for name in VIEW},
     "panel.css": "view",
-    **dict.fromkeys(("page.js", "login.js", "notices.js", "service_view.js", "page.css", "icon.svg"), "page"),
+    **dict.fromkeys(
+        ("page.js", "login.js", "new_agent.js", "notices.js", "service_view.js", "page.css", "icon.svg"), "page"
+    ),
 }
 """The files of the page, and the folder of each."""
 

@@ -6,6 +6,7 @@ import { h, say } from "./dom.js";
 import { badge, destroyer, stillText } from "./frame.js";
 import { byCode, forget, kept, logIn } from "./login.js";
 import { agentModel, inboxModel, serviceModel } from "./model.js";
+import { newAgent } from "./new_agent.js";
 import { notices } from "./notices.js";
 import { servicePanel } from "./service_panel.js";
 import { serviceView } from "./service_view.js";
@@ -67,6 +68,7 @@ function enter(session) {
     view.append(at);
     if (name === "agents") shown = show(agentModel(source, decodeURIComponent(of)), (model) => agentPanel(model, at));
     else if (name === "inbox") shown = show(inboxModel(source), (model) => suggestionsPanel(model, at));
+    else if (name === "new") shown = show(serviceModel(source), (model) => newAgent(model, at, (made) => { location.hash = made ? `#/agents/${encodeURIComponent(made)}` : "#/"; }));
     else if (name === "service") shown = serviceView(bar.model, at, logOut);
     else shown = show(serviceModel(source), (model) => servicePanel(model, at, (agent) => { location.hash = `#/agents/${encodeURIComponent(agent)}`; }));
   }
@@ -126,7 +128,7 @@ function topBar(source) {
     strip,
     notice);
   const at = (name) => links.forEach((link, i) => {
-    const here = PLACES[i][0] === `#/${name === "agents" ? "" : name}`;
+    const here = PLACES[i][0] === `#/${["agents", "new"].includes(name) ? "" : name}`;
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   });

@@ -11,7 +11,7 @@ const OF_QUEUE = ["pause-queue", "resume-queue", "stop-everything", "destroy-env
 const NEEDS = {
   approve: ["approve", "approve-all", "reject", "go-to-best"],
   propose: ["propose"],
-  control: [...OF_AGENT, ...CHANGES, ...OF_QUEUE],
+  control: ["create", ...OF_AGENT, ...CHANGES, ...OF_QUEUE],
 };
 
 /** Whether somebody with these scopes may do an action; who it is may not be known yet. */

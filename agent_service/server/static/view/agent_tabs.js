@@ -72,7 +72,8 @@ export function configure(model, panel) {
   return h("div", {}, groups, h("div", { class: "as-row as-last-row" }, apply, apply.why, drop, hint));
 }
 
-function formField(field, changed) {
+/** A field of a form with its label and help; `changed()` when somebody fills it in, `blame(text)` says what is wrong. */
+export function formField(field, changed) {
   const id = `as-${Math.random().toString(36).slice(2)}`;
   const many = { id, class: "as-input", oninput: changed, onchange: changed, "aria-describedby": `${id}-help` };
   const input = (type, value, more = {}) => h("input", { ...many, ...more, type, value: value ?? "" });
@@ -157,7 +158,7 @@ export function byHand(model, panel) {
   const ingest = acting(model, "ingest", "Ingest", () => model.send({ action: "ingest", ...told.read() }));
   const reason = h("input", { class: "as-input as-long", "aria-label": "reason", maxlength: 500 });
   const propose = acting(model, "propose", "Propose", () => model.send({ action: "propose", reason: reason.value.trim(), ...wanted.read() }));
-  const proposing = h("div", {}, h("h4", {}, "Propose"), h("p", { class: "as-help" }, "Say where it should measure, and why. It waits in the inbox for somebody who may approve."),
+  const proposing = h("div", { role: "group", "aria-label": "Propose" }, h("h4", {}, "Propose"), h("p", { class: "as-help" }, "Say where it should measure, and why. It waits in the inbox for somebody who may approve."),
     wanted.element, h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "reason", reason), propose, propose.why));
   panel.on(["agent", "link"], () => {
     const agent = model.get("agent");
@@ -170,7 +171,7 @@ export function byHand(model, panel) {
   return h("div", { class: "as-two" },
     h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", many), suggest, suggest.why)),
     proposing,
-    h("div", {}, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), told.element, h("div", { class: "as-row" }, ingest, ingest.why)));
+    h("div", { role: "group", "aria-label": "Ingest" }, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), told.element, h("div", { class: "as-row" }, ingest, ingest.why)));
 }
 
 /** Fields for the values of a point, made anew where others are offered; `read()` is what stands there. */

@@ -28,7 +28,7 @@ export function servicePanel(model, el, open) {
   panel.root.append(
     h("header", { class: "as-head" },
       h("div", { class: "as-title" }, h("h3", {}, page ? "Agents" : "Agent service"), page ? null : queue, sources, told),
-      h("div", { class: "as-commands" }, halt.stop)),
+      h("div", { class: "as-commands" }, page ? acting(model, "create", "New agent", () => { location.hash = "#/new"; }) : null, halt.stop)),
     halt.strip,
     ...notices(model, panel),
     table(model, panel, open),
@@ -53,7 +53,7 @@ function table(model, panel, open) {
   const whole = h("table", { class: "as-table as-cards as-agents" }, h("thead", {}, h("tr", {}, FIRST.map((name) => h("th", { class: name === "progress" ? "as-wide" : "" }, name)), h("th", {}, h("span", { class: "as-hidden" }, "what to do")))), body);
   panel.on(["agents", "link", "opened", "service", "heard"], () => {
     const agents = model.get("agents");
-    say(nothing, model.get("heard") ? "No agent yet. One is created from Python: client.create(...), or %agent_serve in a notebook." : "The agents are not known yet.");
+    say(nothing, model.get("heard") ? `No agent yet.${model.home === "page" ? "" : " Create one with client.create(...), or %agent_serve."}` : "The agents are not known yet.");
     whole.hidden = !agents.length;
     nothing.hidden = Boolean(agents.length);
     keyed(body, agents, (one) => one.name, (one) => row(model, one.name, open), (line, one) => line.show(one));
