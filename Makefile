@@ -48,7 +48,8 @@ test-brains: $(BRAINS)/.installed  ## run the tests of brains from the field, wi
 
 screenshots: $(DEV)  ## write the pictures in docs/images anew, in a browser
 	@.ci/chromium
-	SCREENSHOTS=docs/images $(VENV_BIN)/python -m pytest tests/notebooks/test_panel_screens.py tests/notebooks/test_page_browser.py
+	SCREENSHOTS=docs/images $(VENV_BIN)/python -m pytest tests/notebooks/test_panel_screens.py tests/notebooks/test_page_browser.py \
+		tests/notebooks/test_page_states.py tests/notebooks/test_relay_browser.py
 
 lint: $(DEV)  ## check format, style, types, layers and spelling
 	ruff format --check .

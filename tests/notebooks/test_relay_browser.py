@@ -6,6 +6,7 @@ import lab
 import pages
 import pytest
 from pages import button, expects
+from test_panel_screens import shoot
 from two_services import Two
 
 WALKER = {"type": "brainbox:Walker", "loop": {"max_runs": 2}}
@@ -39,6 +40,8 @@ def test_all_services_on_one_screen_and_one_that_is_lost(two, browser):
         expects(one.get_by_role("link", name="walker")).to_have_attribute("href", f"{two.one.url}/#/agents/walker")
         assert page.evaluate("() => document.documentElement.scrollWidth") == 360
         assert lab.serious(page) == []
+        page.set_viewport_size({"width": 1180, "height": 240})
+        shoot(page, "relay")
         secrets = [key for key in two.keys if key in page.content()]
         assert secrets == []
         two.two.close()

@@ -9,7 +9,7 @@ import { valueField } from "./values.js";
 export function inboxTable(model) {
   const header = h("tr", {});
   const body = h("tbody", {});
-  const table = h("table", { class: "as-table as-cards" }, h("thead", {}, header), body);
+  const table = h("table", { class: "as-table as-cards as-inbox" }, h("thead", {}, header), body);
   const together = h("div", { class: "as-row as-together" });
   const nothing = h("p", { class: "as-quiet" });
   let shape = "";
