@@ -69,7 +69,7 @@ function row(model, item, columns) {
   const names = columns ?? Object.keys(item.point);
   const cells = columns
     ? names.map((name) => h("td", { class: "as-number as-num", "data-label": name }))
-    : [h("td", { class: "as-of" }, nameOf(model, item.agent)), h("td", { class: "as-number" })];
+    : [h("td", { class: "as-of" }, nameOf(model, item.agent)), h("td", { class: "as-number as-point" })];
   const actions = h("div", { class: "as-actions" });
   const note = h("td", {});
   const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
