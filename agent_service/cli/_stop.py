@@ -11,7 +11,7 @@ import typer
 
 from agent_service.cli._address import StateOption, UrlOption, process_of, service_at
 from agent_service.cli._each import for_each
-from agent_service.errors import DeadlineExceeded, UsageError
+from agent_service.errors import Conflict, DeadlineExceeded, UsageError
 from agent_service.models.state_machines import AgentState, Command, legal_commands
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _stop_everything(client: Client, state: Path | None) -> None:
         ) from error
     finally:
         waiting.cancel()
+    if queue.current is not None and queue.kind == "run_engine":
+        raise Conflict(f"nothing new begins, but the plan under way goes on: {queue.reason}")
     print("stopped: nothing moves until somebody resumes the queue, in a panel or by agent-service resume --everything")
     if queue.reason not in (None, _REASON):
         print(queue.reason, file=sys.stderr)

@@ -1,5 +1,6 @@
 """A startup module for tests: devices that move at once, one optimum, and plans that misbehave on purpose."""
 
+import contextlib
 import threading
 
 import bluesky.plan_stubs as bps
@@ -152,3 +153,11 @@ def brisk(suggestions, actuators, sensors, md=None):
             yield from bps.trigger_and_read([*actuators, *sensors])
 
     return (yield from run())
+
+
+def retrying(suggestions, actuators, sensors, md=None):
+    """Take an abort for one more failure, and try again."""
+    yield from bps.open_run(md=md)
+    while True:
+        with contextlib.suppress(Exception):
+            yield from bps.sleep(30)

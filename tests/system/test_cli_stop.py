@@ -35,6 +35,23 @@ def test_everything_stops_what_moves_and_holds_it(command, client):
     assert (queue.state, queue.current, queue.reason) == ("held", None, "Stop everything was said in a terminal")
 
 
+@pytest.mark.long
+def test_a_plan_that_goes_on_is_not_said_to_be_stopped_and_ends_when_it_is_asked_again(command, client):
+    client.abort_queue()
+    client.resume_queue()
+    for name in ("one", "two"):
+        client.stop(name)
+    client.create(name="three", **WALK, plan="retrying")
+    client.start("three")
+    wait_until(lambda: client.queue().current, what="a run under way")
+    done = command.run("stop", "--everything")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing new begins, but the plan under way goes on" in done.stderr
+    assert "stop everything once more" in done.stderr
+    done = command.run("stop", "--everything")
+    assert (done.returncode, client.queue().current) == (0, None)
+
+
 def test_agents_are_stopped_by_name_and_one_that_cannot_holds_up_no_other(command, client):
     done = command.run("stop", "nobody", "one", "--state", "agent-service.state")
     assert done.returncode == 1

@@ -132,7 +132,7 @@ export function lagText(archive) {
 }
 
 export function stillText(queue) {
-  if (queue.state === "held") return `Nothing moves: ${queue.reason ?? "somebody stopped everything"}.`;
+  if (queue.state === "held") return `${queue.current ? "Nothing new begins" : "Nothing moves"}: ${queue.reason ?? "somebody stopped everything"}.`;
   if (queue.can_destroy) return `Nothing moves: ${queue.reason}`;
   if (queue.state === "suspended") return `It goes on by itself when this is over: ${queue.reason ?? "a suspender tripped"}`;
   if (queue.state !== "paused") return "";
