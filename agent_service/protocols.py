@@ -200,6 +200,19 @@ class JournalReader(Protocol):
         """Return facts numbered above ``after`` (below it, if ``newest_first`` and not 0), in that order."""
         ...
 
+    def told(
+        self, agent: str | None = None, *, after: int = 0, until: int | None = None, limit: int | None = None
+    ) -> list[Event]:
+        """Return the facts of an agent that its brain may know of, in order: with those that `read` lacks by now.
+
+        Kinds suggestion, ingest, config and method: not all of them, where they are forgotten. None: of all agents.
+        """
+        ...
+
+    def of_suggestions(self, ids: Sequence[str]) -> list[Event]:
+        """Return the facts about suggestions that can be read still, in order."""
+        ...
+
     def snapshot(self) -> tuple[int, dict[str, Any]] | None:
         """Return the number of the last fact in the snapshot, and the snapshot; None when there is none."""
         ...

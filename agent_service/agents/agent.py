@@ -210,10 +210,11 @@ class HostedAgent:
         suggestion_ids = [point[ID_KEY] for point in points if point.get(ID_KEY)]
         async with self.brain.call_lock:
             # looked at again, for this may have waited: an outcome is told once
-            if run_uids and self.record.ingested_runs.issuperset(run_uids):
+            if run_uids and all([await self.keeper.told.has_ingested(uid) for uid in run_uids]):
                 return 0
             if retold:
-                known = self.record.ingested_runs
+                uids = {of.run_uid for of in retold if of.run_uid}
+                known = {uid for uid in uids if await self.keeper.told.has_ingested(uid)}
                 kept = [(point, of) for point, of in zip(points, retold, strict=True) if of.run_uid not in known]
                 points, retold = [point for point, _ in kept], [of for _, of in kept]
                 run_uids = list(dict.fromkeys(of.run_uid for of in retold if of.run_uid))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from agent_service.models import EventKind, by_hand, utcnow
+from agent_service.models import by_hand, utcnow
 from agent_service.models.state_machines import SuggestionState
 from agent_service.models.values import is_number, same, text_of
 
@@ -76,16 +76,15 @@ class Approvals:
         return max(0.0, wanted - self._record.approvals)
 
     def _too_far(self, point: Point, limits: Mapping[str, float]) -> str:
-        """Return in what a point is too far from the nearest measured one; empty when one is near in each actuator."""
+        """Return in what a point is too far from the nearest measured one; empty when one is near in each actuator.
+
+        Only the newest measured points count: where one far back is the only near one, a person is asked.
+        """
         own = {word: name for name, word in self._record.spec.names.items()}
         named = {own.get(name, name): most for name, most in limits.items()}
-        for fact in reversed(self._record.facts):  # the latest ones are the nearest, mostly
-            if fact.kind is EventKind.INGEST:
-                measured = cast("list[dict[str, Any]]", fact.data["points"])
-                if any(
-                    all(_near(point.get(name), at.get(name), most) for name, most in named.items()) for at in measured
-                ):
-                    return ""
+        for at in reversed(self._record.measured.newest):  # the latest ones are the nearest, mostly
+            if all(_near(point.get(name), at.get(name), most) for name, most in named.items()):
+                return ""
         listed = ", ".join(f"{text_of(most)} in {name}" for name, most in named.items())
         return f"nothing was measured within {listed} of it"
 

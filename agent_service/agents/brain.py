@@ -155,7 +155,7 @@ class HostedBrain:
         self,
         spec: AgentSpec,
         *,
-        facts: Callable[[int], Sequence[Fact]],
+        facts: Callable[[int], Awaitable[Sequence[Fact]]],
         take: Callable[[Traits], Awaitable[None]],
         saved: SavedBrain | None = None,
     ) -> bool:
@@ -185,7 +185,7 @@ class HostedBrain:
             try:
                 if saved is not None:
                     await handle.call(BrainAdapter.restore, saved.payload, timeout_s=deadline)
-                replayed = facts(0 if saved is None else saved.seq)
+                replayed = await facts(0 if saved is None else saved.seq)
                 view = await handle.call(BrainAdapter.replay, replayed, timeout_s=deadline)
                 traits = await handle.call(BrainAdapter.traits, timeout_s=deadline)
                 await take(traits)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from agent_service.agents.brain_restarts import RestartPolicy
 from agent_service.agents.record.agent import as_written
-from agent_service.agents.record.replay import facts_of
+from agent_service.agents.record.told import ToldFacts
 from agent_service.agents.saved_brains import BrainSaver, SavedBrains
 from agent_service.agents.tasks import Role
 from agent_service.brains.adapter import BrainAdapter
@@ -76,7 +77,8 @@ class BrainKeeper:
         self._guardrails = guardrails
         self._tasks = tasks
         self._beam_time = beam_time
-        self.saver = BrainSaver(record, brain, tasks=tasks, folder=saved_brains, rebuild=self._rebuild)
+        self.told = ToldFacts(record, journal)
+        self.saver = BrainSaver(record, brain, told=self.told, tasks=tasks, folder=saved_brains, rebuild=self._rebuild)
         self._is_proven = True  # whether it has done anything since it was loaded
 
     async def build(self, *, config: Mapping[str, Any] | None = None, fact: Mapping[str, Any] | None = None) -> None:
@@ -96,7 +98,7 @@ class BrainKeeper:
         saved = await self.saver.find(spec) if config is None else None
         replayed = await self._brain.build(
             spec,
-            facts=lambda after: facts_of(self._record, config=config, after=after),
+            facts=lambda after: self.told.replay(until=self._journal.last_seq, after=after, config=config),
             take=lambda traits: self._take(traits, fact or {}, written),
             saved=saved,
         )
@@ -115,6 +117,12 @@ class BrainKeeper:
             fact = {**fact, "goals": dict(traits.goals)}
         if fact:
             await self._facts.configured(**fact)
+        if self._record.measured.is_old:
+            await self.find_bests_anew()
+
+    async def find_bests_anew(self) -> None:
+        """Find the best of all that was measured, where goals that changed ask for that."""
+        await asyncio.to_thread(self.told.find_bests_anew)
 
     async def call(
         self,

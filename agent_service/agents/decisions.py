@@ -66,6 +66,7 @@ class Decisions:
         Raises `OutOfBounds` when a guardrail forbids the point, or a device refuses it, as far as that can be known
         before its turn; `AgentFault` when an agent that says what runs at each point raised for this one.
         """
+        await self._agents.recall(suggestion_id)
         agent = self._agents.owner(suggestion_id)
         suggestion = agent.record.suggestion(suggestion_id)
         check_suggestion(suggestion.state, SuggestionState.APPROVED)
@@ -92,6 +93,7 @@ class Decisions:
         Raises what `approve` raises, naming the suggestion; `Conflict` when a point is another one than was seen;
         `InvalidInput` when they are of several agents.
         """
+        await self._agents.recall(*seen)
         owners = [self._agents.owner(suggestion_id) for suggestion_id in seen]
         agent = owners[0]
         if any(owner is not agent for owner in owners):
@@ -166,6 +168,7 @@ class Decisions:
 
     async def reject(self, suggestion_id: str, reason: str) -> Suggestion:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""
+        await self._agents.recall(suggestion_id)
         agent = self._agents.owner(suggestion_id)
         reason = f"rejected by {context.person()}{f': {reason}' if reason else ''}"
         suggestion = agent.record.suggestion(suggestion_id)

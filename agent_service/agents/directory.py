@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from functools import partial
 from itertools import islice
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.agents import late_runs
 from agent_service.agents.ingestion import TAKES_LATE_RUN
+from agent_service.agents.record.service import ServiceRecord
+from agent_service.agents.record.suggestions import recalled
 from agent_service.documents.run_of_document import suggestion_of
 from agent_service.errors import NotFound
 from agent_service.models.spelling import near
-from agent_service.models.state_machines import OPEN, SuggestionState
+from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from agent_service.agents.agent import HostedAgent
     from agent_service.agents.lifecycle import AgentLifecycle
     from agent_service.documents.runs import Run
-    from agent_service.models import Suggestion
+    from agent_service.journal import JournalLog
 
 HEARD_BEFORE_S: Final = 60.0
 """How long before it was noted that a run had begun its first document may have been published."""
@@ -29,7 +32,9 @@ HEARD_BEFORE_S: Final = 60.0
 class AgentDirectory:
     """Finds agents, their suggestions, and who takes a run; belongs to the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: JournalLog) -> None:
+        self.record = ServiceRecord()
+        self._journal = journal
         self.lives: dict[str, AgentLifecycle] = {}  # by the agent's name
         self._owners: dict[str, HostedAgent] = {}
         self._in_order: list[str] | None = None
@@ -54,6 +59,20 @@ class AgentDirectory:
             raise NotFound(f"there is no suggestion {suggestion_id}; look it up among those of its agent")
         return agent
 
+    async def recall(self, *suggestion_ids: str) -> None:
+        """Look in the journal for suggestions that were decided so long ago that they are not in memory.
+
+        They are found like any other then, for a while.
+        """
+        missing = [each for each in suggestion_ids if each not in self._owners]
+        facts = await asyncio.to_thread(self._journal.of_suggestions, missing) if missing else []
+        for suggestion, by in recalled(facts).values():
+            life = self.lives.get(suggestion.agent)
+            if life is not None and suggestion.created_at >= life.agent.record.created_at:
+                if suggestion.id not in self._owners:  # nobody else was as quick
+                    self.record.remember(suggestion.agent, suggestion, by)
+                self._owners[suggestion.id] = life.agent
+
     def find_owner(self, suggestion_id: str) -> HostedAgent | None:
         """Return the agent whose suggestion it is, or None."""
         return self._owners.get(suggestion_id)
@@ -63,12 +82,6 @@ class AgentDirectory:
         if self._in_order is None:  # one came or went
             self._in_order = sorted(self.lives)
         return islice(self._in_order, bisect_right(self._in_order, after), None)
-
-    def suggestions(self, state: SuggestionState | None = None) -> Iterable[Suggestion]:
-        """Return the suggestions of all agents, by agent, oldest first; with ``state`` those alone."""
-        records = (life.agent.record for life in self.lives.values())
-        found = ((record.open if state in OPEN else record.suggestions).values() for record in records)
-        return (suggestion for each in found for suggestion in each if state in (None, suggestion.state))
 
     def undecided(self) -> dict[str, str | None]:
         """Return the suggestions that were submitted and have no outcome yet: id to the uid of its run, if known."""
@@ -85,7 +98,8 @@ class AgentDirectory:
 
     def late_takers(self) -> set[str]:
         """Return the suggestions without an outcome whose runs still count if they come late."""
-        return {suggestion.id for suggestion in self.suggestions() if suggestion.state in TAKES_LATE_RUN}
+        records = [life.agent.record for life in self.lives.values()]
+        return {one.id for record in records for one in record.suggestions.values() if one.state in TAKES_LATE_RUN}
 
     def untold(self) -> set[str]:
         """Return the suggestions with runs that wait to be ingested: they came late."""

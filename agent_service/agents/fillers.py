@@ -9,6 +9,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service import references
+from agent_service.agents.record.suggestions import FILLER
 from agent_service.agents.sent_points import fitting
 from agent_service.errors import InvalidPoint, ServiceError
 from agent_service.models.spaces import fitted
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 SOBOL: Final = "sobol"
 """What ``loop.filler`` says for a Sobol sequence over where the agent searches; anything else is another agent."""
-
-FILLER: Final = "filler"
-"""By whom a filler point is, in the facts."""
 
 _MAX_TRIES: Final = 32
 """Points that the guardrails may forbid in a row before there is no filler point."""
@@ -80,7 +78,7 @@ class Fillers:
         sequence: qmc.Sobol = references.module("scipy.stats.qmc").Sobol(
             dimensions, rng=zlib.crc32(self._agent.name.encode())
         )
-        if so_far := list(self._agent.record.proposed_by.values()).count(FILLER):
+        if so_far := self._agent.record.fillers:
             sequence.fast_forward(so_far)
         return sequence
 

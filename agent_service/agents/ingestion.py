@@ -175,7 +175,7 @@ class RunIngestion:
 
     def put(self, run: Run) -> None:
         """Take a run that the loop did not submit: somebody else's, or one that comes late."""
-        if run.uid not in self._agent.record.ingested_runs:
+        if not self._agent.keeper.told.knows_run(run.uid):
             self.inbox.append(run)
             self._agent.mark_changed()
 
@@ -206,9 +206,9 @@ class RunIngestion:
         `DeadlineExceeded` or `BackendUnavailable` when the run has no outcome for this agent, or is void.
         """
         agent, spec = self._agent, self._agent.spec
-        if run.uid in agent.record.ingested_runs or (run.stop or {}).get("exit_status") != "success":
+        if (run.stop or {}).get("exit_status") != "success" or await agent.keeper.told.has_ingested(run.uid):
             return
-        own = agent.record.suggestions.get(str(run.start.get("agent_suggestion_uid")))
+        own = await agent.keeper.told.find_suggestion(str(run.start.get("agent_suggestion_uid")))
         if own is not None and own.state not in TAKES_LATE_RUN:
             agent.log(f"run {run.uid} was not ingested: it came late, and suggestion {own.id} is {own.state}")
             return

@@ -27,7 +27,7 @@ def keep(agent: HostedAgent, run: Run) -> None:
 
 async def _keep(agent: HostedAgent, run: Run) -> None:
     own = agent.record.suggestions.get(suggestion_of(run.start))
-    if own is None or own.state not in TAKES_LATE_RUN or run.uid in agent.record.ingested_runs:
+    if own is None or own.state not in TAKES_LATE_RUN or await agent.keeper.told.has_ingested(run.uid):
         return
     if (run.stop or {}).get("exit_status") != "success":
         return

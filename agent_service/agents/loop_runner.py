@@ -147,7 +147,7 @@ class LoopRunner:
 
     async def _warm_start(self, loop: AgentLoop) -> None:
         for uid in self._agent.spec.warm_start:
-            if uid not in self._agent.record.ingested_runs:
+            if not await self._agent.keeper.told.has_ingested(uid):
                 await loop.ingestion.ingest_past_run(await self._documents(uid))
 
     async def end(self, reason: str) -> None:

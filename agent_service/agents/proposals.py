@@ -8,7 +8,8 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from agent_service.agents import guardrail_checks
-from agent_service.agents.fillers import FILLER, Fillers
+from agent_service.agents.fillers import Fillers
+from agent_service.agents.record.suggestions import FILLER
 from agent_service.agents.tasks import Role, WorkBehind
 from agent_service.models import EventKind
 from agent_service.models.state_machines import AgentState, SuggestionState

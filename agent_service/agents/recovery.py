@@ -128,7 +128,9 @@ async def reconcile(
     began first first; suggestions ``in_sink``, whose plans the sink has still, are left to the loop.
     """
     for left in agent.record.open_in(_S.RUNNING, _S.MEASURED):
-        if left.run_uid in agent.record.ingested_runs:  # a journal of an earlier version, cut between the two facts
+        if left.run_uid is not None and agent.keeper.told.knows_run(
+            left.run_uid
+        ):  # a journal of an earlier version, cut between the two facts
             await agent.facts.advance(left.id, _S.INGESTED)
     for left in agent.record.open_in(*_UNDER_WAY):
         measured = runs.get(left.id, ())

@@ -14,7 +14,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.agents.record.replay import last_of
 from agent_service.agents.tasks import Role
 from agent_service.brains.adapter import BrainAdapter
 from agent_service.brains.messages import SavedBrain
@@ -23,12 +22,14 @@ from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+    from datetime import datetime
     from pathlib import Path
 
     from agent_service.agents.brain import HostedBrain
     from agent_service.agents.record.agent import AgentRecord
+    from agent_service.agents.record.told import ToldFacts
     from agent_service.agents.tasks import AgentTasks
-    from agent_service.models import AgentSpec, Event
+    from agent_service.models import AgentSpec
 
 FIRST_AFTER_S: Final = 0.2
 AT_LEAST_EVERY_S: Final = 1.0
@@ -118,17 +119,19 @@ class BrainSaver:
     ``rebuild`` builds the brain anew; it is awaited, with the lock held, when saving it was its end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of one agent, by name
         self,
         record: AgentRecord,
         brain: HostedBrain,
         *,
+        told: ToldFacts,
         tasks: AgentTasks,
         folder: SavedBrains | None,
         rebuild: Callable[[], Awaitable[None]],
     ) -> None:
         self._record = record
         self._brain = brain
+        self._told = told
         self._tasks = tasks
         self._folder = folder
         self._rebuild = rebuild
@@ -147,10 +150,12 @@ class BrainSaver:
         head, payload = found
         registration = head.pop("registration", None)
         seq = head.get("seq", 0)
-        last = next((fact for fact in reversed(self._record.facts) if fact.seq == seq), None)
-        if head != self._head(spec, last):
+        if head != self._head(spec, None) | {key: head.get(key) for key in ("seq", "at")}:
             return None
-        changed = any((fact.seq or 0) > seq and "config" in fact.data for fact in self._record.facts)
+        facts = await self._told.since(seq)
+        if seq and (not facts or facts[0].seq != seq or facts[0].time.isoformat() != head["at"]):
+            return None
+        changed = any((fact.seq or 0) > seq and "config" in fact.data for fact in facts)
         return None if changed else SavedBrain(seq, payload, registration)
 
     async def built(self, *, is_saved: bool) -> None:
@@ -246,7 +251,7 @@ class BrainSaver:
         if payload is None or self._brain.spec is None:
             self._refused_build = self._brain.builds
             return time.monotonic() - began
-        head = self._head(self._brain.spec, last_of(self._record)) | {"registration": self._brain.registration}
+        head = self._head(self._brain.spec, self._record.last_told) | {"registration": self._brain.registration}
         self._is_dirty = False
         try:
             await asyncio.to_thread(folder.write, spec.name, head, payload)
@@ -255,11 +260,11 @@ class BrainSaver:
             _log.warning("the state of agent %s could not be saved: %s", spec.name, error)
         return time.monotonic() - began + len(payload) / _DISK_BYTES_PER_S
 
-    def _head(self, spec: AgentSpec, last: Event | None) -> dict[str, Any]:
-        """Return what is written of a state that is as of the fact ``last``; None: there was none."""
+    def _head(self, spec: AgentSpec, last: tuple[int, datetime] | None) -> dict[str, Any]:
+        """Return what is written of a state as of the fact ``last``, its number and time; None: there was none."""
         return {
-            "seq": 0 if last is None else last.seq,
-            "at": None if last is None else last.time.isoformat(),
+            "seq": 0 if last is None else last[0],
+            "at": None if last is None else last[1].isoformat(),
             "created_at": self._record.created_at.isoformat(),
             "spec": hashlib.sha256(spec.model_dump_json(exclude=_NOT_THE_BRAINS).encode()).hexdigest(),
         }

@@ -22,7 +22,6 @@ from agent_service.agents.loop import AgentLoop
 from agent_service.agents.loop_runner import LoopRunner
 from agent_service.agents.plan_permits import PlanPermits
 from agent_service.agents.positions import LastPositions
-from agent_service.agents.record.service import ServiceRecord
 from agent_service.agents.spec_checks import SpecChecks
 from agent_service.documents.dispatch import RunDispatcher
 from agent_service.errors import AlreadyExists, Conflict
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from agent_service.agents.placement import Placement
     from agent_service.agents.record.agent import AgentRecord
-    from agent_service.agents.record.service import Kept
+    from agent_service.agents.record.service import ServiceRecord
     from agent_service.agents.saved_brains import SavedBrains
     from agent_service.documents.runs import Run
     from agent_service.journal import JournalLog
@@ -70,19 +69,18 @@ class Supervisor(AgentDirectory):
         signals: Signals | None = None,
         saved_brains: SavedBrains | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(journal)
+        self.record.on_forget = self._forget
         self.limits = limits or ServiceGuardrails()
         self.dispatcher = RunDispatcher(everyone=self.takers_of_every_run, late=self.taker_of_late_run)
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
         self.conditions = Conditions(conditions, signals, journal=journal, on_change=self._follow_conditions)
         self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
-        self.record = ServiceRecord()
         self.last_positions = LastPositions(
             lambda name: name in self._actuators, lambda suggestion_id: suggestion_id in self._owners
         )
         self._actuators: set[str] = set()
         self._being_made: set[str] = set()
-        self._journal = journal
         self._placement = placement
         self._archived = archived
         self._documents = documents
@@ -139,22 +137,23 @@ class Supervisor(AgentDirectory):
     def restore(self, record: ServiceRecord) -> None:
         """Begin with what a snapshot says; call it before the first `apply`."""
         self.record = record
+        record.on_forget = self._forget
         if record.queue is not None:
             self.queue.facts.apply(record.queue)
         for agent_record in record.agents.values():
             agent = self._add(agent_record)
             self._owners.update(dict.fromkeys(agent_record.suggestions, agent))
 
-    def remembered(self) -> None:
+    async def remembered(self) -> None:
         """Take what the journal says as a whole; call it once, after the fold and before anything moves."""
+        for life in self.lives.values():
+            if life.agent.record.measured.is_old:
+                await life.agent.keeper.find_bests_anew()
+                life.agent.mark_changed()
         self.last_positions.sent(self.record.positions)
 
-    async def follow(self, kept: Mapping[str, Kept], *, seq: int) -> None:
-        """Forget what a snapshot of the facts up to ``seq`` has forgotten, step by step; others have turns between."""
-        for gone in self.record.follow(kept, seq=seq):
-            for suggestion_id in gone:
-                self._owners.pop(suggestion_id, None)
-            await asyncio.sleep(0)
+    def _forget(self, suggestion_id: str) -> None:
+        self._owners.pop(suggestion_id, None)
 
     def _add(self, record: AgentRecord) -> HostedAgent:
         self._actuators.update(record.spec.actuators)

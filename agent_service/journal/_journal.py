@@ -52,6 +52,8 @@ class JournalLog:
         self.follow = self._followers.follow
         self.follow_in_batches = self._followers.batches
         self.read = store.read
+        self.told = store.told
+        self.of_suggestions = store.of_suggestions
         self.last_before = store.last_before
         self.wait = store.wait
         self.await_turn = store.await_turn
@@ -63,14 +65,10 @@ class JournalLog:
         return self._writer.last_seq if self._writer else self._seqs.last
 
     @property
-    def snapshot_seq(self) -> int:
-        """Number of the last fact that is in the snapshot, 0 when there is no snapshot."""
-        return self._writer.snapshot_seq if self._writer else self._seqs.snapshot
-
-    @property
-    def forgotten_seq(self) -> int:
-        """Number of the last fact that cannot be read any more, 0 when all can."""
-        return self._writer.forgotten_seq if self._writer else self._seqs.forgotten
+    def seqs(self) -> Seqs:
+        """Where its facts begin and end."""
+        writer = self._writer
+        return Seqs(writer.last_seq, writer.snapshot_seq, writer.forgotten_seq) if writer else self._seqs
 
     @property
     def fault(self) -> str | None:

@@ -13,7 +13,7 @@ from agent_service.errors import BackendUnavailable, LeadLost
 from agent_service.journal._leadership import Leadership
 from agent_service.journal._postgres_notes import Notes
 from agent_service.journal._postgres_schema import READS_S, open_engine, prepare, shown, unusable, upgrade
-from agent_service.journal._tables import Rows, facts, snapshots, why
+from agent_service.journal._tables import Rows, facts, snapshots, told_of, why
 from agent_service.journal._watchdog import answers_within
 from agent_service.models import utcnow
 
@@ -47,6 +47,7 @@ _COPY: Final = "COPY facts (seq, epoch, time, agent, kind, data) FROM STDIN"
 _ATTEMPT: Final = sa.text(
     "INSERT INTO meta VALUES ('last_attempt', gen_random_uuid()) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
+_FORGET: Final = [sa.text(statement) for statement in told_of("(data::json ->> '{}')".format)]
 _CURRENT: Final = sa.text("SELECT epoch FROM leader")
 _NOTIFY: Final = sa.text("SELECT pg_notify(:channel, CAST(:seq AS TEXT))")
 
@@ -72,7 +73,7 @@ class PostgresReader(Rows):
                 raise LeadLost("another service leads by now, and goes on with what this one did")
             yield connection
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[sa.Row[Any]]:
         try:
             return super()._rows(query)
         except BackendUnavailable as error:
@@ -184,14 +185,21 @@ class PostgresStore(PostgresReader):
             connection.execute(snapshots.delete())
             connection.execute(snapshots.insert(), {"seq": seq, "time": utcnow().isoformat(), "data": snapshot})
         try:
-            oldest: int | None = 1
-            while oldest is not None:  # what an end in between leaves is never read again
-                with self._transaction(COMMITS_S) as connection:
-                    connection.execute(facts.delete().where(facts.c.seq <= min(last, oldest + FORGET_AT_ONCE)))
-                    oldest = connection.scalar(sa.select(sa.func.min(facts.c.seq)).where(facts.c.seq <= last))
+            while self._forget_some(last):
+                pass
         except SQLAlchemyError as error:  # they are in the snapshot, and deleted with the next one
             self._disconnect()
             _log.warning("old facts could not be deleted from the journal: %s", why(error))
+
+    def _forget_some(self, last: int) -> bool:
+        """Delete some facts up to ``last``, but for what brains were told; return whether there were any."""
+        with self._transaction(COMMITS_S) as connection:
+            oldest = connection.scalar(sa.select(sa.func.min(facts.c.seq)).where(facts.c.seq <= last))
+            if oldest is not None:
+                some = {"first": oldest, "last": min(last, oldest + FORGET_AT_ONCE)}
+                for statement in _FORGET:
+                    connection.execute(statement, some)
+        return oldest is not None
 
     def close(self) -> None:
         """Close the connections, and let a standby take over; harmless the second time."""

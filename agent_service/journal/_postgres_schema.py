@@ -13,14 +13,28 @@ from sqlalchemy import event as sa_event
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal._tables import meta, seqs_of, version, why
+from agent_service.journal._tables import SUGGESTION, meta, seqs_of, version, why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent_service.protocols import Seqs
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+_TABLE: Final = (
+    'CREATE TABLE told (seq BIGINT PRIMARY KEY, time TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, '
+    'kind TEXT COLLATE "C" NOT NULL, data TEXT NOT NULL)'
+)
+_BY_SUGGESTION: Final = (
+    f"CREATE INDEX facts_by_suggestion ON facts ({SUGGESTION['postgresql']}) WHERE kind = 'suggestion.state'"
+)
+_TOLD: Final = (_TABLE, "CREATE INDEX told_by_agent ON told (agent, seq)", _BY_SUGGESTION)
+_FROM_SNAPSHOT: Final = (  # where they stood: seq, kind, time, data
+    "INSERT INTO told SELECT (fact ->> 0)::bigint, fact ->> 2, agent.key, fact ->> 1, (fact -> 3)::text "
+    "FROM snapshots, json_each(snapshots.data::json -> 'agents') AS agent, "
+    "json_array_elements(agent.value -> 'facts') AS fact"
+)
 
 STATEMENTS: Final = (
     'CREATE TABLE meta (key TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL)',
@@ -31,6 +45,7 @@ STATEMENTS: Final = (
     "CREATE INDEX facts_by_agent ON facts (agent, seq)",
     "CREATE INDEX facts_by_time ON facts (time)",
     'CREATE TABLE snapshots (seq BIGINT PRIMARY KEY, time TEXT COLLATE "C" NOT NULL, data TEXT NOT NULL)',
+    *_TOLD,
     "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL)",
     "CREATE TABLE keys (number BIGSERIAL PRIMARY KEY, line TEXT NOT NULL UNIQUE)",
     # epoch is a key, so that counting it up waits for FOR KEY SHARE, and counting up the beat does not
@@ -42,7 +57,7 @@ STATEMENTS: Final = (
 )
 """What makes the tables of `SCHEMA_VERSION`."""
 
-MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {1: (*_TOLD, _FROM_SNAPSHOT)}
 """For each version, the statements that make the next one of it."""
 
 APPLICATION: Final = "agent-service journal"

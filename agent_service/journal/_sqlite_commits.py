@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent_service.errors import BackendUnavailable
 from agent_service.journal._sqlite_files import JournalFiles
 from agent_service.journal._sqlite_schema import open_engine, prepare
-from agent_service.journal._tables import Rows, facts, snapshots, why
+from agent_service.journal._tables import Rows, facts, snapshots, told_of, why
 from agent_service.models import utcnow
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _INSERT: Final = str(facts.insert().compile(dialect=sqlite.dialect()))
 """Given to the driver as it is: what SQLAlchemy does for each statement costs as much as the commit."""
 
+_FORGET: Final = [sa.text(statement) for statement in told_of("json_extract(data, '$.{}')".format)]
 _ATTEMPT: Final = sa.text("INSERT OR REPLACE INTO meta VALUES ('last_attempt', hex(randomblob(64)))")
 
 
@@ -93,12 +94,15 @@ class SqliteStore(Rows):
             _log.warning("old facts could not be deleted from the journal: %s", why(error))
 
     def _forget(self, seq: int) -> None:
-        """Delete the facts up to ``seq``, some at a time; what an end in between leaves is never read again."""
-        oldest: int | None = 1
-        while oldest is not None:
+        """Delete the facts up to ``seq``, some at a time, but for what brains were told."""
+        while True:
             with self._transaction() as connection:
-                connection.execute(facts.delete().where(facts.c.seq <= min(seq, oldest + FORGET_AT_ONCE)))
                 oldest = connection.scalar(sa.select(sa.func.min(facts.c.seq)).where(facts.c.seq <= seq))
+                if oldest is None:
+                    return
+                some = {"first": oldest, "last": min(seq, oldest + FORGET_AT_ONCE)}
+                for statement in _FORGET:
+                    connection.execute(statement, some)
 
     def close(self) -> None:
         """Close the file; harmless the second time."""

@@ -25,7 +25,7 @@ class SqliteReader(Rows):
         self._path = path
         super().__init__(sa.create_engine("sqlite://", creator=lambda: connect(path, mode="ro"), poolclass=sa.NullPool))
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[sa.Row[Any]]:
         if not self._path.exists():
             return []
         try:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent_service.errors import UsageError
 from agent_service.journal._sqlite_files import refuse_lost
-from agent_service.journal._tables import meta, metadata, seqs_of, version, why
+from agent_service.journal._tables import SUGGESTION, meta, metadata, seqs_of, version, why
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
@@ -21,10 +21,25 @@ if TYPE_CHECKING:
 
     from agent_service.protocols import Seqs
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+
+_BY_SUGGESTION: Final = (
+    f"CREATE INDEX IF NOT EXISTS facts_by_suggestion ON facts ({SUGGESTION['sqlite']}) WHERE kind = 'suggestion.state'"
+)
+
+_FROM_SNAPSHOT: Final = (  # where they stood: seq, kind, time, data
+    "INSERT INTO told SELECT json_extract(fact.value, '$[0]'), json_extract(fact.value, '$[2]'), agent.key, "
+    "json_extract(fact.value, '$[1]'), json_extract(fact.value, '$[3]') FROM snapshots, "
+    "json_each(snapshots.data, '$.agents') AS agent, json_each(agent.value, '$.facts') AS fact"
+)
+_TOLD: Final = (
+    "CREATE TABLE told (seq INTEGER NOT NULL PRIMARY KEY, time VARCHAR NOT NULL, agent VARCHAR NOT NULL, "
+    "kind VARCHAR NOT NULL, data TEXT NOT NULL)"
+)
 
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
     1: ("CREATE TABLE snapshots (seq INTEGER NOT NULL PRIMARY KEY, time VARCHAR NOT NULL, data TEXT NOT NULL)",),
+    2: (_TOLD, "CREATE INDEX told_by_agent ON told (agent, seq)", _FROM_SNAPSHOT, _BY_SUGGESTION),
 }
 """For each version, the statements that make the next one of it."""
 
@@ -43,6 +58,7 @@ def prepare(path: Path, engine: sa.Engine) -> Seqs:
         _upgrade(path)
         with engine.begin() as connection:
             metadata.create_all(connection)
+            connection.exec_driver_sql(_BY_SUGGESTION)
             if connection.scalar(version()) is None:
                 connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
             seqs = seqs_of(connection)

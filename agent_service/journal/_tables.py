@@ -1,6 +1,7 @@
 """What a journal's tables hold that is read, and how: the same in SQLite and in PostgreSQL.
 
-Facts up to a snapshot's ``seq`` are in the snapshot, later ones are rows. There is at most one snapshot.
+Facts up to a snapshot's ``seq`` are in the snapshot; there is at most one. Those that nobody needs one by one any more
+are deleted, but what brains were told goes into the table ``told``, and stays as long as its agent.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agent_service.protocols import Seqs
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 metadata: Final = sa.MetaData()
 facts: Final = sa.Table(
@@ -32,6 +33,16 @@ facts: Final = sa.Table(
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
     sa.Index("facts_by_agent", "agent", "seq"),
+)
+told: Final = sa.Table(
+    "told",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.String, nullable=False),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Index("told_by_agent", "agent", "seq"),
 )
 snapshots: Final = sa.Table(
     "snapshots",
@@ -50,6 +61,33 @@ _SNAPSHOT_SEQ: Final = sa.select(sa.func.max(snapshots.c.seq))
 
 
 _LOOKS_EVERY_S: Final = 0.1
+_TOLD_KINDS: Final = ("suggestion.state", "ingest", "config", "method")
+_IDS_AT_ONCE: Final = 500
+_COLUMNS: Final = "seq, time, agent, kind, data"
+# id of the suggestion that a fact is about, as the index of each engine has it
+SUGGESTION: Final = {"sqlite": "json_extract(data, '$.id')", "postgresql": "(data::json ->> 'id')"}
+
+
+def told_of(field: Callable[[str], str]) -> tuple[str, str, str]:
+    """Return the statements that delete the facts from ``first`` to ``last``, and keep of them what brains were told.
+
+    ``field`` returns what stands for a field of the data, NULL where there is none. What brains were told of agents
+    that were removed is deleted too.
+    """
+    state = field("state")
+    kept = (
+        "agent IS NOT NULL AND (kind IN ('ingest', 'config', 'method') OR (kind = 'suggestion.state' AND ("
+        f"{state} IN ('proposed', 'rejected', 'expired', 'failed', 'abandoned') "
+        f"OR ({state} = 'approved' AND {field('point')} IS NOT NULL))))"
+    )
+    those = "seq >= :first AND seq <= :last"
+    keep = f"INSERT INTO told ({_COLUMNS}) SELECT {_COLUMNS} FROM facts WHERE {those} AND {kept}"  # noqa: S608
+    gone = f"FROM facts WHERE {those} AND kind = 'agent.state' AND {field('removed')} IS NOT NULL"
+    drop = (
+        f"DELETE FROM told WHERE agent IN (SELECT agent {gone}) "  # noqa: S608
+        f"AND seq < (SELECT max(facts.seq) {gone} AND facts.agent = told.agent)"
+    )
+    return f"{keep} ON CONFLICT DO NOTHING", drop, f"DELETE FROM facts WHERE {those}"  # noqa: S608 - no input in any
 
 
 def version() -> sa.Select[Any]:
@@ -110,10 +148,32 @@ class Rows:
             query = query.where(facts.c.agent == agent)
         if kinds:
             query = query.where(facts.c.kind.in_([str(kind) for kind in kinds]))
-        return [
-            Event.known(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=_KINDS[kind], data=from_json(data))
-            for seq, time, name, kind, data in self._rows(query if limit is None else query.limit(limit))
-        ]
+        return self._events(query if limit is None else query.limit(limit))
+
+    def told(
+        self, agent: str | None = None, *, after: int = 0, until: int | None = None, limit: int | None = None
+    ) -> list[Event]:
+        """Return what brains may have been told. See `protocols.JournalReader`."""
+        parts: list[sa.Select[Any]] = []
+        for table in (told, facts):
+            part = sa.select(table.c.seq, table.c.time, table.c.agent, table.c.kind, table.c.data)
+            part = part.where(table.c.seq > after)
+            part = part if until is None else part.where(table.c.seq <= until)
+            part = part if agent is None else part.where(table.c.agent == agent)
+            parts.append(part.where(table.c.kind.in_(_TOLD_KINDS)) if table is facts else part)
+        query = sa.union_all(*parts).order_by("seq")  # in one statement: facts go from the one table to the other
+        found = self._events(query if limit is None else query.limit(limit))
+        return list({event.seq: event for event in found}.values())
+
+    def of_suggestions(self, ids: Sequence[str]) -> list[Event]:
+        """Return the facts about suggestions, in order. See `protocols.JournalReader`."""
+        own: sa.ColumnClause[str] = sa.literal_column(SUGGESTION[self._engine.dialect.name])
+        found: list[Event] = []
+        for first in range(0, len(ids), _IDS_AT_ONCE):
+            about = own.in_(ids[first : first + _IDS_AT_ONCE])
+            query = sa.select(facts).where(sa.literal_column("kind") == sa.literal_column("'suggestion.state'"), about)
+            found += self._events(query)
+        return sorted(found, key=lambda event: event.seq or 0)
 
     def snapshot(self) -> tuple[int, dict[str, Any]] | None:
         """Return the number of the last fact in the snapshot, and the snapshot. See `protocols.JournalReader`."""
@@ -127,6 +187,12 @@ class Rows:
                 f"the snapshot in the journal is damaged ({error}); bring the state directory back from a backup"
             ) from error
 
+    def _events(self, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> list[Event]:
+        return [
+            Event.known(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=_KINDS[kind], data=from_json(data))
+            for seq, time, name, kind, data in self._rows(query)
+        ]
+
     def _connected(self) -> contextlib.AbstractContextManager[sa.Connection]:
         return self._engine.connect()
 
@@ -134,7 +200,7 @@ class Rows:
         rows = self._rows(query)
         return rows[0][0] or 0 if rows else 0
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[sa.Row[Any]]:
         try:
             with self._connected() as connection:
                 return connection.execute(query).all()

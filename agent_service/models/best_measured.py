@@ -8,19 +8,19 @@ does not say, from which end of what was measured the brain's own best point lie
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agent_service.errors import texts
-from agent_service.models import ID_KEY, BestPoint, EventKind
+from agent_service.models import ID_KEY, BestPoint
 from agent_service.models.objectives import Goals
 from agent_service.models.real_numbers import real
 from agent_service.models.standard_errors import sems_of
 from agent_service.models.values import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from agent_service.models import AgentSpec, AgentStatus, Event
+    from agent_service.models import AgentSpec, AgentStatus
     from agent_service.models.objectives import Direction
 
 
@@ -57,6 +57,26 @@ class Extremes:
         best_point = _point_of(measured, outcome, actuators)
         self.lowest.update(dict.fromkeys(lowest, best_point))
         self.highest.update(dict.fromkeys(highest, best_point))
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return by end the points, and by outcome which of them: many outcomes have one point."""
+        ends: list[dict[str, Any]] = []
+        for end in (self.lowest, self.highest):
+            points = list({id(point): point for point in end.values()}.values())
+            numbers = {id(point): i for i, point in enumerate(points)}
+            by = {name: numbers[id(point)] for name, point in end.items()}
+            ends.append({"points": [point.model_dump(mode="json") for point in points], "by": by})
+        return ends
+
+    @classmethod
+    def from_json(cls, data: Sequence[Mapping[str, Any]]) -> Extremes:
+        """Return what `as_json` made JSON of."""
+        ends: list[dict[str, BestPoint]] = []
+        for end in data:
+            points = [BestPoint.model_validate(point) for point in end["points"]]
+            by: Mapping[str, int] = end["by"]
+            ends.append({name: points[i] for name, i in by.items()})
+        return cls(*ends)
 
     def best(self, spec: AgentSpec, by_model: BestPoint | None) -> Best:
         """Return the best measured point; ``by_model`` is the brain's own, if it has one."""
@@ -120,6 +140,17 @@ class Front:
         self.points.append(_point_of(measured, outcome, actuators))
         self._scores = np.vstack([known, scores])
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        points = [point.model_dump(mode="json") for point in self.points]
+        return {"points": points, "measured": self._measured}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Go on with what `as_json` returned of the same goals."""
+        self.points = [BestPoint.model_validate(point) for point in data["points"]]
+        self._measured = data["measured"]
+        self._scores = [self.goals.scores(point.outcome) for point in self.points]
+
     def best(self) -> Best:
         """Return the best point; of a front the one that is the best in the first objective."""
         objective, way = next(iter(self.goals.objectives.items()))
@@ -146,13 +177,22 @@ class Bests:
         self._actuators: Collection[str] = ()
         self.with_sem: dict[str, None] = {}  # the outcomes of which a standard error was known, in their order
 
-    def find_anew(self, spec: AgentSpec, facts: Iterable[Event]) -> None:
-        """Look at all that was measured, by the objectives that there are now."""
+    def begin(self, spec: AgentSpec) -> None:
+        """Forget all points, and go by the objectives that there are now."""
         self._extremes, self._actuators = Extremes(), spec.actuators
         self._front = Front(Goals.of(spec)) if spec.objectives else None
-        for event in facts:
-            if event.kind is EventKind.INGEST:
-                self.add(cast("list[dict[str, Any]]", event.data["points"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        front = None if self._front is None else self._front.as_json()
+        return {"extremes": self._extremes.as_json(), "front": front, "with_sem": list(self.with_sem)}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Go on with what `as_json` returned, when it was of the same specification."""
+        self._extremes = Extremes.from_json(data["extremes"])
+        self.with_sem = dict.fromkeys(data["with_sem"])
+        if self._front is not None:
+            self._front.restore(data["front"])
 
     def add(self, points: Iterable[Mapping[str, Any]]) -> None:
         """Look at measured points for the best of them."""

@@ -48,7 +48,7 @@ async def stream(
     events and the service's own come, with ``kinds`` only those, ``heartbeat`` and ``reset``.
     """
     newest = service.journal.last_seq
-    if after is not None and not service.journal.forgotten_seq <= after <= newest:
+    if after is not None and not service.journal.seqs.forgotten <= after <= newest:
         # what came after it is in a snapshot by now, or it is the cursor of another journal
         yield _encoded(Event(seq=None, time=utcnow(), agent=None, kind=EventKind.RESET, data={"last_seq": newest}))
         after = None

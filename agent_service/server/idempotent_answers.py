@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from agent_service.agents.record.suggestions import report_of
 from agent_service.errors import Conflict, ServiceError
 from agent_service.models import EventKind, IngestAnswer, RenewRequest, SuggestAnswer
 from agent_service.models.state_machines import SuggestionState
@@ -48,10 +49,12 @@ class DoneRequest:
         """Return a value of each fact of the plan queue that is a ``command``."""
         return [fact.data[name] for fact in self.facts if fact.data.get("command") == command]
 
-    def answer(self) -> Response | None:
+    async def answer(self) -> Response | None:
         """Return the answer, or a problem that says that it is not known; None when it does no harm to do it again."""
         noun, *rest = self.path.removeprefix("/api/v1/").split("/")
         call = noun if not rest else rest[1] if noun == "agents" else rest[-1]
+        about = {str(fact.data["id"]) for fact in self.facts if fact.kind is EventKind.SUGGESTION_STATE}
+        await self.service.supervisor.recall(*about)
         try:
             return _ANSWERS.get(call, _unknown)(self)
         except ServiceError as error:
@@ -87,7 +90,7 @@ def _ingested(done: DoneRequest) -> Response | None:
 
 
 def _reported(done: DoneRequest) -> Response:
-    return _json(next(report for report in done.record.reports if report.seq == done.facts[0].seq))
+    return _json(report_of(done.facts[0]))
 
 
 def _moved(done: DoneRequest) -> Response:

@@ -69,7 +69,7 @@ class Repeats:
             elif kept is not None:
                 answer = _response(kept)
             elif (facts := service.answers.facts_of(mark)) and (
-                known := DoneRequest(service, key, path, body, facts).answer()
+                known := await DoneRequest(service, key, path, body, facts).answer()
             ):
                 answer = known
                 await service.answers.keep(mark, _kept(request, answer))

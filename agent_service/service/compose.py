@@ -245,7 +245,6 @@ async def _compose(  # noqa: PLR0913 - what it is made of
         metrics=metrics,
         retention=Retention(
             journal,
-            supervisor,
             config.service,
             cursor=None if spool is None else state_dir.catalog_cursor,
             fold=lambda seq, forget: fold_elsewhere(journal_url(), seq, forget=forget),

@@ -13,7 +13,9 @@ from agent_service.service.shared_files import SharedFiles
 from agent_service.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
+
+    from agent_service.models import Event
 
 _PAGE: Final = 5000
 
@@ -33,11 +35,12 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
         if other.open().last:
             raise UsageError(f"{target} holds a journal already, up to fact {other.last_seq()}; give an empty place")
         snapshot = store.snapshot()
-        rows: list[FactRow] = []
+        rows = _rows(store.told(until=seqs.forgotten)) if seqs.forgotten else []
+        told = len(rows)
         seq = seqs.forgotten
         while events := store.read(after=seq, limit=_PAGE):
             seq = events[-1].seq or seq
-            rows += [FactRow(one.seq or 0, one.time, one.agent, one.kind, encoded(one.data)) for one in events]
+            rows += _rows(events)
         try:
             other.write(rows)  # one cut short after this has facts that nothing precedes, and is refused
             if snapshot is not None:
@@ -53,7 +56,11 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
             shared = SharedFiles(other_state, store.notes)
             shared.look()
             shared.take()
-    return len(rows), seqs.last
+    return len(rows) - told, seqs.last
+
+
+def _rows(events: Sequence[Event]) -> list[FactRow]:
+    return [FactRow(one.seq or 0, one.time, one.agent, one.kind, encoded(one.data)) for one in events]
 
 
 @contextlib.contextmanager

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from agent_service.archive.decisions import load_fold
 from agent_service.errors import BackendUnavailable
 from agent_service.models import utcnow
-from agent_service.models.state_machines import SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from agent_service.agents.supervisor import Supervisor
     from agent_service.journal import JournalLog
-    from agent_service.models import Event
     from agent_service.service.config import ServiceSection
-    from agent_service.service.snapshot_process import Folded
 
 LOOKS_EVERY_S: Final = 600.0
 WORTH_IT: Final = 0.1
@@ -39,14 +35,12 @@ class Retention:
     def __init__(
         self,
         journal: JournalLog,
-        supervisor: Supervisor,
         config: ServiceSection,
         *,
         cursor: Path | None,
-        fold: Callable[[int, int], Awaitable[Folded]],
+        fold: Callable[[int, int], Awaitable[str]],
     ) -> None:
         self._journal = journal
-        self._supervisor = supervisor
         self._config = config
         self._cursor = cursor
         self._fold = fold
@@ -74,29 +68,16 @@ class Retention:
     async def compact(self) -> bool:
         """Put what is older than the limits into a snapshot; return whether there was enough of it."""
         seq, forget = await asyncio.to_thread(self._limits)
-        new = max(seq - self._journal.snapshot_seq, forget - self._journal.forgotten_seq)
+        new = max(seq - self._journal.seqs.snapshot, forget - self._journal.seqs.forgotten)
         if new < max(1, WORTH_IT * self._config.keep_facts):
             return False
-        folded = await self._fold(seq, forget)
-        await self._journal.compact(folded.snapshot, seq=seq, forget=forget)
-        await self._supervisor.follow(folded.kept, seq=seq)
+        await self._journal.compact(await self._fold(seq, forget), seq=seq, forget=forget)
         _log.info("facts up to %d went into a snapshot", seq)
         return True
 
     def _limits(self) -> tuple[int, int]:
         """Return the last fact for the snapshot, and the last one that nobody needs by itself then."""
         old = self._journal.last_before(utcnow() - timedelta(days=self._config.keep_days))
-        seq = max(old, self._journal.last_seq - self._config.keep_facts, self._journal.snapshot_seq)
-        # points that were suggested together stay together
-        while seq > self._journal.snapshot_seq and all(_is_proposal(event) for event in self._around(seq)):
-            seq -= 1
+        seq = max(old, self._journal.last_seq - self._config.keep_facts, self._journal.seqs.snapshot)
         written = seq if self._cursor is None else load_fold(self._cursor).seq
-        return seq, max(min(seq, written), self._journal.forgotten_seq)
-
-    def _around(self, seq: int) -> list[Event]:
-        return self._journal.read(after=seq - 1, limit=2)
-
-
-def _is_proposal(event: Event) -> bool:
-    data: dict[str, Any] = event.data
-    return data.get("state") == SuggestionState.PROPOSED
+        return seq, max(min(seq, written), self._journal.seqs.forgotten)

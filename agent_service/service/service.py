@@ -118,7 +118,7 @@ class Service:
         self.journal.on_late(self.supervisor.catch_up)
         self.journal.on_fault(self._follow_journal)
         await fold.go_on()
-        self.supervisor.remembered()
+        await self.supervisor.remembered()
         kept = await self.documents.kept_runs()
         self._agents_logs.enter_context(listening_to_logs())
         self.documents.start()

@@ -10,9 +10,10 @@ import asyncio
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from agent_service.agents.record.service import Kept, ServiceRecord
+from agent_service.agents.record.service import ServiceRecord
+from agent_service.agents.record.told import ToldFacts
 from agent_service.archive.decisions import Fold
 from agent_service.errors import BackendUnavailable, ServiceError, texts
 from agent_service.journal import reader
@@ -24,15 +25,8 @@ _PAGE: Final = 5000
 _NICE: Final = 10
 
 
-class Folded(NamedTuple):
-    """A snapshot as JSON, and what of each agent is in it that others may forget."""
-
-    snapshot: str
-    kept: dict[str, Kept]
-
-
-def fold(journal: JournalReader, seq: int, *, forget: int) -> Folded:
-    """Fold the facts up to ``seq``, from the last snapshot on, as if nothing had happened since.
+def fold(journal: JournalReader, seq: int, *, forget: int) -> str:
+    """Return a snapshot as JSON: the facts up to ``seq``, folded from the last snapshot on.
 
     The outbox is folded up to ``forget`` only, where the facts will begin that a catalogue is still to be told.
     """
@@ -51,11 +45,13 @@ def fold(journal: JournalReader, seq: int, *, forget: int) -> Folded:
             if decisions.seq < looked_at <= forget:
                 decisions.apply_fact(event)
     record.compact()
+    for one in record.agents.values():
+        ToldFacts(one, journal).find_bests_anew(until=seq)
     values = {**record.as_json(), "outbox": decisions.model_dump(mode="json")}
-    return Folded(json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":")), record.kept())
+    return json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
-async def fold_elsewhere(url: str, seq: int, *, forget: int) -> Folded:
+async def fold_elsewhere(url: str, seq: int, *, forget: int) -> str:
     """Return what `fold` does of the journal at ``url``, from a process of its own; or raise `BackendUnavailable`."""
     # -P: a file beside the user's notebook must not be taken for a library
     command = [sys.executable, "-P", "-m", __spec__.name]
@@ -69,24 +65,19 @@ async def fold_elsewhere(url: str, seq: int, *, forget: int) -> Folded:
     if child.returncode:
         why = said.decode(errors="replace").strip().splitlines() or [f"it ended with code {child.returncode}"]
         raise BackendUnavailable(f"the process that makes a snapshot failed: {texts.one_line(why[-1])}")
-    return await asyncio.to_thread(_read, answer)
-
-
-def _read(answer: bytes) -> Folded:
-    kept, _, snapshot = answer.partition(b"\n")
-    return Folded(snapshot.decode(), {name: Kept(*values) for name, values in json.loads(kept).items()})
+    return answer.decode()
 
 
 def main() -> None:
-    """Write what is kept and the snapshot, each a line."""
+    """Write the snapshot."""
     os.nice(_NICE)
     url, seq, forget = json.load(sys.stdin)
     try:
-        folded = fold(reader(url), seq, forget=forget)
+        snapshot = fold(reader(url), seq, forget=forget)
     except ServiceError as error:
         sys.exit(str(error))
     with os.fdopen(1, "wb") as out:
-        out.write(json.dumps(folded.kept).encode() + b"\n" + folded.snapshot.encode())
+        out.write(snapshot.encode())
 
 
 if __name__ == "__main__":

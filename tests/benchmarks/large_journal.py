@@ -5,8 +5,9 @@ import random
 import uuid
 from datetime import timedelta
 
+from agent_service.agents.record.service import ServiceRecord
 from agent_service.journal import SqliteStore
-from agent_service.models import AgentSpec, EventKind, utcnow
+from agent_service.models import AgentSpec, Event, EventKind, utcnow
 from agent_service.protocols import FactRow
 
 STATE, SUGGESTION, INGEST = EventKind.AGENT_STATE, EventKind.SUGGESTION_STATE, EventKind.INGEST
@@ -64,3 +65,14 @@ def write(file, *, agents, points):
     store.write(batch)
     store.close()
     return seq
+
+
+def folded(points):
+    """Return the record of a service with one agent, which has measured so many points."""
+    random.seed(0)
+    record, begun = ServiceRecord(), utcnow()
+    for seq, (agent, kind, data) in enumerate(_facts(1, points), start=1):
+        # as it comes from the journal: no two facts share a text
+        read = json.loads(json.dumps(data))
+        record.apply(Event.known(seq=seq, time=begun, agent=agent, kind=kind, data=read))
+    return record

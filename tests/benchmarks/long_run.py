@@ -107,5 +107,5 @@ async def _measured(folder):
 
 async def _run(emitter, agent, uid, events):
     await asyncio.to_thread(emitter.measure, uid, events)
-    while uid not in agent.record.ingested_runs:
+    while not agent.keeper.told.knows_run(uid):
         await asyncio.sleep(0.05)

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import httpx
@@ -85,14 +86,39 @@ def _many(folder):
     agents, points = max(3, int(10_000 * PART)), 14
     _, state = _config(folder / "many", keep_facts=10_000_000)
     count = large_journal.write(state / "journal.db", agents=agents, points=points)
-    with _Ready(folder / "many", keep_facts=10_000_000) as many:
+    keep = int(count * 9)
+    with _Ready(folder / "many", keep_facts=keep) as many:
         yield f"{count:,} facts, {agents:,} agents: ready after {many.cpu_s:.1f} CPU s, {many.memory_mb:.0f} MB at most"
         beside_many = many.page_ms()
+        _snapshot(state)
+    with _Ready(folder / "many", keep_facts=keep) as again:
+        yield f"the same with a snapshot: ready after {again.cpu_s:.1f} CPU s, {again.memory_mb:.0f} MB at most"
     _, state = _config(folder / "few", keep_facts=10_000_000)
     large_journal.write(state / "journal.db", agents=3, points=points)
     with _Ready(folder / "few", keep_facts=10_000_000) as few:
         yield f"a page of 10 agents: {beside_many:.2f} ms of CPU; of 3 where there are 3: {few.page_ms():.2f} ms"
         yield f"the start without a journal: {few.cpu_s:.1f} CPU s, {few.memory_mb:.0f} MB"
+
+
+def _snapshot(state):
+    """Wait until all that was written is in a snapshot."""
+    with contextlib.closing(sqlite3.connect(f"file:{state}/journal.db?mode=ro", uri=True)) as journal:
+        while not journal.execute("SELECT seq FROM snapshots").fetchone():
+            time.sleep(1)
+
+
+def _decided(_folder):
+    """Count the objects of an agent's record: fewer or more than before, whatever time it takes."""
+    before, suggestions = 0, int(20_000 * PART)
+    for decided in (suggestions, 2 * suggestions):
+        tracemalloc.start()
+        record = large_journal.folded(decided)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        counts = next(iter(record.agents.values())).counts()
+        more = f"{taken / 1e6:.1f} MB, {(taken - before) / 1e6:+.1f}"
+        yield f"an agent with {counts.ingested:,} decided suggestions: {more}"
+        before = taken
 
 
 def _compaction(folder):
@@ -124,3 +150,4 @@ def measure(folder):
     """Yield lines to print."""
     yield from _many(folder)
     yield from _compaction(folder / "compaction")
+    yield from _decided(folder)

@@ -204,6 +204,59 @@ def test_facts_that_somebody_still_needs_stay_beside_the_snapshot_that_holds_the
         assert seqs(again.read()) == [9, 10]
 
 
+FATES = [
+    ("proposed", {"point": {"x": 1.50}, "by": "loop"}),
+    ("approved", {}),
+    ("approved", {"point": {"x": 2.0}}),
+    ("submitted", {}),
+    ("running", {"run_uid": "r"}),
+    ("abandoned", {"reason": "so"}),
+    ("measured", {"outcome": {"y": 1.0}}),
+    ("ingested", {}),
+]
+
+
+def test_what_brains_were_told_stays_when_facts_are_forgotten_and_goes_with_the_agent(store, case):
+    facts = [
+        row(1, EventKind.AGENT_STATE, state="created", spec={}),
+        row(2, EventKind.AGENT_STATE, "b", state="created"),
+    ]
+    for seq, (state, data) in enumerate(FATES, start=3):
+        facts.append(row(seq, EventKind.SUGGESTION_STATE, id="s", state=state, **data))
+    kinds = [EventKind.INGEST, EventKind.CONFIG, EventKind.METHOD, EventKind.REPORT]
+    facts += [row(seq, kind) for seq, kind in enumerate(kinds, start=11)]
+    facts += [row(15, EventKind.INGEST, "b"), row(16, EventKind.CONFIG, None)]
+    store.write(facts)
+    assert seqs(store.told("a")) == [*range(3, 11), 11, 12, 13]  # all that may be of use
+    before = store.told("a")
+    store.compact(16, "{}", forget=12)
+    kept = [3, 5, 8, 11, 12, 13]
+    journal = reader(case.url)
+    for one in (store, journal):
+        assert one.told("a") == [fact for fact in before if fact.seq in kept]
+        assert seqs(one.told("a", after=5, until=12)) == [8, 11, 12]
+        assert seqs(one.told("a", limit=2)) == [3, 5]
+        assert seqs(one.told()) == [*kept, 15, 16]
+        assert seqs(one.read()) == [13, 14, 15, 16]
+    store.write([row(17, EventKind.AGENT_STATE, state="stopped", removed=True), row(18, EventKind.INGEST)])
+    assert seqs(store.told("a")) == [*kept, 18]
+    store.compact(17, "{}")
+    assert seqs(store.told("a")) == [18]
+    assert seqs(store.told("b")) == [15]
+
+
+def test_facts_are_found_by_their_suggestion(store, case):
+    kind = EventKind.SUGGESTION_STATE
+    store.write([row(seq, kind, id=f"s{seq % 3}", state="approved") for seq in range(1, 10)])
+    store.write([row(10, EventKind.REPORT, id="s1"), row(11, kind, id="s1 ' \"", state="approved")])
+    for one in (store, reader(case.url)):
+        assert seqs(one.of_suggestions(["s1"])) == [1, 4, 7]
+        assert seqs(one.of_suggestions(["s1", "s2", "nobody"])) == [1, 2, 4, 5, 7, 8]
+        assert seqs(one.of_suggestions(["s1 ' \""])) == [11]
+        assert one.of_suggestions([]) == []
+        assert len(one.of_suggestions([*map(str, range(5000)), "s0"])) == 3
+
+
 def test_a_snapshot_and_what_came_after_fold_to_the_same(store):
     spec = {"type": "walker", "actuators": ["x"], "outcome": "y"}
     store.write([row(1, EventKind.SERVICE_STATE, None, state="started", session="s")])
@@ -308,7 +361,7 @@ async def test_the_log_on_it_writes_reads_and_follows(case):
     followed = [event async for event in _first(2, log.follow(after=1))]
     assert seqs(followed) == [2, 3]
     assert seqs(written) == [1, 2, 3]
-    assert (log.last_seq, log.snapshot_seq, log.fault) == (3, 1, None)
+    assert (log.last_seq, log.seqs.snapshot, log.fault) == (3, 1, None)
     await log.close()
     assert seqs(reader(case.url).read()) == [2, 3]
 

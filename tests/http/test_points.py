@@ -9,14 +9,15 @@ import uuid
 import pandas as pd
 import pyarrow as pa
 import pytest
+from headless_service import service
 from services import wait_until
 
 from agent_service.agents.point_table import PointTable
-from agent_service.agents.record.agent import AgentRecord
 from agent_service.client import Client
-from agent_service.models import Event, EventKind, utcnow
+from agent_service.models import EventKind
 from agent_service.models.state_machines import SuggestionState
 
+NUMBER = 4000
 OWN = ["run_uid", "time", "suggestion", "fate", "by", "approved_by", "reason"]
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -128,41 +129,35 @@ def test_neither_pandas_nor_pyarrow_is_imported_unasked():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def record_of(number, spec):
-    created = Event(
-        seq=1, time=utcnow(), agent="a", kind=EventKind.AGENT_STATE, data={"state": "created", "spec": spec}
-    )
-    record, seq = AgentRecord.created(created), 1
-    for i in range(number):
-        new, now = str(uuid.uuid4()), utcnow()
-        facts = [
-            (
-                EventKind.SUGGESTION_STATE,
-                {"id": new, "state": SuggestionState.PROPOSED, "point": {"x": i}, "by": "loop"},
-            ),
-            (EventKind.INGEST, {"points": [{"x": i, "s": 2.0 * i, "_id": new}], "run_uids": [f"run-{i}"], "best": []}),
-            (EventKind.SUGGESTION_STATE, {"id": new, "state": SuggestionState.INGESTED}),
-        ]
-        for kind, data in facts:
-            seq += 1
-            record.apply(Event(seq=seq, time=now, agent="a", kind=kind, data=data))
-    return record
+SIMPLE = {"actuators": ["x"], "outcome": "s"}
 
 
-def test_many_points_come_in_order_and_from_anywhere():
-    spec = {"name": "a", "type": "sobol", "actuators": ["x"], "outcome": "s"}
-    made = PointTable(record_of(20_000, spec))
-    rows = list(made.rows())
-    assert [row["x"] for _, row in rows] == list(range(20_000))
-    assert rows[-1][1]["run_uid"] == "run-19999"
-    half = rows[9_999][0]
-    assert next(made.rows(after=half))[1]["x"] == 10_000
-    assert len(list(made.rows(after=half))) == 10_000
+async def test_many_points_come_in_order_and_from_anywhere(tmp_path):
+    async with service(tmp_path / "journal.db") as rooms:
+        agent = await rooms.create("a", **SIMPLE, sensors=["s"])
+        for i in range(NUMBER):
+            new = str(uuid.uuid4())
+            proposed = {"id": new, "state": SuggestionState.PROPOSED, "point": {"x": i}, "by": "loop"}
+            told = {"points": [{"x": i, "s": 2.0 * i, "_id": new}], "run_uids": [f"run-{i}"], "best": []}
+            rooms.journal.post(EventKind.SUGGESTION_STATE, "a", proposed)
+            rooms.journal.post(EventKind.INGEST, "a", told)
+            last = rooms.journal.post(EventKind.SUGGESTION_STATE, "a", {"id": new, "state": SuggestionState.INGESTED})
+        await last
+        made = PointTable(agent.record, rooms.journal)
+        rows = list(made.rows())
+        assert [row["x"] for _, row in rows] == list(range(NUMBER))
+        assert rows[-1][1]["run_uid"] == f"run-{NUMBER - 1}"
+        half = rows[NUMBER // 2 - 1][0]
+        assert next(made.rows(after=half))[1]["x"] == NUMBER // 2
+        assert len(list(made.rows(after=half))) == NUMBER // 2
 
 
-def test_a_name_that_a_column_has_already_is_told_apart():
-    spec = {"name": "a", "type": "sobol", "actuators": ["time", "x"], "outcome": ["by", "x"]}
-    columns = PointTable(record_of(0, spec)).columns[len(OWN) :]
+async def test_a_name_that_a_column_has_already_is_told_apart(tmp_path):
+    async with service(tmp_path / "journal.db") as rooms:
+        agent = await rooms.create("a", actuators=["time", "x"], outcome=["by", "x2"], sensors=["s"])
+        spec = agent.record.spec.model_copy(update={"outcome": ["by", "x"]})
+        agent.record.spec = spec
+        columns = PointTable(agent.record, rooms.journal).columns[len(OWN) :]
     assert [(column.name, column.of) for column in columns] == [
         ("actuator.time", "time"),
         ("x", "x"),

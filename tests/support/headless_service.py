@@ -59,7 +59,7 @@ class HeadlessService:
             self.supervisor.restore(ServiceRecord.from_json(told))
         for event in await asyncio.to_thread(lambda: self.journal.read(after=seq)):
             self.supervisor.apply(event)
-        self.supervisor.remembered()
+        await self.supervisor.remembered()
         await self.supervisor.queue.start()
 
     def apply(self, event):

@@ -157,7 +157,11 @@ class AgentLives(RuleBasedStateMachine):
 
     @rule(approve=st.booleans())
     def decide(self, approve):
-        proposed = [one for one in self.service.supervisor.suggestions() if one.state is SuggestionState.PROPOSED]
+        proposed = [
+            one
+            for life in self.service.supervisor.lives.values()
+            for one in life.agent.record.open_in(SuggestionState.PROPOSED)
+        ]
         if proposed:
             supervisor, one = self.service.supervisor, proposed[0].id
             self.do(

@@ -22,7 +22,7 @@ async def propose(rooms, agent, suggestion_id):
 
 def test_without_agents_it_says_that_there_is_none():
     with pytest.raises(NotFound, match="there is no agent 'a'; there is none yet"):
-        AgentDirectory().life("a")
+        AgentDirectory(None).life("a")
 
 
 async def test_an_agent_is_found_by_its_name_and_a_misspelt_one_is_not(rooms):
@@ -36,7 +36,7 @@ async def test_a_suggestion_is_its_agents_until_that_is_removed(rooms):
     agent = await rooms.create("alice")
     await propose(rooms, "alice", "s-1")
     assert rooms.supervisor.owner("s-1") is agent
-    assert [suggestion.id for suggestion in rooms.supervisor.suggestions()] == ["s-1"]
+    assert list(agent.record.suggestions) == ["s-1"]
     await rooms.supervisor.delete("alice")
     assert rooms.supervisor.find_owner("s-1") is None
     with pytest.raises(NotFound, match="there is no suggestion s-1"):

@@ -25,7 +25,9 @@ async def written(state):
     with state:
         log = JournalLog(SqliteStore(state.journal))
         log.open()
-        for n in range(5):
+        await log.append(EventKind.REPORT, "a", {"n": 0})
+        await log.append(EventKind.INGEST, "a", {"points": [{"x": 1.50}]})
+        for n in range(2, 5):
             await log.append(EventKind.REPORT, "a", {"n": n, "text": "\u0000 é"})
         await log.compact('{"n":1}', seq=2)
         await log.close()
@@ -35,7 +37,8 @@ async def written(state):
 
 def known(url):
     journal = reader(url)
-    return [(fact.seq, fact.time, fact.kind, fact.data) for fact in journal.read()], journal.snapshot()
+    facts = [(fact.seq, fact.time, fact.kind, fact.data) for fact in (*journal.told(), *journal.read())]
+    return facts, journal.snapshot()
 
 
 async def test_a_journal_goes_into_a_database_and_back(tmp_path, url):
@@ -43,6 +46,7 @@ async def test_a_journal_goes_into_a_database_and_back(tmp_path, url):
     await written(there)
     assert copy_journal(str(there.path), url) == (3, 5)
     assert known(url) == known(there.journal_url)
+    assert [fact.seq for fact in reader(url).told("a")] == [2]
     assert copy_journal(url, str(back.path)) == (3, 5)
     assert known(back.journal_url) == known(there.journal_url)
     assert KeyFile(back.keys_file).read() == KeyFile(there.keys_file).read()

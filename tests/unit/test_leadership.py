@@ -1,6 +1,7 @@
 """Who may write a journal in PostgreSQL: one leader, by its lock, its lease and its epoch."""
 
 import contextlib
+import json
 import threading
 from datetime import UTC, datetime
 
@@ -183,14 +184,30 @@ def test_an_older_journal_is_brought_up_to_date_as_a_whole(stores, postgres, url
     first.open()
     first.write([row(1)])
     first.close()
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: ["CREATE TABLE second (n INTEGER)"], 2: ["no SQL"]})
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 4)
+    monkeypatch.setattr(schema, "MIGRATIONS", {2: ["CREATE TABLE second (n INTEGER)"], 3: ["no SQL"]})
     with pytest.raises(UsageError, match="cannot be used"):
         stores().open()
     assert postgres.ask(url, "SELECT to_regclass('second')") == [(None,)]
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: ["CREATE TABLE second (n INTEGER)"], 2: ["DROP TABLE second"]})
+    monkeypatch.setattr(schema, "MIGRATIONS", {2: ["CREATE TABLE second (n INTEGER)"], 3: ["DROP TABLE second"]})
     assert stores().open() == (1, 0, 0)
-    assert postgres.ask(url, "SELECT value FROM meta WHERE key = 'schema_version'") == [("3",)]
+    assert postgres.ask(url, "SELECT value FROM meta WHERE key = 'schema_version'") == [("4",)]
+
+
+def test_what_brains_were_told_comes_out_of_a_snapshot_of_before(stores, postgres, url):
+    first = stores()
+    first.open()
+    first.write([row(seq) for seq in range(1, 5)])
+    time = "2026-11-30T10:00:00+00:00"
+    facts = [[1, "ingest", time, {"points": [{"x": 1.50, "s": 1e300}]}], [3, "config", time, {"variable": "é"}]]
+    first.compact(3, json.dumps({"agents": {"a": {"facts": facts}, "b": {"facts": []}}}))
+    first.close()
+    for statement in ("DROP TABLE told", "DROP INDEX facts_by_suggestion", "UPDATE meta SET value = '1'"):
+        postgres.ask(url, statement)
+    with contextlib.closing(stores()) as again:
+        assert again.open() == (4, 3, 3)
+        found = [[one.seq, one.kind, one.time.isoformat(), one.data] for one in again.told("a")]
+    assert found == facts
 
 
 @pytest.mark.parametrize(("version", "said"), [("9", "newer agent-service"), ("x", "never was")])

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
 from agent_service.agents.record.agent import as_written
+from agent_service.agents.record.measured import Measured
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.models import AgentSpec, Event, EventKind
 from agent_service.models.best_measured import Front, best_text
@@ -200,8 +201,15 @@ def test_what_a_brain_offers_counts_and_the_specification_is_stronger():
         goals = {"objectives": {"flux": {"direction": "minimize"}}}
         if made.objectives:
             goals = {}
-        service.apply(Event(seq=9, time=T0, agent="a", kind=EventKind.CONFIG, data={"goals": goals}))
+        apply_goals(service, goals)
         return service
+
+    def apply_goals(service, goals):
+        service.apply(Event(seq=9, time=T0, agent="a", kind=EventKind.CONFIG, data={"goals": goals}))
+        record = service.agents["a"]
+        if record.measured.is_old:  # they are in the journal
+            record.measured = Measured(record.spec)
+            record.measured.add(points)
 
     service = offered(spec(outcome="flux"))
     record = service.agents["a"]
@@ -209,7 +217,7 @@ def test_what_a_brain_offers_counts_and_the_specification_is_stronger():
     assert as_written(record).objectives == {}
     again = ServiceRecord.from_json(json.loads(json.dumps(service.as_json()))).agents["a"]
     assert (again.best_measured, as_written(again)) == (record.best_measured, as_written(record))
-    service.apply(Event(seq=10, time=T0, agent="a", kind=EventKind.CONFIG, data={"goals": {}}))
+    apply_goals(service, {})
     assert record.spec.objectives == {}
     assert record.best_measured.point.point == {"x": 2.0}
     assert offered(spec(objectives={"flux": "maximize"})).agents["a"].best_measured.point.point == {"x": 2.0}

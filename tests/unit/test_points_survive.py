@@ -11,6 +11,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 
 from agent_service.agents import sent_points
+from agent_service.agents.record.remembered import is_told
 from agent_service.agents.record.replay import facts_of
 from agent_service.agents.record.service import ServiceRecord
 from agent_service.archive.decisions import Fold, Row
@@ -148,7 +149,7 @@ def told(events, point, sems):
         record.apply(event)
     again = ServiceRecord.from_json(json.loads(json.dumps(record.as_json())))
     for one in (record.agents["a"], again.agents["a"]):
-        suggested, ingested = facts_of(one)
+        suggested, ingested = facts_of([event for event in events if event.agent == "a" and is_told(event)])
         assert isinstance(suggested, SuggestFact)
         assert isinstance(ingested, IngestFact)
         assert exact(suggested.points[0]) == exact(one.suggestions["s"].point) == exact(point)

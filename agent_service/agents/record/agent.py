@@ -10,11 +10,13 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
-from typing import Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
-from agent_service.agents.record.remembered import is_remembered, remembered
+from agent_service.agents.record.measured import Measured
+from agent_service.agents.record.remembered import is_told
+from agent_service.agents.record.suggestions import FILLER, followed, proposed, report_of
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
@@ -33,21 +35,23 @@ from agent_service.models import (
     RestartAs,
     Suggestion,
 )
-from agent_service.models.best_measured import Best, Bests
 from agent_service.models.objectives import NO_GOALS, read_goals
 from agent_service.models.spaces import read_space
 from agent_service.models.state_machines import OPEN, AgentState, SuggestionState, legal_commands
 
+if TYPE_CHECKING:
+    from agent_service.models.best_measured import Best
+
+REPORTS_KEPT: Final = 100
+"""Newest reports of an agent that are in memory, and in a snapshot."""
+
+RUNS_KEPT: Final = 10_000
+"""Newest runs of an agent that are known to be ingested; earlier ones are looked up in the journal."""
+
 HANDED_OVER_KEPT = 1000
 """Times of plans that are remembered: as many as `Guardrails.max_runs_per_minute` can allow."""
 
-_FATE: Final = ("run_uid", "run_uids", "outcome", "sem", "reason", "point", "void")
-"""What of a suggestion a fact may change, beside its state."""
-
-_STATES: Final = {str(state): state for state in SuggestionState}
 _P: Final = SuggestionState.PROPOSED
-_NO_RUNS: Final[list[str]] = []
-_NO_ERRORS: Final[dict[str, float]] = {}
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class AgentRecord:
 
     spec: AgentSpec
     created_at: datetime
+    created_seq: int = 0  # also of an agent whose journal is older than this
     state: AgentState = AgentState.CREATED
     reason: str | None = None
     held: bool = False
@@ -69,11 +74,14 @@ class AgentRecord:
     fates: Counter[SuggestionState] = field(default_factory=Counter[SuggestionState])
     proposed_by: dict[str, str] = field(default_factory=dict[str, str])
     best: list[BestPoint] = field(default_factory=list[BestPoint])
-    bests: Bests = field(default_factory=Bests, compare=False)
+    best_kept: set[str] = field(default_factory=set[str], compare=False)  # decided, and here for they are the best
+    measured: Measured = field(init=False, compare=False)
     last_error: LastError | None = None
     reports: list[Report] = field(default_factory=list[Report])
-    facts: list[Event] = field(default_factory=list[Event])
-    ingested_runs: set[str] = field(default_factory=set[str])
+    last_told: tuple[int, datetime] | None = None  # the last fact that its brain may know of
+    ingested_runs: dict[str, None] = field(default_factory=dict[str, None])
+    runs_of_old: set[str] = field(default_factory=set[str])  # those of a journal that does not tell them any more
+    fillers: int = 0
     done: int = 0
     failures_in_row: int = 0
     rejections_in_row: int = 0
@@ -93,41 +101,42 @@ class AgentRecord:
     offered_goals: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
-        self.bests.find_anew(self.spec, ())
+        self.measured = Measured(self.spec)
 
     @classmethod
     def created(cls, event: Event) -> Self:
         """Begin a record with the fact that created the agent."""
-        return cls(spec=AgentSpec.model_validate(event.data["spec"]), created_at=event.time)
+        return cls(spec=AgentSpec.model_validate(event.data["spec"]), created_at=event.time, created_seq=event.seq or 0)
 
     def apply(self, event: Event) -> None:
         """Take a fact in."""
         data: dict[str, Any] = event.data
+        if is_told(event):
+            self.last_told = event.seq or 0, event.time
         if event.kind is EventKind.SUGGESTION_STATE:
             self._apply_suggestion(event, data)
         elif event.kind is EventKind.INGEST:
-            self.facts.append(remembered(event))
             self._apply_ingest(data)
         elif event.kind is EventKind.AGENT_STATE:
             self._apply_state(event, data)
         elif event.kind is EventKind.REPORT:
-            self.reports.append(Report(seq=event.seq or 0, at=event.time, report=data["report"]))
+            self.reports.append(report_of(event))
+            del self.reports[:-REPORTS_KEPT]
         elif event.kind is EventKind.CONFIG:
-            self.facts.append(event)
             self._apply_config(data)
-        elif event.kind is EventKind.METHOD and data["replay"]:
-            self.facts.append(event)
         elif event.kind is EventKind.QUEUE_STATE:
             self._apply_queue(data)
 
     def _apply_ingest(self, data: dict[str, Any]) -> None:
         self.ingests += 1
-        self.ingested_runs.update(data["run_uids"])
+        self.ingested_runs.update(dict.fromkeys(data["run_uids"]))
+        while len(self.ingested_runs) > RUNS_KEPT:
+            del self.ingested_runs[next(iter(self.ingested_runs))]
         self.best = [
             BestPoint.known(id=best.get("id"), point=best["point"], outcome=best["outcome"], sem=best.get("sem") or {})
             for best in data["best"]
         ]
-        self.bests.add(data["points"])
+        self.measured.add(data["points"])
         if retold := data.get("retold"):
             runs = sum(origin["counts"] for origin in retold)
             self.retold += len(retold)
@@ -154,39 +163,17 @@ class AgentRecord:
             self.last_error = LastError(**error, at=event.time)
 
     def _apply_suggestion(self, event: Event, data: dict[str, Any]) -> None:
-        state = _STATES[data["state"]]
-        if is_remembered(state, data):
-            self.facts.append(event)
+        state = SuggestionState(data["state"])
         if state is _P and not data.get("again"):
             self.proposed_by[data["id"]] = data["by"]
-            new = Suggestion.known(
-                id=data["id"],
-                agent=self.spec.name,
-                state=state,
-                point=data["point"],
-                plan=data.get("plan"),
-                run_uid=None,
-                run_uids=_NO_RUNS,
-                outcome=None,
-                sem=_NO_ERRORS,
-                extra=data.get("extra") or {},
-                reason=data.get("reason"),
-                proposed_by=data["by"] if data.get("by_hand") else None,
-                approved_by=None,
-                approved_at=None,
-                retry_of=data.get("retry_of"),
-                filler=data["by"] == "filler",
-                void=False,
-                created_at=event.time,
-                updated_at=event.time,
-            )
+            self.fillers += data["by"] == FILLER
+            new = proposed(event)
         else:
             old = self.suggestions[data["id"]]
             self.fates[old.state] -= 1
-            changed = {key: data[key] for key in _FATE if key in data}
-            new = Suggestion.known(**{**vars(old), "state": state, "updated_at": event.time, **changed})
+            new = followed(old, event)
             self._count(old, new, data)
-            new = self._note_approval(old, new, event)
+            self._note_approval(old, new, event)
         self.fates[state] += 1
         self.suggestions[new.id] = new
         if state in OPEN:
@@ -202,22 +189,19 @@ class AgentRecord:
             self.rejections_in_row += state is SuggestionState.REJECTED
             self.last_failure = new.reason or ""
 
-    def _note_approval(self, old: Suggestion, new: Suggestion, event: Event) -> Suggestion:
-        """Return a suggestion with whose approval it has; one that was approved and is proposed again has none."""
+    def _note_approval(self, old: Suggestion, new: Suggestion, event: Event) -> None:
+        """Count approvals by persons; one that was approved and is proposed again has none."""
         counts = self.proposed_by[new.id] == "loop" and not new.retry_of
         if new.state is SuggestionState.PROPOSED:
             self.approved_by_person.discard(new.id)
-            self.approvals -= counts and new.approved_at is not None
-            return new.model_copy(update={"approved_by": None, "approved_at": None})
+            self.approvals -= counts and old.approved_at is not None
         word, by = event.data.get("word"), event.data.get("by")
         if new.state is not SuggestionState.APPROVED:
-            return new
+            return
         if word or (by and old.state is SuggestionState.PROPOSED):  # 0.1.0 wrote no word
             self.approved_by_person.add(new.id)
-        if not word:
-            return new
-        self.approvals += counts and new.approved_at is None
-        return new.model_copy(update={"approved_by": by, "approved_at": event.time})
+        if word:
+            self.approvals += counts and old.approved_at is None
 
     def _count(self, old: Suggestion, new: Suggestion, data: dict[str, Any]) -> None:
         """Count what the guardrails limit: plans handed over, and begun or waiting, and the time that runs took."""
@@ -273,10 +257,12 @@ class AgentRecord:
             self.offered = set(offered)
             self.spec = self.spec.model_copy(update={"space": {**offered, **written}})
         if "goals" in data:
-            none = {name: NO_GOALS[name] for name in self.offered_goals}
+            before, none = self.spec, {name: NO_GOALS[name] for name in self.offered_goals}
             self.spec = self.spec.model_copy(update={**none, **read_goals(data["goals"])})
             self.offered_goals = set(data["goals"])
-            self.bests.find_anew(self.spec, self.facts)
+            if any(getattr(before, name) != getattr(self.spec, name) for name in NO_GOALS):
+                self.measured = Measured(self.spec)
+                self.measured.is_old = bool(self.ingests)
         if "loop" in data:
             self.spec = self.spec.model_copy(update={"loop": LoopSpec.model_validate(data["loop"])})
             self.failures_in_row = 0
@@ -315,7 +301,7 @@ class AgentRecord:
     @property
     def best_measured(self) -> Best:
         """The best point that was measured, if one was, and what it is the best of."""
-        return self.bests.best(self.spec, self.best_by_model)
+        return self.measured.bests.best(self.spec, self.best_by_model)
 
     def status(self, *, executor: str, executor_reason: str | None, busy: Busy | None) -> AgentStatus:
         """Return the agent as the API shows it."""

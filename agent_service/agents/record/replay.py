@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from agent_service.agents.record.remembered import WITHOUT_OUTCOME, is_remembered, with_data
+from agent_service.agents.record.remembered import WITHOUT_OUTCOME
 from agent_service.brains.messages import (
     EditFact,
     Fact,
@@ -22,19 +22,20 @@ from agent_service.models.state_machines import SuggestionState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from agent_service.agents.record.agent import AgentRecord
     from agent_service.models import Event
 
 
-def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None, after: int = 0) -> list[Fact]:
-    """Return what happened to an agent's brain after the fact of that number, in the order in which it happened.
+def facts_of(events: Sequence[Event], *, config: Mapping[str, Any] | None = None, first: int = 0) -> list[Fact]:
+    """Return what happened to an agent's brain, in the order in which it happened, from the facts that tell it.
 
-    What a new ``config`` names is no longer what a variable was set to before.
+    Only from the ``first`` of ``events`` on, with those before for what they say of these. What a new ``config`` names
+    is no longer what a variable was set to before.
     """
     facts: list[Fact] = []
     batch: list[Event] = []
-    retried = {str(event.data.get("retry_of")) for event in record.facts}
-    for event in (event for event in record.facts if (event.seq or 0) > after and _concerns_brain(event)):
+    points: dict[Any, Any] = {event.data["id"]: event.data["point"] for event in events if _has_point(event)}
+    retried = {str(event.data.get("retry_of")) for event in events}
+    for event in filter(_concerns_brain, events[first:]):
         data: dict[str, Any] = event.data
         state = data.get("state") if event.kind is EventKind.SUGGESTION_STATE else None
         proposed = state == SuggestionState.PROPOSED and not data.get("retry_of")
@@ -54,44 +55,11 @@ def facts_of(record: AgentRecord, *, config: Mapping[str, Any] | None = None, af
         elif event.kind is EventKind.CONFIG and "config" in data:
             facts = _without_variables(facts, data["config"])
         elif state in WITHOUT_OUTCOME and data["id"] not in retried:
-            point = data.get("point") or record.suggestions[data["id"]].point
-            facts.append(FailFact(points=({**point, ID_KEY: data["id"]},)))
+            facts.append(FailFact(points=({**points[data["id"]], ID_KEY: data["id"]},)))
         elif state == SuggestionState.APPROVED and "point" in data:
             facts.append(EditFact(id=data["id"], point=data["point"]))
     facts.extend(_suggested(batch))
     return _without_variables(facts, config or {})
-
-
-def essence(record: AgentRecord, facts: Iterable[Event] | None = None) -> list[Event]:
-    """Return the facts that `facts_of` needs, or those of some ``facts``, with no more in them than it needs."""
-    reduced = ((event, _essence(event, record)) for event in (record.facts if facts is None else facts))
-    return [with_data(event, data) for event, data in reduced if data is not None]
-
-
-def last_of(record: AgentRecord) -> Event | None:
-    """Return the last fact of those that `essence` keeps, whatever else was forgotten."""
-    return next((event for event in reversed(record.facts) if _essence(event, record) is not None), None)
-
-
-def _essence(event: Event, record: AgentRecord) -> dict[str, Any] | None:
-    data: dict[str, Any] = event.data
-    if event.kind is EventKind.INGEST:
-        return {key: data[key] for key in ("points", "retold") if key in data}
-    if event.kind is not EventKind.SUGGESTION_STATE:
-        return data
-    state = SuggestionState(data["state"])
-    if not is_remembered(state, data):
-        return None
-    if state in WITHOUT_OUTCOME:
-        suggestion_id = data["id"]
-        return {
-            "id": suggestion_id,
-            "state": state,
-            "point": data.get("point") or record.suggestions[suggestion_id].point,
-        }
-    kept = ("id", "state", "point", "brain_id", "batch", "retry_of", "extra")
-    by = {"by": "filler"} if data.get("by") == "filler" else {"by_hand": True} if data.get("by_hand") else {}
-    return {key: data[key] for key in kept if key in data} | by
 
 
 def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> list[Mapping[str, Any]]:
@@ -102,6 +70,10 @@ def untold(points: Sequence[Mapping[str, Any]], retold: Sequence[Retold]) -> lis
 def _ingested(data: Mapping[str, Any]) -> list[Fact]:
     new = untold(data["points"], [Retold.model_validate(origin) for origin in data.get("retold") or ()])
     return [IngestFact(points=tuple(new))] if new else []
+
+
+def _has_point(event: Event) -> bool:
+    return event.kind is EventKind.SUGGESTION_STATE and "point" in event.data
 
 
 def _concerns_brain(event: Event) -> bool:

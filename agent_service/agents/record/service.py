@@ -1,45 +1,38 @@
 """What the service knows: a fold over the journal's facts, which can be put into a snapshot and taken out again.
 
 A snapshot stands for all facts up to its number. What nobody needs to go on is not in it: suggestions whose fate is
-final, older reports, and of each fact all but what the agent's brain was told.
+final, and older reports. In memory are the newest of those; earlier ones are read from the journal when they are asked
+for, and so is what a brain is told again: what is here does not grow with what was measured.
 """
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pydantic import TypeAdapter
 
 from agent_service.agents.losses import Losses
 from agent_service.agents.record.agent import HANDED_OVER_KEPT, AgentRecord
-from agent_service.agents.record.replay import essence
 from agent_service.errors import UsageError
 from agent_service.models import Event, EventKind, Value
 from agent_service.models.state_machines import OPEN, SUGGESTION_TRANSITIONS, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-SNAPSHOT_VERSION: Final = 1
-REPORTS_KEPT: Final = 100
-"""Newest reports of an agent that a snapshot holds."""
+    from agent_service.models import Suggestion
 
-FORGOTTEN_AT_ONCE: Final = 500
-"""Facts, or suggestions, that are looked at in one step: some milliseconds."""
+SNAPSHOT_VERSION: Final = 2
+DECIDED_KEPT: Final = 10_000
+"""Newest suggestions with a final fate that are in memory, of all agents together."""
 
-_DERIVED: Final = {"facts", "open", "bests", "handed_over_at"}
-
-
-class Kept(NamedTuple):
-    """Of an agent in a snapshot: when it was created, in ISO 8601, and the suggestions that are there by themselves."""
-
-    created_at: str
-    suggestions: Sequence[str]
+_FINAL: Final = frozenset(str(state) for state, following in SUGGESTION_TRANSITIONS.items() if not following)
+_DERIVED: Final = {"facts", "open", "best_kept", "handed_over_at", "measured"}
 
 
 @dataclass(slots=True)
@@ -50,6 +43,8 @@ class ServiceRecord:
     positions: dict[str, Value] = field(default_factory=dict[str, Value])
     queue: Event | None = None
     conditions: dict[str, Losses] = field(default_factory=dict[str, Losses])
+    decided: deque[tuple[AgentRecord, str]] = field(default_factory=deque[tuple[AgentRecord, str]], compare=False)
+    on_forget: Callable[[str], None] = field(default=lambda suggestion_id: None, compare=False)
 
     def apply(self, event: Event) -> Mapping[str, Value]:
         """Take the next fact in; return where it says that actuators were sent."""
@@ -77,39 +72,43 @@ class ServiceRecord:
             del self.agents[event.agent]
         else:
             record.apply(event)
-            began = event.kind is EventKind.SUGGESTION_STATE and data["state"] == SuggestionState.RUNNING
-            if began and "run_uids" not in data:
-                return record.suggestions[str(data["id"])].point
+            if event.kind is EventKind.SUGGESTION_STATE:
+                return self._follow_suggestion(record, data)
         return sent
 
+    def _follow_suggestion(self, record: AgentRecord, data: Mapping[str, Any]) -> Mapping[str, Value]:
+        """Remember which suggestions were decided last; return where one that begins sends actuators."""
+        suggestion_id = str(data["id"])
+        if data["state"] in _FINAL:
+            self._note_decided(record, suggestion_id)
+        began = data["state"] == SuggestionState.RUNNING and "run_uids" not in data
+        return record.suggestions[suggestion_id].point if began else {}
+
     def compact(self) -> None:
-        """Forget what nobody needs to go on."""
-        for record in self.agents.values():
-            # people look up how these came to be
-            best = {point.id for point in (*record.best, *record.best_measured.front)}
-            record.facts = essence(record)
-            record.reports = record.reports[-REPORTS_KEPT:]
-            for suggestion in list(record.suggestions.values()):
-                if not SUGGESTION_TRANSITIONS[suggestion.state] and suggestion.id not in best:  # its fate is final
-                    _forget(record, suggestion.id)
+        """Forget what is in the journal, and what nobody needs to go on."""
+        while self.decided:
+            self._forget_oldest()
 
-    def kept(self) -> dict[str, Kept]:
-        """Return by agent what others may not forget, when this is compacted."""
-        return {
-            name: Kept(record.created_at.isoformat(), list(record.suggestions)) for name, record in self.agents.items()
-        }
+    def remember(self, name: str, suggestion: Suggestion, proposed_by: str) -> None:
+        """Keep a suggestion whose fate is final, as if it had been decided now: somebody looks at it."""
+        record = self.agents[name]
+        record.suggestions[suggestion.id], record.proposed_by[suggestion.id] = suggestion, proposed_by
+        self._note_decided(record, suggestion.id)
 
-    def follow(self, kept: Mapping[str, Kept], *, seq: int) -> Iterator[Sequence[str]]:
-        """Forget, step by step, what a compacted record of the facts up to ``seq`` has forgotten.
+    def _note_decided(self, record: AgentRecord, suggestion_id: str) -> None:
+        self.decided.append((record, suggestion_id))
+        if len(self.decided) > DECIDED_KEPT:
+            self._forget_oldest()
 
-        This one knows later facts too; ``kept`` is what that one has still. Yields ids of suggestions that were just
-        forgotten, some at a time; facts may be applied between.
-        """
-        for name, then in kept.items():
-            record = self.agents.get(name)
-            if record is None or record.created_at.isoformat() != then.created_at:  # removed since, or made anew
-                continue
-            yield from _follow(record, then, seq)
+    def _forget_oldest(self) -> None:
+        record, suggestion_id = self.decided.popleft()
+        # people look up how the best came to be: those stay
+        best = {point.id for point in (*record.best, *record.best_measured.front)}
+        old = {suggestion_id, *record.best_kept}
+        record.best_kept = {each for each in old if each in best}
+        for each in old - record.best_kept:
+            _forget(record, each)
+            self.on_forget(each)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON, for a snapshot."""
@@ -130,11 +129,18 @@ class ServiceRecord:
                 f"reads up to {SNAPSHOT_VERSION}: upgrade it"
             )
         return cls(
-            agents={name: _record_from_json(name, agent) for name, agent in data["agents"].items()},
+            agents={name: _record_from_json(agent) for name, agent in data["agents"].items()},
             positions=data["positions"],
             queue=None if data["queue"] is None else Event.model_validate(data["queue"]),
             conditions={name: Losses.from_json(losses) for name, losses in data.get("conditions", {}).items()},
         )
+
+
+def _forget(record: AgentRecord, suggestion_id: str) -> None:
+    record.suggestions.pop(suggestion_id, None)
+    record.proposed_by.pop(suggestion_id, None)
+    record.claimed_by.pop(suggestion_id, None)
+    record.approved_by_person.discard(suggestion_id)
 
 
 @cache
@@ -142,46 +148,31 @@ def _record_type() -> TypeAdapter[AgentRecord]:
     return TypeAdapter(AgentRecord)  # not when this is imported: it takes a while
 
 
-def _follow(record: AgentRecord, then: Kept, seq: int) -> Iterator[Sequence[str]]:
-    older = bisect_right(record.facts, seq, key=lambda fact: fact.seq or 0)
-    kept: list[Event] = []
-    for first in range(0, older, FORGOTTEN_AT_ONCE):
-        kept += essence(record, record.facts[first : min(older, first + FORGOTTEN_AT_ONCE)])
-        yield ()
-    later = {str(event.data["id"]) for event in record.facts[older:] if "id" in event.data}
-    gone = list(record.suggestions.keys() - set(then.suggestions) - later)
-    record.facts = [*kept, *record.facts[older:]]
-    reports = [report for report in record.reports if report.seq <= seq]
-    record.reports = [*reports[-REPORTS_KEPT:], *record.reports[len(reports) :]]
-    for first in range(0, len(gone), FORGOTTEN_AT_ONCE):
-        forgotten = gone[first : first + FORGOTTEN_AT_ONCE]
-        for suggestion_id in forgotten:
-            _forget(record, suggestion_id)
-        yield forgotten
-
-
-def _forget(record: AgentRecord, suggestion_id: str) -> None:
-    del record.suggestions[suggestion_id]
-    record.proposed_by.pop(suggestion_id, None)
-    record.claimed_by.pop(suggestion_id, None)
-    record.approved_by_person.discard(suggestion_id)
-
-
 def _record_as_json(record: AgentRecord) -> dict[str, Any]:
     data = _record_type().dump_python(record, mode="json", exclude=_DERIVED)
-    data["facts"] = [[event.seq, event.kind, event.time.isoformat(), event.data] for event in record.facts]
-    return data
+    return {**data, "measured": record.measured.as_json()}
 
 
-def _record_from_json(name: str, record_data: dict[str, Any]) -> AgentRecord:
-    facts = [
-        Event.known(seq=seq, time=datetime.fromisoformat(time), agent=name, kind=EventKind(kind), data=data)
-        for seq, kind, time, data in record_data["facts"]
-    ]
+def _record_from_json(record_data: dict[str, Any]) -> AgentRecord:
+    if isinstance(runs := record_data["ingested_runs"], list):  # of version 1, which kept what brains were told too
+        record_data = {**record_data, "ingested_runs": {}, "runs_of_old": runs, "fillers": _fillers(record_data)}
     record = _record_type().validate_python({key: value for key, value in record_data.items() if key not in _DERIVED})
-    record.facts = facts
-    record.bests.find_anew(record.spec, facts)
+    if "measured" in record_data:
+        record.measured.restore(record_data["measured"])
+    else:
+        record.measured.is_old = bool(record.ingests)
+        record.last_told = _last_told(record_data["facts"])
     record.open = {key: suggestion for key, suggestion in record.suggestions.items() if suggestion.state in OPEN}
+    record.best_kept = {key for key, suggestion in record.suggestions.items() if suggestion.state in _FINAL}
     # as when the facts are folded: what went before counts as of now
     record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))
     return record
+
+
+def _fillers(record_data: Mapping[str, Any]) -> int:
+    return sum(by == "filler" for by in record_data["proposed_by"].values())
+
+
+def _last_told(facts: Sequence[Sequence[Any]]) -> tuple[int, datetime] | None:
+    """Return number and time of the last of some facts: number, kind, time and data each."""
+    return (facts[-1][0], datetime.fromisoformat(facts[-1][2])) if facts else None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from agent_service.agents import sent_points
+from agent_service.agents.record.suggestions import report_of
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
     AgentDevices,
     BestList,
     BestPoint,
+    EventKind,
     EventList,
     GoToBestRequest,
     IngestAnswer,
@@ -35,7 +39,7 @@ from agent_service.models.state_machines import Command, require
 from agent_service.server import fresh_reads
 from agent_service.server.auth import APPROVE, CONTROL, READ, KeyDep
 from agent_service.server.long_calls import PreferWaitDep, takes_long
-from agent_service.server.pagination import Cursor, Limit, page, position
+from agent_service.server.pagination import Cursor, Limit, position
 from agent_service.server.routes import ServiceDep, as_json, cached_answer
 
 router = APIRouter(prefix="/agents/{name}", tags=["brain"])
@@ -79,6 +83,7 @@ async def ingest(
     """
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
+    await service.supervisor.recall(*(str(point[ID_KEY]) for point in request.points if point.get(ID_KEY)))
     checked = sent_points.complete(request.points, agent.spec, agent.record.suggestions) if request.points else []
     if service.claims is not None:
         for point in checked:
@@ -156,8 +161,13 @@ def history(
 @router.get("/reports", dependencies=[READ])
 async def reports(service: ServiceDep, name: str, limit: Limit = 100, cursor: Cursor = None) -> ReportList:
     """Return the brain's reports, oldest first."""
-    items, following = page(service.supervisor.agent(name).record.reports, limit=limit, cursor=cursor)
-    return ReportList(items=items, next=following)
+    record, after = service.supervisor.agent(name).record, position(cursor)
+    kept = [each for each in record.reports if after < each.seq <= service.journal.seqs.forgotten][: limit + 1]
+    after = max(after, record.created_seq, service.journal.seqs.forgotten)
+    read = partial(service.journal.read, after=after, agent=name, kinds=[EventKind.REPORT], limit=limit + 1)
+    facts = await asyncio.to_thread(read)
+    items = [*kept, *(report_of(fact) for fact in facts)]
+    return ReportList(items=items[:limit], next=str(items[limit - 1].seq) if len(items) > limit else None)
 
 
 @router.get("/variables", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)

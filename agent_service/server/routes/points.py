@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from itertools import chain, islice
@@ -56,9 +57,10 @@ async def points(
     """
     kind = _chosen(accept)
     write = _arrow_writer() if kind == ARROW else None
-    table = PointTable(service.supervisor.agent(name).record)
+    table = PointTable(service.supervisor.agent(name).record, service.journal)
     if kind == JSON:
-        return as_json(_page(table, limit, after=position(cursor)).model_dump_json().encode())
+        page = await asyncio.to_thread(_page, table, limit, after=position(cursor))
+        return as_json(page.model_dump_json().encode())
     # plain iterators: they are read in a thread
     body = _csv(table) if write is None else write(table)
     ending = "csv" if write is None else "arrow"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 
+from agent_service.agents import suggestion_list
 from agent_service.models import (
     ApproveAllRequest,
     ApproveRequest,
@@ -15,10 +16,14 @@ from agent_service.models import (
     Suggestion,
     SuggestionList,
 )
-from agent_service.models.state_machines import SuggestionState
+from agent_service.models.state_machines import OPEN, SuggestionState
 from agent_service.server.auth import APPROVE, PROPOSE, READ
-from agent_service.server.pagination import Cursor, Limit, page
+from agent_service.server.pagination import Cursor, Limit, page, position
 from agent_service.server.routes import ServiceDep
+
+if TYPE_CHECKING:
+    from agent_service.agents.record.agent import AgentRecord
+    from agent_service.service.service import Service
 
 router = APIRouter(tags=["suggestions"])
 State = Annotated[SuggestionState | None, Query(description="only suggestions with this fate")]
@@ -29,9 +34,8 @@ async def of_agent(
     service: ServiceDep, name: str, state: State = None, limit: Limit = 100, cursor: Cursor = None
 ) -> SuggestionList:
     """List an agent's suggestions, oldest first."""
-    every = service.supervisor.agent(name).record.suggestions.values()
-    items, following = page((each for each in every if state in (None, each.state)), limit=limit, cursor=cursor)
-    return SuggestionList(items=items, next=following)
+    record = service.supervisor.agent(name).record
+    return await _page(service, [record], state, limit, cursor)
 
 
 @router.post("/agents/{name}/suggestions", status_code=201, dependencies=[PROPOSE])
@@ -43,13 +47,26 @@ async def propose(service: ServiceDep, name: str, request: ProposeRequest) -> Su
 @router.get("/suggestions", dependencies=[READ])
 async def inbox(service: ServiceDep, state: State = None, limit: Limit = 100, cursor: Cursor = None) -> SuggestionList:
     """List the suggestions of all agents; ``state=proposed`` is the inbox."""
-    items, following = page(service.supervisor.suggestions(state), limit=limit, cursor=cursor)
-    return SuggestionList(items=items, next=following)
+    records = [life.agent.record for life in service.supervisor.lives.values()]
+    return await _page(service, records, state, limit, cursor)
+
+
+async def _page(
+    service: Service, records: list[AgentRecord], state: SuggestionState | None, limit: int, cursor: str | None
+) -> SuggestionList:
+    if state is not None and state in OPEN:  # all of them are in memory
+        waiting = (each for record in records for each in record.open_in(state))
+        items, following = page(waiting, limit=limit, cursor=cursor)
+        return SuggestionList(items=items, next=following)
+    listed = suggestion_list.SuggestionList(service.journal, records)
+    items, last = await listed.page(after=position(cursor), limit=limit, state=state)
+    return SuggestionList(items=items, next=None if last is None else str(last))
 
 
 @router.get("/suggestions/{suggestion_id}", dependencies=[READ])
 async def one(service: ServiceDep, suggestion_id: str) -> Suggestion:
     """Return a suggestion and its fate."""
+    await service.supervisor.recall(suggestion_id)
     return service.supervisor.owner(suggestion_id).record.suggestion(suggestion_id)
 
 
