@@ -169,6 +169,11 @@ test("before the first run it is told where it will measure", () => {
   assert.deepEqual(told, [{ name: "x", unit: "mm", search: [-2, 2], allowed: [-1, 1], at: 0.5 }, { name: "y", unit: "", search: null, allowed: null, at: null }]);
 });
 
+test("what is searched is told though the brain has another word for the actuator", () => {
+  const spec = { ...status().spec, config: { bounds: { "stage.x": [-2, 2] } }, names: { x: "stage.x" } };
+  assert.deepEqual(region(status({ spec, limits: {} }), { positions: {} }).map((one) => one.search), [[-2, 2], null]);
+});
+
 test("many outcomes are cut, and the best before them is told", () => {
   const best = { point: { x: 0, y: 0 }, outcome: { flux: 7 } };
   const points = [7, ...Array(MAX_ROWS).fill(1)].map((flux, i) => ({ x: i, y: 0, flux }));

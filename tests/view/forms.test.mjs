@@ -28,6 +28,13 @@ test("the fields of a real brain", () => {
   assert.equal(found["guardrails.bounds.x"].kind, "range");
 });
 
+test("an actuator has one field, by the brain's word for it", () => {
+  const spec = { actuators: ["stage_x"], names: { stage_x: "stage.x" }, config: { bounds: { "stage.x": [0, 5] } }, loop: LOOP, guardrails: { bounds: {} } };
+  const found = byPath(agentForm({ type: "bayes", spec, limits: {}, no_limits: [] }, bayes, loop));
+  assert.deepEqual(Object.keys(found).filter((path) => path.startsWith("config.bounds")), ["config.bounds.stage.x"]);
+  assert.ok(found["guardrails.bounds.stage_x"]);
+});
+
 test("a type that the service does not list shows what it is configured with", () => {
   const found = byPath(form({ step: 1.5, on: false, label: "a", table: [1, 2] }, {}));
   assert.deepEqual(["step", "on", "label", "table"].map((name) => found[`config.${name}`].kind), ["number", "boolean", "text", "json"]);

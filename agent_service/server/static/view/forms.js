@@ -19,7 +19,7 @@ export function agentForm(status, schema, loop) {
   const ranged = spec.actuators.filter((name) => !isCategory(spec.space?.[name]));
   const allowed = { properties: Object.fromEntries(ranged.map((name) => [name, { ...RANGE, title: name, description: allowedText(status, name) }])) };
   return [
-    { name: "config", title: typeText(status.type), fields: fields(known, spec.config, "config", spec.actuators) },
+    { name: "config", title: typeText(status.type), fields: fields(known, spec.config, "config", spec.actuators.map((name) => spec.names?.[name] ?? name)) },
     { name: "loop", title: "Loop", fields: fields(loop ?? schemaOf(spec.loop), spec.loop, "loop") },
     { name: "guardrails", title: "Allowed region", fields: fields(allowed, spec.guardrails.bounds, "guardrails.bounds") },
   ].filter((group) => group.fields.length).map((group) => ({ ...group, fields: group.fields.map((one) => united(one, status.units)) }));

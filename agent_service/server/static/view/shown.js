@@ -166,8 +166,8 @@ export function outcomesOf({ outcome }) {
   return outcome === null || outcome === undefined ? [] : [outcome].flat();
 }
 
-function searched({ config, space = {} }, name) {
-  return box(config.bounds?.[name]) ?? box([space[name]?.low, space[name]?.high]);
+function searched({ config, space = {}, names = {} }, name) {
+  return box(config.bounds?.[names[name] ?? name]) ?? box(config.bounds?.[name]) ?? box([space[name]?.low, space[name]?.high]);
 }
 
 /** Both ends of what an agent searches, or null where its configuration says them in another way. */
