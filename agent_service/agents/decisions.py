@@ -201,9 +201,11 @@ class Decisions:
                 why if by == "measured" else f"agent {name!r} says no best point of its own; go to the best measured",
                 legal=legal_commands(agent.record.state),
             )
+        if seen is not None:
+            seen = own_names.to_own(seen, agent.spec)
         if seen is not None and by == "measured":  # any of a front will do
-            best = next((point for point in measured.front if point.point == dict(seen)), best)
-        if seen is not None and dict(seen) != best.point:
+            best = next((point for point in measured.front if point.point == seen), best)
+        if seen is not None and seen != best.point:
             where = ", ".join(f"{key} {text_of(value)}" for key, value in best.point.items())
             raise Conflict(f"the best point is another one by now: {where}; look at it, and press again")
         if not despite_conditions:

@@ -12,7 +12,6 @@ from agent_service import references
 from agent_service.agents.record.suggestions import FILLER
 from agent_service.agents.sent_points import fitting
 from agent_service.errors import InvalidPoint, ServiceError
-from agent_service.models.own_names import to_own
 from agent_service.models.spaces import fitted
 from agent_service.models.state_machines import AgentState, SuggestionState
 
@@ -123,7 +122,8 @@ def region(agent: HostedAgent) -> dict[str, tuple[float, float]]:
     Of an actuator whose dimension is no range, it is which of the values, counted from 0.
     """
     limits = agent.guardrails.limits
-    own = dict[str, tuple[float, float]](to_own(_bounds_of(agent.spec.config), agent.spec))
+    words = {word: name for name, word in agent.spec.names.items()}
+    own = {words.get(written, written): pair for written, pair in _bounds_of(agent.spec.config).items()}
     ends: dict[str, tuple[float, float]] = {}
     for name in agent.spec.actuators:
         dimension = agent.spec.space.get(name)

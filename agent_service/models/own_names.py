@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from agent_service.errors import FieldError, InvalidInput, UnknownDevice
+from agent_service.errors import FieldError, InvalidInput, InvalidPoint, UnknownDevice
 from agent_service.models import AgentSpec, Guardrails, foreign_names
 from agent_service.models.guardrail_rules import parse
 
@@ -103,9 +103,20 @@ def for_brain(spec: AgentSpec) -> AgentSpec:
 
 
 def to_own(values: Mapping[str, Any], spec: AgentSpec) -> dict[str, Any]:
-    """Return a point with own names in it, whichever word it was written with."""
+    """Return a point with own names in it, whichever word it was written with.
+
+    Raises `InvalidPoint` when it says one thing twice, under both its names: nobody knows which of them counts.
+    """
     own = {word: name for name, word in spec.names.items()}
-    return renamed(values, own)
+    result: dict[str, Any] = {}
+    written: dict[str, str] = {}
+    for word, value in values.items():
+        name = own.get(word, word)
+        if name in result:
+            message = f"{written[name]} and {word} are one, {name!r}; give it once"
+            raise InvalidPoint(message, errors=[FieldError(f"point.{word}", message)])
+        result[name], written[name] = value, word
+    return result
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

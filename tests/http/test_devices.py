@@ -114,6 +114,28 @@ def test_points_by_hand_are_taken_in_either_word(service, kind):
     assert done["outcome"][signal] == pytest.approx(1.0)
 
 
+def test_a_point_says_each_position_once_by_either_word(service, kind):
+    spec, x, y, signal = kind
+    service.create("told", type="bayes", loop={"approval": "required"}, **spec)
+    service.post("agents/told/start?paused=true")
+    first, second = spec["actuators"]
+    service.post("agents/told/ingest", {"points": [{first: 0.5, second: 0.25, spec["outcome"]: 0.7}]})
+    [proposed] = service.post("agents/told/suggest", {"n_points": 1})["suggestions"]
+    for point in ({first: 2.0, second: 1.0, x: 3.0}, {x: 3.0, second: 1.0, first: 2.0}):
+        for path, body in [
+            (f"suggestions/{proposed['id']}/approve", {"point": point}),
+            ("agents/told/suggestions", {"point": point, "reason": "a flank"}),
+            ("agents/told/ingest", {"points": [{**point, signal: 1.0}]}),
+            ("agents/told/predict", {"points": [point]}),
+            ("agents/told/go-to-best", {"point": point}),
+        ]:
+            found = service.problem("POST", path, 422, "invalid_point", json=body)
+            assert f"are one, {x!r}; give it once" in found["detail"], path
+    assert service.get(f"suggestions/{proposed['id']}")["state"] == "proposed"
+    service.post("agents/told/go-to-best", {"point": {first: 0.5, second: 0.25}})
+    service.post("agents/told/go-to-best", {"point": {x: 0.5, y: 0.25}})
+
+
 def test_an_agent_that_listens_learns_from_runs_that_others_made(service, kind):
     spec, x, y, signal = kind
     service.create("listener", listen="all", type="brainbox:Listener", **{**spec, "config": {}})
