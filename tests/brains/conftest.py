@@ -23,10 +23,17 @@ def pytest_collection_modifyitems(config, items):
     from families import IN_A_PROCESS
 
     if config.getoption("--short", default=False):
-        stories = [(one, getattr(one.module, "EXECUTOR", None)) for one in items]
-        left_out = [one for one, where in stories if where and (where == "process") != (_family(one) in IN_A_PROCESS)]
+        left_out = [one for one in items if not _is_story(one) or _in_a_process(one) != (_family(one) in IN_A_PROCESS)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [one for one in items if one not in left_out]
+
+
+def _is_story(item):
+    return hasattr(item.module, "EXECUTOR")
+
+
+def _in_a_process(item):
+    return item.module.EXECUTOR == "process"
 
 
 def _family(item):

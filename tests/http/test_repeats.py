@@ -207,12 +207,12 @@ def test_claims(start):
 class Breaking(httpx.HTTPTransport):
     """Loses answers: the request arrives, and the connection breaks before its answer came."""
 
-    def __init__(self, *losses):
+    def __init__(self, *losses, method="POST"):
         super().__init__()
-        self.losses = list(losses)
+        self.losses, self.method = list(losses), method
 
     def handle_request(self, request):
-        loss = self.losses.pop(0) if self.losses and request.method == "POST" else None
+        loss = self.losses.pop(0) if self.losses and request.method == self.method else None
         if isinstance(loss, httpx.ConnectError):
             raise loss
         answer = super().handle_request(request)
@@ -248,6 +248,14 @@ def test_a_client_sends_again_what_was_lost(asked, loss):
         made = client.suggest("a")
     assert [one.id for one in made] == [asked.suggestions("a")[-1]["id"]]
     assert len(asked.suggestions("a")) == 2
+
+
+@pytest.mark.parametrize("loss", [httpx.ReadError("gone"), httpx.RemoteProtocolError("gone")])
+def test_a_client_reads_again_once(asked, loss):
+    with reach(asked, Client, Breaking(loss, method="GET")) as client:
+        assert client.agent("a").name == "a"
+    with reach(asked, Client, Breaking(loss, loss, method="GET")) as client, pytest.raises(BackendUnavailable):
+        client.agent("a")
 
 
 async def test_so_does_the_asyncio_client(asked):

@@ -5,11 +5,16 @@ from hypothesis import given, strategies as st
 
 from agent_service.brains import types
 from agent_service.brains.adapter import adapter_for
+from agent_service.brains.adapters import library_type
+from agent_service.brains.adapters.baybe import Baybe
+from agent_service.brains.adapters.bofire import Bofire
+from agent_service.brains.adapters.frames import labels
 from agent_service.brains.adapters.library_type import LibraryType, Search
 from agent_service.brains.adapters.problem import Problem
 from agent_service.brains.extras import how_to_install
 from agent_service.errors import InvalidConfig
 from agent_service.models import AgentSpec
+from agent_service.models.spaces import Choice
 
 SPACE = {
     "x": [-3, 3],
@@ -98,6 +103,40 @@ class Present(LibraryType, package="json"):
 def test_what_is_missing_is_said(kind, spec, config, message):
     with pytest.raises(InvalidConfig, match=message):
         kind.check_spec(Search(**config), spec)
+
+
+@pytest.mark.parametrize(("kind", "listed"), [(Baybe, "27,648"), (Bofire, "9,216")])
+def test_what_a_library_would_list_is_limited(kind, listed, monkeypatch):
+    monkeypatch.setattr(kind, "is_installed", lambda: True)
+    space = {
+        "x": [0, 1],
+        "turns": {"type": "int", "low": 0, "high": 9215},
+        "filt": {"type": "choice", "values": [1, True, "1"]},
+    }
+    kind.check_spec(Search(), spec_of(space))
+    monkeypatch.setattr(library_type, "MOST_LISTED", 1000)
+    with pytest.raises(
+        InvalidConfig, match=f"space: type 't' would list {listed} values of it, and takes at most 1,000"
+    ):
+        kind.check_spec(Search(), spec_of(space))
+
+
+def test_each_value_of_a_choice_has_a_text_of_its_own():
+    values = [1, True, "1", "(1)", "True", 0.5, "0.5"]
+    known = labels(Choice(type="choice", values=values))
+    assert list(map(repr, known.values())) == list(map(repr, values))
+
+
+def test_one_and_true_are_two():
+    problem = Problem.of(spec_of({"x": {"type": "choice", "values": [1, True, "1"]}}))
+    assert [problem.unit({"x": value}) for value in (1, True, "1")] == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("low", [-(2**63), 0, 2**63 - 9])
+def test_the_ends_of_a_large_range_are_in_it(low):
+    problem = Problem.of(spec_of({"x": {"type": "int", "low": low, "high": 2**63 - 1}}))
+    for unit in (0.0, 0.3, 1.0):
+        assert problem.position(problem.point([unit])) is not None
 
 
 def test_a_part_of_a_library_that_is_missing_is_said():

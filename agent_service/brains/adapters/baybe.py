@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from agent_service.brains.adapters.frames import Frames, labels
+from agent_service.brains.adapters.frames import Frames, labels, steps, varied
 from agent_service.brains.adapters.library_type import LibraryType, library
 from agent_service.brains.adapters.problem import Problem
 from agent_service.brains.adapters.told import ToldBrain
@@ -23,6 +24,11 @@ class Baybe(LibraryType, package="baybe", several=True):
     Needs ``pip install bluesky-agent-service[baybe]``.
     """
 
+    @classmethod
+    def listed(cls, problem: Problem) -> int:
+        """Return how many combinations there are."""
+        return math.prod(problem.sizes)
+
     def brain(self, spec: AgentSpec) -> CampaignBrain:
         """Return the brain."""
         problem, objectives = self.problem(spec), library("baybe.objectives")
@@ -33,7 +39,7 @@ class Baybe(LibraryType, package="baybe", several=True):
         objective: Any = (
             objectives.SingleTargetObjective(targets[0]) if len(targets) == 1 else objectives.ParetoObjective(targets)
         )
-        searched: Any = space.from_product([_parameter(name, one) for name, one in problem.space.items()])
+        searched: Any = space.from_product([_parameter(name, one) for name, one in varied(problem).items()])
         return CampaignBrain(library("baybe").Campaign(searched, objective), problem, seed=self.config.seed)
 
 
@@ -41,16 +47,16 @@ def adapted(campaign: Any, spec: AgentSpec) -> CampaignBrain:
     """Return the brain of a campaign that somebody made; its targets are the agent's outcomes of their names."""
     directions = {target.name: "minimize" if target.minimize else "maximize" for target in campaign.objective.targets}
     problem = Problem.towards(Problem.of(spec).space, directions, spec)  # pyright: ignore[reportArgumentType]
-    return CampaignBrain(campaign, problem, seed=0)
+    return CampaignBrain(campaign, problem, seed=0, ours=False)
 
 
 class CampaignBrain(ToldBrain):
     """Asks and tells a campaign."""
 
-    def __init__(self, campaign: Any, problem: Problem, *, seed: int) -> None:
+    def __init__(self, campaign: Any, problem: Problem, *, seed: int, ours: bool = True) -> None:
         super().__init__(problem)
         self._campaign = campaign
-        self._frames = Frames(problem)
+        self._frames = Frames(problem, ours=ours)
         self._seed = seed
 
     def _ask(self, number: int) -> list[Point]:
@@ -70,6 +76,5 @@ def _parameter(name: str, one: Dimension) -> Any:
     if isinstance(one, FloatRange):
         return parameters.NumericalContinuousParameter(name, (one.low, one.high))
     if isinstance(one, IntRange):
-        assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
-        return parameters.NumericalDiscreteParameter(name, range(one.low, one.high + 1))
+        return parameters.NumericalDiscreteParameter(name, steps(one))
     return parameters.CategoricalParameter(name, list(labels(one)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from agent_service.brains.adapters.frames import Frames, labels
+from agent_service.brains.adapters.frames import Frames, labels, steps, varied
 from agent_service.brains.adapters.library_type import LibraryType, Search, library
 from agent_service.brains.adapters.told import ToldBrain
 from agent_service.models.spaces import FloatRange, IntRange
@@ -33,6 +33,11 @@ class Bofire(LibraryType, package="bofire", several=True):
 
     Config = _Config
 
+    @classmethod
+    def listed(cls, problem: Problem) -> int:
+        """Return how many values there are of one actuator at most."""
+        return max(problem.sizes, default=0)
+
     def brain(self, spec: AgentSpec) -> BofireBrain:
         """Return the brain."""
         domains = library("bofire.data_models.domain.api")
@@ -44,7 +49,7 @@ class Bofire(LibraryType, package="bofire", several=True):
         problem, config = self.problem(spec), self.config
         goals: dict[str, Any] = {"maximize": objectives.MaximizeObjective, "minimize": objectives.MinimizeObjective}
         domain: Any = domains.Domain(
-            inputs=domains.Inputs(features=[_feature(features, name, one) for name, one in problem.space.items()]),
+            inputs=domains.Inputs(features=[_feature(features, name, one) for name, one in varied(problem).items()]),
             outputs=domains.Outputs(
                 features=[
                     features.ContinuousOutput(key=name, objective=goals[direction](w=1.0))
@@ -93,6 +98,5 @@ def _feature(features: Any, name: str, one: Dimension) -> Any:
     if isinstance(one, FloatRange):
         return features.ContinuousInput(key=name, bounds=[one.low, one.high])
     if isinstance(one, IntRange):
-        assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
-        return features.DiscreteInput(key=name, values=list(range(one.low, one.high + 1)))
+        return features.DiscreteInput(key=name, values=list(steps(one)))
     return features.CategoricalInput(key=name, categories=list(labels(one)))

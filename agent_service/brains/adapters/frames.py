@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent_service.brains.adapters.library_type import library
+from agent_service.errors import InvalidConfig
 from agent_service.models.spaces import Choice, FloatRange, IntRange
+from agent_service.models.values import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +21,16 @@ if TYPE_CHECKING:
 
 
 class Frames:
-    """Turns points of a problem into tables, and rows of tables into points."""
+    """Turns points of a problem into tables, and rows of tables into points.
 
-    def __init__(self, problem: Problem) -> None:
+    Where the library's space is ``ours``, whole numbers are counted from the low end of their range, for its floats
+    hold no large ones; and what has one value only is in no table, for it takes no such dimension.
+    """
+
+    def __init__(self, problem: Problem, *, ours: bool = True) -> None:
+        self._low = {name: (one.low or 0) * ours for name, one in problem.space.items() if isinstance(one, IntRange)}
+        self._names = list(varied(problem)) if ours else problem.names
+        self._fixed = {name: _only(one) for name, one in problem.space.items() if name not in self._names}
         self._pandas = library("pandas")
         self._problem = problem
         self._values = {name: labels(one) for name, one in problem.space.items()}
@@ -33,27 +42,62 @@ class Frames:
 
     def points(self, table: Any) -> list[Point]:
         """Return the positions in a table."""
-        return [self._point(row) for row in table[self._problem.names].to_dict("records")]
+        return [self._point(row) for row in table[self._names].to_dict("records")]
 
     def _labelled(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: next(label for label, value in known.items() if value == row[name] and type(value) is type(row[name]))
-            if (known := self._values[name])
-            else float(row[name])
-            for name in self._problem.names
-        }
+        return {name: self._cell(name, row[name]) for name in self._names}
+
+    def _cell(self, name: str, value: Any) -> Any:
+        if known := self._values[name]:
+            return next(label for label, other in known.items() if same(other, value))
+        return float(value - self._low.get(name, 0))
 
     def _point(self, row: Mapping[str, Any]) -> Point:
-        found = {name: self._values[name][value] if self._values[name] else value for name, value in row.items()}
+        found = {**self._fixed, **{name: self._value(name, row[name]) for name in self._names}}
         point = self._problem.position(found)
         if point is None:
             raise ValueError(f"its library suggested {found}, which is no point of the space")
         return point
 
+    def _value(self, name: str, cell: Any) -> Any:
+        if known := self._values[name]:
+            return known[cell]
+        return round(cell) + self._low[name] if name in self._low else cell
+
+
+def varied(problem: Problem) -> dict[str, Dimension]:
+    """Return the dimensions that have more than one value; raise `InvalidConfig` when there is none."""
+    found = {name: one for name, one in problem.space.items() if _only(one) is None}
+    if not found:
+        raise InvalidConfig("space: there is one point in it, and nothing to look for")
+    return found
+
+
+def _only(one: Dimension) -> Value | None:
+    if isinstance(one, FloatRange | IntRange):
+        return one.low if one.low == one.high else None
+    return one.values[0] if isinstance(one, Choice) and len(one.values) == 1 else None
+
+
+def steps(one: IntRange) -> range:
+    """Return a range of whole numbers, counted from its low end."""
+    assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
+    return range(one.high - one.low + 1)
+
 
 def labels(one: Dimension) -> dict[str, Value]:
-    """Return the texts that stand for the values of a choice; none for a range."""
+    """Return the texts that stand for the values of a choice, each by another one; none for a range."""
     if isinstance(one, FloatRange | IntRange):
         return {}
     values: list[Value] = list(one.values) if isinstance(one, Choice) else [False, True]
-    return {value if isinstance(value, str) else repr(value): value for value in values}
+    texts = {value for value in values if isinstance(value, str)}
+    return {_label(value, texts): value for value in values}
+
+
+def _label(value: Value, texts: set[str]) -> str:
+    if isinstance(value, str):
+        return value
+    label = repr(value)
+    while label in texts:
+        label = f"({label})"
+    return label

@@ -7,7 +7,7 @@ Where to look and for what stand in the agent's specification (``space``; ``obje
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,10 @@ from agent_service.errors import FieldError, InvalidConfig
 
 if TYPE_CHECKING:
     from agent_service.models import AgentSpec
+
+
+MOST_LISTED: Final = 100_000
+"""Values, or combinations of them, that a library may list in memory."""
 
 
 def library(module: str) -> Any:
@@ -79,6 +83,17 @@ class LibraryType:
         if not cls.several and len(problem.objectives) != 1:
             message = f"type {spec.type!r} has one objective; name one of {', '.join(problem.objectives)}"
             raise InvalidConfig(f"config.objectives: {message}", errors=[FieldError("config.objectives", message)])
+
+        if (listed := cls.listed(problem)) > MOST_LISTED:
+            message = f"type {spec.type!r} would list {listed:,} values of it, and takes at most {MOST_LISTED:,}"
+            raise InvalidConfig(
+                f"space: {message}; make a range smaller, or float", errors=[FieldError("space", message)]
+            )
+
+    @classmethod
+    def listed(cls, problem: Problem) -> int:
+        """Return how many values of a space, or combinations of them, the library lists in memory."""
+        return 0
 
     @classmethod
     def needs(cls, module: str | None, spec: AgentSpec) -> str:

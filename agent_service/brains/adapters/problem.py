@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from agent_service.models.objectives import Goals, Objective
 from agent_service.models.spaces import Choice, FloatRange, IntRange, Truth, fitted
+from agent_service.models.values import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,6 +96,15 @@ class Problem:
         return [number for name, one in self.space.items() for number in _numbers(one, point[name])]
 
     @property
+    def sizes(self) -> list[int]:
+        """How many values each dimension has that is no range of floats."""
+        kinds = [one for one in self.space.values() if not isinstance(one, FloatRange)]
+        return [
+            cast("int", one.high) - cast("int", one.low) + 1 if isinstance(one, IntRange) else len(_choices(one))
+            for one in kinds
+        ]
+
+    @property
     def width(self) -> int:
         """How many numbers `unit` returns."""
         return sum(_width(one) for one in self.space.values())
@@ -136,7 +146,7 @@ def _numbers(one: Dimension, value: Any) -> list[float]:
         assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `of` saw to that
         return [(value - one.low) / (one.high - one.low) if one.high > one.low else 0.5]
     choices = _choices(one)
-    place = choices.index(value)
+    place = next(number for number, one in enumerate(choices) if same(one, value))  # 1 and true are two
     if _is_line(one):
         return [place / max(len(choices) - 1, 1)]
     return [float(other == place) for other in range(len(choices))]
@@ -147,7 +157,8 @@ def _nearest(one: Dimension, numbers: Sequence[float]) -> Any:
     if isinstance(one, FloatRange | IntRange):
         assert one.low is not None and one.high is not None  # noqa: S101, PT018 - as above
         value = one.low + part * (one.high - one.low)
-        return round(value) if isinstance(one, IntRange) else float(min(max(value, one.low), one.high))
+        inside = min(max(round(value) if isinstance(one, IntRange) else value, one.low), one.high)
+        return inside if isinstance(one, IntRange) else float(inside)
     choices = _choices(one)
     if _is_line(one):
         return choices[round(part * (len(choices) - 1))]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from agent_service.brains.adapters.frames import labels
 from agent_service.brains.adapters.library_type import LibraryType, Search, library
 from agent_service.brains.adapters.problem import Problem
 from agent_service.brains.adapters.told import ToldBrain
 from agent_service.models.spaces import Choice, FloatRange, IntRange, Truth
+from agent_service.models.values import same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent_service.models import AgentSpec, Point
+    from agent_service.models import AgentSpec, Point, Value
     from agent_service.models.spaces import Dimension
 
 
@@ -44,7 +47,7 @@ class Skopt(LibraryType, package="skopt"):
             n_initial_points=config.n_initial,
             random_state=config.seed,
         )
-        return SkoptBrain(optimizer, problem)
+        return SkoptBrain(optimizer, problem, labels={name: labels(one) for name, one in problem.space.items()})
 
 
 def adapted(optimizer: Any, spec: AgentSpec) -> SkoptBrain:
@@ -54,11 +57,18 @@ def adapted(optimizer: Any, spec: AgentSpec) -> SkoptBrain:
 
 
 class SkoptBrain(ToldBrain):
-    """Asks and tells an ``Optimizer``; points that wait are taken for as good as the mean, in a copy of it."""
+    """Asks and tells an ``Optimizer``; points that wait are taken for as good as the mean, in a copy of it.
 
-    def __init__(self, optimizer: Any, problem: Problem) -> None:
+    ``labels`` are the texts that stand for the values of a choice in there, where they do: it takes 1, true and "1" for
+    one category.
+    """
+
+    def __init__(
+        self, optimizer: Any, problem: Problem, *, labels: Mapping[str, Mapping[str, Value]] = MappingProxyType({})
+    ) -> None:
         super().__init__(problem)
         self._optimizer = optimizer
+        self._labels = dict(labels)
         self._untold: list[Mapping[str, Any]] = []  # a model is fitted with each telling, so not before it is asked
 
     def _ask(self, number: int) -> list[Point]:
@@ -68,7 +78,7 @@ class SkoptBrain(ToldBrain):
         points: list[Point] = []
         for _ in range(number):
             waiting = [self._coordinates(point) for point in (*self.pending.values(), *points)]
-            points.append(dict(zip(self.problem.names, self._next(waiting), strict=True)))
+            points.append(self._point(self._next(waiting)))
         return points
 
     def _next(self, waiting: list[list[Any]]) -> list[Any]:
@@ -86,7 +96,18 @@ class SkoptBrain(ToldBrain):
         return self.problem.costs(row)[0]
 
     def _coordinates(self, point: Mapping[str, Any]) -> list[Any]:
-        return [point[name] for name in self.problem.names]
+        return [self._coordinate(name, point[name]) for name in self.problem.names]
+
+    def _coordinate(self, name: str, value: Value) -> Value:
+        known = self._labels.get(name)
+        return next(label for label, one in known.items() if same(one, value)) if known else value
+
+    def _point(self, coordinates: Sequence[Any]) -> Point:
+        known = {name: self._labels.get(name) for name in self.problem.names}
+        return {
+            name: values[value] if values else value
+            for (name, values), value in zip(known.items(), coordinates, strict=True)
+        }
 
 
 def _dimension(one: Dimension) -> Any:
@@ -96,10 +117,8 @@ def _dimension(one: Dimension) -> Any:
             return library("skopt.space").Real(one.low, one.high)
         case IntRange():
             return library("skopt.space").Integer(one.low, one.high)
-        case Choice():
-            return library("skopt.space").Categorical(one.values)
         case _:
-            return library("skopt.space").Categorical([False, True])
+            return library("skopt.space").Categorical(list(labels(one)))
 
 
 def _space_of(dimension: Any) -> Dimension:
@@ -110,4 +129,6 @@ def _space_of(dimension: Any) -> Dimension:
     if kind == "Real":
         return FloatRange(low=float(dimension.low), high=float(dimension.high))
     values = list(dimension.categories)
-    return Truth(type="bool") if set(values) == {False, True} else Choice(type="choice", values=values)
+    return (
+        Truth(type="bool") if sorted(map(repr, values)) == ["False", "True"] else Choice(type="choice", values=values)
+    )
