@@ -36,7 +36,7 @@ export function serviceView(model, el, leave) {
         ...service.conditions.map((one) => [`condition ${one.name}`, one.text]),
       ]),
       section("Data", [
-        ["catalogue", [archive.catalog, archive.state].filter(Boolean).join(", ")],
+        ["catalogue", [...new Set([archive.catalog, archive.state])].filter(Boolean).join(", ")],
         ["lag", lagText(archive)],
         ...service.sources.map((one) => [`documents ${one.kind === "posted" ? "that are posted" : `from ${one.kind.replaceAll("_", " ")}`}`, [badge(one.state), ` ${sourceText(one)}`]]),
         ...(service.suspects.length ? [["runs not whole", String(service.suspects.length)]] : []),

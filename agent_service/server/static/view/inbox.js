@@ -5,6 +5,8 @@ import { aged, button, h, keyed, nameOf, number, pointText, say } from "./dom.js
 import { decimals } from "./records.js";
 import { valueField } from "./values.js";
 
+const SEEN_MS = 1000; // until a person may have seen a point that came
+
 /** A table of proposed suggestions; `columns` are the actuators, or null for points of several agents. */
 export function inboxTable(model) {
   const header = h("tr", {});
@@ -44,15 +46,23 @@ function several(items) {
 
 /** A button that approves every point of an agent that is shown below it, all or none. */
 function all(model, agent, ofMany) {
-  let items = [];
+  let [items, came, edited] = [[], 0, false];
   const approve = acting(model, "approve-all", "", () => {
     approve.disabled = true;
     model.send({ action: "approve-all", seen: Object.fromEntries(items.map((item) => [item.id, item.point])) });
   }, "as-main");
   const element = h("div", {}, approve, " ", approve.why);
+  const look = () => permit(approve, model, edited ? "a point is being edited" : Date.now() - came < SEEN_MS ? "a point has come just now" : "");
   element.release = () => settle(approve, model);
-  element.look = (edited) => permit(approve, model, edited ? "a point is being edited" : "");
+  element.look = (now) => {
+    edited = now;
+    look();
+  };
   element.tell = (now) => {
+    if (now.some(({ id }) => !items.some((one) => one.id === id))) {
+      came = Date.now(); // who is about to press has not seen it
+      setTimeout(look, SEEN_MS);
+    }
     items = now;
     say(approve, `Approve all ${now.length}${ofMany ? ` of ${agent}` : ""}`);
   };
