@@ -17,6 +17,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
@@ -24,7 +25,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from agent_service.errors import texts
 from agent_service.models.real_numbers import at_home
-from agent_service.models.strict_numbers import StrictNumbers
+from agent_service.models.strict_numbers import CHECKED_BEFORE, StrictNumbers
 from agent_service.models.values import checked
 
 if TYPE_CHECKING:
@@ -148,7 +149,9 @@ class Request(StrictNumbers):
 
     @model_validator(mode="before")
     @classmethod
-    def _fits_json(cls, data: Any) -> Any:
+    def _fits_json(cls, data: Any, info: ValidationInfo) -> Any:
+        if info.context is CHECKED_BEFORE:
+            return data
         if _size(data) > MAX_FIELDS:
             raise ValueError("holds more fields than there are; leave out what is not meant for it")
         refuse_unwritable(data)

@@ -6,7 +6,10 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, ValidationInfo, model_validator
+
+CHECKED_BEFORE: Final = object()
+"""Context of a validation of what this program wrote: what nobody can have written since is not looked for again."""
 
 _PLAIN: Final = frozenset({int, float, str, type(None), type(...)})
 
@@ -24,7 +27,9 @@ class StrictNumbers(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_switch_for_a_number(cls, data: Any) -> Any:
+    def _no_switch_for_a_number(cls, data: Any, info: ValidationInfo) -> Any:
+        if info.context is CHECKED_BEFORE:
+            return data
         for name, value in cast("dict[str, Any]", data).items() if isinstance(data, dict) else ():
             field = cls.model_fields.get(name)
             if field is not None and holds_switch(value) and wants_numbers(field.annotation):

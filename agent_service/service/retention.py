@@ -66,7 +66,7 @@ class Retention:
             await asyncio.sleep(LOOKS_EVERY_S)
 
     async def compact(self) -> bool:
-        """Put what is older than the limits into a snapshot; return whether there was enough of it."""
+        """Write a snapshot, and delete what is older than the limits; return whether there was enough of it."""
         seq, forget = await asyncio.to_thread(self._limits)
         new = max(seq - self._journal.seqs.snapshot, forget - self._journal.seqs.forgotten)
         if new < max(1, WORTH_IT * self._config.keep_facts):
@@ -77,7 +77,8 @@ class Retention:
 
     def _limits(self) -> tuple[int, int]:
         """Return the last fact for the snapshot, and the last one that nobody needs by itself then."""
+        seqs = self._journal.seqs
         old = self._journal.last_before(utcnow() - timedelta(days=self._config.keep_days))
-        seq = max(old, self._journal.last_seq - self._config.keep_facts, self._journal.seqs.snapshot)
-        written = seq if self._cursor is None else load_fold(self._cursor).seq
-        return seq, max(min(seq, written), self._journal.seqs.forgotten)
+        limit = max(old, seqs.last - self._config.keep_facts)
+        written = limit if self._cursor is None else load_fold(self._cursor).seq
+        return seqs.last, max(min(limit, written), seqs.forgotten)

@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from agent_service.agents.record.measured import Measured
 from agent_service.agents.record.remembered import is_told
-from agent_service.agents.record.suggestions import FILLER, followed, proposed, report_of
+from agent_service.agents.record.suggestions import FILLER, STATES, followed, proposed, report_of
 from agent_service.errors import NotFound
 from agent_service.models import (
     ID_KEY,
@@ -38,6 +38,7 @@ from agent_service.models import (
 from agent_service.models.objectives import NO_GOALS, read_goals
 from agent_service.models.spaces import read_space
 from agent_service.models.state_machines import OPEN, AgentState, SuggestionState, legal_commands
+from agent_service.models.strict_numbers import CHECKED_BEFORE
 
 if TYPE_CHECKING:
     from agent_service.models.best_measured import Best
@@ -106,7 +107,11 @@ class AgentRecord:
     @classmethod
     def created(cls, event: Event) -> Self:
         """Begin a record with the fact that created the agent."""
-        return cls(spec=AgentSpec.model_validate(event.data["spec"]), created_at=event.time, created_seq=event.seq or 0)
+        return cls(
+            spec=AgentSpec.model_validate(event.data["spec"], context=CHECKED_BEFORE),
+            created_at=event.time,
+            created_seq=event.seq or 0,
+        )
 
     def apply(self, event: Event) -> None:
         """Take a fact in."""
@@ -163,7 +168,7 @@ class AgentRecord:
             self.last_error = LastError(**error, at=event.time)
 
     def _apply_suggestion(self, event: Event, data: dict[str, Any]) -> None:
-        state = SuggestionState(data["state"])
+        state = STATES[data["state"]]
         if state is _P and not data.get("again"):
             self.proposed_by[data["id"]] = data["by"]
             self.fillers += data["by"] == FILLER

@@ -17,16 +17,16 @@ WITHOUT_OUTCOME: Final = frozenset(
 )
 
 
-def is_remembered(state: SuggestionState, data: Mapping[str, Any]) -> bool:
+def is_remembered(state: str, data: Mapping[str, Any]) -> bool:
     """Return whether a fact of a suggestion in that state is one of them."""
-    if state is SuggestionState.PROPOSED:
+    if state == SuggestionState.PROPOSED:
         return not data.get("again")
-    return state in WITHOUT_OUTCOME or (state is SuggestionState.APPROVED and "point" in data)
+    return state in WITHOUT_OUTCOME or (state == SuggestionState.APPROVED and "point" in data)
 
 
 def is_told(event: Event) -> bool:
     """Return whether a fact of an agent is one that its brain may be told again."""
     data: dict[str, Any] = event.data
     if event.kind is EventKind.SUGGESTION_STATE:
-        return is_remembered(SuggestionState(data["state"]), data)
+        return is_remembered(data["state"], data)
     return event.kind in (EventKind.INGEST, EventKind.CONFIG) or (event.kind is EventKind.METHOD and data["replay"])

@@ -21,6 +21,7 @@ from agent_service.agents.record.agent import HANDED_OVER_KEPT, AgentRecord
 from agent_service.errors import UsageError
 from agent_service.models import Event, EventKind, Value
 from agent_service.models.state_machines import OPEN, SUGGESTION_TRANSITIONS, SuggestionState
+from agent_service.models.strict_numbers import CHECKED_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,7 +157,8 @@ def _record_as_json(record: AgentRecord) -> dict[str, Any]:
 def _record_from_json(record_data: dict[str, Any]) -> AgentRecord:
     if isinstance(runs := record_data["ingested_runs"], list):  # of version 1, which kept what brains were told too
         record_data = {**record_data, "ingested_runs": {}, "runs_of_old": runs, "fillers": _fillers(record_data)}
-    record = _record_type().validate_python({key: value for key, value in record_data.items() if key not in _DERIVED})
+    known = {key: value for key, value in record_data.items() if key not in _DERIVED}
+    record = _record_type().validate_python(known, context=CHECKED_BEFORE)
     if "measured" in record_data:
         record.measured.restore(record_data["measured"])
     else:

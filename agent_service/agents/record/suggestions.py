@@ -18,7 +18,7 @@ FILLER: Final = "filler"
 _FATE: Final = ("run_uid", "run_uids", "outcome", "sem", "reason", "point", "void")
 """What of a suggestion a fact may change, beside its state."""
 
-_STATES: Final = {str(state): state for state in SuggestionState}
+STATES: Final = {str(state): state for state in SuggestionState}
 _P: Final = SuggestionState.PROPOSED
 _NO_RUNS: Final[list[str]] = []
 _NO_ERRORS: Final[dict[str, float]] = {}
@@ -59,7 +59,7 @@ def proposed(event: Event) -> Suggestion:
 def followed(old: Suggestion, event: Event) -> Suggestion:
     """Return what a suggestion is after the next fact about it."""
     data: dict[str, Any] = event.data
-    state = _STATES[data["state"]]
+    state = STATES[data["state"]]
     changed = {key: data[key] for key in _FATE if key in data}
     if state is _P:  # its approval has expired
         changed |= {"approved_by": None, "approved_at": None}
