@@ -166,14 +166,11 @@ class Answer(BaseModel):
     @classmethod
     def known(cls, **values: Any) -> Self:
         """Return one of values for all its fields, which were checked before; it takes a tenth of the time."""
-        made = cls.__new__(cls)
-        for name, value in (
-            ("__dict__", values),
-            ("__pydantic_fields_set__", _all_fields(cls)),
-            ("__pydantic_extra__", None),
-            ("__pydantic_private__", None),
-        ):
-            object.__setattr__(made, name, value)
+        made, put = cls.__new__(cls), object.__setattr__
+        put(made, "__dict__", values)
+        put(made, "__pydantic_fields_set__", _all_fields(cls))
+        put(made, "__pydantic_extra__", None)
+        put(made, "__pydantic_private__", None)
         return made
 
 

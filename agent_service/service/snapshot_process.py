@@ -7,6 +7,7 @@ it. That process is told the journal's URL on stdin, for a URL may hold a passwo
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -44,7 +45,6 @@ def fold(journal: JournalReader, seq: int, *, forget: int) -> str:
                 record.apply(event)
             if decisions.seq < looked_at <= forget:
                 decisions.apply_fact(event)
-    record.compact()
     for one in record.agents.values():
         ToldFacts(one, journal).find_bests_anew(until=seq)
     values = {**record.as_json(), "outbox": decisions.model_dump(mode="json")}
@@ -71,6 +71,7 @@ async def fold_elsewhere(url: str, seq: int, *, forget: int) -> str:
 def main() -> None:
     """Write the snapshot."""
     os.nice(_NICE)
+    gc.disable()  # what is made here stays until the end, and to look at it again and again is most of the time
     url, seq, forget = json.load(sys.stdin)
     try:
         snapshot = fold(reader(url), seq, forget=forget)

@@ -1,8 +1,8 @@
 """What the service knows: a fold over the journal's facts, which can be put into a snapshot and taken out again.
 
-A snapshot stands for all facts up to its number. What nobody needs to go on is not in it: suggestions whose fate is
-final, and older reports. In memory are the newest of those; earlier ones are read from the journal when they are asked
-for, and so is what a brain is told again: what is here does not grow with what was measured.
+A snapshot stands for all facts up to its number. In memory, and in it, are the newest suggestions whose fate is final,
+and the newest reports; earlier ones are read from the journal when they are asked for, and so is what a brain is told
+again: what is here does not grow with what was measured.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pydantic import TypeAdapter
@@ -38,7 +39,7 @@ _DERIVED: Final = {"facts", "open", "best_kept", "handed_over_at", "measured"}
 
 @dataclass(slots=True)
 class ServiceRecord:
-    """All agents, the plan queue and the conditions, as the journal tells it; `apply` and `compact` change it."""
+    """All agents, the plan queue and the conditions, as the journal tells it; `apply` changes it."""
 
     agents: dict[str, AgentRecord] = field(default_factory=dict[str, AgentRecord])
     positions: dict[str, Value] = field(default_factory=dict[str, Value])
@@ -85,11 +86,6 @@ class ServiceRecord:
         began = data["state"] == SuggestionState.RUNNING and "run_uids" not in data
         return record.suggestions[suggestion_id].point if began else {}
 
-    def compact(self) -> None:
-        """Forget what is in the journal, and what nobody needs to go on."""
-        while self.decided:
-            self._forget_oldest()
-
     def remember(self, name: str, suggestion: Suggestion, proposed_by: str) -> None:
         """Keep a suggestion whose fate is final, as if it had been decided now: somebody looks at it."""
         record = self.agents[name]
@@ -98,7 +94,7 @@ class ServiceRecord:
 
     def _note_decided(self, record: AgentRecord, suggestion_id: str) -> None:
         self.decided.append((record, suggestion_id))
-        if len(self.decided) > DECIDED_KEPT:
+        while len(self.decided) > DECIDED_KEPT:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
@@ -129,12 +125,20 @@ class ServiceRecord:
                 f"the journal's snapshot has version {data['version']}, written by a newer agent-service; this one "
                 f"reads up to {SNAPSHOT_VERSION}: upgrade it"
             )
-        return cls(
+        record = cls(
             agents={name: _record_from_json(agent) for name, agent in data["agents"].items()},
             positions=data["positions"],
             queue=None if data["queue"] is None else Event.model_validate(data["queue"]),
             conditions={name: Losses.from_json(losses) for name, losses in data.get("conditions", {}).items()},
         )
+        decided = [
+            (suggestion.updated_at, agent, suggestion.id)
+            for agent in record.agents.values()
+            for suggestion in agent.suggestions.values()
+            if suggestion.state in _FINAL
+        ]
+        record.decided.extend((agent, name) for _, agent, name in sorted(decided, key=itemgetter(0)))
+        return record
 
 
 def _forget(record: AgentRecord, suggestion_id: str) -> None:
@@ -165,7 +169,6 @@ def _record_from_json(record_data: dict[str, Any]) -> AgentRecord:
         record.measured.is_old = bool(record.ingests)
         record.last_told = _last_told(record_data["facts"])
     record.open = {key: suggestion for key, suggestion in record.suggestions.items() if suggestion.state in OPEN}
-    record.best_kept = {key for key, suggestion in record.suggestions.items() if suggestion.state in _FINAL}
     # as when the facts are folded: what went before counts as of now
     record.handed_over_at.extend([time.monotonic()] * min(record.handed_over, HANDED_OVER_KEPT))
     return record

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FILLER: Final = "filler"
 """By whom a filler point is, in the facts."""
 
-_FATE: Final = ("run_uid", "run_uids", "outcome", "sem", "reason", "point", "void")
+_FATE: Final = frozenset({"run_uid", "run_uids", "outcome", "sem", "reason", "point", "void"})
 """What of a suggestion a fact may change, beside its state."""
 
 STATES: Final = {str(state): state for state in SuggestionState}
@@ -60,7 +60,7 @@ def followed(old: Suggestion, event: Event) -> Suggestion:
     """Return what a suggestion is after the next fact about it."""
     data: dict[str, Any] = event.data
     state = STATES[data["state"]]
-    changed = {key: data[key] for key in _FATE if key in data}
+    changed = {key: value for key, value in data.items() if key in _FATE}
     if state is _P:  # its approval has expired
         changed |= {"approved_by": None, "approved_at": None}
     elif state is SuggestionState.APPROVED and data.get("word"):
