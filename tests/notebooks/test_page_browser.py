@@ -23,7 +23,7 @@ from agent_service.service.keys import KeyFile, Scope
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 360, "height": 740}
 WIDTHS = (360, 768, 1280, 2560)
-VIEWS = ("#/", "#/agents/asked", "#/inbox", "#/service")
+VIEWS = ("#/", "#/agents/asked", "#/inbox", "#/service", "#/new")
 WALKER = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
 NAMES = """() => [...document.querySelectorAll("button, summary")].filter((one) => one.checkVisibility())
   .map((one) => one.getAttribute("aria-label") ?? one.textContent)"""
