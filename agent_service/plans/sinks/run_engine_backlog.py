@@ -210,16 +210,16 @@ class PlanBacklog:
             self._changed.notify_all()
             return withdrawn, job if job.begun else None
 
-    def note_overdue(self) -> None:
-        """Note that the plan under way goes on although it was aborted."""
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until there is no current plan, and return whether that is so; blocks.
+
+        One that goes on although it was aborted is overdue then.
+        """
         with self._changed:
+            idle = self._changed.wait_for(lambda: self.current is None, timeout_s)
             if self.current is not None and self.current.abort_reason is not None:
                 self.current.overdue = True
-
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until there is no current plan, and return whether that is so; blocks."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.current is None, timeout_s)
+            return idle
 
     # --- asked by the driver
 

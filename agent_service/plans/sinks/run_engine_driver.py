@@ -144,7 +144,7 @@ class RunEngineDriver:
 
     def halt(self, reason: str) -> None:
         """End the plan under way without its clean-up; it was aborted before."""
-        self._backlog.note_overdue()
+        self._backlog.wait_idle(0)
         self._abort_all(reason, halts=True)
 
     def wait_idle(self, timeout_s: float) -> bool:
@@ -154,7 +154,6 @@ class RunEngineDriver:
         """
         idle = self._backlog.wait_idle(timeout_s)
         if not idle:
-            self._backlog.note_overdue()
             self._notify()
         return idle
 
