@@ -44,8 +44,8 @@ _CARRIED: Final = {
     "GET": re.compile(r"(service|agent-types|agents|suggestions)(/.*)?"),
     "POST": re.compile(
         r"queue/(abort|pause|resume|destroy-environment)"
-        r"|agents/[^/]+/(start|pause|resume|stop|restart|suggest|ingest|report|predict|go-to-best)"
-        r"|suggestions/[^/]+/(approve|reject)"
+        r"|agents/[^/]+/(start|pause|resume|stop|restart|suggest|ingest|report|predict|go-to-best|suggestions)"
+        r"|suggestions/(approve|[^/]+/(approve|reject))"
     ),
     "PUT": re.compile(r"agents/[^/]+/variables/[^/]+"),
     "PATCH": re.compile(r"agents/[^/]+"),

@@ -149,6 +149,16 @@ def test_suggest_and_ingest_by_hand(client, panel):
     panel.press("Suggest")
     panel.says("3 suggested; they wait in the inbox")
     assert len(open_suggestions(client)) == waiting + 3
+    for name, value in {"x": "2", "y": "0.5"}.items():
+        panel.pane("By hand").get_by_role("group", name="Propose").get_by_label(name, exact=True).fill(value)
+    panel.field("reason").fill("a shoulder")
+    panel.press("Propose")
+    panel.says("proposed; it waits in the inbox")
+    panel.tab("Inbox")
+    panel.press(f"Approve all {waiting + 4}")
+    panel.says(f"{waiting + 4} approved")
+    assert not open_suggestions(client)
+    panel.tab("By hand")
     panel.press("Ingest")
     panel.says("x, y, signal must be filled in")
     for name, value in {"x": "1", "y": "-0.5", "signal": "0.75"}.items():
