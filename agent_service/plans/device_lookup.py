@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _SHOWN: Final = 20
+_READ_ONLY: Final = frozenset({"SignalRO", "EpicsSignalRO", "SynSignalRO"})
+"""Classes of ophyd that have a ``set`` which always raises."""
 
 
 class DeviceLookup:
@@ -61,11 +63,13 @@ class DeviceLookup:
     def actuator(self, name: str) -> Any:
         """Return the device that calls itself ``name``, if it can be set. See `own_name` for one known by a way.
 
-        Raises as `device`, and `UnknownDevice` when it has no ``set``, or calls itself otherwise.
+        Raises as `device`, and `UnknownDevice` when it cannot be set, or calls itself otherwise.
         """
         device = self.device(name)
-        if not hasattr(device, "set"):
-            raise UnknownDevice(f"the device {name!r} has no set, so it cannot be an actuator; name it as a sensor")
+        read_only = not _READ_ONLY.isdisjoint(one.__name__ for one in type(device).__mro__)
+        if read_only or not hasattr(device, "set"):
+            why = "is read-only" if read_only else "has no set"
+            raise UnknownDevice(f"the device {name!r} {why}, so it cannot be an actuator; name it as a sensor")
         if own_name(device) != name:
             # plans take a position by device.name, and documents hold the readback under it
             raise UnknownDevice(f"the device {name!r} calls itself {own_name(device)!r}; name it so as an actuator")

@@ -1,5 +1,6 @@
 """Devices and plans by name, and what is said of a name that stands for neither."""
 
+import ophyd.sim
 import pytest
 
 from agent_service.errors import UnknownDevice, UnknownPlan
@@ -89,6 +90,16 @@ def test_no_actuator(namespace: Namespace, name: str, says: str) -> None:
     with pytest.raises(UnknownDevice) as error:
         namespace.actuator(name)
     assert error.value.detail == says
+
+
+def test_a_signal_that_can_only_be_read_is_no_actuator() -> None:
+    class Readback(ophyd.EpicsSignalRO):
+        """A site's own kind of one."""
+
+    there = {"temp": Readback("NO:SUCH:PV", name="temp"), "seen": ophyd.sim.SynSignalRO(name="seen")}
+    for name in there:
+        with pytest.raises(UnknownDevice, match=f"'{name}' is read-only, so it cannot be an actuator"):
+            Namespace(there, source="the test's namespace").actuator(name)
 
 
 @pytest.mark.parametrize(
