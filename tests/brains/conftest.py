@@ -1,4 +1,7 @@
-"""The lane of `make test-brains`: tests that need libraries of optimizers, and only run where these are."""
+"""The lane of `make test-brains`: tests that need libraries of optimizers, and only run where these are.
+
+Of each family the short form has one story, in a thread or in a process, and the page of the documentation.
+"""
 
 import importlib.util
 import os
@@ -23,17 +26,15 @@ def pytest_collection_modifyitems(config, items):
     from families import IN_A_PROCESS
 
     if config.getoption("--short", default=False):
-        left_out = [one for one in items if not _is_story(one) or _in_a_process(one) != (_family(one) in IN_A_PROCESS)]
+        left_out = [one for one in items if not _is_short(one, IN_A_PROCESS)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [one for one in items if one not in left_out]
 
 
-def _is_story(item):
-    return hasattr(item.module, "EXECUTOR")
-
-
-def _in_a_process(item):
-    return item.module.EXECUTOR == "process"
+def _is_short(item, in_a_process):
+    where = getattr(item.module, "EXECUTOR", None)
+    is_story = where is not None and (where == "process") == (_family(item) in in_a_process)
+    return is_story or item.path.name == "test_documentation.py"
 
 
 def _family(item):

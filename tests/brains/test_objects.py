@@ -86,6 +86,35 @@ def test_a_mixed_space_stays_what_it_is(type_):
     assert life.adapter.report().report == again.report().report
 
 
+@pytest.mark.parametrize("type_", ["baybe", "bofire"])
+def test_tables_hold_large_whole_numbers_and_single_values(type_):
+    space = {
+        "x": [-3, 3],
+        "turns": {"type": "int", "low": 2**53 + 1, "high": 2**53 + 8},
+        "filter": {"type": "choice", "values": [1, True, "1"]},
+        "lamp": {"type": "choice", "values": ["on"]},
+        "grade": {"type": "int", "low": 7, "high": 7},
+    }
+    life = Life(hosted(spec_of(space, type=type_)))
+    for turns, kind in ((2**53 + 1, True), (2**53 + 2, 1), (2**53 + 8, "1")):
+        place = {"x": 0.5, "turns": turns, "filter": kind, "lamp": "on", "grade": 7}
+        life.ingest(measured(place))
+    point = life.measure(4).point
+    assert (point["lamp"], point["grade"]) == ("on", 7)
+    assert point["turns"] in range(2**53 + 1, 2**53 + 9)
+    assert life.adapter.report().report["n_measured"] == 7
+    table = life.adapter._calls._brain._frames
+    assert table.points(table.of([place])) == [place]
+
+
+def test_xopt_has_whole_numbers_and_choices_of_numbers():
+    space = {"x": [-3, 3], "turns": MIXED["turns"], "grade": {"type": "choice", "values": [0.5, 1, 10]}}
+    life = Life(hosted(spec_of(space, type="xopt", config={"n_initial": 3})))
+    for _ in range(5):
+        point = life.measure().point
+        assert (type(point["turns"]), point["grade"] in (0.5, 1, 10)) == (int, True)
+
+
 def test_ax_has_ints_texts_and_truths_back():
     parameters = [
         {"name": "x", "bounds": [-3, 3], "parameter_type": "float"},

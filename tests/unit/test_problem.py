@@ -9,6 +9,7 @@ from agent_service.brains.adapters import library_type
 from agent_service.brains.adapters.baybe import Baybe
 from agent_service.brains.adapters.bofire import Bofire
 from agent_service.brains.adapters.frames import labels
+from agent_service.brains.adapters.gest import Xopt
 from agent_service.brains.adapters.library_type import LibraryType, Search
 from agent_service.brains.adapters.problem import Problem
 from agent_service.brains.extras import how_to_install
@@ -119,6 +120,21 @@ def test_what_a_library_would_list_is_limited(kind, listed, monkeypatch):
         InvalidConfig, match=f"space: type 't' would list {listed} values of it, and takes at most 1,000"
     ):
         kind.check_spec(Search(), spec_of(space))
+
+
+@pytest.mark.parametrize("other", [{"type": "bool"}, {"type": "choice", "values": [1, "Al"]}])
+def test_xopt_knows_numbers_only(other, monkeypatch):
+    monkeypatch.setattr(Xopt, "is_installed", lambda: True)
+    numbers = {
+        "x": [0, 1],
+        "turns": {"type": "int", "low": 0, "high": 9},
+        "grade": {"type": "choice", "values": [1, 2.5]},
+    }
+    Xopt.check_spec(Search(), spec_of(numbers))
+    with pytest.raises(
+        InvalidConfig, match=r"space\.filt has values that are no numbers, which type 't' does not know"
+    ):
+        Xopt.check_spec(Search(), spec_of({**numbers, "filt": other}))
 
 
 def test_each_value_of_a_choice_has_a_text_of_its_own():

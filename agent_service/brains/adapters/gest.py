@@ -16,8 +16,10 @@ from agent_service.brains.adapters.library_type import LibraryType, Search, libr
 from agent_service.brains.adapters.problem import Problem
 from agent_service.brains.adapters.told import ToldBrain
 from agent_service.brains.not_now import NotNow
+from agent_service.errors import FieldError, InvalidConfig
 from agent_service.models.objectives import Limit
-from agent_service.models.spaces import Choice, FloatRange, IntRange
+from agent_service.models.spaces import Choice, FloatRange, IntRange, Truth
+from agent_service.models.values import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,6 +82,16 @@ class Xopt(LibraryType, package="xopt", several=True):
 
     Config = _Config
     preload: ClassVar[tuple[str, ...]] = ("xopt.generators", "xopt.generators.bayesian")
+
+    @classmethod
+    def check_spec(cls, config: Search, spec: AgentSpec) -> None:
+        """Raise `InvalidConfig` as each of these types does, and where a value is no number: Xopt knows no others."""
+        super().check_spec(config, spec)
+        for name, one in Problem.of(spec, config.objectives).space.items():
+            if isinstance(one, Truth) or (isinstance(one, Choice) and not all(map(is_number, one.values))):
+                field = f"space.{name}"
+                message = f"{field} has values that are no numbers, which type {spec.type!r} does not know"
+                raise InvalidConfig(message, errors=[FieldError(field, message)])
 
     def brain(self, spec: AgentSpec) -> GestBrain:
         """Return the brain."""
