@@ -134,6 +134,11 @@ class Suggestion(Answer):
     )
     approved_by: str | None = Field(default=None, description="whose key approved it, where a person did")
     approved_at: datetime | None = None
+    suggested_point: Point | None = Field(
+        default=None,
+        description="the point as it was suggested, where whoever approved it edited it; null: it is point",
+    )
+    rejected_by: str | None = Field(default=None, description="whose key rejected it, where a person did")
     retry_of: str | None = None
     filler: bool = Field(
         default=False, description="whether the brain did not suggest it: it was measured while the brain was not ready"

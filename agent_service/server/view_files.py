@@ -8,8 +8,8 @@ from typing import Final
 VIEW: Final = (
     "words",
     "fold",
-    "records",
     "dom",
+    "records",
     "values",
     "forms",
     "belief",

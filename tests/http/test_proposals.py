@@ -68,6 +68,20 @@ def test_an_edited_proposal_is_measured_as_edited(served, colleague):
     assert served.get(f"suggestions/{proposed.id}")["outcome"]["signal"] == pytest.approx(0.75)
 
 
+def test_what_was_suggested_is_known_beside_what_was_approved_and_who_rejected(served):
+    served.create("traced", loop={"approval": "required"})
+    served.post("agents/traced/start")
+    [one] = wait_until(lambda: served.suggestions("traced", state="proposed"), what="a suggestion")
+    served.post(f"suggestions/{one['id']}/approve", {"point": {"x": 1.0, "y": 0.0}})
+    wait_until(lambda: served.get(f"suggestions/{one['id']}")["state"] == "ingested", what="its run")
+    edited = served.get(f"suggestions/{one['id']}")
+    assert (edited["point"], edited["suggested_point"]) == ({"x": 1.0, "y": 0.0}, one["point"])
+    assert (edited["approved_by"], edited["rejected_by"]) == ("owner", None)
+    [other] = wait_until(lambda: served.suggestions("traced", state="proposed"), what="a suggestion")
+    rejected = served.post(f"suggestions/{other['id']}/reject", {})
+    assert (rejected["rejected_by"], rejected["suggested_point"]) == ("owner", None)
+
+
 def test_what_does_not_fit_or_is_forbidden_is_refused_at_once(served, colleague):
     served.create("strict", guardrails={"bounds": {"x": [-1, 1]}}, space={"y": [-2, 2]})
     for point, error, words in (

@@ -134,7 +134,7 @@ async def test_for_the_brain_it_is_the_suggestion_it_made(rooms, brain):
     assert following.point != one.point
     said = (await agent.report()).report
     if brain == "sobol":
-        assert (said["n_measured"], said["n_pending"], said["n_failed"]) == (1, 1, 0)
+        assert (said["n_measured"], said["n_pending"], said["n_not_measured"]) == (1, 1, 0)
     else:
         assert said == {"n": 1, "ids": [0], "failed": 0}
     assert agent.record.best[0].id == again.id

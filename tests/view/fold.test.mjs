@@ -134,6 +134,35 @@ test("the history is what was measured, what came to nothing and why, what was d
   assert.equal(asText(rows.slice(0, 1), [{ name: "run", title: "run" }, { name: "at" }, x]), "run\tat\tx (mm)\n2\t2026-01-01T00:00:32.000Z\t7");
 });
 
+test("the history says what was suggested where somebody edited it, who rejected, and who started", () => {
+  const edited = oneRun(1, "s1", 1, 0.5);
+  Object.assign(edited[1].data, { word: true, by: "amy", point: { y: 0, x: 3 }, reason: "edited by amy" });
+  const rejected = [birth(11, "s2", 4), fate(12, "rejected", "s2", { by: "owner", reason: "rejected by a person: too far" })];
+  const same = [birth(21, "s3", 5), fate(22, "approved", "s3", { word: true, by: "bob", point: { y: 0, x: 5 } }), fate(23, "failed", "s3")];
+  const starts = [event(31, "agent.state", { state: "starting", by: "eve" }), event(32, "agent.state", { state: "running" }), event(33, "agent.state", { state: "stopped" })];
+  const fold = folded(edited, rejected, same, starts);
+  const told = (rows) => rows.map(({ what, why, who, point }) => [what, why, who, point.x]);
+  assert.deepEqual(told(records(fold, { x: "mm" })), [
+    ["stopped", "", "", undefined],
+    ["running", "", "eve", undefined],
+    ["failed", "", "the agent, approved by bob", 5],
+    ["rejected", "too far", "the agent, rejected by owner", 4],
+    ["measured", "was x 1 mm, y 0", "the agent, edited by amy", 3],
+  ]);
+  const again = new AgentFold();
+  again.look(asSuggestions(fold), starts);
+  assert.deepEqual(told(records(again, { x: "mm" })), told(records(fold, { x: "mm" })), "so it is for who comes later");
+});
+
+test("a change of the configuration says what it changed", () => {
+  const spec = { loop: { approval: "required", max_runs: null }, config: { bounds: { my_x: [0, 1] }, xi: 0.01 }, guardrails: {} };
+  const born = event(1, "agent.state", { state: "created", spec });
+  const loop = event(2, "config", { loop: { approval: "auto", max_runs: null }, by: "bob" });
+  const more = event(3, "config", { loop: { max_runs: 9, approval: "auto" }, config: { bounds: { my_x: [0, 2] }, xi: 0.01 } });
+  const what = (labels) => records(folded(born, loop, more), {}, labels).map((row) => row.what);
+  assert.deepEqual(what({ "loop.max_runs": "runs at most" }).slice(0, 2), ["config and loop changed: bounds my_x [0,1] -> [0,2], runs at most none -> 9", "loop changed: approval required -> auto"]);
+});
+
 test("numbers of a column have their points below each other", () => {
   assert.deepEqual([[1.5, 12.25, null], [1, 2, 300], [0.01234, 0.5], [1e9], []].map(decimals), [2, 0, 4, 0, 0]);
   assert.equal(decimals([1.5e9]), 0);

@@ -48,6 +48,8 @@ def proposed(event: Event) -> Suggestion:
         proposed_by=data["by"] if data.get("by_hand") else None,
         approved_by=None,
         approved_at=None,
+        suggested_point=None,
+        rejected_by=None,
         retry_of=data.get("retry_of"),
         filler=data["by"] == FILLER,
         void=False,
@@ -65,6 +67,10 @@ def followed(old: Suggestion, event: Event) -> Suggestion:
         changed |= {"approved_by": None, "approved_at": None}
     elif state is SuggestionState.APPROVED and data.get("word"):
         changed |= {"approved_by": data.get("by"), "approved_at": event.time}
+        suggested = old.suggested_point or old.point
+        changed["suggested_point"] = None if data.get("point", old.point) == suggested else suggested
+    elif state is SuggestionState.REJECTED:
+        changed["rejected_by"] = data.get("by")
     return Suggestion.known(**{**vars(old), "state": state, "updated_at": event.time, **changed})
 
 

@@ -120,13 +120,13 @@ class AxBrain:
         self._thing.checkpoint()
 
     def report(self) -> dict[str, Any]:
-        """Return how many points were measured, wait to be, and failed."""
+        """Return how many points were measured, wait to be, and will not be: failed, rejected, or edited."""
         trials = self._client._experiment.trials.values()  # noqa: SLF001 - as above
         states = Counter(trial.status.name for trial in trials)
         return {
             "n_measured": states["COMPLETED"],
             "n_pending": states["RUNNING"],
-            "n_failed": states["ABANDONED"] + states["FAILED"],
+            "n_not_measured": states["ABANDONED"] + states["FAILED"],
         }
 
     def _cast(self, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,12 +87,12 @@ class StudyBrain:
         ]
 
     def report(self) -> dict[str, Any]:
-        """Return how many trials were measured, wait to be, and failed; of the whole study, whoever made them."""
+        """Return how many trials were measured, wait to be, and will not be; of the whole study, whoever made them."""
         states = Counter(trial.state.name for trial in self._study.get_trials(deepcopy=False))
         return {
             "n_measured": states["COMPLETE"],
             "n_pending": states["RUNNING"],
-            "n_failed": states["FAIL"],
+            "n_not_measured": states["FAIL"],
             "n_left_out": self._left_out,
         }
 

@@ -73,8 +73,8 @@ class ToldBrain:
             self._tell(told)
 
     def report(self) -> dict[str, Any]:
-        """Return how many points were measured, wait to be, and failed."""
-        counts = {"n_measured": len(self.rows), "n_pending": len(self.pending), "n_failed": len(self.failed)}
+        """Return how many points were measured, wait to be, and will not be: failed, rejected, or edited."""
+        counts = {"n_measured": len(self.rows), "n_pending": len(self.pending), "n_not_measured": len(self.failed)}
         return {**counts, "n_left_out": self._left_out}
 
     # what a family is -----------------------------------------------------------------------------------------------

@@ -264,11 +264,11 @@ class RecordingBrain:
         self._record.add(points)
 
     def report(self) -> dict[str, Any]:
-        """Return how many points were measured, wait to be, and failed."""
+        """Return how many points were measured, wait to be, and will not be: failed, rejected, or edited."""
         return {
             "n_measured": len(self._record.rows),
             "n_pending": len(self._record.pending),
-            "n_failed": len(self._record.failed),
+            "n_not_measured": len(self._record.failed),
         }
 
 

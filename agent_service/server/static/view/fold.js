@@ -29,12 +29,14 @@ export class AgentFold {
     this.measured = new Map();
     this.history = [];
     this.log = [];
+    this.spec = null; // as of the last fact that told it
+    this.starter = null; // who started it, until it runs
   }
 
   /** Take the service's answers in: all suggestions, and the last facts, oldest first. */
   look(suggestions, history) {
     this.forget();
-    this.history = [];
+    [this.history, this.spec, this.starter] = [[], null, null];
     let measured = [];
     for (const one of suggestions) {
       this.keep({ ...one, at: seconds(one.updated_at) });
@@ -88,8 +90,7 @@ export class AgentFold {
       if (data.state === "proposed") this.keep(born(event));
     } else if (at > old.at) {
       const known = Object.fromEntries(["run_uid", "outcome", "reason", "point"].filter((key) => key in data).map((key) => [key, data[key]]));
-      const approved = data.state === "approved" && data.word ? { approved_by: data.by } : {};
-      const now = { ...old, state: data.state, at, ...known, ...approved };
+      const now = { ...old, state: data.state, at, ...known, ...decided(old, data) };
       this.keep(now);
       if (now.outcome && data.state === "measured") this.measure(now.id, measurement(now, at));
     }
@@ -103,8 +104,16 @@ export class AgentFold {
 
   remember(event) {
     const last = this.history.at(-1)?.seq ?? 0;
-    if (event.seq === null || event.seq <= last || described(event) === null) return;
-    this.history.push(event);
+    if (event.seq === null || event.seq <= last) return;
+    const { kind, data } = event;
+    const starts = kind === "agent.state" && data.state === "starting";
+    const by = data.by ?? (kind === "agent.state" ? this.starter : null); // a loop begins by itself, after somebody's word
+    const was = this.spec;
+    if (kind === "agent.state") this.starter = starts ? data.by ?? null : null;
+    if (isBirth(event)) this.spec = data.spec;
+    else if (kind === "config" && was) this.spec = { ...was, ...data };
+    if (described(event) === null) return;
+    this.history.push({ ...event, data: { ...data, ...(by ? { by } : {}) }, ...(kind === "config" && was ? { was } : {}) });
     if (this.history.length > MAX_FACTS) this.history.shift();
   }
 }
@@ -112,6 +121,21 @@ export class AgentFold {
 /** The suggestion that a fact of its birth is about. */
 export function born({ agent, time, data }) {
   return { id: data.id, agent, point: data.point, plan: data.plan ?? null, retry_of: data.retry_of ?? null, extra: data.extra ?? {}, proposed_by: data.by_hand ? data.by : null, reason: data.reason ?? null, outcome: null, run_uid: null, state: "proposed", created_at: time, at: seconds(time) };
+}
+
+/** What a person's word changes of a suggestion. */
+function decided(old, { state, word, by, point }) {
+  if (state === "rejected") return { rejected_by: by ?? null };
+  if (state !== "approved" || !word) return {};
+  const suggested = old.suggested_point ?? old.point;
+  return { approved_by: by, suggested_point: point && !alike(point, suggested) ? suggested : null };
+}
+
+/** Whether two values say the same, in whatever order of names. */
+function alike(one, other) {
+  if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) return one === other;
+  const names = Object.keys({ ...one, ...other });
+  return names.every((name) => name in one && name in other && alike(one[name], other[name]));
 }
 
 function measurement(suggestion, at) {
@@ -133,15 +157,35 @@ function ingested(event) {
 // facts as lines for a person -------------------------------------------------------------------------------------------
 
 /** What a fact about the agent itself says, or null when it is about a point: that is told with its point. */
-export function described({ kind, data }, units = {}) {
+export function described({ kind, data, was }, units = {}, labels = {}) {
   const lines = {
     "agent.state": () => (data.removed ? "removed" : ["starting", "stopping"].includes(data.state) && !data.error ? null : data.state),
     report: () => "reported",
     method: () => `${data.method} was called`,
-    config: () => ("variable" in data ? `${data.variable} set to ${brief(data.value)}` : `${Object.keys(data).filter((key) => key !== "by").sort().join(" and ")} changed`),
+    config: () => ("variable" in data ? `${data.variable} set to ${brief(data.value)}` : changedText(data, was, labels)),
     "queue.state": () => queue(data, units),
   };
   return lines[kind]?.() ?? null;
+}
+
+/** What a change of the configuration changed, as in "loop changed: approval required -> auto"; `was`: the specification before. */
+export function changedText({ by: _, ...data }, was, labels = {}) {
+  const parts = Object.keys(data).sort();
+  const steps = was ? parts.flatMap((part) => differences(was[part] ?? {}, data[part], [part])) : [];
+  const text = ([path, one, other]) => `${labels[path.join(".")] ?? [path[1].replaceAll("_", " "), ...path.slice(2)].join(" ")} ${shown(one)} -> ${shown(other)}`;
+  return `${parts.join(" and ")} changed${steps.length ? `: ${steps.map(text).join(", ")}` : ""}`;
+}
+
+function shown(value) {
+  if (value === null || value === undefined) return "none";
+  return typeof value === "object" ? JSON.stringify(value) : brief(value);
+}
+
+/** What differs between two values: `[path, before, after]` of each. */
+function differences(before, after, path) {
+  const nested = [before, after].every((one) => typeof one === "object" && one !== null && !Array.isArray(one));
+  if (nested) return Object.keys({ ...before, ...after }).flatMap((name) => differences(before[name], after[name], [...path, name]));
+  return alike(before ?? null, after ?? null) ? [] : [[path, before, after]];
 }
 
 function queue(data, units) {

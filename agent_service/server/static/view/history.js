@@ -37,7 +37,7 @@ export function history(model, panel) {
     shapeOf();
     const column = columns.find((one) => one.name === by) ?? columns[1];
     const { fold } = model.get("lines");
-    rows = fold ? sorted(records(fold, model.get("agent").units), column, down) : [];
+    rows = fold ? sorted(records(fold, model.get("agent").units, labelsOf(model.get("form"))), column, down) : [];
     first = Math.max(0, Math.min(first, rows.length - 1));
     const shown = rows.slice(first, first + ROWS);
     const digits = columns.map((one) => (one.of ? decimals(shown.map((row) => valueOf(row, one))) : null));
@@ -81,6 +81,11 @@ export function history(model, panel) {
   }
   panel.on(["lines", "plot", "agent"], draw);
   return { element, draw };
+}
+
+/** The names of the fields of a form by their paths. */
+export function labelsOf(form) {
+  return Object.fromEntries(form.flatMap((group) => group.fields.map((field) => [field.path, field.label])));
 }
 
 function text(row, column, digits) {

@@ -1,5 +1,6 @@
 // What happened to an agent, as rows of a table. Pure.
 
+import { pointText } from "./dom.js";
 import { UNHAPPY, described, seconds } from "./fold.js";
 import { reasonText } from "./words.js";
 
@@ -7,29 +8,37 @@ import { reasonText } from "./words.js";
  * Every point that was measured or came to nothing, and what was done to the agent, newest first: `{key, at, run, point,
  * outcome, what, why, who, run_uid, traceback, bad}`; `run` counts what was measured, and is null for the others.
  */
-export function records(fold, units = {}) {
+export function records(fold, units = {}, labels = {}) {
   const rows = [];
   let run = 0;
   for (const [id, { at, point, outcome, run_uid, by }] of fold.measured) {
     run += 1;
     const suggestion = fold.suggestions.get(id);
-    rows.push({ key: id, at, run, point, outcome, what: "measured", why: reasonText(suggestion?.reason), who: whose(suggestion, by), run_uid: run_uid ?? suggestion?.run_uid, traceback: null, bad: false });
+    rows.push({ key: id, at, run, point, outcome, what: "measured", why: whyOf(suggestion, units), who: whose(suggestion, by), run_uid: run_uid ?? suggestion?.run_uid, traceback: null, bad: false });
   }
   for (const one of fold.suggestions.values()) {
     if (!UNHAPPY.includes(one.state)) continue;
-    rows.push({ key: `${one.id} ${one.state}`, at: one.at, run: null, point: one.point, outcome: one.outcome ?? {}, what: one.state, why: reasonText(one.reason), who: whose(one), run_uid: one.run_uid, traceback: null, bad: one.state === "failed" });
+    rows.push({ key: `${one.id} ${one.state}`, at: one.at, run: null, point: one.point, outcome: one.outcome ?? {}, what: one.state, why: whyOf(one, units), who: whose(one), run_uid: one.run_uid, traceback: null, bad: one.state === "failed" });
   }
   for (const event of fold.history) {
     const { data } = event;
-    rows.push({ key: `fact ${event.seq}`, at: seconds(event.time), run: null, point: {}, outcome: {}, what: described(event, units), why: reasonText(data.reason), who: data.by ?? "", run_uid: null, traceback: data.error?.traceback ?? null, bad: Boolean(data.error) });
+    rows.push({ key: `fact ${event.seq}`, at: seconds(event.time), run: null, point: {}, outcome: {}, what: described(event, units, labels), why: reasonText(data.reason), who: data.by ?? "", run_uid: null, traceback: data.error?.traceback ?? null, bad: Boolean(data.error) });
   }
   return rows.sort((a, b) => b.at - a.at);
+}
+
+/** Why a point has its fate, and what was suggested where somebody edited it. */
+function whyOf(suggestion, units) {
+  const { reason: told, suggested_point: was, rejected_by: rejected } = suggestion ?? {};
+  const reason = was || rejected ? reasonText(told).replace(/^(edited|rejected) by [^:]*(: |$)/, "") : reasonText(told); // who did it is told beside
+  return [was ? `was ${pointText(was, units)}` : "", reason].filter(Boolean).join("; ");
 }
 
 function whose(suggestion, by = null) {
   if (!suggestion) return by ?? "";
   const proposed = suggestion.proposed_by ?? (suggestion.filler ? "filler" : "the agent");
-  return suggestion.approved_by ? `${proposed}, approved by ${suggestion.approved_by}` : proposed;
+  const { approved_by: approved, rejected_by: rejected, suggested_point: was } = suggestion;
+  return [proposed, approved && `${was ? "edited" : "approved"} by ${approved}`, rejected && `rejected by ${rejected}`].filter(Boolean).join(", ");
 }
 
 /** What rows are sorted by, by the name of a column. */
