@@ -54,6 +54,14 @@ def test_an_agent_measures_among_peoples_plans(opened, tmp_path, monkeypatch, wa
     assert theirs["user"] == "a person", "nobody started it"
 
 
+def test_where_nobody_says_it_the_environment_says_where_the_queue_server_is(opened, tmp_path, monkeypatch):
+    monkeypatch.setenv("QSERVER_ZMQ_CONTROL_ADDRESS", opened.control)
+    with serving(opened, tmp_path / "state", control=None) as service:
+        start(service, "aligner", loop={"max_runs": 1})
+        service.until("aligner", "stopped", within_s=60)
+        assert fates(service, "aligner") == ["ingested"]
+
+
 def test_while_a_persons_plan_runs_the_queue_says_whose_it_is(opened, service):
     opened.person(seconds=100)
     opened.begin_queue()
@@ -74,6 +82,35 @@ def test_a_lock_is_said_with_whose_it_is(opened, service):
     finally:
         opened.ask("unlock", lock_key="key")
     service.until("aligner", "stopped", within_s=30)
+
+
+def test_a_lock_that_keeps_our_plan_from_being_steered_is_said_with_whose_it_is(opened, service):
+    """The plan goes on until somebody takes the lock away, or it ends."""
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    lock = {"lock_key": "key", "user": "Ada", "note": "aligning"}
+    says = "is locked by Ada (aligning)"
+    assert opened.ask("lock", environment=True, queue=False, **lock)["success"]
+    try:
+        service.post("queue/pause")
+        said = wait_until(lambda: says in (why := reason(service)) and why, what="why it goes on")
+        assert said.startswith("paused by request; our plan goes on all the same: ")
+    finally:
+        opened.ask("unlock", lock_key="key")
+    opened.until("paused")
+    wait_until(lambda: reason(service) == "paused by request", what="a plan that is paused")
+    assert opened.ask("lock", environment=True, queue=False, **lock)["success"]
+    try:
+        service.post("queue/resume")
+        wait_until(lambda: reason(service).startswith("our plan is paused still: ") and says in reason(service))
+        aborting = threading.Thread(target=service.post, args=("queue/abort", {"reason": "smoke"}))
+        aborting.start()
+        wait_until(lambda: reason(service).startswith("smoke; ") and says in reason(service), what="why it is not ended")
+    finally:
+        opened.ask("unlock", lock_key="key")
+    aborting.join(30)
+    wait_until(lambda: fates(service, "aligner") == ["failed"], what="its end")
+    assert (ended(opened)[-1]["result"]["exit_status"], reason(service)) == ("aborted", "smoke")
 
 
 def test_nobody_claims_what_is_given_to_the_queue_server(service):
@@ -166,6 +203,13 @@ def test_a_specification_is_checked_against_what_is_allowed(opened, service):
         assert answer.status_code == 422, field
         assert "did you mean" in answer.text
     assert service.get("agents")["items"] == []
+
+
+def test_a_plan_that_takes_other_arguments_is_refused_at_creation(opened, service):
+    for plan, says in (("by_hand", "got an unexpected keyword argument 'suggestions'"), ("count", "'detectors'")):
+        said = service.problem("POST", "agents", 422, "unknown_plan", json={"name": "wrong", **SPEC, "plan": plan})
+        assert f"the queue server would refuse plan {plan!r}" in said["detail"]
+        assert says in said["detail"]
 
 
 def test_check_asks_the_queue_server_and_says_what_is_missing(opened):
@@ -284,6 +328,23 @@ def test_a_redis_that_is_gone_is_said(opened, service):
     wait_until(lambda: service.get("queue")["state"] == "idle", what="its return")
 
 
+@pytest.mark.long
+def test_a_redis_that_dies_in_the_middle_of_a_plan_is_said_and_its_run_counts(opened, service):
+    """The manager takes the plan for running from then on, and has lost how it ended once it is restarted."""
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    opened.redis.end(signal.SIGKILL)
+    wait_until(lambda: "Redis" in reason(service), what="what is wrong")
+    wait_until(lambda: opened.status().get("re_state") == "idle", what="the end of the plan")
+    opened.redis = opened._start_redis()
+    wait_until(lambda: "somebody has to restart its RE Manager" in reason(service), what="what is wrong still")
+    assert fates(service, "aligner") == ["running"]
+    opened.kill(opened.manager_pid)  # its watchdog starts another one
+    service.until("aligner", "stopped", within_s=60)
+    assert fates(service, "aligner") == ["ingested"]
+    assert ended(opened)[-1]["result"]["exit_status"] == "unknown"
+
+
 def test_nothing_is_given_to_a_worker_that_hangs(opened, service):
     os.kill(opened.worker, signal.SIGSTOP)
     stopped = opened.worker
@@ -295,7 +356,7 @@ def test_nothing_is_given_to_a_worker_that_hangs(opened, service):
     assert fates(service, "aligner") == ["ingested"]
 
 
-def test_where_the_manager_encrypts_its_public_key_is_needed(tmp_path):
+def test_where_the_manager_encrypts_its_public_key_is_needed(tmp_path, monkeypatch):
     public, secret = (key.decode() for key in zmq.curve_keypair())
     queue = QueueService(tmp_path / "queue", secret=secret, public=public)
     try:
@@ -306,5 +367,9 @@ def test_where_the_manager_encrypts_its_public_key_is_needed(tmp_path):
             assert fates(service, "aligner") == ["ingested"]
         with serving(queue, tmp_path / "without") as service:
             wait_until(lambda: "does not answer" in reason(service), what="its silence")
+        monkeypatch.setenv("QSERVER_ZMQ_PUBLIC_KEY", public)
+        with serving(queue, tmp_path / "by environment") as service:
+            wait_until(lambda: service.get("queue")["state"] == "idle", what="its answer")
+            assert reason(service) == ""
     finally:
         queue.close()

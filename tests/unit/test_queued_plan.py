@@ -46,6 +46,13 @@ async def test_the_history_says_how_it_ended(item, status, reason):
     assert (result.exit_status, result.reason) == (status, reason)
 
 
+async def test_a_manager_that_lost_how_it_ended_does_not_tell():
+    lost, one = history("unknown", uids=()), plan()
+    assert (one.is_told_by(lost), one.is_told_by(history("failed"))) == (False, True)
+    one.abort_reason = "smoke"
+    assert one.is_told_by(lost)
+
+
 async def test_a_run_that_its_plan_ended_as_failed_is_a_failure():
     one = plan(plan="says_fail")
     one.runs.add("start", {"uid": "r"}, "r")

@@ -152,6 +152,7 @@ class QueueDriver:
             await self._follow(plan)
         await self.steering.undo(self._line.begun)
         if self._line.begun:
+            await self.manager.look_at_store()
             await self.manager.probe()
         elif self._line.waiting:
             await self._send_next()
@@ -178,6 +179,7 @@ class QueueDriver:
             found = await self._in_history(plan)
         if found is not None:
             plan.item_uid = str(found.get("item_uid"))
+        if found is not None and plan.is_told_by(found):
             self._fates.known()
             self._end(plan, plan.result_of(found))
         elif self.manager.state in ("idle", "paused") or self.manager.running_uid is not None:

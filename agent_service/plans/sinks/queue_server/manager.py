@@ -17,6 +17,13 @@ PROBE_EVERY_S: Final = 3.0
 LOOK_AT_STORE_EVERY_S: Final = 5.0
 """How often it is looked whether the manager can read its store (Redis), while there is nothing to do."""
 
+STUCK_AFTER_S: Final = 5.0
+"""For how long it may take a plan for running that its worker has ended: it asks the worker twice a second."""
+
+STUCK: Final = (
+    "the queue server takes a plan for running that its worker has ended, as after its Redis was gone; somebody has to "
+    "restart its RE Manager"
+)
 WORKER_DIED: Final = (
     "the worker of the queue server does not answer; it died, perhaps, and the manager does not know. Look at it: to "
     "destroy its environment (destroy_environment) ends what runs there, and gives the queue back"
@@ -47,6 +54,7 @@ class Manager:
         self.worker_died = False
         self._silent_since: str | None = None
         self._unanswered = 0
+        self._ended_since: float | None = None
         self._probed_at = 0.0
         self._looked_at = 0.0
         self._history: tuple[str, list[dict[str, Any]]] = ("", [])
@@ -60,7 +68,11 @@ class Manager:
     @property
     def trouble(self) -> str | None:
         """What keeps us from knowing anything, or what only a person can undo; None while all is well."""
-        return self._silence or self._store or (WORKER_DIED if self.worker_died else None)
+        if self._silence or self._store:
+            return self._silence or self._store
+        since = self._ended_since
+        stuck = since is not None and time.monotonic() > since + STUCK_AFTER_S
+        return WORKER_DIED if self.worker_died else STUCK if stuck else None
 
     @property
     def running_uid(self) -> str | None:
@@ -80,6 +92,9 @@ class Manager:
             raise Silent(self._silence)
         self._silent_since = self._silence = None
         self.status = found
+        states = [found.get(name) for name in ("manager_state", "worker_environment_state", "re_state")]
+        ended = states == ["executing_queue", "idle", "idle"]
+        self._ended_since = (self._ended_since or time.monotonic()) if ended else None
         if not found.get("worker_environment_exists"):
             self._unanswered, self.worker_died = 0, False
 
@@ -111,7 +126,7 @@ class Manager:
             return await self._busy()
         lock: dict[str, Any] = status.get("lock") or {}
         if lock.get("environment"):
-            return await self._locked()
+            return await self.whose_lock()
         if status.get("worker_environment_state") not in ("idle", None):
             return f"the queue server is busy: its worker is {status.get('worker_environment_state')}"
         return None
@@ -123,7 +138,8 @@ class Manager:
             return texts.one_line(f"a plan is paused at the queue server{whose}; it is not ours to resume")
         return texts.one_line(f"the queue server is busy{whose}")
 
-    async def _locked(self) -> str:
+    async def whose_lock(self) -> str:
+        """Return whose lock there is, and what they noted."""
         answer = await self.client.ask("lock_info")
         info = cast("dict[str, Any]", answer.get("lock_info") or {})
         note = f" ({info['note']})" if info.get("note") else ""

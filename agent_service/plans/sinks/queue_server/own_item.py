@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from agent_service.errors import texts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,10 +28,13 @@ class Steering:
     ----------
     resume
         Whether a person wants one that is paused to go on.
+    refused
+        Why the manager did not do what was asked of it last, as with somebody's lock; None: it did.
     """
 
     def __init__(self, manager: Manager, hold: Hold) -> None:
         self.resume = False
+        self.refused: str | None = None
         self._manager = manager
         self._hold = hold
         self._met: str | None = None
@@ -42,23 +47,22 @@ class Steering:
         elif self._hold.paused is not None and not plan.pause_asked and self._manager.state != "paused":
             plan.pause_asked = await self._pause(plan, "deferred")
         elif self.resume and self._manager.state == "paused":
-            self.resume = plan.pause_asked = False
-            await self._command("re_resume", plan)
+            self.resume = plan.pause_asked = not await self._command("re_resume", plan)
         elif self.resume and not self._manager.status.get("pause_pending"):
             self.resume = plan.pause_asked = False
 
     async def undo(self, ours: Iterable[QueuedPlan]) -> None:
         """Let somebody else's plan go on that a pause of ours met."""
         if not any(plan.running for plan in ours):
-            self.resume = False
+            self.resume, self.refused = False, None
         if self._met is None:
             return
         if self._manager.running_uid != self._met:
             self._met = None
         elif self._manager.state == "paused":
-            _log.warning("a plan of somebody else was paused by us and goes on: it began as ours was to be paused")
-            self._met = None
-            await self._manager.client.ask("re_resume")
+            _log.warning("a plan of somebody else was paused by us, for it began as ours was to be paused; it goes on")
+            if (await self._manager.client.ask("re_resume")).get("success"):
+                self._met = None
 
     async def _abort(self, plan: QueuedPlan) -> None:
         if self._manager.state == "paused":
@@ -79,4 +83,11 @@ class Steering:
         await self._manager.look()
         if self._manager.running_uid != plan.item_uid:
             return False
-        return bool((await self._manager.client.ask(method, **params)).get("success"))
+        answer = await self._manager.client.ask(method, **params)
+        done = bool(answer.get("success"))
+        lock: dict[str, Any] = self._manager.status.get("lock") or {}
+        if done or not lock.get("environment"):
+            self.refused = None if done else texts.one_line(str(answer.get("msg")))
+        else:
+            self.refused = await self._manager.whose_lock()
+        return done

@@ -67,6 +67,14 @@ class QueuedPlan(FacilityPlan):
         mine = self.key in (meta.get(ID), meta.get(SESSION_ID))
         return mine and (user is None or item.get("user") in (None, user))
 
+    def is_told_by(self, item: Mapping[str, Any]) -> bool:
+        """Return whether its item of the history says how it ended: a manager that was restarted may have lost that.
+
+        Documents and catalogue are asked then, as for one that is nowhere.
+        """
+        lost = (item.get("result") or {}).get("exit_status") == "unknown"
+        return not lost or self.is_move or self.abort_reason is not None
+
     def result_of(self, item: Mapping[str, Any]) -> PlanResult:
         """Return how it ended, as its item in the manager's history says."""
         found: Mapping[str, Any] = item.get("result") or {}

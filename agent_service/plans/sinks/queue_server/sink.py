@@ -87,10 +87,14 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
             state, reason = steered
             if state is QueueState.HELD and manager.trouble:
                 reason = f"{reason}; {manager.trouble}"
+            elif driver.steering.refused is not None:
+                reason = f"{reason}; our plan goes on all the same: {driver.steering.refused}"
         elif manager.trouble is not None:
             state, reason = QueueState.SUSPENDED, manager.trouble
         elif ours is not None and ours.running and manager.state == "paused":
-            state, reason = QueueState.PAUSED, "somebody paused our plan at the queue server"
+            why = driver.steering.refused
+            said = "somebody paused our plan at the queue server"
+            state, reason = QueueState.PAUSED, said if why is None else f"our plan is paused still: {why}"
         elif ours is None and waiting and driver.why is not None:
             state, reason = QueueState.SUSPENDED, driver.why
         return QueueStatus(
