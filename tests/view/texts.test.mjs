@@ -27,6 +27,8 @@ const STILL = [
   [{ state: "suspended", reason: "no beam" }, "It goes on by itself when this is over: no beam"],
   [{ state: "paused", reason: "paused by request" }, "The plan queue is paused."],
   [{ state: "paused", reason: "paused by request; besides, it is suspended: no beam" }, "The plan queue is paused by request; besides, it is suspended: no beam"],
+  [{ state: "paused", reason: "paused by request; nothing further begins" }, "The plan queue is paused by request; nothing further begins"],
+  [{ state: "paused", reason: "somebody paused our plan" }, "The plan queue is paused: somebody paused our plan"],
   [{ state: "held", reason: "smoke" }, "Nothing moves: smoke."],
 ];
 for (const [queue, said] of STILL) test(`the strip tells why nothing moves: ${said}`, () => assert.equal(stillText(queue), said));
@@ -36,9 +38,10 @@ test("a condition that is not met is a line", () => {
   assert.deepEqual(found.map((one) => [isUnmet(one), conditionText(one)]), [[true, "held: ring 0.3 mA"], [true, "held: ring 300 mA"], [false, "switched off by amy"]]);
 });
 
-test("a source says why it is away", () => {
+test("a source says why it is away, and how far it is behind", () => {
   assert.equal(sourceText({ where: "tcp://p:5568", reason: null }), "tcp://p:5568");
   assert.equal(sourceText({ where: "tcp://p:5568", reason: "no broker answers" }), "tcp://p:5568: no broker answers");
+  assert.equal(sourceText({ where: "k:9092", reason: null, lag: 7 }), "k:9092, 7 behind");
 });
 
 test("what a scope may not do is told by the action", () => {

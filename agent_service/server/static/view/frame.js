@@ -132,11 +132,13 @@ export function lagText(archive) {
 }
 
 export function stillText(queue) {
-  if (queue.state === "held") return `${queue.current ? "Nothing new begins" : "Nothing moves"}: ${queue.reason ?? "somebody stopped everything"}.`;
-  if (queue.can_destroy) return `Nothing moves: ${queue.reason}`;
-  if (queue.state === "suspended") return `It goes on by itself when this is over: ${queue.reason ?? "a suspender tripped"}`;
+  const reason = queue.reason ?? "";
+  if (queue.state === "held") return `${queue.current ? "Nothing new begins" : "Nothing moves"}: ${reason || "somebody stopped everything"}.`;
+  if (queue.can_destroy) return `Nothing moves: ${reason}`;
+  if (queue.state === "suspended") return `It goes on by itself when this is over: ${reason || "a suspender tripped"}`;
   if (queue.state !== "paused") return "";
-  return queue.reason?.includes("suspended") ? `The plan queue is ${queue.reason}` : "The plan queue is paused.";
+  if (!reason || reason === "paused by request") return "The plan queue is paused.";
+  return reason.startsWith("paused") ? `The plan queue is ${reason}` : `The plan queue is paused: ${reason}`;
 }
 
 export function isUnmet(condition) {

@@ -43,8 +43,9 @@ function source(one) {
   return shown;
 }
 
-export function sourceText({ where, reason }) {
-  return [where, reason].filter(Boolean).join(": ");
+export function sourceText({ where, reason, lag }) {
+  const text = [where, reason].filter(Boolean).join(": ");
+  return lag ? `${text}, ${lag} behind` : text;
 }
 
 function table(model, panel, open) {
