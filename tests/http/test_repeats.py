@@ -56,16 +56,18 @@ def waiting(service):
 
 def requests(service):
     """Return what can be asked, each with a path and a body."""
-    service.post("agents/a/suggest", {"n_points": 2})
-    approved, rejected = [each["id"] for each in service.suggestions("a", state="proposed")][:2]
+    service.post("agents/a/suggest", {"n_points": 4})
+    approved, rejected, *seen = service.suggestions("a", state="proposed")[:4]
     return {
         "create": ("agents", {"name": "b", **SPEC}),
         "suggest": ("agents/a/suggest", {"n_points": 2}),
         "ingest": ("agents/a/ingest", HAND),
         "report": ("agents/a/report", None),
         "go-to-best": ("agents/a/go-to-best", None),
-        "approve": (f"suggestions/{approved}/approve", {"point": {"x": 2.0, "y": 1.0}}),
-        "reject": (f"suggestions/{rejected}/reject", {"reason": "no"}),
+        "approve": (f"suggestions/{approved['id']}/approve", {"point": {"x": 2.0, "y": 1.0}}),
+        "reject": (f"suggestions/{rejected['id']}/reject", {"reason": "no"}),
+        "approve all": ("suggestions/approve", {"seen": {one["id"]: one["point"] for one in seen}}),
+        "propose": ("agents/a/suggestions", {"point": {"x": 1.0, "y": 3.0}, "reason": "a hunch"}),
         "documents": ("documents", {"documents": RUN}),
     }
 
@@ -199,6 +201,29 @@ def test_claims(start):
     same(first, send(service, "suggestions/claim", {"wait_s": 10}))
     path = f"suggestions/{first.json()['id']}/release"
     same(send(service, path, {}, key="two"), send(service, path, {}, key="two"))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_claim_that_is_asked_for_again_after_a_restart_claims_no_other(start, tmp_path, kept):
+    """The claim itself ended with the service; where its answer was lost, too, that is said."""
+    sections = {"sink": {"kind": "claim"}, "source": {"kind": "none"}}
+    service = start(tmp_path / "state", **sections)
+    service.create("a", loop={"max_runs": 3})
+    service.post("agents/a/start")
+    first = send(service, "suggestions/claim", {"wait_s": 10})
+    service.close()
+    if not kept:
+        for file in (tmp_path / "state").glob("answers.db*"):
+            file.unlink()
+    service = start(tmp_path / "state", **sections)
+    again = send(service, "suggestions/claim", {"wait_s": 10})
+    if kept:
+        same(first, again)
+    else:
+        assert problem(again)[:2] == (409, "conflict")
+        assert "measure it no further" in again.json()["detail"]
+    facts = reader(StateDir(tmp_path / "state").journal_url).read(agent="a")
+    assert [fact.data["suggestion"] for fact in facts if fact.data.get("command") == "claim"] == [first.json()["id"]]
 
 
 # the clients ----------------------------------------------------------------------------------------------------------
