@@ -105,15 +105,17 @@ class StatusDesk:
         return Readiness(ready=all(parts[part].ready for part in ("service", "journal", "spool")), parts=parts)
 
     def _sources(self) -> ReadyPart:
-        """Return whether all sources are there; a run that waits for its documents is said, too."""
+        """Return whether all sources are there; what is behind and a run that waits for its documents are said, too."""
+        sources = self._documents.sources
         away = [
             f"{source.kind} {source.where} is away: {source.reason}"
-            for source in self._documents.sources
+            for source in sources
             if source.state is not SourceState.CONNECTED
         ]
+        behind = [f"{source.kind} {source.where} is {source.lag} behind" for source in sources if source.lag]
         suspects = len(self._documents.suspects)
         waiting = [f"{texts.counted(suspects, 'run')} did not arrive whole yet"] if suspects else []
-        return ReadyPart(ready=not away, reason="; ".join(away + waiting) or None)
+        return ReadyPart(ready=not away, reason="; ".join(away + behind + waiting) or None)
 
     @property
     def _spool_fault(self) -> str | None:

@@ -18,6 +18,8 @@ PROFILE = Path(__file__).parent / "blueapi_profile"
 ENVIRONMENT = Path(sys.prefix) / "blueapi"
 SESSION = "cm12345-1"
 WITHIN_S = 90.0
+PLANS = ("agent_service.plans.blueapi", "bl_plans")
+"""The modules that it takes plans from."""
 CONFIG = """
 api: {{url: "http://127.0.0.1:{port}"}}
 stomp: {{enabled: {stomp}, url: "tcp://127.0.0.1:{stomp_port}"}}
@@ -25,8 +27,7 @@ logging: {{level: WARNING}}
 env:
   metadata: {{instrument: tst}}
   sources:
-    - {{kind: planFunctions, module: agent_service.plans.blueapi}}
-    - {{kind: planFunctions, module: bl_plans}}
+{plans}
     - {{kind: deviceManager, module: bl_devices}}
 """
 
@@ -109,7 +110,7 @@ class Login:
 class Blueapi:
     """A blueapi with the plans and devices of ``blueapi_profile``, and a person who uses it beside us."""
 
-    def __init__(self, folder, broker=None, *, login=None):
+    def __init__(self, folder, broker=None, *, login=None, plans=PLANS):
         needs_blueapi()
         self._login = login
         self._folder = folder
@@ -119,7 +120,8 @@ class Blueapi:
         self._config = folder / "blueapi.yaml"
         stomp = {"stomp": str(broker is not None).lower(), "stomp_port": broker.port if broker else 61613}
         asks = f"oidc: {{issuer: '{login.url}', client_id: agents}}\n" if login else ""
-        self._config.write_text(CONFIG.format(port=self.port, **stomp) + asks)
+        sources = "\n".join(f"    - {{kind: planFunctions, module: {module}}}" for module in plans)
+        self._config.write_text(CONFIG.format(port=self.port, plans=sources, **stomp) + asks)
         self.start()
 
     def start(self):
@@ -183,12 +185,12 @@ def answers(port):
 
 
 @contextlib.contextmanager
-def blueapi(folder, *, stomp=False, login=None):
+def blueapi(folder, *, stomp=False, login=None, plans=PLANS):
     """Run a blueapi, with a broker if asked for: ``.broker``; with ``login`` it lets in who has a token of that."""
     needs_blueapi()
     broker = Broker(folder) if stomp else None
     try:
-        peer = Blueapi(folder, broker, login=login)
+        peer = Blueapi(folder, broker, login=login, plans=plans)
         peer.broker = broker
         try:
             yield peer

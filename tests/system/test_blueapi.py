@@ -128,8 +128,23 @@ async def test_a_plan_waits_for_a_persons_scan_and_says_so(person) -> None:
         assert (one.sink.status.pending, one.sink.status.current) == (1, None)
         await asyncio.to_thread(person.stop)
         assert (await waiting).exit_status == "success"
-        assert len(one.starts(ours.suggestion_id)) == 1
+        assert [start["instrument_session"] for start in one.starts(ours.suggestion_id)] == [SESSION]
         assert (await asyncio.to_thread(person.task, scan))["is_complete"]
+
+
+async def test_while_it_is_paused_nothing_further_begins_and_the_plan_under_way_goes_on_saying_why(person, tmp_path):
+    async with rig_of(person) as one:
+        (ours, go), behind = waits(tmp_path), order()
+        running, waiting = (asyncio.create_task(one.sink.run(plan)) for plan in (ours, behind))
+        await one.until(lambda: one.starts(ours.suggestion_id))
+        await one.sink.pause()
+        assert one.says(QueueState.PAUSED, "nothing further begins. A plan under way goes on: blueapi could not resume")
+        go.touch()
+        assert (await running).exit_status == "success"
+        assert one.says(QueueState.PAUSED, "nothing further begins")
+        assert (waiting.done(), one.starts(behind.suggestion_id)) == (False, [])
+        await one.sink.resume()
+        assert (await waiting).exit_status == "success"
 
 
 async def test_an_abort_ends_our_task_and_never_a_persons(person, tmp_path) -> None:
@@ -380,6 +395,19 @@ def test_check_asks_the_peer_and_says_what_is_missing(peer, tmp_path, old, new, 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert said in done.stderr
     assert bool(done.stderr) is bool(said) is (done.returncode != 0)
+
+
+@pytest.mark.long
+def test_check_says_what_to_add_to_a_blueapi_without_our_plans(tmp_path):
+    with blueapi(tmp_path, plans=("bl_plans",)) as lacks:
+        (tmp_path / "service.toml").write_text(AGENT.format(url=lacks.url))
+        command = [sys.executable, "-m", "agent_service", "check", "--devices", "service.toml"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "plan: there is no plan 'acquire' at" in done.stderr
+    assert (
+        "add it to env.sources of its configuration: {kind: planFunctions, module: agent_service.plans.blueapi}"
+        in done.stderr
+    )
 
 
 def test_a_closed_loop_and_a_move(peer, tmp_path):

@@ -1,5 +1,6 @@
 """A service that hears a Kafka broker as NSLS-II has it: with the site's file, and with the broker away."""
 
+import errno
 import json
 
 import peers
@@ -7,6 +8,7 @@ import pytest
 from services import wait_until
 
 from agent_service.documents.sources.kafka import site_configuration
+from agent_service.documents.spool import Spool
 from agent_service.errors import UsageError
 
 CLAIM = {"kind": "claim"}
@@ -50,6 +52,33 @@ def test_a_run_is_ingested_by_the_site_s_configuration_and_a_broker_that_is_away
     wait_until(lambda: source(service)["state"] == "reconnecting", within_s=60)
     assert service.http.get("/readyz").json()["parts"]["sources"]["ready"] is False
     site.start()
+
+
+@pytest.mark.long
+def test_how_far_it_is_behind_is_said_everywhere(start, site, monkeypatch):
+    service = start(sink=CLAIM, sources=[{"kind": "kafka", "topics": [site.topic]}])
+    wait_until(lambda: source(service)["state"] == "connected", within_s=60)
+    publish = peers.KafkaPublisher(site.servers, site.topic)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Spool, "write", full)
+        run = peers.run_documents(2)
+        for pair in run:
+            publish(*pair)
+        publish.flush()
+        wait_until(lambda: source(service)["lag"] == len(run), within_s=60)
+        where = f"kafka {site.servers}"
+        assert service.http.get("/readyz").json()["parts"]["sources"] == {
+            "ready": True,
+            "reason": f"{where} is {len(run)} behind",
+        }
+        labels = f'{{kind="kafka",where="{site.servers}"}}'
+        assert f"agent_service_source_lag{labels} {float(len(run))}" in service.http.get("/metrics").text
+    wait_until(lambda: source(service)["lag"] == 0, within_s=60)
+    assert service.http.get("/readyz").json()["parts"]["sources"]["reason"] is None
 
 
 def test_a_consumer_takes_no_more_of_the_site_s_file_than_it_knows(site):
