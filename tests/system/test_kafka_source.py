@@ -5,10 +5,11 @@ import json
 
 import peers
 import pytest
+from confluent_kafka import KafkaError
 from services import wait_until
 
-from agent_service.documents.sources.kafka import site_configuration
-from agent_service.documents.spool import Spool
+from agent_service.documents import spool
+from agent_service.documents.sources.kafka import KafkaSource, site_configuration
 from agent_service.errors import UsageError
 
 CLAIM = {"kind": "claim"}
@@ -49,22 +50,36 @@ def test_a_run_is_ingested_by_the_site_s_configuration_and_a_broker_that_is_away
     assert ended["outcome"] == {"signal": 2.5}
     assert source(service)["reason"] == "it publishes something that is no Bluesky document"
     site.kill()
-    wait_until(lambda: source(service)["state"] == "reconnecting", within_s=60)
+    wait_until(lambda: source(service)["reason"] == "none of its brokers answers", within_s=60)
+    assert source(service)["state"] == "reconnecting"
     assert service.http.get("/readyz").json()["parts"]["sources"]["ready"] is False
     site.start()
 
 
+def test_brokers_that_are_away_are_said_in_one_way():
+    """However their library says it, and whichever broker it says last."""
+    here = KafkaSource(["t"], servers="127.0.0.1:9", group="g", options={})
+    here.presence.connected()
+    one, every = KafkaError(KafkaError._TRANSPORT, "refused"), KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2")
+    here._say([one])
+    assert here.presence.is_connected, "another one answers"
+    here._say([every, one])
+    assert here.status.reason == "none of its brokers answers"
+    here._say([KafkaError(KafkaError._SSL, "certificate verify failed")])
+    assert here.status.reason == "certificate verify failed"
+
+
 @pytest.mark.long
 def test_how_far_it_is_behind_is_said_everywhere(start, site, monkeypatch):
-    service = start(sink=CLAIM, sources=[{"kind": "kafka", "topics": [site.topic]}])
+    service = start(sink=CLAIM, sources=[{"kind": "kafka", "topics": [topic := peers.new_topic(site)]}])
     wait_until(lambda: source(service)["state"] == "connected", within_s=60)
-    publish = peers.KafkaPublisher(site.servers, site.topic)
+    publish = peers.KafkaPublisher(site.servers, topic)
 
     def full(*_):
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as disk:
-        disk.setattr(Spool, "write", full)
+        disk.setattr(spool, "append", full)
         run = peers.run_documents(2)
         for pair in run:
             publish(*pair)

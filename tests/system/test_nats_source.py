@@ -6,6 +6,7 @@ import peers
 import pytest
 from services import wait_until
 
+from agent_service.documents.sources import nats
 from agent_service.errors import UsageError
 
 CLAIM = {"kind": "claim"}
@@ -45,6 +46,20 @@ def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path
             lambda: (one := service.get(f"suggestions/{found['id']}"))["state"] == "ingested" and one, within_s=40
         )
         assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 2.5})
+
+
+def test_a_server_that_has_nothing_new_is_not_away(start, tmp_path, monkeypatch):
+    """Whichever of its time-outs the library raises, as on a machine that is busy."""
+    monkeypatch.setattr(nats, "_WAITS_S", 0.002)
+    with peers.nats_server(tmp_path) as server, contextlib.closing(peers.NatsPublisher(server)) as publish:
+        service = start(sink=CLAIM, sources=[{"kind": "nats", "servers": server.servers}])
+        connected(service)
+        since = source(service)["since"]
+        for heard in range(1, 30):
+            publish("datum", {"datum_id": str(heard), "resource": "nobody's", "datum_kwargs": {}})
+            publish.flush()
+            wait_until(lambda heard=heard: source(service)["documents"] >= heard, within_s=40)
+        assert (source(service)["state"], source(service)["since"]) == ("connected", since)
 
 
 def test_a_missing_library_is_one_line_that_names_the_extra(start, monkeypatch):

@@ -144,9 +144,10 @@ class KafkaSource(ConnectedSource):
             error = errors.pop(0)
             if error.fatal():
                 raise BackendUnavailable(str(error.str()))
-            if error.code() == self._kafka.KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            kinds, code = self._kafka.KafkaError, error.code()
+            if code == kinds._ALL_BROKERS_DOWN or (code == kinds._TRANSPORT and not self.presence.is_connected):  # noqa: SLF001
                 self.presence.away("none of its brokers answers")
-            elif error.code() == self._kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
+            elif code == kinds.UNKNOWN_TOPIC_OR_PART:
                 self.presence.away(f"there is no topic {', '.join(self._topics)}")
             elif not self.presence.is_connected:
                 self.presence.away(str(error.str()))
@@ -207,7 +208,8 @@ class KafkaSource(ConnectedSource):
             try:
                 consumer.commit(offsets=offsets, asynchronous=False)
             except self._kafka.KafkaException as error:  # with the next ones; what comes again is known
-                self.presence.away(f"offsets cannot be committed: {error}")
+                if self.presence.is_connected:  # else it is said why
+                    self.presence.away(f"offsets cannot be committed: {error.args[0].str()}")
                 return
             for key, upto in ready:
                 self._partitions[key].committed(upto)

@@ -72,12 +72,15 @@ class NatsSource(ConnectedSource):
             while not stopping.is_set():
                 if client.is_closed or not client.is_connected:
                     raise BackendUnavailable("nobody answers there")
-                with contextlib.suppress(self._nats.errors.TimeoutError):
+                with contextlib.suppress(TimeoutError):  # the library raises its own, or asyncio's
                     for message in await subscription.fetch(_BATCH, timeout=_WAITS_S):
                         self._take(message)
                 if (now := time.monotonic()) >= lag_due:
                     lag_due = now + _LAG_EVERY_S
-                    told = await subscription.consumer_info()
+                    try:
+                        told = await subscription.consumer_info()
+                    except TimeoutError as error:
+                        raise BackendUnavailable("its JetStream does not answer") from error
                     self.presence.lag = (told.num_pending or 0) + (told.num_ack_pending or 0)
         finally:
             with contextlib.suppress(Exception):
