@@ -72,7 +72,8 @@ class QueuedPlan(FacilityPlan):
 
         Documents and catalogue are asked then, as for one that is nowhere.
         """
-        lost = (item.get("result") or {}).get("exit_status") == "unknown"
+        found: Mapping[str, Any] = item.get("result") or {}
+        lost = found.get("exit_status") == "unknown"
         return not lost or self.is_move or self.abort_reason is not None
 
     def result_of(self, item: Mapping[str, Any]) -> PlanResult:
