@@ -36,6 +36,8 @@ def test_the_environment_of_a_worker_that_died_is_destroyed_by_the_second_press(
         page.get_by_role("button", name=PRESS_AGAIN).wait_for()
         assert queue.status()["worker_environment_exists"], "one press destroys nothing"
         page.get_by_role("button", name=PRESS_AGAIN).click()
-        wait_until(lambda: not queue.status()["worker_environment_exists"], within_s=60, what="the end of the environment")
+        wait_until(
+            lambda: not queue.status()["worker_environment_exists"], within_s=60, what="the end of the environment"
+        )
         wait_until(lambda: not service.get("queue")["can_destroy"], within_s=30, what="news of it")
         assert fates(service, "aligner") == ["submitted"]

@@ -105,7 +105,9 @@ def test_a_lock_that_keeps_our_plan_from_being_steered_is_said_with_whose_it_is(
         wait_until(lambda: reason(service).startswith("our plan is paused still: ") and says in reason(service))
         aborting = threading.Thread(target=service.post, args=("queue/abort", {"reason": "smoke"}))
         aborting.start()
-        wait_until(lambda: reason(service).startswith("smoke; ") and says in reason(service), what="why it is not ended")
+        wait_until(
+            lambda: reason(service).startswith("smoke; ") and says in reason(service), what="why it is not ended"
+        )
     finally:
         opened.ask("unlock", lock_key="key")
     aborting.join(30)
