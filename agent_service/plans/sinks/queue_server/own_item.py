@@ -50,6 +50,8 @@ class Steering:
             self.resume = plan.pause_asked = not await self._command("re_resume", plan)
         elif self.resume and not self._manager.status.get("pause_pending"):
             self.resume = plan.pause_asked = False
+        else:
+            self.refused = None
 
     async def undo(self, ours: Iterable[QueuedPlan]) -> None:
         """Let somebody else's plan go on that a pause of ours met."""
