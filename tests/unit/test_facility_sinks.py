@@ -12,6 +12,7 @@ from agent_service.errors import BackendUnavailable
 from agent_service.models import Event, EventKind
 from agent_service.plans.sinks import unknown_fate
 from agent_service.plans.sinks.blueapi import remote_task
+from agent_service.plans.sinks.blueapi.remote_task import why_failed
 from agent_service.plans.sinks.blueapi.rest import BlueapiRest
 from agent_service.plans.sinks.facility_plan import FacilityPlan
 from agent_service.protocols import ExitStatus, PlanOrder
@@ -319,3 +320,9 @@ async def test_three_plans_in_a_row_that_are_nowhere_hold_the_queue(monkeypatch,
     assert sink.status.state == "held"
     assert "3 plans in a row" in sink.status.reason
     await sink.stop(1)
+
+
+def test_a_plan_that_blueapi_ended_for_want_of_its_broker_says_so():
+    message = "Error(s) publishing event: state=<WorkerState.IDLE: 'IDLE'> (1 sub-exception)"
+    assert why_failed({"type": "ExceptionGroup", "message": message}).startswith("the broker of blueapi did not take")
+    assert why_failed({"type": "ValueError", "message": "no\nlight"}) == "ValueError: no light"

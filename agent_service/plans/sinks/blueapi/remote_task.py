@@ -284,8 +284,7 @@ class RemoteTask:
                 return stopped
             return PlanResult(ExitStatus.ABORT, plan.abort_reason or "a person ended the plan at blueapi", uids)
         if not done:
-            said = f"{outcome.get('type')}: {outcome.get('message')}"
-            return PlanResult(ExitStatus.FAIL, texts.one_line(said), uids)
+            return PlanResult(ExitStatus.FAIL, why_failed(outcome), uids)
         if not uids and not plan.taken_up:
             return PlanResult(ExitStatus.FAIL, "the plan made no run, or its documents did not come")
         return plan.runs.result() or PlanResult(ExitStatus.SUCCESS, "", uids)
@@ -326,7 +325,15 @@ def _moved(outcome: Mapping[str, Any], abort_reason: str | None) -> PlanResult:
         return PlanResult(ExitStatus.SUCCESS)
     if abort_reason is not None:
         return PlanResult(ExitStatus.ABORT, abort_reason)
-    return PlanResult(ExitStatus.FAIL, texts.one_line(f"{outcome.get('type')}: {outcome.get('message')}"))
+    return PlanResult(ExitStatus.FAIL, why_failed(outcome))
+
+
+def why_failed(outcome: Mapping[str, Any]) -> str:
+    """Return what a plan raised, by what blueapi says of its task; without its broker it ends whatever it runs."""
+    said = f"{outcome.get('type')}: {outcome.get('message')}"
+    if "publishing event" in said:
+        said = f"the broker of blueapi did not take its documents, and blueapi ended the plan ({said})"
+    return texts.one_line(said)
 
 
 def _uids(result: object) -> tuple[str, ...]:
