@@ -117,7 +117,7 @@ class HostedBrain:
 
     def missed(self) -> None:
         """Note that a fact about it is written that nobody tells it."""
-        self._is_out_of_step = self.is_there
+        self._is_out_of_step = True
 
     @property
     def busy(self) -> Busy | None:
@@ -171,6 +171,7 @@ class HostedBrain:
             saved = None
         deadline = spec.timeouts.start
         place = await self._placement.choose(factory)
+        was_out_of_step = self._is_out_of_step
         while True:
             handle = await place.executor.start(
                 factory,
@@ -185,11 +186,16 @@ class HostedBrain:
             try:
                 if saved is not None:
                     await handle.call(BrainAdapter.restore, saved.payload, timeout_s=deadline)
+                was_out_of_step, self._is_out_of_step = (
+                    self._is_out_of_step,
+                    False,
+                )  # what it misses from here on counts
                 replayed = await facts(0 if saved is None else saved.seq)
                 view = await handle.call(BrainAdapter.replay, replayed, timeout_s=deadline)
                 traits = await handle.call(BrainAdapter.traits, timeout_s=deadline)
                 await take(traits)
             except BaseException as error:
+                self._is_out_of_step |= was_out_of_step
                 await handle.close()
                 if saved is None or not isinstance(error, (AgentFault, DeadlineExceeded)):
                     raise
@@ -201,7 +207,6 @@ class HostedBrain:
         await self.discard()
         self._handle, self._place, self.traits = handle, place, traits
         self.spec, self.registration = spec, factory.registration
-        self._is_out_of_step = False
         self.builds += 1
         handle.died.add_done_callback(lambda died: self._tell_death(handle, died.result()))
         self.remember(view)

@@ -131,6 +131,8 @@ class LoopRunner:
         if loop is None or self._prepared:
             return
         await recovery.look_up(self._agent, self._documents, retry=self._retries, in_sink=loop.measurement.taken_up)
+        if self._agent.brain.is_there and not self._agent.brain.in_step:  # it waits for what will not come
+            await self._agent.keeper.build()
         await self._warm_start(loop)
         self._prepared = True
 

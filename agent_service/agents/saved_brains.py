@@ -239,6 +239,9 @@ class BrainSaver:
     async def _save(self, folder: SavedBrains, *, at_end: bool = False) -> float:
         """Save the brain, with its lock held; return what it cost, in seconds."""
         began, spec, payload = time.monotonic(), self._record.spec, None
+        if not self._brain.in_step:  # a fact is written that it will be told of when the lock is free
+            return 0.0
+        last = self._record.last_told  # now: what is written during the dump is not in it
         try:
             payload = await self._brain.call(BrainAdapter.dump, timeout_s=spec.timeouts.start)
         except (Conflict, CallCancelled):  # it is gone
@@ -251,7 +254,7 @@ class BrainSaver:
         if payload is None or self._brain.spec is None:
             self._refused_build = self._brain.builds
             return time.monotonic() - began
-        head = self._head(self._brain.spec, self._record.last_told) | {"registration": self._brain.registration}
+        head = self._head(self._brain.spec, last) | {"registration": self._brain.registration}
         self._is_dirty = False
         try:
             await asyncio.to_thread(folder.write, spec.name, head, payload)

@@ -165,8 +165,9 @@ def test_filler_points_are_measured_while_the_brain_thinks(start, thought):
     service.create("ahead", type="brainbox:Slow", loop={"filler": "sobol", "max_runs": 4}, **BOUNDS)
     service.post("agents/ahead/start")
     wait_until(lambda: len(fillers(service)) >= 4)
-    assert len({tuple(one["point"].values()) for one in fillers(service)}) == len(fillers(service))
-    assert all(-5 <= one["point"]["x"] <= 50 and -5 <= one["point"]["y"] <= 5 for one in fillers(service))
+    proposed = fillers(service)
+    assert len({tuple(one["point"].values()) for one in proposed}) == len(proposed)
+    assert all(-5 <= one["point"]["x"] <= 50 and -5 <= one["point"]["y"] <= 5 for one in proposed)
     thought.set()
     assert service.until("ahead", "stopped")["progress"]["done"] == 4
     own = [one["point"]["x"] for one in service.suggestions("ahead", limit=1000) if not one["filler"]]
@@ -175,8 +176,9 @@ def test_filler_points_are_measured_while_the_brain_thinks(start, thought):
     assert answer.status_code == 200, answer.text
     service.post("agents/ahead/start?paused=true")  # built anew from the facts
     report = report_of(service)
-    assert report["n"] == 4 + len(fillers(service))
-    assert report["ids"].count(None) == len(fillers(service))
+    told = [one for one in fillers(service) if one["state"] == "ingested"]  # the last may have been given up at the end
+    assert report["n"] == 4 + len(told)
+    assert report["ids"].count(None) == len(told)
     assert [one for one in report["ids"] if one is not None] == list(range(len(own)))
 
 

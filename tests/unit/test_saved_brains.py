@@ -117,6 +117,28 @@ async def test_a_pause_while_it_is_saved_lets_it_live(tmp_path):
         brainbox.done_saving.set()
 
 
+async def test_a_fact_that_is_written_while_it_is_saved_is_not_in_the_state(tmp_path):
+    brainbox.done_saving.set()
+    try:
+        async with service(tmp_path / "journal.db") as rooms:
+            agent = await begun(rooms, type="brainbox:SlowToSave", loop={"approval": "required"})
+            [one] = await agent.suggest(1, by="person")
+            before = agent.record.last_told[0]
+            agent.keeper.saver._is_dirty = True
+            brainbox.saving.clear()
+            brainbox.done_saving.clear()
+            saving = asyncio.create_task(agent.keeper.saver.save_before_end())
+            await until(brainbox.saving.is_set)
+            rejecting = asyncio.create_task(rooms.supervisor.decisions.reject(one.id, ""))
+            await until(lambda: agent.record.suggestion(one.id).state == SuggestionState.REJECTED)
+            brainbox.done_saving.set()
+            await saving
+            assert (await agent.keeper.saver.find(agent.brain.spec)).seq == before
+            await rejecting
+    finally:
+        brainbox.done_saving.set()
+
+
 async def test_it_is_not_saved_more_often_than_it_may(tmp_path, monkeypatch):
     monkeypatch.setattr(saved_brains, "AT_LEAST_EVERY_S", 1000.0)
     written = []
