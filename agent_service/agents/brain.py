@@ -186,10 +186,8 @@ class HostedBrain:
             try:
                 if saved is not None:
                     await handle.call(BrainAdapter.restore, saved.payload, timeout_s=deadline)
-                was_out_of_step, self._is_out_of_step = (
-                    self._is_out_of_step,
-                    False,
-                )  # what it misses from here on counts
+                was_out_of_step |= self._is_out_of_step
+                self._is_out_of_step = False  # what it misses from here on counts
                 replayed = await facts(0 if saved is None else saved.seq)
                 view = await handle.call(BrainAdapter.replay, replayed, timeout_s=deadline)
                 traits = await handle.call(BrainAdapter.traits, timeout_s=deadline)
