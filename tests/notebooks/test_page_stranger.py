@@ -249,6 +249,62 @@ def test_an_agent_is_created_started_and_measures_without_python(client, opened)
     assert client.agent("made").config["bounds"] == {"x": [-1, 1], "y": [-1, 1]}
 
 
+def focused(page):
+    """Return what is called as a field in sight that has the focus."""
+    expects(page.locator(":focus")).to_be_in_viewport()
+    return page.evaluate("() => document.activeElement.labels[0].textContent")
+
+
+def test_a_form_says_which_fields_are_wrong_and_goes_there(client, opened):
+    client.create(name="other", **WALKER)
+    with opened(by_code(client)) as page:
+        at(page, "#/new")
+        page.get_by_text("name one first").wait_for()
+        button(page, "Create").click()
+        alert = page.locator(".as-strip.as-error:visible")
+        expects(alert).to_have_text("It was not created: see name, moves, reads, outcome, marked above.")
+        assert focused(page) == "name"
+        page.get_by_label("type", exact=True).select_option("sobol")
+        for label, text in (("name", "formed"), ("reads", "signal"), ("outcome", "signal"), ("moves", "x, ")):
+            page.get_by_label(label, exact=True).fill(text)
+        expects(page.locator(".as-wrong")).to_have_count(0)
+        offered = page.locator("datalist").first.locator("option").evaluate_all("all => all.map(one => one.value)")
+        assert offered == ["x, signal", "x, y"]
+        page.get_by_label("moves", exact=True).fill("x, z")
+        button(page, "Create").click()
+        expects(alert).to_contain_text("there is no device 'z'")
+        held = []
+        page.route("**/api/v1/agents", lambda route: held.append(route))
+        button(page, "Create").click()
+        page.get_by_text("It is being created.").wait_for()
+        expects(alert).to_have_count(0)
+        wait_until(lambda: held or page.wait_for_timeout(50), within_s=60, what="the request")[0].continue_()
+        page.unroute("**/api/v1/agents")
+        expects(alert).to_contain_text("there is no device 'z'")
+        page.get_by_label("moves", exact=True).fill("x")
+        expects(alert).to_have_count(0)
+        page.get_by_label("bounds x lowest").fill("-1")
+        page.get_by_label("bounds x highest").fill("1")
+        page.get_by_label("approval", exact=True).select_option("first N")
+        page.get_by_label("approval of the first").fill("0")
+        button(page, "Create").click()
+        expects(alert).to_have_text("It was not created: see approval, marked above.")
+        page.get_by_label("approval of the first").fill("2")
+        expects(alert).to_have_count(0)
+        button(page, "Create").click()
+        page.get_by_role("heading", name="formed").wait_for()
+    assert client.agent("formed").spec.loop.approval == "first 2"
+
+
+def test_where_the_motors_are_is_shown_after_runs_too(client, opened):
+    client.create(name="rests", loop={"max_runs": 2}, **WALKER)
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/rests")
+        button(page, "Start").click()
+        page.get_by_text("2 of 2 runs done: 2 more?").wait_for()
+        page.locator(".as-plots path.as-present").wait_for()
+
+
 def test_who_may_not_create_is_not_asked_to(client, state, opened):
     secret = KeyFile(state / "keys.jsonl").create("onlooker", {Scope.READ})[1]
     with opened() as page:

@@ -5,6 +5,8 @@ import { test } from "node:test";
 
 const { Belief, curveOf, effectsOf, grid, places } = await import(`${process.env.VIEW}/belief.js`);
 
+const { scale, strips } = await import(`${process.env.VIEW}/drawing.js`);
+
 const WANTED = { layer: "mean", outcome: "flux", across: { name: "x", low: 0, high: 29 }, up: { name: "y", low: -1, high: 1 }, others: { z: 5 } };
 const answer = (points) => ({ mean: { flux: points.map((one) => one.x) }, std: { flux: points.map(() => 1) }, acquisition: null });
 const settle = () => new Promise((go) => { setTimeout(go, 0); });
@@ -94,4 +96,10 @@ test("how much each actuator matters: the share of the variance that each takes 
   const exact = [3, 1 / 3, 0, 1 / 4].map((each) => each / (3 + 1 / 3 + 1 / 4)); // variances of 3x, y, nothing and a coin
   shares.forEach((share, i) => assert.ok(Math.abs(share - exact[i]) < 0.12, `${shares} are not ${exact}`));
   assert.equal(shares[2], 0);
+});
+
+test("the cells of a map end where its axes do", () => {
+  const [across, up] = [scale([0, 10], [48, 148]), scale([0, 10], [210, 10])];
+  assert.deepEqual(strips(across, [0, 5, 10]), [[48, 25.25], [72.75, 50.5], [122.75, 25.25]]);
+  assert.deepEqual(strips(up, [0, 10]), [[109.75, 100.25], [10, 100.25]]);
 });

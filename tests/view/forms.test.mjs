@@ -24,7 +24,7 @@ test("the fields of a real brain", () => {
   assert.deepEqual([found["config.maximize"].kind, found["config.maximize"].value], ["boolean", true]);
   assert.deepEqual([found["config.objective"].kind, found["config.objective"].nullable], ["text", true]);
   assert.deepEqual([found["config.xi"].minimum, found["config.xi"].maximum], [0, 10]);
-  assert.deepEqual([found["loop.approval"].kind, found["loop.approval"].value], ["text", "auto"]);
+  assert.deepEqual([found["loop.approval"].kind, found["loop.approval"].value], ["approval", "auto"]);
   assert.equal(found["guardrails.bounds.x"].kind, "range");
 });
 
@@ -99,11 +99,11 @@ test("JSON that cannot be read", () => {
 });
 
 test("messages find their field", () => {
-  const errors = [["config.bounds.x.1", "too high"], ["config.bounds.x.0", "too low"], ["config.bounds", "names nothing"], ["loop.max_runs", "too few"], ["elsewhere", "odd"]];
+  const errors = [["config.bounds.x.1", "too high"], ["config.bounds.x.0", "too low"], ["config.bounds", "names nothing"], ["loop.max_runs", "too few"], ["elsewhere", "odd"], ["", "of no field"]];
   const found = messages(errors.map(([field, message]) => ({ field, message })), form(BOUNDS));
   assert.equal(found["config.bounds.x"], "too high; too low; names nothing");
   assert.equal(found["loop.max_runs"], "too few");
-  assert.equal(found[""], "elsewhere: odd");
+  assert.equal(found[""], "elsewhere: odd; of no field");
 });
 
 test("fields are called in words, with their units; names of actuators keep their spelling", () => {

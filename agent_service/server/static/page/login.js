@@ -34,14 +34,15 @@ export async function byCode(base) {
   return begin(base, { code });
 }
 
-/** Ask for a key in `el`; `enter(session)` when it was good. `why` is what led here, if anything did. */
-export function logIn(el, base, enter, why = "") {
-  const wrong = h("p", { class: "as-bad", role: "alert" }, why);
+/** Ask for a key in `el`; `enter(session)` when it was good. `why` is what led here, if anything did; `wished`: a person asked for it. */
+export function logIn(el, base, enter, why = "", wished = false) {
+  const wrong = h("p", { class: wished ? "" : "as-bad", role: "alert" }, why);
   const field = h("input", { id: "as-key", class: "as-input", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
   const go = h("button", { type: "submit", class: "as-button as-main" }, "Log in");
   const submit = async (event) => {
     event.preventDefault();
     const key = field.value.trim();
+    wrong.className = "as-bad";
     field.value = "";
     if (!/^[\x21-\x7e]+$/.test(key)) return say(wrong, "A key has letters, digits and signs, and no spaces. Paste it again.");
     go.disabled = true;

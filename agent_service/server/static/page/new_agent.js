@@ -3,16 +3,34 @@
 import { formField } from "./agent_tabs.js";
 import { acting, settle } from "./controls.js";
 import { button, h, say } from "./dom.js";
-import { agentForm, changes, messages } from "./forms.js";
+import { WrongFields, agentForm, changes, messages } from "./forms.js";
 import { reasonText } from "./words.js";
 
 const EMPTY = { config: {}, loop: {}, guardrails: { bounds: {} }, space: {} };
 const NAMES = "as the service has them, with commas between";
+const RESTS = "It does nothing until it is started.";
+const MISSING = { name: "give it a name", actuators: "name a device to move", sensors: "name a device to read", outcome: "name what it judges by" };
+
+/** Offer names in a field of names with commas between: of those that are not there yet, for the last one. */
+function offered(input, all) {
+  const list = h("datalist", { id: `${input.id}-names` });
+  const draw = () => {
+    const there = input.value.split(",").slice(0, -1).map((name) => name.trim());
+    const before = there.map((name) => `${name}, `).join("");
+    list.replaceChildren(...all().filter((name) => !there.includes(name)).map((name) => h("option", { value: `${before}${name}` })));
+  };
+  ["focus", "input"].forEach((event) => input.addEventListener(event, draw));
+  input.setAttribute("list", list.id);
+  input.setAttribute("autocomplete", "off");
+  input.after(list);
+}
 
 /** Draw it in `el`, for a model of the service; `done(name)` once there is one, or with nothing. Returns what ends that. */
 export function newAgent(model, el, done) {
   const wrong = h("div", { class: "as-strip as-error", role: "alert", hidden: true });
+  const hint = h("span", { class: "as-muted", role: "status" });
   const [own, others] = [h("fieldset", {}), h("div", { class: "as-groups" })];
+  let devices = []; // that other agents move and read: the service lists no others
   const filled = new Map(); // what a person filled in, by path
   let [types, form, head, fields, shape] = [{ items: [], loop_schema: null }, [], [], [], ""];
 
@@ -21,7 +39,10 @@ export function newAgent(model, el, done) {
   const spec = () => ({ ...EMPTY, actuators: names("actuators") });
 
   const made = (field) => {
-    const one = formField({ ...field, value: filled.get(field.path) ?? field.value }, () => filled.set(field.path, one.value()));
+    const one = formField({ ...field, value: filled.get(field.path) ?? field.value }, () => {
+      filled.set(field.path, one.value());
+      wrong.hidden = true;
+    });
     return one;
   };
 
@@ -33,6 +54,7 @@ export function newAgent(model, el, done) {
     form = [{ name: "", fields: said }];
     head = said.map(made);
     own.replaceChildren(h("legend", {}, "Agent"), ...head.map((one) => one.element));
+    head.filter((one) => ["actuators", "sensors"].includes(one.path)).forEach((one) => offered(one.element.querySelector("input"), () => devices));
   }
 
   /** What this type has, for these actuators. */
@@ -47,36 +69,48 @@ export function newAgent(model, el, done) {
     others.replaceChildren(...form.slice(1).map((group) => h("fieldset", {}, h("legend", {}, group.title), group.fields.map((field) => {
       fields.push(made(field));
       return fields.at(-1).element;
-    }))));
+    }))), spec().actuators.length ? [] : h("fieldset", {}, h("legend", {}, "Bounds and allowed region"), h("p", { class: "as-help" }, "They have a field here for each device that “moves” names: name one first.")));
   }
 
   async function create() {
     const body = () => {
+      const missing = head.filter((one) => one.path !== "type" && !names(one.path).length);
+      if (missing.length) throw new WrongFields(missing.map((one) => ({ field: one.path, message: MISSING[one.path] })));
       const [outcome, more] = names("outcome");
-      const { name = null } = Object.fromEntries(filled);
       const rest = changes(form.slice(1), Object.fromEntries([...filled].filter(([path]) => path.includes("."))), spec());
-      return { name: name ?? "", type: of().name, actuators: names("actuators"), sensors: names("sensors"), outcome: more ? names("outcome") : outcome ?? null, ...rest };
+      return { name: filled.get("name"), type: of().name, actuators: names("actuators"), sensors: names("sensors"), outcome: more ? names("outcome") : outcome, ...rest };
     };
     make.disabled = true;
-    let found = {};
+    tell({}, "");
+    say(hint, "It is being created.");
     try {
       done((await model.source.ask({ method: "POST", path: "agents", body: body() })).name);
     } catch (error) {
-      found = messages(error.errors ?? [], form);
-      const elsewhere = error.errors?.length ? found[""] : reasonText(error.message);
-      wrong.hidden = false;
-      say(wrong, elsewhere || "It was not created: see the fields marked below.");
+      const found = messages(error.errors ?? [], form);
+      tell(found, error.errors?.length ? found[""] : reasonText(error.message));
     }
-    fields.forEach((one) => one.blame(found[one.path] ?? ""));
+    say(hint, RESTS);
     settle(make, model);
   }
 
+  /** Mark the fields that `found` has messages of, and go to the first; `elsewhere`: what belongs to none. */
+  function tell(found, elsewhere) {
+    fields.forEach((one) => one.blame(found[one.path] ?? ""));
+    const marked = fields.filter((one) => found[one.path]);
+    const above = marked.length ? `It was not created: see ${marked.map((one) => one.label).join(", ")}, marked above.` : "";
+    say(wrong, [above, elsewhere].filter(Boolean).join(" "));
+    wrong.hidden = !wrong.textContent;
+    marked[0]?.show();
+  }
+
+  say(hint, RESTS);
   const make = acting(model, "create", "Create", create, "as-first");
   own.addEventListener("input", draw);
   el.replaceChildren(h("section", { class: "as-panel" }, h("header", { class: "as-head" }, h("div", { class: "as-title" }, h("h3", {}, "New agent"))),
-    h("div", { class: "as-pane as-lined as-new" }, own, others, wrong, h("div", { class: "as-row as-last-row" }, make, button("Cancel", () => done()), h("span", { class: "as-muted" }, "It does nothing until it is started.")))));
+    h("div", { class: "as-pane as-lined as-new" }, own, others, wrong, h("div", { class: "as-row as-last-row" }, make, button("Cancel", () => done()), hint))));
   el.classList.add("as-host");
   model.source.ask({ path: "agent-types" }).then((found) => { types = found; begin(); draw(); }, (error) => { wrong.hidden = false; say(wrong, error.message); });
+  model.source.ask({ path: "agents?limit=1000" }).then(({ items }) => { devices = [...new Set(items.flatMap(({ spec }) => [...spec.actuators, ...spec.sensors]))].sort(); }, () => {}); // it offers none
   const know = () => settle(make, model);
   ["link", "service"].forEach((name) => model.on(`change:${name}`, know));
   return () => {};

@@ -32,18 +32,18 @@ async function start() {
 
 function enter(session) {
   let gone = false;
-  const leave = (why = "") => {
+  const leave = (why, wished = false) => {
     if (gone) return;
     gone = true;
     removeEventListener("hashchange", route);
     shown?.();
     bar.end();
     forget();
-    logIn(root, base, enter, why);
+    logIn(root, base, enter, why, wished);
   };
   const logOut = async () => {
     await source.ask({ method: "DELETE", path: "sessions" }).catch(() => {});
-    leave("You are logged out.");
+    leave("You are logged out.", true);
   };
   const onRefused = (error) => error.status === 401 && leave("Your session has ended: its key was revoked, or the service was started anew. Log in again.");
   const source = Object.assign(webSource({ base, key: session, onRefused, where: location.host }), { home: "page" });

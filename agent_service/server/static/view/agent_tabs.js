@@ -72,10 +72,11 @@ export function configure(model, panel) {
   return h("div", {}, groups, h("div", { class: "as-row as-last-row" }, apply, apply.why, drop, hint));
 }
 
-/** A field of a form with its label and help; `changed()` when somebody fills it in, `blame(text)` says what is wrong. */
+/** A field of a form with its label and help; `changed()` when somebody fills it in, `blame(text)` says what is wrong until then, `show()` goes there. */
 export function formField(field, changed) {
   const id = `as-${Math.random().toString(36).slice(2)}`;
-  const many = { id, class: "as-input", oninput: changed, onchange: changed, "aria-describedby": `${id}-help` };
+  const touched = () => { blame(""); changed(); };
+  const many = { id, class: "as-input", oninput: touched, onchange: touched, "aria-describedby": `${id}-help` };
   const input = (type, value, more = {}) => h("input", { ...many, ...more, type, value: value ?? "" });
   const numeric = { step: field.kind === "integer" ? 1 : "any", min: field.minimum, max: field.maximum };
   let control;
@@ -86,6 +87,14 @@ export function formField(field, changed) {
   } else if (field.kind === "choice") {
     control = h("select", many, field.choices.map((one) => h("option", { value: one }, String(one))));
     control.value = field.value;
+  } else if (field.kind === "approval") {
+    const first = /^first (\d+)$/.exec(field.value)?.[1];
+    const count = input("number", first ?? 3, { id: null, min: 1, step: 1, class: "as-input as-short", "aria-label": `${field.label} of the first` });
+    const rule = h("select", { ...many, oninput: () => { count.hidden = rule.value !== "first"; touched(); } }, ["auto", "required", "first"].map((one) => h("option", { value: one }, one === "first" ? "first N" : one)));
+    rule.value = first ? "first" : field.value ?? "auto";
+    count.hidden = !first;
+    control = h("span", { class: "as-pair" }, rule, count);
+    value = () => (rule.value === "first" ? `first ${count.value}` : rule.value);
   } else if (field.kind === "range") {
     const ends = [0, 1].map((i) => input("number", field.value?.[i], { step: "any", "aria-label": `${field.label} ${i ? "highest" : "lowest"}`, id: i ? null : id }));
     control = h("span", { class: "as-range" }, ends[0], h("span", { class: "as-muted" }, "to"), ends[1]);
@@ -103,7 +112,11 @@ export function formField(field, changed) {
     say(wrong, text);
     element.classList.toggle("as-wrong", Boolean(text));
   };
-  return { path: field.path, element, value, blame };
+  const show = () => {
+    element.scrollIntoView({ block: "center" });
+    element.querySelector("input, select, textarea").focus({ preventScroll: true });
+  };
+  return { path: field.path, label: field.label, element, value, blame, show };
 }
 
 /** What the brain shows of itself; the writable ones can be set. */

@@ -93,8 +93,8 @@ export function colourBar(plot, size, range, less) {
     const fill = viridis(i / (steps - 1), [0, 1], less);
     plot.add(svg("rect", { x, y: top + (height * (steps - 1 - i)) / steps, width: 8, height: height / steps + 0.6, fill }));
   }
-  if (range[1] > range[0]) plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top - 8 }, number(range[1])));
-  plot.add(svg("text", { class: "as-tick as-tick-bar", x: x + 8, y: top + height + 9 }, number(range[0])));
+  if (range[1] > range[0]) plot.add(svg("text", { class: "as-tick as-tick-bar", x: size - 2, y: top - 8 }, number(range[1])));
+  plot.add(svg("text", { class: "as-tick as-tick-bar", x: size - 2, y: top + height + 9 }, number(range[0])));
 }
 
 export function selector(label, choose) {
@@ -155,6 +155,17 @@ export function scale(domain, range) {
   const factor = (range[1] - range[0]) / (domain[1] - domain[0]);
   const map = (value) => range[0] + (value - domain[0]) * factor;
   return Object.assign(map, { domain, range });
+}
+
+/** Where cells around places of an axis begin, and how long they are, each within the axis: beyond it stand its labels. */
+export function strips(axis, places) {
+  const [first, second = first + 1] = places;
+  const half = (Math.abs(axis(second) - axis(first)) + 0.5) / 2;
+  const [low, high] = [Math.min(...axis.range), Math.max(...axis.range)];
+  return places.map((place) => {
+    const [from, to] = [axis(place) - half, axis(place) + half].map((end) => Math.min(high, Math.max(low, end)));
+    return [from, to - from];
+  });
 }
 
 function ticks([low, high], wanted) {

@@ -22,7 +22,7 @@ export function agentForm(status, schema, loop) {
     { name: "config", title: typeText(status.type), fields: fields(known, spec.config, "config", spec.actuators.map((name) => spec.names?.[name] ?? name)) },
     { name: "loop", title: "Loop", fields: fields(loop ?? schemaOf(spec.loop), spec.loop, "loop") },
     { name: "guardrails", title: "Allowed region", fields: fields(allowed, spec.guardrails.bounds, "guardrails.bounds") },
-  ].filter((group) => group.fields.length).map((group) => ({ ...group, fields: group.fields.map((one) => united(one, status.units)) }));
+  ].filter((group) => group.fields.length).map((group) => ({ ...group, fields: group.fields.map((one) => united(one.path === "loop.approval" ? { ...one, kind: "approval" } : one, status.units)) }));
 }
 
 function united(field, units = {}) {
@@ -177,7 +177,7 @@ export function messages(errors, groups) {
   for (const { field: at, message } of errors) {
     const above = paths.filter((path) => `${at}.`.startsWith(`${path}.`)).sort((a, b) => b.length - a.length);
     const path = above[0] ?? paths.find((one) => one.startsWith(`${at}.`)) ?? "";
-    const text = path ? message : `${at}: ${message}`;
+    const text = path || !at ? message : `${at}: ${message}`;
     found[path] = path in found ? `${found[path]}; ${text}` : text;
   }
   return found;

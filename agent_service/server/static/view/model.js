@@ -137,6 +137,7 @@ export function agentModel(source, name) {
   let [status, variables, reports, types, devices] = [null, [], [], null, {}];
   let [looking, again, looked, drawn, retry, ended] = [false, false, false, "", null, false];
   let waiting = []; // events that come while it looks
+  let [asking, asked] = [false, false]; // the devices, once more after the answer
 
   const form = () => agentForm(status, types?.items.find((type) => type.name === status.type)?.config_schema, types?.loop_schema);
   model.facts = () => ({ name, status, form: model.get("form") });
@@ -159,7 +160,8 @@ export function agentModel(source, name) {
     });
     if (key === drawn || !looked) return;
     drawn = key;
-    model.put("plot", plotted(status, fold, devices));
+    const present = status.spec.actuators.map((one) => devices.positions?.[one] ?? null);
+    model.put("plot", { ...plotted(status, fold, devices), present });
     model.put("lines", lines(fold));
   }
 
@@ -203,14 +205,27 @@ export function agentModel(source, name) {
     }
   }
 
-  /** Where the actuators are, which nobody knows before the first run; and units, which come with the status. */
+  /** Where the actuators are, while they rest; and units, which come with the status. */
   async function askDevices() {
-    try {
-      devices = await source.ask({ path: `${path}/devices` });
-      draw();
-    } catch {
-      // no older service says it
+    asked = true;
+    if (asking) return;
+    for (asking = true; asked && !ended;) {
+      asked = false;
+      try {
+        devices = await source.ask({ path: `${path}/devices` });
+        rest();
+        draw();
+      } catch {
+        // no older service says it
+      }
     }
+    asking = false;
+  }
+
+  /** While one moves, where it was is not where it is. */
+  function rest() {
+    if (fold.moving.length) devices = { ...devices, positions: {} };
+    return !fold.moving.length;
   }
 
   async function refresh(kinds) {
@@ -232,6 +247,7 @@ export function agentModel(source, name) {
       status = null;
       model.set({ agent: { name, state: "missing", reason: now.problem.detail, legal: [] }, inbox: [] });
     } else if (now) status = now;
+    if (own.length && status && rest() && (status.state !== "running" || fold.openIn("proposed").length)) askDevices();
     if (own.length && !looking) refresh(own.map((event) => event.kind));
     draw();
   });

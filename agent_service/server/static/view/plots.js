@@ -2,7 +2,7 @@
 
 import { Belief, LAYERS, versionOf } from "./belief.js";
 import { h, svg } from "./dom.js";
-import { along, colourBar, cross, dots, EDGE, even, extent, frame, HEIGHT, outcomesOf, padded, region, scale, selector, star, titled, told, viridis } from "./drawing.js";
+import { along, colourBar, cross, dots, EDGE, even, extent, frame, HEIGHT, outcomesOf, padded, region, scale, selector, star, strips, titled, told, viridis } from "./drawing.js";
 import { otherActuators } from "./others.js";
 
 /** The outcomes in the order they came, and what the best had that was measured so far, where there is one best. */
@@ -104,9 +104,9 @@ export function mapPlot(predict = null) {
       plot.add(svg("path", { class: "as-present", d: cross(px, py) }));
       plot.target(px, py, "now at", told(data, data.present));
     }
-    for (const [best, look, name] of [[data.model, "as-best as-model", "best by the model"], [data.best, "as-best", "best measured"]]) {
+    for (const [best, look, name, radius] of [[data.model, "as-best as-model", "best by the model", 16], [data.best, "as-best", "best measured", 11]]) { // one is seen around the other
       if (!best || ![best[i], best[j]].every(Number.isFinite)) continue;
-      plot.add(svg("path", { class: look, d: star(x(best[i]), y(best[j]), 11) }));
+      plot.add(svg("path", { class: look, d: star(x(best[i]), y(best[j]), radius) }));
       plot.target(x(best[i]), y(best[j]), name, told(data, best));
     }
     colourBar(plot, size, wanted && seen?.values ? extent(seen.values) : range, less && !wanted);
@@ -129,10 +129,11 @@ function looked(data, layer, outcome, i, j, x, y) {
 function field(plot, x, y, { xs, ys, values, why }) {
   if (!values) return plot.add(svg("text", { class: "as-empty", x: "50%", y: EDGE.top + 12 }, `No belief to show: ${why}`));
   const range = extent(values);
-  const [width, height] = [[x, xs], [y, ys]].map(([axis, [first, second = first + 1]]) => Math.abs(axis(second) - axis(first)) + 0.5);
-  return plot.add(svg("g", { class: "as-belief" }, values.map((value, k) => svg("rect", {
-    x: x(xs[k % xs.length]) - width / 2, y: y(ys[Math.floor(k / xs.length)]) - height / 2, width, height, fill: viridis(value, range),
-  }))));
+  const [columns, lines] = [strips(x, xs), strips(y, ys)];
+  return plot.add(svg("g", { class: "as-belief" }, values.map((value, k) => {
+    const [[left, width], [top, height]] = [columns[k % xs.length], lines[Math.floor(k / xs.length)]];
+    return svg("rect", { x: left, y: top, width, height, fill: viridis(value, range) });
+  })));
 }
 
 /** The marks of the map with their meaning; those that are not on it are not named. */
