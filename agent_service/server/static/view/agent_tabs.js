@@ -41,7 +41,7 @@ export function configure(model, panel) {
   const hint = h("span", { class: "as-muted" });
   const dirty = new Set();
   let fields = [];
-  let sent = false;
+  let since = null; // what was changed since it was sent
   const mark = () => {
     drop.disabled = !dirty.size;
     permit(apply, model, dirty.size ? "" : "nothing was changed");
@@ -50,7 +50,7 @@ export function configure(model, panel) {
   const build = () => {
     fields = [];
     groups.replaceChildren(...model.get("form").map((group) => h("fieldset", {}, h("legend", {}, group.title), group.fields.map((field) => {
-      const made = formField(field, () => { dirty.add(field.path); mark(); });
+      const made = formField(field, () => { dirty.add(field.path); since?.add(field.path); mark(); });
       fields.push(made);
       return made.element;
     }))));
@@ -58,16 +58,19 @@ export function configure(model, panel) {
     mark();
   };
   const send = () => {
-    sent = true;
+    since = new Set();
     model.send({ action: "configure", values: Object.fromEntries(fields.filter((one) => dirty.has(one.path)).map((one) => [one.path, one.value()])) });
   };
   const blame = () => fields.forEach((one) => one.blame(model.get("form_errors")[one.path] ?? ""));
   panel.on(["form"], () => { if (!dirty.size) build(); });
   panel.on(["form_errors"], blame);
   panel.on(["notice"], () => {
-    if (!sent || !model.get("notice").text) return;
-    sent = false;
-    if (model.get("notice").kind === "done") { dirty.clear(); build(); }
+    const { kind, text: answer } = model.get("notice");
+    if (!since || !answer || kind === "wait") return;
+    if (kind === "done") dirty.forEach((path) => since.has(path) || dirty.delete(path));
+    since = null;
+    if (dirty.size) mark();
+    else build();
   });
   return h("div", {}, groups, h("div", { class: "as-row as-last-row" }, apply, apply.why, drop, hint));
 }
