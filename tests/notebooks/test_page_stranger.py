@@ -274,7 +274,7 @@ def test_a_form_says_which_fields_are_wrong_and_goes_there(client, opened):
         button(page, "Create").click()
         expects(alert).to_contain_text("there is no device 'z'")
         held = []
-        page.route("**/api/v1/agents", lambda route: held.append(route))
+        page.route("**/api/v1/agents", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it calls
         button(page, "Create").click()
         page.get_by_text("It is being created.").wait_for()
         expects(alert).to_have_count(0)
