@@ -135,6 +135,9 @@ class AgentStatus(Answer):
         default=None,
         description="what is wrong with what its brain says of itself, as its best points; it goes on without that",
     )
+    held: bool = Field(
+        default=False, description="whether the queue, which is held, paused it: it goes on when the queue is resumed"
+    )
     to_approve: int = Field(default=0, description="suggestions that wait for a person's approval")
     beam_idle: float | None = Field(
         default=None,

@@ -43,12 +43,17 @@ class PlanQueue:
         self._unmet: str | None = None
         self.suspended: str | None = None
         self._held = False
+        self._paused_by: str | None = None
         self._telling_of_hold: asyncio.Task[None] | None = None
 
     @property
     def status(self) -> QueueStatus:
         """What runs and what waits, from memory; idle with a condition that is not met, it is suspended."""
         status = self.sink.status
+        if self._paused_by and status.state is QueueState.PAUSED and status.reason:
+            status = status.model_copy(
+                update={"reason": status.reason.replace("paused by request", f"paused by {self._paused_by}")}
+            )
         if self._unmet is None:
             return status
         if status.state is QueueState.IDLE:
@@ -81,10 +86,12 @@ class PlanQueue:
         if self.facts.last_state is QueueState.HELD:
             self.sink.latch(self.facts.last_reason)
         elif self.facts.last_state is QueueState.PAUSED:
+            self._paused_by = self.facts.last_by
             await self.sink.pause()
 
     async def pause(self) -> str:
         """Pause the plan under way at its next checkpoint, and hold back the next ones; acts and answers as `abort`."""
+        self._paused_by = context.acting()
         await self.sink.pause()
         return await self.facts.write_stop("pause", self.sink.status.reason, self.sink.status.state)
 

@@ -27,8 +27,8 @@ class QueueFacts:
 
     Attributes
     ----------
-    last_state, last_reason
-        How the last command left the queue, and why it is held.
+    last_state, last_reason, last_by
+        How the last command left the queue, why it is held, and whose key gave the command.
     """
 
     def __init__(self, journal: JournalLog, state: Callable[[], QueueState]) -> None:
@@ -36,6 +36,7 @@ class QueueFacts:
         self._state = state
         self.last_state = QueueState.IDLE
         self.last_reason = ""
+        self.last_by: str | None = None
         self._unwritten: asyncio.Task[None] | None = None
 
     def apply(self, event: Event) -> None:
@@ -43,6 +44,7 @@ class QueueFacts:
         if event.data.get("command") in ("pause", "resume", "abort"):
             self.last_state = QueueState(str(event.data["state"]))
             self.last_reason = str(event.data.get("reason") or "aborted")
+            self.last_by = event.data.get("by")
 
     async def write(self, command: str, reason: str | None, state: QueueState | None = None) -> None:
         """Write a command, with the state that it leads to where that is not the present one."""

@@ -30,7 +30,7 @@ def test_abort_stops_the_run_and_latches(measuring, gate):
     answer = measuring.post("queue/abort", {"reason": "smoke"})
     assert (answer["state"], answer["reason"]) == ("held", "smoke")
     status = measuring.until("moving", "paused")
-    assert status["reason"] == "the queue is held: smoke"
+    assert (status["reason"], status["held"]) == ("the queue is held: smoke", True)
     failed = wait_until(lambda: measuring.suggestions("moving", state="failed"))
     assert "smoke" in failed[0]["reason"]
     found = measuring.problem("POST", "agents/moving/resume", 409, "queue_held")
@@ -65,6 +65,7 @@ def test_a_hold_survives_a_restart_of_the_service(tmp_path):
 def test_pause_and_resume_a_run(measuring, gate):
     assert measuring.post("queue/pause")["state"] in ("paused", "running")
     wait_until(lambda: measuring.get("queue")["state"] == "paused")
+    assert measuring.get("queue")["reason"] == "paused by owner"
     gate.gate.set()
     assert measuring.status("moving")["progress"]["done"] == 0
     measuring.post("queue/resume")

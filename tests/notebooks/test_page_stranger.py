@@ -86,6 +86,8 @@ def test_the_list_says_why_an_agent_stopped_and_leads_to_the_failure(client, ope
     with opened(by_code(client)) as page:
         at(page, "#/")
         row = page.get_by_role("row").filter(has=button(page, "Open broken"))
+        row.get_by_text("stopped: failures", exact=True).wait_for()
+        row.get_by_text("2 failed", exact=True).wait_for()
         row.get_by_text("2 failures in a row; the last: RuntimeError: the shutter is closed (rig.py, line").wait_for()
         row.get_by_role("link", name="broken", exact=True).click()
         page.get_by_role("heading", name="broken").wait_for()
@@ -130,6 +132,49 @@ def test_all_points_of_an_agent_are_approved_by_one_press(client, opened):
     )
     assert {one.approved_by for one in done} == {"owner"}
     client.stop("many")
+
+
+def test_a_second_press_rejects_nothing_more(client, opened):
+    waiting(client, "doubled", 2)
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/doubled")
+        page.get_by_role("tabpanel", name="Inbox").get_by_role("button", name="Reject").first.dblclick()
+        wait_until(lambda: client.suggestions("doubled", state="rejected"), within_s=60, what="the rejection")
+        page.get_by_role("tab", name="History").click()
+        page.get_by_text("the agent, rejected by owner").wait_for()
+        expects(page.get_by_text("cannot become")).to_have_count(0)
+    assert len(client.suggestions("doubled", state="rejected")) == 1
+    client.stop("doubled")
+
+
+def test_beside_a_queue_that_is_held_it_says_who_goes_on(client, opened):
+    waiting(client, "held")
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/held")
+        button(page, "Pause queue").click()
+        page.get_by_text("The plan queue is paused by owner").wait_for()
+        button(page, "Stop everything").click()
+        page.get_by_text("Resume queue: held goes on.").wait_for()
+        page.get_by_text("Resume: it goes on when the queue is resumed").wait_for()
+        button(page, "Resume queue").click()
+        button(page, "Pause").wait_for()
+    client.stop("held")
+
+
+def test_the_page_says_what_apply_changed(client, opened):
+    waiting(client, "applied")
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/applied")
+        page.get_by_role("tab", name="Configure").click()
+        pane = page.get_by_role("tabpanel", name="Configure")
+        pane.get_by_label("approval", exact=True).select_option("auto")
+        pane.get_by_text("the point that waits is measured at once").wait_for()
+        button(page, "Apply").click()
+        pane.get_by_text("loop changed: approval required -> auto; 1 point that waited").wait_for()
+        page.get_by_role("tab", name="Log").click()
+        none = "() => getComputedStyle(document.querySelector('.as-lines.as-none'), '::after').content"
+        assert "stands under History" in page.evaluate(none)
+    client.stop("applied")
 
 
 def test_a_refusal_is_told_without_names_of_fields(client, opened):

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 const { AgentFold, described, seconds } = await import(`${process.env.VIEW}/fold.js`);
 const { asText, decimals, records, sorted } = await import(`${process.env.VIEW}/records.js`);
-const { MAX_ROWS, entry, header, plotted, progress, region } = await import(`${process.env.VIEW}/shown.js`);
+const { MAX_ROWS, byModel, entry, header, plotted, progress, region } = await import(`${process.env.VIEW}/shown.js`);
 
 const T0 = Date.parse("2026-01-01T00:00:00Z");
 const at = (s) => new Date(T0 + 1000 * s).toISOString();
@@ -132,6 +132,21 @@ test("the history is what was measured, what came to nothing and why, what was d
   assert.deepEqual(sorted(rows, x, false).map((row) => row.point.x), [1, 4, 7, undefined, undefined], "what has no value there comes last");
   assert.equal(sorted(rows, x, true)[0].point.x, 7);
   assert.equal(asText(rows.slice(0, 1), [{ name: "run", title: "run" }, { name: "at" }, x]), "run\tat\tx (mm)\n2\t2026-01-01T00:00:32.000Z\t7");
+});
+
+test("what became of the point under way is told while all is held", () => {
+  const cut = (...facts) => progress(status({ state: "paused", held: true }), folded(oneRun(1, "s1", 1, 0.5), facts)).cut;
+  const point = { x: 2, y: 0 };
+  assert.equal(cut(), null);
+  assert.deepEqual(cut(birth(20, "s2", 2), fate(21, "abandoned", "s2", { reason: "aborted" })), { point, state: "abandoned" });
+  assert.deepEqual(cut(birth(20, "s2", 2), fate(21, "approved", "s2")), { point, state: "approved" });
+  assert.equal(progress(status(), folded(birth(20, "s2", 2), fate(21, "failed", "s2"))).cut, null);
+});
+
+test("the best by the model says whether its outcome was measured", () => {
+  const fold = folded(oneRun(1, "s1", 1, 0.5), oneRun(11, "s2", 2, 0.7));
+  const of = (flux) => byModel({ best: { point: { x: 2, y: 0 }, outcome: { flux: 0.7 } }, best_by_model: { point: { x: 1, y: 0 }, outcome: { flux } } }, fold).measured;
+  assert.deepEqual([of(0.5), of(0.52)], [true, false]);
 });
 
 test("the history says what was suggested where somebody edited it, who rejected, and who started", () => {

@@ -154,7 +154,21 @@ test("the form changes the agent, and messages stand beside their fields", async
   await refused(model, "configure", { values: { "config.bounds.x": ["3", ""] } });
   assert.deepEqual(model.get("form_errors"), { "config.bounds.x": "needs both ends" });
   await press(model, "configure", { values: { "config.seed": "5" } });
+  assert.equal(model.get("notice").text, "config changed: seed 4 -> 5");
   assert.deepEqual(model.get("form_errors"), {});
+});
+
+test("who lets an agent do without approval is told what follows", async () => {
+  await create("freed", { loop: { approval: "required" } });
+  const model = agentOf("freed");
+  await shows(model, "created");
+  await press(model, "start");
+  await until(() => model.get("inbox").length === 1 && model.get("form").length, "a point that waits");
+  await press(model, "configure", { values: { "loop.approval": "auto" } });
+  assert.equal(model.get("notice").text, "loop changed: approval required -> auto; 1 point that waited needs no approval now and is measured");
+  await until(() => model.get("progress").done > 0, "its run");
+  await press(model, "stop");
+  assert.ok(history(model).includes("loop changed: approval required -> auto"));
 });
 
 test("variables, reports and points by hand", async () => {

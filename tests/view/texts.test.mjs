@@ -6,7 +6,7 @@ import { test } from "node:test";
 const { conditionText, isUnmet, lagText, stillText } = await import(`${process.env.VIEW}/frame.js`);
 const { sourceText } = await import(`${process.env.VIEW}/service_panel.js`);
 const { may } = await import(`${process.env.VIEW}/actions.js`);
-const { nextCommand, rangeText, reasonText, runsMore, stateText, typeText, whyNot } = await import(`${process.env.VIEW}/words.js`);
+const { doneText, endedBadly, nextCommand, rangeText, reasonText, runsMore, shownState, stateText, typeText, whyNot } = await import(`${process.env.VIEW}/words.js`);
 const { pieces } = await import(`${process.env.VIEW}/web.js`);
 
 const LAGS = [
@@ -25,13 +25,31 @@ const STILL = [
   [{ state: "idle" }, ""],
   [{ state: "running", reason: null }, ""],
   [{ state: "suspended", reason: "no beam" }, "It goes on by itself when this is over: no beam"],
-  [{ state: "paused", reason: "paused by request" }, "The plan queue is paused."],
+  [{ state: "paused", reason: "paused by request" }, "The plan queue is paused: the plans of all agents wait."],
+  [{ state: "paused", reason: "paused by amy" }, "The plan queue is paused by amy: the plans of all agents wait."],
   [{ state: "paused", reason: "paused by request; besides, it is suspended: no beam" }, "The plan queue is paused by request; besides, it is suspended: no beam"],
   [{ state: "paused", reason: "paused by request; nothing further begins" }, "The plan queue is paused by request; nothing further begins"],
   [{ state: "paused", reason: "somebody paused our plan" }, "The plan queue is paused: somebody paused our plan"],
   [{ state: "held", reason: "smoke" }, "Nothing moves: smoke."],
 ];
 for (const [queue, said] of STILL) test(`the strip tells why nothing moves: ${said}`, () => assert.equal(stillText(queue), said));
+
+test("beside a queue that is held it stands who goes on when it is resumed", () => {
+  const agent = (name, held, state = "paused") => ({ name, held, state });
+  const after = (...agents) => stillText({ state: "held", reason: "smoke" }, agents).replace("Nothing moves: smoke. Resume queue: ", "");
+  assert.equal(after(agent("a", false), agent("b", true, "stopped")), "no agent goes on by it.");
+  assert.equal(after(agent("align_flux", true), agent("b", false)), "align_flux goes on.");
+  assert.equal(after(...["a", "b", "c"].map((name) => agent(name, true))), "a, b and c go on.");
+  assert.equal(after(...["a", "b", "c", "d", "e"].map((name) => agent(name, true))), "a, b, c and 2 others go on.");
+  assert.equal(whyNot("resume", { state: "paused", held: true, legal: ["resume"] }, "held"), "it goes on when the queue is resumed");
+});
+
+test("an agent that ended by failures is told from one that is done", () => {
+  const ended = [["stopped", "3 failures in a row (max_failures); the last: no"], ["stopped", "100 suggestions in a row were rejected; the last: no"], ["stopped", "stopped by a person"], ["failed", "it broke"]];
+  assert.deepEqual(ended.map(([state, reason]) => [endedBadly({ state, reason }), ...shownState({ state, reason })]), [
+    [true, "failed", "stopped: failures"], [true, "failed", "stopped: rejections"], [false, "stopped", "stopped"], [true, "failed", "failed"]]);
+  assert.deepEqual([{ failed: 3 }, { done: 5, failed: 3 }, { done: 0, total: 9, failed: 1 }, { done: 1 }].map(doneText), ["3 failed", "5 runs, 3 failed", "0 of 9, 1 failed", "1 run"]);
+});
 
 test("a condition that is not met is a line", () => {
   const found = [{ state: "lost", text: "ring 0.3 mA" }, { state: "settling", text: "ring 300 mA" }, { state: "off", text: "switched off by amy" }];

@@ -315,6 +315,7 @@ class AgentRecord:
             name=self.spec.name,
             state=self.state,
             reason=self.reason,
+            held=self.held,
             type=self.spec.type,
             executor=executor,
             executor_reason=executor_reason,

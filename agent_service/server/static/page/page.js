@@ -88,14 +88,14 @@ function topBar(source) {
   const strip = h("div", { class: "as-strip as-warn", role: "alert", hidden: true }, why);
   const notice = h("div", { class: "as-strip", role: "status", hidden: true });
   const press = (action, label, look = "", help = "") => acting(model, action, label, () => model.send({ action }), look, help);
-  const pause = press("pause-queue", "Pause queue", "", "Let the plan under way pause at its next checkpoint, and hold the next ones");
+  const pause = press("pause-queue", "Pause queue", "", "For all agents: let the plan under way pause at its next checkpoint, and hold the next ones. Pause beside an agent pauses that one alone");
   const resume = press("resume-queue", "Resume queue");
   const stop = press("stop-everything", "Stop everything", "as-danger", "Abort the plan under way, and let nothing move until somebody resumes the queue");
   const destroy = destroyer(model);
   strip.append(destroy);
   const draw = () => {
     const now = model.get("service").queue ?? {};
-    const still = stillText(now);
+    const still = stillText(now, whole.get("heard") ? whole.get("agents") : null);
     const state = model.get("link").state === "live" ? now.state ?? "unknown" : "unknown"; // as it was is not as it is
     queue.replaceChildren(badge(state, state === "unknown" ? "queue not known" : `queue ${state}`));
     strip.hidden = !still;
@@ -119,6 +119,7 @@ function topBar(source) {
   };
   const listens = [["service", draw], ["link", draw], ["inbox", waits], ["notice", tell]];
   listens.forEach(([name, act]) => model.on(`change:${name}`, act));
+  whole.on("change:agents", draw);
   draw();
   const element = h("div", { class: "as-bar as-panel" },
     h("header", { class: "as-top" },

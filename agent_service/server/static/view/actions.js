@@ -1,7 +1,8 @@
 // What can be pressed, as requests of the HTTP API. Pure.
 
-import { changes } from "./forms.js";
 import { pointText } from "./dom.js";
+import { changedText, labelsOf } from "./fold.js";
+import { changes } from "./forms.js";
 
 const OF_AGENT = ["start", "start-paused", "pause", "resume", "stop", "restart"];
 const CHANGES = ["suggest", "ingest", "report", "configure", "continue", "set-variable"];
@@ -80,10 +81,18 @@ export function request({ action, ...given }, { name, status, form, home } = {})
       const body = changes(form, given.values, status.spec);
       if (!Object.keys(body).length) return null;
       const rebuilt = "config" in body && status.started_at ? "; the brain was rebuilt with it" : "";
-      return { method: "PATCH", path: agent, body, done: () => `${Object.keys(body).join(" and ")} changed${rebuilt}` };
+      const freed = (after) => released((status.to_approve ?? 0) - (after.to_approve ?? 0), after.state);
+      return { method: "PATCH", path: agent, body, done: (after) => `${changedText(body, status.spec, labelsOf(form))}${rebuilt}${freed(after)}` };
     }
     default: throw new Error(`there is no action ${action}`);
   }
+}
+
+/** What becomes of points that waited for approval and need none any more. */
+function released(count, state) {
+  if (!(count > 0)) return "";
+  const points = count === 1 ? "1 point that waited needs no approval now and is" : `${count} points that waited need no approval now and are`;
+  return `; ${points} measured${state === "running" ? "" : " when it goes on"}`;
 }
 
 /** A point of which every value has to be filled in. */

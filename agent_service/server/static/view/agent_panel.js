@@ -9,7 +9,7 @@ import { history, log } from "./history.js";
 import { inboxTable } from "./inbox.js";
 import { morePictures } from "./more_pictures.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
-import { rangeText, reasonText, runs, runsMore, stateText, typeText, whyNot } from "./words.js";
+import { endedBadly, rangeText, reasonText, runs, runsMore, shownState, typeText, whyNot } from "./words.js";
 
 /** Draw an agent in `el`; returns what ends that. */
 export function agentPanel(model, el) {
@@ -43,17 +43,17 @@ function header(model, panel, stop) {
     const progress = model.get("progress");
     const more = runsMore(agent, progress);
     say(name, agent.name ?? "");
-    state.replaceChildren(badge(agent.state ?? "unknown", stateText(agent.state ?? "unknown")));
+    state.replaceChildren(badge(...shownState(agent)));
     say(kind, agent.type ? typeText(agent.type) : "");
     kind.title = agent.type ? `${agent.type}, in a ${agent.executor} of the service` : "";
-    say(reason, more ? `${progress.done} of ${progress.total} runs done: ${more} more?` : reasonText(agent.reason));
+    say(reason, more ? `${progress.done} of ${progress.total} runs done: ${more} more?` : [reasonText(agent.reason), cutText(progress.cut, agent.units)].filter(Boolean).join("; "));
     fault.hidden = agent.state !== "failed" || !agent.error?.traceback;
     say(trace, fault.hidden ? "" : agent.error.traceback);
     say(unlimited, agent.no_limits?.length ? `no limits: ${agent.no_limits.join(", ")}. Neither the device nor the allowed region bounds ${agent.no_limits.length === 1 ? "it" : "them"}: set one under Configure.` : "");
     busy.dataset.since = agent.busy?.since ?? Infinity;
     say(busy, agent.busy ? `busy in ${agent.busy.call}${agent.busy.progress ? `: ${agent.busy.progress}` : ""}` : "");
     tick(panel.root);
-    reason.classList.toggle("as-bad", agent.state === "failed" || agent.state === "missing");
+    reason.classList.toggle("as-bad", endedBadly(agent) || agent.state === "missing");
   });
   return h("header", { class: "as-head" },
     h("div", { class: "as-title" }, name, state, h("span", { class: "as-about" }, kind, busy)),
@@ -64,6 +64,11 @@ function header(model, panel, stop) {
     unlimited);
 }
 
+/** What became of the point that was under way when all was stopped. */
+function cutText(cut, units) {
+  return cut ? `${pointText(cut.point, units)} ${cut.state === "approved" ? "waits to be measured" : "was not measured"}` : "";
+}
+
 function progressBar(model, panel) {
   const bar = h("i", {});
   const done = h("b", {});
@@ -72,12 +77,13 @@ function progressBar(model, panel) {
   const failed = h("span", {});
   const idle = h("span", { title: "the share of the time this agent ran in which none of its plans did" });
   const track = h("div", { class: "as-track", role: "progressbar", "aria-label": "runs done" }, bar);
-  panel.on(["progress", "agent"], () => {
+  panel.on(["progress", "agent", "service"], () => {
     const progress = model.get("progress");
     const total = progress.total;
     const part = total ? Math.min(1, progress.done / total) : 0;
     bar.style.width = `${100 * part}%`;
-    track.classList.toggle("as-open", !total && model.get("agent").state === "running");
+    const moves = !progress.waiting && !["held", "paused", "suspended"].includes(model.get("service").queue?.state);
+    track.classList.toggle("as-open", !total && moves && model.get("agent").state === "running");
     track.setAttribute("aria-valuenow", String(Math.round(100 * part)));
     say(done, total ? `${progress.done ?? 0} of ${total} runs` : runs(progress.done ?? 0));
     say(left, progress.left_s ? `${rangeText(progress.left_s)} left` : "");
@@ -131,7 +137,8 @@ function bestLine(model, panel) {
     const { objective, best_of: bestOf, no_best: noBest } = model.get("agent");
     const which = objective ? `, ${bestOf} ${objective}` : "";
     measured.show(`Best measured${which}`, model.get("best"), noBest ?? "Nothing was measured yet");
-    byModel.show("Best by the agent's model", model.get("by_model"), "");
+    const { measured: wasMeasured } = model.get("by_model") ?? {};
+    byModel.show(`Best point by the agent's model, ${wasMeasured ? "measured there" : "which expects"}`, model.get("by_model"), "");
     byModel.element.hidden = !model.get("by_model");
   });
   return h("div", { class: "as-bestline" }, measured.element, byModel.element, why);
@@ -167,7 +174,7 @@ function tabbed(model, panel) {
   panel.on(["inbox", "agent"], () => {
     const agent = model.get("agent");
     const items = model.get("inbox");
-    const none = agent.approval === "required" ? "Nothing waits for approval." : "Nothing waits: this agent's suggestions are approved at once.";
+    const none = agent.approval === "required" ? "Nothing waits for approval." : `Nothing waits${agent.state === "running" ? ": this agent's" : ". While this agent runs, its"} suggestions are approved at once.`;
     shown.count(0, items.length);
     inbox.show(items, agent.actuators ?? [], none);
   });

@@ -42,10 +42,15 @@ export function configure(model, panel) {
   const dirty = new Set();
   let fields = [];
   let since = null; // what was changed since it was sent
+  let applied = ""; // what was changed when it was applied last
   const mark = () => {
     drop.disabled = !dirty.size;
-    permit(apply, model, dirty.size ? "" : "nothing was changed");
-    say(hint, dirty.size ? `${dirty.size} changed, not applied` : "");
+    permit(apply, model, dirty.size ? "" : "no change to apply");
+    if (dirty.size) applied = "";
+    const waits = model.get("inbox").length;
+    const frees = waits && fields.some((one) => one.path === "loop.approval" && dirty.has(one.path) && one.value() === "auto");
+    const follows = frees ? `; without approval the ${waits === 1 ? "point that waits is" : `${waits} points that wait are`} measured at once` : "";
+    say(hint, dirty.size ? `${dirty.size} changed, not applied${follows}` : applied);
   };
   const build = () => {
     fields = [];
@@ -64,10 +69,14 @@ export function configure(model, panel) {
   const blame = () => fields.forEach((one) => one.blame(model.get("form_errors")[one.path] ?? ""));
   panel.on(["form"], () => { if (!dirty.size) build(); });
   panel.on(["form_errors"], blame);
+  panel.on(["inbox"], mark);
   panel.on(["notice"], () => {
     const { kind, text: answer } = model.get("notice");
     if (!since || !answer || kind === "wait") return;
-    if (kind === "done") dirty.forEach((path) => since.has(path) || dirty.delete(path));
+    if (kind === "done") {
+      dirty.forEach((path) => since.has(path) || dirty.delete(path));
+      applied = answer;
+    }
     since = null;
     if (dirty.size) mark();
     else build();

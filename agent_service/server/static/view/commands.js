@@ -5,6 +5,9 @@ import { h, say } from "./dom.js";
 import { nextCommand, runsMore, whyNot } from "./words.js";
 
 const NEXT = { start: "Start", pause: "Pause", resume: "Resume", continue: "More runs" };
+const HELP = {
+  pause: "Pause this agent alone: the point under way is measured, and it suggests no other. Pause queue stops the plans of all agents.",
+};
 const MENU = [
   ["start-paused", "Start paused", "Build its brain, and tell it all that was measured. It can be asked what it believes, and measures nothing."],
   ["restart", "Restart", "Build its brain anew, tell it all that was measured, and go on."],
@@ -16,7 +19,7 @@ const MENU = [
 export function commands(model, panel, halt) {
   let more = 0;
   const send = (action) => (event) => event.detail > 1 || model.send({ action, runs: more }); // a second click met the next command
-  const next = Object.entries(NEXT).map(([action, label]) => [action, acting(model, action, label, send(action), "as-first")]);
+  const next = Object.entries(NEXT).map(([action, label]) => [action, acting(model, action, label, send(action), "as-first", HELP[action])]);
   const stop = acting(model, "stop", "Stop", () => model.send({ action: "stop" }));
   const others = MENU.map(([action, label, words]) => [acting(model, action, label, () => model.send({ action })), words]);
   const rest = menu("More", "More commands", others);

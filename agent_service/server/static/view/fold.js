@@ -176,6 +176,11 @@ export function changedText({ by: _, ...data }, was, labels = {}) {
   return `${parts.join(" and ")} changed${steps.length ? `: ${steps.map(text).join(", ")}` : ""}`;
 }
 
+/** The names of the fields of a form by their paths. */
+export function labelsOf(form) {
+  return Object.fromEntries(form.flatMap((group) => group.fields.map((field) => [field.path, field.label])));
+}
+
 function shown(value) {
   if (value === null || value === undefined) return "none";
   return typeof value === "object" ? JSON.stringify(value) : brief(value);

@@ -2,7 +2,7 @@
 
 import { acting, settle } from "./controls.js";
 import { button, h, say, tick, watch } from "./dom.js";
-import { runs } from "./words.js";
+import { resumeText, runs } from "./words.js";
 
 const DONE_STAYS_MS = 6000;
 
@@ -32,10 +32,10 @@ export function stopper(model, panel) {
   const go = acting(model, "resume-queue", "Resume queue", () => model.send({ action: "resume-queue" }));
   const destroy = destroyer(model);
   const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, destroy, go);
-  panel.on(["service"], () => {
+  panel.on(["service", "agent", "agents"], () => {
     const { queue = {}, conditions = [] } = model.get("service");
     const told = queue.state === "suspended" && conditions.some(isUnmet);  // in a line of its own
-    const still = told ? "" : stillText(queue);
+    const still = told ? "" : stillText(queue, model.get("agents") ?? (model.get("agent")?.held ? [model.get("agent")] : null));
     go.hidden = queue.state === "suspended";
     destroy.hidden = !queue.can_destroy;
     strip.hidden = !still;
@@ -131,13 +131,16 @@ export function lagText(archive) {
   return [refused, lag].filter(Boolean).join("; ") || "archive up to date";
 }
 
-export function stillText(queue) {
+/** Why nothing moves; and what goes on when the queue is resumed, where `agents` are known. */
+export function stillText(queue, agents = null) {
   const reason = queue.reason ?? "";
-  if (queue.state === "held") return `${queue.current ? "Nothing new begins" : "Nothing moves"}: ${reason || "somebody stopped everything"}.`;
+  const then = agents ? ` ${resumeText(agents)}` : "";
+  if (queue.state === "held") return `${queue.current ? "Nothing new begins" : "Nothing moves"}: ${reason || "somebody stopped everything"}.${then}`;
   if (queue.can_destroy) return `Nothing moves: ${reason}`;
   if (queue.state === "suspended") return `It goes on by itself when this is over: ${reason || "a suspender tripped"}`;
   if (queue.state !== "paused") return "";
-  if (!reason || reason === "paused by request") return "The plan queue is paused.";
+  const who = reason === "paused by request" ? "paused" : reason || "paused";
+  if (/^paused( by [^;:]+)?$/.test(who)) return `The plan queue is ${who}: the plans of all agents wait.`;
   return reason.startsWith("paused") ? `The plan queue is ${reason}` : `The plan queue is paused: ${reason}`;
 }
 

@@ -1,6 +1,7 @@
 // The history of an agent: a table that is sorted and copied, a page of it at a time, each row with its traceback or run uid.
 
 import { button, copy, h, keyed, number, say } from "./dom.js";
+import { labelsOf } from "./fold.js";
 import { asText, decimals, records, sorted, valueOf } from "./records.js";
 
 const ROWS = 50; // that are drawn at a time: a person reads no more at once
@@ -81,11 +82,6 @@ export function history(model, panel) {
   }
   panel.on(["lines", "plot", "agent"], draw);
   return { element, draw };
-}
-
-/** The names of the fields of a form by their paths. */
-export function labelsOf(form) {
-  return Object.fromEntries(form.flatMap((group) => group.fields.map((field) => [field.path, field.label])));
 }
 
 function text(row, column, digits) {

@@ -83,9 +83,14 @@ function row(model, item, columns) {
   const actions = h("div", { class: "as-actions" });
   const note = h("td", {});
   const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
-  const send = (content) => {
+  let decided = false; // the row is about to go: a second press does nothing
+  const send = async (event, content) => {
+    if (decided || event.detail > 1) return; // a second click met the next row
+    decided = true;
     actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
-    model.send(content);
+    await model.send(content);
+    decided = model.get("notice").kind !== "error";
+    line.release();
   };
   const field = (name) => {
     inputs[name] = valueField(name, item.space[name], item.point[name]);
@@ -93,7 +98,7 @@ function row(model, item, columns) {
   };
   const whose = `${columns ? "" : `${item.agent} `}${pointText(item.point, item.units)}`;
   const offer = (...buttons) => actions.replaceChildren(...buttons.map((one) => named(one, whose)));
-  const reject = () => acting(model, "reject", "Reject", () => send({ action: "reject", id: item.id }));
+  const reject = () => acting(model, "reject", "Reject", (event) => send(event, { action: "reject", id: item.id }));
   let [digits, units, edited] = [[], item.units, false];
   const numbers = () => {
     if (!columns) cells[1].replaceChildren(pointText(item.point, units));
@@ -105,7 +110,7 @@ function row(model, item, columns) {
     offer(
       ...(item.rounded ? [] : [acting(model, "approve", "Edit", edit)]), // what goes back would be another point
       reject(),
-      acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id }), "as-main"));
+      acting(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id }), "as-main"));
   };
   const edit = () => {
     edited = true;
@@ -117,11 +122,11 @@ function row(model, item, columns) {
     offer(
       button("Cancel", still),
       reject(),
-      acting(model, "approve", "Approve", () => send({ action: "approve", id: item.id, point: point(), texts }), "as-main"));
+      acting(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id, point: point(), texts }), "as-main"));
     inputs[there[0]]?.element.focus();
   };
   line.edited = () => edited;
-  line.release = () => actions.querySelectorAll("button").forEach((one) => {
+  line.release = () => decided || actions.querySelectorAll("button").forEach((one) => {
     one.disabled = false;
     if (one.dataset.action) settle(one, model);
   });

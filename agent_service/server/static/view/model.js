@@ -152,7 +152,7 @@ export function agentModel(source, name) {
       progress: progress(status, fold),
       best: status.best,
       region: fold.measured.size || !looked ? [] : region(status, devices),
-      by_model: byModel(status),
+      by_model: byModel(status, fold),
       inbox: fold.openIn("proposed").map((one) => entry(one, status, model.refused.get(one.id))),
       form: form(),
       variables: variables.map((one) => ({ name: one.name, value: one.problem ?? one.value, writable: one.writable })),

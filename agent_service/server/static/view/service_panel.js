@@ -3,7 +3,7 @@
 import { acting, named } from "./controls.js";
 import { h, keyed, nameOf, pointText, say } from "./dom.js";
 import { badge, begin, foot, notices, stopper } from "./frame.js";
-import { nextCommand, reasonText, runs, runsMore, stateText, typeText, whyNot } from "./words.js";
+import { doneText, endedBadly, nextCommand, reasonText, runsMore, shownState, typeText, whyNot } from "./words.js";
 
 const COMMANDS = ["Start", "Pause", "Resume", "Stop"];
 const FIRST = ["agent", "state", "progress", "best", "inbox"];
@@ -80,11 +80,11 @@ function row(model, name, show) {
   line.show = (one) => {
     say(type, typeText(one.type));
     type.title = `${one.type}, in a ${one.executor} of the service`;
-    state.replaceChildren(badge(one.state, stateText(one.state)));
+    state.replaceChildren(badge(...shownState(one)));
     say(reason, ["failed", "stopped", "paused"].includes(one.state) ? reasonText(one.reason) : "");
-    reason.classList.toggle("as-bad", one.state === "failed");
+    reason.classList.toggle("as-bad", endedBadly(one));
     bar.style.width = `${one.total ? Math.min(100, (100 * one.done) / one.total) : 0}%`;
-    say(done, one.total ? `${one.done} of ${one.total}` : runs(one.done));
+    say(done, doneText(one));
     say(best, one.best ? `${one.best_of} ${pointText(one.best, one.units)}` : "");
     waiting.hidden = !one.waiting;
     waiting.setAttribute("aria-label", `${one.waiting} of ${name} ${one.waiting === 1 ? "waits" : "wait"} for approval`);

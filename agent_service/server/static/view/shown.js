@@ -12,10 +12,10 @@ const MAX_REPORTS = 20;
 export const MAX_ROWS = 1000;
 
 /** What every view shows of an agent. */
-export function summary({ name, state, reason, type, executor, legal, direction, best_of: bestOf, no_best: noBest, units = {} }) {
+export function summary({ name, state, reason, type, executor, legal, held = false, direction, best_of: bestOf, no_best: noBest, units = {} }) {
   // what the best is, in words: an older service says only the direction
   const best_of = bestOf || (direction === "minimize" ? "lowest" : "highest");
-  return { name, state, reason, type, executor, legal, direction, best_of, no_best: noBest, units };
+  return { name, state, reason, type, executor, legal, held, direction, best_of, no_best: noBest, units };
 }
 
 /** An agent's head: `status` is the agent's, `service` the service's. */
@@ -37,7 +37,7 @@ export function header(status, service) {
 
 /** A row of the table of agents; `waiting`: how many of its suggestions wait for a person. */
 export function row(status) {
-  return { ...summary(status), done: status.progress.done, total: status.progress.total, best: status.best?.outcome ?? null, waiting: status.to_approve };
+  return { ...summary(status), done: status.progress.done, total: status.progress.total, failed: status.counts?.failed ?? 0, best: status.best?.outcome ?? null, waiting: status.to_approve };
 }
 
 /** Runs done, the time left in seconds (from, to) if it can be told, and what is being measured. */
@@ -54,11 +54,18 @@ export function progress(status, fold) {
     left_s: told ? pace.map((step) => step * (total - done)) : null,
     measuring: now ? { id: now.id, point: now.point } : null,
     waiting: byPerson ? waiting : 0,
+    cut: status.held ? cutOff(fold) : null,
     failed: status.counts.failed,
     by_hand: status.counts.by_hand,
     retold: status.counts.retold,
     idle: status.beam_idle,
   };
+}
+
+/** What became of the point under way when all was stopped, if it was not measured: `{point, state}`. */
+function cutOff(fold) {
+  const newest = [...fold.suggestions.values()].filter((one) => one.state !== "rejected").reduce((last, one) => (last && last.at >= one.at ? last : one), null);
+  return newest && ["failed", "abandoned", "expired", "approved"].includes(newest.state) ? { point: newest.point, state: newest.state } : null;
 }
 
 /** Seconds from one run to the next, as the quicker and the slower half of the last ones had it; null: they tell nothing yet. */
@@ -156,9 +163,10 @@ export function region({ spec, limits, units = {} }, { positions = {} }) {
   return spec.actuators.map((name) => ({ name, unit: units[name] ?? "", search: searched(spec, name), allowed: limits[name] ?? null, at: positions[name] ?? null }));
 }
 
-/** The best by the brain's model, where it is another than the best measured. */
-export function byModel({ best, best_by_model: model }) {
-  return model && !same(model, best) ? model : null;
+/** The best by the brain's model, where it is another than the best measured; `measured`: whether its outcome is what was measured there. */
+export function byModel({ best, best_by_model: model }, fold) {
+  const was = (one) => Object.entries(model.point).every(([name, value]) => one.point[name] === value) && Object.entries(model.outcome).every(([name, value]) => one.outcome[name] === value);
+  return model && !same(model, best) ? { ...model, measured: [...fold.measured.values()].some(was) } : null;
 }
 
 /** Names of an agent's outcomes; none where a function evaluates. */

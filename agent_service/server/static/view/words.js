@@ -16,13 +16,34 @@ export function typeText(type = "") {
 }
 
 /** Why a command is not possible for an agent now; an empty text when it is. `queue` is the state of the queue. */
-export function whyNot(command, { state = "unknown", legal = [] }, queue) {
+export function whyNot(command, { state = "unknown", legal = [], held = false }, queue) {
+  if (queue === "held" && held && command === "resume") return "it goes on when the queue is resumed";
   if (queue === "held" && MOVES.includes(command)) return "the queue is held: resume it first";
   const wanted = { continue: state === "paused" ? "resume" : "start", "start-paused": "start" }[command] ?? command;
   if (legal.includes(wanted)) return "";
   if (command === "go-to-best" && state === "running") return "pause it first: it moves the motors itself";
   if (NEEDS_BRAIN.includes(command) && ["created", "stopped", "failed"].includes(state)) return "start it, or start it paused";
   return IT_IS[state] ?? "it is not known yet";
+}
+
+/** What follows when a queue that is held is resumed, by the agents that the hold paused; `agents` are those that are known. */
+export function resumeText(agents) {
+  const names = agents.filter((one) => one.held && one.state === "paused").map((one) => one.name);
+  if (!names.length) return "Resume queue: no agent goes on by it.";
+  const shown = names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} others`] : [...names];
+  const last = shown.pop();
+  return `Resume queue: ${shown.length ? `${shown.join(", ")} and ` : ""}${last} ${names.length === 1 ? "goes" : "go"} on.`;
+}
+
+/** Whether an agent ended by what went wrong: it failed, or too many of its suggestions did. */
+export function endedBadly({ state, reason }) {
+  return state === "failed" || (state === "stopped" && /^\d+ (failures?|suggestions) in a row/.test(reason ?? ""));
+}
+
+/** A state of an agent as a badge has it: its colour, and what it says. */
+export function shownState({ state = "unknown", reason }) {
+  const failures = state === "stopped" && endedBadly({ state, reason });
+  return failures ? ["failed", `stopped: ${/^\d+ suggestions/.test(reason) ? "rejections" : "failures"}`] : [state, stateText(state)];
 }
 
 /** What comes next in a state: the command for the first button. */
@@ -40,6 +61,13 @@ export function runs(count) {
 export function runsMore({ state }, { done, total }) {
   if (!total || done < total || !["stopped", "paused"].includes(state)) return 0;
   return total <= 24 ? total : 10;
+}
+
+/** Runs that an agent made, and those that failed, as in "3 failed" and "5 runs, 3 failed". */
+export function doneText({ done = 0, total = null, failed = 0 }) {
+  const made = total ? `${done} of ${total}` : runs(done);
+  if (!failed) return made;
+  return done || total ? `${made}, ${failed} failed` : `${failed} failed`;
 }
 
 /** A reason of the service without the names of fields, and with numbers as short as a person reads them. */
