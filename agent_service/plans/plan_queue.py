@@ -107,6 +107,7 @@ class PlanQueue:
                 command = "abort" if state is QueueState.HELD else "pause"
                 await self.facts.write_stop(command, f"it could not be resumed: {error.detail}", state)
             raise
+        self._paused_by = None
 
     async def abort(self, reason: str) -> str:
         """Stop everything: abort the plan and latch. This acts first and writes second: a stop must not wait.
