@@ -44,7 +44,8 @@ class QueueFacts:
         if event.data.get("command") in ("pause", "resume", "abort"):
             self.last_state = QueueState(str(event.data["state"]))
             self.last_reason = str(event.data.get("reason") or "aborted")
-            self.last_by = event.data.get("by")
+            by = event.data.get("by")
+            self.last_by = None if by is None else str(by)
 
     async def write(self, command: str, reason: str | None, state: QueueState | None = None) -> None:
         """Write a command, with the state that it leads to where that is not the present one."""
