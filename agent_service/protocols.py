@@ -370,6 +370,7 @@ class PlanResult:
     asked: bool = True  # False: an ``abort`` that came by itself, which counts as a failure
     begun: bool = field(default=True, compare=False)  # False: taken back before that, so it can be submitted again
     took_s: float | None = field(default=None, compare=False)  # how long a move took, without waiting; None: no move
+    traceback: str | None = field(default=None, compare=False)  # of what the plan raised, where it is known
 
 
 class MeasuredBy(StrEnum):

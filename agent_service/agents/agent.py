@@ -238,12 +238,12 @@ class HostedAgent:
         return len(points)
 
     async def fail_suggestion(
-        self, suggestion: Suggestion, state: SuggestionState, reason: str, *, fault: bool, by_person: bool = False
+        self, suggestion: Suggestion, state: SuggestionState, reason: str, *, by_person: bool = False, **about: Any
     ) -> None:
         """Close a suggestion without an outcome, and tell the brain where it can be told. See `AgentFacts.advance`."""
         point = {**suggestion.point, ID_KEY: suggestion.id}
         with self.brain.told_apart():
-            await self.facts.advance(suggestion.id, state, by_person=by_person, reason=reason, fault=fault)
+            await self.facts.advance(suggestion.id, state, by_person=by_person, reason=reason, **about)
             async with self.brain.call_lock:
                 if self.brain.is_there:
                     self.brain.remember(

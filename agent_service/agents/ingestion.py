@@ -118,10 +118,19 @@ class RunIngestion:
                 await self.fail(suggestion, choice.reason, fault=not by_person)
         return choice.runs
 
-    async def fail(self, suggestion: Suggestion, reason: str, *, fault: bool = True, fate: _S = _S.FAILED) -> None:
+    async def fail(
+        self,
+        suggestion: Suggestion,
+        reason: str,
+        *,
+        fault: bool = True,
+        fate: _S = _S.FAILED,
+        traceback: str | None = None,
+    ) -> None:
         """Close a suggestion without an outcome, unless that is decided; ``fault`` counts towards ``max_failures``."""
         if self._agent.record.suggestion(suggestion.id).state in (_S.SUBMITTED, _S.RUNNING, _S.MEASURED):
-            await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault)
+            where: dict[str, Any] = {"traceback": traceback} if traceback else {}
+            await self._agent.fail_suggestion(suggestion, fate, reason, fault=fault, **where)
 
     async def void(self, suggestion: Suggestion, spans: Sequence[tuple[float, float]]) -> bool:
         """Return whether a condition was not met in these times; then the suggestion is void, and measured again."""

@@ -176,7 +176,8 @@ class Measurement:
         fate = _FATES.get(result.exit_status, _S.FAILED)
         asked = result.exit_status is ExitStatus.ABORT and result.asked
         fault = not (fate is _S.EXPIRED or asked)
-        await self._ingestion.fail(suggestion, result.reason or result.exit_status, fault=fault, fate=fate)
+        why = result.reason or result.exit_status
+        await self._ingestion.fail(suggestion, why, fault=fault, fate=fate, traceback=result.traceback)
         if fate is _S.EXPIRED:  # nobody said that the plan has ended; what it measured whole counts, as what comes late
             for run in submission.whole:
                 self._ingestion.put(run)

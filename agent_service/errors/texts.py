@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import traceback
+from pathlib import Path
 from typing import Final
+
+_OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 MAX_LINE: Final = 2000
 """Longest message of an error or reason, in characters."""
@@ -100,6 +105,17 @@ def cut_middle(text: str, *, most: int = MAX_TRACE) -> str:
         return text
     half = most // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters are left out here …\n{text[-half:]}"
+
+
+def traceback_of(error: BaseException, *, most: int = MAX_LINE) -> str:
+    """Return the traceback of an error as text, of about ``most`` characters, without the frames of ours before others.
+
+    Control characters are shown as escapes.
+    """
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    return printable(cut_middle("".join(traceback.format_exception(type(error), error, frames)), most=most))
 
 
 def without_keys(text: str) -> str:

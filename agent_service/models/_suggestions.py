@@ -139,6 +139,10 @@ class Suggestion(Answer):
         description="the point as it was suggested, where whoever approved it edited it; null: it is point",
     )
     rejected_by: str | None = Field(default=None, description="whose key rejected it, where a person did")
+    traceback: str | None = Field(
+        default=None,
+        description="where its plan raised, if it did, as Python tells it; the middle of a long one is cut",
+    )
     retry_of: str | None = None
     filler: bool = Field(
         default=False, description="whether the brain did not suggest it: it was measured while the brain was not ready"

@@ -473,6 +473,9 @@ async def test_a_plan_that_does_not_succeed(rig: Rig, plan: str, status: str, re
     assert result.reason.startswith(reason)
     assert "\n" not in result.reason
     assert len(result.run_uids) == runs == len(rig.all("stop"))
+    if plan.startswith("raises"):
+        assert "raise ValueError(" in result.traceback, "where it was can be looked at"
+        assert "own_run_engine.py" not in result.traceback.splitlines()[1], "and not what called it"
     assert (await rig.sink.run(order("s2"))).exit_status == "success", "the next plan does not suffer for it"
 
 

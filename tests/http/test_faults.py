@@ -75,6 +75,9 @@ def failing(served, name, said, **spec):
 def test_a_plan_that_raises(served, healthy):
     failed = failing(served, "raising", "the shutter is closed", plan="raises")
     assert failed[0]["run_uid"]
+    told = failed[0]["traceback"]
+    assert "rig.py" in told
+    assert told.rstrip().endswith("the shutter is closed")
 
 
 def test_the_brain_is_told_of_failures(served):

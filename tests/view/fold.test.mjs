@@ -117,7 +117,7 @@ test("the inbox says who proposed a point and why, and what its brain expects th
 });
 
 test("the history is what was measured, what came to nothing and why, what was done, and by whom", () => {
-  const failed = [birth(21, "s2", 4), fate(22, "approved", "s2", { word: true, by: "bob" }), fate(23, "failed", "s2", { reason: "the shutter is closed", run_uid: "u7" })];
+  const failed = [birth(21, "s2", 4), fate(22, "approved", "s2", { word: true, by: "bob" }), fate(23, "failed", "s2", { reason: "the shutter is closed", run_uid: "u7", traceback: "at the shutter" })];
   const done = [event(30, "agent.state", { state: "failed", reason: "it broke", error: { traceback: "Traceback" } }), event(31, "config", { variable: "xi", value: 0.12345678, by: "amy" }), event(32, "ingest", { points: [{ x: 7, y: 8, flux: 9 }], by: "eve" })];
   const rows = records(folded(oneRun(1, "s1", 1, 0.5), failed, done));
   assert.deepEqual(rows.map(({ run, what, why, who, bad }) => [run, what, why, who, bad]), [
@@ -127,7 +127,7 @@ test("the history is what was measured, what came to nothing and why, what was d
     [null, "failed", "the shutter is closed", "the agent, approved by bob", true],
     [1, "measured", "", "the agent", false],
   ]);
-  assert.deepEqual([rows[2].traceback, rows[3].run_uid, rows[3].point.x, rows[4].outcome.flux], ["Traceback", "u7", 4, 0.5]);
+  assert.deepEqual([rows[2].traceback, rows[3].traceback, rows[3].run_uid, rows[3].point.x, rows[4].outcome.flux], ["Traceback", "at the shutter", "u7", 4, 0.5]);
   const x = { name: "x", of: "actuator", unit: "mm" };
   assert.deepEqual(sorted(rows, x, false).map((row) => row.point.x), [1, 4, 7, undefined, undefined], "what has no value there comes last");
   assert.equal(sorted(rows, x, true)[0].point.x, 7);

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FILLER: Final = "filler"
 """By whom a filler point is, in the facts."""
 
-_FATE: Final = frozenset({"run_uid", "run_uids", "outcome", "sem", "reason", "point", "void"})
+_FATE: Final = frozenset({"run_uid", "run_uids", "outcome", "sem", "reason", "point", "void", "traceback"})
 """What of a suggestion a fact may change, beside its state."""
 
 STATES: Final = {str(state): state for state in SuggestionState}
@@ -50,6 +50,7 @@ def proposed(event: Event) -> Suggestion:
         approved_at=None,
         suggested_point=None,
         rejected_by=None,
+        traceback=None,
         retry_of=data.get("retry_of"),
         filler=data["by"] == FILLER,
         void=False,

@@ -183,7 +183,7 @@ class OwnRunEngine:
                 return PlanResult(ExitStatus.ABORT, error.detail, begun=False)
             return job.result(ExitStatus.FAIL, error.detail)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plan raises is its result
-            return job.result(ExitStatus.FAIL, startup.describe(error))
+            return job.result(ExitStatus.FAIL, startup.describe(error), traceback=texts.traceback_of(error))
 
     def _execute(self, job: PlanJob) -> ExitStatus:
         """Run a plan to its end, through pauses, and return the RunEngine's exit status."""

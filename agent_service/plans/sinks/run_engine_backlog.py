@@ -65,7 +65,7 @@ class PlanJob:
     halted: bool = False
     runs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
-    def result(self, ended: ExitStatus, why: str = "") -> PlanResult:
+    def result(self, ended: ExitStatus, why: str = "", *, traceback: str | None = None) -> PlanResult:
         """Return how it ended.
 
         Parameters
@@ -74,12 +74,15 @@ class PlanJob:
             What the RunEngine says.
         why
             What was raised, in one line, or nothing.
+        traceback
+            Of that, as text.
         """
         status, reason = self._verdict(ended, why)
         if self.abort_reason is not None and status is not ExitStatus.SUCCESS:
             status, reason = ExitStatus.ABORT, self.abort_reason
         by_itself = status is ExitStatus.ABORT and self.abort_reason is None
-        return PlanResult(status, reason, tuple(self.runs), asked=not by_itself)
+        told = traceback if status is ExitStatus.FAIL else None
+        return PlanResult(status, reason, tuple(self.runs), asked=not by_itself, traceback=told)
 
     def _verdict(self, ended: ExitStatus, why: str) -> tuple[ExitStatus, str]:
         bad = next((run for run in self.runs.values() if run[0] != ExitStatus.SUCCESS), None)

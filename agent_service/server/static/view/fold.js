@@ -89,7 +89,7 @@ export class AgentFold {
       // another than a birth is of an agent that had this name before
       if (data.state === "proposed") this.keep(born(event));
     } else if (at > old.at) {
-      const known = Object.fromEntries(["run_uid", "outcome", "reason", "point"].filter((key) => key in data).map((key) => [key, data[key]]));
+      const known = Object.fromEntries(["run_uid", "outcome", "reason", "point", "traceback"].filter((key) => key in data).map((key) => [key, data[key]]));
       const now = { ...old, state: data.state, at, ...known, ...decided(old, data) };
       this.keep(now);
       if (now.outcome && data.state === "measured") this.measure(now.id, measurement(now, at));

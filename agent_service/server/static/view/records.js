@@ -18,7 +18,7 @@ export function records(fold, units = {}, labels = {}) {
   }
   for (const one of fold.suggestions.values()) {
     if (!UNHAPPY.includes(one.state)) continue;
-    rows.push({ key: `${one.id} ${one.state}`, at: one.at, run: null, point: one.point, outcome: one.outcome ?? {}, what: one.state, why: whyOf(one, units), who: whose(one), run_uid: one.run_uid, traceback: null, bad: one.state === "failed" });
+    rows.push({ key: `${one.id} ${one.state}`, at: one.at, run: null, point: one.point, outcome: one.outcome ?? {}, what: one.state, why: whyOf(one, units), who: whose(one), run_uid: one.run_uid, traceback: one.traceback ?? null, bad: one.state === "failed" });
   }
   for (const event of fold.history) {
     const { data } = event;
