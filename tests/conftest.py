@@ -26,6 +26,13 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [one for one in items if one not in left_out]
 
 
+def pytest_collection_finish(session):
+    if session.config.getoption("--short") and not session.config.option.file_or_dir:
+        few = 1000
+        if len(session.items) < few and not (session.config.option.keyword or session.config.option.lf):
+            pytest.exit(f"only {len(session.items)} tests are left by --short: something leaves out too much", 1)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: slow and rarely red; `make test` runs it, and .ci/run does not")
     # many a test ends a service with a plan or a call under way that never ends
