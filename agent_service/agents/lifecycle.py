@@ -112,6 +112,7 @@ class AgentLifecycle:
             await agent.facts.become_from({self.state}, self.state, removed=True)
             self._removed = True
             await agent.keeper.saver.forget()
+            agent.keeper.saver.close()
 
     async def patch(
         self,

@@ -215,6 +215,7 @@ class LoopRunner:
         self._agent.tasks.cancel(Role.RESTART)
         await self._agent.tasks.wait(Role.RESTART)
         await self._agent.keeper.saver.save_before_end()
+        self._agent.keeper.saver.close()
         await self._agent.brain.discard()
         while self._agent.tasks.under_way() - {asyncio.current_task()}:  # one that ends may begin another
             self._agent.tasks.cancel(

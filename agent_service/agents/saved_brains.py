@@ -21,7 +21,7 @@ from agent_service.errors import AgentFault, CallCancelled, Conflict, DeadlineEx
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
     from datetime import datetime
     from pathlib import Path
 
@@ -62,24 +62,21 @@ _log = logging.getLogger(__name__)
 class SavedBrains:
     """The folder of states, one file for an agent, and whose turn it is to be saved; belongs to the event loop.
 
-    Its methods block on the disk, except `turn`.
+    Its methods block on the disk, except `due` and `note_cost`.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._one_at_a_time = asyncio.Lock()
+        self.turn = asyncio.Lock()
         self._next_at = 0.0
 
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncGenerator[Callable[[float], None]]:
-        """Wait until another brain may be saved, and hold off the others; yields what is to be told of the cost."""
-        async with self._one_at_a_time:
-            await asyncio.sleep(self._next_at - time.monotonic())
+    async def due(self) -> None:
+        """Return when another brain may be saved, with `turn` held, which holds off the others."""
+        await asyncio.sleep(self._next_at - time.monotonic())
 
-            def cost(cost_s: float) -> None:
-                self._next_at = time.monotonic() + cost_s / SHARE_OF_ALL
-
-            yield cost
+    def note_cost(self, cost_s: float) -> None:
+        """Note what saving one has cost: the next one waits for its share of the time."""
+        self._next_at = time.monotonic() + cost_s / SHARE_OF_ALL
 
     def keep_only(self, agents: Collection[str]) -> None:
         """Remove what is no state of one of these agents: of one that was removed, or half of one."""
@@ -192,6 +189,10 @@ class BrainSaver:
                     async with self._brain.call_lock:
                         await self._save(self._folder, at_end=True)
 
+    def close(self) -> None:
+        """Save nothing more: the service ends, and what a call that ends late knows is in the journal."""
+        self._folder = None
+
     def refuse(self) -> None:
         """Save this brain no more, until it is built anew: it knows what the journal will not tell another."""
         self._refused_build = self._brain.builds
@@ -219,10 +220,11 @@ class BrainSaver:
             self._tasks.begin(Role.SAVE, self._save_in_time())
 
     async def _save_in_time(self) -> None:
-        assert self._folder is not None  # noqa: S101 - else it is not begun
-        folder = self._folder
+        if (folder := self._folder) is None:
+            return
         await asyncio.sleep(self._next_at - time.monotonic())
-        async with folder.turn() as tell_cost:
+        async with folder.turn:
+            await folder.due()
             give_up_at = time.monotonic() + _WAITS_FOR_REST_S
             while not self._is_at_rest and time.monotonic() < give_up_at:  # noqa: ASYNC110 - many things make it so
                 await asyncio.sleep(_LOOKS_EVERY_S)
@@ -233,7 +235,7 @@ class BrainSaver:
                         cost_s = await self._save(folder)
                     finally:
                         self._is_saving = False
-                tell_cost(cost_s)
+                folder.note_cost(cost_s)
                 self._next_at = time.monotonic() + max(AT_LEAST_EVERY_S, cost_s / SHARE)
 
     async def _save(self, folder: SavedBrains, *, at_end: bool = False) -> float:

@@ -142,7 +142,7 @@ def test_release(service, how, state, stops):
     if how != "unused":
         assert answer["reason"] == "no beam"
     if stops:
-        assert "failures in a row" in service.until("walker", "stopped")["reason"]
+        assert "1 failure in a row" in service.until("walker", "stopped")["reason"]
         claim(service, 204, agent="walker")
     else:
         assert (claim(service)["id"] == found["id"]) == (how == "unused")

@@ -94,11 +94,11 @@ def test_a_lock_that_keeps_our_plan_from_being_steered_is_said_with_whose_it_is(
     try:
         service.post("queue/pause")
         said = wait_until(lambda: says in (why := reason(service)) and why, what="why it goes on")
-        assert said.startswith("paused by request; our plan goes on all the same: ")
+        assert said.startswith("paused by owner; our plan goes on all the same: ")
     finally:
         opened.ask("unlock", lock_key="key")
     opened.until("paused")
-    wait_until(lambda: reason(service) == "paused by request", what="a plan that is paused")
+    wait_until(lambda: reason(service) == "paused by owner", what="a plan that is paused")
     assert opened.ask("lock", environment=True, queue=False, **lock)["success"]
     try:
         service.post("queue/resume")

@@ -195,9 +195,9 @@ def test_a_stranger_at_the_address_is_named_as_such(response, expected):
     ],
 )
 async def test_connection_trouble_says_what_to_do_next(error, expected, says):
-    with Client(transport=Recorder(error), timeout_s=7) as client, pytest.raises(expected, match=says):
+    with Client(transport=Recorder(error, error), timeout_s=7) as client, pytest.raises(expected, match=says):
         client.health()
-    async with AsyncClient(transport=Recorder(error), timeout_s=7) as client:
+    async with AsyncClient(transport=Recorder(error, error), timeout_s=7) as client:
         with pytest.raises(expected, match=says):
             await client.health()
 
