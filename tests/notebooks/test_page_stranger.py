@@ -93,7 +93,11 @@ def test_the_list_says_why_an_agent_stopped_and_leads_to_the_failure(client, ope
         page.get_by_role("heading", name="broken").wait_for()
         page.get_by_role("tab", name="History").click()
         failed = page.get_by_role("row").filter(has_text="the shutter is closed (rig.py, line")
-        expects(failed.get_by_role("button", name="Run uid")).to_have_count(2)
+        to_trace = failed.get_by_role("button", name="Traceback")
+        expects(to_trace).to_have_count(2)
+        to_trace.first.click()
+        expects(page.locator(".as-more pre")).to_contain_text("raise RuntimeError(msg)")
+        expects(page.locator(".as-more code")).to_have_count(1)
 
 
 def test_what_is_not_known_is_not_told_as_nothing(client, opened):

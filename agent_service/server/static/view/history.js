@@ -66,7 +66,10 @@ export function history(model, panel) {
   }
   function make(row) {
     if (row.more) {
-      const shown = row.traceback ? h("pre", { tabindex: 0 }, row.traceback) : h("span", {}, "run uid ", h("code", {}, row.run_uid));
+      const shown = [
+        row.run_uid ? h("span", {}, "run uid ", h("code", {}, row.run_uid)) : "",
+        row.traceback ? h("pre", { tabindex: 0 }, row.traceback) : "",
+      ];
       return Object.assign(h("tr", { class: "as-more" }, h("td", { colspan: columns.length }, shown)), { show: () => {} });
     }
     const cells = columns.map(({ name, of: kind, unit }) => h("td", { class: kind || name === "run" ? "as-num" : name === "why" ? "as-wide as-muted" : name === "what" ? "as-what" : "", "data-label": kind ? name : LABELS[name] ?? null, "data-unit": unit }));
