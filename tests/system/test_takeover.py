@@ -125,6 +125,8 @@ def test_a_standby_goes_on_with_what_was_under_way_and_a_leader_that_wakes_ends(
 
 def _measured_across(first, second, broker):
     """Measure a suggestion half before and half after the first was killed; return its id."""
+    heard = "connected"  # a new consumer hears what comes from then on
+    wait_until(lambda: first.get("service")["sources"][0]["state"] == heard, within_s=60)
     claimed = first.post("suggestions/claim", {"agent": "walker", "wait_s": 30})
     publish = peers.KafkaPublisher(broker.servers, broker.topic)
     documents = peers.run_documents(2, **claimed["md"])
