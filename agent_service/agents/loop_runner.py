@@ -217,8 +217,7 @@ class LoopRunner:
         await self._agent.keeper.saver.save_before_end()
         self._agent.keeper.saver.close()
         await self._agent.brain.discard()
+        ours = [role for role in Role if role not in (Role.PLAN, Role.FACT)]  # the loop ends those two
         while self._agent.tasks.under_way() - {asyncio.current_task()}:  # one that ends may begin another
-            self._agent.tasks.cancel(
-                *(role for role in Role if role not in (Role.PLAN, Role.FACT))
-            )  # the loop ends these
+            self._agent.tasks.cancel(*ours)
             await self._agent.tasks.wait()

@@ -160,8 +160,7 @@ export function agentModel(source, name) {
     });
     if (key === drawn || !looked) return;
     drawn = key;
-    const present = status.spec.actuators.map((one) => devices.positions?.[one] ?? null);
-    model.put("plot", { ...plotted(status, fold, devices), present });
+    model.put("plot", plotted(status, fold, devices));
     model.put("lines", lines(fold));
   }
 

@@ -78,13 +78,13 @@ function paceOf(measured) {
 
 /**
  * What the plots draw. `rows`: a list of values for each outcome, in the order of `actuators` and `outcomes`; `first`: the
- * number of the first row; `predicts`: whether its brain can be asked what it believes; `present`: where the actuators are, before the first run; `objective`: which outcome the best is of; `so_far`: the outcomes of the best after each row, or null
+ * number of the first row; `predicts`: whether its brain can be asked what it believes; `present`: where the actuators are, as far as that is known; `objective`: which outcome the best is of; `so_far`: the outcomes of the best after each row, or null
  * before there is one; `judged`: the outcomes by which it is the best, none where several each count for themselves; `ranges`: lowest
  * and highest of each outcome; `suggested`: open suggestions; `best` and `model`: rows; `allowed`, `search` (what
  * the agent searches) and `limits` (with what device and service allow): `[low, high]` or null by actuator; `categories`: for an
  * actuator whose values are no numbers in an order, these values, and in its place rows have the places among them; else null.
  */
-export function plotted(status, fold, { positions = {} } = {}) {
+export function plotted(status, fold, { positions = null } = {}) {
   const measured = [...fold.measured.values()];
   const actuators = status.spec.actuators;
   const last = Object.keys(measured.at(-1)?.outcome ?? {}).filter((name) => !actuators.includes(name));
@@ -119,7 +119,7 @@ export function plotted(status, fold, { positions = {} } = {}) {
     best: best && line(best),
     model: model && !same(model, best) ? line(model) : null,
     allowed: actuators.map((name) => bounds[name] ?? null),
-    present: measured.length ? [] : actuators.map((name) => positions[name] ?? null),
+    present: positions ? actuators.map((name) => positions[name] ?? null) : [],
     search: actuators.map((name) => searched(status.spec, name)),
     units: status.units ?? {},
     limits: actuators.map((name) => status.limits[name] ?? null),
