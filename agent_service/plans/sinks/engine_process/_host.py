@@ -79,7 +79,7 @@ class EngineHost:
             "ask again": self._plans.ask_again,
             "watch": self._watches.watch,
         }
-        self.sink.start(self.kept.wake_later)
+        driver.start(self.kept.wake_later)
 
     @property
     def hello(self) -> Hello:
@@ -197,7 +197,7 @@ class EngineHost:
         except asyncio.CancelledError:
             result = PlanResult(ExitStatus.ABORT, TAKEN_BACK, begun=False)
         self._plans.note_end(plan)
-        self.kept.finish(plan.number, result)
+        self.kept.finish(plan.number, result, soon=self._plans.next_is_permitted)
 
     def _began(self, number: int) -> None:
         """Note whose documents come now; in the RunEngine's thread."""

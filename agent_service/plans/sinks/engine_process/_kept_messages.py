@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _COLLECTED_S: Final = 0.02
 """How long documents are collected, unless a plan ends: each hand-over costs the RunEngine the interpreter."""
 
+_SOON_S: Final = 0.002
+"""How long the end of a plan waits for the question about the plan after the next, where the next is here already."""
+
 
 class _Kept(NamedTuple):
     seq: int
@@ -102,11 +105,15 @@ class KeptMessages:
         """Whether the service has every document."""
         return not self._documents
 
-    def finish(self, number: int, result: Any) -> None:
-        """Keep how a plan ended, and say it."""
+    def finish(self, number: int, result: Any, *, soon: bool = False) -> None:
+        """Keep how a plan ended, and say it: at once, or ``soon``, with what else is to be said by then."""
         self._results[number] = message = ("ended", number, result)
-        if self.attached:
+        if self.attached and not soon:
             self.say(message)
+        elif self.attached:
+            with self._lock:
+                self._unsent.append(message)
+            self._send_within(_SOON_S)
 
     def say(self, *messages: Message) -> None:
         """Say something to the service that is there; nobody else needs to hear it. From any thread."""
@@ -165,11 +172,13 @@ class KeptMessages:
     def wake_later(self) -> None:
         """Have everything sent soon, with what comes until then; from any thread."""
         if self._later is None and not self._waking:
-            self._loop.call_soon_threadsafe(self._send_later)
+            self._loop.call_soon_threadsafe(self._send_within, _COLLECTED_S)
 
-    def _send_later(self) -> None:
-        if self._later is None:
-            self._later = self._loop.call_later(_COLLECTED_S, self.send)
+    def _send_within(self, within_s: float) -> None:
+        if self._later is None or self._later.when() > self._loop.time() + within_s:
+            if self._later is not None:
+                self._later.cancel()
+            self._later = self._loop.call_later(within_s, self.send)
 
     def send(self) -> None:
         """Send what there is, unless the service does not keep up: then when it does again."""

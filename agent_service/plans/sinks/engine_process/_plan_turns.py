@@ -91,6 +91,12 @@ class PlanTurns:
         return self._running != 0
 
     @property
+    def next_is_permitted(self) -> bool:
+        """Whether another plan runs already, or begins without the service."""
+        begun = self._turns.last
+        return self.running or any(number > begun and plan.verdict is True for number, plan in self._plans.items())
+
+    @property
     def questions(self) -> list[Message]:
         """What the service has not answered."""
         with self._turn:
