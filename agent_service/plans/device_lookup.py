@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import UnknownDevice, texts
 from agent_service.models.spelling import near
-from agent_service.plans.device_tree import Node, at, is_device, nodes, own_name
+from agent_service.plans.device_tree import Node, at, is_device, nodes, own_name, setpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +35,7 @@ class DeviceLookup:
         self._sources = [*before, ("", names)]
         self.source = source
         self._found: dict[str, tuple[tuple[int, ...], str, object, str]] = {}
+        self._setpoints: tuple[tuple[int, ...], dict[str, list[str]]] = (), {}
 
     @property
     def devices(self) -> list[str]:
@@ -74,6 +75,18 @@ class DeviceLookup:
             # plans take a position by device.name, and documents hold the readback under it
             raise UnknownDevice(f"the device {name!r} calls itself {own_name(device)!r}; name it so as an actuator")
         return device
+
+    def same_setpoint(self, device: object) -> list[str]:
+        """Return the names of other devices that write the same process variable; a lazy component is none yet."""
+        variables = tuple(map(id, self.public().values()))
+        if self._setpoints[0] != variables:
+            by_variable: dict[str, list[str]] = {}
+            for node in nodes(self.public()):
+                for written in setpoints(node.device):
+                    by_variable.setdefault(written, []).append(node.name)
+            self._setpoints = variables, by_variable
+        names = [name for written in setpoints(device) for name in self._setpoints[1].get(written, ())]
+        return [name for name in dict.fromkeys(names) if name != own_name(device)]
 
     def find(self, name: str) -> object | None:
         """Return what a name stands for, whatever that is; None when there is no such name."""

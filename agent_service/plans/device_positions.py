@@ -18,7 +18,7 @@ from agent_service.plans.device_settings import awaiting
 from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from agent_service.plans.device_settings import Ask, Await
 
@@ -57,10 +57,11 @@ def position_of(device: Any, await_: Await) -> float | None:
     return math.nan if failed else None
 
 
-def wholes_of(devices: Iterable[Any]) -> dict[str, list[str]]:
+def wholes_of(devices: Iterable[Any], same: Callable[[Any], Iterable[str]] = lambda device: ()) -> dict[str, list[str]]:
     """Return by name of a device the names of what moves with it, as ophyd's and ophyd-async's say it.
 
-    Those that it is a part of, and of a pseudo axis the real ones beside it, as of a real one the pseudo axes.
+    Those that it is a part of, of a pseudo axis the real ones beside it, as of a real one the pseudo axes, and what has
+    the ``same`` setpoint.
     """
     wholes: dict[str, list[str]] = {}
     for device in devices:
@@ -70,8 +71,10 @@ def wholes_of(devices: Iterable[Any]) -> dict[str, list[str]]:
             above.append(whole)
             whole = getattr(whole, "parent", None)
         beside = [axis for axis, parent in pairwise([device, *above]) for axis in _coupled(axis, parent)]
-        if above:
-            wholes[str(device.name)] = [str(getattr(one, "name", "")) for one in (*above, *beside)]
+        names = [str(getattr(one, "name", "")) for one in (*above, *beside)]
+        names += [name for name in same(device) if name not in names]
+        if names:
+            wholes[str(device.name)] = names
     return wholes
 
 

@@ -59,6 +59,28 @@ def own_name(device: object) -> str:
     return str(getattr(device, "name", "") or "")
 
 
+def setpoints(device: object) -> set[str]:
+    """Return the process variables that a move of a device writes, as ophyd and ophyd-async name them."""
+    parts = dict(_children(device))
+    return {
+        name.removesuffix(".VAL")
+        for signal in (device, parts.get("user_setpoint"), parts.get("setpoint"))
+        if (name := _written(signal))
+    }
+
+
+def _written(signal: object) -> str | None:
+    """Return the process variable that a signal writes, if it is one of EPICS or the like."""
+    try:
+        name, source = getattr(signal, "setpoint_pvname", None), getattr(signal, "source", None)
+    except Exception:  # noqa: BLE001 - whatever a device raises that is not connected
+        return None
+    if isinstance(name, str):
+        return name
+    scheme, found, name = source.removeprefix("mock+").partition("://") if isinstance(source, str) else ("", "", "")
+    return (name if scheme == "ca" else f"{scheme}://{name}") if found and scheme != "soft" else None
+
+
 def nodes(names: Mapping[str, object]) -> Iterator[Node]:
     """Return every device of a namespace that can be reached, once, those on top first in each branch.
 

@@ -331,6 +331,24 @@ def test_a_pseudo_axis_is_no_way_around_the_limits_of_a_real_one(serve, rails):
     assert limited.pseudo.real1.position == 0.0
 
 
+def test_another_device_of_the_same_process_variable_is_no_way_around_limits(serve):
+    service = serve(guardrails={"bounds": {"one_way": [-1, 1]}})
+    create(service, "sly", "other_way", points=[[5.0]])
+    [(state, reason)] = run(service, "sly")
+    assert state == "rejected"
+    assert "other_way is a part of one_way or moves it, and one_way is limited" in reason
+    assert limited.other_way.position == 0.0
+
+
+def test_two_actuators_of_the_same_process_variable_are_refused(serve):
+    actuators = ["one_way", "x", "other_way"]
+    about = {"type": "sequence", "config": {"points": [dict.fromkeys(actuators, 0.0)]}, "outcome": "signal"}
+    spec = {"name": "both", **about, "actuators": actuators, "sensors": ["signal"]}
+    found = serve().problem("POST", "agents", 422, "invalid_input", json=spec)
+    assert "one_way and other_way write the same process variable; take one of them" in found["detail"]
+    assert found["errors"][0]["field"] == "actuators"
+
+
 def test_a_device_that_hangs_does_not_hold_up_a_press(waiting):
     service, suggestion = waiting("shy", point=[1.0])
     limited.talks.clear()

@@ -66,6 +66,12 @@ class AsyncMotor(SimMotor):
         super().__init__(name)
 
 
+class OfEpics(SynAxis):
+    """Names the process variable that it writes, as an `EpicsSignal` does."""
+
+    setpoint_pvname = "LAB:m1.VAL"
+
+
 talks = threading.Event()
 talks.set()
 
@@ -74,6 +80,7 @@ picky = Picky(name="picky")
 shy = Shy(name="shy")
 broken = Broken(name="broken")
 far = Far(name="far")
+one_way, other_way = OfEpics(name="one_way"), OfEpics(name="other_way")
 x = SynAxis(name="x")
 y = SynAxis(name="y")
 

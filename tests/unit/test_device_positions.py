@@ -4,13 +4,14 @@ import asyncio
 import math
 
 import pytest
-from ophyd import Component, Device, Signal
+from ophyd import Component, Device, EpicsMotor, EpicsSignal, Signal
 from ophyd.sim import SynAxis, hw
-from ophyd_async.core import soft_signal_rw
+from ophyd_async.core import SignalRW, soft_signal_rw
 from ophyd_async.sim import SimMotor
 from services import wait_until
 
 from agent_service.documents.intake import DocumentIntake
+from agent_service.plans.device_lookup import DeviceLookup
 from agent_service.plans.device_positions import positions_of, wholes_of
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
 
@@ -63,6 +64,33 @@ def test_what_a_device_is_a_part_of(driver):
     stage, motor = Stage(name="stage"), SimMotor("motor", instant=True)
     found = wholes_of([stage, stage.x, stage.x.setpoint, motor.user_setpoint])
     assert found == {"stage_x": ["stage"], "stage_x_setpoint": ["stage_x", "stage"], "motor-user_setpoint": ["motor"]}
+
+
+def test_devices_that_write_the_same_process_variable():
+    """ophyd's; nothing is connected, and no server of EPICS is there."""
+    devices = {
+        "motor": EpicsMotor("LAB:m1", name="motor"),
+        "signal": EpicsSignal("LAB:m1.VAL", name="signal"),
+        "tweak": EpicsSignal("LAB:m1.RBV", write_pv="LAB:m1", name="tweak"),
+        "alone": EpicsSignal("LAB:m2", name="alone"),
+        "soft": Signal(name="soft", value=0),
+    }
+    lookup = DeviceLookup(devices, source="a test")
+    found = wholes_of([devices[name] for name in ("motor", "tweak", "alone", "soft")], lookup.same_setpoint)
+    assert found == {
+        "motor": ["motor_user_setpoint", "signal", "tweak"],
+        "tweak": ["motor", "motor_user_setpoint", "signal"],
+    }
+    devices["added"] = EpicsSignal("LAB:m2", name="added")
+    assert lookup.same_setpoint(devices["alone"]) == ["added"]
+
+
+@pytest.mark.parametrize(("source", "same"), [("ca://LAB:m1", True), ("pva://LAB:m1", True), ("soft://a", False)])
+def test_signals_of_ophyd_async_with_the_same_source(monkeypatch, source, same):
+    """Its EPICS needs a library of its own, so a soft signal says that it is one."""
+    monkeypatch.setattr(SignalRW, "source", property(lambda self: f"mock+{source}"))
+    one, other = soft_signal_rw(float, name="one"), soft_signal_rw(float, name="other")
+    assert DeviceLookup({"one": one, "other": other}, source="a test").same_setpoint(one) == (["other"] if same else [])
 
 
 def test_a_pseudo_axis_moves_the_real_ones_and_they_move_it(driver):

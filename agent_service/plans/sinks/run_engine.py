@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.document_copies import deep_copy
-from agent_service.errors import BackendUnavailable, InvalidPoint, UnknownPlan
+from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, InvalidPoint, UnknownPlan
 from agent_service.models import ID_KEY
 from agent_service.models.values import is_settable
 from agent_service.plans.device_positions import positions_of, wholes_of
@@ -129,12 +129,17 @@ class RunEngineSink:
     def check(self, spec: AgentSpec, *, chosen: bool = False) -> None:
         """Raise `UnknownPlan` or `UnknownDevice` unless there are the plan and the devices. It may import modules.
 
+        Raise `InvalidInput` when two actuators are one: they write the same process variable.
+
         A plan that is ``chosen`` for each suggestion in another process is looked for at its turn.
         """
         if not chosen:
             self._namespace.plan(spec.plan)
         for name in spec.actuators:
-            self._namespace.actuator(name)
+            twins = set(self._namespace.same_setpoint(self._namespace.actuator(name))).intersection(spec.actuators)
+            if twins:
+                why = f"{name} and {', '.join(sorted(twins))} write the same process variable; take one of them"
+                raise InvalidInput(why, errors=[FieldError("actuators", why)])
         for name in spec.sensors:
             self._namespace.device(name)
 
@@ -246,7 +251,7 @@ class RunEngineSink:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
-        self._permit(order, lambda: (positions_of(actuators, self._driver.engine.ask), wholes_of(actuators)))
+        self._permit(order, lambda: self._look(actuators))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
         if choice is not None:
             messages = messages_of(choice, self._namespace)
@@ -257,10 +262,14 @@ class RunEngineSink:
             raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")
         return cast("Iterable[Any]", messages)
 
+    def _look(self, devices: list[Any]) -> tuple[dict[str, float], dict[str, list[str]]]:
+        places = positions_of(devices, self._driver.engine.ask)
+        return places, wholes_of(devices, self._namespace.same_setpoint)
+
     def _move(self, order: PlanOrder) -> Any:
         _check_finite(order.point)
         devices = [self._namespace.actuator(name) for name in order.actuators]
-        self._permit(order, lambda: (positions_of(devices, self._driver.engine.ask), wholes_of(devices)))
+        self._permit(order, lambda: self._look(devices))
         return self._namespace.plan(_MOVE_TO)(order.point, devices)
 
 

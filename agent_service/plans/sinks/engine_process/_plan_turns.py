@@ -223,7 +223,8 @@ class DeviceQuestions:
         return begin_detached(lambda: self._answer(order), name="asking-devices")
 
     def _answer(self, order: PlanOrder) -> tuple[dict[str, Sequence[str]], DeviceWords]:
-        wholes = wholes_of(self._namespace.actuator(name) for name in order.actuators)
+        actuators = [self._namespace.actuator(name) for name in order.actuators]
+        wholes = wholes_of(actuators, self._namespace.same_setpoint)
         return dict(wholes), self._devices.words(order.point)
 
 
