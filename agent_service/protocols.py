@@ -30,6 +30,9 @@ SERVICE_STOPS: Final = "the service stops"
 READBACKS: Final = ("_user_readback", "-user_readback", "_readback", "-readback")
 """What ophyd and ophyd-async put behind a device's name where its readback does not bear that name itself."""
 
+SETPOINTS: Final = ("_user_setpoint", "-user_setpoint", "_setpoint", "-setpoint")
+"""What they put behind it where a device also reads where it was sent."""
+
 MOVE: Final = "move_to"
 """Name of the plan of a move without a run, as go-to-best makes it, for ``guardrails.plans``."""
 

@@ -13,6 +13,7 @@ from agent_service.models.real_numbers import real
 from agent_service.models.spaces import NO_SPACE, fitted
 from agent_service.models.standard_errors import SEM_KEY, parted
 from agent_service.models.values import plain, same
+from agent_service.protocols import SETPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -76,17 +77,16 @@ def actuators_of(run: Run, names: Sequence[str], space: Mapping[str, Dimension] 
 def places(run: Run, actuators: Sequence[str]) -> list[Run]:
     """Return a run as one for each place where it measured: a scan of actuators is no single point between its ends.
 
-    What was scanned its start document says (``motors``); other readbacks that differ are noise, of which the mean
-    counts.
+    What was scanned its start document says (``motors``, or the dimensions of its ``hints``), or the setpoint, which
+    differs between events; other readbacks that differ are noise, of which the mean counts.
 
     Raises
     ------
     InvalidPoint
         When there are more places than a brain is told at a time.
     """
-    motors: object = run.start.get("motors")
-    named = {str(name) for name in cast("list[object]", motors)} if isinstance(motors, list | tuple) else set[str]()
-    scanned = [name for name in actuators if name in named and len({_read(event, name) for event in run.events()}) > 1]
+    moved = _named_as_scanned(run.start) | _driven(run, actuators)
+    scanned = [name for name in actuators if name in moved and len({_read(event, name) for event in run.events()}) > 1]
     if not scanned:
         return [run]
     events: dict[tuple[str, ...], list[tuple[str, Document]]] = {}
@@ -99,6 +99,31 @@ def places(run: Run, actuators: Sequence[str]) -> list[Run]:
     others = [pair for pair in run.documents if pair[0] not in {"event", "event_page", "stop"}]
     end = [pair for pair in run.documents if pair[0] == "stop"]
     return [Run((*others, *measured, *end)) for measured in events.values()]
+
+
+def _named_as_scanned(start: Document) -> set[str]:
+    motors, hints = start.get("motors"), start.get("hints")
+    dimensions: object = cast("dict[str, object]", hints).get("dimensions") if isinstance(hints, dict) else None
+    named = [motors, *(_first(one) for one in _items(dimensions))]
+    return {name for some in named for name in _items(some) if isinstance(name, str)}
+
+
+def _driven(run: Run, actuators: Iterable[str]) -> set[str]:
+    """Return the actuators whose setpoint differs between events."""
+    events = run.events()
+    return {
+        name
+        for name in actuators
+        if any(len({_read(event, f"{name}{ending}") for event in events}) > 1 for ending in SETPOINTS)
+    }
+
+
+def _items(value: object) -> Sequence[object]:
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+
+
+def _first(value: object) -> object:
+    return items[0] if (items := _items(value)) else None
 
 
 def _read(event: Document, name: str) -> str:

@@ -39,6 +39,32 @@ def test_a_scan_is_a_point_for_each_place_and_never_one_between_them(motors: Any
     assert all(part.complete and part.uid == "r1" for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("hints", "driven"),
+    [
+        ({"dimensions": [(["x"], "primary")]}, False),
+        ({"dimensions": [[["y", "x"], "primary"]]}, False),
+        ({"dimensions": [(["time"], "primary")]}, True),
+        ({"dimensions": [None, 3, []]}, True),
+        (None, True),
+        ({"dimensions": [(["time"], "primary")]}, False),
+        ("x", False),
+    ],
+)
+def test_a_scan_that_names_no_motors_is_one_by_its_hints_or_its_setpoints(hints: Any, driven: bool) -> None:
+    """Such as a plan of `bps.mv` and `bps.trigger_and_read`."""
+    wheres = [{"x": 0.01, "x_setpoint": 0.0}, {"x": 9.02, "x_setpoint": 9.0}]
+    run = run_of(*({"flux": 1, "x": one["x"], **(one if driven else {})} for one in wheres))
+    parts = places(Run((("start", {**run.start, "hints": hints}), *run.documents[1:])), ["x"])
+    scanned = driven or ("x" in str(hints) and isinstance(hints, dict))
+    assert [actuators_of(part, ["x"])["x"] for part in parts] == ([0.01, 9.02] if scanned else [pytest.approx(4.515)])
+
+
+def test_a_setpoint_that_stays_is_no_scan() -> None:
+    run = run_of(*({"flux": n, "x": 2 + n / 1000, "x_user_setpoint": 2.0} for n in range(4)))
+    assert places(run, ["x"]) == [run]
+
+
 def test_a_scan_of_very_many_places_is_refused() -> None:
     run = run_of(*({"flux": 1, "x": n} for n in range(1001)))
     with pytest.raises(InvalidPoint, match="over 1001 places, more than 1000"):
