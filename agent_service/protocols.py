@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent_service.errors import AgentFault
-    from agent_service.models import AgentSpec, Ends, Event, EventKind, Point, QueueStatus, RunRule, SourceStatus
+    from agent_service.models import (
+        AgentSpec,
+        DeviceInfo,
+        Ends,
+        Event,
+        EventKind,
+        Point,
+        QueueStatus,
+        RunRule,
+        SourceStatus,
+    )
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -494,6 +504,13 @@ class PlanSink(Protocol):
 
     def own_name(self, name: str) -> str:
         """Return what a device calls itself, where the sink knows; raises `UnknownDevice` for none or two."""
+        ...
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return the devices that an agent may name, some parts of others left out; from any thread, may block.
+
+        Raises `BackendUnavailable` when nobody can say now.
+        """
         ...
 
     def check(self, spec: AgentSpec) -> None:

@@ -17,6 +17,7 @@ from agent_service.agents.decisions import Decisions
 from agent_service.agents.device_limits import DeviceLimits
 from agent_service.agents.directory import AgentDirectory
 from agent_service.agents.guardrails_in_force import no_limits_said
+from agent_service.agents.known_devices import KnownDevices
 from agent_service.agents.lifecycle import AgentLifecycle
 from agent_service.agents.loop import AgentLoop
 from agent_service.agents.loop_runner import LoopRunner
@@ -76,6 +77,7 @@ class Supervisor(AgentDirectory):
         self.queue = PlanQueue(sink, journal=journal, on_hold=self._follow_hold, on_suspend=self._follow_suspension)
         self.conditions = Conditions(conditions, signals, journal=journal, on_change=self._follow_conditions)
         self.devices = DeviceLimits(sink.devices, on_change=self._device_says)
+        self.known_devices = KnownDevices(sink)
         self.last_positions = LastPositions(
             lambda name: name in self._actuators, lambda suggestion_id: suggestion_id in self._owners
         )

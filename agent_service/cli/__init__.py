@@ -29,7 +29,7 @@ from agent_service.cli._keys import keys
 from agent_service.cli._open import open_page
 from agent_service.cli._relay import relay
 from agent_service.cli._serving import serve
-from agent_service.cli._status import status
+from agent_service.cli._status import devices, status
 from agent_service.cli._stop import stop
 from agent_service.cli._watch import watch
 from agent_service.errors import MAX_DETAIL, ServiceError, UsageError, texts
@@ -130,7 +130,7 @@ app.command()(serve)
 @app.command()
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A service.toml.")],
-    devices: Annotated[
+    with_devices: Annotated[
         bool,
         typer.Option(
             "--devices",
@@ -144,14 +144,14 @@ def check(
     from agent_service.service.file_mistakes import said_of_file
 
     loaded = load(config)
-    wrong = look(loaded, devices=devices)
+    wrong = look(loaded, devices=with_devices)
     if wrong:
         raise UsageError(f"{config} is not valid: {said_of_file(wrong, loaded.agents)}", errors=wrong)
-    unseen = loaded.run_engine.startup if loaded.sink.own_engine and not devices else None
+    unseen = loaded.run_engine.startup if loaded.sink.own_engine and not with_devices else None
     print(f"{config} is valid: {texts.counted(len(loaded.agents), 'agent')}, state in {loaded.service.state}")
     if unseen is not None:
         print(f"devices and plans in {unseen} were not looked for; --devices does that", file=sys.stderr)
-    if not devices and (loaded.notify.webhook or loaded.notify.smtp_host):
+    if not with_devices and (loaded.notify.webhook or loaded.notify.smtp_host):
         print("whether notices are taken was not asked; --devices does that", file=sys.stderr)
 
 
@@ -168,6 +168,7 @@ def schema() -> None:
 app.command("export")(export)
 for _command, _lines in (
     (status, ["agent-service status", "agent-service status --state agent-service.state"]),
+    (devices, ["agent-service devices", "agent-service devices mirror"]),
     (open_page, ["agent-service open", "agent-service open http://beamline.example.org:8000"]),
     (_agents.agents, ["agent-service agents"]),
     (_agents.start, ["agent-service start aligner", "agent-service start aligner --paused"]),

@@ -1,13 +1,14 @@
-"""``agent-service status``: what a running service and its agents do."""
+"""``agent-service status | devices``: what a running service and its agents do, and what agents may move and read."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_service.cli._address import StateOption, service_at
-from agent_service.cli._tables import agents_table
+from agent_service.cli._address import StateOption, UrlOption, service_at
+from agent_service.cli._tables import agents_table, devices_table
 from agent_service.errors import texts
 
 if TYPE_CHECKING:
@@ -28,6 +29,27 @@ def status(
     console = Console()
     console.print(_service_table(client.url, service))
     console.print(agents_table(agents) if agents else "no agents yet", highlight=False)
+
+
+def devices(
+    part: Annotated[str, typer.Argument(metavar="[PART]", help="List those with this in their names.")] = "",
+    url: UrlOption = None,
+    state: StateOption = None,
+) -> None:
+    """List the devices that agents may name, and whether each can be moved and read."""
+    from rich.console import Console
+
+    with service_at(url, state) as client:
+        listed = client.all_devices()
+    if listed.reason:
+        print(listed.reason, file=sys.stderr)
+    found = [device for device in listed.items if part.lower() in device.name.lower()]
+    if found:
+        Console().print(devices_table(found), highlight=False)
+    elif not listed.reason:
+        print(
+            f"none of {texts.counted(len(listed.items), 'device')} has {part!r} in its name" if part else "no devices"
+        )
 
 
 def _service_table(url: str, service: ServiceStatus) -> Table:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from agent_service.models import AgentStatus, Suggestion
+    from agent_service.models import AgentStatus, DeviceInfo, Suggestion
 
 
 def agents_table(agents: Iterable[AgentStatus]) -> Table:
@@ -26,6 +26,17 @@ def agents_table(agents: Iterable[AgentStatus]) -> Table:
         done, total = agent.progress.done, agent.progress.total
         runs = str(done) if total is None else f"{done}/{total}"
         table.add_row(*_cells(agent.name, agent.state, agent.type, runs, best_text(agent), "; ".join(agent.remarks)))
+    return table
+
+
+def devices_table(devices: Iterable[DeviceInfo]) -> Table:
+    """Return devices as a table: their names, and what can be done with them."""
+    from rich.table import Table
+
+    table = Table("device", "moves", "reads")
+    answers = {True: "yes", False: "no", None: "?"}
+    for each in devices:
+        table.add_row(*_cells(each.name, answers[each.moves], answers[each.reads]))
     return table
 
 

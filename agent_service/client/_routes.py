@@ -9,7 +9,7 @@ from agent_service.client._brain_routes import BrainRoutes
 from agent_service.client._calls import API, Call, listed, long, one, route
 from agent_service.client._queue_routes import QueueRoutes
 from agent_service.client._suggestion_routes import SuggestionRoutes
-from agent_service.models import AgentTypeInfo, LoginCodeAnswer, PanelKeyAnswer, Readiness, ServiceStatus
+from agent_service.models import AgentTypeInfo, DeviceList, LoginCodeAnswer, PanelKeyAnswer, Readiness, ServiceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,3 +64,11 @@ class Routes(AgentRoutes, BrainRoutes, SuggestionRoutes, QueueRoutes):
     def agent_types(self) -> Call[list[AgentTypeInfo]]:
         """Return the installed types, each with the JSON Schema of its config."""
         return listed(f"{API}/agent-types", AgentTypeInfo)
+
+    @route
+    def all_devices(self) -> Call[DeviceList]:
+        """Return the devices that agents may name; `devices` says where those of one agent are.
+
+        While nobody can list them, ``reason`` says why, and ``items`` are those of ``asked_at``.
+        """
+        return one("GET", f"{API}/devices", DeviceList)

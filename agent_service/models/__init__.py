@@ -82,6 +82,8 @@ from agent_service.models._points import (
 )
 from agent_service.models._service import (
     ArchiveStatus as ArchiveStatus,
+    DeviceInfo as DeviceInfo,
+    DeviceList as DeviceList,
     Job as Job,
     JobList as JobList,
     JobState as JobState,

@@ -28,6 +28,22 @@ class QueueState(StrEnum):
     HELD = "held"
 
 
+class DeviceInfo(Answer):
+    """A device that an agent may name; null: nobody can say."""
+
+    name: str
+    moves: bool | None = Field(default=None, description="whether it can be an actuator")
+    reads: bool | None = Field(default=None, description="whether it can be a sensor")
+
+
+class DeviceList(Answer):
+    """The devices that agents may name, as whoever has them said last."""
+
+    items: list[DeviceInfo]
+    asked_at: datetime | None = Field(default=None, description="when they were told; null: never yet")
+    reason: str | None = Field(default=None, description="why they are not told now; what is listed may be old then")
+
+
 class QueueStatus(Answer):
     """The plan sink: what runs, what waits."""
 

@@ -5,9 +5,11 @@ A name is looked up when it is used: a device that was removed since is an unkno
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import UnknownDevice, texts
+from agent_service.models import DeviceInfo
 from agent_service.models.spelling import near
 from agent_service.plans.device_tree import Node, at, is_device, nodes, own_name, setpoints
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _SHOWN: Final = 20
 _READ_ONLY: Final = frozenset({"SignalRO", "EpicsSignalRO", "SynSignalRO"})
 """Classes of ophyd that have a ``set`` which always raises."""
+_SIGNALS: Final = frozenset({"Signal", "SynSignal"})
+"""Classes of ophyd and ophyd-async whose instances inside a device are its settings and readings, a score of each."""
 
 
 class DeviceLookup:
@@ -41,6 +45,27 @@ class DeviceLookup:
     def devices(self) -> list[str]:
         """Names of the variables that are devices now."""
         return sorted(name for name, value in self.public().items() if is_device(value))
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return the devices here by what they call themselves, but for the signals and lazy components of others.
+
+        One whose name another bears is listed by the way to it.
+        """
+        listed = [
+            node
+            for node in nodes(self.public())
+            if node.device is not None and not (node.part and _is_a(node.device, _SIGNALS))
+        ]
+        times = Counter(node.name for node in listed)
+        infos = [
+            DeviceInfo(
+                name=node.path if times[node.name] > 1 else node.name,
+                moves=_can_be_set(node.device),
+                reads=hasattr(node.device, "read"),
+            )
+            for node in listed
+        ]
+        return sorted(infos, key=lambda device: device.name)
 
     def device(self, name: str) -> Any:
         """Return the device that calls itself ``name``, or to which ``name`` is the way.
@@ -67,9 +92,8 @@ class DeviceLookup:
         Raises as `device`, and `UnknownDevice` when it cannot be set, or calls itself otherwise.
         """
         device = self.device(name)
-        read_only = not _READ_ONLY.isdisjoint(one.__name__ for one in type(device).__mro__)
-        if read_only or not hasattr(device, "set"):
-            why = "is read-only" if read_only else "has no set"
+        if not _can_be_set(device):
+            why = "is read-only" if hasattr(device, "set") else "has no set"
             raise UnknownDevice(f"the device {name!r} {why}, so it cannot be an actuator; name it as a sensor")
         if own_name(device) != name:
             # plans take a position by device.name, and documents hold the readback under it
@@ -139,6 +163,14 @@ class DeviceLookup:
         ways = [f"{node.path} (calls itself {node.name!r})" if node.name != name else node.path for node in meant]
         listed = f"{', '.join(ways[:-1])} and {ways[-1]}"
         return f"{name!r} is meant for {len(ways)} devices in {self.source}: {listed}; give each a name of its own"
+
+
+def _can_be_set(device: object) -> bool:
+    return hasattr(device, "set") and not _is_a(device, _READ_ONLY)
+
+
+def _is_a(device: object, names: frozenset[str]) -> bool:
+    return not names.isdisjoint(kind.__name__ for kind in type(device).__mro__)
 
 
 def it_has(all_names: Iterable[str]) -> str:

@@ -37,12 +37,14 @@ _CONTAINERS: Final = (*_MAPPINGS, *_SEQUENCES, set, frozenset, SimpleNamespace)
 class Node:
     """A device, what it calls itself, and the way to it from the namespace, with dots: ``stage.x``, ``motors.0``.
 
-    ``device`` is None for a lazy component that nobody has asked for yet; `at` asks for it.
+    ``device`` is None for a lazy component that nobody has asked for yet; `at` asks for it. A ``part`` is inside
+    another device.
     """
 
     path: str
     name: str
     device: object | None
+    part: bool = False
 
 
 def is_device(value: object, *, named: bool = True) -> bool:
@@ -110,7 +112,7 @@ def _within(path: str, value: Any, above: frozenset[str], seen: set[int]) -> Ite
             return
         name = own_name(value)
         if is_device(value) and name not in above:
-            yield Node(path, name, value)
+            yield Node(path, name, value, part=bool(above))
         inside = above | {name} if is_device(value) else above
         for key, child in _children(value):
             yield from _within(f"{path}.{key}", child, inside, seen)
@@ -175,7 +177,7 @@ def _unmade(  # noqa: PLR0913, PLR0917 - the way so far
     component: Any = getattr(kind, "_sig_attrs")[key].cls  # noqa: B009 - pyright knows nothing of it
     name = f"{parent}{separator}{key}"
     if hasattr(component, "read") or hasattr(component, "set"):
-        yield Node(path, name, None)
+        yield Node(path, name, None, part=True)
     for inner in getattr(component, "_sig_attrs", {}):
         yield from _unmade(f"{path}.{inner}", component, inner, name, separator, above)
 

@@ -23,7 +23,7 @@ from routed import Routing
 from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.run_engine import RunEngineSource
-from agent_service.errors import Conflict, QueueHeld, UnknownDevice, UnknownPlan
+from agent_service.errors import BackendUnavailable, Conflict, QueueHeld, UnknownDevice, UnknownPlan
 from agent_service.models import AgentSpec, Event, EventKind, QueueState, utcnow
 from agent_service.plans.sinks import unknown_fate
 from agent_service.plans.sinks.blueapi import blueapi_of
@@ -376,6 +376,21 @@ def test_it_is_a_plan_sink() -> None:
     ]
     for sink in sinks:
         assert (sink.status.kind, sink.status.state) == (sink.kind, QueueState.IDLE)
+
+
+async def test_devices_are_listed_by_names_that_a_specification_may_have(any_rig: Rig) -> None:
+    sink = any_rig.sink
+    if sink.kind == "claim":
+        with pytest.raises(BackendUnavailable, match="only whoever claims"):
+            await asyncio.to_thread(sink.list_devices)
+        return
+    listed = {device.name: device for device in await asyncio.to_thread(sink.list_devices)}
+    assert (listed["motor"].moves, listed["motor"].reads) == (True, True)
+    assert listed["det"].reads
+    assert list(listed) == sorted(listed)
+    actuators = [name for name, device in listed.items() if device.moves]
+    sensors = [name for name, device in listed.items() if device.reads]
+    await asyncio.to_thread(sink.check, spec(actuators=actuators, sensors=sensors))
 
 
 async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig, monkeypatch) -> None:

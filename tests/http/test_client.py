@@ -29,6 +29,7 @@ def test_the_service_and_its_types(client):
     assert client.ready().parts["service"].ready
     assert client.service().queue.state is QueueState.IDLE
     assert "sobol" in {one.name for one in client.agent_types()}
+    assert {"x", "y"} <= {one.name for one in client.all_devices().items if one.moves}
 
 
 def test_an_agents_life(client):

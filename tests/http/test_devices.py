@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from bluesky import RunEngine
+from peers import free_port
 from services import wait_until
 
 OPHYD = {
@@ -253,3 +254,19 @@ def _end(service):
     loop = run_engine.get_bluesky_event_loop()
     assert loop.is_running(), "the loop of the startup's own RunEngine goes on when the service ends"
     assert isinstance(RunEngine({}, loop=loop, context_managers=[]), RunEngine)
+
+
+def test_the_devices_are_listed_by_the_names_that_agents_have_for_them(service):
+    listed = {device["name"]: device for device in service.get("devices")["items"]}
+    for spec, x, y, _ in KINDS.values():
+        assert listed[x]["moves"]
+        assert listed[y]["moves"]
+        assert all(listed[name]["reads"] for name in spec["sensors"] if "." not in name)
+
+
+def test_devices_that_nobody_can_list_are_said_to_be_so(start):
+    away = start(sink={"kind": "queueserver", "control": f"tcp://127.0.0.1:{free_port()}"})
+    answer = away.get("devices")
+    assert answer["items"] == []
+    assert answer["asked_at"] is None
+    assert answer["reason"]

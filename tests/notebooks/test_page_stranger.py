@@ -304,6 +304,24 @@ def focused(page):
     return page.evaluate("() => document.activeElement.labels[0].textContent")
 
 
+def offered(page):
+    """Return the names that the form offers for what is moved."""
+    return page.locator("datalist").first.locator("option").evaluate_all("all => all.map(one => one.value)")
+
+
+def test_a_form_offers_few_of_thousands_of_devices_and_says_when_nobody_can_list_them(client, opened):
+    many = [{"name": f"motor_{number}", "moves": number % 2 == 0, "reads": True} for number in range(4000)]
+    answer = {"items": many, "asked_at": None, "reason": "the queue server does not answer"}
+    with opened(by_code(client)) as page:
+        page.route("**/api/v1/devices", lambda route: route.fulfill(json=answer))
+        at(page, "#/new")
+        page.get_by_text("cannot be listed now: the queue server does not answer").wait_for()
+        page.get_by_label("moves", exact=True).fill("motor_")
+        assert len(offered(page)) == 50
+        page.get_by_label("moves", exact=True).fill("x, motor_399")
+        assert offered(page) == [f"x, motor_{number}" for number in (3990, 3992, 3994, 3996, 3998)]
+
+
 def test_a_form_says_which_fields_are_wrong_and_goes_there(client, opened):
     client.create(name="other", **WALKER)
     with opened(by_code(client)) as page:
@@ -317,8 +335,9 @@ def test_a_form_says_which_fields_are_wrong_and_goes_there(client, opened):
         for label, text in (("name", "formed"), ("reads", "signal"), ("outcome", "signal"), ("moves", "x, ")):
             page.get_by_label(label, exact=True).fill(text)
         expects(page.locator(".as-wrong")).to_have_count(0)
-        offered = page.locator("datalist").first.locator("option").evaluate_all("all => all.map(one => one.value)")
-        assert offered == ["x, signal", "x, y"]
+        assert offered(page) == ["x, nothing", "x, signal", "x, y"]
+        page.get_by_label("moves", exact=True).fill("x, SIG")
+        assert offered(page) == ["x, signal"]
         page.get_by_label("moves", exact=True).fill("x, z")
         button(page, "Create").click()
         expects(alert).to_contain_text("there is no device 'z'")

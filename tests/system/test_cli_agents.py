@@ -95,6 +95,14 @@ def test_the_examples_in_the_help_run(command, client):
             assert done.returncode == 0, (line, done.stderr)
 
 
+def test_the_devices_are_listed_by_a_part_of_their_names(command, client):
+    shown = command.run("devices", "MIRROR").stdout
+    assert "mirror_x" in shown
+    assert "mirror_y" in shown
+    assert "flux" not in shown
+    assert "nothing" in command.run("devices", "nothing").stdout
+
+
 def test_suggestions_are_looked_at_approved_changed_and_rejected(command, client):
     first, second, third = proposed(client, most=3)
     shown = command.run("inbox").stdout

@@ -307,3 +307,22 @@ def test_what_a_namespace_holds_beside_devices_is_passed_over(tmp_path):
         namespace = names_of(file=file, big=list(range(100_000)), text="mono", kind=SynAxis, pytest=pytest)
         assert "there is no device 'mono' in the test" in refused(namespace, "mono")
         assert namespace.devices == []
+
+
+def test_devices_are_listed_without_the_signals_and_lazy_parts_of_others():
+    names = {
+        "stage": Stage(name="stage"),
+        "lazy": Lazy(name="lazy"),
+        "slits": Slits(name="slits"),
+        "table": Table(name="table"),
+        "shutter": Signal(name="shutter"),
+        "twins": [SynAxis(name="twin"), SynAxis(name="twin")],
+    }
+    listed = {device.name: device for device in Namespace(names, source="a startup").list_devices()}
+    assert list(listed) == sorted(listed)
+    assert {"stage", "stage_x", "stage_y", "lazy", "slits", "slits_centre", "shutter", "table"} <= set(listed)
+    assert not [name for name in listed if name.startswith(("lazy_near", "lazy_far", "stage_x_"))]
+    assert {"twins.0", "twins.1"} <= set(listed), "by the way to each"
+    assert listed["stage_x"].moves
+    assert not listed["stage"].moves
+    assert listed["stage"].reads

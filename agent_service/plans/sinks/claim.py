@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent_service.errors import Conflict
+from agent_service.errors import BackendUnavailable, Conflict
 from agent_service.models import QueueState, QueueStatus
 from agent_service.models.values import text_of
 from agent_service.plans.sinks.claim_leases import Claims
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.documents.intake import DocumentIntake
-    from agent_service.models import AgentSpec, Event, Point
+    from agent_service.models import AgentSpec, DeviceInfo, Event, Point
     from agent_service.protocols import Devices, Document, PlanOrder
 
 
@@ -96,6 +96,10 @@ class ClaimSink:
     def own_name(self, name: str) -> str:
         """Return the name itself: only whoever measures has the devices."""
         return name
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Raise `BackendUnavailable`: this service cannot know them."""
+        raise BackendUnavailable("only whoever claims plans has the devices, so this service cannot list them")
 
     def check(self, spec: AgentSpec) -> None:
         """Accept every plan and device: whoever claims has them, and this service cannot know them."""

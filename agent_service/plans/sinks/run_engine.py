@@ -76,6 +76,7 @@ class RunEngineSink:
         permit: Permit = lambda order, look: None,
     ) -> None:
         self.devices = NamespaceDevices(namespace, driver.engine.ask)
+        self.list_devices = namespace.list_devices
         self._driver = driver
         self._permit = permit
         self._namespace = namespace

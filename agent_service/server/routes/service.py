@@ -1,11 +1,11 @@
-"""The service itself, and the types of agents it can host."""
+"""The service itself, the types of agents it can host, and the devices that they may name."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
 from agent_service.brains import types as agent_types
-from agent_service.models import AgentTypeInfo, AgentTypeList, LoopSpec, ServiceStatus
+from agent_service.models import AgentTypeInfo, AgentTypeList, DeviceList, LoopSpec, ServiceStatus
 from agent_service.server.auth import READ, KeyDep
 from agent_service.server.routes import ServiceDep
 
@@ -16,6 +16,12 @@ router = APIRouter(tags=["service"])
 async def service_status(service: ServiceDep, key: KeyDep) -> ServiceStatus:
     """Return version, uptime, counts, plan queue, catalogue and its lag, and what the key that asks may do."""
     return service.status.shown_to(key)
+
+
+@router.get("/devices", dependencies=[READ])
+async def devices(service: ServiceDep) -> DeviceList:
+    """Return the devices that agents may name, as whoever has them says; while nobody says it, those of before."""
+    return await service.supervisor.known_devices.list()
 
 
 @router.get("/agent-types", dependencies=[READ])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httpx
 
 from agent_service.errors import BackendUnavailable, FieldError, UnknownDevice, UnknownPlan
+from agent_service.models import DeviceInfo
 from agent_service.models.spelling import near
 from agent_service.plans.sinks.blueapi.rest import away, detail_of, headers, refuse, timeouts
 from agent_service.protocols import MOVE
@@ -38,6 +39,15 @@ class BlueapiPeer:
     def plans(self) -> list[str]:
         """Return the names of its plans."""
         return [str(plan["name"]) for plan in self._get("/plans")["plans"]]
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return its devices."""
+        devices = self._get("/devices")["devices"]
+        protocols = {str(device["name"]): _protocols(device) for device in devices}
+        return [
+            DeviceInfo(name=name, moves="Movable" in can, reads="Readable" in can)
+            for name, can in sorted(protocols.items())
+        ]
 
     @property
     def can_move(self) -> bool:
@@ -79,7 +89,7 @@ class BlueapiPeer:
                 device = self._device(name)
             except UnknownDevice as error:
                 raise UnknownDevice(error.detail, errors=[FieldError(field, error.detail)]) from None
-            if field == "actuators" and "Movable" not in {protocol["name"] for protocol in device["protocols"]}:
+            if field == "actuators" and "Movable" not in _protocols(device):
                 why = f"the device {name!r} at {self.url} is not Movable, so it is no actuator; name it as a sensor"
                 raise UnknownDevice(why, errors=[FieldError(field, why)])
 
@@ -107,6 +117,10 @@ class BlueapiPeer:
         if answer.is_client_error:
             raise BackendUnavailable(f"blueapi at {self.url} does not tell what it has: {detail_of(answer)}")
         return answer.json()
+
+
+def _protocols(device: Mapping[str, Any]) -> set[str]:
+    return {str(protocol["name"]) for protocol in device["protocols"]}
 
 
 def _component(whole: str, own: str) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from agent_service.documents.intake import DocumentIntake
-    from agent_service.models import AgentSpec, Point
+    from agent_service.models import AgentSpec, DeviceInfo, Point
     from agent_service.plans.sinks.blueapi.rest import BlueapiRest
 
 _LOOK_S: Final = 5.0
@@ -114,6 +114,10 @@ class BlueapiSink(FacilitySink[TaskPlan]):
         except BackendUnavailable as error:
             _log.warning("what %s calls itself is not known: %s", name, error.detail)
             return name
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return the devices of blueapi; blocks, and raises `BackendUnavailable` while it is away."""
+        return self._peer.list_devices()
 
     def check(self, spec: AgentSpec) -> None:
         """Raise `UnknownPlan` or `UnknownDevice` unless blueapi has them. While it is away nothing is refused."""

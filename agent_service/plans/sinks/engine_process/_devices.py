@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent_service.plans.named_plan import is_named
 
 if TYPE_CHECKING:
-    from agent_service.models import AgentSpec, Ends, Point
+    from agent_service.models import AgentSpec, DeviceInfo, Ends, Point
     from agent_service.plans.sinks.engine_process._link import EngineLink
     from agent_service.plans.sinks.engine_process._live_plans import SentPlans
 
@@ -42,6 +42,10 @@ class EngineDevices:
     def own_name(self, name: str) -> str:
         """Return what a device calls itself."""
         return self._link.ask("own_name", name)
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return the devices of the process's namespace."""
+        return self._link.ask("list_devices")
 
     def check_agent(self, spec: AgentSpec) -> None:
         """Raise `UnknownPlan` or `UnknownDevice` unless there are an agent's plan and devices."""

@@ -65,6 +65,7 @@ class EngineHost:
         self._questions: dict[str, Callable[..., Any]] = {  # which look for devices or ask them, and may block
             "check": self._check,
             "own_name": self.sink.own_name,
+            "list_devices": self.sink.list_devices,
             "has_actuator": devices.check,
             "limits": devices.limits,
             "position": devices.position,

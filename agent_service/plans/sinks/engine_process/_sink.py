@@ -65,6 +65,7 @@ class EngineProcessSink:
         assert link.hello is not None  # noqa: S101 - see above
         sent_plans = SentPlans()
         self.devices = EngineDevices(link, sent_plans)
+        self.list_devices = self.devices.list_devices
         self.signals = EngineSignals(link, asyncio.get_running_loop())
         self._link = link
         self._turns = turns

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from agent_service.errors import FieldError, InvalidInput, UnknownDevice, UnknownPlan, texts
+from agent_service.models import DeviceInfo
 from agent_service.models.spelling import near
 from agent_service.plans.named_plan import is_named
 from agent_service.plans.sinks.queue_server.clients import Silent, client_of
@@ -59,6 +60,13 @@ class Lists(NamedTuple):
             raise UnknownDevice(f"{name!r} of the queue server has no set, so it cannot be an actuator")
         if not moves and not found.get("is_readable"):
             raise UnknownDevice(f"{name!r} of the queue server cannot be read, so it cannot be a sensor")
+
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return the devices, without their components."""
+        return [
+            DeviceInfo(name=name, moves=device.get("is_movable"), reads=device.get("is_readable"))
+            for name, device in sorted(self.devices.items())
+        ]
 
     def check_item(self, item: Mapping[str, Any]) -> None:
         """Raise `UnknownPlan` when the queue server would refuse an item for the types of its arguments."""

@@ -19,7 +19,8 @@ from agent_service.protocols import ExitStatus, PlanOrder, PlanResult
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from agent_service.models import AgentSpec, Point
+    from agent_service.models import AgentSpec, DeviceInfo, Point
+    from agent_service.plans.sinks.queue_server.allowed import Lists
     from agent_service.plans.sinks.queue_server.clients import Client
     from agent_service.protocols import Document
 
@@ -123,6 +124,13 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         """Return the name itself: the queue server knows its devices by it; see `ways_in` for those of components."""
         return name
 
+    def list_devices(self) -> list[DeviceInfo]:
+        """Return the devices that are allowed; not in the event loop. Raises `BackendUnavailable` while it is away."""
+        try:
+            return self._lists().list_devices()
+        except (Silent, TimeoutError) as error:
+            raise BackendUnavailable(str(error) or "the queue server does not answer") from None
+
     def check(self, spec: AgentSpec) -> None:
         """Raise `UnknownPlan` or `UnknownDevice` unless the queue server allows them; not in the event loop.
 
@@ -133,11 +141,9 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
             raise error
         if self._loop is None:
             return
-        asked = asyncio.run_coroutine_threadsafe(self._allowed.lists(), self._loop)
         try:
-            lists = asked.result(_CHECK_S)
+            lists = self._lists()
         except (Silent, TimeoutError) as error:
-            asked.cancel()
             _log.warning("agent %s is taken unchecked: %s", spec.name, error)
             return
         for _, error in wrong_in(spec, lists, sessions=self.sessions):
@@ -211,6 +217,16 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         """Look at the manager at once."""
         self._driver.look_again()
         self._changed()
+
+    def _lists(self) -> Lists:
+        """Return what is allowed now; blocks, and raises `Silent` or `TimeoutError`."""
+        if self._loop is None:
+            raise Silent("the queue server is not asked yet")
+        asked = asyncio.run_coroutine_threadsafe(self._allowed.lists(), self._loop)
+        try:
+            return asked.result(_CHECK_S)
+        finally:
+            asked.cancel()
 
     def _keeps_back(self) -> str | None:
         """Return why nothing is sent though the manager would take it."""

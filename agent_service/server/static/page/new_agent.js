@@ -11,13 +11,16 @@ const NAMES = "as the service has them, with commas between";
 const RESTS = "It does nothing until it is started.";
 const MISSING = { name: "give it a name", actuators: "name a device to move", sensors: "name a device to read", outcome: "name what it judges by" };
 
-/** Offer names in a field of names with commas between: of those that are not there yet, for the last one. */
+const SHOWN = 50; // of a site with thousands
+
+/** Offer names in a field of names with commas between: those with what is typed of the last one, and not there yet. */
 function offered(input, all) {
   const list = h("datalist", { id: `${input.id}-names` });
   const draw = () => {
-    const there = input.value.split(",").slice(0, -1).map((name) => name.trim());
+    const there = input.value.split(",").map((name) => name.trim());
+    const typed = there.pop().toLowerCase();
     const before = there.map((name) => `${name}, `).join("");
-    list.replaceChildren(...all().filter((name) => !there.includes(name)).map((name) => h("option", { value: `${before}${name}` })));
+    list.replaceChildren(...all().filter((name) => !there.includes(name) && name.toLowerCase().includes(typed)).slice(0, SHOWN).map((name) => h("option", { value: `${before}${name}` })));
   };
   ["focus", "input"].forEach((event) => input.addEventListener(event, draw));
   input.setAttribute("list", list.id);
@@ -29,8 +32,9 @@ function offered(input, all) {
 export function newAgent(model, el, done) {
   const wrong = h("div", { class: "as-strip as-error", role: "alert", hidden: true });
   const hint = h("span", { class: "as-muted", role: "status" });
+  const away = h("p", { class: "as-muted", role: "status", hidden: true });
   const [own, others] = [h("fieldset", {}), h("div", { class: "as-groups" })];
-  let devices = []; // that other agents move and read: the service lists no others
+  let devices = []; // what the service lists, and what other agents move and read
   const filled = new Map(); // what a person filled in, by path
   let [types, form, head, fields, shape] = [{ items: [], loop_schema: null }, [], [], [], ""];
 
@@ -54,7 +58,8 @@ export function newAgent(model, el, done) {
     form = [{ name: "", fields: said }];
     head = said.map(made);
     own.replaceChildren(h("legend", {}, "Agent"), ...head.map((one) => one.element));
-    head.filter((one) => ["actuators", "sensors"].includes(one.path)).forEach((one) => offered(one.element.querySelector("input"), () => devices));
+    const can = { actuators: (one) => one.moves !== false, sensors: (one) => one.reads !== false };
+    head.filter((one) => can[one.path]).forEach((one) => offered(one.element.querySelector("input"), () => devices.filter(can[one.path]).map(({ name }) => name)));
   }
 
   /** What this type has, for these actuators. */
@@ -107,10 +112,16 @@ export function newAgent(model, el, done) {
   const make = acting(model, "create", "Create", create, "as-first");
   own.addEventListener("input", draw);
   el.replaceChildren(h("section", { class: "as-panel" }, h("header", { class: "as-head" }, h("div", { class: "as-title" }, h("h3", {}, "New agent"))),
-    h("div", { class: "as-pane as-lined as-new" }, own, others, wrong, h("div", { class: "as-row as-last-row" }, make, button("Cancel", () => done()), hint))));
+    h("div", { class: "as-pane as-lined as-new" }, away, own, others, wrong, h("div", { class: "as-row as-last-row" }, make, button("Cancel", () => done()), hint))));
   el.classList.add("as-host");
   model.source.ask({ path: "agent-types" }).then((found) => { types = found; begin(); draw(); }, (error) => { wrong.hidden = false; say(wrong, error.message); });
-  model.source.ask({ path: "agents?limit=1000" }).then(({ items }) => { devices = [...new Set(items.flatMap(({ spec }) => [...spec.actuators, ...spec.sensors]))].sort(); }, () => {}); // it offers none
+  Promise.all([model.source.ask({ path: "devices" }), model.source.ask({ path: "agents?limit=1000" })]).then(([{ items, reason }, agents]) => {
+    const known = new Map(agents.items.flatMap(({ spec }) => [...spec.actuators, ...spec.sensors]).map((name) => [name, { name }]));
+    items.forEach((one) => known.set(one.name, one));
+    devices = [...known.values()].sort((one, other) => one.name.localeCompare(other.name));
+    if (reason) say(away, `The devices cannot be listed now: ${reason}. Write their names as the service has them.`);
+    away.hidden = !reason;
+  }, () => {}); // it offers none
   const know = () => settle(make, model);
   ["link", "service"].forEach((name) => model.on(`change:${name}`, know));
   return () => {};
