@@ -115,8 +115,7 @@ class EngineChild:
     def _welcome(self, connection: FrameProtocol) -> None:
         """Say hello; hang up on anybody else's process."""
         assert self._host is not None  # noqa: S101 - see _accepted
-        if engine_socket.owner_of(connection.transport.get_extra_info("socket")) != os.geteuid():
-            connection.close()
+        if _hung_up(connection):
             return
         self._silent.append(connection)
         if self._connection is None:
@@ -135,6 +134,14 @@ class EngineChild:
         self._connection = connection
         self._host.connect(connection)
         self._news.set()
+
+
+def _hung_up(connection: FrameProtocol) -> bool:
+    """Hang up on another user's process; return whether it was one."""
+    if engine_socket.owner_of(connection.transport.get_extra_info("socket")) == os.geteuid():
+        return False
+    connection.close()
+    return True
 
 
 class _Relay(logging.Handler):
@@ -209,6 +216,8 @@ async def _refuse(listening: socket.socket, why: str) -> None:
     told = asyncio.Event()
 
     def tell(connection: FrameProtocol) -> None:
+        if _hung_up(connection):
+            return
         connection.send([("failed", why)])
         told.set()
 
