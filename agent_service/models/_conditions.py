@@ -40,9 +40,9 @@ class Suspender(Request):
         name, again = quoted(self.signal), self.resume
         match self.kind:
             case "floor":
-                rule, back = f"{name} >= {self.suspend}", f"{name} > {again}"
+                rule, back = f"{name} >= {self.suspend}", f"{name} >= {again}"
             case "ceil":
-                rule, back = f"{name} <= {self.suspend}", f"{name} < {again}"
+                rule, back = f"{name} <= {self.suspend}", f"{name} <= {again}"
             case "bool_high":
                 rule = back = f"{name} == 0"
             case "bool_low":

@@ -44,7 +44,9 @@ class ConditionRule:
         """Return whether it holds of the signals' values; what cannot be judged does not."""
         if self.of_numbers is None:
             value = values[self.names[0]]
-            if not isinstance(value, str) and not _NUMBER.fullmatch(self.word):
+            if isinstance(value, str):
+                return (value == self.word) is self.equal
+            if not _NUMBER.fullmatch(self.word):
                 return False  # an enumeration that says its number: nobody knows what it calls that
             return (shown(value) == self.word) is self.equal
         numbers = {name: value for name, value in values.items() if not isinstance(value, str)}

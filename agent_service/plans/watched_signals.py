@@ -104,8 +104,8 @@ class WatchedSignal:
                 self._unsubscribe(device)
 
     def _tell(self, value: Any, at: Any = None, *, asked_at: float | None = None, fault: str = "") -> None:
-        number = int(value) if isinstance(value, bool) or type(value).__name__ == "bool_" else real(value)
-        known = value if isinstance(value, str) else number
+        number = int(value) if _is_truth_value(value) else real(value)
+        known = str.__str__(value) if isinstance(value, str) else number  # a member of an enumeration may print its name
         if known is None and not fault:
             fault = f"it says {texts.one_line(str(value), most=60)}, neither a number nor a text"
         arrived_at = time.time()
@@ -155,6 +155,11 @@ class WatchedSignal:
     def _read(self, readings: Any) -> None:
         reading = next(iter(readings.values()))
         self._tell(reading["value"], reading.get("timestamp"))
+
+
+def _is_truth_value(value: Any) -> bool:
+    kind = getattr(getattr(value, "dtype", None), "kind", None)  # numpy's
+    return isinstance(value, bool) or (kind == "b" and getattr(value, "shape", None) == ())
 
 
 async def _called(function: Callable[[Any], object], argument: object) -> None:

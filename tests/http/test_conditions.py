@@ -195,7 +195,7 @@ def test_a_suspender_s_threshold_to_resume_is_kept(serve):
     assert unmet(service)["rule"] == "ring_current >= 100.0"
     beamline.ring_current.put(150.0)
     wait_until(lambda: service.client.conditions()[0].signals[0].value == 150)
-    assert service.client.conditions()[0].text == "ring_current 150, needs > 200.0"
+    assert service.client.conditions()[0].text == "ring_current 150, needs >= 200.0"
     beamline.ring_current.put(250.0)
     met(service)
     service.client.close()

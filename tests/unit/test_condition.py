@@ -294,9 +294,9 @@ def test_switched_off_it_counts_no_more_and_on_again_as_it_is_then(clock):
 @pytest.mark.parametrize(
     ("suspender", "rules"),
     [
-        ({"kind": "floor", "suspend": 100, "resume": 200}, ("ring >= 100.0", "ring > 200.0")),
+        ({"kind": "floor", "suspend": 100, "resume": 200}, ("ring >= 100.0", "ring >= 200.0")),
         ({"kind": "floor", "suspend": 100}, ("ring >= 100.0", "ring >= 100.0")),
-        ({"kind": "ceil", "suspend": 5, "resume": 4}, ("ring <= 5.0", "ring < 4.0")),
+        ({"kind": "ceil", "suspend": 5, "resume": 4}, ("ring <= 5.0", "ring <= 4.0")),
         ({"kind": "bool_high"}, ("ring == 0", "ring == 0")),
         ({"kind": "bool_low"}, ("ring != 0", "ring != 0")),
         ({"kind": "band", "band": (1, 2)}, ("1.0 < ring < 2.0", "1.0 < ring < 2.0")),
