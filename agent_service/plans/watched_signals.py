@@ -105,7 +105,8 @@ class WatchedSignal:
 
     def _tell(self, value: Any, at: Any = None, *, asked_at: float | None = None, fault: str = "") -> None:
         number = int(value) if _is_truth_value(value) else real(value)
-        known = str.__str__(value) if isinstance(value, str) else number  # a member of an enumeration may print its name
+        # a member of an enumeration may print its name
+        known = str.__str__(value) if isinstance(value, str) else number
         if known is None and not fault:
             fault = f"it says {texts.one_line(str(value), most=60)}, neither a number nor a text"
         arrived_at = time.time()

@@ -49,7 +49,10 @@ def says(service, name, state, value):
 
 def test_each_kind_of_suspender_is_met_and_lost_as_bluesky_s_own(serve):
     service = serve(
-        **{name: {"suspender": {"kind": name.removesuffix("_resume"), "signal": "level", **KINDS[name][0]}} for name in KINDS}
+        **{
+            name: {"suspender": {"kind": name.removesuffix("_resume"), "signal": "level", **KINDS[name][0]}}
+            for name in KINDS
+        }
     )
     theirs = {name: kind(beamline.level, *args, **options) for name, (_, kind, args, options) in KINDS.items()}
     tripped = dict.fromkeys(KINDS, True)  # as ours are until the signal was heard

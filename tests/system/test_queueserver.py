@@ -279,13 +279,46 @@ def test_a_worker_that_died_is_said_and_destroyed_by_a_persons_press_alone(opene
     assert "does not answer" in reason(service)
     assert opened.status()["worker_environment_exists"], "nobody destroyed it yet"
     service.post("queue/destroy-environment")
-    wait_until(lambda: "failed" in fates(service, "aligner"), what="the fate of the run")
-    [failed] = [one for one in service.suggestions("aligner") if one["state"] == "failed"]
-    assert "RE Worker environment was destroyed" in failed["reason"]
+    wait_until(lambda: "expired" in fates(service, "aligner"), what="the fate of the run")
+    [lost] = [one for one in service.suggestions("aligner") if one["state"] == "expired"]
+    assert lost["reason"] == "RE Worker environment was destroyed; its run counts if it comes whole yet"
     wait_until(lambda: "the environment of the queue server is closed" in reason(service), what="what is next")
     opened.open()
     service.until("aligner", "stopped", within_s=30)
     assert max(opened.heard.values()) == 1
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["heard before", "heard after its fate"])
+def test_a_run_that_ended_before_its_worker_died_counts(queue, tmp_path, late):
+    """The manager says that the plan failed: nobody told it how it ended."""
+    opened, heard = emptied(queue), threading.Event()
+    stopped = threading.Event()
+
+    def listen(name, document):
+        if name == "stop":
+            stopped.set()
+
+    def when_heard():
+        if not heard.is_set():
+            raise OSError
+        return where()
+
+    opened.listen(listen)
+    with Forwarder(opened, when_heard), serving(opened, tmp_path / "state") as service:
+        start(service, "aligner", plan="lingers", loop={"max_runs": 1})
+        assert stopped.wait(60)
+        opened.unlisten(listen)
+        opened.kill(opened.worker)
+        wait_until(lambda: service.get("queue")["can_destroy"], what="a worker that died")
+        if not late:
+            heard.set()
+            wait_until(lambda: fates(service, "aligner") == ["running"], what="its documents")
+        service.post("queue/destroy-environment")
+        if late:
+            wait_until(lambda: fates(service, "aligner")[0] == "expired", what="a fate without its run")
+            heard.set()
+        wait_until(lambda: fates(service, "aligner")[0] == "ingested", what="its outcome")
+        service.post("queue/abort", {"reason": "enough"})
 
 
 def test_nothing_is_given_to_a_worker_that_died_idle(opened, service):

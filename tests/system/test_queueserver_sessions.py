@@ -171,15 +171,15 @@ def test_a_session_that_lives_on_is_aborted_after_a_restart(opened, tmp_path):
         wait_until(lambda: fates(service, "aligner") == ["failed"], what="the fate of its run")
 
 
-def test_a_killed_worker_fails_what_it_measured_once(opened, service):
+def test_what_a_killed_worker_measured_expires_once(opened, service):
     start(service, "aligner", plan="leisurely", loop={"max_runs": 1, "max_failures": 2})
     wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
     opened.kill(opened.worker)
     wait_until(lambda: service.get("queue")["can_destroy"], what="a worker that died")
     service.post("queue/destroy-environment")
-    wait_until(lambda: "failed" in fates(service, "aligner"), what="the fate of the run")
-    [failed] = [one for one in service.suggestions("aligner") if one["state"] == "failed"]
-    assert "RE Worker environment was destroyed" in failed["reason"]
+    wait_until(lambda: "expired" in fates(service, "aligner"), what="the fate of the run")
+    [lost] = [one for one in service.suggestions("aligner") if one["state"] == "expired"]
+    assert lost["reason"] == "RE Worker environment was destroyed; its run counts if it comes whole yet"
     opened.until("idle")
     opened.open()
     service.until("aligner", "stopped", within_s=30)

@@ -35,9 +35,14 @@ def history(exit_status, *, uids=("r",), **more):
         (history("stopped"), "success", ""),
         (history("aborted"), "abort", "somebody ended it at the queue server (aborted)"),
         (history("halted"), "abort", "somebody ended it at the queue server (halted)"),
-        (history("failed", msg="Environment was destroyed"), "fail", "Environment was destroyed"),
+        (
+            history("failed", msg="RE Worker environment was destroyed"),
+            "expired",
+            "RE Worker environment was destroyed",
+        ),
+        (history("failed", msg="there is no plan of that name"), "fail", "there is no plan of that name"),
         (history("failed", traceback=TRACEBACK), "fail", "ValueError: the shutter is closed, says the plan"),
-        (history("unknown"), "fail", "the queue server says unknown"),
+        (history("unknown"), "expired", "the queue server says unknown"),
         ({}, "fail", "the queue server says None"),
     ],
 )
@@ -46,9 +51,20 @@ async def test_the_history_says_how_it_ended(item, status, reason):
     assert (result.exit_status, result.reason) == (status, reason)
 
 
-async def test_a_manager_that_lost_how_it_ended_does_not_tell():
-    lost, one = history("unknown", uids=()), plan()
+@pytest.mark.parametrize(
+    "lost",
+    [
+        history("unknown", uids=()),
+        history("failed", uids=(), msg="RE Worker environment was destroyed"),
+        history("failed", uids=(), msg="Internal RE Manager error occurred. Report the error to the development team"),
+        history("failed", uids=(), msg="Timeout occurred"),
+    ],
+)
+async def test_a_manager_that_lost_how_it_ended_does_not_tell(lost):
+    one = plan()
     assert (one.is_told_by(lost), one.is_told_by(history("failed"))) == (False, True)
+    raised = history("failed", msg="timeout of the detector", traceback="TimeoutError: timeout of the detector")
+    assert one.is_told_by(raised), "the plan said it"
     one.abort_reason = "smoke"
     assert one.is_told_by(lost)
 

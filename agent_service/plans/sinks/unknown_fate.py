@@ -53,7 +53,7 @@ class UnknownFates:
         """Note that the facility knew what became of a plan."""
         self._in_a_row = 0
 
-    def verdict(self, plan: FacilityPlan, *, nowhere_s: float, over: bool) -> PlanResult | None:
+    def verdict(self, plan: FacilityPlan, *, nowhere_s: float, over: bool, said: str = "") -> PlanResult | None:
         """Return how a plan ended, or that nobody knows; None: it is to be looked for further.
 
         Parameters
@@ -64,6 +64,8 @@ class UnknownFates:
             For how long the facility, asked for it, has known nothing of it, in seconds.
         over
             Whether it is known that no further run of it comes.
+        said
+            What the facility says of it, where it knows that the plan has ended, and not how.
         """
         runs, where = plan.runs, self._facility
         if nowhere_s < UNKNOWN_AFTER_S:
@@ -72,11 +74,14 @@ class UnknownFates:
             return PlanResult(ExitStatus.ABORT, "its fate was decided otherwise", runs.uids)
         if runs.all_stopped and over:
             return _as_stopped(runs)
-        if not self._was_looked_up(plan) or (runs.starts and nowhere_s < LOST_AFTER_S):
+        if not self._was_looked_up(plan) or (runs.starts and nowhere_s < LOST_AFTER_S and not said):
             return None
+        if said:
+            self._in_a_row = 0
+            return PlanResult(ExitStatus.EXPIRED, f"{said}; its run counts if it comes whole yet", runs.uids)
         if runs.starts:
-            said = f"its run began, and neither {where} nor documents say how its plan ended"
-            return PlanResult(ExitStatus.EXPIRED, said, runs.uids)
+            why = f"its run began, and neither {where} nor documents say how its plan ended"
+            return PlanResult(ExitStatus.EXPIRED, why, runs.uids)
         return self._unknown(plan, nowhere_s)
 
     def _was_looked_up(self, plan: FacilityPlan) -> bool:

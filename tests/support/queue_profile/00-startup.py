@@ -77,6 +77,12 @@ def leisurely(suggestions, actuators, sensors, md=None):
     yield from inner()
 
 
+def lingers(suggestions, actuators, sensors, md=None):
+    """A run, and after it nothing for minutes."""
+    yield from bp.count(sensors, md=md)
+    yield from bps.sleep(600)
+
+
 def unhurried(suggestions, actuators, sensors, md=None):
     """A run of a second, at the point of the suggestion."""
 

@@ -183,17 +183,18 @@ class QueueDriver:
             self._fates.known()
             self._end(plan, plan.result_of(found))
         elif self.manager.state in ("idle", "paused") or self.manager.running_uid is not None:
-            self._not_found(plan)
+            self._not_found(plan, "" if found is None else plan.died_of(found))
 
     async def _in_history(self, plan: QueuedPlan) -> dict[str, Any] | None:
         """Return its item of the history, the first one: those after it are copies that people made."""
         items = await self.manager.history()
         return next((item for item in items if plan.is_item(item, user=self._client.user)), None)
 
-    def _not_found(self, plan: QueuedPlan) -> None:
+    def _not_found(self, plan: QueuedPlan, said: str) -> None:
         now = time.monotonic()
         plan.nowhere_since = plan.nowhere_since or now
-        if (result := self._fates.verdict(plan, nowhere_s=now - plan.nowhere_since, over=True)) is not None:
+        nowhere_s = now - plan.nowhere_since
+        if (result := self._fates.verdict(plan, nowhere_s=nowhere_s, over=True, said=said)) is not None:
             self._end(plan, result)
 
     def _end(self, plan: QueuedPlan, result: PlanResult) -> None:

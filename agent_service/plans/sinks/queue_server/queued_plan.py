@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import texts
@@ -25,6 +26,9 @@ _ENDED: Final = {
     "aborted": ExitStatus.ABORT,
     "halted": ExitStatus.ABORT,
 }
+
+_NOT_TOLD: Final = re.compile(r"environment was destroyed|internal RE Manager error|timeout", re.IGNORECASE)
+"""What the manager says of a plan that its worker did not tell it the end of."""
 
 
 class QueuedPlan(FacilityPlan):
@@ -68,13 +72,16 @@ class QueuedPlan(FacilityPlan):
         return mine and (user is None or item.get("user") in (None, user))
 
     def is_told_by(self, item: Mapping[str, Any]) -> bool:
-        """Return whether its item of the history says how it ended: a manager that was restarted may have lost that.
+        """Return whether its item of the history says how it ended: a manager may not know that itself.
 
         Documents and catalogue are asked then, as for one that is nowhere.
         """
+        return not _is_lost(item.get("result") or {}) or self.is_move or self.abort_reason is not None
+
+    def died_of(self, item: Mapping[str, Any]) -> str:
+        """Return what is said of a plan that ended with its worker, an empty text of any other."""
         found: Mapping[str, Any] = item.get("result") or {}
-        lost = found.get("exit_status") == "unknown"
-        return not lost or self.is_move or self.abort_reason is not None
+        return _reason(found) if found.get("exit_status") == "failed" else ""
 
     def result_of(self, item: Mapping[str, Any]) -> PlanResult:
         """Return how it ended, as its item in the manager's history says."""
@@ -84,6 +91,8 @@ class QueuedPlan(FacilityPlan):
         reason = _reason(found)
         if self.abort_reason is not None and status is not ExitStatus.SUCCESS:
             return PlanResult(ExitStatus.ABORT, self.abort_reason, uids)
+        if _is_lost(found):
+            status = ExitStatus.EXPIRED
         if status is ExitStatus.SUCCESS and not uids and not self.is_move:
             return PlanResult(ExitStatus.FAIL, "the plan made no run")
         if status is ExitStatus.SUCCESS:
@@ -99,6 +108,13 @@ class QueuedPlan(FacilityPlan):
             if status is not ExitStatus.SUCCESS:
                 return status, str(stop.get("reason") or f"the run ended with exit_status {stop.get('exit_status')}")
         return ExitStatus.SUCCESS, ""
+
+
+def _is_lost(found: Mapping[str, Any]) -> bool:
+    """Return whether nobody told the manager how an item ended: its worker died, or it was itself started anew."""
+    if found.get("exit_status") == "failed" and not found.get("traceback"):
+        return _NOT_TOLD.search(str(found.get("msg"))) is not None
+    return found.get("exit_status") == "unknown"
 
 
 def _reason(found: Mapping[str, Any]) -> str:

@@ -106,7 +106,9 @@ class SessionClaims(Claims):
                 continue
             if plan.runs.all_stopped:  # the word that it has ended was lost with the session
                 plan.runs.made = len(plan.runs.starts)
-            self._end(plan, plan.runs.result() or PlanResult(result.exit_status, result.reason, plan.runs.uids))
+            late = "; its run counts if it comes whole yet" if result.exit_status is ExitStatus.EXPIRED else ""
+            ended = PlanResult(result.exit_status, f"{result.reason}{late}", plan.runs.uids)
+            self._end(plan, plan.runs.result() or ended)
 
     def _end_if_told(self, plan: ClaimedPlan) -> None:
         if (told := plan.runs.result()) is not None:
