@@ -2,18 +2,16 @@
 
 import asyncio
 import os
-import socket
 import stat
 import subprocess
 import sys
 
 import pytest
-from services import running, wait_until
+from services import running
 
 from agent_service.errors import UsageError
 from agent_service.plans.sinks.engine_process import EngineLauncher
 from agent_service.plans.sinks.engine_settings import EngineSettings
-from agent_service.state_dir import engine_socket
 
 SOMEBODY = 65534
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

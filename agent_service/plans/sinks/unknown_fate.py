@@ -76,11 +76,10 @@ class UnknownFates:
             return _as_stopped(runs)
         if not self._was_looked_up(plan) or (runs.starts and nowhere_s < LOST_AFTER_S and not said):
             return None
-        if said:
-            self._in_a_row = 0
-            return PlanResult(ExitStatus.EXPIRED, f"{said}; its run counts if it comes whole yet", runs.uids)
+        why = f"{said}; its run counts if it comes whole yet" if said else ""
         if runs.starts:
-            why = f"its run began, and neither {where} nor documents say how its plan ended"
+            why = why or f"its run began, and neither {where} nor documents say how its plan ended"
+        if why:
             return PlanResult(ExitStatus.EXPIRED, why, runs.uids)
         return self._unknown(plan, nowhere_s)
 
