@@ -80,6 +80,6 @@ def _service_table(url: str, service: ServiceStatus) -> Table:
 
 
 def _source(source: SourceStatus) -> str:
-    last = f", last document {source.last_document:%H:%M:%S} UTC" if source.last_document else ""
+    last = f", last document {source.last_document.astimezone():%b %d %H:%M:%S}" if source.last_document else ""
     lag = f", {source.lag} behind" if source.lag else ""
     return f"{source.kind} {source.where}, {source.state}{f' ({source.reason})' if source.reason else ''}{last}{lag}"

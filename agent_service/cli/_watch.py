@@ -43,7 +43,7 @@ def watch(
     lines: deque[str] = deque(maxlen=_LINES)
 
     def say(line: str) -> None:
-        lines.append(f"{datetime.now().astimezone():%H:%M:%S} {line}")
+        lines.append(f"{datetime.now().astimezone():%b %d %H:%M:%S} {line}")
         if not live:
             print(lines[-1], flush=True)
 

@@ -1,6 +1,8 @@
 """What somebody who reads no documentation finds on the page: why, where, how much, and what is not known."""
 
 import functools
+import re
+from datetime import UTC, datetime, timedelta
 
 import pages
 import pytest
@@ -296,6 +298,19 @@ def test_an_agent_is_created_started_and_measures_without_python(client, opened)
         button(page, "Start").click()
         page.get_by_text("2 of 2 runs done: 2 more?").wait_for()
     assert client.agent("made").config["bounds"] == {"x": [-1, 1], "y": [-1, 1]}
+
+
+def test_a_page_left_open_over_night_says_of_which_day_a_time_is(client, opened):
+    client.create(name="nightly", loop={"max_runs": 1}, **WALKER)
+    client.start("nightly")
+    client.wait("nightly")
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/nightly")
+        page.get_by_role("tab", name="History").click()
+        time = page.locator(".as-history time").first
+        expects(time).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+        page.clock.set_fixed_time(datetime.now(UTC) + timedelta(days=1))
+        expects(time).to_have_text(re.compile(r"^\S*\d{4}\S* \d\d:\d\d:\d\d$"))
 
 
 def focused(page):

@@ -40,4 +40,4 @@ def test_a_source_that_is_away_and_a_run_that_is_not_whole_are_said():
 def test_a_source_that_is_there_says_when_its_last_document_came_and_how_far_it_is_behind():
     now = utcnow()
     there = SourceStatus(kind="kafka", where="k:9092", state="connected", since=now, last_document=now, lag=7)
-    assert f"connected, last document {now:%H:%M:%S} UTC, 7 behind" in shown(sources=[there])
+    assert f"connected, last document {now.astimezone():%b %d %H:%M:%S}, 7 behind" in shown(sources=[there])

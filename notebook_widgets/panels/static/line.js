@@ -138,7 +138,7 @@ export function kernelSource(raw) {
       const back = !heard();
       silent = 0;
       beat = message.beat;
-      shownAt = `at ${new Date().toLocaleTimeString([], { hour12: false })}`;
+      shownAt = `at ${new Date().toLocaleString([], { hour12: false })}`;
       if (back) {
         leave();
         forget();

@@ -84,7 +84,7 @@ class Manager:
         try:
             found = await self.client.ask("status")
         except Silent as silent:
-            self._silent_since = self._silent_since or time.strftime("%H:%M:%S")
+            self._silent_since = self._silent_since or time.strftime("%b %d %H:%M:%S")
             self._silence = f"{silent}, since {self._silent_since}"
             raise
         if "manager_state" not in found:

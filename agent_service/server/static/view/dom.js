@@ -72,14 +72,27 @@ export function age(at) {
   return seconds < 86400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} d`;
 }
 
+/** The time of the day; of another day with its date. */
+export function clock(at) {
+  const then = new Date(at * 1000);
+  const time = then.toLocaleTimeString([], { hour12: false });
+  return then.toDateString() === new Date().toDateString() ? time : `${then.toLocaleDateString()} ${time}`;
+}
+
+/** An element that shows a time; `tick` adds the date when the day is over. */
+export function clocked(at) {
+  return h("time", { class: "as-clock", "data-at": at }, clock(at));
+}
+
 /** An element that shows an age; `tick` keeps it true. */
 export function aged(at) {
   return h("span", { class: "as-age", "data-at": at, title: new Date(at * 1000).toLocaleString() }, age(at));
 }
 
-/** Bring all ages below an element up to date, and show what has lasted long enough to be worth saying. */
+/** Bring all ages and times below an element up to date, and show what has lasted long enough to be worth saying. */
 export function tick(root) {
   for (const one of root.querySelectorAll(".as-age")) say(one, age(Number(one.dataset.at)));
+  for (const one of root.querySelectorAll(".as-clock")) say(one, clock(Number(one.dataset.at)));
   for (const one of root.querySelectorAll("[data-since]")) one.hidden = Date.now() / 1000 - Number(one.dataset.since) < 2;
 }
 

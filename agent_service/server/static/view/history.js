@@ -1,6 +1,6 @@
 // The history of an agent: a table that is sorted and copied, a page of it at a time, each row with its traceback or run uid.
 
-import { button, copy, h, keyed, number, say } from "./dom.js";
+import { button, clock, clocked, copy, h, keyed, number, say } from "./dom.js";
 import { labelsOf } from "./fold.js";
 import { asText, decimals, records, sorted, valueOf } from "./records.js";
 
@@ -76,9 +76,10 @@ export function history(model, panel) {
     const name = row.traceback ? "Traceback" : "Run uid";
     const more = row.traceback || row.run_uid ? h("button", { type: "button", class: "as-link-like", "aria-label": `${name}: ${row.run ? `run ${row.run}` : row.what} at ${clock(row.at)}`, onclick: () => toggle(row.key) }, name) : "";
     cells.at(-1).append(more);
+    cells[columns.findIndex((one) => one.name === "at")].append(clocked(row.at));
     const line = h("tr", { class: row.bad ? "as-bad-row" : "" }, cells);
     line.show = (now, digits) => {
-      columns.forEach((column, i) => column.name && say(cells[i], text(now, column, digits[i])));
+      columns.forEach((column, i) => column.name && column.name !== "at" && say(cells[i], text(now, column, digits[i])));
       if (more) more.setAttribute("aria-expanded", String(open.has(now.key)));
     };
     return line;
@@ -89,17 +90,9 @@ export function history(model, panel) {
 
 function text(row, column, digits) {
   const value = valueOf(row, column);
-  if (column.name === "at") return clock(row.at);
   if (value === null || value === undefined) return "";
   if (column.of && typeof value === "number" && digits !== null) return value.toFixed(digits);
   return column.of ? number(value) : String(value);
-}
-
-/** The time of the day; of another day with its date. */
-function clock(at) {
-  const then = new Date(at * 1000);
-  const time = then.toLocaleTimeString([], { hour12: false });
-  return then.toDateString() === new Date().toDateString() ? time : `${then.toLocaleDateString()} ${time}`;
 }
 
 /** What the service and the brain said, newest first. */
@@ -108,7 +101,7 @@ export function log(model, panel) {
   const draw = () => {
     if (list.closest("[hidden]")) return;
     const items = model.get("lines").log ?? [];
-    keyed(list, items, (one) => `${one.at}${one.text}`, (one) => h("li", { class: ["warning", "error"].includes(one.kind) ? "as-bad" : "" }, h("time", {}, clock(one.at)), h("span", {}, one.text)));
+    keyed(list, items, (one) => `${one.at}${one.text}`, (one) => h("li", { class: ["warning", "error"].includes(one.kind) ? "as-bad" : "" }, clocked(one.at), h("span", {}, one.text)));
     list.classList.toggle("as-none", !items.length);
   };
   panel.on(["lines"], draw);
