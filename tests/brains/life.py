@@ -47,6 +47,14 @@ class Life:
         self.facts.append(IngestFact(points))
         return self.adapter.ingest(points)
 
+    def edit(self, number, point):
+        self.facts.append(EditFact(number, point))
+        self.adapter.edit(number, point)
+
+    def fail(self, one):
+        self.facts.append(FailFact(({**one.point, "_id": one.id},)))
+        self.adapter.fail([{**one.point, "_id": one.id}])
+
     def measure(self, times=1):
         for _ in range(times):
             one = self.suggest()
@@ -57,11 +65,8 @@ class Life:
         self.measure(times)
         one = self.suggest()
         point = {**one.point, "x": 0.25}
-        self.adapter.edit(one.id, point)
-        self.facts.append(EditFact(one.id, point))
+        self.edit(one.id, point)
         self.ingest(measured(point, one.id))
-        one = self.suggest()
-        self.adapter.fail([{**one.point, "_id": one.id}])
-        self.facts.append(FailFact(({**one.point, "_id": one.id},)))
+        self.fail(self.suggest())
         self.ingest(measured({**point, "x": -1.5}))
         return self

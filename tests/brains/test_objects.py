@@ -171,6 +171,32 @@ def test_a_step_is_waited_for_and_a_foreign_point_is_not_told():
     assert Life(again).suggest().point == pytest.approx(life.suggest().point)
 
 
+@pytest.mark.parametrize("end", ["edit", "fail"])
+def test_a_step_that_nobody_measures_is_as_bad_as_the_worst_and_not_asked_for_again(end):
+    spec = spec_of(type="xopt", config={"generator": "neldermead"})
+    life = Life(hosted(spec))
+    first = life.suggest()
+    life.fail(first)
+    assert life.suggest().point == first.point, "nothing is known yet to be as bad as"
+    life.ingest(measured(first.point, f"s{life.n}"))
+    life.measure(4)
+    step = life.suggest()
+    elsewhere = {"x": -2.5, "y": 2.5}
+    if end == "edit":
+        life.edit(step.id, elsewhere)
+        assert isinstance(life.suggest(), str), "it waits for the outcome of what the person chose"
+        life.ingest(measured(elsewhere, step.id))
+    else:
+        life.fail(step)
+    assert life.measure().point != pytest.approx(step.point)
+    generator = life.adapter._calls._brain._generator
+    assert elsewhere["x"] not in list(generator.data["x"])
+    assert generator.data["flux"].iloc[5] == generator.data["flux"].iloc[:5].min()
+    again = hosted(spec)
+    again.replay(life.facts)
+    assert Life(again).suggest().point == pytest.approx(life.suggest().point)
+
+
 def test_a_listed_pool_comes_to_its_end():
     pool = [{"x": float(x), "y": 0.0} for x in range(3)]
     life = Life(hosted(spec_of(type="pool", config={"pool": pool, "n_initial": 1})))

@@ -183,6 +183,21 @@ class GestBrain(ToldBrain):
                 self._step = None
                 self._generator.ingest([told])
 
+    def _give_up(self, numbers: Sequence[int]) -> None:
+        """Let a step that nobody measures count as the worst so far: it would be asked for again and again."""
+        if not self._has_steps or not self._has_begun:
+            return
+        seen = {name: [row[name] for row in self.rows if name in row] for name in self.problem.objectives}
+        if not all(seen.values()):
+            return
+        worst = {
+            name: min(seen[name]) if to == "maximize" else max(seen[name])
+            for name, to in self.problem.objectives.items()
+        }
+        for point in self.failed[-len(numbers) :]:
+            if self._is_step(point):
+                self._tell([(None, {**point, **worst})])
+
     @property
     def _has_begun(self) -> bool:
         """Whether what goes step by step knows where to begin."""
