@@ -15,7 +15,7 @@ import logging
 import pickle
 import sys
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service import references
@@ -23,11 +23,12 @@ from agent_service._version import __version__
 from agent_service.errors import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 MAX_BYTES: Final = 1 << 28
 """Largest state that is saved."""
 
+NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class WithState:
         self._attributes = attributes
         self._modules = [type_name.partition(":")[0]] if ":" in type_name else []
         self._is_restored = False
+        # what is not saved with it, by name: what is restored has that of the object that it is restored in
+        self._not_saved: Callable[[], Mapping[str, object]] = dict
 
     def dump(self) -> bytes | None:
         """Return the state as bytes for `restore`; None, with a line in the log, where it does not pickle."""
@@ -53,7 +56,7 @@ class WithState:
             state = [getattr(self, name) for name in self._attributes]
             if reducing := [type(one).__name__ for one in state if _reduces(one)]:
                 raise TypeError(f"{reducing[0]} has a __reduce__ of its own, which may leave out what it was told")  # noqa: TRY301 - said as the others
-            return saved(state, modules=self._modules)
+            return saved(state, modules=self._modules, apart=self._not_saved())
         except Exception as error:  # noqa: BLE001 - whatever somebody's own __getstate__ raises
             why = texts.describe(error)
             _log.info("its state cannot be saved, so after a restart it is told everything: %s", why)
@@ -61,19 +64,20 @@ class WithState:
 
     def restore(self, payload: bytes) -> None:
         """Be in the state that `dump` returned; all of it, or this raises and nothing has changed."""
-        for name, value in zip(self._attributes, restored(payload), strict=True):
+        for name, value in zip(self._attributes, restored(payload, apart=self._not_saved()), strict=True):
             setattr(self, name, value)
         self._is_restored = True
 
 
-def saved(state: object, *, modules: Iterable[str] = ()) -> bytes:
+def saved(state: object, *, modules: Iterable[str] = (), apart: Mapping[str, object] = NOTHING) -> bytes:
     """Return a state as bytes. It depends on the modules of its classes and functions, and on ``modules``.
 
+    What is ``apart`` is not saved, but its name is; `restored` puts there what has that name then.
     Raises whatever pickling raises, and `ValueError` when it is too large.
     """
-    pickler_type = _pickler_type()
     file = io.BytesIO()
-    pickler = pickler_type(file)
+    pickler = _pickler_types()[bool(apart)](file)
+    pickler.names = {id(one): name for name, one in apart.items()}
     pickler.dump(state)
     if file.tell() > MAX_BYTES:
         raise ValueError(f"it takes {file.tell() >> 20} MB, and at most {MAX_BYTES >> 20} MB are saved")
@@ -82,7 +86,7 @@ def saved(state: object, *, modules: Iterable[str] = ()) -> bytes:
     return json.dumps(head).encode() + b"\n" + file.getbuffer()
 
 
-def restored(payload: bytes) -> Any:
+def restored(payload: bytes, *, apart: Mapping[str, object] = NOTHING) -> Any:
     """Return the state that `saved` made bytes of; unpickling runs code, so it must be of this service's own file.
 
     Raises `OutOfDate`, which says what differs, before anything is unpickled; and whatever unpickling raises.
@@ -96,7 +100,9 @@ def restored(payload: bytes) -> Any:
         references.module(name)
         if mark != _mark(name):
             raise OutOfDate(f"{name} has changed since it was saved")
-    return pickle.loads(pickled)  # noqa: S301 - of this service's own file, which nobody else can write
+    unpickler = pickle.Unpickler(io.BytesIO(pickled))  # noqa: S301 - of this service's own file, which nobody else can write
+    unpickler.persistent_load = apart.__getitem__  # pyright: ignore[reportAttributeAccessIssue] - as the documentation has it
+    return unpickler.load()
 
 
 def _reduces(thing: object) -> bool:
@@ -121,8 +127,8 @@ def _mark(name: str) -> str:
 
 
 @functools.cache
-def _pickler_type() -> Any:
-    """Return a pickler that notes the modules of the classes and functions that it meets."""
+def _pickler_types() -> tuple[Any, Any]:
+    """Return picklers that note modules of the classes and functions that they meet; the second leaves things out."""
     import cloudpickle  # noqa: PLC0415 - where a brain is saved only
 
     class Pickler(cloudpickle.Pickler):
@@ -140,4 +146,10 @@ def _pickler_type() -> Any:
                 self.modules.add(module)
             return cast("Any", super()).reducer_override(obj)
 
-    return Pickler
+    class Leaving(Pickler):
+        names: Mapping[int, str]
+
+        def persistent_id(self, obj: Any) -> str | None:
+            return self.names.get(id(obj))
+
+    return Pickler, Leaving

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
     from agent_service.models import AgentSpec
 
+_OF_PLANS: Final = (
+    "_acquisition_plan",
+    "_actuators",
+    "_callback_router",
+    "_callbacks",
+    "_evaluation_function",
+    "_sensors",
+)
 _WAITS: Final = frozenset({"MaxParallelismReachedException", "DataRequiredError"})
 _ENDS: Final = frozenset({"OptimizationComplete", "SearchSpaceExhausted"})
 _NO_MODEL: Final = frozenset({"UnsupportedError", "AssertionError", "GenerationStrategyMisconfiguredException"})
@@ -66,6 +74,12 @@ class AxBrain:
     def checkpoint_path(self) -> object:
         """Where it saves itself, None for nowhere."""
         return self._thing.checkpoint_path
+
+    @property
+    def not_saved(self) -> dict[str, object]:
+        """What an ``Agent``'s own plans need, of which the service runs none: consoles and devices, for example."""
+        found = {name: getattr(self._thing, name, None) for name in _OF_PLANS}
+        return {name: thing for name, thing in found.items() if thing is not None}
 
     def suggest(self, num_points: int | None = None) -> Sequence[Mapping[str, Any]]:
         """Return points of Ax's trials; `NotNow` while Ax needs data first."""

@@ -73,6 +73,7 @@ class OptimizerAdapter(WithState):
         declares: object | None = None,
     ) -> None:
         super().__init__("_brain", "_calls", "_ids", "_opinions", type_name=spec.type)
+        self._not_saved = lambda: self._calls.not_saved
         self._brain = brain if declares is None else declares
         self._offered = offered_space(brain, spec)
         self._goals = offered_goals(brain, spec)

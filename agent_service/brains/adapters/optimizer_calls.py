@@ -39,6 +39,12 @@ class OptimizerCalls:
         """Whether it says, in an attribute of that name, that it takes ``(value, sem)`` where the latter is known."""
         return getattr(self._brain, "takes_sem", False) is True
 
+    @property
+    def not_saved(self) -> Mapping[str, object]:
+        """What a family says, in an attribute of that name, is no part of its state, by name: it may not pickle."""
+        named: object = getattr(self._brain, "not_saved", None)
+        return cast("dict[str, object]", named) if isinstance(named, dict) else {}
+
     def can(self, method: str) -> bool:
         """Return whether the brain has a method."""
         return callable(getattr(self._brain, method, None))
