@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from agent_service.errors import ServiceError, texts
 from agent_service.models import QueueState
 from agent_service.plans.namespace import NamespaceDevices
+from agent_service.plans.sinks.engine_process._device_questions import DeviceQuestions
 from agent_service.plans.sinks.engine_process._kept_messages import KeptMessages
 from agent_service.plans.sinks.engine_process._live_plans import TakenPlans
 from agent_service.plans.sinks.engine_process._messages import Hello, packed
-from agent_service.plans.sinks.engine_process._plan_turns import TAKEN_BACK, DeviceQuestions, HostedPlan, PlanTurns
+from agent_service.plans.sinks.engine_process._plan_turns import TAKEN_BACK, HostedPlan, PlanTurns
 from agent_service.plans.sinks.engine_process._watches import SignalWatches
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver

@@ -27,6 +27,9 @@ ANSWERS_WITHIN_S: Final = 30.0
 
 _QUITS_WITHIN_S: Final = 5.0
 
+_LATER_S: Final = 0.02
+"""How long a message may wait that the process only needs to forget something."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ class EngineLink:
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._unsent: list[Message] = []
+        self._flushing: asyncio.Handle | None = None
         self._killed: str | None = None
         self._let_go = False
         self.hello: Hello | None = None
@@ -161,11 +165,24 @@ class EngineLink:
 
     def send(self, *messages: Message) -> None:
         """Send messages, in one frame with what is said besides in this turn of the loop, if there is a process."""
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
         self._unsent += messages
+        if self._flushing is None or isinstance(self._flushing, asyncio.TimerHandle):
+            self._cancel_flush()
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def send_later(self, message: Message) -> None:
+        """Send a message with what is said next, or soon: each frame costs the RunEngine the interpreter."""
+        self._unsent.append(message)
+        if self._flushing is None:
+            self._flushing = self._loop.call_later(_LATER_S, self._flush)
+
+    def _cancel_flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
 
     def _flush(self) -> None:
+        self._cancel_flush()
         messages, self._unsent = self._unsent, []
         if self._protocol is not None and messages:
             self._protocol.send(messages)

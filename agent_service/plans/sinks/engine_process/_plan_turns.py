@@ -14,19 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, ServiceError
-from agent_service.executors.detached import begin_detached
-from agent_service.plans.device_positions import wholes_of
+from agent_service.plans.sinks.engine_process._device_questions import DeviceQuestions, answer_of
 from agent_service.plans.sinks.engine_process._messages import Question, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
 
-    from agent_service.plans.namespace import Namespace, NamespaceDevices
     from agent_service.plans.sinks.engine_process._frames import Message
     from agent_service.plans.sinks.engine_process._turns import TurnFile
     from agent_service.plans.sinks.run_engine import Look
-    from agent_service.protocols import DeviceWords, PlanOrder
+    from agent_service.protocols import PlanOrder
 
 TAKEN_BACK: Final = "taken back before it began"
 
@@ -166,7 +163,7 @@ class PlanTurns:
             with self._turn:
                 if after.question is not None:
                     return
-                wholes, words = _answer(asked)
+                wholes, words = answer_of(asked)
                 after.question = ("ask", after.number, Question(None, wholes, words))
                 after.asked_at = time.monotonic()
             self._say(after.question)
@@ -202,32 +199,10 @@ class PlanTurns:
     def _ask_at_turn(self, plan: HostedPlan, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         asked = self._asking.begin(plan.order)
         wait([asked], timeout=ANSWERS_WITHIN_S)
-        _, words = _answer(asked)
+        _, words = answer_of(asked)
         with self._turn:
             if isinstance(plan.verdict, ServiceError):  # taken back meanwhile
                 return
             plan.early, plan.verdict = False, None
             plan.question = ("ask", plan.number, Question(dict(found), dict(wholes), words))
         self._say(plan.question)
-
-
-class DeviceQuestions:
-    """Asks the devices of a plan, each time in a thread of its own, for one may hang."""
-
-    def __init__(self, namespace: Namespace, devices: NamespaceDevices) -> None:
-        self._namespace = namespace
-        self._devices = devices
-
-    def begin(self, order: PlanOrder) -> Future[tuple[dict[str, Sequence[str]], DeviceWords]]:
-        """Ask what a plan's devices are parts of, and what they say of its point."""
-        return begin_detached(lambda: self._answer(order), name="asking-devices")
-
-    def _answer(self, order: PlanOrder) -> tuple[dict[str, Sequence[str]], DeviceWords]:
-        actuators = [self._namespace.actuator(name) for name in order.actuators]
-        wholes = wholes_of(actuators, self._namespace.same_setpoint)
-        return dict(wholes), self._devices.words(order.point)
-
-
-def _answer(asked: Future[tuple[dict[str, Sequence[str]], DeviceWords]]) -> tuple[Any, DeviceWords | None]:
-    """Return what devices said; where they do not answer in time, or one raises, the service is to ask each."""
-    return asked.result() if asked.done() and asked.exception() is None else (None, None)
