@@ -111,20 +111,20 @@ class Decisions:
             except OutOfBounds as error:
                 raise OutOfBounds(f"suggestion {suggestion_id}: {error.detail}", errors=error.errors) from None
         every = [agent.record.suggestion(suggestion_id) for suggestion_id in seen]
-        new = [one for one in every if one.proposed_by]
+        new = [suggestion for suggestion in every if suggestion.proposed_by]
         with agent.brain.told_apart(forgives=AgentFault):
-            for one in new if is_named(agent.spec.plan) else ():
-                await agent.edit(one, one.point, ahead=True)
+            for proposal in new if is_named(agent.spec.plan) else ():
+                await agent.edit(proposal, proposal.point, ahead=True)
             async with agent.facts.fates:
-                for one in every:
-                    check_person(agent.record.suggestion(one.id).state, SuggestionState.APPROVED)
-                fates = [{"id": one.id, "state": SuggestionState.APPROVED, "word": True} for one in every]
-                points = [{"point": one.point} if one.proposed_by else {} for one in every]
+                for proposal in every:
+                    check_person(agent.record.suggestion(proposal.id).state, SuggestionState.APPROVED)
+                fates = [{"id": suggestion.id, "state": SuggestionState.APPROVED, "word": True} for suggestion in every]
+                points = [{"point": suggestion.point} if suggestion.proposed_by else {} for suggestion in every]
                 await agent.facts.write(
                     [(EventKind.SUGGESTION_STATE, {**fate, **point}) for fate, point in zip(fates, points, strict=True)]
                 )
-            for one in () if is_named(agent.spec.plan) else new:
-                await agent.edit(one, one.point)
+            for proposal in () if is_named(agent.spec.plan) else new:
+                await agent.edit(proposal, proposal.point)
         return [agent.record.suggestion(suggestion_id) for suggestion_id in seen]
 
     async def propose(self, name: str, point: Mapping[str, Value], reason: str) -> Suggestion:
@@ -162,9 +162,11 @@ class Decisions:
         asking = agent.suggest(n_points, by="loop", approve=True, during=during)
         suggestions = await agent.tasks.begin(Role.ASK, asking)
         if context.may_approve():
-            for waiting in [one.id for one in suggestions if one.state is SuggestionState.PROPOSED]:
+            for waiting in [
+                suggestion.id for suggestion in suggestions if suggestion.state is SuggestionState.PROPOSED
+            ]:
                 await self.approve(waiting, None)
-        return [agent.record.suggestion(one.id) for one in suggestions]
+        return [agent.record.suggestion(suggestion.id) for suggestion in suggestions]
 
     async def reject(self, suggestion_id: str, reason: str) -> Suggestion:
         """Reject a suggestion that was not submitted yet, and tell the brain where it can be told."""

@@ -93,13 +93,18 @@ class AgentDirectory:
         """Return since when documents may be of suggestions without an outcome, in s since 1970; None: of none."""
         states = (SuggestionState.SUBMITTED, SuggestionState.RUNNING, SuggestionState.MEASURED)
         records = [life.agent.record for life in self.lives.values()]
-        changed = [one.updated_at.timestamp() for record in records for one in record.open_in(*states)]
+        changed = [suggestion.updated_at.timestamp() for record in records for suggestion in record.open_in(*states)]
         return min(changed) - HEARD_BEFORE_S if changed else None
 
     def late_takers(self) -> set[str]:
         """Return the suggestions without an outcome whose runs still count if they come late."""
         records = [life.agent.record for life in self.lives.values()]
-        return {one.id for record in records for one in record.suggestions.values() if one.state in TAKES_LATE_RUN}
+        return {
+            suggestion.id
+            for record in records
+            for suggestion in record.suggestions.values()
+            if suggestion.state in TAKES_LATE_RUN
+        }
 
     def untold(self) -> set[str]:
         """Return the suggestions with runs that wait to be ingested: they came late."""

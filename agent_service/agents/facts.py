@@ -156,14 +156,14 @@ class AgentFacts:
         """Write what the brain was told, and the fates of the suggestions that it is about, all or nothing."""
         async with self.fates:
             fates: list[Fact] = []
-            told = {point[ID_KEY]: point for point in fact["points"] if point.get(ID_KEY)}
+            ingested = {point[ID_KEY]: point for point in fact["points"] if point.get(ID_KEY)}
             for suggestion_id in suggestion_ids:
                 suggestion = self._record.suggestion(suggestion_id)
                 if suggestion.state in TAKES_OUTCOME:
                     late, timed = _late(suggestion, run_uids), self._timed(suggestion_id, suggestion.state)
                     fate = {"id": suggestion_id, "state": SuggestionState.INGESTED, **late, **timed}
                     if suggestion.outcome is None:  # by hand, or of a run that came late
-                        fate["outcome"] = _outcome(suggestion, told[suggestion_id])
+                        fate["outcome"] = _outcome(suggestion, ingested[suggestion_id])
                     fates.append((EventKind.SUGGESTION_STATE, fate))
             await self.write([(EventKind.INGEST, fact), *fates])
             for suggestion_id in suggestion_ids:
@@ -242,9 +242,9 @@ class AgentFacts:
         self._took_s.pop(suggestion_id, None)
 
 
-def _outcome(suggestion: Suggestion, told: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(suggestion: Suggestion, point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the outcome in what the brain was told of a suggestion: what is neither its point nor the brain's own."""
-    return {key: value for key, value in told.items() if key not in {ID_KEY, *suggestion.point, *suggestion.extra}}
+    return {key: value for key, value in point.items() if key not in {ID_KEY, *suggestion.point, *suggestion.extra}}
 
 
 def _late(suggestion: Suggestion, run_uids: Sequence[str]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ class AgentLoop:
         if spent := guardrail_checks.spent(agent.guardrails.now, agent.guardrails.history):
             return spent
         needed = agent.guardrails.approvals.needed
-        if free := next((one for one in proposals.unapproved if not needed(one.point)), None):
+        if free := next((suggestion for suggestion in proposals.unapproved if not needed(suggestion.point)), None):
             await self._approve(free)  # left by a crash, or needs no approval any more
         elif not proposals.ask():
             await self._wait()
@@ -214,7 +214,9 @@ class AgentLoop:
 
     async def _rest(self, at_most_s: float | None) -> None:
         """Wait until something changes, an approval expires, or so many seconds have passed."""
-        left = [one for one in (at_most_s, self._agent.guardrails.approvals.next_expiry_s()) if one is not None]
+        left = [
+            wait_s for wait_s in (at_most_s, self._agent.guardrails.approvals.next_expiry_s()) if wait_s is not None
+        ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(left, default=None)):  # `asyncio.wait_for` may lose a cancellation
                 await self._agent.wake.wait()

@@ -59,7 +59,7 @@ class Proposals:
     @property
     def unapproved(self) -> list[Suggestion]:
         """The loop's own suggestions that are not approved yet."""
-        return [one for one in self._own_open() if one.state is _S.PROPOSED]
+        return [suggestion for suggestion in self._own_open() if suggestion.state is _S.PROPOSED]
 
     # the brain ----------------------------------------------------------------------------------------------------
 
@@ -104,27 +104,27 @@ class Proposals:
         record, max_runs = self._agent.record, self._agent.spec.loop.max_runs
         if max_runs is None:
             return most
-        fillers = sum(one.filler for one in record.open.values())
+        fillers = sum(suggestion.filler for suggestion in record.open.values())
         return max_runs - record.done - max(0, self._pending_points() - fillers)
 
     def _pending_points(self) -> int:
         """Return how many points are to be measured, or are measured or told now, as far as anybody waits for them."""
         record = self._agent.record
         waiting = record.open_in(_S.PROPOSED, _S.APPROVED)
-        by_itself = sum(record.proposed_by[one.id] in ("loop", FILLER) for one in waiting)
+        by_itself = sum(record.proposed_by[suggestion.id] in ("loop", FILLER) for suggestion in waiting)
         return by_itself + len(self._agent.tasks.under_way(Role.PLAN, Role.OUTCOME))
 
     def _own_open(self) -> list[Suggestion]:
         record = self._agent.record
-        return [one for one in record.open.values() if record.proposed_by[one.id] == "loop"]
+        return [suggestion for suggestion in record.open.values() if record.proposed_by[suggestion.id] == "loop"]
 
     async def _ask(self, n_points: int) -> None:
         agent = self._agent
-        told, is_open = self._told, bool(self._own_open())
+        tellings, is_open = self._told, bool(self._own_open())
         batch = await agent.suggest(n_points, by="loop", approve=True)
         if not batch and agent.brain.waits is None and agent.spec.listen == "own" and not is_open:
             agent.brain.stop_reason = "the agent has nothing more to suggest"
-        self._silent_at = None if batch else told
+        self._silent_at = None if batch else tellings
 
     # filler points ------------------------------------------------------------------------------------------------
 

@@ -141,10 +141,10 @@ class BrainSaver:
         """Return the state from which a brain of ``spec`` can go on; None: it is to be told everything."""
         if self._folder is None:
             return None
-        found = await asyncio.to_thread(self._folder.read, self._record.spec.name)
-        if found is None:
+        stored = await asyncio.to_thread(self._folder.read, self._record.spec.name)
+        if stored is None:
             return None
-        head, payload = found
+        head, payload = stored
         registration = head.pop("registration", None)
         seq = head.get("seq", 0)
         if head != self._head(spec, None) | {key: head.get(key) for key in ("seq", "at")}:

@@ -35,7 +35,7 @@ class SuggestionList:
         return await asyncio.to_thread(self._page, after, limit, state)
 
     def _page(self, after: int, limit: int, state: SuggestionState | None) -> tuple[list[Suggestion], int | None]:
-        found: list[Suggestion] = []
+        page: list[Suggestion] = []
         last = after
         while facts := self._journal.told(self._agent, after=after, limit=_PAGE):
             after = facts[-1].seq or after
@@ -45,11 +45,11 @@ class SuggestionList:
                 suggestion = suggestions.get(str(fact.data["id"]))
                 if suggestion is None or state not in (None, suggestion.state):
                     continue
-                if len(found) == limit:
-                    return found, last
-                found.append(suggestion)
+                if len(page) == limit:
+                    return page, last
+                page.append(suggestion)
                 last = fact.seq or last
-        return found, None
+        return page, None
 
     def _proposes(self, fact: Event) -> bool:
         is_new = fact.kind is EventKind.SUGGESTION_STATE and fact.data["state"] == SuggestionState.PROPOSED

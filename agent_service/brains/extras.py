@@ -25,7 +25,11 @@ def how_to_install(package: str) -> str:
     extras = ours.get_all("Provides-Extra") or []
     if package not in extras:
         needed = [Requirement(line) for line in ours.get_all("Requires-Dist") or []]
-        markers = [one.marker for one in needed if one.name == canonicalize_name(package) and one.marker is not None]
+        markers = [
+            requirement.marker
+            for requirement in needed
+            if requirement.name == canonicalize_name(package) and requirement.marker is not None
+        ]
         extras = [extra for extra in extras if any(marker.evaluate({"extra": extra}) for marker in markers)]
         package = extras[0] if extras else ""
     if not package:

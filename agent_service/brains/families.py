@@ -54,14 +54,14 @@ def is_known(thing: object) -> bool:
 
 def brain_of(thing: object, spec: AgentSpec) -> object:
     """Return what asks and tells ``thing``: its family's brain, or ``thing`` itself where it has no family."""
-    found = _found(thing)
-    return thing if found is None else cast("Family", found.load())(thing, spec)
+    family = _found(thing)
+    return thing if family is None else cast("Family", family.load())(thing, spec)
 
 
 def maker_of(factory: Callable[..., object]) -> Callable[..., object]:
     """Return what makes an object of a class from JSON: what its family says, or the class or function itself."""
-    found = _found(factory) if isinstance(factory, type) else None
-    maker = None if found is None else getattr(found.load(), "maker", None)
+    family = _found(factory) if isinstance(factory, type) else None
+    maker = None if family is None else getattr(family.load(), "maker", None)
     return factory if maker is None else maker(factory)
 
 
@@ -71,8 +71,8 @@ def filled(factory: Callable[..., object], spec: AgentSpec) -> dict[str, Any]:
     The type says what by a ``filled(spec)``, or its family does for it.
     """
     fill = getattr(factory, "filled", None)
-    if fill is None and isinstance(factory, type) and (found := _found(factory)) is not None:
-        fill = getattr(found.load(), "filled", None)
+    if fill is None and isinstance(factory, type) and (family := _found(factory)) is not None:
+        fill = getattr(family.load(), "filled", None)
     return cast("dict[str, Any]", fill(spec)) if callable(fill) else dict(spec.config)
 
 

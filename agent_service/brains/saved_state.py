@@ -54,7 +54,7 @@ class WithState:
         """Return the state as bytes for `restore`; None, with a line in the log, where it does not pickle."""
         try:
             state = [getattr(self, name) for name in self._attributes]
-            if reducing := [type(one).__name__ for one in state if _reduces(one)]:
+            if reducing := [type(part).__name__ for part in state if _reduces(part)]:
                 raise TypeError(f"{reducing[0]} has a __reduce__ of its own, which may leave out what it was told")  # noqa: TRY301 - said as the others
             return saved(state, modules=self._modules, apart=self._not_saved())
         except Exception as error:  # noqa: BLE001 - whatever somebody's own __getstate__ raises
@@ -77,7 +77,7 @@ def saved(state: object, *, modules: Iterable[str] = (), apart: Mapping[str, obj
     """
     file = io.BytesIO()
     pickler = _pickler_types()[bool(apart)](file)
-    pickler.names = {id(one): name for name, one in apart.items()}
+    pickler.names = {id(part): name for name, part in apart.items()}
     pickler.dump(state)
     if file.tell() > MAX_BYTES:
         raise ValueError(f"it takes {file.tell() >> 20} MB, and at most {MAX_BYTES >> 20} MB are saved")
@@ -92,11 +92,11 @@ def restored(payload: bytes, *, apart: Mapping[str, object] = NOTHING) -> Any:
     Raises `OutOfDate`, which says what differs, before anything is unpickled; and whatever unpickling raises.
     """
     head, _, pickled = payload.partition(b"\n")
-    said: dict[str, Any] = json.loads(head)
+    saved_with: dict[str, Any] = json.loads(head)
     for name, version in _surroundings().items():
-        if said[name] != version:
-            raise OutOfDate(f"it was saved by {name} {said[name]}, and this is {version}")
-    for name, mark in said["modules"].items():
+        if saved_with[name] != version:
+            raise OutOfDate(f"it was saved by {name} {saved_with[name]}, and this is {version}")
+    for name, mark in saved_with["modules"].items():
         references.module(name)
         if mark != _mark(name):
             raise OutOfDate(f"{name} has changed since it was saved")
@@ -141,7 +141,7 @@ def _pickler_types() -> tuple[Any, Any]:
             kind: type = obj if isinstance(obj, type) else type(obj)
             if kind not in self._seen:
                 self._seen.add(kind)
-                self.modules.update(one.__module__ for one in kind.__mro__)
+                self.modules.update(base.__module__ for base in kind.__mro__)
             if callable(obj) and isinstance(module := getattr(obj, "__module__", None), str):
                 self.modules.add(module)
             return cast("Any", super()).reducer_override(obj)

@@ -134,12 +134,12 @@ def installed() -> list[AgentType]:
     types: list[AgentType] = []
     for name in sorted({point.name for point in entry_points(group=GROUP)}):
         try:
-            found = resolve(name)
+            agent_type = resolve(name)
         except UnknownType:  # somebody's broken package must not hide the others; naming the type says why it fails
             continue
-        is_installed = getattr(found.factory, "is_installed", None)
+        is_installed = getattr(agent_type.factory, "is_installed", None)
         if not callable(is_installed) or is_installed():
-            types.append(found)
+            types.append(agent_type)
     return types
 
 

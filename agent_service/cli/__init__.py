@@ -67,11 +67,11 @@ def main() -> NoReturn:
 
 def _of_command_line(error: Exception) -> UsageError | None:
     """Return what Typer says against the command line, in plain words; None for any other error."""
-    said, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
-    if said is None:
+    format_message, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+    if format_message is None:
         return None
     if type(error).__name__ == "NoArgsIsHelpError":
-        said()
+        format_message()
         print(context.get_help() if context is not None else "")
         _exit(2)
     from pydantic import ValidationError
@@ -79,7 +79,7 @@ def _of_command_line(error: Exception) -> UsageError | None:
     from agent_service.models.validation_messages import sentence, validation_errors
 
     command = getattr(context, "command_path", "agent-service")
-    what = str(said()).rstrip(".")
+    what = str(format_message()).rstrip(".")
     if isinstance(error.__cause__, ValidationError):
         option = next(iter(getattr(getattr(error, "param", None), "opts", ())), "the command line")
         what = f"{option} {sentence(validation_errors(error.__cause__))}"

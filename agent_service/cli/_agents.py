@@ -92,13 +92,13 @@ def best(
 
 def _best(client: Client, name: str, *, by_model: bool) -> str:
     status = client.agent(name)
-    found: BestPoint | None = status.best_by_model if by_model else status.best
-    if found is None:
+    best: BestPoint | None = status.best_by_model if by_model else status.best
+    if best is None:
         knows = (
             "says no best point; without --model it is the best measured" if by_model else "has measured nothing yet"
         )
         raise Conflict(f"{name} {knows}")
-    return f"{point_text(found.outcome)} at {point_text(found.point)}"
+    return f"{point_text(best.outcome)} at {point_text(best.point)}"
 
 
 def _refuse_both(command: str, names: list[str] | None, *, everything: bool) -> None:

@@ -115,14 +115,16 @@ def propose(
 
 def _find(client: Client, beginning: str, *states: SuggestionState) -> Suggestion:
     """Return the one suggestion in one of ``states`` whose id begins so; raises `NotFound` or `Conflict`."""
-    found = [each for state in states for each in client.suggestions(state=state) if each.id.startswith(beginning)]
-    if not found:
+    suggestions = [
+        each for state in states for each in client.suggestions(state=state) if each.id.startswith(beginning)
+    ]
+    if not suggestions:
         raise NotFound(
             f"no suggestion that waits has an id that begins with {beginning!r}; agent-service inbox shows them"
         )
-    if len(found) > 1:
-        raise Conflict(f"{len(found)} suggestions have an id that begins with {beginning!r}; give more of it")
-    return found[0]
+    if len(suggestions) > 1:
+        raise Conflict(f"{len(suggestions)} suggestions have an id that begins with {beginning!r}; give more of it")
+    return suggestions[0]
 
 
 def _change(text: str) -> tuple[str, Value]:

@@ -43,9 +43,9 @@ def devices(
         listed = client.all_devices()
     if listed.reason:
         print(listed.reason, file=sys.stderr)
-    found = [device for device in listed.items if part.lower() in device.name.lower()]
-    if found:
-        Console().print(devices_table(found), highlight=False)
+    matching = [device for device in listed.items if part.lower() in device.name.lower()]
+    if matching:
+        Console().print(devices_table(matching), highlight=False)
     elif not listed.reason:
         print(
             f"none of {texts.counted(len(listed.items), 'device')} has {part!r} in its name" if part else "no devices"

@@ -91,11 +91,11 @@ def _draw(client: Client, agent: str | None, look: _Look, lines: deque[str]) -> 
 
 
 def _tell(client: Client, agent: str | None, look: _Look, say: Callable[[str], None]) -> None:
-    told, trouble = 0, ""
+    shown, trouble = 0, ""
     while True:
-        if len(look.waiting) != told:
-            told = len(look.waiting)
-            say(f"{texts.counted(told, 'suggestion')} to approve or reject: agent-service inbox")
+        if len(look.waiting) != shown:
+            shown = len(look.waiting)
+            say(f"{texts.counted(shown, 'suggestion')} to approve or reject: agent-service inbox")
         if look.trouble != trouble:
             trouble = look.trouble
             say(trouble or "the service answers again")

@@ -135,8 +135,8 @@ class BrainRoutes:
         """
 
         def read(answer: Any) -> list[BestPoint]:
-            found = BestList.model_validate(answer)
-            return found.items if by is None else found.measured if by == "measured" else found.by_model
+            best = BestList.model_validate(answer)
+            return best.items if by is None else best.measured if by == "measured" else best.by_model
 
         return _perhaps_fresh(Call("GET", agent_path(name, "best"), read), fresh, timeout_s)
 

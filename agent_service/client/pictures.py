@@ -75,29 +75,29 @@ def belief(
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
-    agent, told = client.agent(name), _told(client, name)
+    agent, points = client.agent(name), _told(client, name)
     drawn = actuators or agent.spec.actuators[:_BOTH]
     if not 1 <= len(drawn) <= _BOTH:
         raise InvalidInput(f"a picture is drawn over one or two actuators, and these are {len(drawn)}")
     many = _ACROSS if len(drawn) == _BOTH else 4 * _ACROSS
-    axes = [_axis(agent, told, one, many) for one in drawn]
+    axes = [_axis(agent, points, actuator, many) for actuator in drawn]
     others = _others(agent, drawn, at or {})
-    found = client.predict(name, _grid(axes, others))
-    shown = _outcome(agent, found, outcome)
-    panels = {shown: found.mean[shown], f"{shown}: standard deviation": found.std[shown]}
-    if found.acquisition is not None:
-        panels["what measuring there is worth"] = found.acquisition
+    prediction = client.predict(name, _grid(axes, others))
+    shown = _outcome(agent, prediction, outcome)
+    panels = {shown: prediction.mean[shown], f"{shown}: standard deviation": prediction.std[shown]}
+    if prediction.acquisition is not None:
+        panels["what measuring there is worth"] = prediction.acquisition
     columns = len(panels) if len(axes) == _BOTH else 1
     figure = Figure(figsize=(1.0 + 4.4 * columns, 4.2), layout="constrained")
-    title = f"{name}: what it believes after {len(told)} points"
+    title = f"{name}: what it believes after {len(points)} points"
     fixed = ", ".join(
         f"{key} = {value:.4g}" if is_number(value) else f"{key} = {value}" for key, value in others.items()
     )
     figure.suptitle(f"{title}, at {fixed}" if fixed else title, fontsize="medium")
     if len(axes) == _BOTH:
-        _maps(figure, axes, panels, told)
+        _maps(figure, axes, panels, points)
     else:
-        _curve(figure, axes[0], shown, found, told)
+        _curve(figure, axes[0], shown, prediction, points)
     return figure
 
 
@@ -107,8 +107,10 @@ def _told(client: Client, name: str) -> list[Mapping[str, Any]]:
     at: dict[str, str] | None = {}
     while at is not None:
         page = PointPage.model_validate(client.ask("GET", f"agents/{segment(name)}/points", params=at))
-        values = {one.name: one.of or one.name for one in page.columns if one.kind in ("actuator", "outcome")}
-        outcomes = [one.name for one in page.columns if one.kind == "outcome"]
+        values = {
+            column.name: column.of or column.name for column in page.columns if column.kind in ("actuator", "outcome")
+        }
+        outcomes = [column.name for column in page.columns if column.kind == "outcome"]
         points += [
             {of: row[column] for column, of in values.items()}
             for row in page.items
@@ -118,13 +120,13 @@ def _told(client: Client, name: str) -> list[Mapping[str, Any]]:
     return points
 
 
-def _axis(agent: AgentStatus, told: Sequence[Mapping[str, Any]], actuator: str, many: int) -> _Axis:
+def _axis(agent: AgentStatus, points: Sequence[Mapping[str, Any]], actuator: str, many: int) -> _Axis:
     """Return an axis with ``many`` values from the lower to the upper limit, else over what was measured."""
     if actuator not in agent.spec.actuators:
         raise InvalidInput(
             f"agent {agent.name!r} has no actuator {actuator!r}; it has {', '.join(agent.spec.actuators)}"
         )
-    measured = [point[actuator] for point in told if is_number(point.get(actuator))]
+    measured = [point[actuator] for point in points if is_number(point.get(actuator))]
     low, high = agent.limits.get(actuator, (None, None))
     low = min(measured, default=None) if low is None else low
     high = max(measured, default=None) if high is None else high
@@ -136,10 +138,10 @@ def _axis(agent: AgentStatus, told: Sequence[Mapping[str, Any]], actuator: str, 
 def _others(agent: AgentStatus, drawn: Sequence[str], at: Mapping[str, Value]) -> dict[str, Value]:
     best = agent.best_by_model or agent.best
     known = {**(best.point if best is not None else {}), **at}
-    names = [one for one in agent.spec.actuators if one not in drawn]
-    if missing := [one for one in names if one not in known]:
+    names = [name for name in agent.spec.actuators if name not in drawn]
+    if missing := [name for name in names if name not in known]:
         raise InvalidInput(f"where is {', '.join(missing)}? there is no best point yet: say it in at")
-    return {one: known[one] for one in names}
+    return {name: known[name] for name in names}
 
 
 def _grid(axes: Sequence[_Axis], others: Mapping[str, Value]) -> list[dict[str, Value]]:
@@ -150,26 +152,26 @@ def _grid(axes: Sequence[_Axis], others: Mapping[str, Value]) -> list[dict[str, 
     return [{**others, across.name: x, up.name: y} for y in up.values for x in across.values]
 
 
-def _outcome(agent: AgentStatus, found: Prediction, outcome: str | None) -> str:
-    if not found.mean:
+def _outcome(agent: AgentStatus, prediction: Prediction, outcome: str | None) -> str:
+    if not prediction.mean:
         raise InvalidInput(f"agent {agent.name!r} knows too little yet to say what it believes; measure more points")
-    wanted = outcome or (agent.objective if agent.objective in found.mean else next(iter(found.mean)))
-    if wanted not in found.mean:
-        raise InvalidInput(f"agent {agent.name!r} says nothing of {wanted!r}, but of {', '.join(found.mean)}")
+    wanted = outcome or (agent.objective if agent.objective in prediction.mean else next(iter(prediction.mean)))
+    if wanted not in prediction.mean:
+        raise InvalidInput(f"agent {agent.name!r} says nothing of {wanted!r}, but of {', '.join(prediction.mean)}")
     return wanted
 
 
-def _measured(told: Sequence[Mapping[str, Any]], across: str, up: str) -> tuple[list[Any], list[Any]]:
+def _measured(points: Sequence[Mapping[str, Any]], across: str, up: str) -> tuple[list[Any], list[Any]]:
     """Return the two columns of the points that have numbers in both."""
-    both = [point for point in told if is_number(point.get(across)) and is_number(point.get(up))]
+    both = [point for point in points if is_number(point.get(across)) and is_number(point.get(up))]
     return [point[across] for point in both], [point[up] for point in both]
 
 
 def _maps(
-    figure: Figure, axes: Sequence[_Axis], panels: Mapping[str, Sequence[float]], told: Sequence[Mapping[str, Any]]
+    figure: Figure, axes: Sequence[_Axis], panels: Mapping[str, Sequence[float]], points: Sequence[Mapping[str, Any]]
 ) -> None:
     across, up = axes
-    where = _measured(told, across.name, up.name)
+    where = _measured(points, across.name, up.name)
     for index, (label, values) in enumerate(panels.items()):
         panel = figure.add_subplot(1, len(panels), index + 1)
         rows = [values[start : start + len(across.values)] for start in range(0, len(values), len(across.values))]
@@ -181,14 +183,21 @@ def _maps(
         panel.set(title=label, xlabel=across.name, ylabel=up.name if index == 0 else "")
 
 
-def _curve(figure: Figure, axis: _Axis, shown: str, found: Prediction, told: Sequence[Mapping[str, Any]]) -> None:
+def _curve(
+    figure: Figure, axis: _Axis, shown: str, prediction: Prediction, points: Sequence[Mapping[str, Any]]
+) -> None:
     panel = figure.add_subplot()
-    mean, std = found.mean[shown], found.std[shown]
+    mean, std = prediction.mean[shown], prediction.std[shown]
     ends = [[value + sign * 2 * spread for value, spread in zip(mean, std, strict=True)] for sign in (-1, 1)]
     panel.fill_between(axis.values, ends[0], ends[1], alpha=0.25, label="two standard deviations")
     panel.plot(axis.values, mean, label="mean")
     panel.plot(
-        *_measured(told, axis.name, shown), linestyle="none", marker="o", markersize=4, color="black", label="measured"
+        *_measured(points, axis.name, shown),
+        linestyle="none",
+        marker="o",
+        markersize=4,
+        color="black",
+        label="measured",
     )
     panel.set(xlabel=axis.name, ylabel=shown)
     panel.margins(x=_MARGIN)

@@ -43,7 +43,7 @@ class EventCounts:
         if name == "descriptor":
             stream = self._streams.setdefault(str(document.get("uid")), str(document.get("name", "primary")))
             keys = _mapping(document.get("data_keys"))
-            self.without_files |= {(stream, key) for key, one in keys.items() if "external" in _mapping(one)}
+            self.without_files |= {(stream, key) for key, data_key in keys.items() if "external" in _mapping(data_key)}
         elif name == "stream_resource":
             self._files[str(document.get("uid"))] = str(document.get("data_key"))
         if self.without_files:

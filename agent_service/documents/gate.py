@@ -169,10 +169,10 @@ class DocumentGate:
 
     def give_up(self, run: str) -> Iterator[Passed]:
         """Yield what waits of a run that will not become whole, in order; of one without a start nothing passes."""
-        found = self._runs.get(run)
-        if found is None:
+        gated = self._runs.get(run)
+        if gated is None:
             return
-        found.given_up = True
+        gated.given_up = True
         taken = self._waiting.pop_all()
         for held in taken:
             if held.name in PARTS and self._named_by(held.name, held.document) == run:
@@ -180,11 +180,11 @@ class DocumentGate:
         waiting = [held for held in taken if self._named_by(held.name, held.document) == run]
         others = [held for held in taken if self._named_by(held.name, held.document) != run]
         waiting.sort(key=lambda held: (held.name not in PARTS, is_number(held.document.get("seq_num")) or 0))
-        waiting += found.stops
-        found.stops = []
-        if found.start is None:
+        waiting += gated.stops
+        gated.stops = []
+        if gated.start is None:
             _log.warning("run %s is left out: its start document never came, and no catalogue has it", run)
-            self._end(found)
+            self._end(gated)
         for held in (*waiting, *others):
             yield from self._pass(held)
 

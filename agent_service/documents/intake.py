@@ -185,7 +185,7 @@ class DocumentIntake:
                 if isinstance(received, _Barrier):
                     self._ready.append(received.passed)
                 elif isinstance(received, _Resumed):
-                    passed = [one.routed for one in self.gate.resume(received.documents, received.origin)]
+                    passed = [passed_on.routed for passed_on in self.gate.resume(received.documents, received.origin)]
                     self._ready.extend(routed for routed in passed if routed is not None and routed.run)
                 else:
                     self._write(received)
@@ -219,8 +219,8 @@ class DocumentIntake:
         except OSError as error:
             _log.error("documents cannot be kept safe from a power cut: %s; it is tried again with the next", error)
             return
-        told, self._stored = self._stored, []
-        for stored in told:
+        callbacks, self._stored = self._stored, []
+        for stored in callbacks:
             stored()
 
     def _keep(self, routed: Routed) -> bool:

@@ -104,7 +104,7 @@ def places(run: Run, actuators: Sequence[str]) -> list[Run]:
 def _named_as_scanned(start: Document) -> set[str]:
     motors, hints = start.get("motors"), start.get("hints")
     dimensions: object = cast("dict[str, object]", hints).get("dimensions") if isinstance(hints, dict) else None
-    named = [motors, *(_first(one) for one in _items(dimensions))]
+    named = [motors, *(_first(dimension) for dimension in _items(dimensions))]
     return {name for some in named for name in _items(some) if isinstance(name, str)}
 
 

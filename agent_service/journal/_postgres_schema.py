@@ -145,12 +145,12 @@ def upgrade(connection: sa.Connection, where: str) -> Seqs:
 
     In one transaction with the rest: it happens as a whole, or not at all.
     """
-    found = version_of(connection, where) or SCHEMA_VERSION
-    while found < SCHEMA_VERSION:
-        for statement in MIGRATIONS[found]:
+    schema_version = version_of(connection, where) or SCHEMA_VERSION
+    while schema_version < SCHEMA_VERSION:
+        for statement in MIGRATIONS[schema_version]:
             connection.exec_driver_sql(statement)
-        found += 1
-        connection.execute(meta.update().where(meta.c.key == "schema_version"), {"value": str(found)})
+        schema_version += 1
+        connection.execute(meta.update().where(meta.c.key == "schema_version"), {"value": str(schema_version)})
     seqs = seqs_of(connection)
     if seqs.forgotten > seqs.snapshot:
         raise UsageError(
@@ -164,15 +164,19 @@ def version_of(connection: sa.Connection, where: str) -> int | None:
     """Return the version of the tables, None where there are none; `UsageError` for what this program cannot read."""
     if connection.scalar(sa.text("SELECT to_regclass('meta')")) is None:
         return None
-    found = connection.scalar(version())
-    number = int(found) if found is not None and found.isascii() and found.isdigit() else 0
+    schema_version = connection.scalar(version())
+    number = (
+        int(schema_version)
+        if schema_version is not None and schema_version.isascii() and schema_version.isdigit()
+        else 0
+    )
     if number > SCHEMA_VERSION:
         raise UsageError(
             f"the journal {where} has version {number}, written by a newer agent-service; this one reads up to "
             f"{SCHEMA_VERSION}: upgrade it, or give another database"
         )
     if number < min(MIGRATIONS, default=SCHEMA_VERSION):
-        raise UsageError(f"the journal {where} says that its version is {found!r}, which there never was")
+        raise UsageError(f"the journal {where} says that its version is {schema_version!r}, which there never was")
     return number
 
 

@@ -162,18 +162,18 @@ class Rows:
             part = part if agent is None else part.where(table.c.agent == agent)
             parts.append(part.where(table.c.kind.in_(_TOLD_KINDS)) if table is facts else part)
         query = sa.union_all(*parts).order_by("seq")  # in one statement: facts go from the one table to the other
-        found = self._events(query if limit is None else query.limit(limit))
-        return list({event.seq: event for event in found}.values())
+        events = self._events(query if limit is None else query.limit(limit))
+        return list({event.seq: event for event in events}.values())
 
     def of_suggestions(self, ids: Sequence[str]) -> list[Event]:
         """Return the facts about suggestions, in order. See `protocols.JournalReader`."""
         own: sa.ColumnClause[str] = sa.literal_column(SUGGESTION[self._engine.dialect.name])
-        found: list[Event] = []
+        events: list[Event] = []
         for first in range(0, len(ids), _IDS_AT_ONCE):
             about = own.in_(ids[first : first + _IDS_AT_ONCE])
             query = sa.select(facts).where(sa.literal_column("kind") == sa.literal_column("'suggestion.state'"), about)
-            found += self._events(query)
-        return sorted(found, key=lambda event: event.seq or 0)
+            events += self._events(query)
+        return sorted(events, key=lambda event: event.seq or 0)
 
     def snapshot(self) -> tuple[int, dict[str, Any]] | None:
         """Return the number of the last fact in the snapshot, and the snapshot. See `protocols.JournalReader`."""

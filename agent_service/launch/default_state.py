@@ -69,8 +69,8 @@ def state_of(file: Path) -> Path:
 
 def served_beside(folder: Path) -> list[Path]:
     """Return the state directories in use by the notebooks and scripts that run in a folder; changes nothing."""
-    found = sorted(path.parent for path in _root(folder.absolute(), claim=False).glob("*/service.json"))
-    return [path for path in found if is_served(StateDir(path))]
+    folders = sorted(path.parent for path in _root(folder.absolute(), claim=False).glob("*/service.json"))
+    return [path for path in folders if is_served(StateDir(path))]
 
 
 def refuse_exported(name: str, folder: Path) -> None:

@@ -115,7 +115,7 @@ class Goals:
     @property
     def weighted(self) -> bool:
         """Whether the objectives are one, their weighted sum."""
-        return len(self.objectives) > 1 and any(one.weight is not None for one in self.objectives.values())
+        return len(self.objectives) > 1 and any(objective.weight is not None for objective in self.objectives.values())
 
     @property
     def columns(self) -> dict[str, Direction]:
@@ -123,8 +123,8 @@ class Goals:
         if self.weighted:
             return {WEIGHTED: "maximize"}
         return {
-            name if one.direction else _OFF.format(name): one.direction or "minimize"
-            for name, one in self.objectives.items()
+            name if objective.direction else _OFF.format(name): objective.direction or "minimize"
+            for name, objective in self.objectives.items()
         }
 
     def derived(self, outcome: Mapping[str, Any]) -> dict[str, float]:
@@ -133,9 +133,9 @@ class Goals:
             scores = self.scores(outcome)
             return {} if scores is None else {WEIGHTED: scores[0]}
         return {
-            _OFF.format(name): -one.score(outcome[name])
-            for name, one in self.objectives.items()
-            if one.target is not None and name in outcome
+            _OFF.format(name): -objective.score(outcome[name])
+            for name, objective in self.objectives.items()
+            if objective.target is not None and name in outcome
         }
 
     def derived_errors(self, errors: Mapping[str, float]) -> dict[str, float]:
@@ -144,22 +144,27 @@ class Goals:
             return {_OFF.format(name): errors[name] for name in self.objectives if name in errors}
         if not set(self.objectives) <= set(errors):
             return {}
-        return {WEIGHTED: math.hypot(*((one.weight or 1.0) * errors[name] for name, one in self.objectives.items()))}
+        return {
+            WEIGHTED: math.hypot(
+                *((objective.weight or 1.0) * errors[name] for name, objective in self.objectives.items())
+            )
+        }
 
     def scores(self, outcome: Mapping[str, Any]) -> tuple[float, ...] | None:
         """Return a number an objective, or one for all, each higher the better; None when there is none."""
         if not all(is_number(outcome.get(name)) for name in self.objectives):
             return None
-        scores = tuple(one.score(outcome[name]) for name, one in self.objectives.items())
+        scores = tuple(objective.score(outcome[name]) for name, objective in self.objectives.items())
         if self.weighted:
-            weights = [one.weight or 1.0 for one in self.objectives.values()]
+            weights = [objective.weight or 1.0 for objective in self.objectives.values()]
             scores = (sum(weight * score for weight, score in zip(weights, scores, strict=True)),)
         return None if any(map(math.isnan, scores)) else scores
 
     def excesses(self, outcome: Mapping[str, Any]) -> list[float]:
         """Return how far beyond its limit each outcome is, 0 or less within; infinity for one that was not measured."""
         return [
-            one.excess(outcome[name]) if is_number(outcome.get(name)) else math.inf for name, one in self.limits.items()
+            limit.excess(outcome[name]) if is_number(outcome.get(name)) else math.inf
+            for name, limit in self.limits.items()
         ]
 
     def feasible(self, outcome: Mapping[str, Any]) -> bool:

@@ -174,22 +174,27 @@ class Choice(_Dimension):
 
     def fitted(self, value: Value, *, measured: bool = False) -> Value:
         """Return the one of the values that it is."""
-        if measured and is_number(value) and value in (0, 1) and all(isinstance(one, bool) for one in self.values):
+        if (
+            measured
+            and is_number(value)
+            and value in (0, 1)
+            and all(isinstance(choice, bool) for choice in self.values)
+        ):
             value = bool(value)  # as a device or a table has it
-        for one in self.values:
-            if same(one, value):
-                return one
+        for choice in self.values:
+            if same(choice, value):
+                return choice
         if measured and is_number(value):
-            for one in self.values:
-                if is_number(one) and math.isclose(cast("float", one), cast("float", value), rel_tol=_READBACK):
-                    return one
+            for choice in self.values:
+                if is_number(choice) and math.isclose(cast("float", choice), cast("float", value), rel_tol=_READBACK):
+                    return choice
         more = ", …" if len(self.values) > _LISTED else ""
         listed = ", ".join(map(shown, self.values[:_LISTED])) + more
         raise ValueError(f"is {shown(value)}, none of {listed}{self._hint(value)}")
 
     def _hint(self, value: Value) -> str:
         """Return which text was perhaps meant by another one."""
-        texts = [one for one in self.values if isinstance(one, str)]
+        texts = [choice for choice in self.values if isinstance(choice, str)]
         if not isinstance(value, str):
             return ""
         alike = [text for text in texts if text.strip().casefold() == value.strip().casefold()]

@@ -64,7 +64,7 @@ def same(value: object, other: object) -> bool:
 
 def is_among(value: object, values: Iterable[object]) -> bool:
     """Return whether a plain value is one of several; see `same`."""
-    return any(same(value, one) for one in values)
+    return any(same(value, known) for known in values)
 
 
 def shown(value: object) -> str:

@@ -71,7 +71,7 @@ def wholes_of(devices: Iterable[Any], same: Callable[[Any], Iterable[str]] = lam
             above.append(whole)
             whole = getattr(whole, "parent", None)
         beside = [axis for axis, parent in pairwise([device, *above]) for axis in _coupled(axis, parent)]
-        names = [str(getattr(one, "name", "")) for one in (*above, *beside)]
+        names = [str(getattr(device, "name", "")) for device in (*above, *beside)]
         names += [name for name in same(device) if name not in names]
         if names:
             wholes[str(device.name)] = names
@@ -84,9 +84,9 @@ def _coupled(axis: Any, parent: Any) -> list[Any]:
         pseudo, real_ones = list(parent.pseudo_positioners), list(parent.real_positioners)
     except Exception:  # noqa: BLE001 - it is none, or a device raises whatever it likes
         return []
-    if any(axis is one for one in pseudo):
+    if any(axis is positioner for positioner in pseudo):
         return real_ones
-    return pseudo if any(axis is one for one in real_ones) else []
+    return pseudo if any(axis is positioner for positioner in real_ones) else []
 
 
 # ways in which a device says where it is ----------------------------------------------------------------------------

@@ -79,8 +79,8 @@ def _written(signal: object) -> str | None:
         return None
     if isinstance(name, str):
         return name
-    scheme, found, name = source.removeprefix("mock+").partition("://") if isinstance(source, str) else ("", "", "")
-    return (name if scheme == "ca" else f"{scheme}://{name}") if found and scheme != "soft" else None
+    scheme, separator, name = source.removeprefix("mock+").partition("://") if isinstance(source, str) else ("", "", "")
+    return (name if scheme == "ca" else f"{scheme}://{name}") if separator and scheme != "soft" else None
 
 
 def nodes(names: Mapping[str, object]) -> Iterator[Node]:

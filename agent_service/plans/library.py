@@ -49,7 +49,9 @@ def acquire(
         A suggestion has a value for what none of the actuators calls itself; nothing has moved then.
     """
     uids: list[str] = []
-    for suggestion, moved in [(one, targets(one, actuators)) for one in suggestions]:  # all, before anything moves
+    for suggestion, moved in [
+        (suggestion, targets(suggestion, actuators)) for suggestion in suggestions
+    ]:  # all, before anything moves
         about = {"plan_name": "acquire", **(md or {})}
         if ID_KEY in suggestion:
             about["agent_suggestion_uid"] = suggestion[ID_KEY]

@@ -42,7 +42,7 @@ def messages_of(choice: Choice, namespace: Namespace) -> Any:
 
     def given(value: Any) -> Any:
         if isinstance(value, list | tuple):
-            return [given(one) for one in cast("Sequence[Any]", value)]
+            return [given(item) for item in cast("Sequence[Any]", value)]
         return namespace.names.get(value, value) if isinstance(value, str) else value
 
     return namespace.plan(name)(*map(given, args), **{key: given(value) for key, value in kwargs.items()})

@@ -72,8 +72,8 @@ def describe(error: BaseException) -> str:
         if not _frames(inner):  # the library's own affair
             break
         cause = inner
-    said = f"{texts.describe(error)}{_where(error)}"
-    return said if cause is error else f"{said}, because of {texts.describe(cause)}{_where(cause)}"
+    text = f"{texts.describe(error)}{_where(error)}"
+    return text if cause is error else f"{text}, because of {texts.describe(cause)}{_where(cause)}"
 
 
 def _where(error: BaseException) -> str:

@@ -44,8 +44,8 @@ class DirectRoute(BaseRoute):
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         if key is None or self.needs not in key.scopes or not path.startswith(_PREFIX):
             return Match.NONE, {}
-        found = self.found(scope, path[len(_PREFIX) :])
-        return (Match.NONE, {}) if found is None else (Match.FULL, {FOUND: found})
+        match = self.found(scope, path[len(_PREFIX) :])
+        return (Match.NONE, {}) if match is None else (Match.FULL, {FOUND: match})
 
 
 class CachedReads(DirectRoute):

@@ -185,7 +185,9 @@ def _check_agent(
             spec = own_names.named(spec, namespace.own_name)
         except InvalidInput as error:
             return list(error.errors)
-        wrong += [FieldError("guardrails.rules", said) for said in unknown_in_rules(spec, limits, namespace.actuator)]
+        wrong += [
+            FieldError("guardrails.rules", message) for message in unknown_in_rules(spec, limits, namespace.actuator)
+        ]
         wrong += _check_outcome(spec, namespace)
     return wrong
 

@@ -129,5 +129,5 @@ def hears_elsewhere(config: ServiceConfig) -> bool:
 def sources_of(config: ServiceConfig, parts: SourceParts) -> list[HeardSource]:
     """Return the sources that a configuration names; raises `UsageError` where one cannot be made."""
     made = [(SOURCES[section.kind], section) for section in config.heard]
-    found = [(kind.make(section, parts), kind.origin) for kind, section in made]
-    return [HeardSource(source, origin) for source, origin in found if source is not None]
+    sources = [(kind.make(section, parts), kind.origin) for kind, section in made]
+    return [HeardSource(source, origin) for source, origin in sources if source is not None]

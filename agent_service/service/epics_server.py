@@ -121,17 +121,17 @@ class EpicsServer:
 
     async def _follow(self, variable: ScriptVariable, setpoint: Any, readback: Any) -> None:
         """Bring what a variable is to its PVs, each at its own pace: a slow getter holds up no other."""
-        told: object = None
+        last: object = None
         while self._served.get(variable.name) is variable:
             with contextlib.suppress(ServiceError):  # who asks for it over HTTP is told; here it stays as it was
                 value = await variable.read()
-                if value is not None and value != told:
+                if value is not None and value != last:
                     try:
                         await readback.write(_fit(value), verify_value=False)
                         await setpoint.write(_fit(value), verify_value=False)
                     except Exception as error:  # noqa: BLE001 - caproto's, for what is not of the PV's type
                         _log.warning("variable %s does not fit its PV: %s", variable.name, error)
-                    told = value
+                    last = value
             await asyncio.sleep(UPDATED_EVERY_S)
 
     def _name(self, name: str) -> str:

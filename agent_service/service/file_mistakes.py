@@ -43,13 +43,13 @@ def in_quotes(written: object, read: object, place: tuple[str, ...] = ()) -> Ite
     """
     if isinstance(written, Mapping):
         for key, value in cast("Mapping[str, object]", written).items():
-            found = cast("Mapping[str, object]", read).get(key) if isinstance(read, Mapping) else None
-            found = getattr(read, key, None) if isinstance(read, BaseModel) else found
-            yield from in_quotes(value, found, (*place, key))
+            entry = cast("Mapping[str, object]", read).get(key) if isinstance(read, Mapping) else None
+            entry = getattr(read, key, None) if isinstance(read, BaseModel) else entry
+            yield from in_quotes(value, entry, (*place, key))
     elif isinstance(written, list):
         inside = cast("Sequence[object]", read) if isinstance(read, list | tuple) else ()
-        for number, (value, found) in enumerate(zip(cast("list[object]", written), inside, strict=False)):
-            yield from in_quotes(value, found, (*place, str(number)))
+        for number, (value, entry) in enumerate(zip(cast("list[object]", written), inside, strict=False)):
+            yield from in_quotes(value, entry, (*place, str(number)))
     elif isinstance(written, str) and isinstance(read, bool | int | float):
         what = "true or false" if isinstance(read, bool) else "a number"
         value = json.dumps(read)

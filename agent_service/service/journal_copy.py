@@ -36,7 +36,7 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
             raise UsageError(f"{target} holds a journal already, up to fact {other.last_seq()}; give an empty place")
         snapshot = store.snapshot()
         rows = _rows(store.told(until=seqs.forgotten)) if seqs.forgotten else []
-        told = len(rows)
+        copied = len(rows)
         seq = seqs.forgotten
         while events := store.read(after=seq, limit=_PAGE):
             seq = events[-1].seq or seq
@@ -56,11 +56,11 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
             shared = SharedFiles(other_state, store.notes)
             shared.look()
             shared.take()
-    return len(rows) - told, seqs.last
+    return len(rows) - copied, seqs.last
 
 
 def _rows(events: Sequence[Event]) -> list[FactRow]:
-    return [FactRow(one.seq or 0, one.time, one.agent, one.kind, encoded(one.data)) for one in events]
+    return [FactRow(event.seq or 0, event.time, event.agent, event.kind, encoded(event.data)) for event in events]
 
 
 @contextlib.contextmanager

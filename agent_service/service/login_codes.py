@@ -51,11 +51,11 @@ class LoginCodes:
     def redeem(self, code: str) -> Key | None:
         """Return the key that a code was made for, or None; whatever it is, it is used now."""
         digest = digest_of(code)
-        found = None
+        match = None
         for kept in self._codes:  # all of them, so that the time tells nothing
             if hmac.compare_digest(kept, digest):
-                found = kept
-        if found is None:
+                match = kept
+        if match is None:
             return None
-        maker, ends_at = self._codes.pop(found)
+        maker, ends_at = self._codes.pop(match)
         return maker if ends_at > self._clock() else None

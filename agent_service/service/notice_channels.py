@@ -125,7 +125,7 @@ class _MailServer:
     def _offer(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
         answers = {"sender": server.mail(self._section.sender or "")}
-        answers |= {one: server.rcpt(one) for one in self._section.to}
+        answers |= {address: server.rcpt(address) for address in self._section.to}
         server.rset()
         refused = {name: answer for name, answer in answers.items() if answer[0] >= _FINE}
         if refused:

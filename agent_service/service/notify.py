@@ -75,7 +75,10 @@ class NotifyDesk:
         if not self._channels:
             return None
         return NotifyStatus(
-            to=[one.name for one in self._channels], waiting=len(self._waiting), trouble=self._trouble, **self._counts
+            to=[channel.name for channel in self._channels],
+            waiting=len(self._waiting),
+            trouble=self._trouble,
+            **self._counts,
         )
 
     def on_fact(self, event: Event) -> None:
@@ -148,13 +151,13 @@ class NotifyDesk:
             life = self._supervisor.lives.get(notice.agent or "")
             number = 0 if life is None else life.agent.guardrails.approvals.waiting()
             return f"{notice.agent}: {texts.counted(number, 'suggestion')} to approve or reject" if number else ""
-        said = {
+        sentences = {
             "failed": f"agent {notice.agent} failed",
             "done": f"agent {notice.agent} has stopped",
             "held": "held",
             "archive": "the catalogue lags",
         }
-        return f"{said[notice.occasion]}{f': {notice.reason}' if notice.reason else ''}"
+        return f"{sentences[notice.occasion]}{f': {notice.reason}' if notice.reason else ''}"
 
     async def _send(self, channel: Channel, text: str, body: dict[str, Any]) -> None:
         for pause_s in (*_PAUSES_S, None):

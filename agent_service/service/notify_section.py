@@ -58,7 +58,9 @@ class NotifySection(Section):
     @field_validator("to")
     @classmethod
     def _are_addresses(cls, given: list[str]) -> list[str]:
-        if wrong := [one for one in given if one.count("@") != 1 or any(letter.isspace() for letter in one)]:
+        if wrong := [
+            address for address in given if address.count("@") != 1 or any(letter.isspace() for letter in address)
+        ]:
             raise ValueError(f"holds {wrong[0]!r}, which is no e-mail address")
         return given
 

@@ -99,8 +99,8 @@ class ScriptVariable:
             except Unfit as error:
                 return AgentFault(f"variable {self.name!r} cannot be told: {error}")
             except BaseException as error:  # noqa: BLE001 - the script's own code, sys.exit in it too
-                said = f"the {what} of variable {self.name!r} raised {texts.describe(error)}"
-                return InvalidInput(said) if what == "setter" else AgentFault(said)
+                why = f"the {what} of variable {self.name!r} raised {texts.describe(error)}"
+                return InvalidInput(why) if what == "setter" else AgentFault(why)
 
         work = context.for_whom(attempt, approves=what == "setter")
         result = await run_detached(work, name=f"{what} of {self.name}")

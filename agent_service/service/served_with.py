@@ -63,25 +63,25 @@ class ServedWith(BaseModel):
 
     def differences(self, before: ServedWith) -> list[str]:
         """Return in what this is another, or allows more, than what was ``before``, each in a few words."""
-        found: list[str] = []
+        differences: list[str] = []
         if self.sink != before.sink:
-            found.append(f"plans went to {_shown(before.sink)} and go to {_shown(self.sink)} now")
+            differences.append(f"plans went to {_shown(before.sink)} and go to {_shown(self.sink)} now")
         elif not _same(self.startup, before.startup):
-            found.append(f"the startup was {_named(before.startup)} and is {_named(self.startup)} now")
+            differences.append(f"the startup was {_named(before.startup)} and is {_named(self.startup)} now")
         if "configure" in before.model_fields_set and self.configure != before.configure:
-            was, now = (one or "what the startup has" for one in (before.configure, self.configure))
-            found.append(f"[run_engine] configure was {was} and is {now} now")
+            was, now = (configure or "what the startup has" for configure in (before.configure, self.configure))
+            differences.append(f"[run_engine] configure was {was} and is {now} now")
         now_here = self.conditions or {}
         gone = [name for name in before.conditions or {} if name not in now_here]
         other = [name for name, digest in (before.conditions or {}).items() if now_here.get(name, digest) != digest]
-        found += [f"[conditions] {', '.join(gone)} held agents before, and nothing does now"] if gone else []
-        found += [f"[conditions] {', '.join(other)} had another rule or other times"] if other else []
+        differences += [f"[conditions] {', '.join(gone)} held agents before, and nothing does now"] if gone else []
+        differences += [f"[conditions] {', '.join(other)} had another rule or other times"] if other else []
         loose = guardrail_checks.loosened(before.guardrails, self.guardrails)
         if by_hand(self.guardrails.approval) < by_hand(before.guardrails.approval):
             loose.append("approval")
         if loose:
-            found.append(f"[guardrails] {', '.join(loose)} forbade more than now")
-        return found
+            differences.append(f"[guardrails] {', '.join(loose)} forbade more than now")
+        return differences
 
 
 def edited(state: StateDir, now: ServedWith) -> str | None:

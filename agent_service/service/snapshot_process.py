@@ -45,8 +45,8 @@ def fold(journal: JournalReader, seq: int, *, forget: int) -> str:
                 record.apply(event)
             if decisions.seq < looked_at <= forget:
                 decisions.apply_fact(event)
-    for one in record.agents.values():
-        ToldFacts(one, journal).find_bests_anew(until=seq)
+    for agent in record.agents.values():
+        ToldFacts(agent, journal).find_bests_anew(until=seq)
     values = {**record.as_json(), "outbox": decisions.model_dump(mode="json")}
     return json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
@@ -58,12 +58,12 @@ async def fold_elsewhere(url: str, seq: int, *, forget: int) -> str:
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
-        answer, said = await child.communicate(json.dumps([url, seq, forget]).encode())
+        answer, errors = await child.communicate(json.dumps([url, seq, forget]).encode())
     finally:
         if child.returncode is None:
             child.kill()
     if child.returncode:
-        why = said.decode(errors="replace").strip().splitlines() or [f"it ended with code {child.returncode}"]
+        why = errors.decode(errors="replace").strip().splitlines() or [f"it ended with code {child.returncode}"]
         raise BackendUnavailable(f"the process that makes a snapshot failed: {texts.one_line(why[-1])}")
     return answer.decode()
 

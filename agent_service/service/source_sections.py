@@ -43,10 +43,10 @@ def _not_blank(text: str) -> str:
 def _check_key(path: str | Path, holds: str, message: str) -> None:
     """Raise `ValueError` with a message unless there is a file that holds a word."""
     try:
-        found = Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
+        text = Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError) as error:
         raise ValueError(f"{message}; {path}: {getattr(error, 'strerror', None) or 'is no path'}") from None
-    if holds not in found:
+    if holds not in text:
         raise ValueError(f"{message}; there is none in {path}")
 
 
@@ -200,8 +200,8 @@ class KafkaSourceSection(Section):
     @field_validator("servers")
     @classmethod
     def _are_servers(cls, given: str) -> str:
-        for one in given.split(",") if given else ():
-            machine = _KAFKA_SERVER.sub("", one.strip(), count=1)
+        for server in given.split(",") if given else ():
+            machine = _KAFKA_SERVER.sub("", server.strip(), count=1)
             if "://" in machine:
                 raise ValueError("must be host:port, or several with commas, without a scheme")
             split_address(f"kafka://{machine}", example="kafka1:9092,kafka2:9092")
@@ -240,8 +240,8 @@ class NatsSourceSection(Section):
     @field_validator("servers")
     @classmethod
     def _are_servers(cls, given: str) -> str:
-        for one in given.split(","):
-            scheme, _, machine = one.strip().rpartition("://")
+        for server in given.split(","):
+            scheme, _, machine = server.strip().rpartition("://")
             if scheme not in ("", "nats", "tls", "ws", "wss"):
                 raise ValueError("must begin with nats:// or tls://, as nats://127.0.0.1:4222")
             split_address(f"nats://{machine}", example="nats://127.0.0.1:4222")
@@ -284,11 +284,11 @@ AnySource = Annotated[
 
 def check_once(sources: Sequence[AnySource]) -> None:
     """Raise `ValueError` where two sources hear the same."""
-    for (i, one), (j, other) in combinations(enumerate(sources), 2):
-        if one.hears == other.hears:
-            but = ", or give it a durable of its own" if one.kind == "nats" else ""
+    for (i, section), (j, other) in combinations(enumerate(sources), 2):
+        if section.hears == other.hears:
+            but = ", or give it a durable of its own" if section.kind == "nats" else ""
             raise ValueError(
-                f"sources.{j}: of kind {one.kind}, is named once; leave it out, as sources.{i} hears that{but}"
+                f"sources.{j}: of kind {section.kind}, is named once; leave it out, as sources.{i} hears that{but}"
             )
 
 

@@ -55,7 +55,7 @@ def serve_command(state: StateDir) -> str:
     served = recall_or_nothing(state)
     listed = cast("list[object]", served["files"]) if isinstance(served.get("files"), list) else []
     files: list[str] = []
-    for file in (Path(str(one)) for one in listed):
+    for file in (Path(str(path)) for path in listed):
         files += [str(place) for place in (file, state.path.parent / file.name) if place.is_file()][:1]
     if len(files) < len(listed):
         files = []

@@ -50,10 +50,10 @@ class LastPicture:
     @property
     def _data(self) -> dict[str, str]:
         now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-        said = f"<p>{html.escape(self._text)}</p>{self._drawing}<p><small>As it was at {now}</small></p>"
+        markup = f"<p>{html.escape(self._text)}</p>{self._drawing}<p><small>As it was at {now}</small></p>"
         return {
             "text/plain": f"{self._text} ({now})",
-            "text/html": f'<style>{STYLE}</style><div class="as-kept">{said}</div>',
+            "text/html": f'<style>{STYLE}</style><div class="as-kept">{markup}</div>',
         }
 
 
@@ -62,8 +62,8 @@ def summary(status: Mapping[str, Any]) -> str:
     progress, best = status["progress"], status.get("best")
     runs = f"{progress['done']} of {progress['total']} runs" if progress["total"] else f"{progress['done']} runs"
     because = f", {status['reason']}" if status.get("reason") else ""
-    found = f"; best measured: {_said(best['outcome'])} at {_said(best['point'])}" if best else ""
-    return f"{status['name']}: {status['state']}{because}; {runs}{found}"
+    best_text = f"; best measured: {_said(best['outcome'])} at {_said(best['point'])}" if best else ""
+    return f"{status['name']}: {status['state']}{because}; {runs}{best_text}"
 
 
 def _said(values: Mapping[str, Any]) -> str:

@@ -151,8 +151,8 @@ class Panel(anywidget.AnyWidget):
             return
         events = [event for event in update.events if self._concerns(event)]
         if events or update.stale:
-            told = [json.loads(event.encoded) for event in events]
-            self._say({"events": told, "stale": update.stale})
+            encoded_events = [json.loads(event.encoded) for event in events]
+            self._say({"events": encoded_events, "stale": update.stale})
         if update.stale or update.changed or any(event.kind not in _QUIET for event in events):
             self._show(update.link, {path: await _answer(client, path) for path in self.asks})
         else:

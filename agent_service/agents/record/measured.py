@@ -32,9 +32,9 @@ class Measured:
         self.bests.add(points)
         self.newest.extend({name: point[name] for name in self._actuators if name in point} for point in points)
 
-    def take(self, told: Iterable[Event]) -> None:
+    def take(self, facts: Iterable[Event]) -> None:
         """Take in what an agent was told."""
-        for event in told:
+        for event in facts:
             if event.kind is EventKind.INGEST:
                 self.add(cast("list[dict[str, Any]]", event.data["points"]))
 

@@ -80,12 +80,12 @@ def recalled(facts: Iterable[Event]) -> dict[str, tuple[Suggestion, str]]:
 
     One whose first fact is not among them is left out: it is forgotten.
     """
-    found: dict[str, tuple[Suggestion, str]] = {}
+    suggestions: dict[str, tuple[Suggestion, str]] = {}
     for fact in facts:
         suggestion_id = str(fact.data["id"])
         if fact.data["state"] == SuggestionState.PROPOSED and not fact.data.get("again"):
-            found[suggestion_id] = proposed(fact), str(fact.data["by"])
-        elif suggestion_id in found:
-            suggestion, by = found[suggestion_id]
-            found[suggestion_id] = followed(suggestion, fact), by
-    return found
+            suggestions[suggestion_id] = proposed(fact), str(fact.data["by"])
+        elif suggestion_id in suggestions:
+            suggestion, by = suggestions[suggestion_id]
+            suggestions[suggestion_id] = followed(suggestion, fact), by
+    return suggestions

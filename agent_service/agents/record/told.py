@@ -75,8 +75,8 @@ class ToldFacts:
         """Return a suggestion of the agent, however long ago it was decided; None when it is none, or forgotten."""
         if (known := self._record.suggestions.get(suggestion_id)) is not None:
             return known
-        found = recalled(await asyncio.to_thread(self._journal.of_suggestions, [suggestion_id]))
-        for suggestion, _ in found.values():
+        suggestions = recalled(await asyncio.to_thread(self._journal.of_suggestions, [suggestion_id]))
+        for suggestion, _ in suggestions.values():
             if suggestion.agent == self._record.spec.name and suggestion.created_at >= self._record.created_at:
                 return suggestion
         return None

@@ -112,11 +112,11 @@ class Exchange:
     def unknown(self, facts: Sequence[Fact]) -> list[Fact]:
         """Return what of the facts of its life it was not part of: it may be hosted anew, and knows the others."""
         new: list[Fact] = []
-        told, asked = self.told, self.asked
+        told_uids, asked = self.told, self.asked
         for fact in facts:
             if isinstance(fact, IngestFact):
-                skipped = min(told, len(fact.points))
-                told -= skipped
+                skipped = min(told_uids, len(fact.points))
+                told_uids -= skipped
                 if skipped < len(fact.points):
                     new.append(IngestFact(fact.points[skipped:]))
             elif isinstance(fact, SuggestFact) and asked:
@@ -298,13 +298,13 @@ def _shape(value: object) -> tuple[int, ...] | None:
 def _numbers(value: object) -> list[float]:
     """Return the numbers of a number, or of an array in its order; `ValueError` when one is none, or not finite."""
     if _shape(value) is None:
-        found = [real(value)]
+        leaves = [real(value)]
     else:
         import numpy as np  # noqa: PLC0415 - as above
 
-        found = [real(one) for one in np.ravel(cast("Any", value)).tolist()]
-    numbers = [float(one) for one in found if one is not None]
-    if len(numbers) < len(found):
+        leaves = [real(element) for element in np.ravel(cast("Any", value)).tolist()]
+    numbers = [float(leaf) for leaf in leaves if leaf is not None]
+    if len(numbers) < len(leaves):
         raise ValueError(f"a point or an outcome is no finite number, but {type(value).__name__}")
     return numbers
 

@@ -50,7 +50,7 @@ class AxBrain:
         self._optimizer = getattr(thing, "_optimizer", thing)
         self._client = self._optimizer.ax_client
         parameters = self._client._experiment.parameters  # noqa: SLF001 - it has no public way
-        self.space = {name: _dimension(one) for name, one in parameters.items() if name in spec.actuators}
+        self.space = {name: _dimension(parameter) for name, parameter in parameters.items() if name in spec.actuators}
         self._goals = Goals.of(spec)
         aims = self._client._experiment.optimization_config  # noqa: SLF001 - as above
         self.objectives = _objectives(aims.objective)
@@ -78,8 +78,8 @@ class AxBrain:
     @property
     def not_saved(self) -> dict[str, object]:
         """What an ``Agent``'s own plans need, of which the service runs none: consoles and devices, for example."""
-        found = {name: getattr(self._thing, name, None) for name in _OF_PLANS}
-        return {name: thing for name, thing in found.items() if thing is not None}
+        parts = {name: getattr(self._thing, name, None) for name in _OF_PLANS}
+        return {name: thing for name, thing in parts.items() if thing is not None}
 
     def suggest(self, num_points: int | None = None) -> Sequence[Mapping[str, Any]]:
         """Return points of Ax's trials; `NotNow` while Ax needs data first."""
@@ -178,11 +178,11 @@ def _objectives(objective: Any) -> dict[str, dict[str, Any]]:
 def _limits(constraints: Sequence[Any]) -> dict[str, dict[str, float]]:
     """Return those of Ax's constraints that are of one outcome and of its value itself."""
     limits: dict[str, dict[str, float]] = {}
-    for one in constraints:
-        if len(one.metric_weights) == 1 and not one.relative:
-            [(name, weight)] = one.metric_weights
-            at_most = (one.op.name == "LEQ") == (weight > 0)
-            limits.setdefault(name, {})["max" if at_most else "min"] = one.bound / weight
+    for constraint in constraints:
+        if len(constraint.metric_weights) == 1 and not constraint.relative:
+            [(name, weight)] = constraint.metric_weights
+            at_most = (constraint.op.name == "LEQ") == (weight > 0)
+            limits.setdefault(name, {})["max" if at_most else "min"] = constraint.bound / weight
     return limits
 
 
@@ -255,9 +255,12 @@ class _AgentMaker:
         home = library(f"{self.__module__.rpartition('.')[0]}.dof")
         return self._factory(
             sensors=[],
-            dofs=[_dof(home, one) for one in made.dofs],
+            dofs=[_dof(home, dof) for dof in made.dofs],
             # of an objective or a constraint it asks only for the text that Ax is to have
-            objectives=[SimpleNamespace(ax_expression=f"{'-' * one.minimize}{one.name}") for one in made.objectives],
+            objectives=[
+                SimpleNamespace(ax_expression=f"{'-' * objective.minimize}{objective.name}")
+                for objective in made.objectives
+            ],
             evaluation_function=None,
             dof_constraints=[SimpleNamespace(ax_constraint=text) for text in made.dof_constraints],
             outcome_constraints=[SimpleNamespace(ax_constraint=text) for text in made.outcome_constraints],
@@ -266,5 +269,5 @@ class _AgentMaker:
         )
 
 
-def _dof(home: Any, one: _Dof) -> object:
-    return (home.ChoiceDOF if one.bounds is None else home.RangeDOF)(**one.model_dump(exclude_none=True))
+def _dof(home: Any, dof: _Dof) -> object:
+    return (home.ChoiceDOF if dof.bounds is None else home.RangeDOF)(**dof.model_dump(exclude_none=True))

@@ -39,7 +39,7 @@ class Baybe(LibraryType, package="baybe", several=True):
         objective: Any = (
             objectives.SingleTargetObjective(targets[0]) if len(targets) == 1 else objectives.ParetoObjective(targets)
         )
-        searched: Any = space.from_product([_parameter(name, one) for name, one in varied(problem).items()])
+        searched: Any = space.from_product([_parameter(name, dimension) for name, dimension in varied(problem).items()])
         return CampaignBrain(library("baybe").Campaign(searched, objective), problem, seed=self.config.seed)
 
 
@@ -70,11 +70,11 @@ class CampaignBrain(ToldBrain):
         self._campaign.add_measurements(self._frames.of([row for _, row in rows], outcomes=self.problem.objectives))
 
 
-def _parameter(name: str, one: Dimension) -> Any:
+def _parameter(name: str, dimension: Dimension) -> Any:
     parameters = library("baybe.parameters")
 
-    if isinstance(one, FloatRange):
-        return parameters.NumericalContinuousParameter(name, (one.low, one.high))
-    if isinstance(one, IntRange):
-        return parameters.NumericalDiscreteParameter(name, steps(one))
-    return parameters.CategoricalParameter(name, list(labels(one)))
+    if isinstance(dimension, FloatRange):
+        return parameters.NumericalContinuousParameter(name, (dimension.low, dimension.high))
+    if isinstance(dimension, IntRange):
+        return parameters.NumericalDiscreteParameter(name, steps(dimension))
+    return parameters.CategoricalParameter(name, list(labels(dimension)))

@@ -49,7 +49,9 @@ class Bofire(LibraryType, package="bofire", several=True):
         problem, config = self.problem(spec), self.config
         goals: dict[str, Any] = {"maximize": objectives.MaximizeObjective, "minimize": objectives.MinimizeObjective}
         domain: Any = domains.Domain(
-            inputs=domains.Inputs(features=[_feature(features, name, one) for name, one in varied(problem).items()]),
+            inputs=domains.Inputs(
+                features=[_feature(features, name, dimension) for name, dimension in varied(problem).items()]
+            ),
             outputs=domains.Outputs(
                 features=[
                     features.ContinuousOutput(key=name, objective=goals[direction](w=1.0))
@@ -94,9 +96,9 @@ class BofireBrain(ToldBrain):
             self._strategy.tell(table, replace=True)
 
 
-def _feature(features: Any, name: str, one: Dimension) -> Any:
-    if isinstance(one, FloatRange):
-        return features.ContinuousInput(key=name, bounds=[one.low, one.high])
-    if isinstance(one, IntRange):
-        return features.DiscreteInput(key=name, values=list(steps(one)))
-    return features.CategoricalInput(key=name, categories=list(labels(one)))
+def _feature(features: Any, name: str, dimension: Dimension) -> Any:
+    if isinstance(dimension, FloatRange):
+        return features.ContinuousInput(key=name, bounds=[dimension.low, dimension.high])
+    if isinstance(dimension, IntRange):
+        return features.DiscreteInput(key=name, values=list(steps(dimension)))
+    return features.CategoricalInput(key=name, categories=list(labels(dimension)))

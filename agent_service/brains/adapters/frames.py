@@ -28,12 +28,16 @@ class Frames:
     """
 
     def __init__(self, problem: Problem, *, ours: bool = True) -> None:
-        self._low = {name: (one.low or 0) * ours for name, one in problem.space.items() if isinstance(one, IntRange)}
+        self._low = {
+            name: (dimension.low or 0) * ours
+            for name, dimension in problem.space.items()
+            if isinstance(dimension, IntRange)
+        }
         self._names = list(varied(problem)) if ours else problem.names
-        self._fixed = {name: _only(one) for name, one in problem.space.items() if name not in self._names}
+        self._fixed = {name: _only(dimension) for name, dimension in problem.space.items() if name not in self._names}
         self._pandas = library("pandas")
         self._problem = problem
-        self._values = {name: labels(one) for name, one in problem.space.items()}
+        self._values = {name: labels(dimension) for name, dimension in problem.space.items()}
 
     def of(self, rows: Sequence[Mapping[str, Any]], *, outcomes: Iterable[str] = ()) -> Any:
         """Return a table of positions, and of these outcomes."""
@@ -53,10 +57,10 @@ class Frames:
         return float(value - self._low.get(name, 0))
 
     def _point(self, row: Mapping[str, Any]) -> Point:
-        found = {**self._fixed, **{name: self._value(name, row[name]) for name in self._names}}
-        point = self._problem.position(found)
+        values = {**self._fixed, **{name: self._value(name, row[name]) for name in self._names}}
+        point = self._problem.position(values)
         if point is None:
-            raise ValueError(f"its library suggested {found}, which is no point of the space")
+            raise ValueError(f"its library suggested {values}, which is no point of the space")
         return point
 
     def _value(self, name: str, cell: Any) -> Any:
@@ -67,29 +71,29 @@ class Frames:
 
 def varied(problem: Problem) -> dict[str, Dimension]:
     """Return the dimensions that have more than one value; raise `InvalidConfig` when there is none."""
-    found = {name: one for name, one in problem.space.items() if _only(one) is None}
-    if not found:
+    free = {name: dimension for name, dimension in problem.space.items() if _only(dimension) is None}
+    if not free:
         raise InvalidConfig("space: there is one point in it, and nothing to look for")
-    return found
+    return free
 
 
-def _only(one: Dimension) -> Value | None:
-    if isinstance(one, FloatRange | IntRange):
-        return one.low if one.low == one.high else None
-    return one.values[0] if isinstance(one, Choice) and len(one.values) == 1 else None
+def _only(dimension: Dimension) -> Value | None:
+    if isinstance(dimension, FloatRange | IntRange):
+        return dimension.low if dimension.low == dimension.high else None
+    return dimension.values[0] if isinstance(dimension, Choice) and len(dimension.values) == 1 else None
 
 
-def steps(one: IntRange) -> range:
+def steps(dimension: IntRange) -> range:
     """Return a range of whole numbers, counted from its low end."""
-    assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
-    return range(one.high - one.low + 1)
+    assert dimension.low is not None and dimension.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
+    return range(dimension.high - dimension.low + 1)
 
 
-def labels(one: Dimension) -> dict[str, Value]:
+def labels(dimension: Dimension) -> dict[str, Value]:
     """Return the texts that stand for the values of a choice, each by another one; none for a range."""
-    if isinstance(one, FloatRange | IntRange):
+    if isinstance(dimension, FloatRange | IntRange):
         return {}
-    values: list[Value] = list(one.values) if isinstance(one, Choice) else [False, True]
+    values: list[Value] = list(dimension.values) if isinstance(dimension, Choice) else [False, True]
     texts = {value for value in values if isinstance(value, str)}
     return {_label(value, texts): value for value in values}
 

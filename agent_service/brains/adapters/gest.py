@@ -87,8 +87,10 @@ class Xopt(LibraryType, package="xopt", several=True):
     def check_spec(cls, config: Search, spec: AgentSpec) -> None:
         """Raise `InvalidConfig` as each of these types does, and where a value is no number: Xopt knows no others."""
         super().check_spec(config, spec)
-        for name, one in Problem.of(spec, config.objectives).space.items():
-            if isinstance(one, Truth) or (isinstance(one, Choice) and not all(map(is_number, one.values))):
+        for name, dimension in Problem.of(spec, config.objectives).space.items():
+            if isinstance(dimension, Truth) or (
+                isinstance(dimension, Choice) and not all(map(is_number, dimension.values))
+            ):
                 field = f"space.{name}"
                 message = f"{field} has values that are no numbers, which type {spec.type!r} does not know"
                 raise InvalidConfig(message, errors=[FieldError(field, message)])
@@ -99,10 +101,10 @@ class Xopt(LibraryType, package="xopt", several=True):
 
         config, problem = self.config, self.problem(spec)
         vocs: Any = library("gest_api.vocs").VOCS(
-            variables={name: _variable(one) for name, one in problem.space.items()},
+            variables={name: _variable(dimension) for name, dimension in problem.space.items()},
             objectives={name: direction.upper() for name, direction in problem.objectives.items()},
             constraints={
-                **{name: one.model_dump() for name, one in config.constraints.items()},
+                **{name: constraint.model_dump() for name, constraint in config.constraints.items()},
                 **dict(_constraint(name, limit) for name, limit in problem.constraints.items()),
             },
             observables=list(problem.observables),
@@ -176,12 +178,12 @@ class GestBrain(ToldBrain):
         constants = {name: constant.value for name, constant in self._generator.vocs.constants.items()}
         genetic = _GENETIC if hasattr(self._generator, "population_size") else {}
         for _, row in rows:
-            told = {**_EVALUATED, **genetic, **constants, **self._excesses(row), **row}
+            columns = {**_EVALUATED, **genetic, **constants, **self._excesses(row), **row}
             if not self._has_steps or not self._has_begun:
-                self._generator.ingest([told])
+                self._generator.ingest([columns])
             if self._has_steps and self._is_step(row):  # as the point is that it begins at
                 self._step = None
-                self._generator.ingest([told])
+                self._generator.ingest([columns])
 
     def _give_up(self, numbers: Sequence[int]) -> None:
         """Let a step that nobody measures count as the worst so far: it would be asked for again and again."""
@@ -239,15 +241,17 @@ class GestBrain(ToldBrain):
 def adapted(generator: Any, spec: AgentSpec) -> GestBrain:
     """Return the brain of a generator that somebody made; its VOCS says where to look, and for what."""
     vocs = generator.vocs
-    variables = {name: _dimension(one) for name, one in vocs.variables.items()}
+    variables = {name: _dimension(variable) for name, variable in vocs.variables.items()}
     goals = {
-        name: "minimize" if type(one).__name__ == "MinimizeObjective" else "maximize"
-        for name, one in vocs.objectives.items()
+        name: "minimize" if type(objective).__name__ == "MinimizeObjective" else "maximize"
+        for name, objective in vocs.objectives.items()
     }
     space = {**variables, **spec.space}
     searched = {name: space[name] for name in spec.actuators}
     brain = GestBrain(generator, Problem.towards(searched, goals, spec))  # pyright: ignore[reportArgumentType]
-    brain.outcome_constraints = {name: limit for name, one in vocs.constraints.items() if (limit := _limit(one))}
+    brain.outcome_constraints = {
+        name: limit for name, constraint in vocs.constraints.items() if (limit := _limit(constraint))
+    }
     return brain
 
 
@@ -296,13 +300,16 @@ def _limit(constraint: Any) -> Limit | None:
             return None
 
 
-def _variable(one: Dimension) -> Any:
-    if isinstance(one, FloatRange):
-        return [one.low, one.high]
-    if isinstance(one, IntRange):
-        assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
-        return {"type": "DiscreteVariable", "values": set(range(one.low, one.high + 1))}
-    return {"type": "DiscreteVariable", "values": set(one.values if isinstance(one, Choice) else (False, True))}
+def _variable(dimension: Dimension) -> Any:
+    if isinstance(dimension, FloatRange):
+        return [dimension.low, dimension.high]
+    if isinstance(dimension, IntRange):
+        assert dimension.low is not None and dimension.high is not None  # noqa: S101, PT018 - `Problem.of` saw to that
+        return {"type": "DiscreteVariable", "values": set(range(dimension.low, dimension.high + 1))}
+    return {
+        "type": "DiscreteVariable",
+        "values": set(dimension.values if isinstance(dimension, Choice) else (False, True)),
+    }
 
 
 def _dimension(variable: Any) -> Dimension:

@@ -46,7 +46,9 @@ class StudyBrain:
         self._study = study
         self._agent = agent
         self._problem = problem
-        self._distributions = {name: _distribution(self._optuna, one) for name, one in problem.space.items()}
+        self._distributions = {
+            name: _distribution(self._optuna, dimension) for name, dimension in problem.space.items()
+        }
         self._left_out = 0
         self._marks: Counter[str] = Counter()
 
@@ -110,8 +112,8 @@ class StudyBrain:
         self, params: dict[str, Any], values: list[float] | None = None, excesses: Mapping[str, float] | None = None
     ) -> int:
         """Return the number of the trial with this mark, which is added unless it is there."""
-        said = json.dumps([self._agent, params, values], sort_keys=True)
-        mark = hashlib.sha256(said.encode()).hexdigest()[:16]
+        identity = json.dumps([self._agent, params, values], sort_keys=True)
+        mark = hashlib.sha256(identity.encode()).hexdigest()[:16]
         self._marks[mark] += 1  # the same may be said twice
         mark = f"{mark}-{self._marks[mark]}"
         for trial in self._study.get_trials(deepcopy=False):
@@ -127,7 +129,9 @@ class StudyBrain:
         )
         _constrain(trial, excesses or {})
         self._study.add_trial(trial)
-        [number] = [one.number for one in self._study.get_trials(deepcopy=False) if one.user_attrs.get(_MARK) == mark]
+        [number] = [
+            trial.number for trial in self._study.get_trials(deepcopy=False) if trial.user_attrs.get(_MARK) == mark
+        ]
         return number
 
 
@@ -200,9 +204,11 @@ def adapted(study: Any, spec: AgentSpec) -> StudyBrain:
     return StudyBrain(study, Problem.towards(Problem.of(spec).space, objectives, spec), agent=spec.name)
 
 
-def _distribution(optuna: Any, one: Dimension) -> Any:
-    if isinstance(one, IntRange):
-        return optuna.distributions.IntDistribution(one.low, one.high)
-    if isinstance(one, FloatRange):
-        return optuna.distributions.FloatDistribution(one.low, one.high)
-    return optuna.distributions.CategoricalDistribution(one.values if isinstance(one, Choice) else [False, True])
+def _distribution(optuna: Any, dimension: Dimension) -> Any:
+    if isinstance(dimension, IntRange):
+        return optuna.distributions.IntDistribution(dimension.low, dimension.high)
+    if isinstance(dimension, FloatRange):
+        return optuna.distributions.FloatDistribution(dimension.low, dimension.high)
+    return optuna.distributions.CategoricalDistribution(
+        dimension.values if isinstance(dimension, Choice) else [False, True]
+    )

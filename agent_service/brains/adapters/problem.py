@@ -93,26 +93,31 @@ class Problem:
 
     def unit(self, point: Mapping[str, Any]) -> list[float]:
         """Return a point of the space as numbers from 0 to 1: one a range, one a value of a choice without order."""
-        return [number for name, one in self.space.items() for number in _numbers(one, point[name])]
+        return [number for name, dimension in self.space.items() for number in _numbers(dimension, point[name])]
 
     @property
     def sizes(self) -> list[int]:
         """How many values each dimension has that is no range of floats."""
-        kinds = [one for one in self.space.values() if not isinstance(one, FloatRange)]
+        kinds = [dimension for dimension in self.space.values() if not isinstance(dimension, FloatRange)]
         return [
-            cast("int", one.high) - cast("int", one.low) + 1 if isinstance(one, IntRange) else len(_choices(one))
-            for one in kinds
+            cast("int", dimension.high) - cast("int", dimension.low) + 1
+            if isinstance(dimension, IntRange)
+            else len(_choices(dimension))
+            for dimension in kinds
         ]
 
     @property
     def width(self) -> int:
         """How many numbers `unit` returns."""
-        return sum(_width(one) for one in self.space.values())
+        return sum(_width(dimension) for dimension in self.space.values())
 
     def point(self, unit: Sequence[float]) -> Point:
         """Return the point of the space that is nearest to numbers from 0 to 1, as `unit` returns them."""
         numbers = iter(unit)
-        return {name: _nearest(one, [next(numbers) for _ in range(_width(one))]) for name, one in self.space.items()}
+        return {
+            name: _nearest(dimension, [next(numbers) for _ in range(_width(dimension))])
+            for name, dimension in self.space.items()
+        }
 
 
 def _dimension(name: str, spec: AgentSpec) -> Dimension:
@@ -128,38 +133,44 @@ def _dimension(name: str, spec: AgentSpec) -> Dimension:
     return dimension
 
 
-def _choices(one: Dimension) -> list[Any]:
-    return [False, True] if isinstance(one, Truth) else list(one.values) if isinstance(one, Choice) else []
+def _choices(dimension: Dimension) -> list[Any]:
+    return (
+        [False, True]
+        if isinstance(dimension, Truth)
+        else list(dimension.values)
+        if isinstance(dimension, Choice)
+        else []
+    )
 
 
-def _is_line(one: Dimension) -> bool:
+def _is_line(dimension: Dimension) -> bool:
     """Whether one number says where on it a value is."""
-    return not isinstance(one, Choice) or one.ordered or len(one.values) <= 2  # noqa: PLR2004 - two have no other order
+    return not isinstance(dimension, Choice) or dimension.ordered or len(dimension.values) <= 2  # noqa: PLR2004 - two have no other order
 
 
-def _width(one: Dimension) -> int:
-    return 1 if _is_line(one) else len(_choices(one))
+def _width(dimension: Dimension) -> int:
+    return 1 if _is_line(dimension) else len(_choices(dimension))
 
 
-def _numbers(one: Dimension, value: Any) -> list[float]:
-    if isinstance(one, FloatRange | IntRange):
-        assert one.low is not None and one.high is not None  # noqa: S101, PT018 - `of` saw to that
-        return [(value - one.low) / (one.high - one.low) if one.high > one.low else 0.5]
-    choices = _choices(one)
-    place = next(number for number, one in enumerate(choices) if same(one, value))  # 1 and true are two
-    if _is_line(one):
+def _numbers(dimension: Dimension, value: Any) -> list[float]:
+    if isinstance(dimension, FloatRange | IntRange):
+        assert dimension.low is not None and dimension.high is not None  # noqa: S101, PT018 - `of` saw to that
+        return [(value - dimension.low) / (dimension.high - dimension.low) if dimension.high > dimension.low else 0.5]
+    choices = _choices(dimension)
+    place = next(number for number, choice in enumerate(choices) if same(choice, value))  # 1 and true are two
+    if _is_line(dimension):
         return [place / max(len(choices) - 1, 1)]
     return [float(other == place) for other in range(len(choices))]
 
 
-def _nearest(one: Dimension, numbers: Sequence[float]) -> Any:
+def _nearest(dimension: Dimension, numbers: Sequence[float]) -> Any:
     part = min(max(float(numbers[0]), 0.0), 1.0)
-    if isinstance(one, FloatRange | IntRange):
-        assert one.low is not None and one.high is not None  # noqa: S101, PT018 - as above
-        value = one.low + part * (one.high - one.low)
-        inside = min(max(round(value) if isinstance(one, IntRange) else value, one.low), one.high)
-        return inside if isinstance(one, IntRange) else float(inside)
-    choices = _choices(one)
-    if _is_line(one):
+    if isinstance(dimension, FloatRange | IntRange):
+        assert dimension.low is not None and dimension.high is not None  # noqa: S101, PT018 - as above
+        value = dimension.low + part * (dimension.high - dimension.low)
+        inside = min(max(round(value) if isinstance(dimension, IntRange) else value, dimension.low), dimension.high)
+        return inside if isinstance(dimension, IntRange) else float(inside)
+    choices = _choices(dimension)
+    if _is_line(dimension):
         return choices[round(part * (len(choices) - 1))]
     return choices[max(range(len(choices)), key=lambda place: numbers[place])]

@@ -42,12 +42,14 @@ class Skopt(LibraryType, package="skopt"):
         """Return the brain."""
         problem, config = self.problem(spec), self.config
         optimizer: Any = library("skopt").Optimizer(
-            [_dimension(one) for one in problem.space.values()],
+            [_dimension(dimension) for dimension in problem.space.values()],
             base_estimator=config.estimator,
             n_initial_points=config.n_initial,
             random_state=config.seed,
         )
-        return SkoptBrain(optimizer, problem, labels={name: labels(one) for name, one in problem.space.items()})
+        return SkoptBrain(
+            optimizer, problem, labels={name: labels(dimension) for name, dimension in problem.space.items()}
+        )
 
 
 def adapted(optimizer: Any, spec: AgentSpec) -> SkoptBrain:
@@ -100,7 +102,7 @@ class SkoptBrain(ToldBrain):
 
     def _coordinate(self, name: str, value: Value) -> Value:
         known = self._labels.get(name)
-        return next(label for label, one in known.items() if same(one, value)) if known else value
+        return next(label for label, known_value in known.items() if same(known_value, value)) if known else value
 
     def _point(self, coordinates: Sequence[Any]) -> Point:
         known = {name: self._labels.get(name) for name in self.problem.names}
@@ -110,15 +112,15 @@ class SkoptBrain(ToldBrain):
         }
 
 
-def _dimension(one: Dimension) -> Any:
+def _dimension(dimension: Dimension) -> Any:
 
-    match one:
+    match dimension:
         case FloatRange():
-            return library("skopt.space").Real(one.low, one.high)
+            return library("skopt.space").Real(dimension.low, dimension.high)
         case IntRange():
-            return library("skopt.space").Integer(one.low, one.high)
+            return library("skopt.space").Integer(dimension.low, dimension.high)
         case _:
-            return library("skopt.space").Categorical(list(labels(one)))
+            return library("skopt.space").Categorical(list(labels(dimension)))
 
 
 def _space_of(dimension: Any) -> Dimension:

@@ -63,14 +63,14 @@ class ToldBrain:
 
     def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Take outcomes in, of own points or of anybody's."""
-        told: list[tuple[int | None, dict[str, Any]]] = []
+        outcomes_by_trial: list[tuple[int | None, dict[str, Any]]] = []
         for point in points:
             if (row := self._row(point)) is not None:
-                told.append(row)
+                outcomes_by_trial.append(row)
                 self.rows.append(row[1])
-        self._left_out += len(points) - len(told)
-        if told:
-            self._tell(told)
+        self._left_out += len(points) - len(outcomes_by_trial)
+        if outcomes_by_trial:
+            self._tell(outcomes_by_trial)
 
     def report(self) -> dict[str, Any]:
         """Return how many points were measured, wait to be, and will not be: failed, rejected, or edited."""
@@ -125,8 +125,8 @@ class ToldBrain:
     def _objectives_of(self, outcomes: Mapping[str, Any]) -> dict[str, float]:
         """Return the objectives of a point, if it has all."""
         objectives = self.problem.objectives
-        found = {**outcomes, **self.problem.goals.derived(outcomes)}
-        values = {name: float(found[name]) for name in objectives if name in found}
+        known_values = {**outcomes, **self.problem.goals.derived(outcomes)}
+        values = {name: float(known_values[name]) for name in objectives if name in known_values}
         if self.knows_constraints or self.problem.goals.feasible(outcomes):
             return values
         seen = {name: [value, *(float(row.get(name, value)) for row in self.rows)] for name, value in values.items()}

@@ -241,8 +241,8 @@ class RecordingBrain:
     def filled(cls, spec: AgentSpec) -> dict[str, Any]:
         """Return the configuration with what the specification says is good, unless it names an objective itself."""
         fields = ("objectives", "outcome_constraints")
-        said = {name: getattr(spec, name) for name in fields if getattr(spec, name)}
-        return {**said, **spec.config} if said and "objective" not in spec.config else dict(spec.config)
+        given = {name: getattr(spec, name) for name in fields if getattr(spec, name)}
+        return {**given, **spec.config} if given and "objective" not in spec.config else dict(spec.config)
 
     @classmethod
     def check(cls, config: Goal, *, actuators: Sequence[str], outcomes: Sequence[str]) -> None:

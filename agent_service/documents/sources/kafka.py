@@ -155,12 +155,12 @@ class KafkaSource(ConnectedSource):
     def _begin(self, consumer: Any, partitions: list[Any]) -> None:
         """Go on behind what was committed; a group that is new begins at the end, and says so at once."""
         needed = self._offsets_needed(consumer, partitions)
-        for one in consumer.committed(partitions, timeout=_CALL_S):
-            if one.offset < 0:
-                _, one.offset = consumer.get_watermark_offsets(one, timeout=_CALL_S)
-                consumer.commit(offsets=[one], asynchronous=False)
-            upto = min(one.offset, needed.get((one.topic, one.partition), one.offset))
-            self._partitions[one.topic, one.partition] = Acknowledged(upto)
+        for partition in consumer.committed(partitions, timeout=_CALL_S):
+            if partition.offset < 0:
+                _, partition.offset = consumer.get_watermark_offsets(partition, timeout=_CALL_S)
+                consumer.commit(offsets=[partition], asynchronous=False)
+            upto = min(partition.offset, needed.get((partition.topic, partition.partition), partition.offset))
+            self._partitions[partition.topic, partition.partition] = Acknowledged(upto)
         consumer.assign(
             [self._position(topic, number, kept.upto) for (topic, number), kept in self._partitions.items()]
         )
@@ -171,9 +171,11 @@ class KafkaSource(ConnectedSource):
         since, self._since = self._since, None
         if since is None:
             return {}
-        asked = [self._position(one.topic, one.partition, int(since * 1000)) for one in partitions]
-        found = consumer.offsets_for_times(asked, timeout=_CALL_S)
-        return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
+        asked = [self._position(partition.topic, partition.partition, int(since * 1000)) for partition in partitions]
+        offsets = consumer.offsets_for_times(asked, timeout=_CALL_S)
+        return {
+            (partition.topic, partition.partition): partition.offset for partition in offsets if partition.offset >= 0
+        }
 
     def _give_back(self, consumer: Any, partitions: list[Any]) -> None:
         self._commit(consumer)
@@ -183,8 +185,8 @@ class KafkaSource(ConnectedSource):
         self._forget(partitions)
 
     def _forget(self, partitions: list[Any]) -> None:
-        for one in partitions:
-            self._partitions.pop((one.topic, one.partition), None)
+        for partition in partitions:
+            self._partitions.pop((partition.topic, partition.partition), None)
 
     def _take(self, message: Any) -> None:
         self.presence.connected()
@@ -193,12 +195,12 @@ class KafkaSource(ConnectedSource):
             return
         kept.begin(message.offset())
         try:
-            found = document(*_pair(unpack(message.value() or b"")))
+            pair = document(*_pair(unpack(message.value() or b"")))
         except Unreadable as error:
             self.presence.refuse(str(error))
             kept.done(message.offset())
             return
-        hand_over(intake, *found, partial(kept.done, message.offset()))
+        hand_over(intake, *pair, partial(kept.done, message.offset()))
 
     def _commit(self, consumer: Any) -> None:
         """Commit up to where everything is on disk."""
@@ -248,17 +250,17 @@ def site_configuration() -> dict[str, Any]:
     import yaml  # noqa: PLC0415 - only where there is such a file
 
     try:
-        found = cast("dict[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
-        servers = found["bootstrap_servers"]
-        given: dict[str, Any] = {**(found.get("runengine_producer_config") or {})}
+        settings = cast("dict[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
+        servers = settings["bootstrap_servers"]
+        given: dict[str, Any] = {**(settings.get("runengine_producer_config") or {})}
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UsageError(f"{path} has no bootstrap_servers that could be read: {type(error).__name__}") from error
     known = {key: value for key, value in given.items() if not key.startswith(_PRODUCERS_ONLY)}
     return {**known, "bootstrap.servers": servers if isinstance(servers, str) else ",".join(servers)}
 
 
-def _pair(found: Any) -> tuple[object, object]:
-    match found:
+def _pair(message: Any) -> tuple[object, object]:
+    match message:
         case [name, body]:
             return name, body
         case _:

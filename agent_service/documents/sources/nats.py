@@ -48,7 +48,7 @@ class NatsSource(ConnectedSource):
 
     def __init__(self, servers: str, *, stream: str, subject: str, durable: str, credentials: str = "") -> None:
         self._nats: Any = needs("nats", kind="nats")
-        self._servers = [one.strip() for one in servers.split(",")]
+        self._servers = [server.strip() for server in servers.split(",")]
         self._stream = stream
         self._subject = subject
         self._durable = durable
@@ -78,10 +78,10 @@ class NatsSource(ConnectedSource):
                 if (now := time.monotonic()) >= lag_due:
                     lag_due = now + _LAG_EVERY_S
                     try:
-                        told = await subscription.consumer_info()
+                        consumer = await subscription.consumer_info()
                     except TimeoutError as error:
                         raise BackendUnavailable("its JetStream does not answer") from error
-                    self.presence.lag = (told.num_pending or 0) + (told.num_ack_pending or 0)
+                    self.presence.lag = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
         finally:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), 1)
@@ -105,13 +105,13 @@ class NatsSource(ConnectedSource):
     def _take(self, message: Any) -> None:
         loop, name = asyncio.get_running_loop(), str(message.subject).rpartition(".")[2]
         try:
-            found = document(name, unpack(message.data))
+            pair = document(name, unpack(message.data))
         except Unreadable as error:
             self.presence.refuse(str(error))
             self._acknowledge(loop, message)
             return
         if (intake := self._intake) is not None:
-            hand_over(intake, *found, partial(self._acknowledge, loop, message))
+            hand_over(intake, *pair, partial(self._acknowledge, loop, message))
 
     @staticmethod
     def _acknowledge(loop: asyncio.AbstractEventLoop, message: Any) -> None:

@@ -85,7 +85,7 @@ class PostedSource:
         """
         if self._intake is None:
             raise Forbidden('this service takes no documents over HTTP: its configuration names no source "posted"')
-        admitted, forgotten = self.admit([one for name, doc in documents for one in unpack_bulk(name, doc)], by)
+        admitted, forgotten = self.admit([single for name, doc in documents for single in unpack_bulk(name, doc)], by)
         for name, document in admitted:
             self._intake.put(name, document)
         return admitted, forgotten
@@ -132,7 +132,7 @@ class PostedSource:
         known = self._runs.get(run)
         if name == "start" and known is None:
             known = self._runs[run] = _Run(None)
-            self._trim(_HEARD_KEPT, lambda one: one.by is None)
+            self._trim(_HEARD_KEPT, lambda run: run.by is None)
         if known is None:
             return False
         if known.by is None and name in PARTS:
@@ -148,7 +148,7 @@ class PostedSource:
             self._forget(uid)
         else:
             run.ended = True
-            self._trim(_ENDED_KEPT, lambda one: one.ended)
+            self._trim(_ENDED_KEPT, lambda run: run.ended)
 
     def _make_room(self, by: str, new: list[str]) -> list[str]:
         """Forget the oldest open runs of a key when there is no room for its new ones."""
@@ -162,8 +162,8 @@ class PostedSource:
         return own[: max(0, excess)]
 
     def _trim(self, at_most: int, which: Callable[[_Run], bool]) -> None:
-        found = [uid for uid, run in self._runs.items() if which(run)]
-        for uid in found[: max(0, len(found) - at_most)]:
+        uids = [uid for uid, run in self._runs.items() if which(run)]
+        for uid in uids[: max(0, len(uids) - at_most)]:
             self._forget(uid)
 
     def _forget(self, uid: str) -> None:
@@ -186,15 +186,15 @@ class _Batch:
         if name == "start":
             uid = str(document.get("uid"))
             return self._own(uid, self._run(uid) or _Run(self._by))
-        found = {*runs_named(document, ChainMap(self.owners, self._known_owners))}
-        if not found or "" in found:
+        named_runs = {*runs_named(document, ChainMap(self.owners, self._known_owners))}
+        if not named_runs or "" in named_runs:
             raise Conflict(
                 f"a {name} document belongs to no run that this key has begun here; post the run from its start "
                 "document on, and a resource with its run_start"
             )
-        runs = [self._own(uid, self._run(uid)) for uid in found]
+        runs = [self._own(uid, self._run(uid)) for uid in named_runs]
         if name in PARTS:
-            self._add_member(next(iter(found)), runs[0], str(document.get("uid")))
+            self._add_member(next(iter(named_runs)), runs[0], str(document.get("uid")))
         return runs[0]
 
     def _run(self, uid: str) -> _Run | None:

@@ -95,11 +95,11 @@ class StompSource(ConnectedSource):
             event: Any = json.loads(body)
             if not isinstance(event, dict) or "doc" not in event:
                 return  # of the worker's state, or of progress
-            found = document(*(cast("dict[str, Any]", event)[key] for key in ("name", "doc")))
+            pair = document(*(cast("dict[str, Any]", event)[key] for key in ("name", "doc")))
         except (ValueError, KeyError, TypeError, RecursionError):
             self.presence.refuse("it publishes something that is no event of a blueapi")
         except Unreadable as error:
             self.presence.refuse(str(error))
         else:
             if intake is not None:
-                hand_over(intake, *found)
+                hand_over(intake, *pair)

@@ -143,16 +143,16 @@ class TiledSource(ConnectedSource):
     async def _look(self, catalogue: TiledCatalogue) -> None:
         runs, suggestions = self._wanted
         asked = {*runs, *self._open}
-        found = await catalogue.of_uids(asked) if asked else []
+        catalogued = await catalogue.of_uids(asked) if asked else []
         if suggestions:
-            found += await catalogue.of_suggestions(suggestions)
-        wanted = {run.uid for run in found}
+            catalogued += await catalogue.of_suggestions(suggestions)
+        wanted = {run.uid for run in catalogued}
         async for page in catalogue.newest_first():
             new = [run for run in page if run.uid not in self._open and not self._is_done(run)]
-            found += new
+            catalogued += new
             if not new:
                 break
-        for run in {run.uid: run for run in reversed(found)}.values():
+        for run in {run.uid: run for run in reversed(catalogued)}.values():
             if not self._has_ended(run.uid) and (run.uid in wanted or not self._is_done(run)):
                 try:
                     await self._take(catalogue, run)

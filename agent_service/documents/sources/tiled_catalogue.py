@@ -74,7 +74,7 @@ class TiledCatalogue:
         data: dict[str, Any] = answer.json().get("data") or {}
         attributes: dict[str, Any] = data.get("attributes") or {}
         order: list[dict[str, Any]] = attributes.get("sorting") or [{"key": "", "direction": 1}]
-        self._newest_first = ",".join(f"{'-' if one['direction'] > 0 else ''}{one['key']}" for one in order)
+        self._newest_first = ",".join(f"{'-' if field['direction'] > 0 else ''}{field['key']}" for field in order)
 
     async def of_suggestions(self, ids: Collection[str]) -> list[CataloguedRun]:
         """Return the runs of suggestions."""
@@ -110,16 +110,16 @@ class TiledCatalogue:
         _check(answer)
         lines = (line.lstrip("\x1e").strip() for line in answer.text.split("\n"))
         records = [cast("dict[str, Any]", json.loads(line)) for line in lines if line]
-        found = [(str(one["name"]), cast("Document", one["doc"])) for one in records]
-        return found if found and found[-1][0] == "stop" and found[-1][1] else []
+        documents = [(str(record["name"]), cast("Document", record["doc"])) for record in records]
+        return documents if documents and documents[-1][0] == "stop" and documents[-1][1] else []
 
     async def _where(self, key: str, values: list[str]) -> list[CataloguedRun]:
-        found: list[CataloguedRun] = []
+        runs: list[CataloguedRun] = []
         for first in range(0, len(values), _IDS_A_QUESTION):
             some = json.dumps(values[first : first + _IDS_A_QUESTION])
             asked = {"filter[in][condition][key]": key, "filter[in][condition][value]": some}
-            found += _runs_of(await self._search(asked))
-        return found
+            runs += _runs_of(await self._search(asked))
+        return runs
 
     async def _search(self, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
         asked = {"page[limit]": str(_PAGE), "fields": "metadata", **parameters}

@@ -104,14 +104,14 @@ class ZmqSource(ConnectedSource):
         intake = self._intake
         try:
             _, name, body = message.split(b" ", 2)
-            found = document(name.decode("ascii", "replace"), unpack(body))
+            pair = document(name.decode("ascii", "replace"), unpack(body))
         except ValueError:
             self.presence.refuse("it publishes something that is no Bluesky document")
         except Unreadable as error:
             self.presence.refuse(str(error))
         else:
             if intake is not None:
-                hand_over(intake, *found)
+                hand_over(intake, *pair)
 
     def _keys(self, public_key: str, secret_file: Path | None) -> tuple[bytes, bytes, bytes]:
         """Return this service's public and secret key, and the proxy's public one; raises `UsageError`."""

@@ -139,11 +139,11 @@ class Cluster:
         """Let go of the cluster, and end one of our own. Harmless the second time."""
         client, self._client = self._client, None
         local, self._local = self._local, None
-        for one in (client, local):
-            if one is not None:
+        for opened in (client, local):
+            if opened is not None:
                 with contextlib.suppress(OSError, TimeoutError):
                     async with asyncio.timeout(2 * ANSWER_WITHIN_S):
-                        await one.close()
+                        await opened.close()
 
     # the client ---------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,11 @@ class Cluster:
         fit = [worker for worker in workers if worker not in refused]
         if not fit:
             raise next(iter(refused.values()))
-        back = [one for one in fit if one in self._avoided and self._avoided[one].is_back(workers[one]["last_seen"])]
+        back = [
+            worker
+            for worker in fit
+            if worker in self._avoided and self._avoided[worker].is_back(workers[worker]["last_seen"])
+        ]
         answering = [worker for worker in fit if worker not in self._avoided] or back
         if not answering:
             raise BackendUnavailable(f"no worker of {self} answers")
@@ -321,7 +325,7 @@ def lacking_resources(workers: Mapping[str, Any], resources: Mapping[str, float]
 
 def _not_loaded(error: BaseException) -> ServiceError:
     """Return the error of a worker that could not load a seat."""
-    said = texts.describe(error)
+    why = texts.describe(error)
     if isinstance(error, ModuleNotFoundError):
-        return InvalidInput(f"a worker has no {PACKAGE} ({said}; {here_of('agent_service')}); install it there")
-    return BackendUnavailable(f"a worker could not make room for the agent: {said}")
+        return InvalidInput(f"a worker has no {PACKAGE} ({why}; {here_of('agent_service')}); install it there")
+    return BackendUnavailable(f"a worker could not make room for the agent: {why}")

@@ -43,8 +43,8 @@ async def _look(section: DaskSection, wanted: Sequence[Mapping[str, float]]) -> 
     return list(dict.fromkeys(wrong))
 
 
-def _misfits(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for worker, about in found.items():
+def _misfits(workers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for worker, about in workers.items():
         packages = about["packages"]
         there = {"Python": minor(packages["python"]), **({PACKAGE: packages[PACKAGE]} if packages.get(PACKAGE) else {})}
         if why := misfit(worker, there, versions()):

@@ -193,11 +193,11 @@ class DaskHandle(RemoteHandle):
 
 def _with_module(error: ServiceError, worker: str) -> ServiceError:
     """Say of an error that names a missing module where it is missing, and which version the service has."""
-    found = _NO_MODULE.search(error.detail)
-    if found is None:
+    match = _NO_MODULE.search(error.detail)
+    if match is None:
         return error
     detail = (
-        f"{error.detail}: the worker {worker} has no module {found[1]!r} ({here_of(found[1])}); install it there. "
+        f"{error.detail}: the worker {worker} has no module {match[1]!r} ({here_of(match[1])}); install it there. "
         "What is defined in a notebook travels by itself, modules do not"
     )
     if isinstance(error, AgentFault):

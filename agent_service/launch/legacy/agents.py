@@ -333,7 +333,7 @@ class Agent(AgentSwitches, AgentVariables):
         """Return what a run of an earlier life of the service measured, where numbers alone do not say it."""
         if is_whole(point):
             return None
-        uid = next((uid for told, uid in self._uids if told == point), None)
+        uid = next((uid for told_point, uid in self._uids if told_point == point), None)
         if uid is None or self.exp_catalog is None:
             logger.warning("agent %s is told a mean, for its run cannot be read again: give tiled_data_node", self.name)
             return None

@@ -57,7 +57,7 @@ class RunView:
 
     def keys(self) -> list[str]:
         """Return the names of its streams."""
-        return list(dict.fromkeys(str(one.get("name", "primary")) for one in self._run.descriptors))
+        return list(dict.fromkeys(str(descriptor.get("name", "primary")) for descriptor in self._run.descriptors))
 
     def documents(self, *, fill: bool = False) -> Iterator[tuple[str, Document]]:
         """Yield its documents in order."""

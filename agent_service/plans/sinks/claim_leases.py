@@ -80,7 +80,7 @@ class Claims:
 
         Returns whether there was any.
         """
-        mine = [one for one in self.waiting if agent in (None, one.agent) and only in (None, one.suggestion_id)]
+        mine = [order for order in self.waiting if agent in (None, order.agent) and only in (None, order.suggestion_id)]
         for order in mine:
             self._end(self._plans[order.suggestion_id], PlanResult(ExitStatus.ABORT, reason, begun=begun))
         if mine:

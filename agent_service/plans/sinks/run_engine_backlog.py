@@ -81,8 +81,8 @@ class PlanJob:
         if self.abort_reason is not None and status is not ExitStatus.SUCCESS:
             status, reason = ExitStatus.ABORT, self.abort_reason
         by_itself = status is ExitStatus.ABORT and self.abort_reason is None
-        told = traceback if status is ExitStatus.FAIL else None
-        return PlanResult(status, reason, tuple(self.runs), asked=not by_itself, traceback=told)
+        shown = traceback if status is ExitStatus.FAIL else None
+        return PlanResult(status, reason, tuple(self.runs), asked=not by_itself, traceback=shown)
 
     def _verdict(self, ended: ExitStatus, why: str) -> tuple[ExitStatus, str]:
         bad = next((run for run in self.runs.values() if run[0] != ExitStatus.SUCCESS), None)

@@ -53,7 +53,7 @@ class UnknownFates:
         """Note that the facility knew what became of a plan."""
         self._in_a_row = 0
 
-    def verdict(self, plan: FacilityPlan, *, nowhere_s: float, over: bool, said: str = "") -> PlanResult | None:
+    def verdict(self, plan: FacilityPlan, *, nowhere_s: float, over: bool, answer: str = "") -> PlanResult | None:
         """Return how a plan ended, or that nobody knows; None: it is to be looked for further.
 
         Parameters
@@ -74,9 +74,9 @@ class UnknownFates:
             return PlanResult(ExitStatus.ABORT, "its fate was decided otherwise", runs.uids)
         if runs.all_stopped and over:
             return _as_stopped(runs)
-        if not self._was_looked_up(plan) or (runs.starts and nowhere_s < LOST_AFTER_S and not said):
+        if not self._was_looked_up(plan) or (runs.starts and nowhere_s < LOST_AFTER_S and not answer):
             return None
-        why = f"{said}; its run counts if it comes whole yet" if said else ""
+        why = f"{answer}; its run counts if it comes whole yet" if answer else ""
         if runs.starts:
             why = why or f"its run began, and neither {where} nor documents say how its plan ended"
         if why:
@@ -96,14 +96,14 @@ class UnknownFates:
         what, again = "it was measured", "; it is not sent again, and its run counts if it comes yet"
         if plan.is_move:
             what, again = "it moved", ""
-        said = f"unknown whether {what}: {where} was asked to run it, and has known nothing of it for {for_s}{again}"
-        _log.warning("the plan of %s: %s", plan.key, said)
+        reason = f"unknown whether {what}: {where} was asked to run it, and has known nothing of it for {for_s}{again}"
+        _log.warning("the plan of %s: %s", plan.key, reason)
         if self._in_a_row >= IN_A_ROW:
             self._in_a_row = 0
             self._latch(
                 f"{IN_A_ROW} plans in a row were given to {where} and are nowhere; look at it, then resume the queue"
             )
-        return PlanResult(ExitStatus.EXPIRED, said)
+        return PlanResult(ExitStatus.EXPIRED, reason)
 
 
 def _as_stopped(runs: PlanRuns) -> PlanResult:

@@ -115,10 +115,10 @@ class Followed:
         if not self.live:
             self._become(live=True, why="")
         if kind != "heartbeat":
-            told = b'event: %b\ndata: {"service":%b,"event":%b}\n\n'
+            frame = b'event: %b\ndata: {"service":%b,"event":%b}\n\n'
             data = fields.get(b"data", b"null")
             self._put_everywhere(
-                Sent(told % (kind.encode(), json.dumps(self.name).encode(), data), self.name, None, kind)
+                Sent(frame % (kind.encode(), json.dumps(self.name).encode(), data), self.name, None, kind)
             )
 
     def _become(self, *, live: bool, why: str) -> None:

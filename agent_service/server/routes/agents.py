@@ -27,8 +27,8 @@ async def agents(
 ) -> Response:
     """List the agents by name."""
     lives = service.supervisor.lives
-    found = (name for name in service.supervisor.names(after=cursor or "") if state in (None, lives[name].state))
-    names = list(islice(found, limit + 1))
+    wanted_names = (name for name in service.supervisor.names(after=cursor or "") if state in (None, lives[name].state))
+    names = list(islice(wanted_names, limit + 1))
     items = b",".join(lives[name].agent.status_json() for name in names[:limit])
     following = json.dumps(names[limit - 1] if len(names) > limit else None)
     return as_json(b'{"items":[%b],"next":%b}' % (items, following.encode()))

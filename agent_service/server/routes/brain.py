@@ -137,9 +137,9 @@ async def best(service: ServiceDep, http: Request, name: str) -> BestList:
     agent = service.supervisor.agent(name)
     seen = await fresh_reads.look(http, service.jobs, agent)
     by_model, measured = agent.record.best if seen is None else list(seen.best), agent.record.best_measured
-    found = list(measured.front)
-    by = "model" if by_model or not found else "measured"
-    return BestList(items=by_model or found, by=by, measured=found, by_model=by_model, note=measured.none)
+    points = list(measured.front)
+    by = "model" if by_model or not points else "measured"
+    return BestList(items=by_model or points, by=by, measured=points, by_model=by_model, note=measured.none)
 
 
 @router.get("/history", dependencies=[READ])

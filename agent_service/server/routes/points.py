@@ -72,13 +72,13 @@ def _chosen(accept: str) -> str:
     """Return the format that a client likes best; `NotAcceptable` when it takes none of them."""
     liked: list[tuple[float, str]] = []
     for part in accept.split(","):
-        kind, *parameters = [one.strip().lower() for one in part.split(";")]
-        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        kind, *parameters = [text.strip().lower() for text in part.split(";")]
+        weight = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
         try:
             liked.append((float(weight), kind))
         except ValueError:
             continue
-    for weight, kind in sorted(liked, key=lambda one: -one[0]):
+    for weight, kind in sorted(liked, key=lambda choice: -choice[0]):
         if weight and kind in (JSON, CSV, ARROW):
             return kind
         if weight and kind in ("*/*", "application/*"):

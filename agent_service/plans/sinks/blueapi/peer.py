@@ -98,7 +98,9 @@ class BlueapiPeer:
         if device is not None:
             return device
         there = sorted(str(device["name"]) for device in self._get("/devices")["devices"])
-        if whole := next((one for one in there if name.startswith(one)), None):  # by what it calls itself
+        if whole := next(
+            (whole_name for whole_name in there if name.startswith(whole_name)), None
+        ):  # by what it calls itself
             raise UnknownDevice(f"{name!r} is no device at {self.url}; it may be {_component(whole, name)}")
         raise UnknownDevice(
             f"there is no device {name!r} at {self.url}; {near(name, there)}it has {', '.join(there) or 'none'}; make "

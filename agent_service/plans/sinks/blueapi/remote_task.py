@@ -330,10 +330,10 @@ def _moved(outcome: Mapping[str, Any], abort_reason: str | None) -> PlanResult:
 
 def why_failed(outcome: Mapping[str, Any]) -> str:
     """Return what a plan raised, by what blueapi says of its task; without its broker it ends whatever it runs."""
-    said = f"{outcome.get('type')}: {outcome.get('message')}"
-    if "publishing event" in said:
-        said = f"the broker of blueapi did not take its documents, and blueapi ended the plan ({said})"
-    return texts.one_line(said)
+    reason = f"{outcome.get('type')}: {outcome.get('message')}"
+    if "publishing event" in reason:
+        reason = f"the broker of blueapi did not take its documents, and blueapi ended the plan ({reason})"
+    return texts.one_line(reason)
 
 
 def _uids(result: object) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ class BlueapiRest:
             raise UnknownPlan(f"blueapi has no plan {plan!r}")
         if answer.is_client_error:
             raise InvalidInput(f"blueapi does not take plan {plan!r}: {detail_of(answer)}")
-        return self._read(answer, lambda found: str(found["task_id"]))
+        return self._read(answer, lambda body: str(body["task_id"]))
 
     async def begin(self, task_id: str) -> Begin:
         """Let a task begin. After `LostAnswer` only its task says whether it did.
@@ -138,7 +138,7 @@ class BlueapiRest:
     async def tasks(self) -> list[Task]:
         """Return all tasks that it knows."""
         answer = await self._ask("GET", "/tasks")
-        return self._read(answer, lambda found: [Task.of(task) for task in found["tasks"]])
+        return self._read(answer, lambda body: [Task.of(task) for task in body["tasks"]])
 
     async def delete(self, task_id: str) -> bool:
         """Let a task that waits begin no more; return whether it was known. One that began goes on: see `active`."""
@@ -146,7 +146,7 @@ class BlueapiRest:
 
     async def active(self) -> str | None:
         """Return the id of the task that runs, or ran last."""
-        task_id = self._read(await self._ask("GET", "/worker/task"), lambda found: found["task_id"])
+        task_id = self._read(await self._ask("GET", "/worker/task"), lambda body: body["task_id"])
         return None if task_id is None else str(task_id)
 
     async def state(self) -> str:

@@ -213,13 +213,13 @@ def _end(code: int) -> NoReturn:
 
 async def _refuse(listening: socket.socket, why: str) -> None:
     """Tell the service that there is no RunEngine here, and why."""
-    told = asyncio.Event()
+    refused = asyncio.Event()
 
     def tell(connection: FrameProtocol) -> None:
         if _hung_up(connection):
             return
         connection.send([("failed", why)])
-        told.set()
+        refused.set()
 
     def accepted() -> FrameProtocol:
         return FrameProtocol(lambda message: None, lambda: None, made=tell)
@@ -227,5 +227,5 @@ async def _refuse(listening: socket.socket, why: str) -> None:
     async with await asyncio.get_running_loop().create_unix_server(accepted, sock=listening):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EMPTY_WAITS_S):
-                await told.wait()
+                await refused.wait()
         await asyncio.sleep(0)

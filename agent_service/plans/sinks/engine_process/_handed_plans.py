@@ -95,13 +95,13 @@ class HandedPlans:
     def waiting(self) -> list[HandedPlan]:
         """Those that have not begun, in their order."""
         last = self._turns.last
-        return [one for _, one in sorted(self._plans.items()) if one.number > last and not one.ended.done()]
+        return [plan for _, plan in sorted(self._plans.items()) if plan.number > last and not plan.ended.done()]
 
     @property
     def under_way(self) -> list[HandedPlan]:
         """Those that have begun and did not end; those that ended a moment ago, unheard, too."""
         last = self._turns.last
-        return [one for one in self.all if one.number <= last and not one.ended.done()]
+        return [plan for plan in self.all if plan.number <= last and not plan.ended.done()]
 
     async def result(self, order: PlanOrder) -> PlanResult:
         """Hand a plan over and return how it ended; a caller that is cancelled takes it back, if it waits."""
@@ -140,8 +140,8 @@ class HandedPlans:
 
     def take_back(self, plans: Iterable[HandedPlan], reason: str) -> bool:
         """Take back those of the plans that wait; return whether there was any."""
-        waiting = [one for one in plans if one.number in self._plans and not one.ended.done()]
-        taken = [one for one in waiting if self._turns.take_back(one.number)]
+        waiting = [plan for plan in plans if plan.number in self._plans and not plan.ended.done()]
+        taken = [plan for plan in waiting if self._turns.take_back(plan.number)]
         for plan in taken:
             del self._plans[plan.number]
             self._link.send(("take back", plan.number))
@@ -157,7 +157,7 @@ class HandedPlans:
 
     def decide(self, suggestion_id: str) -> None:
         """Note that a suggestion's fate is written: the process may forget its plan when that has ended."""
-        for plan in [one for one in self.all if one.order.suggestion_id == suggestion_id]:
+        for plan in [plan for plan in self.all if plan.order.suggestion_id == suggestion_id]:
             plan.is_decided = True
             self._forget(plan)
 

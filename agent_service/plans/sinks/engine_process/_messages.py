@@ -58,4 +58,4 @@ def packed(error: BaseException) -> tuple[Any, ...]:
 def unpacked(values: tuple[Any, ...]) -> ServiceError:
     """Return the error that `packed` packed."""
     code, status, detail, fields, legal = values
-    return by_code(code, status)(detail, errors=[FieldError(*one) for one in fields], legal=legal)
+    return by_code(code, status)(detail, errors=[FieldError(*field) for field in fields], legal=legal)

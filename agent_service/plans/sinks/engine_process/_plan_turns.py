@@ -152,8 +152,8 @@ class PlanTurns:
         """Ask early for the plan behind the one that runs, if that is one of a suggestion."""
         with self._turn:
             begun = self._turns.last
-            waiting = (one for number, one in self._plans.items() if number > begun)
-            after = next((one for one in waiting if not isinstance(one.verdict, ServiceError)), None)
+            waiting = (plan for number, plan in self._plans.items() if number > begun)
+            after = next((plan for plan in waiting if not isinstance(plan.verdict, ServiceError)), None)
             if not self._running or after is None or after.early or after.question is not None or after.is_move:
                 return
             after.early = True
@@ -196,7 +196,7 @@ class PlanTurns:
             self._running = plan.number
             return True
 
-    def _ask_at_turn(self, plan: HostedPlan, found: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
+    def _ask_at_turn(self, plan: HostedPlan, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         asked = self._asking.begin(plan.order)
         wait([asked], timeout=ANSWERS_WITHIN_S)
         _, words = answer_of(asked)
@@ -204,5 +204,5 @@ class PlanTurns:
             if isinstance(plan.verdict, ServiceError):  # taken back meanwhile
                 return
             plan.early, plan.verdict = False, None
-            plan.question = ("ask", plan.number, Question(dict(found), dict(wholes), words))
+            plan.question = ("ask", plan.number, Question(dict(places), dict(wholes), words))
         self._say(plan.question)

@@ -162,17 +162,17 @@ class EngineProcessSink:
         It hands over what it has when `listen` is called.
         """
         wanted = {order.suggestion_id for order in orders}
-        found: dict[str, asyncio.Future[PlanResult]] = {}
+        endings: dict[str, asyncio.Future[PlanResult]] = {}
         for number, order in sorted(self._left.items()):
             plan = HandedPlan.of(order)
             self._plans.take_up(number, plan)
             if order.suggestion_id in wanted and not (self._process.leaves and number > self._turns.last):
-                found[order.suggestion_id] = plan.ended
+                endings[order.suggestion_id] = plan.ended
             else:
                 plan.is_decided = True
                 self._plans.take_back([plan], UNWANTED)
         self._left = {}
-        return found
+        return endings
 
     def listen(self) -> None:
         """Let the process hand over what it has, when those who wait for it are known."""

@@ -34,8 +34,8 @@ class TurnFile:
     @property
     def highest(self) -> int:
         """The highest number that was ever written here, which a new plan's is to be above."""
-        found = os.pread(self._file, (1 + _SLOTS) * _NUMBER.size, 0)
-        return max((number for (number,) in _NUMBER.iter_unpack(found)), default=0)
+        numbers = os.pread(self._file, (1 + _SLOTS) * _NUMBER.size, 0)
+        return max((number for (number,) in _NUMBER.iter_unpack(numbers)), default=0)
 
     def take(self, number: int) -> bool:
         """Begin a plan, in the child; return whether it may: it was not taken back."""
@@ -58,8 +58,8 @@ class TurnFile:
         return 1 + number % _SLOTS
 
     def _read(self, place: int) -> int:
-        found = os.pread(self._file, _NUMBER.size, place * _NUMBER.size)
-        return _NUMBER.unpack(found)[0] if len(found) == _NUMBER.size else 0
+        packed = os.pread(self._file, _NUMBER.size, place * _NUMBER.size)
+        return _NUMBER.unpack(packed)[0] if len(packed) == _NUMBER.size else 0
 
     def _write(self, place: int, number: int) -> None:
         os.pwrite(self._file, _NUMBER.pack(number), place * _NUMBER.size)

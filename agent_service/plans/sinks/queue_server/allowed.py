@@ -50,15 +50,15 @@ class Lists(NamedTuple):
 
     def check_device(self, name: str, *, moves: bool) -> None:
         """Raise `UnknownDevice` unless a device, or a component of one, is allowed and can do what it is for."""
-        found: Any = {"components": self.devices}
+        device: Any = {"components": self.devices}
         for part in name.split("."):
-            components = cast("Mapping[str, Any]", found.get("components") or {})
+            components = cast("Mapping[str, Any]", device.get("components") or {})
             if part not in components:
                 raise UnknownDevice(f"the queue server allows no device {name!r}{near(name, self.devices)}")
-            found = components[part]
-        if moves and not found.get("is_movable"):
+            device = components[part]
+        if moves and not device.get("is_movable"):
             raise UnknownDevice(f"{name!r} of the queue server has no set, so it cannot be an actuator")
-        if not moves and not found.get("is_readable"):
+        if not moves and not device.get("is_readable"):
             raise UnknownDevice(f"{name!r} of the queue server cannot be read, so it cannot be a sensor")
 
     def list_devices(self) -> list[DeviceInfo]:
@@ -75,9 +75,9 @@ class Lists(NamedTuple):
         except ImportError:  # the manager says it when the plan's turn has come
             return
         plan = {key: value for key, value in item.items() if key != "meta"}
-        valid, said = validate_plan(plan, allowed_plans=self.plans, allowed_devices=self.devices)
+        valid, why = validate_plan(plan, allowed_plans=self.plans, allowed_devices=self.devices)
         if not valid:
-            what = str(said).partition("\nPlan:")[0]
+            what = str(why).partition("\nPlan:")[0]
             raise UnknownPlan(f"the queue server would refuse plan {item['name']!r}: {texts.one_line(what)}")
 
     @property

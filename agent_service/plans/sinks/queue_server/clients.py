@@ -149,15 +149,15 @@ class HttpClient:
         if answer.status_code == _TIMEOUT or answer.status_code >= _SERVER_ERROR:
             raise Silent(f"the RE Manager behind {self.where} does not answer")
         if answer.status_code in _NOT_ALLOWED:
-            said = f"the key in {API_KEY} may not ask {self.where} for {path}"
-            return {"success": False, "msg": said}
+            why = f"the key in {API_KEY} may not ask {self.where} for {path}"
+            return {"success": False, "msg": why}
         try:
-            found = answer.json()
+            body = answer.json()
         except ValueError:
             raise Silent(f"what answers at {self.where} is no queue server") from None
-        if not answer.is_success or not isinstance(found, dict):
-            return {"success": False, "msg": texts.one_line(f"{self.where} answered {answer.status_code}: {found}")}
-        return cast("dict[str, Any]", found)
+        if not answer.is_success or not isinstance(body, dict):
+            return {"success": False, "msg": texts.one_line(f"{self.where} answered {answer.status_code}: {body}")}
+        return cast("dict[str, Any]", body)
 
     async def close(self) -> None:
         """See `Client`."""

@@ -146,8 +146,8 @@ class QueueDriver:
         unknown = not self._line.begun and self.manager.running_uid not in (None, self._last_uid)
         if unknown:
             item, history = await self.manager.running_item(), await self.manager.history()
-            if (found := self._take_up(item, history)) is not None:
-                self._line.add(found)
+            if (ours := self._take_up(item, history)) is not None:
+                self._line.add(ours)
         for plan in self._line.begun:
             await self._follow(plan)
         await self.steering.undo(self._line.begun)
@@ -167,8 +167,9 @@ class QueueDriver:
         if not plan.under_way:
             self._forget(plan)
             return
-        found = None if plan.item_uid else await self._in_history(plan)  # before what runs: that may be a copy of it
-        if found is None:
+        # before what runs: that may be a copy of it
+        ended_item = None if plan.item_uid else await self._in_history(plan)
+        if ended_item is None:
             runs = not plan.item_uid or self.manager.running_uid == plan.item_uid
             item = await self.manager.running_item() if runs else {}
             plan.running = plan.is_item(item, user=self._client.user)
@@ -176,25 +177,25 @@ class QueueDriver:
                 plan.item_uid, plan.nowhere_since = str(item.get("item_uid")), None
                 await self.steering.steer(plan)
                 return
-            found = await self._in_history(plan)
-        if found is not None:
-            plan.item_uid = str(found.get("item_uid"))
-        if found is not None and plan.is_told_by(found):
+            ended_item = await self._in_history(plan)
+        if ended_item is not None:
+            plan.item_uid = str(ended_item.get("item_uid"))
+        if ended_item is not None and plan.is_told_by(ended_item):
             self._fates.known()
-            self._end(plan, plan.result_of(found))
+            self._end(plan, plan.result_of(ended_item))
         elif self.manager.state in ("idle", "paused") or self.manager.running_uid is not None:
-            self._not_found(plan, "" if found is None else plan.died_of(found))
+            self._not_found(plan, "" if ended_item is None else plan.died_of(ended_item))
 
     async def _in_history(self, plan: QueuedPlan) -> dict[str, Any] | None:
         """Return its item of the history, the first one: those after it are copies that people made."""
         items = await self.manager.history()
         return next((item for item in items if plan.is_item(item, user=self._client.user)), None)
 
-    def _not_found(self, plan: QueuedPlan, said: str) -> None:
+    def _not_found(self, plan: QueuedPlan, answer: str) -> None:
         now = time.monotonic()
         plan.nowhere_since = plan.nowhere_since or now
         nowhere_s = now - plan.nowhere_since
-        if (result := self._fates.verdict(plan, nowhere_s=nowhere_s, over=True, said=said)) is not None:
+        if (result := self._fates.verdict(plan, nowhere_s=nowhere_s, over=True, answer=answer)) is not None:
             self._end(plan, result)
 
     def _end(self, plan: QueuedPlan, result: PlanResult) -> None:
@@ -235,13 +236,13 @@ class QueueDriver:
             plan.item_uid = str(item.get("item_uid") or "") or None
             return
         plan.begun = False  # a refusal: nothing was done, and nothing will be
-        said = texts.one_line(str(answer.get("msg")))
-        if _FOR_GOOD.search(said):
-            self._end(plan, PlanResult(ExitStatus.FAIL, f"the queue server refused it: {said}"))
+        message = texts.one_line(str(answer.get("msg")))
+        if _FOR_GOOD.search(message):
+            self._end(plan, PlanResult(ExitStatus.FAIL, f"the queue server refused it: {message}"))
         elif plan.abort_reason is not None:
             self._end(plan, PlanResult(ExitStatus.ABORT, plan.abort_reason))
         elif plan.ended.done():
             self._forget(plan)
         else:
-            self.why = f"the queue server did not take it: {said}"
+            self.why = f"the queue server did not take it: {message}"
             self._wake.clear()

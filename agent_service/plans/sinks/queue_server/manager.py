@@ -82,20 +82,20 @@ class Manager:
     async def look(self) -> None:
         """Ask for its status; raises `Silent`."""
         try:
-            found = await self.client.ask("status")
+            status = await self.client.ask("status")
         except Silent as silent:
             self._silent_since = self._silent_since or time.strftime("%b %d %H:%M:%S")
             self._silence = f"{silent}, since {self._silent_since}"
             raise
-        if "manager_state" not in found:
-            self._silence = texts.one_line(str(found.get("msg") or "the queue server answers oddly"))
+        if "manager_state" not in status:
+            self._silence = texts.one_line(str(status.get("msg") or "the queue server answers oddly"))
             raise Silent(self._silence)
         self._silent_since = self._silence = None
-        self.status = found
-        states = [found.get(name) for name in ("manager_state", "worker_environment_state", "re_state")]
+        self.status = status
+        states = [status.get(name) for name in ("manager_state", "worker_environment_state", "re_state")]
         ended = states == ["executing_queue", "idle", "idle"]
         self._ended_since = (self._ended_since or time.monotonic()) if ended else None
-        if not found.get("worker_environment_exists"):
+        if not status.get("worker_environment_exists"):
             self._unanswered, self.worker_died = 0, False
 
     async def probe(self, *, at_once: bool = False) -> None:
@@ -190,14 +190,14 @@ class Manager:
         except Silent as silent:
             raise BackendUnavailable(str(silent)) from None
         if not answer.get("success"):
-            said = texts.one_line(str(answer.get("msg")))
-            raise BackendUnavailable(f"the queue server did not destroy its environment: {said}")
+            message = texts.one_line(str(answer.get("msg")))
+            raise BackendUnavailable(f"the queue server did not destroy its environment: {message}")
 
     async def _read(self, method: str) -> dict[str, Any]:
         answer = await self.client.ask(method)
         if not answer.get("success"):
-            said = texts.one_line(str(answer.get("msg")))
-            self._store = f"the queue server cannot say what it runs, its Redis is gone perhaps: {said}"
+            message = texts.one_line(str(answer.get("msg")))
+            self._store = f"the queue server cannot say what it runs, its Redis is gone perhaps: {message}"
             raise Silent(self._store)
         self._store = None
         return answer

@@ -80,26 +80,26 @@ class QueuedPlan(FacilityPlan):
 
     def died_of(self, item: Mapping[str, Any]) -> str:
         """Return what is said of a plan that ended with its worker, an empty text of any other."""
-        found: Mapping[str, Any] = item.get("result") or {}
-        return _reason(found) if found.get("exit_status") == "failed" else ""
+        result: Mapping[str, Any] = item.get("result") or {}
+        return _reason(result) if result.get("exit_status") == "failed" else ""
 
     def result_of(self, item: Mapping[str, Any]) -> PlanResult:
         """Return how it ended, as its item in the manager's history says."""
-        found: Mapping[str, Any] = item.get("result") or {}
-        uids = tuple(str(uid) for uid in found.get("run_uids") or ()) or self.runs.uids
-        status = _ENDED.get(str(found.get("exit_status")), ExitStatus.FAIL)
-        reason = _reason(found)
+        result: Mapping[str, Any] = item.get("result") or {}
+        uids = tuple(str(uid) for uid in result.get("run_uids") or ()) or self.runs.uids
+        status = _ENDED.get(str(result.get("exit_status")), ExitStatus.FAIL)
+        reason = _reason(result)
         if self.abort_reason is not None and status is not ExitStatus.SUCCESS:
             return PlanResult(ExitStatus.ABORT, self.abort_reason, uids)
-        if _is_lost(found):
+        if _is_lost(result):
             status = ExitStatus.EXPIRED
         if status is ExitStatus.SUCCESS and not uids and not self.is_move:
             return PlanResult(ExitStatus.FAIL, "the plan made no run")
         if status is ExitStatus.SUCCESS:
             return PlanResult(*self._said_by_the_stop(uids), uids)
         if status is ExitStatus.ABORT:
-            reason = f"somebody ended it at the queue server ({found.get('exit_status')})"
-        return PlanResult(status, reason or f"the queue server says {found.get('exit_status')}", uids)
+            reason = f"somebody ended it at the queue server ({result.get('exit_status')})"
+        return PlanResult(status, reason or f"the queue server says {result.get('exit_status')}", uids)
 
     def _said_by_the_stop(self, uids: tuple[str, ...]) -> tuple[ExitStatus, str]:
         """Return what the stop document of its one run says, if it came: a plan may end its run as failed."""
@@ -110,17 +110,17 @@ class QueuedPlan(FacilityPlan):
         return ExitStatus.SUCCESS, ""
 
 
-def _is_lost(found: Mapping[str, Any]) -> bool:
+def _is_lost(result: Mapping[str, Any]) -> bool:
     """Return whether nobody told the manager how an item ended: its worker died, or it was itself started anew."""
-    if found.get("exit_status") == "failed" and not found.get("traceback"):
-        return _NOT_TOLD.search(str(found.get("msg"))) is not None
-    return found.get("exit_status") == "unknown"
+    if result.get("exit_status") == "failed" and not result.get("traceback"):
+        return _NOT_TOLD.search(str(result.get("msg"))) is not None
+    return result.get("exit_status") == "unknown"
 
 
-def _reason(found: Mapping[str, Any]) -> str:
+def _reason(result: Mapping[str, Any]) -> str:
     """Return why an item failed in one line: what the plan raised, by the end of its traceback, else the message."""
-    lines = str(found.get("traceback") or "").strip().splitlines()
-    message = " ".join(str(found.get("msg") or "").split())
+    lines = str(result.get("traceback") or "").strip().splitlines()
+    message = " ".join(str(result.get("msg") or "").split())
     raised = next((number for number in range(len(lines) - 1, -1, -1) if _raised(lines[number])), None)
     return texts.one_line(" ".join(line.strip() for line in lines[raised:]) if raised is not None else message)
 

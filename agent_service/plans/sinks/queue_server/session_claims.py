@@ -55,9 +55,9 @@ class SessionClaims(Claims):
         Conflict
             For anybody else: nobody but a session that the sink sent may measure.
         """
-        if (found := await self._agent_of(session)) is None or agent not in (None, found):
+        if (owner := await self._agent_of(session)) is None or agent not in (None, owner):
             return None
-        order = await super().claim(found, over=lambda: over() or not self._is_open(), **request)
+        order = await super().claim(owner, over=lambda: over() or not self._is_open(), **request)
         self.taken = self.taken or order is not None
         return order
 
@@ -111,8 +111,8 @@ class SessionClaims(Claims):
             self._end(plan, plan.runs.result() or ended)
 
     def _end_if_told(self, plan: ClaimedPlan) -> None:
-        if (told := plan.runs.result()) is not None:
-            self._end(plan, told)
+        if (result := plan.runs.result()) is not None:
+            self._end(plan, result)
 
     def _end(self, plan: ClaimedPlan, result: PlanResult | None) -> None:
         if result is not None and result.exit_status is ExitStatus.ABORT and result.begun and self._abort_reason:

@@ -128,12 +128,14 @@ class Sessions:
 
     def take_up(self, item: Mapping[str, Any], history: list[dict[str, Any]]) -> QueuedPlan | None:
         """Return the session that an item is which an earlier life of the service sent; None for anything else."""
-        found, user = session_of(item, service=self._service), self._driver.manager.client.user
-        if found is None or found[1] in self._ended or (user is not None and item.get("user") != user):
+        session, user = session_of(item, service=self._service), self._driver.manager.client.user
+        if session is None or session[1] in self._ended or (user is not None and item.get("user") != user):
             return None
-        if found in [session_of(one, service=self._service) for one in history]:  # a copy that a person made of it
+        if session in [
+            session_of(past_item, service=self._service) for past_item in history
+        ]:  # a copy that a person made of it
             return None
-        agent, key = found
+        agent, key = session
         return self._watched(QueuedPlan(PlanOrder("", agent, {}, "", (), ()), {}, key, taken_up=True))
 
     @property

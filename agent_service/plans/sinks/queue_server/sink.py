@@ -94,8 +94,8 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
             state, reason = QueueState.SUSPENDED, manager.trouble
         elif ours is not None and ours.running and manager.state == "paused":
             why = driver.steering.refused
-            said = "somebody paused our plan at the queue server"
-            state, reason = QueueState.PAUSED, said if why is None else f"our plan is paused still: {why}"
+            paused = "somebody paused our plan at the queue server"
+            state, reason = QueueState.PAUSED, paused if why is None else f"our plan is paused still: {why}"
         elif ours is None and waiting and driver.why is not None:
             state, reason = QueueState.SUSPENDED, driver.why
         return QueueStatus(
