@@ -45,7 +45,9 @@ def at(page, view):
 
 def expects(locator):
     """Return Playwright's assertions about a locator."""
-    return wanted.module("playwright.sync_api").expect(locator)
+    expect = wanted.module("playwright.sync_api").expect
+    expect.set_options(timeout=lab.SHOWS_WITHIN_MS)
+    return expect(locator)
 
 
 def button(page, name):

@@ -313,6 +313,21 @@ def test_a_page_left_open_over_night_says_of_which_day_a_time_is(client, opened)
         expects(time).to_have_text(re.compile(r"^\S*\d{4}\S* \d\d:\d\d:\d\d$"))
 
 
+def test_what_came_to_nothing_is_on_the_map_and_what_is_not_known_is_not_shown(client, opened):
+    bounds = {"bounds": {"x": [0, 2], "y": [-1, 1]}}
+    client.create(name="walled", loop={"max_failures": 2}, guardrails=bounds, **WALKER)
+    client.start("walled")
+    client.wait("walled")
+    with opened(by_code(client)) as page:
+        at(page, "#/agents/walled")
+        page.locator("svg > .as-unhappy").nth(1).wait_for()
+        page.get_by_text("came to nothing", exact=True).wait_for()
+        at(page, "#/agents/nobody")
+        page.get_by_text("not there").first.wait_for()
+        for shown in ("0 runs", "Nothing was measured yet", "measured", "Nothing waits"):
+            expects(page.get_by_text(shown).locator("visible=true")).to_have_count(0)
+
+
 def focused(page):
     """Return what is called as a field in sight that has the focus."""
     expects(page.locator(":focus")).to_be_in_viewport()

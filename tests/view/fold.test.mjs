@@ -179,7 +179,7 @@ test("a change of the configuration says what it changed", () => {
 });
 
 test("numbers of a column have their points below each other", () => {
-  assert.deepEqual([[1.5, 12.25, null], [1, 2, 300], [0.01234, 0.5], [1e9], []].map(decimals), [2, 0, 4, 0, 0]);
+  assert.deepEqual([[1.5, 12.25, null], [1, 2, 300], [0.01234, 0.5], [0.8, -0.25], [1e9], []].map(decimals), [2, 0, 4, 2, 0, 0]);
   assert.equal(decimals([1.5e9]), 0);
   assert.equal(decimals([1e-9, 2.5e-8]), null);
 });
@@ -205,6 +205,12 @@ test("the plots' numbers", () => {
   assert.deepEqual([found.search, found.limits], [[[-2, 2], null], [null, [0, 9]]]);
   assert.deepEqual([found.first, found.so_far, found.total, found.objective, found.maximize], [1, [[1], [2]], 10, 0, true]);
   assert.deepEqual(found.ranges, [[1, 2]]);
+});
+
+test("points that came to nothing are drawn where they are, with why", () => {
+  const refused = [birth(20, "s2", 7), fate(21, "rejected", "s2", { reason: "guardrails.bounds: x = 7 is outside [-1, 1]" })];
+  const found = plotted(status(), folded(oneRun(1, "s0", 0, 1), refused));
+  assert.deepEqual(found.unhappy, [{ state: "rejected", why: "x = 7 is outside [-1, 1]", values: [7, 0] }]);
 });
 
 test("before the first run it is told where it will measure", () => {

@@ -6,7 +6,7 @@ import { test } from "node:test";
 const { conditionText, isUnmet, lagText, stillText } = await import(`${process.env.VIEW}/frame.js`);
 const { sourceText } = await import(`${process.env.VIEW}/service_panel.js`);
 const { may } = await import(`${process.env.VIEW}/actions.js`);
-const { doneText, endedBadly, nextCommand, rangeText, reasonText, runsMore, shownState, stateText, typeText, whyNot } = await import(`${process.env.VIEW}/words.js`);
+const { doneText, endedBadly, nextCommand, rangeText, reasonText, runsMore, shownState, stateText, typeText, waitText, whyNot } = await import(`${process.env.VIEW}/words.js`);
 const { pieces } = await import(`${process.env.VIEW}/web.js`);
 
 const LAGS = [
@@ -105,4 +105,13 @@ test("a stream is cut where its events end, wherever its parts do", async () => 
   const found = [];
   for await (const one of pieces(body)) found.push(one);
   assert.deepEqual(found, [{ id: null, data: "{\"a\": \"ü\"}" }, { id: 7, data: "{}" }]);
+});
+
+test("why an agent waits is said once", () => {
+  const waits = "the agent waits: the Dask cluster cannot be reached";
+  assert.equal(waitText({ state: "starting", waits }, {}), "it waits: the Dask cluster cannot be reached");
+  assert.equal(waitText({ state: "stopped", waits }), "");
+  assert.equal(waitText({ state: "running" }, {}), "");
+  assert.equal(waitText({ state: "running", waits: "no beam" }, { queue: { state: "suspended" } }), "");
+  assert.equal(waitText({ state: "running", waits: "no beam" }, { conditions: [{ state: "lost" }] }), "");
 });

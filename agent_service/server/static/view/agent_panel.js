@@ -9,7 +9,7 @@ import { history, log } from "./history.js";
 import { inboxTable } from "./inbox.js";
 import { morePictures } from "./more_pictures.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
-import { endedBadly, rangeText, reasonText, runs, runsMore, shownState, typeText, whyNot } from "./words.js";
+import { endedBadly, rangeText, reasonText, runs, runsMore, shownState, typeText, waitText, whyNot } from "./words.js";
 
 /** Draw an agent in `el`; returns what ends that. */
 export function agentPanel(model, el) {
@@ -25,6 +25,7 @@ export function agentPanel(model, el) {
     legend(model, panel),
     tabbed(model, panel),
     foot(model, panel));
+  panel.on(["agent"], () => panel.root.classList.toggle("as-blank", ["missing", undefined].includes(model.get("agent").state)));
   return panel.end;
 }
 
@@ -38,7 +39,7 @@ function header(model, panel, stop) {
   const trace = h("pre", {});
   const fault = h("details", { class: "as-reason", hidden: true }, h("summary", {}, "Traceback"), trace);
   const { bar, why } = commands(model, panel, stop);
-  panel.on(["agent", "progress"], () => {
+  panel.on(["agent", "progress", "service"], () => {
     const agent = model.get("agent");
     const progress = model.get("progress");
     const more = runsMore(agent, progress);
@@ -46,7 +47,7 @@ function header(model, panel, stop) {
     state.replaceChildren(badge(...shownState(agent)));
     say(kind, agent.type ? typeText(agent.type) : "");
     kind.title = agent.type ? `${agent.type}, in a ${agent.executor} of the service` : "";
-    say(reason, more ? `${progress.done} of ${progress.total} runs done: ${more} more?` : [reasonText(agent.reason), cutText(progress.cut, agent.units)].filter(Boolean).join("; "));
+    say(reason, more ? `${progress.done} of ${progress.total} runs done: ${more} more?` : [reasonText(agent.reason), waitText(agent, model.get("service")), agent.note, cutText(progress.cut, agent.units)].filter(Boolean).join("; "));
     fault.hidden = agent.state !== "failed" || !agent.error?.traceback;
     say(trace, fault.hidden ? "" : agent.error.traceback);
     say(unlimited, agent.no_limits?.length ? `no limits: ${agent.no_limits.join(", ")}. Neither the device nor the allowed region bounds ${agent.no_limits.length === 1 ? "it" : "them"}: set one under Configure.` : "");

@@ -200,6 +200,16 @@ export function cross(x, y) {
   return `M${x - 6},${y}H${x + 6}M${x},${y - 6}V${y + 6}`;
 }
 
+export function ex(x, y) {
+  return `M${x - 4},${y - 4}L${x + 4},${y + 4}M${x - 4},${y + 4}L${x + 4},${y - 4}`;
+}
+
+/** Where a value is on an axis, or the end of the axis that it is beyond. */
+export function held(axis, value) {
+  const [low, high] = [...axis.range].sort((a, b) => a - b);
+  return Math.min(high, Math.max(low, axis(value)));
+}
+
 export function star(x, y, radius) {
   const corner = (i) => {
     const [r, angle] = [i % 2 ? radius * 0.42 : radius, (Math.PI / 5) * i - Math.PI / 2];

@@ -2,7 +2,7 @@
 
 import { Belief, LAYERS, versionOf } from "./belief.js";
 import { h, svg } from "./dom.js";
-import { along, colourBar, cross, dots, EDGE, even, extent, frame, HEIGHT, outcomesOf, padded, region, scale, selector, star, strips, titled, told, viridis } from "./drawing.js";
+import { along, colourBar, cross, dots, EDGE, even, ex, extent, held, frame, HEIGHT, outcomesOf, padded, region, scale, selector, star, strips, titled, told, viridis } from "./drawing.js";
 import { otherActuators } from "./others.js";
 
 /** The outcomes in the order they came, and what the best had that was measured so far, where there is one best. */
@@ -92,6 +92,12 @@ export function mapPlot(predict = null) {
     });
     plot.add(dots("as-measured as-edge", [...places.values()].flat()));
     places.forEach((at, stroke) => plot.add(dots("as-measured", at, { stroke })));
+    for (const one of data.unhappy) {
+      if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
+      const [px, py] = [held(x, one.values[i]), held(y, one.values[j])]; // one from far outside is at the edge
+      plot.add(svg("path", { class: "as-unhappy", d: ex(px, py) }));
+      plot.target(px, py, one.state, () => [...told(data, one.values)(), one.why].filter(Boolean));
+    }
     for (const one of data.suggested) {
       if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
       const [px, py] = [x(one.values[i]), y(one.values[j])];
@@ -144,8 +150,10 @@ export function legend(model, panel) {
   const search = item("searched", svg("rect", { class: "as-search", x: 1.5, y: 2.5, width: 11, height: 9 }));
   const present = item("now at", svg("path", { class: "as-present", d: cross(7, 7) }));
   const allowed = item("allowed", svg("rect", { class: "as-allowed", x: 1.5, y: 2.5, width: 11, height: 9 }));
+  const unhappy = item("came to nothing", svg("path", { class: "as-unhappy", d: ex(7, 7) }));
   panel.on(["plot"], () => {
     const plot = model.get("plot");
+    unhappy.hidden = !plot.unhappy?.length;
     byModel.hidden = !plot.model;
     present.hidden = !plot.present?.some(Number.isFinite);
     search.hidden = !plot.search?.some(Boolean);
@@ -154,6 +162,7 @@ export function legend(model, panel) {
   return h("span", { class: "as-legend" },
     item("measured", dots("as-measured", [[7, 7]], { stroke: "rgb(39,127,142)" })),
     item("suggested", svg("circle", { class: "as-suggested", cx: 7, cy: 7, r: 4.5 })),
+    unhappy,
     item("best measured", svg("path", { class: "as-best", d: star(7, 7.5, 6.5) })),
     byModel, present, search, allowed);
 }

@@ -64,7 +64,10 @@ export function decimals(values) {
   const sizes = values.filter((value) => Number.isFinite(value) && value !== 0).map(Math.abs);
   if (!sizes.length || values.every((value) => !Number.isFinite(value) || Number.isInteger(value))) return 0;
   const most = Math.floor(Math.log10(Math.max(...sizes)));
-  return most > 6 || most < -5 ? null : Math.max(0, Math.min(6, 3 - most));
+  if (most > 6 || most < -5) return null;
+  const digits = Math.max(0, Math.min(6, 3 - most));
+  const needed = sizes.map((size) => String(Number(size.toFixed(digits))).split(".")[1]?.length ?? 0);
+  return Math.max(...needed); // 0.8, not 0.8000
 }
 
 /** Rows as text with tabs between the columns, as a spreadsheet takes it; numbers have all their digits. */

@@ -3,7 +3,7 @@
 import { acting, named } from "./controls.js";
 import { h, keyed, nameOf, pointText, say } from "./dom.js";
 import { badge, begin, foot, notices, stopper } from "./frame.js";
-import { doneText, endedBadly, nextCommand, reasonText, runsMore, shownState, typeText, whyNot } from "./words.js";
+import { doneText, endedBadly, nextCommand, reasonText, runsMore, shownState, typeText, waitText, whyNot } from "./words.js";
 
 const COMMANDS = ["Start", "Pause", "Resume", "Stop"];
 const FIRST = ["agent", "state", "progress", "best", "inbox"];
@@ -81,7 +81,7 @@ function row(model, name, show) {
     say(type, typeText(one.type));
     type.title = `${one.type}, in a ${one.executor} of the service`;
     state.replaceChildren(badge(...shownState(one)));
-    say(reason, ["failed", "stopped", "paused"].includes(one.state) ? reasonText(one.reason) : "");
+    say(reason, ["failed", "stopped", "paused"].includes(one.state) ? reasonText(one.reason) : waitText(one, model.get("service")));
     reason.classList.toggle("as-bad", endedBadly(one));
     bar.style.width = `${one.total ? Math.min(100, (100 * one.done) / one.total) : 0}%`;
     say(done, doneText(one));

@@ -1,7 +1,8 @@
 // What is shown of an agent, from its status and what its events told: plain data for the elements. Pure.
 
-import { brief, seconds } from "./fold.js";
+import { UNHAPPY, brief, seconds } from "./fold.js";
 import { categories } from "./values.js";
+import { reasonText } from "./words.js";
 
 const PACE_OF = 12; // from how many of the last runs the time left is told
 const TELL_FROM = 4; // steps between runs, at least
@@ -10,12 +11,13 @@ const MAX_REPORTS = 20;
 
 /** Most outcomes that are drawn: the last ones; the best before them is told by itself. */
 export const MAX_ROWS = 1000;
+const MOST_UNHAPPY = 200; // points that came to nothing and are drawn: the last ones
 
 /** What every view shows of an agent. */
-export function summary({ name, state, reason, type, executor, legal, held = false, direction, best_of: bestOf, no_best: noBest, units = {} }) {
+export function summary({ name, state, reason, type, executor, legal, held = false, suspended, note, direction, best_of: bestOf, no_best: noBest, units = {} }) {
   // what the best is, in words: an older service says only the direction
   const best_of = bestOf || (direction === "minimize" ? "lowest" : "highest");
-  return { name, state, reason, type, executor, legal, held, direction, best_of, no_best: noBest, units };
+  return { name, state, reason, type, executor, legal, held, waits: suspended ?? "", note: note ?? "", direction, best_of, no_best: noBest, units };
 }
 
 /** An agent's head: `status` is the agent's, `service` the service's. */
@@ -80,7 +82,7 @@ function paceOf(measured) {
  * What the plots draw. `rows`: a list of values for each outcome, in the order of `actuators` and `outcomes`; `first`: the
  * number of the first row; `predicts`: whether its brain can be asked what it believes; `present`: where the actuators are, as far as that is known; `objective`: which outcome the best is of; `so_far`: the outcomes of the best after each row, or null
  * before there is one; `judged`: the outcomes by which it is the best, none where several each count for themselves; `ranges`: lowest
- * and highest of each outcome; `suggested`: open suggestions; `best` and `model`: rows; `allowed`, `search` (what
+ * and highest of each outcome; `suggested`: open suggestions; `unhappy`: those that came to nothing, and why; `best` and `model`: rows; `allowed`, `search` (what
  * the agent searches) and `limits` (with what device and service allow): `[low, high]` or null by actuator; `categories`: for an
  * actuator whose values are no numbers in an order, these values, and in its place rows have the places among them; else null.
  */
@@ -116,6 +118,8 @@ export function plotted(status, fold, { positions = null } = {}) {
     ranges: outcomes.map((name) => range([...measured, ...(best ? [best] : [])].map((one) => one.outcome[name]))),
     rows: shown.map(line),
     suggested: [...fold.open.values()].map((one) => ({ id: one.id, state: one.state, values: cells(one.point, actuators, named) })),
+    unhappy: [...fold.suggestions.values()].filter((one) => UNHAPPY.includes(one.state)).slice(-MOST_UNHAPPY)
+      .map((one) => ({ state: one.state, why: reasonText(one.reason), values: cells(one.point, actuators, named) })),
     best: best && line(best),
     model: model && !same(model, best) ? line(model) : null,
     allowed: actuators.map((name) => bounds[name] ?? null),

@@ -174,7 +174,7 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
       };
     },
     press: async (request, show) => {
-      const slow = setTimeout(() => show("wait", `${request.what}: the service has not answered for 2 s.`), ANSWERS_MS);
+      const slow = setTimeout(() => show("wait", `${request.what}: not done after 2 s; the answer is waited for.`), ANSWERS_MS);
       try {
         const answer = await ask(request);
         note();

@@ -35,6 +35,12 @@ export function resumeText(agents) {
   return `Resume queue: ${shown.length ? `${shown.join(", ")} and ` : ""}${last} ${names.length === 1 ? "goes" : "go"} on.`;
 }
 
+/** Why an agent waits though it runs or starts; empty where the service says so of all agents, in a line of its own. */
+export function waitText({ state, waits = "" }, { queue = {}, conditions = [] } = {}) {
+  const told = queue.state === "suspended" || conditions.some((one) => ["silent", "lost", "settling"].includes(one.state));
+  return told || !["starting", "running"].includes(state) ? "" : waits.replace(/^the agent waits: /, "it waits: ");
+}
+
 /** Whether an agent ended by what went wrong: it failed, or too many of its suggestions did. */
 export function endedBadly({ state, reason }) {
   return state === "failed" || (state === "stopped" && /^\d+ (failures?|suggestions) in a row/.test(reason ?? ""));
