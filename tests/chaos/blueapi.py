@@ -26,6 +26,7 @@ from .storm import SUPPORT, start
 from .zygote import Zygote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TOML = """
@@ -39,7 +40,7 @@ instrument_session = "{session}"
 [[sources]]
 kind = "posted"
 """
-RUNS_PER_KILL = 2
+RUNS_PER_KILL = 1
 LONGEST_LIFE_S = 0.6
 BLUEAPI_EVERY = 10
 """Of so many kills one is blueapi's: it takes long to start."""
@@ -143,6 +144,7 @@ def _storm(zygote: Zygote, state: Path, peer: Blueapi, *, kills: int, seed: int,
         client.start(name)
     with Poster(peer.documents, state), Person(peer, seed) as person:
         for number in range(kills):
+            _until_it_measures(client, peer)
             time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # a part of its life, not a wait for anything
             if number % BLUEAPI_EVERY == BLUEAPI_EVERY // 2:
                 struck["blueapi"] += 1
@@ -154,23 +156,55 @@ def _storm(zygote: Zygote, state: Path, peer: Blueapi, *, kills: int, seed: int,
             zygote.tell("kill")
             client = start(zygote, state)
         say(f"chaos blueapi: {dict(struck)} killed, and it goes on")
-        _let_end(client, total)
+        _let_end(client, peer, total)
     suggestions = [found for name in ("one", "two") for found in client.suggestions(name)]
     client.close()
     zygote.tell("term")
     check(Fates.of(suggestions, documents_in(peer.documents)), person=person, peer=peer, total=total, say=say)
 
 
-def _let_end(client: Client, total: int) -> None:
-    """Wait until all was measured; a queue that is held, after plans that were nowhere, a person resumes."""
+def _until_it_measures(client: Client, peer: Blueapi) -> None:
+    """Wait for another run: what was under way at the last kill is looked for first."""
+    before = _runs(peer)
+    resumed = _resumer(client)
+    wait_until(
+        lambda: resumed() or _runs(peer) > before, within_s=120, every_s=0.05, what=lambda: f"a run; {client.queue()}"
+    )
+
+
+def _let_end(client: Client, peer: Blueapi, total: int) -> None:
+    """Wait until all was measured, which takes as long as it does while there are further runs."""
+    resumed = _resumer(client)
 
     def ended() -> bool:
-        if client.queue().state == "held":
-            client.resume_queue()
         agents = [client.agent(name) for name in ("one", "two")]
         return all(agent.state == "stopped" and agent.progress.done == total for agent in agents)
 
-    wait_until(ended, within_s=300, what="the end of both agents")
+    while not ended():
+        before = _runs(peer)
+        wait_until(
+            lambda before=before: resumed() or _runs(peer) > before or ended(),
+            within_s=120,
+            every_s=0.5,
+            what=lambda: f"a run, or the end of both agents; {client.queue()}",
+        )
+
+
+def _resumer(client: Client) -> Callable[[], None]:
+    """Return what a person does who sees that the queue is held, after plans that were nowhere: they resume it."""
+
+    def resume() -> None:
+        with contextlib.suppress(ServiceError):
+            if client.queue().state == "held":
+                client.resume_queue()
+
+    return resume
+
+
+def _runs(peer: Blueapi) -> int:
+    return sum(
+        name == "start" and "agent_suggestion_uid" in document for name, document in documents_in(peer.documents)
+    )
 
 
 def documents_in(file: Path) -> list[tuple[str, dict[str, Any]]]:

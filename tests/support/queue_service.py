@@ -123,14 +123,22 @@ class QueueService:
         command += ["--update-existing-plans-devices", "ENVIRONMENT_OPEN", *self._options]
         return Peer(self.folder, "manager", command, self._env)
 
-    def _start_http(self):
+    def restart_http(self, *, without=()):
+        """Start its HTTP server anew, with a key that may not do what scopes are for."""
+        self.http.end()
+        roles = {"unauthenticated_single_user": {"scopes_remove": list(without)}}
+        policy = {"policy": "bluesky_httpserver.authorization:BasicAPIAccessControl", "args": {"roles": roles}}
+        (self.folder / "http.yml").write_text(json.dumps({"api_access": policy}))  # JSON is YAML too
+        self.http = self._start_http("--config", self.folder / "http.yml")
+
+    def _start_http(self, *options):
         env = {
             "QSERVER_ZMQ_CONTROL_ADDRESS": self.control,
             "QSERVER_ZMQ_INFO_ADDRESS": f"tcp://127.0.0.1:{self.info_port}",
             "QSERVER_HTTP_SERVER_SINGLE_USER_API_KEY": API_KEY,
         }
         command = [sys.executable, BIN / "start-bluesky-httpserver", "--host", "127.0.0.1", "--port", self.http_port]
-        peer = Peer(self.folder, "httpserver", command, env)
+        peer = Peer(self.folder, "httpserver", [*command, *options], env)
         _poll(lambda: _listens(self.http_port), "the httpserver", 60)
         return peer
 

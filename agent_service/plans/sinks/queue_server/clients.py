@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import httpx
+from pydantic import BaseModel, ValidationError, create_model
 
 from agent_service.errors import UsageError, texts
+from agent_service.models.addresses import ManagerAddress, WebAddress
 
 if TYPE_CHECKING:
     from agent_service.plans.sinks.queue_server.config import QueueServerSection
@@ -23,6 +25,11 @@ CONTROL: Final = "tcp://127.0.0.1:60615"
 """Where a manager listens if nobody says otherwise."""
 
 API_KEY: Final = "QSERVER_HTTP_SERVER_API_KEY"
+ADDRESSES: Final[dict[str, type[BaseModel]]] = {
+    "QSERVER_ZMQ_CONTROL_ADDRESS": create_model("Control", address=ManagerAddress),
+    "QSERVER_HTTP_SERVER_URI": create_model("Uri", address=WebAddress),
+}
+"""Where the environment says where the manager is, and what it may say there; the first that is set counts."""
 
 _ROUTES: Final = {
     "status": ("GET", "status"),
@@ -37,6 +44,7 @@ _ROUTES: Final = {
     "re_abort": ("POST", "re/abort"),
     "environment_destroy": ("POST", "environment/destroy"),
 }
+_WITH_BODY: Final = ("lock_info",)  # it wants one, with nothing in it, though it is read
 _NOT_ALLOWED: Final = (401, 403)
 _TIMEOUT: Final = 408
 _SERVER_ERROR: Final = 500
@@ -142,7 +150,7 @@ class HttpClient:
         verb, path = _ROUTES[method]
         try:
             answer = await self._client.request(
-                verb, path, json=params if verb == "POST" else None, timeout=within_s + 2
+                verb, path, json=params if verb == "POST" or method in _WITH_BODY else None, timeout=within_s + 2
             )
         except httpx.HTTPError as error:
             raise Silent(f"the queue server at {self.where} does not answer ({type(error).__name__})") from None
@@ -150,7 +158,7 @@ class HttpClient:
             raise Silent(f"the RE Manager behind {self.where} does not answer")
         if answer.status_code in _NOT_ALLOWED:
             why = f"the key in {API_KEY} may not ask {self.where} for {path}"
-            return {"success": False, "msg": why}
+            return {"success": False, "msg": why, "key_refused": True}
         try:
             body = answer.json()
         except ValueError:
@@ -170,15 +178,32 @@ def client_of(section: QueueServerSection) -> Client:
     Raises
     ------
     UsageError
-        pyzmq is not installed.
+        pyzmq is not installed, or the environment names no address.
     """
-    if section.url is not None:
-        return HttpClient(section.url, api_key=os.environ.get(API_KEY, ""))
+    control, url = section.control, section.url
+    if control is None and url is None:
+        control, url = _from_environment(http=section.public_key is None)
+    if url is not None:
+        return HttpClient(url, api_key=os.environ.get(API_KEY, ""))
     if find_spec("zmq") is None:
         raise UsageError('sink.kind = "queueserver" needs pyzmq: pip install "bluesky-agent-service[queueserver]"')
     return ZmqClient(
-        section.control or os.environ.get("QSERVER_ZMQ_CONTROL_ADDRESS") or CONTROL,
+        control or CONTROL,
         public_key=section.public_key or os.environ.get("QSERVER_ZMQ_PUBLIC_KEY"),
         user=section.user,
         user_group=section.user_group,
     )
+
+
+def _from_environment(*, http: bool) -> tuple[str | None, str | None]:
+    """Return the address by 0MQ and the one by HTTP, one of which at most is there."""
+    given = [os.environ.get(name, "") for name in ADDRESSES]
+    for name, address in zip(ADDRESSES, given, strict=True):
+        try:
+            if address:
+                ADDRESSES[name](address=address)
+        except ValidationError as error:
+            why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+            raise UsageError(f"{name} {why}; it says {address!r}") from None
+    control, url = given
+    return (control, None) if control else (None, url if url and http else None)

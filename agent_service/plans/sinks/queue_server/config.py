@@ -18,7 +18,8 @@ class QueueServerSection(StrictNumbers):
     kind: Literal["queueserver"] = Field(description="queueserver: the facility's queue server")
     control: ManagerAddress | None = Field(
         default=None,
-        description="0MQ address of the RE Manager; default: QSERVER_ZMQ_CONTROL_ADDRESS, or tcp://127.0.0.1:60615",
+        description="0MQ address of the RE Manager; default, where there is no url: QSERVER_ZMQ_CONTROL_ADDRESS, else "
+        "the HTTP server of QSERVER_HTTP_SERVER_URI, else tcp://127.0.0.1:60615",
     )
     public_key: CurveKey | None = Field(
         default=None,

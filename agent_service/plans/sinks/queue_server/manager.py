@@ -125,7 +125,7 @@ class Manager:
         if self.state != "idle":
             return await self._busy()
         lock: dict[str, Any] = status.get("lock") or {}
-        if lock.get("environment"):
+        if lock.get("environment") or lock.get("queue"):  # a plan by itself passes a lock of the queue: we do not
             return await self.whose_lock()
         if status.get("worker_environment_state") not in ("idle", None):
             return f"the queue server is busy: its worker is {status.get('worker_environment_state')}"
@@ -143,7 +143,8 @@ class Manager:
         answer = await self.client.ask("lock_info")
         info = cast("dict[str, Any]", answer.get("lock_info") or {})
         note = f" ({info['note']})" if info.get("note") else ""
-        return texts.one_line(f"the queue server is locked by {info.get('user') or 'somebody'}{note}")
+        what = "queue server" if info.get("environment", True) else "queue of the queue server"
+        return texts.one_line(f"the {what} is locked by {info.get('user') or 'somebody'}{note}")
 
     async def running_item(self) -> dict[str, Any]:
         """Return the item that runs, nothing for none; raises `Silent` when it cannot be said."""
@@ -197,7 +198,8 @@ class Manager:
         answer = await self.client.ask(method)
         if not answer.get("success"):
             message = texts.one_line(str(answer.get("msg")))
-            self._store = f"the queue server cannot say what it runs, its Redis is gone perhaps: {message}"
+            redis = "the queue server cannot say what it runs, its Redis is gone perhaps: "
+            self._store = f"{'' if answer.get('key_refused') else redis}{message}"
             raise Silent(self._store)
         self._store = None
         return answer

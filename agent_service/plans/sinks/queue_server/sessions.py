@@ -150,7 +150,7 @@ class Sessions:
         if any(not is_session(plan) for plan in others) or (others and time.monotonic() > self._since + TURN_S):
             return True
         lock: dict[str, Any] = self._driver.manager.status.get("lock") or {}
-        if lock.get("environment"):
+        if lock.get("environment") or lock.get("queue"):
             return True
         return self._gives_way and self._in_queue > (0 if self._starts_itself else self._items)
 

@@ -1,0 +1,151 @@
+"""A service whose plans go to a queue server over HTTP: what its key may not do, a lock, a Redis that is gone."""
+
+import signal
+
+import pytest
+from queue_rig import emptied, ended, fates, reason, serving, start, where
+from queue_service import API_KEY, Forwarder, QueueService
+from services import wait_until
+
+from agent_service.errors import UsageError
+
+LOCK = {"lock_key": "key", "user": "Ada", "note": "aligning"}
+
+
+@pytest.fixture(scope="module")
+def queue(tmp_path_factory):
+    one = QueueService(tmp_path_factory.mktemp("queue"), http=True)
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("QSERVER_HTTP_SERVER_API_KEY", API_KEY)
+
+
+@pytest.fixture
+def opened(queue):
+    with Forwarder(queue, where):
+        yield emptied(queue)
+
+
+@pytest.fixture(params=["0MQ", "HTTP"])
+def service(opened, tmp_path, request):
+    way = {"control": None, "url": opened.url} if request.param == "HTTP" else {}
+    with serving(opened, tmp_path / "state", **way) as one:
+        yield one
+
+
+def measured(service):
+    service.until("aligner", "stopped", within_s=60)
+    return fates(service, "aligner") == ["ingested"]
+
+
+def test_where_nothing_is_named_the_environment_says_where_the_http_server_is(opened, tmp_path, monkeypatch):
+    monkeypatch.setenv("QSERVER_HTTP_SERVER_URI", opened.url)
+    with serving(opened, tmp_path / "state", control=None) as service:
+        start(service, "aligner", loop={"max_runs": 1})
+        assert measured(service)
+    opened.until("idle")
+    assert ended(opened)[-1]["user"] == "UNAUTHENTICATED_SINGLE_USER", "it came over HTTP, with the key"
+
+
+def test_the_address_by_0mq_counts_before_that_by_http(opened, tmp_path, monkeypatch):
+    monkeypatch.setenv("QSERVER_HTTP_SERVER_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("QSERVER_ZMQ_CONTROL_ADDRESS", opened.control)
+    with serving(opened, tmp_path / "state", control=None) as service:
+        start(service, "aligner", loop={"max_runs": 1})
+        assert measured(service)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("127.0.0.1:60610", "QSERVER_HTTP_SERVER_URI .* it says '127.0.0.1:60610'"),
+        ("tcp://*:60615", "QSERVER_ZMQ_CONTROL_ADDRESS must name the machine"),
+    ],
+)
+def test_an_environment_that_names_no_address_is_refused(queue, tmp_path, monkeypatch, value, says):
+    monkeypatch.setenv(says.split()[0], value)
+    with pytest.raises(UsageError, match=says), serving(queue, tmp_path / "state", control=None):
+        pass
+
+
+@pytest.mark.parametrize("what", [{"environment": True, "queue": False}, {"environment": False, "queue": True}])
+def test_a_lock_of_the_queue_or_of_all_is_a_persons_word_and_is_said_with_whose_it_is(opened, service, what):
+    """Of a lock of the queue alone the manager holds nothing back that is executed by itself."""
+    assert opened.ask("lock", **what, **LOCK)["success"]
+    try:
+        start(service, "aligner", loop={"max_runs": 1})
+        said = wait_until(lambda: "is locked by Ada (aligning)" in (why := reason(service)) and why, what="whose lock")
+        assert said.startswith("the queue of" if what["queue"] else "the queue server")
+        assert (service.get("queue")["state"], fates(service, "aligner")) == ("suspended", ["submitted"])
+    finally:
+        opened.ask("unlock", lock_key="key")
+    assert measured(service)
+
+
+def test_what_is_to_be_measured_while_redis_is_gone_waits_and_says_why(opened, service):
+    """The HTTP server tells the queue from its memory: there it is the refusal that says what is wrong."""
+    opened.redis.end(signal.SIGKILL)
+    try:
+        start(service, "aligner", loop={"max_runs": 1})
+        wait_until(lambda: "Error 111 connecting to 127.0.0.1" in reason(service), what="what is wrong")
+        assert (service.get("queue")["state"], fates(service, "aligner")) == ("suspended", ["submitted"])
+    finally:
+        opened.redis = opened._start_redis()
+    assert measured(service)
+    assert [opened.heard[one["id"]] for one in service.suggestions("aligner")] == [1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("scope", "path"),
+    [
+        ("read:status", "status"),
+        ("read:queue", "queue/get"),
+        ("read:history", "history/get"),
+        ("read:resources", None),
+        ("read:lock", None),
+        ("write:execute", "queue/item/execute"),
+    ],
+)
+def test_what_the_key_may_not_do_is_said_and_nothing_is_measured_twice(queue, tmp_path, scope, path):
+    queue.restart_http(without=[scope])
+    try:
+        opened = emptied(queue)
+        runs = sum(opened.heard.values())
+        way = {"control": None, "url": opened.url}
+        with Forwarder(opened, where), serving(opened, tmp_path / "state", **way) as service:
+            start(service, "aligner", plan="remembers", loop={"max_runs": 1})  # whose end the history tells
+            if path is None:  # it can be measured without
+                assert measured(service)
+                return
+            says = f"the key in QSERVER_HTTP_SERVER_API_KEY may not ask {opened.url} for {path}"
+            wait_until(lambda: says in reason(service), what=says)
+            assert "Redis" not in reason(service)
+            assert sum(opened.heard.values()) <= runs + (scope == "read:history")
+            queue.restart_http()
+            wait_until(lambda: says not in reason(service), what="that it may")
+            assert measured(service)
+            assert max(opened.heard[one["id"]] for one in service.suggestions("aligner")) == 1
+    finally:
+        queue.restart_http()
+
+
+@pytest.mark.long
+def test_a_key_that_may_steer_no_plan_is_said_as_our_plan_goes_on(queue, tmp_path):
+    queue.restart_http(without=["write:plan:control"])
+    try:
+        opened = emptied(queue)
+        way = {"control": None, "url": opened.url}
+        with Forwarder(opened, where), serving(opened, tmp_path / "state", **way) as service:
+            start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+            wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+            service.post("queue/pause")
+            says = f"our plan goes on all the same: the key in QSERVER_HTTP_SERVER_API_KEY may not ask {opened.url} for"
+            wait_until(lambda: f"{says} re/pause" in reason(service), what=says)
+            wait_until(lambda: fates(service, "aligner") == ["ingested"], what="its end")
+    finally:
+        queue.restart_http()
