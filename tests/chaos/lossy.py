@@ -41,6 +41,7 @@ CATALOGUE_EVERY = 8
 """Of so many kills one is the catalogue's: it takes a second to be back."""
 
 FIRST_OF_THE_CATALOGUE = 3
+CATALOGUE_KILLED = "catalogue killed"
 
 TOML = """
 [service]
@@ -135,6 +136,15 @@ class Facility:
         assert self.wrong == [], self.wrong
         assert self.written == self.runs.keys()
 
+    def wait_for_writer(self) -> None:
+        """Wait until another run is in the catalogue, or all are: killed faster than it starts it would have none."""
+        before = len(self.written)
+        wait_until(
+            lambda: len(self.written) > before or self.written >= self.runs.keys(),
+            within_s=180,
+            what="a run of the facility's writer",
+        )
+
     def _work(self, work: Callable[[], None]) -> None:
         try:
             work()
@@ -197,7 +207,9 @@ def storm(folder: Path, *, kills: int, seed: int, server: Any, bus: Any, publish
         with Facility(service, server, publish, seed) as facility:
             for number in range(kills):
                 time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # a part of its life, not a wait for anything
-                struck[_strike(number, chance, service, server, bus)] += 1
+                struck[kind := _strike(number, chance, service, server, bus)] += 1
+                if kind == CATALOGUE_KILLED:
+                    facility.wait_for_writer()
         print(f"chaos: {dict(struck)}, and it ends")
 
         def fates() -> dict[str, Any]:
@@ -246,7 +258,7 @@ def _strike(number: int, chance: random.Random, service: Service, server: Any, b
     if number % CATALOGUE_EVERY == FIRST_OF_THE_CATALOGUE:
         server.kill()
         server.start()
-        return "catalogue killed"
+        return CATALOGUE_KILLED
     parts = {"service": service, "catalogue": server, **({} if bus is None else {"bus": bus})}
     name, away_s = chance.choice(sorted(parts)), chance.uniform(0, LONGEST_AWAY_S)
     part = parts[name]
