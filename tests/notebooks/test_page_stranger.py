@@ -140,6 +140,20 @@ def test_all_points_of_an_agent_are_approved_by_one_press(client, opened):
     client.stop("many")
 
 
+def test_on_a_telephone_nothing_of_the_inbox_is_cut_off(client, opened):
+    name = "an-agent-with-a-rather-long-name-of-the-beamline"
+    waiting(client, name, many=2)
+    with opened(by_code(client), viewport={"width": 360, "height": 900}) as page:
+        at(page, "#/inbox")
+        line = button(page, f"Approve all {len(client.suggestions(name, state='proposed'))} of {name}")
+        line.wait_for()
+        box = line.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        page.get_by_text("age", exact=False).first.wait_for()
+    client.stop(name)
+
+
 def test_a_second_press_rejects_nothing_more(client, opened):
     waiting(client, "doubled", 2)
     with opened(by_code(client)) as page:

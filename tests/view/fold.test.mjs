@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 const { AgentFold, described, seconds } = await import(`${process.env.VIEW}/fold.js`);
 const { asText, decimals, records, sorted } = await import(`${process.env.VIEW}/records.js`);
-const { MAX_ROWS, byModel, entry, header, plotted, progress, region } = await import(`${process.env.VIEW}/shown.js`);
+const { MAX_ROWS, byModel, entry, header, plotted, progress, region, row } = await import(`${process.env.VIEW}/shown.js`);
 
 const T0 = Date.parse("2026-01-01T00:00:00Z");
 const at = (s) => new Date(T0 + 1000 * s).toISOString();
@@ -211,6 +211,12 @@ test("points that came to nothing are drawn where they are, with why", () => {
   const refused = [birth(20, "s2", 7), fate(21, "rejected", "s2", { reason: "guardrails.bounds: x = 7 is outside [-1, 1]" })];
   const found = plotted(status(), folded(oneRun(1, "s0", 0, 1), refused));
   assert.deepEqual(found.unhappy, [{ state: "rejected", why: "x = 7 is outside [-1, 1]", values: [7, 0] }]);
+});
+
+test("the best begins with the outcome that it is the best of", () => {
+  const best = { point: { x: 1, y: 0 }, outcome: { background: 7, flux: 2 } };
+  assert.deepEqual(Object.keys(row(status({ best, objective: "flux" })).best), ["flux", "background"]);
+  assert.deepEqual(Object.keys(row(status({ best, objective: null })).best), ["background", "flux"]);
 });
 
 test("before the first run it is told where it will measure", () => {

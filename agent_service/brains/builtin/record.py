@@ -49,9 +49,15 @@ class Goal(StrictNumbers):
     )
     maximize: bool = Field(default=True, description="whether more of the objective is better")
     objectives: Objectives | None = Field(
-        default=None, description="as objectives of the agent, which is where to say it: one, or several with weights"
+        default=None,
+        description='what counts, one or several with weights, as {"flux": "maximize"}; a specification says it as '
+        "objectives of the agent",
     )
-    outcome_constraints: Limits | None = Field(default=None, description="as outcome_constraints of the agent")
+    outcome_constraints: Limits | None = Field(
+        default=None,
+        description='what a point has to have to count, as {"width": {"max": 3}}; a specification says it as '
+        "outcome_constraints of the agent",
+    )
 
     @property
     def goals(self) -> Goals:

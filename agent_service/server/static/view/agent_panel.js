@@ -9,6 +9,7 @@ import { history, log } from "./history.js";
 import { inboxTable } from "./inbox.js";
 import { morePictures } from "./more_pictures.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
+import { ordered } from "./shown.js";
 import { endedBadly, rangeText, reasonText, runs, runsMore, shownState, typeText, waitText, whyNot } from "./words.js";
 
 /** Draw an agent in `el`; returns what ends that. */
@@ -151,8 +152,8 @@ function bestOf(model, by, label, why) {
   const go = Object.assign(acting(model, "go-to-best", label, () => model.send({ action: "go-to-best", by })), { why });
   const show = (text, best, none) => {
     say(title, best ? text : none);
-    const { units } = model.get("agent");
-    say(what, best ? pointText(best.outcome, units) : "");
+    const { units, objective } = model.get("agent");
+    say(what, best ? pointText(ordered(best.outcome, objective), units) : "");
     say(where, best ? `at ${pointText(best.point, units)}` : "");
     go.hidden = !best;
     if (best) allow(go, model, "go-to-best");

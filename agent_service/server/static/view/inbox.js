@@ -82,7 +82,7 @@ function row(model, item, columns) {
     : [h("td", { class: "as-of" }, nameOf(model, item.agent)), h("td", { class: "as-number as-point" })];
   const actions = h("div", { class: "as-actions" });
   const note = h("td", {});
-  const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when" }, aged(item.at)), h("td", {}, actions));
+  const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when", "data-label": "age" }, aged(item.at)), h("td", {}, actions));
   let decided = false; // the row is about to go: a second press does nothing
   const send = async (event, content) => {
     if (decided || event.detail > 1) return; // a second click met the next row

@@ -37,9 +37,14 @@ export function header(status, service) {
   };
 }
 
+/** Outcomes with the one first that the best is the best of: "highest" stands before it. */
+export function ordered(outcome, objective) {
+  return objective in outcome ? { [objective]: outcome[objective], ...outcome } : outcome;
+}
+
 /** A row of the table of agents; `waiting`: how many of its suggestions wait for a person. */
 export function row(status) {
-  return { ...summary(status), done: status.progress.done, total: status.progress.total, failed: status.counts?.failed ?? 0, best: status.best?.outcome ?? null, waiting: status.to_approve };
+  return { ...summary(status), done: status.progress.done, total: status.progress.total, failed: status.counts?.failed ?? 0, best: status.best ? ordered(status.best.outcome, status.objective) : null, waiting: status.to_approve };
 }
 
 /** Runs done, the time left in seconds (from, to) if it can be told, and what is being measured. */
