@@ -107,9 +107,9 @@ def demo(
     state: StateOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the beamline and of the agent.")] = 0,
     runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs to measure.")] = 30,
-    keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards, until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep serving afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Watch an agent align a simulated beamline; ends by itself."""
+    """Watch an agent align a simulated beamline; the demo ends by itself."""
     from rich.console import Console
 
     from agent_service.cli.demo import Demo, new_state
@@ -134,11 +134,11 @@ def check(
         bool,
         typer.Option(
             "--devices",
-            help="Load the startup too, look for devices and plans in it, and ask who takes notices.",
+            help="Also load the startup, look for devices and plans in it, and ask who takes notices.",
         ),
     ] = False,
 ) -> None:
-    """Say what is wrong with a configuration, without starting anything."""
+    """Say what is wrong with a configuration. Starts nothing."""
     from agent_service.service.check import check as look
     from agent_service.service.config import load
     from agent_service.service.file_mistakes import said_of_file

@@ -21,7 +21,7 @@ NamesOrQueue = Annotated[list[str] | None, typer.Argument(metavar="[AGENT]...", 
 
 
 def agents(url: UrlOption = None, state: StateOption = None) -> None:
-    """List the agents: what they do, how far they are, and their best."""
+    """List the agents, their states, their progress and their best points."""
     from rich.console import Console
 
     with service_at(url, state) as client:
@@ -31,11 +31,11 @@ def agents(url: UrlOption = None, state: StateOption = None) -> None:
 
 def start(
     names: Names,
-    paused: Annotated[bool, typer.Option("--paused", help="Suggest nothing until it is resumed.")] = False,
+    paused: Annotated[bool, typer.Option("--paused", help="Suggest nothing until the agent is resumed.")] = False,
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
-    """Start agents; returns when they run."""
+    """Start agents and return when they run."""
     with service_at(url, state) as client:
 
         def started(name: str) -> str:
@@ -48,12 +48,12 @@ def start(
 def pause(
     names: NamesOrQueue = None,
     everything: Annotated[
-        bool, typer.Option("--everything", "--all", help="Pause the plan under way, and let no other begin.")
+        bool, typer.Option("--everything", "--all", help="Pause the plan under way; let no other begin.")
     ] = False,
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
-    """Pause agents: a run under way ends, and nothing more is submitted. Or pause everything that moves."""
+    """Pause agents, or everything that moves. An agent's run ends first; it submits nothing more."""
     _refuse_both("pause", names, everything=everything)
     with service_at(url, state) as client:
         if everything:
@@ -64,12 +64,15 @@ def pause(
 def resume(
     names: NamesOrQueue = None,
     everything: Annotated[
-        bool, typer.Option("--everything", "--all", help="Resume the queue, after it was paused or everything stopped.")
+        bool,
+        typer.Option(
+            "--everything", "--all", help="Resume the queue after it was paused, or after everything was stopped."
+        ),
     ] = False,
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
-    """Resume agents that are paused, or everything that moves."""
+    """Resume paused agents, or everything that moves."""
     _refuse_both("resume", names, everything=everything)
     with service_at(url, state) as client:
         if everything:
@@ -79,13 +82,13 @@ def resume(
 
 def best(
     names: Names,
-    by_model: Annotated[bool, typer.Option("--model", help="What the brain says is best, not what was measured.")] = (
+    by_model: Annotated[bool, typer.Option("--model", help="Show the brain's best point, not the best measured.")] = (
         False
     ),
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
-    """Show the best point of agents: measured, or by their brains."""
+    """Show the best point of agents: the best measured, or their brains' best."""
     with service_at(url, state) as client:
         for_each(names, lambda name: f"{name}: {_best(client, name, by_model=by_model)}")
 

@@ -14,16 +14,14 @@ if TYPE_CHECKING:
 
     from agent_service.archive.refused import Refused
 
-archive = typer.Typer(
-    name="archive", help="What the catalogue refused: list it, have it tried again.", no_args_is_help=True
-)
+archive = typer.Typer(name="archive", help="List what the catalogue refused, and try it again.", no_args_is_help=True)
 
 StateArgument = Annotated[Path, typer.Argument(metavar="STATE", help="State directory of a service, past or present.")]
 
 
 @archive.command("list")
 def list_(state: StateArgument) -> None:
-    """List the runs and decisions that the catalogue refused, and why; they are kept in the state directory."""
+    """List the runs and decisions that the catalogue refused, and why. The state directory keeps them."""
     refused = list(_refused(state))
     for run in refused:
         print(_printable(f"{run.title}: {run.reason}"))
@@ -36,10 +34,10 @@ def retry(
     state: StateArgument,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Uids of runs, names of agents; default: all that is refused."),
+        typer.Argument(metavar="[NAME]...", help="Uids of runs, names of agents; default: everything refused."),
     ] = None,
 ) -> None:
-    """Have runs and decisions written again that the catalogue refused."""
+    """Write again the runs and decisions that the catalogue refused."""
     refused = list(_refused(state))
     unknown = set(names or ()) - {run.name for run in refused}
     if unknown:

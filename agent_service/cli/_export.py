@@ -16,7 +16,7 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="NOTEBOOK.ipynb or SCRIPT.py.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; new, or empty.")],
     with_state: Annotated[
-        bool, typer.Option("--with-state", help="Take its memory along, without keys; its agents arrive paused.")
+        bool, typer.Option("--with-state", help="Include the journal, without keys; the agents arrive paused.")
     ] = False,
     state: StateOption = None,
     catalog: Annotated[str, typer.Option(help="embedded, none, or the URI of a Tiled catalogue.")] = "embedded",

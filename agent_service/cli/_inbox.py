@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent_service.models import Suggestion, Value
 
 Ids = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids of suggestions as the inbox shows them; their beginning does.")
+    list[str], typer.Argument(metavar="ID...", help="Ids of suggestions as the inbox shows them, or their beginnings.")
 ]
 
 
@@ -37,15 +37,18 @@ def inbox(
 
 def approve(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Beginnings of ids, as inbox shows them.")
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Ids of suggestions as the inbox shows them, or their beginnings."),
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another position of an actuator, for one suggestion."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Change the position of an actuator, for one suggestion."),
     ] = None,
     every: Annotated[
         str | None,
-        typer.Option("--all", metavar="AGENT", help="All of an agent that wait, shown first and asked about."),
+        typer.Option(
+            "--all", metavar="AGENT", help="Approve all waiting suggestions of an agent; shows them and asks first."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="With --all: do not ask.")] = False,
     url: UrlOption = None,
@@ -85,7 +88,7 @@ def _approve_all(client: Client, agent: str, *, yes: bool) -> None:
 
 def reject(
     ids: Ids,
-    reason: Annotated[str, typer.Option(help="Why, for the history and for the brain's author.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; for the history and the brain's author.")] = "",
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
@@ -101,9 +104,9 @@ def reject(
 
 
 def propose(
-    agent: Annotated[str, typer.Argument(help="The agent that is to measure it.")],
+    agent: Annotated[str, typer.Argument(help="Agent to measure the point.")],
     point: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="Positions of its actuators.")],
-    reason: Annotated[str, typer.Option(help="Why, for who approves it.")],
+    reason: Annotated[str, typer.Option(help="Why; for the person who approves it.")],
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-journal = typer.Typer(name="journal", help="Where facts are kept: copy them to another place.", no_args_is_help=True)
+journal = typer.Typer(name="journal", help="Copy the facts of a journal to another place.", no_args_is_help=True)
 
 _PLACE = "A state directory, or the URL of a PostgreSQL database."
 
 
 @journal.callback()
 def options() -> None:
-    """Where facts are kept: copy them to another place."""
+    """Copy the facts of a journal to another place."""
 
 
 @journal.command()
@@ -21,7 +21,7 @@ def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help=_PLACE)],
     target: Annotated[str, typer.Argument(metavar="TO", help=_PLACE)],
 ) -> None:
-    """Copy a journal, with the keys, to a place that holds none; no service may run on either meanwhile."""
+    """Copy a journal and its keys to an empty place. No service may run on either place meanwhile."""
     from agent_service.errors import texts
     from agent_service.service.journal_copy import copy_journal
 

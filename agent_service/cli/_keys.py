@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent_service.state_dir import StateDir
 
 keys = typer.Typer(
-    name="keys", help="Make, list and revoke keys; a running service follows at once.", no_args_is_help=True
+    name="keys", help="Make, list and revoke keys; a running service notices at once.", no_args_is_help=True
 )
 
 StateOfKeys = Annotated[
@@ -26,11 +26,11 @@ StateOfKeys = Annotated[
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Who will hold it; stands in the journal beside what is done with it.")],
-    scopes: Annotated[str, typer.Option(help="Some of read,propose,control,approve,admin, with commas.")],
+    name: Annotated[str, typer.Argument(help="Holder of the key; the journal names it beside what the key does.")],
+    scopes: Annotated[str, typer.Option(help="Some of read,propose,control,approve,admin, separated by commas.")],
     state: StateOfKeys = Path(DEFAULT_STATE),
 ) -> None:
-    """Make a key and print it, this once: only its hash is kept."""
+    """Make a key and print it once: only its hash is kept."""
     from agent_service.service.keys import KeyFile, scopes_of
 
     wanted, directory = scopes_of(scopes), _state(state)
@@ -67,7 +67,7 @@ def list_(state: StateOfKeys = Path(DEFAULT_STATE)) -> None:
 
 @keys.command()
 def revoke(
-    name: Annotated[str, typer.Argument(help="Whose key; owner: the one made at the first start.")],
+    name: Annotated[str, typer.Argument(help="Holder of the key; owner: the key made at the first start.")],
     state: StateOfKeys = Path(DEFAULT_STATE),
 ) -> None:
     """Revoke a key: its next request is refused, and its open streams end."""

@@ -17,7 +17,7 @@ def open_page(
     url: Annotated[str | None, typer.Argument(help="Address of the service; default: AGENT_SERVICE_URL.")] = None,
     state: StateOption = None,
 ) -> None:
-    """Open the page of a running service in the browser, logged in with the key that is found as for `status`."""
+    """Open the page of a running service in the browser, logged in with the key that `status` finds."""
     with service_at(url, state) as client:
         address = page_address(client)
     if webbrowser.open(address):

@@ -16,12 +16,12 @@ from agent_service.errors import UsageError
 
 def relay(
     services: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]URL...", help="Services to follow, each perhaps with a name.")
+        list[str], typer.Argument(metavar="[NAME=]URL...", help="Services to follow, each with an optional name.")
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8100,
 ) -> None:
-    """Hand on the events and reads of services to many who follow, until Ctrl-C; it moves nothing and keeps nothing.
+    """Relay the events and reads of services to many followers, until Ctrl-C. It moves nothing and keeps nothing.
 
     AGENT_SERVICE_API_KEY holds a key for each service, in their order and with commas between; each may only read.
     """

@@ -47,7 +47,7 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[TARGET]...",
-            help="NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute, or several of them.",
+            help="NOTEBOOK.ipynb, SCRIPT.py, CONFIG.toml or module:attribute; one or several.",
         ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -55,15 +55,15 @@ def serve(
     state: StateOption = None,
     legacy: Annotated[
         list[str] | None,
-        typer.Option(metavar="SCRIPT", help="A start-up script of bluesky-adaptive 0.x's server, run as it stands."),
+        typer.Option(metavar="SCRIPT", help="Run a start-up script of bluesky-adaptive 0.x's server, unchanged."),
     ] = None,
     reload: Annotated[
-        bool, typer.Option("--reload", help="For development: start anew when a file beside the targets changes.")
+        bool, typer.Option("--reload", help="For development: restart when a file beside the targets changes.")
     ] = False,
-    log_format: Annotated[LogFormat, typer.Option(help="json: one object a line, for a log collector.")] = (
+    log_format: Annotated[LogFormat, typer.Option(help="json: one object on each line, for a log collector.")] = (
         LogFormat.TEXT
     ),
-    log_level: Annotated[LogLevel, typer.Option(help="info: a line for each request, too.")] = LogLevel.WARNING,
+    log_level: Annotated[LogLevel, typer.Option(help="info: also a line for each request.")] = LogLevel.WARNING,
 ) -> None:
     """Serve agents until Ctrl-C or SIGTERM."""
     if reload:

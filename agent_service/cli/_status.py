@@ -32,7 +32,9 @@ def status(
 
 
 def devices(
-    part: Annotated[str, typer.Argument(metavar="[PART]", help="List those with this in their names.")] = "",
+    part: Annotated[
+        str, typer.Argument(metavar="[PART]", help="List only devices with this text in their names.")
+    ] = "",
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:

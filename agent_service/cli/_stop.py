@@ -27,11 +27,13 @@ _REASON: Final = "Stop everything was said in a terminal"
 
 
 def stop(
-    agents: Annotated[list[str] | None, typer.Argument(metavar="[AGENT]...", help="Whose runs end first.")] = None,
+    agents: Annotated[
+        list[str] | None, typer.Argument(metavar="[AGENT]...", help="Names of agents; each ends its run first.")
+    ] = None,
     everything: Annotated[
         bool,
         typer.Option(
-            "--everything", "--all", help="Abort the plan under way, and let nothing move until somebody resumes."
+            "--everything", "--all", help="Abort the plan under way; let nothing move until somebody resumes."
         ),
     ] = False,
     url: UrlOption = None,

@@ -33,7 +33,7 @@ def watch(
     url: UrlOption = None,
     state: StateOption = None,
 ) -> None:
-    """Watch a service: agents, queue and inbox, and what happens; Ctrl-C ends it, and stops nothing."""
+    """Watch agents, queue, inbox and events of a service. Ctrl-C ends the watching and stops nothing."""
     from rich.console import Console
 
     from agent_service.cli.narrator import Narrator
