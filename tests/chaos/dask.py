@@ -8,7 +8,8 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from dask_cluster import DaskCluster
+from dask_cluster import ENVIRONMENT, DaskCluster
+from forked_python import forked_from
 from service_process import Process
 from services import wait_until
 
@@ -25,6 +26,8 @@ LOST_AFTER_S = 2
 RUNS_PER_FAULT = 2
 WITHIN_S = 150
 AGENTS = ("a", "b")
+IMPORTED = ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "agent_service.executors.dask._worker")
+"""What the processes of the cluster import, which takes seconds: they are forked from one that has."""
 SUPPORT = __file__.rpartition("/chaos/")[0] + "/support"
 
 
@@ -38,7 +41,7 @@ def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
     chance = random.Random(seed)
     faults = [_worker_killed, _worker_paused, _scheduler_paused, _scheduler_killed]
     took: dict[str, list[float]] = {}
-    with DaskCluster(folder, path=[SUPPORT]) as cluster:
+    with forked_from(*IMPORTED, **ENVIRONMENT) as popen, DaskCluster(folder, path=[SUPPORT], popen=popen) as cluster:
         process = Process(folder)
         with (folder / "service.toml").open("a") as toml:
             toml.write(f'[executors.dask]\naddress = "{cluster.address}"\nlost_after_s = {LOST_AFTER_S}\n')

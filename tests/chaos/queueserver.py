@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import time
 from collections import Counter
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -39,8 +41,9 @@ control = "{control}"
 poll_s = 0.05
 per_item = "{per_item}"
 [[sources]]
-kind = "posted"
+{source}
 """
+POSTED = 'kind = "posted"'
 SPEC: dict[str, Any] = {
     "type": "sobol",
     "config": {"bounds": {"motor": [-5, 5]}},
@@ -56,6 +59,8 @@ SPEC: dict[str, Any] = {
 LONGEST_LIFE_S = 0.6
 STRUCK = {"service": 60, "manager": 10, "worker": 10, "session": 5, "person": 15}
 """What is struck, and how often: the manager and the worker take seconds to be back."""
+PARTS = ("manager", "worker", "session")
+"""What is struck at the queue server; all else is the service's."""
 
 
 class Service:
@@ -73,6 +78,20 @@ class Service:
 
     def kill(self, how: str = "kill") -> None:
         self._zygote.tell(how)
+
+    def pause(self) -> None:
+        os.kill(self._zygote.service, signal.SIGSTOP)
+
+    def wake_to_its_end(self) -> int:
+        """Let it go on after a pause, and return the exit code that it ends with by itself."""
+        os.kill(self._zygote.service, signal.SIGCONT)
+        return self._zygote.tell("wait")
+
+    def strike(self, kind: str) -> None:
+        """Kill it, and start it again."""
+        assert kind == "service"
+        self.kill()
+        self.start()
 
     def where(self) -> tuple[str, str]:
         try:
@@ -104,10 +123,13 @@ def chaos(  # noqa: PLR0913 - all by name
     per_item: str = "run",
     serve: Callable[[str], AbstractContextManager[Service]] | None = None,
     struck: Mapping[str, int] = STRUCK,
+    source: str = POSTED,
+    worker: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Kill parts ``kills`` times, let the service finish, and check what must be true then.
 
-    ``serve`` makes the service of a service.toml; left out: one, on a journal of its own.
+    ``serve`` makes the service of a service.toml; left out: one, on a journal of its own. It hears documents by
+    ``source``, which the environment ``worker`` lets the worker publish to; left out: they are posted to it.
     """
 
     @contextlib.contextmanager
@@ -119,23 +141,30 @@ def chaos(  # noqa: PLR0913 - all by name
     serve = serve or alone
     say(f"chaos queueserver: seed {seed}, {kills} kills, a {per_item} an item, in {folder}")
     with mock.patch.dict(os.environ, {"AGENT_SERVICE_API_KEY": KEY}):
-        queue = QueueService(folder / "queue", env=WORKER)
+        queue = QueueService(folder / "queue", env={**WORKER, **worker})
         try:
-            text = TOML.format(port=PORT, control=queue.control, per_item=per_item)
+            text = TOML.format(port=PORT, control=queue.control, per_item=per_item, source=source)
             with serve(text) as service:
-                _storm(queue, service, kills, random.Random(seed), say, struck)
+                _storm(queue, service, kills, random.Random(seed), say, struck, posts=source == POSTED)
         finally:
             queue.close()
 
 
 def _storm(  # noqa: PLR0913, PLR0917 - what it is about
-    queue: QueueService, service: Service, kills: int, chance: random.Random, say: Any, struck: Mapping[str, int]
+    queue: QueueService,
+    service: Service,
+    kills: int,
+    chance: random.Random,
+    say: Any,
+    struck: Mapping[str, int],
+    *,
+    posts: bool,
 ) -> None:
     killed: Counter[str] = Counter()
     theirs = 0
     queue.open()
     service.start()
-    with Forwarder(queue, service.where) as forwarder:
+    with Forwarder(queue, service.where) if posts else contextlib.nullcontext() as forwarder:
         with service.client() as client:
             client.create(**SPEC, name="aligner")
             client.start("aligner")
@@ -147,7 +176,7 @@ def _storm(  # noqa: PLR0913, PLR0917 - what it is about
                 theirs += bool((queue.person() or {}).get("success"))
             elif _strike(kind, queue, service):
                 killed[kind] += 1
-                if kind == "service":
+                if kind not in PARTS and forwarder is not None:
                     with service.client():
                         forwarder.again(3)
         queue.answers()
@@ -166,9 +195,8 @@ def _storm(  # noqa: PLR0913, PLR0917 - what it is about
 
 def _strike(kind: str, queue: QueueService, service: Service) -> bool:
     """Kill a part; return whether it was there."""
-    if kind == "service":
-        service.kill()
-        service.start()
+    if kind not in PARTS:
+        service.strike(kind)
         return True
     if kind == "session":  # a person ends what runs
         return _ended_by_a_person(queue)

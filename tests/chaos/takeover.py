@@ -1,17 +1,21 @@
-"""Two services on a queue server and one journal: leaders are killed as often as you like, the other takes over."""
+"""Two services on a queue server, a Kafka broker and one journal: leaders and the database are killed and paused."""
 
 from __future__ import annotations
 
 import contextlib
+import random
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import peers
 from postgres_server import PostgresServer
 from services import wait_until
 
 from agent_service import Client
 from agent_service.errors import ServiceError
+from agent_service.service.leader import LOST_THE_LEAD
 
 from . import queueserver
 from .zygote import Zygote
@@ -27,15 +31,23 @@ standby = true
 lease_s = 1
 """
 
-STRUCK = {"service": 85, "person": 15}
+STRUCK = {"leader killed": 45, "leader paused": 20, "database killed": 10, "database paused": 10, "person": 15}
 """What is struck, and how often: the manager and the worker are in the arrangement ``queueserver``."""
+LONGEST_OUTAGE_S = 4.0
+KAFKA = """kind = "kafka"
+topics = ["{topic}"]
+servers = "{servers}"
+group = "beamline"
+options = {{ "session.timeout.ms" = 1000, "heartbeat.interval.ms" = 300 }}"""
 
 
 class Pair:
     """Two services, one of which leads; in the place of one."""
 
-    def __init__(self, services: list[queueserver.Service], journal: str) -> None:
-        self.journal = journal
+    def __init__(self, services: list[queueserver.Service], server: PostgresServer, url: str, seed: int) -> None:
+        self.journal = url
+        self._server = server
+        self._chance = random.Random(seed)
         self._services = services
         self._down = list(services)
 
@@ -45,16 +57,41 @@ class Pair:
             self._down.pop().start()
 
     def kill(self, how: str = "kill") -> None:
-        """Kill the leader; or end both, the standby first."""
+        """End both, the standby first."""
         leader = self._leader()
         for one in self._services:
-            if one is not leader and how != "kill":
+            if one is not leader:
                 one.kill()
         leader.kill(how)
-        self._down.append(leader)
 
-    def _leader(self) -> queueserver.Service:
-        return wait_until(lambda: next((one for one in self._services if _is_ready(one)), None), within_s=60)
+    def strike(self, kind: str) -> None:
+        """Let the leader or the database die, or say nothing for a while, and go on."""
+        match kind:
+            case "leader killed":
+                leader = self._leader()
+                leader.kill()
+                self._down.append(leader)
+            case "leader paused":
+                leader = self._leader()
+                leader.pause()
+                self._leader(but=leader)
+                assert leader.wake_to_its_end() == LOST_THE_LEAD
+                self._down.append(leader)
+            case "database killed":
+                self._server.kill()
+                self._outage()
+                self._server.start()
+            case _:
+                with self._server.paused():
+                    self._outage()
+        self.start()
+
+    def _outage(self) -> None:
+        time.sleep(self._chance.uniform(0, LONGEST_OUTAGE_S))  # how long it lasts, not a wait for anything
+
+    def _leader(self, but: queueserver.Service | None = None) -> queueserver.Service:
+        asked = [one for one in self._services if one is not but]
+        return wait_until(lambda: next((one for one in asked if _is_ready(one)), None), within_s=60)
 
     def where(self) -> tuple[str, str]:
         for one in self._services:
@@ -75,7 +112,7 @@ def _is_ready(service: queueserver.Service) -> bool:
 
 
 @contextlib.contextmanager
-def _two(text: str, *, folder: Path, server: PostgresServer) -> Iterator[Any]:
+def _two(text: str, *, folder: Path, server: PostgresServer, seed: int) -> Iterator[Any]:
     url = server.database()
     text = text.replace(f"port = {queueserver.PORT}", "port = 0") + JOURNAL.format(url=url)
     with contextlib.ExitStack() as stack:
@@ -85,11 +122,19 @@ def _two(text: str, *, folder: Path, server: PostgresServer) -> Iterator[Any]:
             (folder / name / "service.toml").write_text(text)
             zygote = stack.enter_context(Zygote(folder / name, queueserver.SUPPORT))
             services.append(queueserver.Service(folder / name, zygote))
-        yield Pair(services, url)
+        yield Pair(services, server, url, seed)
 
 
 def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
-    """Kill leaders, between what people do; no point is lost, and none measured twice."""
-    with contextlib.closing(PostgresServer()) as server:
-        serve = partial(_two, folder=folder, server=server)
-        queueserver.chaos(folder, kills=kills, seed=seed, say=say, serve=serve, struck=STRUCK)
+    """Strike leaders and their database, between what people do; no point is lost, and none measured twice."""
+    with contextlib.closing(PostgresServer()) as server, peers.kafka_broker(folder) as broker:
+        queueserver.chaos(
+            folder,
+            kills=kills,
+            seed=seed,
+            say=say,
+            serve=partial(_two, folder=folder, server=server, seed=seed),
+            struck=STRUCK,
+            source=KAFKA.format(topic=broker.topic, servers=broker.servers),
+            worker={"PUBLISHES_KAFKA": f"{broker.servers} {broker.topic}"},
+        )

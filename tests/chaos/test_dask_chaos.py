@@ -1,4 +1,4 @@
-"""Each of a Dask cluster's faults once: a worker and the scheduler, killed and paused."""
+"""Twenty faults of a Dask cluster, each kind five times: a worker and the scheduler, killed and paused."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.timeout(900)
-def test_each_fault_once(tmp_path: Path) -> None:
-    chaos(tmp_path, kills=4, seed=int(os.environ.get("SEED", "1")))
+def test_twenty_faults_of_workers_and_schedulers(tmp_path: Path) -> None:
+    chaos(tmp_path, kills=20, seed=int(os.environ.get("SEED", "1")))

@@ -1,4 +1,4 @@
-"""Eight kills around two services on a queue server; `make chaos ARGS="takeover postgresql"` makes more."""
+"""Twenty faults of leaders and databases, of journals and of whole services; `make chaos ARGS=scale` makes more."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING
 import pytest
 from postgres_server import binaries
 
-from .takeover import chaos
+from . import postgresql, takeover
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SEED = int(os.environ.get("SEED", "2"))
+
+
+@pytest.fixture(autouse=True)
+def _server() -> None:
+    binaries()  # skips without a server
+
 
 @pytest.mark.timeout(900)
-def test_eight_kills_around_two_services(tmp_path: Path) -> None:
-    binaries()  # skips without a server
-    chaos(tmp_path, kills=8, seed=int(os.environ.get("SEED", "2")))
+def test_twenty_faults_around_two_services_on_a_queue_server_and_kafka(tmp_path: Path) -> None:
+    takeover.chaos(tmp_path, kills=20, seed=SEED)
+
+
+@pytest.mark.timeout(900)
+def test_twenty_faults_of_leaders_and_databases_and_a_minute_without_one(tmp_path: Path) -> None:
+    postgresql.chaos(tmp_path, kills=20, seed=SEED)

@@ -1,7 +1,7 @@
 """Starts services quickly: a process that has imported everything forks one for each life.
 
-It reads ``import MODULE``, ``start``, ``kill`` and ``term``, a line each, and answers each with a line when it is done.
-What a service starts, as its archive, is forked too.
+It reads ``import MODULE``, ``start``, ``wait``, ``kill`` and ``term``, a line each, and answers each with a line when
+it is done. What a service starts, as its archive, is forked too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Zygote:
             self._tell(f"import {module}")
 
     def tell(self, word: str) -> int:
-        """Start a service, kill it, or end it; returns its process id, or its exit code."""
+        """Start a service, kill it, end it, or wait until it ends; returns its process id, or its exit code."""
         answer = self._tell(word)
         if word == "start":
             self.service = answer
@@ -82,6 +82,8 @@ def main() -> None:
                 if pid == 0:
                     _serve(agent_service.cli.main)
                 answer = pid
+            case ["wait"]:
+                answer, pid = _end(pid, 0), 0
             case ["kill"]:
                 answer, pid = _end(pid, signal.SIGKILL), 0
             case _:

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__GIL__ENABLED": "False",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "OPENBLAS_NUM_THREADS": "1",
@@ -22,16 +23,16 @@ _SERVES = {
 class DaskProcess:
     """A scheduler or a worker; ended by its process id, with what it started."""
 
-    def __init__(self, kind, log, *arguments, path=()):
+    def __init__(self, kind, log, *arguments, path=(), popen=subprocess.Popen):
         found = os.pathsep.join([*map(str, path), os.environ.get("PYTHONPATH", "")])
         self._log, self._kind = log, kind
         with log.open("wb") as out:
-            self._child = subprocess.Popen(
+            self._child = popen(
                 [sys.executable, "-m", "distributed.cli.dask_" + kind, "--no-dashboard", *arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
-                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": found},
+                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": found},
                 start_new_session=True,
             )
         self.pid = self._child.pid
@@ -65,10 +66,11 @@ class DaskProcess:
 
 
 class DaskCluster:
-    """A scheduler and workers, each with what it offers, as ``"GPU=1"``."""
+    """A scheduler and workers, each with what it offers, as ``"GPU=1"``; ``popen`` starts them."""
 
-    def __init__(self, folder: Path, *, offers=("", ""), path=(), tls=()):
-        self._folder, self._path, self._tls = folder, path, tls
+    def __init__(self, folder: Path, *, offers=("", ""), path=(), tls=(), popen=subprocess.Popen):
+        self._folder, self._tls = folder, tls
+        self._start = partial(DaskProcess, path=path, popen=popen)
         self._protocol = "tls" if tls else "tcp"
         self.workers = []
         self.address = ""
@@ -89,7 +91,7 @@ class DaskCluster:
         log = self._folder / f"scheduler-{time.monotonic_ns()}.log"
         host = f"{self._protocol}://127.0.0.1" if self._tls else "127.0.0.1"
         arguments = ["--host", host, "--port", port, *self._tls]
-        self.scheduler = DaskProcess("scheduler", log, *arguments, path=self._path)
+        self.scheduler = self._start("scheduler", log, *arguments)
         self.address = self.scheduler.ready()
 
     def start_worker(self, offer="", *, wait=True):
@@ -97,7 +99,7 @@ class DaskCluster:
         arguments = [self.address, "--no-nanny", "--nthreads", "1", "--name", name, "--memory-limit", "0"]
         arguments += ["--host", "tls://127.0.0.1" if self._tls else "127.0.0.1", *self._tls]
         arguments += ["--local-directory", str(self._folder), *(["--resources", offer] if offer else [])]
-        worker = DaskProcess("worker", self._folder / f"{name}.log", *arguments, path=self._path)
+        worker = self._start("worker", self._folder / f"{name}.log", *arguments)
         worker.offers = offer
         self.workers.append(worker)
         if wait:

@@ -54,14 +54,17 @@ def fork_from_here() -> None:
 
 
 @contextlib.contextmanager
-def forked_from(*imports):
-    """Yield a class that starts processes as `subprocess.Popen` does, forked from one that has imported modules."""
+def forked_from(*imports, **environment):
+    """Yield a class that starts processes as `subprocess.Popen` does, forked from one that has imported modules.
+
+    ``environment`` is what some of the modules look for when they are imported.
+    """
     program = "import sys, forked_python; forked_python.serve(int(sys.argv[1]), sys.argv[2:])"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         template = subprocess.Popen(
             [sys.executable, "-c", program, str(theirs.fileno()), *imports],
-            env={**os.environ, **QUIET, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, **QUIET, **environment, "PYTHONPATH": str(Path(__file__).parent)},
             pass_fds=[theirs.fileno()],
         )
     try:

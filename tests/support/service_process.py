@@ -33,22 +33,24 @@ class Process:
         (self.folder / "service.toml").write_text(TOML.format(catalog=catalog, startup=self.startup))
 
     def start(self, **options) -> Client:
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "agent_service", "serve", "service.toml"],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(self.path), os.environ.get("PYTHONPATH", "")])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        log = self.folder / "service.err"
+        with log.open("w") as err:  # a pipe that nobody reads would be full one day, and the service wait for it
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "agent_service", "serve", "service.toml"],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(self.path), os.environ.get("PYTHONPATH", "")])},
+                stdout=subprocess.PIPE,
+                stderr=err,
+                text=True,
+            )
         line = self.child.stdout.readline()
-        assert re.match("Serving at ", line), self.child.stderr.read()
+        assert re.match("Serving at ", line), log.read_text()
         return Client.from_state(self.state, **options)
 
     def end(self, number: int) -> tuple[int, str]:
         self.child.send_signal(number)
-        _, err = self.child.communicate(timeout=15)
-        return self.child.returncode, err
+        self.child.communicate(timeout=15)
+        return self.child.returncode, (self.folder / "service.err").read_text()
 
     def kill(self) -> None:
         """End it, however it is."""

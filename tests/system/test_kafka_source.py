@@ -2,14 +2,19 @@
 
 import errno
 import json
+import signal
+import time
 
 import peers
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 from services import wait_until
 
 from agent_service.documents import spool
+from agent_service.documents.sources import connection
+from agent_service.documents.sources.connection import Connection
 from agent_service.documents.sources.kafka import KafkaSource, site_configuration
+from agent_service.documents.sources.presence import Presence
 from agent_service.errors import UsageError
 
 CLAIM = {"kind": "claim"}
@@ -69,6 +74,81 @@ def test_brokers_that_are_away_are_said_in_one_way():
     assert here.status.reason == "certificate verify failed"
 
 
+class Kept(list):
+    """An intake that takes everything."""
+
+    def put(self, name, document, stored=None):
+        self.append(name)
+        stored()
+
+
+def test_who_takes_over_hears_what_is_needed_once_the_one_before_has_let_go(broker):
+    """A service that is paused is a member of the group for a while yet, and has its partitions."""
+    topic, began = peers.new_topic(broker), time.time()
+    publish = peers.KafkaPublisher(broker.servers, topic)
+    for pair in (documents := peers.run_documents(2)):
+        publish(*pair)
+    publish.flush()
+    first, second = {"client.id": "a"}, {"client.id": "b"}  # the only partition is given to the first by name
+    where = {"bootstrap.servers": broker.servers, "group.id": topic, "session.timeout.ms": 6000}
+    before = Consumer({**where, **first, "auto.offset.reset": "earliest"})
+    before.subscribe([topic])
+    heard = wait_until(lambda: before.consume(len(documents), timeout=1), within_s=60)
+    before.commit(heard[-1], asynchronous=False)
+    needed = {"needed_since": lambda: began - 60}
+    source = KafkaSource([topic], servers=broker.servers, group=topic, options=second, **needed)
+    source.start(kept := Kept())
+    try:
+        wait_until(lambda: not before.poll(0.05) and "another consumer" in str(source.status.reason), within_s=60)
+        before.close()
+        wait_until(lambda: kept == [name for name, _ in documents], within_s=60, what=lambda: source.status)
+        assert source.presence.is_connected
+    finally:
+        source.stop()
+
+
+def test_a_broker_that_dies_with_a_commit_under_way_holds_nothing_up(tmp_path):
+    class Pauses(Kept):
+        def put(self, name, document, stored=None):
+            super().put(name, document, stored)
+            if name == "stop":
+                broker.signal(signal.SIGSTOP)  # what is committed now gets no answer
+
+    with peers.kafka_broker(tmp_path) as broker:
+        source = KafkaSource([broker.topic], servers=broker.servers, group=broker.topic, options={})
+        source.start(kept := Pauses())
+        try:
+            wait_until(lambda: source.presence.is_connected, within_s=60)
+            publish = peers.KafkaPublisher(broker.servers, broker.topic)
+            for pair in peers.run_documents(1):
+                publish(*pair)
+            wait_until(lambda: "stop" in kept and source.commits_until is not None, within_s=60)
+            broker.kill()
+            wait_until(lambda: source.status.reason == "none of its brokers answers", within_s=60)
+            broker.start()
+            wait_until(lambda: source.presence.is_connected, within_s=60)
+        finally:
+            source.stop()
+
+
+def test_a_source_is_tried_again_whatever_its_library_raises(monkeypatch):
+    """An error of confluent_kafka may be no exception at all, as one of a callback is."""
+    presence, tries = Presence("kafka"), []
+    monkeypatch.setattr(connection, "FIRST_PAUSE_S", 0)
+
+    class Odd(BaseException):
+        """As odd as can be made here."""
+
+    def work(stopping):
+        tries.append(1)
+        raise Odd("the group is away")
+
+    one = Connection(presence, work)
+    one.start()
+    wait_until(lambda: len(tries) > 1 and "the group is away" in str(presence.status.reason))
+    one.stop()
+
+
 @pytest.mark.long
 def test_how_far_it_is_behind_is_said_everywhere(start, site, monkeypatch):
     service = start(sink=CLAIM, sources=[{"kind": "kafka", "topics": [topic := peers.new_topic(site)]}])
@@ -84,7 +164,7 @@ def test_how_far_it_is_behind_is_said_everywhere(start, site, monkeypatch):
         for pair in run:
             publish(*pair)
         publish.flush()
-        wait_until(lambda: source(service)["lag"] == len(run), within_s=60)
+        wait_until(lambda: source(service)["lag"] == len(run), within_s=60, what=lambda: source(service))
         where = f"kafka {site.servers}"
         assert service.http.get("/readyz").json()["parts"]["sources"] == {
             "ready": True,

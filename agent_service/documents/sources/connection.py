@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import ServiceError
 from agent_service.errors.texts import describe, without_keys
@@ -71,7 +72,8 @@ class Connection:
         while not stopping.is_set():
             try:
                 self._work(stopping)
-            except Exception as error:  # noqa: BLE001 - a library's, of a peer that does anything
+            except:  # noqa: E722 - a library's, of a peer that does anything; confluent_kafka raises what is no exception
+                error: Any = sys.exception()
                 if self._presence.is_connected:
                     pause_s = FIRST_PAUSE_S
                 reason = error.detail if isinstance(error, ServiceError) else describe(error)

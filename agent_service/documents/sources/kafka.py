@@ -84,6 +84,7 @@ class KafkaSource(ConnectedSource):
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 1000,
             **options,
+            "on_commit": self._note_commit,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",  # of a partition that comes later; the first start begins at the end
@@ -99,6 +100,7 @@ class KafkaSource(ConnectedSource):
             raise UsageError(f"the source kafka cannot be made with these options: {why}") from error
         super().__init__(Presence("kafka", str(self._configuration["bootstrap.servers"])), self._hear)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
+        self.commits_until: float | None = None  # how long the answer to the commit under way is waited for
 
     def start(self, intake: Intake) -> None:
         """Begin to put documents into the intake; on the event loop."""
@@ -108,7 +110,7 @@ class KafkaSource(ConnectedSource):
     # in the source's thread ---------------------------------------------------------------------------------------
 
     def _hear(self, stopping: threading.Event) -> None:
-        self._partitions = {}
+        self._partitions, self.commits_until = {}, None
         errors: list[Any] = []
         consumer = self._kafka.Consumer({**self._configuration, "error_cb": errors.append}, logger=_quiet())
         try:
@@ -154,13 +156,22 @@ class KafkaSource(ConnectedSource):
 
     def _begin(self, consumer: Any, partitions: list[Any]) -> None:
         """Go on behind what was committed; a group that is new begins at the end, and says so at once."""
+        if not partitions:  # as when a service that was taken over from is paused: for a while it has them yet
+            group = self._configuration["group.id"]
+            self.presence.away(f"another consumer of the group {group!r} hears its topics, or they have no partition")
+            return
         needed = self._offsets_needed(consumer, partitions)
         for partition in consumer.committed(partitions, timeout=_CALL_S):
+            committed = partition.offset
             if partition.offset < 0:
                 _, partition.offset = consumer.get_watermark_offsets(partition, timeout=_CALL_S)
+            partition.offset = min(
+                partition.offset, needed.get((partition.topic, partition.partition), partition.offset)
+            )
+            if partition.offset != committed:  # at once: who has the partition after this goes on there
                 consumer.commit(offsets=[partition], asynchronous=False)
-            upto = min(partition.offset, needed.get((partition.topic, partition.partition), partition.offset))
-            self._partitions[partition.topic, partition.partition] = Acknowledged(upto)
+            self._partitions[partition.topic, partition.partition] = Acknowledged(partition.offset)
+        self._since = None
         consumer.assign(
             [self._position(topic, number, kept.upto) for (topic, number), kept in self._partitions.items()]
         )
@@ -168,10 +179,11 @@ class KafkaSource(ConnectedSource):
 
     def _offsets_needed(self, consumer: Any, partitions: list[Any]) -> dict[tuple[str, int], int]:
         """Return where to begin earlier than at what was committed: what comes again is known, or is of use."""
-        since, self._since = self._since, None
-        if since is None:
+        if self._since is None:
             return {}
-        asked = [self._position(partition.topic, partition.partition, int(since * 1000)) for partition in partitions]
+        asked = [
+            self._position(partition.topic, partition.partition, int(self._since * 1000)) for partition in partitions
+        ]
         offsets = consumer.offsets_for_times(asked, timeout=_CALL_S)
         return {
             (partition.topic, partition.partition): partition.offset for partition in offsets if partition.offset >= 0
@@ -203,18 +215,30 @@ class KafkaSource(ConnectedSource):
         hand_over(intake, *pair, partial(kept.done, message.offset()))
 
     def _commit(self, consumer: Any) -> None:
-        """Commit up to where everything is on disk."""
+        """Commit up to where everything is on disk, without waiting for it: a broker that dies then never answers."""
+        now = time.monotonic()
+        if self.commits_until is not None and now < self.commits_until:
+            return
         ready = [(key, upto) for key, kept in self._partitions.items() if (upto := kept.to_commit()) is not None]
         if ready:
-            offsets = [self._position(topic, number, upto) for (topic, number), upto in ready]
+            self.commits_until = now + _CALL_S
             try:
-                consumer.commit(offsets=offsets, asynchronous=False)
-            except self._kafka.KafkaException as error:  # with the next ones; what comes again is known
-                if self.presence.is_connected:  # else it is said why
-                    self.presence.away(f"offsets cannot be committed: {error.args[0].str()}")
-                return
-            for key, upto in ready:
-                self._partitions[key].committed(upto)
+                consumer.commit(
+                    offsets=[self._position(topic, number, upto) for (topic, number), upto in ready], asynchronous=True
+                )
+            except self._kafka.KafkaException as error:
+                self._note_commit(error.args[0], [])
+
+    def _note_commit(self, error: Any, partitions: list[Any]) -> None:
+        """Note what became of a commit; what was not committed is with the next one, and what comes again is known."""
+        self.commits_until = None
+        error = error or next((partition.error for partition in partitions if partition.error is not None), None)
+        if error is None:
+            for partition in partitions:
+                if (kept := self._partitions.get((partition.topic, partition.partition))) is not None:
+                    kept.committed(partition.offset)
+        elif self.presence.is_connected:  # else it is said why
+            self.presence.away(f"offsets cannot be committed: {error.str()}")
 
     def _is_back(self, consumer: Any) -> bool:
         """Return whether a broker that was away answers again; no message says so where none is published."""
