@@ -334,12 +334,27 @@ def test_what_came_to_nothing_is_on_the_map_and_what_is_not_known_is_not_shown(c
     client.wait("walled")
     with opened(by_code(client)) as page:
         at(page, "#/agents/walled")
-        page.locator("svg > .as-unhappy").nth(1).wait_for()
+        page.locator(f'.as-unhappy[data-points="{len(client.suggestions("walled", state="rejected"))}"]').wait_for()
         page.get_by_text("came to nothing", exact=True).wait_for()
         at(page, "#/agents/nobody")
         page.get_by_text("not there").first.wait_for()
         for shown in ("0 runs", "Nothing was measured yet", "measured", "Nothing waits"):
             expects(page.get_by_text(shown).locator("visible=true")).to_have_count(0)
+
+
+def test_a_condition_that_is_not_met_is_said_once_and_no_choice_is_empty(browser, tmp_path):
+    here = {
+        "run_engine": {"startup": "beamline_with_conditions"},
+        "conditions": {"beam": {"rule": "ring_current > 1000"}},
+    }
+    with running(tmp_path / "state", **here) as own, Client(own.url, api_key=own.server.api_key) as told:
+        told.create(name="one", type="brainbox:Walker", actuators=["x"], sensors=["det"], outcome="det")
+        with pages.opened(browser, own.url, by_code(told)) as page:
+            at(page, "#/agents/one")
+            expects(page.get_by_text("needs > 1000").locator("visible=true")).to_have_count(1)
+            page.get_by_text("Before the first run").wait_for()
+            for choice in page.locator("select:visible").all():
+                assert choice.locator("option").count()
 
 
 def focused(page):

@@ -89,7 +89,8 @@ export function notices(model, panel) {
     const found = model.get("service").faults ?? [];
     faults.hidden = !found.length;
     say(faults, found.join("; "));
-    const lines = (model.get("service").conditions ?? []).filter((one) => isUnmet(one) || one.state === "off").map(conditionText);
+    const inBar = model.home === "page" && model.get("service").queue?.state === "suspended"; // the bar says it
+    const lines = (model.get("service").conditions ?? []).filter((one) => (isUnmet(one) && !inBar) || one.state === "off").map(conditionText);
     unmet.hidden = !lines.length;
     say(unmet, lines.join("; "));
   });

@@ -11,7 +11,7 @@ const KINDS = [
   { name: "none" },
   { name: "parallel coordinates", make: parallelPlot, suits: (data) => data.actuators.length > 2 && data.rows.length > 0 },
   { name: "Pareto front", make: frontPlot, suits: (data) => data.front > 1, needs: (data) => data.outcomes?.length > 1 },
-  { name: "curve along one actuator", make: curvePlot, suits: (data) => data.actuators.length === 1 },
+  { name: "curve along one actuator", make: curvePlot, suits: (data) => data.actuators.length === 1 && data.predicts },
   { name: "how much each actuator matters", make: mattersPlot },
   { name: "beside another agent", make: comparedPlot },
 ];

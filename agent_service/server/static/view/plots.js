@@ -92,12 +92,12 @@ export function mapPlot(predict = null) {
     });
     plot.add(dots("as-measured as-edge", [...places.values()].flat()));
     places.forEach((at, stroke) => plot.add(dots("as-measured", at, { stroke })));
-    for (const one of data.unhappy) {
-      if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
+    const nothing = data.unhappy.filter((one) => [one.values[i], one.values[j]].every(Number.isFinite)).map((one) => {
       const [px, py] = [held(x, one.values[i]), held(y, one.values[j])]; // one from far outside is at the edge
-      plot.add(svg("path", { class: "as-unhappy", d: ex(px, py) }));
       plot.target(px, py, one.state, () => [...told(data, one.values)(), one.why].filter(Boolean));
-    }
+      return ex(px, py);
+    });
+    if (nothing.length) plot.add(svg("path", { class: "as-unhappy", d: nothing.join(""), "data-points": nothing.length }));
     for (const one of data.suggested) {
       if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
       const [px, py] = [x(one.values[i]), y(one.values[j])];
