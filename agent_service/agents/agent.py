@@ -67,6 +67,7 @@ class HostedAgent:
         self.record = record
         self.wake = asyncio.Event()  # set at each change, and cleared by the agent's loop
         self.suspended: str | None = None  # why a suspender holds the plans of all agents, if one does
+        self.no_filler: str | None = None  # why no filler point could be measured last
         self.conditions = conditions  # of the service; while one is not met, nothing of the agent's is measured
         self.unevaluated: dict[str, Made] = {}  # by suggestion, the runs whose outcome is still to be found
         self._journal = journal
@@ -122,7 +123,8 @@ class HostedAgent:
         memory = self.brain.memory_bytes
         times: dict[str, Any] = {"beam_idle": self.beam_time.idle, "think_s": self.beam_time.think_s}
         times["memory_mb"] = None if memory is None else round(memory / 2**20, 1)
-        waits = {"suspended": suspended, "note": self.brain.note, "to_approve": limits.approvals.waiting()}
+        note = self.brain.note or (self.no_filler if self.record.state is AgentState.RUNNING else None)
+        waits = {"suspended": suspended, "note": note, "to_approve": limits.approvals.waiting()}
         return status.model_copy(update={**limits.shown, **times, **waits})
 
     def status_json(self) -> bytes:

@@ -43,22 +43,21 @@ class Fillers:
         self._agent = agent
         self._find = find
         self._sequence: qmc.Sobol | None = None
-        self._said = ""
 
     async def next(self) -> Point | None:
-        """Return a point that the guardrails allow; None when there is none, which is logged once."""
+        """Return a point that the guardrails allow; None when there is none, which is logged once and noted."""
         source = self._agent.spec.loop.filler
         try:
             point = await self._sobol() if source == SOBOL else await self._of(str(source))
         except _NoFillerError as error:
             self._say(f"no filler point is measured: {error}")
             return None
-        self._said = ""
+        self._agent.no_filler = None
         return point
 
     def _say(self, line: str) -> None:
-        if line != self._said:
-            self._said = line
+        if line != self._agent.no_filler:
+            self._agent.no_filler = line
             self._agent.log(line, level="warning")
 
     async def _sobol(self) -> Point:

@@ -16,6 +16,7 @@ from agent_service.agents.conditions import Conditions
 from agent_service.agents.decisions import Decisions
 from agent_service.agents.device_limits import DeviceLimits
 from agent_service.agents.directory import AgentDirectory
+from agent_service.agents.fillers import SOBOL
 from agent_service.agents.guardrails_in_force import no_limits_said
 from agent_service.agents.known_devices import KnownDevices
 from agent_service.agents.lifecycle import AgentLifecycle
@@ -204,6 +205,10 @@ class Supervisor(AgentDirectory):
         agent = self.agent(spec.name)
         if left := agent.guardrails.no_limits:
             agent.log(no_limits_said(left), level="warning")
+        if (filler := spec.loop.filler) not in (None, SOBOL, *self.lives):
+            agent.log(
+                f"there is no agent {filler!r} yet whose points could be measured as filler points", level="warning"
+            )
         return agent
 
     async def patch(

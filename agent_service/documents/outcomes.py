@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.runs import Run
@@ -132,7 +133,7 @@ def _read(event: Document, name: str) -> str:
 
 
 def check_names(spec: AgentSpec) -> None:
-    """Raise `InvalidInput` when an outcome has the name of an actuator: in a point they could not be told apart.
+    """Raise `InvalidInput` when an outcome is named twice, or as an actuator: in a point they could not be told apart.
 
     Nor may any of them be called ``_id``, by which a point says which suggestion it is of, or ``_sem``.
     """
@@ -142,6 +143,9 @@ def check_names(spec: AgentSpec) -> None:
             if key in names:
                 message = f"{key!r} is where a point says {what}; give it another name"
                 raise InvalidInput(f"{field}: {message}", errors=[FieldError(field, message)])
+    if twice := [name for name, times in Counter(spec.outcomes).items() if times > 1]:
+        message = f"{twice[0]!r} is named twice"
+        raise InvalidInput(f"outcome {message}", errors=[FieldError("outcome", message)])
     if shared := [name for name in spec.outcomes if name in spec.actuators]:
         message = f"{shared[0]!r} is an actuator of this agent, so it cannot be an outcome too; name another field"
         raise InvalidInput(f"outcome {message}", errors=[FieldError("outcome", message)])

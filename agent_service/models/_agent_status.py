@@ -133,7 +133,8 @@ class AgentStatus(Answer):
     )
     note: str | None = Field(
         default=None,
-        description="what is wrong with what its brain says of itself, as its best points; it goes on without that",
+        description="what is wrong with what its brain says of itself, as its best points, or why no filler point is "
+        "measured; it goes on without that",
     )
     held: bool = Field(
         default=False, description="whether the queue, which is held, paused it: it goes on when the queue is resumed"

@@ -70,6 +70,8 @@ def _thing(word: str, names: Names) -> dict[str, Any]:
         return fields
     if isinstance(value, str):
         return {"type": value}
+    if getattr(value, "__module__", None) == "builtins" and not isinstance(value, type):
+        raise UsageError(f"{word} is Python's own and no agent: one has suggest(num_points) and ingest(points)")
     if not isinstance(value, type) and not callable(value) and not callable(getattr(value, "ingest", None)):
         raise UsageError(
             f"{word} is of type {type(value).__name__} and no agent: one has suggest(num_points) and ingest(points)"

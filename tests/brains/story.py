@@ -99,6 +99,7 @@ class Story:
 
     def warm(self):
         client, name = self.client, f"{self.name}-warm"
+        wait_until(lambda: not client.service().archive.runs_behind, within_s=WITHIN_S, what="the catalogue")
         runs = [one.run_uid for one in client.suggestions(self.name, state="ingested")]
         client.create({**self.spec(), "name": name, "warm_start": runs, "loop": {"max_runs": 1}})
         client.start(name, wait_s=WITHIN_S)

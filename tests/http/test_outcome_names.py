@@ -14,6 +14,12 @@ def test_it_is_refused_at_creation(served, dry_run):
     assert "confused" not in [one["name"] for one in served.get("agents")["items"]]
 
 
+def test_it_is_named_once(served):
+    body = {"name": "confused", "outcome": ["signal", "other", "signal"], **ABOUT}
+    problem = served.problem("POST", "agents", 422, "invalid_input", json=body)
+    assert problem["errors"] == [{"field": "outcome", "message": "'signal' is named twice"}]
+
+
 def test_nor_is_it_called_as_what_says_whose_point_it_is(served):
     body = {"name": "confused", "outcome": ["signal", "_id"], **ABOUT}
     problem = served.problem("POST", "agents", 422, "invalid_input", json=body)

@@ -269,10 +269,14 @@ def test_an_agent_that_comes_later_gives_the_filler_points(start, thought, caplo
     service = start()
     service.create("ahead", type="brainbox:Slow", loop={"filler": "spare"}, **BOUNDS)
     service.post("agents/ahead/start")
-    wait_until(lambda: "no filler point is measured" in caplog.text)
+    assert "there is no agent 'spare' yet whose points could be measured" in caplog.text
+    lacks = "no filler point is measured: there is no agent 'spare'"
+    wait_until(lambda: lacks in (service.status("ahead")["note"] or ""), what="what it lacks")
+    assert lacks in caplog.text
     service.create("spare")
     service.post("agents/spare/start?paused=true")
     wait_until(lambda: len(fillers(service)) >= 3)
+    wait_until(lambda: service.status("ahead")["note"] is None)
 
 
 def test_an_agent_whose_filler_points_come_late_stops_at_once(start, thought):

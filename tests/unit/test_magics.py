@@ -461,6 +461,7 @@ def test_a_file_that_is_wrong(shell, tmp_path):
         ("walker+", "walker+ is no Python expression: "),
         ("walker Walker", "'Walker' is a word too many after 'walker'; %agent_serve? shows how to write it"),
         ("five", "five is of type int and no agent: one has suggest(num_points) and ingest(points)"),
+        ("print", "print is Python's own and no agent: one has suggest(num_points) and ingest(points)"),
         ("int", "the class int has no suggest and no ingest; a brain has suggest(num_points) and ingest(points)"),
         ("config", "config is a mapping without 'type'; a configuration goes with its type: %agent_serve bayes --conf"),
         ("walker --outcom x", "there is no option --outcom; did you mean --outcome?"),

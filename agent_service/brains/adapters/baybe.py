@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent_service.brains.adapters.frames import Frames, labels, steps, varied
 from agent_service.brains.adapters.library_type import LibraryType, library
@@ -23,6 +23,8 @@ class Baybe(LibraryType, package="baybe", several=True):
 
     Needs ``pip install bluesky-agent-service[baybe]``.
     """
+
+    preload: ClassVar[tuple[str, ...]] = ("baybe", "botorch")  # which it imports when it fits its first model
 
     @classmethod
     def listed(cls, problem: Problem) -> int:

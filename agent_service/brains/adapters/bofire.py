@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Bofire(LibraryType, package="bofire", several=True):
 
     Takes the fields of `Config`; needs ``pip install bluesky-agent-service[bofire]``.
     """
+
+    preload: ClassVar[tuple[str, ...]] = ("bofire.data_models.strategies.api", "bofire.strategies.api")
 
     Config = _Config
 
