@@ -315,7 +315,7 @@ async def _claimed(config: ServiceConfig, intake: DocumentIntake, engine: Any, l
         namespace = Namespace(vars(sys.modules["__main__"]), source="this notebook")
         devices, signals = NamespaceDevices(namespace, asks(engine)), NamespaceSignals(namespace, asks(engine))
     md = config.run_engine.md
-    sink = ClaimSink(md, intake, may_begin=late.may_begin, devices=devices)
+    sink = ClaimSink(md, intake, may_begin=late.may_begin, devices=devices, claimed_by=late.claimed_by)
     return ComposedSink(sink, engine, sink.claims, signals)
 
 

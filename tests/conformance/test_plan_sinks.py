@@ -398,6 +398,9 @@ async def test_what_was_in_a_sink_that_began_anew_is_there_no_more(any_rig: Rig,
     found = await any_rig.sink.reattach([order("s1"), order("s2")])
     assert sorted(found) == (["s1", "s2"] if any_rig.sink.reattaches else [])
     for ended in found.values():
+        if any_rig.sink.kind == "claim":  # nobody had claimed them, so they wait for somebody
+            assert (await ended).exit_status == "success"
+            continue
         assert await ended == PlanResult("expired", (await ended).reason)
         assert "unknown whether it was measured" in (await ended).reason
     assert any_rig.sink.status.pending == 0

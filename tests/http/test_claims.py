@@ -266,7 +266,7 @@ def test_refusals(service, start, tmp_path):
     assert 'kind = "claim"' in found["detail"]
 
 
-def test_a_service_that_ends_answers_who_waits_and_abandons_what_was_claimed(tmp_path):
+def test_a_service_that_ends_answers_who_waits_and_what_was_claimed_outlives_it(tmp_path):
     from services import running
 
     answers = []
@@ -282,10 +282,12 @@ def test_a_service_that_ends_answers_who_waits_and_abandons_what_was_claimed(tmp
         assert answers
         assert time.monotonic() - began < 5
     with running(tmp_path / "state", **CLAIM) as service:
-        assert fate(service, found)["state"] == "abandoned"
+        assert fate(service, found)["state"] == "submitted"
+        assert service.post(f"suggestions/{found['id']}/renew", {})["id"] == found["id"]
         emit(service, documents(found))
-        ended = wait_until(lambda: (one := fate(service, found))["state"] == "ingested" and one)
-        assert "it was abandoned" in ended["reason"]
+        service.post(f"suggestions/{found['id']}/release", {"how": "done", "runs": 1})
+        wait_until(lambda: fate(service, found)["state"] == "ingested")
+        assert not [one for one in service.suggestions("walker") if one["retry_of"]], "nothing is measured again"
 
 
 async def test_both_clients_claim_renew_and_release(service):

@@ -36,6 +36,8 @@ class ClaimSink:
         to forbid it: the order may have waited for long.
     devices
         Those of this process, if it is the one that measures; None where only whoever claims has them.
+    claimed_by
+        ``claimed_by(order)``: the name of the key that claimed it, as the journal says; None: nobody did.
     intake
         Where documents go: nothing can be claimed while it is full.
 
@@ -48,7 +50,6 @@ class ClaimSink:
     kind = "claim"
     takes_ahead = False  # whoever claims the next could begin it before the last is ingested
     plans_end_here = False
-    reattaches = False
     measured_by = MeasuredBy.CLAIMER
     moves = False
 
@@ -59,8 +60,11 @@ class ClaimSink:
         *,
         may_begin: Callable[[PlanOrder], bool],
         devices: Devices | None = None,
+        claimed_by: Callable[[PlanOrder], str | None] = lambda order: None,
     ) -> None:
         self.devices = devices
+        self.reattaches = devices is None  # what this process measures itself ends with it
+        self._claimed_by = claimed_by
         self._intake = intake
         self.claims = Claims(
             {key: value for key, value in md.items() if key != "scan_id"},
@@ -88,9 +92,12 @@ class ClaimSink:
         self._on_change = on_change
 
     async def stop(self, timeout_s: float) -> None:
-        """End: what waits, and what is claimed, ends as ``abort`` here; a run that is under way goes on elsewhere."""
+        """End: what nobody claimed ends as ``abort``; what is claimed elsewhere goes on there, and is found again."""
         self._hold.closing = True
-        self.claims.close(SERVICE_STOPS)
+        if self.reattaches:
+            self.claims.withdraw(SERVICE_STOPS)
+        else:
+            self.claims.close(SERVICE_STOPS)
         self._changed()
 
     def own_name(self, name: str) -> str:
@@ -116,7 +123,7 @@ class ClaimSink:
         """
         self._hold.refuse_held()
         if self._hold.closing:
-            return PlanResult(ExitStatus.ABORT, SERVICE_STOPS)
+            return PlanResult(ExitStatus.ABORT, SERVICE_STOPS, begun=False)
         return await self.claims.result(order)
 
     async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
@@ -146,8 +153,13 @@ class ClaimSink:
         self._changed()
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> dict[str, asyncio.Future[PlanResult]]:
-        """Return nothing: no claim outlives the service. A run that goes on elsewhere comes late."""
-        return {}
+        """Take up the plans of an earlier life of the service: those claimed are measured, the others wait again.
+
+        A run that this process made itself has ended with it.
+        """
+        if not self.reattaches:
+            return {}
+        return {order.suggestion_id: self.claims.take_up(order, claimed_by=self._claimed_by(order)) for order in orders}
 
     def observe(self, name: str, document: Document, run: str) -> None:
         """Look at a document of any ``run``: those of a claimed plan's runs renew its lease, and may end the plan."""

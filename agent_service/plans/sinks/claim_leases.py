@@ -7,7 +7,7 @@ more, as far as anybody knows, and the suggestion expires.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, OutOfBounds
 from agent_service.models import EventKind
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from agent_service.models import Event
     from agent_service.protocols import Document, PlanOrder
+
+TAKEN_UP_S: Final = 30.0
+"""The lease of a plan that may have been claimed from an earlier life of the service; renewals come every 20 s."""
 
 
 class Claims:
@@ -52,6 +55,7 @@ class Claims:
         self._plans: dict[str, ClaimedPlan] = {}
         self._news: asyncio.Future[None] | None = None
         self._closed = False
+        self._taken_up: set[str] = set()
 
     # for the sink -------------------------------------------------------------------------------------------------
 
@@ -74,6 +78,21 @@ class Claims:
             return await plan.ended
         finally:
             self._end(plan, None)
+
+    def take_up(self, order: PlanOrder, *, claimed_by: str | None) -> asyncio.Future[PlanResult]:
+        """Take a plan of an earlier life of the service; one claimed from that, by this key, may be measured now.
+
+        A claim is written before whoever asked for it hears of it.
+        """
+        plan = self._plans[order.suggestion_id] = ClaimedPlan(order, self._expire)
+        plan.ended.add_done_callback(lambda _: self._end(plan, None))
+        if claimed_by is None:
+            return plan.ended
+        plan.runs.says_done = True
+        plan.lease.by = claimed_by
+        plan.lease.begin(TAKEN_UP_S)
+        self._taken_up.add(order.suggestion_id)
+        return plan.ended
 
     def withdraw(self, reason: str, *, agent: str | None = None, only: str | None = None, begun: bool = False) -> bool:
         """End plans that wait as ``abort``: all, those of an agent, or the one for suggestion ``only``.
@@ -248,6 +267,7 @@ class Claims:
             When nobody holds a claim on it.
         """
         plan = self._held(suggestion_id)
+        taken_up = suggestion_id in self._taken_up
         if made == 0:
             self._end(plan, PlanResult(ExitStatus.FAIL, "the plan made no run"))
         else:
@@ -255,6 +275,8 @@ class Claims:
             plan.lease.begin()
             if (result := plan.runs.result()) is not None:
                 self._end(plan, result)
+            elif taken_up and len(plan.runs.starts) < (made or 1):  # its first runs were heard before
+                self._end(plan, PlanResult(ExitStatus.SUCCESS))  # and whoever waits for its runs has those
         self._on_change()
 
     # how ----------------------------------------------------------------------------------------------------------

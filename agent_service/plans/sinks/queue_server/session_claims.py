@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from agent_service.plans.sinks.claim_leases import Claims
-from agent_service.plans.sinks.claimed_plan import ClaimedPlan
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
+    from agent_service.plans.sinks.claimed_plan import ClaimedPlan
     from agent_service.protocols import PlanOrder
 
     AgentOf = Callable[[str | None], Awaitable[str | None]]
-
-TAKEN_UP_S: Final = 30.0
-"""The lease of a plan that may have been claimed from an earlier life of the service; renewals come every 20 s."""
 
 
 class SessionClaims(Claims):
@@ -39,7 +35,6 @@ class SessionClaims(Claims):
         self.taken = False
         self._agent_of = agent_of
         self._abort_reason: str | None = None
-        self._taken_up: set[str] = set()
 
     def claimable(self, agent: str) -> bool:
         """Return whether one of an agent's plans could be claimed now."""
@@ -60,28 +55,6 @@ class SessionClaims(Claims):
         order = await super().claim(owner, over=lambda: over() or not self._is_open(), **request)
         self.taken = self.taken or order is not None
         return order
-
-    def done(self, suggestion_id: str, made: int | None) -> None:
-        """Take the word that a plan has ended, as `Claims.done` does; of one taken up the first runs were heard before.
-
-        Whoever waits for its runs has those.
-        """
-        plan = self._held(suggestion_id)
-        super().done(suggestion_id, made)
-        if suggestion_id in self._taken_up and not plan.ended.done() and len(plan.runs.starts) < (made or 1):
-            self._end(plan, PlanResult(ExitStatus.SUCCESS))
-
-    def take_up(self, order: PlanOrder, *, claimed_by: str | None) -> asyncio.Future[PlanResult]:
-        """Take a plan of an earlier life of the service; one claimed from that, by this key, a worker may measure."""
-        plan = self._plans[order.suggestion_id] = ClaimedPlan(order, self._expire)
-        plan.ended.add_done_callback(lambda _: self._end(plan, None))
-        if claimed_by is None:
-            return plan.ended
-        plan.runs.says_done = True
-        plan.lease.by = claimed_by
-        plan.lease.begin(TAKEN_UP_S)
-        self._taken_up.add(order.suggestion_id)
-        return plan.ended
 
     def abort(self, reason: str) -> None:
         """End what waits, and let what is claimed end for this reason when the session has been aborted."""
