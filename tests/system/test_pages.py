@@ -20,6 +20,7 @@ ELSEWHERE = {
     "agent-service catalog": "test_documentation.py",
     "agent-service check cluster.toml": "test_dask.py",
     "agent-service demo": "test_demo.py",
+    "agent-service devices": "test_cli_agents.py",
     "agent-service inbox": "test_cli_agents.py",
     "agent-service journal copy": "tests/unit/test_journal_places.py",
     "agent-service open": "test_cli_agents.py",
