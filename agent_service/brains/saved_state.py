@@ -23,7 +23,7 @@ from agent_service._version import __version__
 from agent_service.errors import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 MAX_BYTES: Final = 1 << 28
 """Largest state that is saved."""
@@ -40,15 +40,19 @@ class OutOfDate(ValueError):
 class WithState:
     """An object with a state that can be had as bytes: attributes of it, of these names, and what they hold.
 
-    They depend on the module of ``type_name``, if there is one in it, beside those of their own classes.
+    They depend on the module of ``type_name``, if there is one in it, beside those of their own classes. The attribute
+    ``names_unsaved`` says in its own ``not_saved`` what is left out.
     """
 
-    def __init__(self, *attributes: str, type_name: str) -> None:
+    def __init__(self, *attributes: str, type_name: str, names_unsaved: str | None = None) -> None:
         self._attributes = attributes
         self._modules = [type_name.partition(":")[0]] if ":" in type_name else []
         self._is_restored = False
-        # what is not saved with it, by name: what is restored has that of the object that it is restored in
-        self._not_saved: Callable[[], Mapping[str, object]] = dict
+        self._names_unsaved = names_unsaved
+
+    def _not_saved(self) -> Mapping[str, object]:
+        """Return what is not saved with it, by name: what is restored has that of the object that it is restored in."""
+        return NOTHING if self._names_unsaved is None else getattr(self, self._names_unsaved).not_saved
 
     def dump(self) -> bytes | None:
         """Return the state as bytes for `restore`; None, with a line in the log, where it does not pickle."""

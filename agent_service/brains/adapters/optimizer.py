@@ -72,8 +72,7 @@ class OptimizerAdapter(WithState):
         evaluate: Callable[[Any, Any], object] | None = None,
         declares: object | None = None,
     ) -> None:
-        super().__init__("_brain", "_calls", "_ids", "_opinions", type_name=spec.type)
-        self._not_saved = lambda: self._calls.not_saved
+        super().__init__("_brain", "_calls", "_ids", "_opinions", type_name=spec.type, names_unsaved="_calls")
         self._brain = brain if declares is None else declares
         self._offered = offered_space(brain, spec)
         self._goals = offered_goals(brain, spec)
