@@ -39,6 +39,12 @@ _WITHOUT_ORDER: Final = {"bool": "true or false", "text": "a text"}
 _READBACK: Final = 1e-6
 """A part of a value: a number that was measured no farther from a value of a choice is that value."""
 
+_ROUNDED: Final = 1e-7
+"""A part of a value that arithmetic may cost, of 32 bits, too: a number that is no farther from a value is that one."""
+
+_LARGEST_ROUNDED: Final = 1e-6
+"""How far from a whole number that may be at most."""
+
 
 class _Dimension(Request):
     """What all dimensions have."""
@@ -136,9 +142,9 @@ class IntRange(_Dimension):
     def fitted(self, value: Value, *, measured: bool = False) -> Value:
         """Return a whole number."""
         number = _number(value)
-        if not isinstance(number, int) and not number.is_integer():
+        whole = number if isinstance(number, int) else round(number)
+        if abs(number - whole) > min(_ROUNDED * max(1.0, abs(number)), _LARGEST_ROUNDED):
             raise ValueError(f"is {shown(value)}, not a whole number")
-        whole = int(number)
         if type(at_home(whole)) is not int:
             raise ValueError(f"is {shown(value)}, a whole number beyond 64 bits")
         return whole if measured else _inside(whole, self.low, self.high)
@@ -184,10 +190,12 @@ class Choice(_Dimension):
         for choice in self.values:
             if same(choice, value):
                 return choice
-        if measured and is_number(value):
-            for choice in self.values:
-                if is_number(choice) and math.isclose(cast("float", choice), cast("float", value), rel_tol=_READBACK):
-                    return choice
+        numbers = [cast("float", choice) for choice in self.values if is_number(choice)]
+        if is_number(value) and numbers:
+            number, part = cast("float", value), _READBACK if measured else _ROUNDED
+            nearest = min(numbers, key=lambda choice: abs(choice - number))
+            if math.isclose(nearest, number, rel_tol=part):
+                return nearest
         more = ", …" if len(self.values) > _LISTED else ""
         listed = ", ".join(map(shown, self.values[:_LISTED])) + more
         raise ValueError(f"is {shown(value)}, none of {listed}{self._hint(value)}")
@@ -300,8 +308,9 @@ def fitted(
     """
     result: Point = {}
     wrong: dict[str, str] = {}
+    given = {name for name in actuators if name in point and not (point[name] is None and _may_lack(space.get(name)))}
     for name in actuators:
-        if name not in point:
+        if name not in given:
             continue
         value = plain(point[name])
         try:
@@ -316,11 +325,15 @@ def fitted(
         if unmet and measured:
             result.pop(name, None)
             wrong.pop(name, None)
-        elif unmet and name in point:
+        elif unmet and name in given:
             wrong.setdefault(name, f"has to be left out unless {unmet}")
-        elif not unmet and name not in point and not (dimension is not None and dimension.optional):
+        elif not unmet and name not in given and not (dimension is not None and dimension.optional):
             wrong[name] = "is missing"
     return result, {name: wrong[name] for name in actuators if name in wrong}
+
+
+def _may_lack(dimension: Dimension | None) -> bool:
+    return dimension is not None and dimension.may_lack
 
 
 def check_space(space: Mapping[str, Dimension], actuators: Collection[str]) -> None:

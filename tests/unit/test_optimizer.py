@@ -6,6 +6,7 @@ import threading
 from enum import StrEnum
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field
@@ -17,6 +18,7 @@ from agent_service.brains.adapters.optimizer import OptimizerAdapter
 from agent_service.brains.messages import IngestFact, SuggestFact, VariableFact
 from agent_service.errors import Conflict, InvalidInput, NotFound
 from agent_service.models import AgentSpec
+from agent_service.models.spaces import read_space
 
 SPEC = AgentSpec(name="a", type="t:t", actuators=["x", "y"], outcome="flux")
 
@@ -60,6 +62,20 @@ def test_a_brain_without_ids_is_told_which_of_its_own_points_failed() -> None:
     hosted.ingest([point(4.0, flux=1.0, _id="s4")])
     hosted.fail([point(4.0, _id="s4")])
     assert brain.failed == [point(1.0), point(2.0)]
+
+
+def test_points_may_be_rows_of_a_table() -> None:
+    rows = [{"x": 1.0, "y": 2.0, "why": "first"}, {"x": 3.0, "y": math.nan, "why": None}]
+    space = {"y": {"type": "float", "optional": True}}
+    tables = [pd.DataFrame(rows, index=[7, 9]), [pd.Series(row) for row in rows], np.array(rows, dtype=object)[:1]]
+    for table in tables:
+        hosted = OptimizerAdapter(Scripted(table), spec=SPEC.model_copy(update={"space": read_space(space)}))
+        proposals, _ = hosted.suggest(["s", "t"])
+        assert [one.point for one in proposals] == [{"x": 1.0, "y": 2.0}, {"x": 3.0}][: len(proposals)]
+        assert proposals[0].extra == {"why": "first"}
+    hosted, _ = adapter(pd.DataFrame(rows))
+    with pytest.raises(ValueError, match="point 1 of suggest has no finite number for y, but None"):
+        hosted.suggest(["s", "t"])
 
 
 def test_numpy_becomes_plain_and_an_id_keeps_its_type_for_the_brain() -> None:

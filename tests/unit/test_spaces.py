@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent_service.models import AgentSpec
-from agent_service.models.spaces import fitted, read_space
+from agent_service.models.spaces import Choice, FloatRange, fitted, read_space
 from agent_service.models.values import plain, same
 
 SPACE = {
@@ -54,6 +54,10 @@ def fit(name, value, *, measured=False):
         ("filt", "", ""),
         ("level", 1.0, 1),
         ("level", 2.5, 2.5),
+        ("level", 2.5 * (1 + 1e-12), 2.5),
+        ("odd", 0.5 + 3e-8, 0.5),
+        ("turns", np.float32(2.9999998), 3),
+        ("turns", 0.1 * 3 * 10, 3),
         ("odd", "1", "1"),
         ("odd", 1, 1),
         ("odd", True, True),
@@ -85,6 +89,8 @@ def test_what_fits_becomes_what_it_is_to_be(name, value, kept) -> None:
         ("tiny", 2e-12, "is 2e-12, above 1e-12"),
         ("free", 2**53 + 1, "no float holds exactly"),
         ("turns", 3.5, "is 3.5, not a whole number"),
+        ("turns", 3.00001, "is 3.00001, not a whole number"),
+        ("id", 1e9 + 0.5, "is 1000000000.5, not a whole number"),
         ("turns", 9, "is 9, above 8"),
         ("turns", "3", "is '3', not a number"),
         ("turns", True, "is true, not a number"),
@@ -216,3 +222,14 @@ def test_plain_values_are_one_or_not() -> None:
     assert plain(np.array(["a", "b"])) is None
     assert plain(np.array([True])) is True
     assert plain("x" * 4001) is None
+
+
+def test_the_nearest_of_values_that_are_nearly_the_same_is_meant() -> None:
+    energies = Choice(type="choice", values=[8333.0, 8333.0005, 8333.001])
+    assert energies.fitted(8333.0005 + 1e-9) == energies.fitted(8333.0005 + 1e-4, measured=True) == 8333.0005
+
+
+def test_none_is_a_value_that_a_point_lacks_where_it_may() -> None:
+    space = {"x": FloatRange(low=0, high=1), "y": FloatRange(low=0, high=1, optional=True)}
+    assert fitted({"x": 0.5, "y": None}, ["x", "y"], space) == ({"x": 0.5}, {})
+    assert fitted({"x": None, "y": 0.5}, ["x", "y"], space)[1] == {"x": "is None, not a finite number"}

@@ -5,6 +5,7 @@ Numpy's scalars and arrays are known by shape, not by import.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,7 +34,7 @@ def suggested(
     Raises `ValueError` when it is no sequence of mappings, holds more than were ``asked`` for, lacks an actuator, has a
     value that the space does not have, or the same ``_id`` twice.
     """
-    points = _mappings(result, "suggest")
+    points = _mappings(_listed(result), "suggest")
     if len(points) > asked:
         returned = texts.counted(len(points), "point")
         raise ValueError(f"suggest was asked for {asked} and returned {returned}; return at most that many")
@@ -45,6 +46,27 @@ def suggested(
         point = _position(mapping, actuators, space, f"point {index} of suggest")
         suggestions.append((point, brain_id, _extra(mapping, actuators)))
     return suggestions
+
+
+def _listed(result: object) -> object:
+    """Return the rows of a table, or the elements of an array, as a list; whatever else as it is.
+
+    A NaN in a table is a value that its row lacks.
+    """
+    thing: Any = result
+    if hasattr(thing, "columns") and hasattr(thing, "to_dict"):
+        return [_without_nan(row) for row in thing.to_dict("records")]
+    items: Any = thing.tolist() if getattr(getattr(thing, "dtype", None), "kind", None) == "O" else thing
+    if isinstance(items, list | tuple):
+        rows = cast("Sequence[Any]", items)
+        return [
+            _without_nan(row.to_dict()) if hasattr(row, "index") and hasattr(row, "to_dict") else row for row in rows
+        ]
+    return items
+
+
+def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
 def id_key(brain_id: object) -> object:
