@@ -15,7 +15,7 @@ import pytest
 from queue_service import QueueService
 from services import wait_until
 
-from agent_service import run_agent
+from agent_service import Client, run_agent
 from agent_service.journal import reader
 
 PAGE = Path(__file__).parents[2] / "docs" / "beamline.md"
@@ -248,11 +248,14 @@ class SessionsPublisher:
         self._publish.close()
 
 
-def test_cls_through_the_death_of_the_nats_server(folder, process):
+@pytest.mark.parametrize("dies", ["the NATS server", "the service"])
+def test_cls_through_a_death_in_the_middle_of_a_run(tmp_path, process, monkeypatch, dies):
+    """Of the service, too: a session's claim outlives it, and nothing is measured a second time."""
     import bluesky.plan_stubs as bps
     import bluesky.preprocessors as bpp
     from ophyd.sim import SynAxis, SynSignal
 
+    monkeypatch.setenv("AGENT_SERVICE_SERVICE__PORT", str(peers.free_port()))  # the session finds it there again
     under_way, go = threading.Event(), threading.Event()
     motor = SynAxis(name="motor")
     det = SynSignal(name="det", func=lambda: -(motor.position**2))
@@ -269,26 +272,35 @@ def test_cls_through_the_death_of_the_nats_server(folder, process):
         return (yield from inner())
 
     with (
-        peers.nats_server(folder) as server,
+        contextlib.ExitStack() as stack,
+        peers.nats_server(tmp_path) as server,
         contextlib.closing(SessionsPublisher(server)) as publish,
         archive_rig.run_engine() as engine,
         Service(process, "CLS", servers=("nats://127.0.0.1:4222", server.servers)) as service,
     ):
         engine.subscribe(publish)
         service.begin("aligner", 5, plan="acquire")
-        measures = run_agent("aligner", devices=[motor, det], client_or_url=service.client, plan=waits)
+        theirs = stack.enter_context(Client(service.client.url, api_key=service.client.api_key))
+        measures = run_agent("aligner", devices=[motor, det], client_or_url=theirs, plan=waits)
         session = threading.Thread(target=engine, args=(measures,))
         session.start()
         try:
             assert under_way.wait(30)
             service.until_it_runs("aligner")
-            server.kill()
-            go.set()
-            service.away("nats")
-            assert service.fates("aligner")["running"] == 1
-            server.start()
-            service.back("nats")
+            if dies == "the service":
+                service.end(signal.SIGKILL)
+                service.start()
+                assert service.fates("aligner")["running"] == 1
+                go.set()
+            else:
+                server.kill()
+                go.set()
+                service.away("nats")
+                assert service.fates("aligner")["running"] == 1
+                server.start()
+                service.back("nats")
             runs = service.measured("aligner", 5)
+            assert len(service.client.suggestions("aligner")) == 5, "nothing came back to be measured again"
         finally:
             go.set()
             session.join(30)
