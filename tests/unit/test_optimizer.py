@@ -453,6 +453,19 @@ def test_evaluate_gets_copies_and_its_outcomes_are_put_in_order() -> None:
     assert hosted.traits().takes == "run"
 
 
+def test_evaluate_may_return_rows_of_a_table() -> None:
+    rows = [{"flux": 1.0, "_id": "t"}, {"flux": 3.0, "_id": "s"}]
+    for table in (pd.DataFrame(rows), [pd.Series(row) for row in rows], np.array(rows, dtype=object)):
+        hosted, _ = adapter(evaluate=lambda run, suggestions, table=table: table)
+        found = hosted.evaluate("run", [point(_id="s"), point(_id="t")])
+        assert found == [{"flux": 3.0}, {"flux": 1.0}]
+    hosted, _ = adapter(evaluate=lambda run, suggestions: pd.Series({"flux": 1.0, "_id": "s"}))
+    assert hosted.evaluate("run", [point(_id="s")]) == [{"flux": 1.0}]
+    hosted, _ = adapter(evaluate=lambda run, suggestions: pd.DataFrame([{"flux": math.nan}]))
+    with pytest.raises(ValueError, match="no finite number for flux, but None"):
+        hosted.evaluate("run", [point(_id="s")])
+
+
 def test_evaluate_may_return_one_mapping_for_one_suggestion() -> None:
     hosted, _ = adapter(evaluate=lambda uid, suggestions: {"flux": 1})
     assert hosted.evaluate("uid", SUGGESTIONS[:1]) == [{"flux": 1.0}]

@@ -49,20 +49,23 @@ def suggested(
 
 
 def _listed(result: object) -> object:
-    """Return the rows of a table, or the elements of an array, as a list; whatever else as it is.
+    """Return the rows of a table, or the elements of an array, as a list, one row as a mapping; all else as it is.
 
     A NaN in a table is a value that its row lacks.
     """
     thing: Any = result
     if hasattr(thing, "columns") and hasattr(thing, "to_dict"):
         return [_without_nan(row) for row in thing.to_dict("records")]
-    items: Any = thing.tolist() if getattr(getattr(thing, "dtype", None), "kind", None) == "O" else thing
-    if isinstance(items, list | tuple):
-        rows = cast("Sequence[Any]", items)
-        return [
-            _without_nan(row.to_dict()) if hasattr(row, "index") and hasattr(row, "to_dict") else row for row in rows
-        ]
-    return items
+    items: Any = _row(thing)
+    if getattr(getattr(items, "dtype", None), "kind", None) == "O":
+        items = items.tolist()
+    return [_row(item) for item in cast("Sequence[object]", items)] if isinstance(items, list | tuple) else items
+
+
+def _row(item: object) -> object:
+    """Return a row of a table as a mapping, anything else as it is."""
+    thing: Any = item
+    return _without_nan(thing.to_dict()) if hasattr(thing, "index") and hasattr(thing, "to_dict") else thing
 
 
 def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -145,7 +148,8 @@ def evaluated(
     suggestion's own positions. Returns numbers, and their standard errors under `SEM_KEY` where there are any. Raises
     `ValueError` when outcomes are missing, empty or no finite numbers, or one has the name of an actuator.
     """
-    outcomes = [cast("Mapping[str, object]", result)] if isinstance(result, Mapping) else _mappings(result, "evaluate")
+    listed = _listed(result)
+    outcomes = [cast("Mapping[str, object]", listed)] if isinstance(listed, Mapping) else _mappings(listed, "evaluate")
     if len(outcomes) != len(suggestions):
         got, returned = texts.counted(len(suggestions), "suggestion"), texts.counted(len(outcomes), "outcome")
         raise ValueError(f"evaluate got {got} and returned {returned}")
