@@ -27,7 +27,7 @@ _PATIENCE_S: Final = 5.0
 _HEARD_EVERY_S: Final = 5.0
 """Within which the scheduler hears of a worker that is well, in a cluster of a thousand too."""
 _ASKED_ANEW_S: Final = 15.0
-"""How long a seat may wait at one worker: Dask moves no task that waits for resources there to another one."""
+"""How long a seat waits at one worker: Dask moves no task that waits for resources there; at once when one is idle."""
 _TAKEN_WITHIN_S: Final = 30.0
 _AVOIDED_S: Final = 300.0
 """How long a worker that did not answer gets no agent: the scheduler needs as long to give it up (worker-ttl)."""
@@ -218,12 +218,15 @@ class Cluster:
         on_wait: Callable[[str | None], None] | None,
     ) -> Seat:
         """Ask for a seat once, and wait for it while that makes sense; else raise `BackendUnavailable`."""
-        allowed = self._allowed(await self.workers(), refused)
+        workers = await self.workers()
+        allowed = self._allowed(workers, refused)
+        # Dask looks at what a worker offers, not at what of it is free
+        idle = idle_workers(workers, await self._processing(), resources, allowed) if resources else []
         on_worker: Any = await asyncio.to_thread(importlib.import_module, "agent_service.executors.dask._worker")
         token = uuid.uuid4().hex
         key = f"agent-{name}-{token}"
         placed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        where = {"workers": allowed, "resources": dict(resources) or None}
+        where = {"workers": idle or allowed, "resources": dict(resources) or None}
         async with self._asking() as client:
             client.subscribe_topic(self._topic, self._note_placed)  # again: the scheduler may be another one by now
             args = (key, token, self._topic, _TAKEN_WITHIN_S)
@@ -254,8 +257,7 @@ class Cluster:
                 raise _not_loaded(await future.exception())
             if future.status != "pending":
                 raise BackendUnavailable(f"{self} was lost")
-            async with self._asking() as client:
-                processing: Mapping[str, Collection[str]] = await client.scheduler.processing(workers=None)
+            processing = await self._processing()
             holder = next((worker for worker, keys in processing.items() if future.key in keys), None)
             workers = await self.workers()
             if given != (given := (holder, holder and workers.get(holder, {}).get("last_seen"))):
@@ -266,13 +268,20 @@ class Cluster:
             if self._allowed(workers, refused) != allowed:
                 raise BackendUnavailable(f"{self} has other workers by now")
             why = self._why_not_placed(workers, resources, holder)
-            if holder is not None and loop.time() - began_at > _ASKED_ANEW_S:  # another one may be free by now
+            elsewhere = resources and len(processing.get(holder or "", ())) > 1  # others are at its worker
+            elsewhere = elsewhere and idle_workers(workers, processing, resources, allowed)
+            if holder is not None and (elsewhere or loop.time() - began_at > _ASKED_ANEW_S):
                 raise BackendUnavailable(why)
             if on_wait is not None:
                 on_wait(why)
             elif loop.time() - began_at > _PATIENCE_S:
                 raise BackendUnavailable(why)
         return placed.result()
+
+    async def _processing(self) -> Mapping[str, Collection[str]]:
+        """Return the tasks, seats too, that each worker has or waits to begin."""
+        async with self._asking() as client:
+            return await client.scheduler.processing(workers=None)
 
     def _allowed(self, workers: Mapping[str, Any], refused: Mapping[str, ServiceError]) -> list[str] | None:
         """Return the workers that may get an agent, None for any; raise when there are some, and none of them may."""
@@ -321,6 +330,24 @@ def lacking_resources(workers: Mapping[str, Any], resources: Mapping[str, float]
     if any(all(has.get(name, 0) >= amount for name, amount in resources.items()) for has in offered):
         return ""
     return ", ".join(f"{name} = {amount:g}" for name, amount in resources.items())
+
+
+def idle_workers(
+    workers: Mapping[str, Any],
+    processing: Mapping[str, Collection[str]],
+    resources: Mapping[str, float],
+    allowed: Collection[str] | None,
+) -> list[str]:
+    """Return the workers that offer the resources and have nothing to do.
+
+    Examples
+    --------
+    >>> two = {"a": {"resources": {"GPU": 1}}, "b": {"resources": {"GPU": 1}}, "c": {"resources": {}}}
+    >>> idle_workers(two, {"a": ["agent-x-1"], "b": []}, {"GPU": 1}, None)
+    ['b']
+    """
+    able = {name for name, about in workers.items() if not lacking_resources({name: about}, resources)}
+    return sorted(name for name in able if not processing.get(name) and (allowed is None or name in allowed))
 
 
 def _not_loaded(error: BaseException) -> ServiceError:
