@@ -1,6 +1,6 @@
 """Clients of a running service: `Client` for scripts and notebooks, `AsyncClient` for asyncio, with the same methods.
 
-Needs httpx, the wire models and the error tree, and loads nothing of Bluesky, numpy or FastAPI.
+They load httpx, the HTTP models and the error tree, and nothing of Bluesky, numpy or FastAPI.
 
 Examples
 --------
@@ -22,5 +22,5 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client"]
 
-# nobody loads httpx who only asks for the services of this process
+# whoever asks only for the services of this process loads no httpx
 __getattr__ = lazy(__name__, dict.fromkeys(__all__, "_clients"))

@@ -1,4 +1,4 @@
-"""What one can ask of an agent, its brain apart, as methods, written once for both clients."""
+"""The calls of an agent, except its brain's, as methods, written once for both clients."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def _fields(spec: AgentSpec | Mapping[str, Any] | None, fields: Mapping[str, Any
 
 
 class AgentRoutes:
-    """An agent from its creation to its removal, and what is known of it."""
+    """An agent from its creation to its removal, and its records."""
 
     @route
     def agents(self, *, state: AgentState | str | None = None, limit: int | None = None) -> Call[list[AgentStatus]]:
-        """Return the agents, of one state if given; ``limit`` None means all."""
+        """Return the agents, of one state if given; ``limit=None`` means all."""
         return listed(f"{API}/agents", AgentStatus, state=state, limit=limit)
 
     @route
@@ -50,15 +50,15 @@ class AgentRoutes:
         AlreadyExists
             When there is an agent of that name.
         InvalidInput
-            When something in it is wrong; ``errors`` says which field and why.
+            When a field is wrong; ``errors`` says which field and why.
         AgentFault
-            When the agent's constructor raised; it exists all the same, ``failed``, if the type could be loaded.
+            When the agent's constructor raised. If its type could be loaded, the agent exists, ``failed``.
         """
         return one("POST", f"{API}/agents", AgentStatus, _fields(spec, fields))
 
     @route
     def check(self, spec: AgentSpec | Mapping[str, Any] | None = None, /, **fields: Any) -> Call[None]:
-        """Return when `create` would make such an agent, whether or not its name is taken; nothing is made.
+        """Return if `create` would make such an agent, also if its name is taken; make nothing.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class AgentRoutes:
 
     @route
     def agent(self, name: str) -> Call[AgentStatus]:
-        """Return what an agent is doing, as of its last finished call."""
+        """Return an agent's status, as of its last finished call."""
         return one("GET", agent_path(name), AgentStatus)
 
     @route
@@ -84,8 +84,8 @@ class AgentRoutes:
     ) -> Call[AgentStatus]:
         """Change an agent: a new ``config`` rebuilds its brain by replay; ``loop`` and ``guardrails`` count at once.
 
-        What is not named in ``loop`` and ``guardrails`` stays, in ``bounds`` and ``max_step`` actuator by actuator:
-        None takes the limit of one away. Guardrails that allow more than before are said as a warning.
+        Fields of ``loop`` and ``guardrails`` that are not named stay, and so do actuators in ``bounds`` and
+        ``max_step``. None removes an actuator's limit. If the guardrails then allow more, a warning says so.
         """
         changes = {"config": config, "loop": loop, "guardrails": guardrails}
         body = {key: value for key, value in changes.items() if value is not None}
@@ -93,18 +93,18 @@ class AgentRoutes:
 
     @route
     def delete(self, name: str) -> Call[None]:
-        """Remove an agent that is at rest; its runs and its facts stay in catalogue and journal."""
+        """Remove an agent that is at rest; its runs stay in the catalogue, its facts in the journal."""
         return Call("DELETE", agent_path(name), _nothing)
 
     @route
     def start(self, name: str, *, paused: bool = False, wait_s: float | None = None) -> Call[AgentStatus]:
-        """Start an agent's loop, and return its status when it runs; ``paused``: it suggests nothing until `resume`."""
+        """Start an agent's loop; return its status when it runs. If ``paused``, it suggests nothing until `resume`."""
         params = {"paused": "true" if paused else None}
         return long(Call("POST", agent_path(name, "start"), AgentStatus.model_validate, params=params), wait_s)
 
     @route
     def pause(self, name: str) -> Call[AgentStatus]:
-        """Pause an agent: the run under way ends, nothing more is submitted."""
+        """Pause an agent: the run under way ends, and nothing more is submitted."""
         return one("POST", agent_path(name, "pause"), AgentStatus)
 
     @route
@@ -114,12 +114,12 @@ class AgentRoutes:
 
     @route
     def stop(self, name: str, *, wait_s: float | None = None) -> Call[AgentStatus]:
-        """Stop an agent, and return its status when it has stopped; a run under way ends first."""
+        """Stop an agent; return its status when it has stopped. A run under way ends first."""
         return long(one("POST", agent_path(name, "stop"), AgentStatus), wait_s)
 
     @route
     def restart(self, name: str, *, wait_s: float | None = None) -> Call[AgentStatus]:
-        """Build an agent's brain anew from what the journal knows of it, and start it."""
+        """Rebuild an agent's brain from the journal, and start it."""
         return long(one("POST", agent_path(name, "restart"), AgentStatus), wait_s)
 
     # --- what is known of it
@@ -133,34 +133,34 @@ class AgentRoutes:
         point: Mapping[str, Value] | None = None,
         despite_conditions: bool = False,
     ) -> Call[BestPoint]:
-        """Move the actuators to the best point, without a run, and return it when they are there.
+        """Move the actuators to the best point, without a run; return the point when they are there.
 
         Parameters
         ----------
         name
             The agent.
         by
-            ``measured``: the best that was measured; ``model``: what the agent's brain says is the best.
+            ``measured``: the best that was measured; ``model``: the best of the agent's brain.
         point
-            The best point as it was seen: if it is another one by now, nothing moves and `Conflict` is raised.
+            The best point that you saw: if the best is another by now, nothing moves and `Conflict` is raised.
         despite_conditions
-            Whether to move while a condition of the service, as the beam, is not met; else that is a `Conflict`.
+            Whether to move while a condition of the service, as the beam, is not met; otherwise `Conflict` is raised.
         """
         body = {"by": by, "point": point} | ({"despite_conditions": True} if despite_conditions else {})
         return one("POST", agent_path(name, "go-to-best"), BestPoint, body)
 
     @route
     def history(self, name: str, *, limit: int | None = None, newest_first: bool = False) -> Call[list[Event]]:
-        """Return what happened to an agent; ``limit`` None means all of it."""
+        """Return an agent's history; ``limit=None`` means all of it."""
         return listed(agent_path(name, "history"), Event, limit=limit, newest_first="true" if newest_first else None)
 
     @route
     def points(self, name: str) -> Call[DataFrame]:
-        """Return all that was measured and proposed for an agent as a pandas DataFrame, a row each.
+        """Return an agent's points, measured and proposed, as a pandas DataFrame, one row each.
 
         Its columns are those of CSV and Arrow: ``run_uid``, ``time``, ``suggestion``, ``fate``, ``by``,
-        ``approved_by``, ``reason``, then each actuator and outcome by its name. What is not there is None or NaN,
-        and NA among whole numbers, which stay exact.
+        ``approved_by``, ``reason``, then each actuator and outcome by name. A missing value is None or NaN, and NA
+        among whole numbers, which stay exact.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What one can ask of an agent's brain, as methods, written once for both clients."""
+"""The calls of an agent's brain as methods, written once for both clients."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _perhaps_fresh(call: Call[T], fresh: bool, timeout_s: float) -> Call[T]:  # 
 
 
 class BrainRoutes:
-    """Calls of a brain, by hand, and the jobs that they may become."""
+    """Calls of a brain by hand, and their jobs."""
 
     # --- what a brain does, by hand
 
     @route
     def suggest(self, name: str, n_points: int = 1, *, wait_s: float | None = None) -> Call[list[Suggestion]]:
-        """Ask an agent for points; they stay ``proposed``, and nothing moves, until somebody approves them."""
+        """Ask an agent for points. They stay ``proposed``, and nothing moves, until somebody approves them."""
 
         def read(answer: Any) -> list[Suggestion]:
             return SuggestAnswer.model_validate(answer).suggestions
@@ -61,19 +61,19 @@ class BrainRoutes:
         retold: Sequence[Mapping[str, Any]] | None = None,
         wait_s: float | None = None,
     ) -> Call[int]:
-        """Tell an agent outcomes, and return how many points it took in.
+        """Tell an agent outcomes, and return how many points it ingested.
 
         Parameters
         ----------
         name
             The agent.
         points
-            Each holds every actuator and every outcome by name (floats, numpy's too; an outcome with its standard error
-            as ``{"value": 3.2, "sem": 0.1}``), and under ``_id`` the id of its suggestion if it has one.
+            Each holds every actuator and every outcome by name, as floats (numpy's too; an outcome with its standard
+            error as ``{"value": 3.2, "sem": 0.1}``), and under ``_id`` the id of its suggestion, if it has one.
         run_uids
             Uids of runs in the catalogue, instead of ``points``.
         retold
-            One for each of ``points``, when an earlier agent of that name was told them, so that they count once:
+            One for each of ``points``, if an earlier agent of that name ingested them, so that they count once:
             ``{"run_uid": uid or None, "counts": whether that run counts towards max_runs}``.
         wait_s
             As for every call that may take long, see `Client`.
@@ -95,12 +95,12 @@ class BrainRoutes:
     def predict(
         self, name: str, points: Sequence[Mapping[str, Any]], *, wait_s: float | None = None
     ) -> Call[Prediction]:
-        """Ask an agent what it believes of points that nobody need have measured.
+        """Ask an agent what it predicts at points, measured or not.
 
         Parameters
         ----------
         name
-            The agent's.
+            The agent.
         points
             At most 2500, each a mapping of all actuators to positions in their units.
         wait_s
@@ -109,14 +109,14 @@ class BrainRoutes:
         Returns
         -------
         Prediction
-            ``mean`` and ``std`` by outcome, a number for each point in the outcome's units; both empty while the brain
-            knows too little. ``acquisition`` is a number for each point, or None where the brain says none.
+            ``mean`` and ``std`` by outcome: a number for each point, in the outcome's units. Both are empty while the
+            brain knows too little. ``acquisition`` is a number for each point, None if the brain has none.
         """
         return long(one("POST", agent_path(name, "predict"), Prediction, body={"points": list(points)}), wait_s)
 
     @route
     def devices(self, name: str) -> Call[AgentDevices]:
-        """Ask an agent's devices where they are: ``positions`` by actuator, in ``units``."""
+        """Return where an agent's devices are: ``positions`` by actuator, in ``units``."""
         return one("GET", agent_path(name, "devices"), AgentDevices)
 
     @route
@@ -130,8 +130,9 @@ class BrainRoutes:
     ) -> Call[list[BestPoint]]:
         """Return the best points: one for a single objective, the Pareto front for several.
 
-        ``by`` says whose: the best ``measured``, which the service found within ``outcome_constraints``, or what the
-        ``model`` of the brain says; None is the brain's where it says any, else the measured. ``fresh`` as `variables`.
+        ``by="measured"``: the best that was measured within ``outcome_constraints``, as the service finds it;
+        ``"model"``: the best of the brain's model; None: the brain's if it has one, else the measured. ``fresh`` as
+        `variables`.
         """
 
         def read(answer: Any) -> list[BestPoint]:
@@ -144,16 +145,16 @@ class BrainRoutes:
 
     @route
     def variables(self, name: str, *, fresh: bool = False, timeout_s: float = FRESH_WITHIN_S) -> Call[list[Variable]]:
-        """Return what an agent's brain shows of itself, as of its last finished call.
+        """Return the variables of an agent's brain, as of its last finished call.
 
         Parameters
         ----------
         name
             The agent.
         fresh
-            Ask the brain now, when its turn comes.
+            Ask the brain again, after the calls that wait.
         timeout_s
-            How long that may take, in seconds; the brain goes on all the same.
+            How long that may take, in seconds; the brain goes on after it.
 
         Raises
         ------
@@ -172,13 +173,13 @@ class BrainRoutes:
 
     @route
     def set_variable(self, name: str, variable: str, value: Any, *, wait_s: float | None = None) -> Call[Variable]:
-        """Set a variable of an agent, and return it as it is then; waits its turn while the agent is busy."""
+        """Set a variable of an agent, and return the new one. While the agent is busy, the call waits."""
         path = agent_path(name, "variables", segment(variable))
         return long(one("PUT", path, Variable, {"value": value}), wait_s)
 
     @route
     def methods(self, name: str) -> Call[list[Method]]:
-        """Return the methods that an agent's brain lets people call."""
+        """Return the methods of an agent's brain that people may call."""
         return listed(agent_path(name, "methods"), Method)
 
     @route
@@ -191,7 +192,7 @@ class BrainRoutes:
         *,
         wait_s: float | None = None,
     ) -> Call[Any]:
-        """Call a method of an agent's brain, and return what it returned, as JSON has it.
+        """Call a method of an agent's brain, and return its result in JSON's types.
 
         Parameters
         ----------
@@ -209,7 +210,7 @@ class BrainRoutes:
         InvalidInput
             When the arguments do not fit.
         AgentFault
-            When it raised; the agent goes on.
+            When the method raised; the agent goes on.
         """
 
         def read(answer: Any) -> Any:
@@ -222,7 +223,7 @@ class BrainRoutes:
 
     @route
     def jobs(self, agent: str | None = None, *, limit: int | None = None) -> Call[list[Job]]:
-        """Return the calls that go on behind an answer, and those that ended within the hour; of one agent if given."""
+        """Return the jobs that go on, and those that ended within the hour; of one agent, if given."""
         return listed(f"{API}/jobs", Job, limit=limit, agent=agent)
 
     @route
@@ -232,14 +233,14 @@ class BrainRoutes:
 
     @route
     def cancel(self, job_id: str) -> Call[Job]:
-        """Cancel a job, and return it as it is then.
+        """Cancel a job, and return it.
 
-        One that waits for its turn is withdrawn without harm. A call under way is abandoned, and its agent fails with
-        it; a start is undone; a stop cannot be cancelled.
+        A job that waits is withdrawn without harm. A call under way is abandoned, and its agent fails. A start is
+        undone. A stop cannot be cancelled.
 
         Raises
         ------
         Conflict
-            When it has ended already, or cannot be cancelled.
+            When the job has ended already, or cannot be cancelled.
         """
         return one("DELETE", f"{API}/jobs/{segment(job_id)}", Job)

@@ -1,7 +1,7 @@
-"""One request builder behind both clients: a `Call` says what to ask, `exchange` turns it into requests and an answer.
+"""One request builder for both clients: a `Call` says what to ask, `exchange` makes requests and a result of it.
 
-Neither does I/O: ``exchange`` is a generator that yields requests and is sent the responses, so that the blocking and
-the asyncio client drive the same body.
+Neither does I/O: ``exchange`` is a generator that yields requests and receives the responses. So the blocking and the
+asyncio client run the same code.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ M = TypeVar("M", bound=BaseModel)
 
 API = "/api/v1"
 MAX_PAGE = 1000
-"""Most items that the service puts on one page."""
+"""The most items on one page of the service."""
 
 ASK_EVERY_S = 10.0
-"""How long the service is asked to wait for the end of a call before it is asked again."""
+"""How long one request waits for the end of a call, in seconds."""
 
 _ACCEPTED = 202
 NO_HEADERS: Mapping[str, str] = {}
@@ -44,11 +44,11 @@ Params = Mapping[str, str | int | None]
 class Call(Generic[T]):
     """What to ask the service, and how ``read`` makes the result of the decoded JSON.
 
-    Parameters that are None are left out; numpy numbers and arrays in the body become plain ones. A ``paged`` call
-    follows the ``next`` cursor, ``limit`` is then the number of items wanted, None for all, and ``read`` gets the list
-    of them. ``good`` are statuses beside 2xx that hold an answer rather than a problem. A ``long`` call may be answered
-    with a job, which is waited for, ``wait_s`` seconds or until it ends. ``answers_within_s`` is where an answer takes
-    longer than a client waits.
+    Parameters that are None are not sent; numpy numbers and arrays in the body become plain ones. A ``paged`` call
+    follows the ``next`` cursor: ``limit`` is the number of items wanted, None for all, and ``read`` gets their list.
+    ``good`` are statuses besides 2xx whose body is an answer and no problem. The service may answer a ``long`` call
+    with a job; the client waits ``wait_s`` seconds for it, or until it ends. ``answers_within_s`` is how long an
+    answer may take, where that is longer than a client waits.
     """
 
     method: str
@@ -70,12 +70,12 @@ def one(method: str, path: str, model: type[M], body: Any = None) -> Call[M]:
 
 
 def segment(name: str) -> str:
-    """Return a name as one part of a path, whatever it holds; what would lead elsewhere (``..``) is quoted too."""
+    """Return a name as one part of a path, with any characters; ``..``, which leads elsewhere, is quoted too."""
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def agent_path(name: str, *rest: str) -> str:
-    """Return the path of an agent, or of something of it."""
+    """Return the path of an agent, or of a part of it."""
     return "/".join((f"{API}/agents", segment(name), *rest))
 
 
@@ -112,7 +112,7 @@ class AsyncSender(Protocol):
 class route(Generic[P, T]):  # noqa: N801 - a decorator
     """A method of both clients, written once as a function that returns a `Call`.
 
-    Bound to a `Client` it blocks and returns the result; bound to an `AsyncClient` it returns an awaitable of it.
+    On a `Client`, it blocks and returns the result; on an `AsyncClient`, it returns an awaitable of the result.
     """
 
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
@@ -139,7 +139,7 @@ class route(Generic[P, T]):  # noqa: N801 - a decorator
 
 
 def exchange(call: Call[T], http: httpx.Client | httpx.AsyncClient) -> Generator[httpx.Request, httpx.Response, T]:
-    """Yield the requests of ``call``, be sent their responses, and return the result, or raise the service's error."""
+    """Yield the requests of ``call``, receive their responses; return the result, or raise the service's error."""
     params = {key: value for key, value in call.params.items() if value is not None}
     items: list[Any] = []
     while True:
@@ -157,9 +157,9 @@ def exchange(call: Call[T], http: httpx.Client | httpx.AsyncClient) -> Generator
 
 
 def raise_problem(response: httpx.Response) -> None:
-    """Raise the error that a response tells of; do nothing for a 2xx.
+    """Raise the error that a response reports; do nothing for a 2xx.
 
-    The body must have been read.
+    Read the body first.
     """
     if response.is_success:
         return
@@ -175,7 +175,7 @@ def raise_problem(response: httpx.Response) -> None:
 
 
 def error_of(problem: Problem) -> ServiceError:
-    """Return the error that a problem tells of."""
+    """Return the error that a problem reports."""
     cls = by_code(problem.code, problem.status)
     errors = [FieldError(wrong.field, wrong.message) for wrong in problem.errors]
     if issubclass(cls, AgentFault):
@@ -184,7 +184,7 @@ def error_of(problem: Problem) -> ServiceError:
 
 
 def transport_error(error: httpx.TransportError, *, url: str, timeout_s: float) -> ServiceError:
-    """Return our error for a connection that failed: what to do next instead of what a socket said."""
+    """Return our error for a connection that failed: it says what to do next, not what a socket said."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
         return BackendUnavailable(
             f"no service answers at {url}; start one with `agent-service serve`, or say where it is with "
@@ -198,7 +198,7 @@ def transport_error(error: httpx.TransportError, *, url: str, timeout_s: float) 
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as what JSON knows: numpy numbers and arrays, models and tuples become plain ones."""
+    """Return ``value`` in JSON's types: numpy numbers and arrays, models and tuples become plain ones."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, BaseModel):
@@ -243,14 +243,14 @@ def _long_answer(
 
 
 def pauses_after_loss(request: httpx.Request) -> tuple[float, ...]:
-    """Return how long to wait before a request whose connection was lost is sent again, each time, in seconds."""
+    """Return the pause before each repetition of a request whose connection was lost, in seconds."""
     if request.method == "GET":
         return (0.1,)  # a service that was busy for long closes connections as it is asked again
     return (0.1, 0.3, 1.0, 2.0, 4.0) if IDEMPOTENCY_KEY in request.headers else ()
 
 
 def was_lost(error: httpx.TransportError, *, before: bool) -> bool:
-    """Return whether a connection was lost on the way; ``before``: one was, so a refused one is of a restart."""
+    """Return whether a connection was lost; ``before``: one was lost already, so a refusal means a restart."""
     if isinstance(error, httpx.ConnectError):
         return before
     return isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError)

@@ -1,4 +1,4 @@
-"""The two clients: how requests travel, and nothing about what they say."""
+"""The two clients: they send requests, and do not know what the requests say."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class _Address(Routes):
         Raises
         ------
         UsageError
-            When no service has left its address there, or its key may not be read.
+            When that folder holds no address of a service, or its key may not be read.
         """
         from agent_service.state_dir import StateDir, announced  # noqa: PLC0415 - needs POSIX; other clients do not
 
@@ -78,7 +78,7 @@ class _Address(Routes):
 
     @property
     def api_key(self) -> str | None:
-        """The key it speaks with, for another client of the same service."""
+        """The key of this client, for another client of the same service."""
         return self._key
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class _Address(Routes):
 
 
 def _no_service_on(state: StateDir) -> str:
-    """Say what is missing for a service to be found by a state directory, and what was perhaps meant."""
+    """Say why a state directory leads to no service, and what was perhaps meant."""
     from agent_service.state_dir import starting  # noqa: PLC0415 - as below
     from agent_service.state_dir.last_served import serve_command  # noqa: PLC0415 - needs POSIX; other clients do not
 
@@ -129,14 +129,14 @@ class Client(_Address):
     Parameters
     ----------
     url
-        Address of the service; by default that in AGENT_SERVICE_URL, else http://127.0.0.1:8000.
+        Address of the service; by default AGENT_SERVICE_URL, else http://127.0.0.1:8000.
     api_key
-        Key; by default that in AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
+        Key; by default AGENT_SERVICE_API_KEY. For a service on this machine see `from_state`.
     timeout_s
-        How long to wait for an answer of the service, in seconds. A call of an agent that takes longer is waited for
-        all the same, until it ends or its ``wait_s`` is over.
+        How long to wait for an answer of the service, in seconds. If an agent's call takes longer, the client waits
+        until the call ends or its ``wait_s`` is over.
     transport
-        An httpx transport, to reach a service otherwise than over a socket.
+        An httpx transport, for a service that has no socket.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Client(_Address):
             raise _closed(error, self._http) from error
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, again where the connection was lost and it may be sent twice."""
+        """Send a request; if the connection is lost and it may be sent twice, send it again."""
         lost = False
         for pause_s in pauses_after_loss(request):
             try:
@@ -185,19 +185,19 @@ class Client(_Address):
         last_event_id: int | None = None,
         patience_s: float = 30.0,
     ) -> Iterator[Event]:
-        """Yield events as they happen, for ever; a lost connection is taken up again where it was lost.
+        """Yield events as they happen, for ever; after a lost connection, continue where it was lost.
 
         Parameters
         ----------
         agent
             Only this agent's events.
         kinds
-            Only events of these kinds, for example ``agent.state``, and heartbeats; all by default. The service leaves
-            the others out, so that they cost neither side anything.
+            Only events of these kinds, for example ``agent.state``, and heartbeats; all by default. The service does
+            not send the others, so they cost neither side anything.
         last_event_id
-            Begin after the event with this ``seq``; 0 for the beginning. By default with what happens from now on.
+            Begin after the event with this ``seq``; 0 for the beginning. By default, only new events.
         patience_s
-            How long to go on trying when the service does not answer, in seconds.
+            How long to keep trying when the service does not answer, in seconds.
         """
         cursor = self._cursor(agent, kinds, last_event_id, patience_s)
         while True:
@@ -225,14 +225,14 @@ class Client(_Address):
         name
             The agent.
         *states
-            By default ``stopped`` and ``failed``: until it is done.
+            By default ``stopped`` and ``failed``: the agent has ended.
         within_s
             How long to wait, in seconds; by default for ever.
 
         Raises
         ------
         DeadlineExceeded
-            It was in none of them within that time.
+            It reached none of them in that time.
 
         Examples
         --------
@@ -256,14 +256,14 @@ class Client(_Address):
 
 
 class AsyncClient(_Address):
-    """A client for asyncio: the methods of `Client`, each to be awaited; ``events`` is an async iterator.
+    """A client for asyncio: it has the methods of `Client`. Await each; ``events`` is an async iterator.
 
     Parameters
     ----------
     url, api_key, timeout_s
         As for `Client`.
     transport
-        An httpx transport, to reach a service otherwise than over a socket, for example an app in this process.
+        An httpx transport, for a service that has no socket, for example an app in this process.
     """
 
     def __init__(

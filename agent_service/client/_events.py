@@ -1,4 +1,4 @@
-"""Where a follower of the event stream is, so that it goes on there after a lost connection. Does no I/O."""
+"""The place of a follower in the event stream, to continue there after a lost connection. Does no I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_DELAY_S: Final = 2.0
 class EventCursor:
     """One follower's place in the stream: ``last_event_id`` is the seq of the last event already seen.
 
-    ``patience_s`` is how long to go on trying when the service does not answer, in seconds.
+    ``patience_s`` is how long to keep trying when the service does not answer, in seconds.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class EventCursor:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers of the next request. A proxy buffers the stream unless it is asked for by name."""
+        """Headers of the next request. Without ``Accept``, a proxy would buffer the stream."""
         resume = {} if self._last is None else {"Last-Event-ID": str(self._last)}
         return {"Accept": "text/event-stream", "Cache-Control": "no-store", **resume}
 
@@ -56,7 +56,7 @@ class EventCursor:
         self._lost_at = None
 
     def read(self, message: ServerSentEvent) -> Event | None:
-        """Return the event in a message, or None for one that this client does not know."""
+        """Return the event in a message, None if this client does not know its kind."""
         self._delay_s = FIRST_DELAY_S
         if message.id.isdigit():
             self._last = int(message.id)
@@ -67,7 +67,7 @@ class EventCursor:
             return None
 
     def lost(self, error: httpx.TransportError | None) -> float:
-        """Return after how many seconds to connect again, or raise when the service did not answer for too long."""
+        """Return after how many seconds to reconnect, or raise if the service did not answer for too long."""
         now = time.monotonic()
         if self._lost_at is None:
             self._lost_at = now

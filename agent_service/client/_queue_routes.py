@@ -1,4 +1,4 @@
-"""The plan queue, its conditions and the documents of its plans as methods, written once for both clients."""
+"""The queue, its conditions and the documents of its plans as methods, written once for both clients."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class QueueRoutes:
-    """What moves, what it waits for, and what was measured."""
+    """The queue, its conditions and its documents."""
 
     @route
     def queue(self) -> Call[QueueStatus]:
-        """Return what the plan queue runs, and what waits."""
+        """Return the plan that the queue runs, and those that wait."""
         return one("GET", f"{API}/queue", QueueStatus)
 
     @route
@@ -26,12 +26,12 @@ class QueueRoutes:
 
     @route
     def resume_queue(self) -> Call[QueueStatus]:
-        """Resume from a pause, or from ``held`` after an abort."""
+        """Resume after a pause, or from ``held`` after an abort."""
         return one("POST", f"{API}/queue/resume", QueueStatus)
 
     @route
     def destroy_environment(self) -> Call[QueueStatus]:
-        """Destroy the environment of a queue server whose worker died: what ran there has failed, whoever's it was."""
+        """Destroy the environment of a queue server whose worker died. What ran there, anybody's, has failed."""
         return one("POST", f"{API}/queue/destroy-environment", QueueStatus)
 
     @route
@@ -41,12 +41,12 @@ class QueueRoutes:
 
     @route
     def conditions(self) -> Call[list[ConditionStatus]]:
-        """Return the conditions without which nothing is measured, as the beam, and whether they are met."""
+        """Return the conditions for a measurement, as the beam, and whether they are met."""
         return listed(f"{API}/conditions", ConditionStatus)
 
     @route
     def switch_condition(self, name: str, *, on: bool, reason: str = "") -> Call[ConditionStatus]:
-        """Let a condition count no more (``on=False``), until somebody switches it on; return it.
+        """Switch a condition on, or off (it counts no more until it is switched on); return it.
 
         Raises
         ------
@@ -58,7 +58,7 @@ class QueueRoutes:
 
     @route
     def post_documents(self, documents: Sequence[tuple[str, Mapping[str, Any]]]) -> Call[int]:
-        """Feed Bluesky documents, ``(name, document)`` pairs in order; return how many were accepted."""
+        """Post Bluesky documents, as ``(name, document)`` pairs in order; return how many were accepted."""
 
         def read(answer: Any) -> int:
             return DocumentsAnswer.model_validate(answer).accepted

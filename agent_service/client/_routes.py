@@ -1,4 +1,4 @@
-"""The routes of the service as methods, written once for both clients: its own here, a file for each other subject."""
+"""The service's routes as methods, written once for both clients; each other subject has its own file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Routes(AgentRoutes, BrainRoutes, SuggestionRoutes, QueueRoutes):
-    """What one can ask of a service. Each method raises the class of error that the service answers."""
+    """The calls of a service. Each method raises the class of error that the service answers."""
 
     @route
     def health(self) -> Call[str]:
-        """Return ``ok`` when the service answers at all; needs no key."""
+        """Return ``ok`` if the service answers; needs no key."""
         return Call("GET", "/healthz", lambda answer: str(answer["status"]))
 
     @route
@@ -32,9 +32,9 @@ class Routes(AgentRoutes, BrainRoutes, SuggestionRoutes, QueueRoutes):
     def ask(
         self, method: str, path: str, body: Any = None, *, params: Mapping[str, str | int | None] | None = None
     ) -> Call[Any]:
-        """Ask what no other method does: ``path`` is below ``/api/v1/``, the result the answer's JSON.
+        """Send a request that no other method sends: ``path`` is below ``/api/v1/``; return the answer's JSON.
 
-        What stands in it is quoted, as ``urllib.parse.quote`` does it. A call that takes long is waited for.
+        Quote its parts with ``urllib.parse.quote``. If the call takes long, this waits.
         """
         call = Call(method, f"{API}/{path}", lambda answer: answer, params=params or {}, body=body)
         return call if method == "GET" else long(call, None)
@@ -46,18 +46,18 @@ class Routes(AgentRoutes, BrainRoutes, SuggestionRoutes, QueueRoutes):
 
     @route
     def panel_key(self, origin: str, *, renews: str | None = None) -> Call[PanelKeyAnswer]:
-        """Return a short-lived key for notebook pages of ``origin``, or ``renews`` with its time begun anew.
+        """Return a short-lived key for notebook pages of ``origin``, or renew the key ``renews``.
 
         Raises
         ------
         InvalidInput
-            When ``origin`` is not that of a web page.
+            When ``origin`` is no web page's.
         """
         return one("POST", f"{API}/panel-keys", PanelKeyAnswer, {"origin": origin, "renews": renews})
 
     @route
     def login_code(self) -> Call[LoginCodeAnswer]:
-        """Return a code that logs a browser in at the service's page, once and within a minute: ``URL/#code=CODE``."""
+        """Return a code that logs a browser in at ``URL/#code=CODE``, once and within a minute."""
         return one("POST", f"{API}/login-codes", LoginCodeAnswer)
 
     @route
@@ -69,6 +69,6 @@ class Routes(AgentRoutes, BrainRoutes, SuggestionRoutes, QueueRoutes):
     def all_devices(self) -> Call[DeviceList]:
         """Return the devices that agents may name; `devices` says where those of one agent are.
 
-        While nobody can list them, ``reason`` says why, and ``items`` are those of ``asked_at``.
+        While they cannot be listed, ``reason`` says why, and ``items`` are those of ``asked_at``.
         """
         return one("GET", f"{API}/devices", DeviceList)

@@ -19,13 +19,13 @@ def _suggestion(suggestion_id: str, *rest: str) -> str:
 
 
 class SuggestionRoutes:
-    """Suggestions, what people say of them, and claims for a plan in a RunEngine of one's own."""
+    """Suggestions, people's decisions on them, and claims for a plan in your own RunEngine."""
 
     @route
     def suggestions(
         self, name: str | None = None, *, state: SuggestionState | str | None = None, limit: int | None = None
     ) -> Call[list[Suggestion]]:
-        """Return suggestions: an agent's, or everybody's when ``name`` is None; of one state if given."""
+        """Return an agent's suggestions, or those of all agents if ``name`` is None; of one state, if given."""
         path = f"{API}/suggestions" if name is None else agent_path(name, "suggestions")
         return listed(path, Suggestion, state=state, limit=limit)
 
@@ -36,7 +36,7 @@ class SuggestionRoutes:
 
     @route
     def propose(self, name: str, point: Mapping[str, Value], reason: str) -> Call[Suggestion]:
-        """Propose a point to an agent, and say why: it waits for a person, whatever the agent's own approval is.
+        """Propose a point to an agent, with a reason. It waits for a person, whatever the agent's ``approval`` says.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class SuggestionRoutes:
 
     @route
     def approve(self, suggestion_id: str, point: Mapping[str, Value] | None = None) -> Call[Suggestion]:
-        """Approve a suggestion, with an edited ``point`` if one is given: it is measured when its turn comes.
+        """Approve a suggestion, with an edited ``point`` if given: it is measured when its turn comes.
 
         Raises
         ------
@@ -65,9 +65,9 @@ class SuggestionRoutes:
         Raises
         ------
         Conflict
-            When one of them has another point by now, or is decided already.
+            When one has another point by now, or is decided already.
         OutOfBounds
-            When a guardrail forbids one of them.
+            When a guardrail forbids one.
         """
 
         def read(answer: Any) -> list[Suggestion]:
@@ -96,32 +96,32 @@ class SuggestionRoutes:
         done: tuple[str, int] | None = None,
         session: str | None = None,
     ) -> Call[Claim | None]:
-        """Claim the approved suggestion that has waited longest; None when there is none to claim now.
+        """Claim the approved suggestion that has waited longest; return None when there is none.
 
         Parameters
         ----------
         agent
             Only this agent's suggestions.
         actuators
-            Only suggestions that move none but these.
+            Only suggestions that move no others.
         tag
             Only suggestions of agents with this tag.
         lease_s
             How long the claim holds without `renew` or a document of its run, in seconds.
         wait_s
-            How long to wait for one, in seconds, at most 30.
+            How long to wait for a suggestion, in seconds, at most 30.
         says_done
-            Whether you `release` it with ``how="done"`` when its plan has ended: needed where the plan makes several
-            runs. Else the end of its run is the end.
+            Whether you `release` the claim with ``how="done"`` when its plan has ended. A plan that makes several runs
+            needs it; otherwise the claim ends with its run.
         done
-            What you claimed before and whose plan has ended, with the number of its runs: it is released first.
+            The id of your last claim, whose plan has ended, and the number of its runs: it is released first.
         session
             The id of the session that claims, where plans go to a queue server by sessions.
 
         Raises
         ------
         Conflict
-            When this service runs its plans itself, or has them run by sessions, and this is none of those.
+            When this service runs its plans itself, or sessions run them and this is no session.
         """
 
         def read(answer: Any) -> Claim | None:
@@ -140,12 +140,12 @@ class SuggestionRoutes:
 
     @route
     def renew(self, suggestion_id: str, *, lease_s: float | None = None) -> Call[Claim]:
-        """Begin the lease of a claim anew, as long as before or ``lease_s`` seconds.
+        """Renew a claim's lease, for as long as before or for ``lease_s`` seconds.
 
         Raises
         ------
         Conflict
-            When the claim does not hold any more.
+            When the claim holds no more.
         """
         return one("POST", _suggestion(suggestion_id, "renew"), Claim, {"lease_s": lease_s})
 
@@ -163,9 +163,9 @@ class SuggestionRoutes:
             Why, in one line.
         how
             ``fail``; ``abort`` when a person ended it, which does not count towards ``max_failures``; ``unused`` when
-            nothing moved and it may be claimed again; ``done`` when its plan has ended, and its documents say the rest.
+            nothing moved and it may be claimed again; ``done`` when its plan has ended: its documents say the rest.
         runs
-            With ``done``: how many runs the plan made; their documents are waited for. By default those that began.
+            With ``done``: how many runs the plan made. The service waits for their documents. By default those begun.
         """
         return one(
             "POST", _suggestion(suggestion_id, "release"), Suggestion, {"reason": reason, "how": how, "runs": runs}

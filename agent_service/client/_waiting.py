@@ -1,4 +1,4 @@
-"""Waiting for an agent: what both clients know of it."""
+"""Waiting for an agent, for both clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AT_REST: Final = (AgentState.STOPPED, AgentState.FAILED)
 
 
 class Wait:
-    """When a wait is over: in one of ``states``, `AT_REST` if there are none; after ``within_s`` seconds it raises."""
+    """A wait for one of ``states``, by default `AT_REST`; after ``within_s`` seconds it raises."""
 
     def __init__(self, states: tuple[AgentState | str, ...], within_s: float | None) -> None:
         try:
@@ -29,7 +29,7 @@ class Wait:
         self._began_s = time.monotonic()
 
     def over(self, status: AgentStatus) -> bool:
-        """Return whether the agent is where it was waited for, or raise `DeadlineExceeded` when the time is over."""
+        """Return whether the agent has reached one of the states; raise `DeadlineExceeded` when the time is over."""
         if status.state in self._states:
             return True
         if self._within_s is not None and time.monotonic() - self._began_s > self._within_s:

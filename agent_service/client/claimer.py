@@ -1,6 +1,6 @@
-"""Claims of suggestions for a plan: asked for, renewed and released over HTTP, in a thread of its own.
+"""Claims suggestions for a plan, and renews and releases the claims over HTTP, in a thread of its own.
 
-The thread of the RunEngine only ever waits for news; nothing here blocks it.
+The RunEngine's thread only waits for news; nothing here blocks it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 LEASE_S: Final = 60.0
 WAIT_S: Final = 2.0
-"""How long one request waits for a suggestion: a thread that was told to end is gone after it."""
+"""How long one request waits for a suggestion, and so how long the thread takes to end."""
 
 PATIENCE_S: Final = 30.0
-"""How long a service that does not answer is asked again."""
+"""How long to keep asking a service that does not answer."""
 
 _RETRY_S: Final = 0.5
 _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
@@ -38,10 +38,10 @@ _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
 class Claimer:
     """Claims an agent's suggestions one after the other, until the agent has ended or `end` is called.
 
-    The agent is started, or resumed, if it does not run; ``devices`` are the names of those there are. Without an agent
-    it claims what moves these devices only, of agents with ``tag`` if one is given, and starts none. A client that is
-    ``owned`` is closed at the end. With ``session``, its id, it is a session of the service's: it starts nothing, and
-    ends when there was nothing to claim for ``idle_s`` seconds, or the service answers so at once.
+    It starts or resumes the agent if that does not run; ``devices`` are the names of the devices here. Without an
+    agent, it starts none, and claims suggestions that move only these devices, of agents with ``tag`` if given. It closes
+    an ``owned`` client at the end. With ``session``, an id, it is a session of the service's: it starts nothing,
+    and ends when there was nothing to claim for ``idle_s`` seconds, or when the service says so at once.
     """
 
     def __init__(  # noqa: PLR0913 - what it is told, by name
@@ -74,9 +74,9 @@ class Claimer:
         self._thread = threading.Thread(target=self._work, name=f"claims:{agent or tag or 'any'}", daemon=True)
 
     def start(self, refuses: Callable[[Claim], str]) -> None:
-        """Begin to ask; call it on the event loop that waits for `news`.
+        """Begin to claim; call it on the event loop that waits for `news`.
 
-        ``refuses(claim)`` is asked in the claimer's thread why the devices cannot go to its point; empty: they can.
+        ``refuses(claim)``, called in the claimer's thread, returns why devices cannot go to its point; empty: they can.
         """
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
@@ -93,29 +93,29 @@ class Claimer:
         return self._offer is None and not self._over
 
     async def news(self, within_s: float) -> None:
-        """Return when it waits no more, or after a while."""
+        """Return when it no longer waits, or after ``within_s`` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._news.wait()
         self._news.clear()
 
     def take(self) -> Claim | None:
-        """Take the suggestion that was claimed, None when the agent has ended; raises why nothing can be claimed."""
+        """Take the claimed suggestion, None when the agent has ended; raise the error that prevents claims."""
         offer, self._offer = self._offer, None
         if offer is None and self._error is not None:
             raise self._error
         return offer
 
     def done(self, runs: int) -> None:
-        """Say that the plan of the suggestion taken has ended, and how many runs it made; documents say the rest."""
+        """Say that the plan of the taken suggestion has ended, and how many runs it made; documents say the rest."""
         self._words.put(("done", runs))
 
     def release(self, how: str, reason: str) -> None:
-        """Say that the suggestion taken was not measured, as `Client.release` does."""
+        """Say that the taken suggestion was not measured, as `Client.release` does."""
         self._words.put((how, reason))
 
     def end(self) -> None:
-        """Ask no more, and give back what was claimed and not begun. Returns at once."""
+        """Claim no more, and give back a claim that was not begun. Returns at once."""
         self._ended.set()
         self._words.put(("unused", "the plan ended"))
 
@@ -154,7 +154,7 @@ class Claimer:
             self._client.start(name)
 
     def _next(self, done: tuple[str, int] | None) -> Claim | None:
-        """Claim the next one, saying with the same request that the plan of the last one is ``done``."""
+        """Claim the next suggestion; the same request says that the plan of the last one is ``done``."""
         while not self._ended.is_set():
             claim = self._patiently(partial(self._claim, done))
             done = None
@@ -182,7 +182,7 @@ class Claimer:
         )
 
     def _measured(self, claim: Claim) -> tuple[str, int] | None:
-        """Offer a claim, and keep it until the plan has its word on it; return it if that is still to be told."""
+        """Offer a claim, and keep it until the plan has decided; return it if the service does not know that yet."""
         missing = [name for name in claim.sensors if name not in self._devices]
         refused = f"who claimed it has no {', '.join(missing)}" if missing else self._refuses(claim)
         if refused:
@@ -197,7 +197,7 @@ class Claimer:
         return None
 
     def _word_on(self, claim: Claim) -> tuple[str, str | int]:
-        """Renew a claim until the plan has its word on it; what the service thinks by then does not matter."""
+        """Renew a claim until the plan has decided, whatever the service answers meanwhile."""
         while True:
             try:
                 return self._words.get(timeout=claim.lease_s / 3)
@@ -210,7 +210,7 @@ class Claimer:
             self._client.release(claim.id, reason, how=how)
 
     def _tell(self, claim_id: str, runs: int) -> None:
-        """Say that a plan is done, else its runs count for nothing."""
+        """Say that a plan is done; otherwise its runs do not count."""
         with contextlib.suppress(ServiceError):
             self._patiently(lambda: self._client.release(claim_id, how="done", runs=runs))
 

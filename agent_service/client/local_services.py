@@ -1,4 +1,4 @@
-"""The services of this process: a plan finds the one that it belongs to."""
+"""The services of this process, so that a plan finds its own."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def closed(service: LocalAddress) -> None:
 
 
 def services() -> list[LocalAddress]:
-    """Return the services of this process, the one that was opened last at the end."""
+    """Return the services of this process; the one opened last is at the end."""
     with _lock:
         return list(_services)

@@ -1,4 +1,4 @@
-"""Pictures of what an agent believes, beside what was measured. Needs matplotlib, which is loaded when one is drawn.
+"""Pictures of what an agent predicts and what was measured. They need matplotlib, and load it when one is drawn.
 
 Examples
 --------
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent_service.models import AgentStatus, Prediction, Value
 
 _ACROSS: Final = 45
-"""Points of a map along each of its sides; of a curve four times as many."""
+"""Points along each side of a map; a curve has four times as many."""
 
 _BOTH: Final = 2
 _MARGIN: Final = 0.05
@@ -47,29 +47,29 @@ def belief(
     outcome: str | None = None,
     at: Mapping[str, Value] | None = None,
 ) -> Figure:
-    """Draw what an agent believes of an outcome, and the points that were measured.
+    """Draw what an agent predicts of an outcome, and the measured points.
 
-    Over two actuators: maps of the mean, its standard deviation and, where the brain says one, what measuring there is
-    worth to it. Over one: the mean with a band of two standard deviations.
+    Over two actuators: maps of the mean, its standard deviation and, if the brain has one, the acquisition function.
+    Over one: the mean with a band of two standard deviations.
 
     Parameters
     ----------
     client
         The client of the service.
     name
-        The agent's; it runs or is paused, for its brain is asked.
+        The agent; it must run or be paused, for its brain is asked.
     actuators
         One or two to draw over; by default the first two.
     outcome
-        What to draw; by default what the best is the best of, else the first that the brain predicts.
+        What to draw; by default the agent's objective, else the first outcome that the brain predicts.
     at
-        Where the other actuators are, in their units; by default at the best point.
+        Positions of the other actuators, in their units; by default those of the best point.
 
     Raises
     ------
     InvalidInput
-        When the brain knows too little yet, says nothing of that outcome, or an actuator is none of numbers, or has
-        neither limits nor measured points.
+        When the brain knows too little yet or does not predict that outcome, or when an actuator is not of numbers or
+        has neither limits nor measured points.
     NotFound, AgentFault
         See `Client.predict`.
     """
@@ -121,7 +121,7 @@ def _told(client: Client, name: str) -> list[Mapping[str, Any]]:
 
 
 def _axis(agent: AgentStatus, points: Sequence[Mapping[str, Any]], actuator: str, many: int) -> _Axis:
-    """Return an axis with ``many`` values from the lower to the upper limit, else over what was measured."""
+    """Return an axis with ``many`` values from the lower to the upper limit, else over the measured points."""
     if actuator not in agent.spec.actuators:
         raise InvalidInput(
             f"agent {agent.name!r} has no actuator {actuator!r}; it has {', '.join(agent.spec.actuators)}"

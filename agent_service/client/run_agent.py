@@ -1,4 +1,4 @@
-"""run_agent: the plan that measures what a served agent suggests, in somebody's own RunEngine."""
+"""run_agent: the plan that measures a served agent's suggestions in your own RunEngine."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S: Final = 0.1
-"""How often `run_agent` is at a checkpoint while it waits for a suggestion; the RunEngine can pause there."""
+"""How often `run_agent` makes a checkpoint, where the RunEngine can pause, while it waits for a suggestion."""
 
 ANSWERS_WITHIN_S: Final = 2.0
 """How long devices may take to say whether they can go to a point."""
@@ -45,38 +45,38 @@ def run_agent(  # noqa: PLR0913 - what a session says, by name
     client_or_url: Client | str | None = None,
     plan: Callable[..., Generator[Any, Any, Any]] | None = None,
 ) -> Generator[Any, Any, tuple[str, ...]]:
-    """Measure what a served agent suggests, in this RunEngine, until the agent is stopped, failed or removed.
+    """Measure a served agent's suggestions in this RunEngine, until the agent is stopped, failed or removed.
 
-    Approved suggestions are claimed over HTTP by a thread of the plan's own: the RunEngine is never blocked, so it can
-    be paused, resumed and aborted at any time. An agent that does not run is started, or resumed, first. A suggestion
-    whose plan raises is failed and the next one measured, until the agent has had enough of it (``loop.max_failures``).
-    What is claimed when the plan ends early is failed, and does not count towards that.
+    A thread of the plan claims approved suggestions over HTTP. It never blocks the RunEngine, so you can pause, resume
+    and abort at any time. If the agent does not run, the plan first starts or resumes it. If a suggestion's plan
+    raises, the suggestion fails and the next one is measured, up to the agent's ``loop.max_failures``. If this plan
+    ends early, its claim fails, which does not count towards that.
 
     Parameters
     ----------
     name
-        The agent's name. None: suggestions of any agent that moves none but these devices are measured, until the plan
-        is aborted; no agent is started. So a runner of a beamline measures what is for that beamline.
+        The agent's name. None: measure suggestions of any agent that moves only these devices, until the plan is
+        aborted, and start no agent. So a runner of a beamline measures what is for that beamline.
     devices
-        The devices it moves and reads, whose names are the agent's actuators and sensors.
+        The devices that it moves and reads. Their names are the agent's actuators and sensors.
     tag
-        Only suggestions of agents with this tag are measured, as the name of a beamline.
+        Measure only suggestions of agents with this tag, as the name of a beamline.
     lease_s
-        After how many seconds without a sign of life of this process the service gives a suggestion up.
+        After how many seconds without a sign of life from this process the service gives a suggestion up.
     client_or_url
-        The service; by default the one that this process opened last, else that of AGENT_SERVICE_URL.
+        The service; by default the one that this process opened last, else AGENT_SERVICE_URL.
     plan
         Called for each suggestion with ``(suggestions, actuators, sensors, md=...)``; by default the agent's own.
 
     Returns
     -------
     tuple of str
-        The runs' uids, as far as the plan tells them.
+        The runs' uids, as far as the plan returns them.
 
     Raises
     ------
     UnknownDevice
-        The agent needs a device that is not there.
+        The agent needs a device that is not in ``devices``.
     NotFound, BackendUnavailable
         There is no such agent, or the service does not answer for half a minute.
 
@@ -99,7 +99,7 @@ def run_agent(  # noqa: PLR0913 - what a session says, by name
 def measure_claims(
     claimer: Claimer, devices: Mapping[str, Any], plan: Callable[..., Any] | None, uids: list[str]
 ) -> Generator[Any, Any, None]:
-    """Measure what is claimed until there is no more, and append the uids of its runs."""
+    """Measure claimed suggestions until there are no more, and append the uids of their runs."""
     claimer.start(_asking(devices))
     try:
         while True:
@@ -120,10 +120,10 @@ def _client(url: str | None) -> Client:
 
 
 def _asking(devices: Mapping[str, Any]) -> Callable[[Claim], str]:
-    """Return what says why devices cannot go to the point of a claim; call this on the loop of the RunEngine.
+    """Return a function that says why devices cannot go to a claim's point; call this on the RunEngine's loop.
 
-    The service asked those that it knows; these are asked where they are, in a thread, for they may do I/O. Those that
-    do not answer in time refuse nothing.
+    The service asked the devices that it knows. These are asked here, in a thread, for they may do I/O. A device that
+    does not answer in time refuses nothing.
     """
     loop = asyncio.get_running_loop()
     await_ = device_settings.awaiting(
@@ -148,7 +148,7 @@ def _asking(devices: Mapping[str, Any]) -> Callable[[Claim], str]:
 def _measured(
     claim: Claim, devices: Mapping[str, Any], plan: Callable[..., Any] | None, claimer: Claimer
 ) -> Generator[Any, Any, tuple[str, ...]]:
-    """Measure one suggestion, tell the claimer how that ended, and return the uids of its runs."""
+    """Measure one suggestion, tell the claimer how it ended, and return the uids of its runs."""
     opened = 0
 
     def identified(message: Any) -> Any:

@@ -1,7 +1,7 @@
-"""run_session: the plan by which an item of a queue server measures many suggestions of one agent.
+"""run_session: the plan with which one item of a queue server measures many suggestions of one agent.
 
-A profile takes it by ``from agent_service.client.session import run_session``. The worker's environment names the
-service, ``AGENT_SERVICE_URL``, and the key, ``AGENT_SERVICE_API_KEY``: what is in an item everybody can read.
+A profile imports it with ``from agent_service.client.session import run_session``. The worker's environment holds the
+service, ``AGENT_SERVICE_URL``, and the key, ``AGENT_SERVICE_API_KEY``: everybody can read an item.
 """
 
 # Types stand for themselves here, not as texts: a queue server makes a schema of them.
@@ -28,9 +28,9 @@ def run_session(  # noqa: PLR0913, PLR0917 - the arguments of its item
     idle_s: float = 2.0,
     session: str = "",
 ) -> Generator[Any, Any, tuple[str, ...]]:
-    """Measure what an agent suggests until nothing came for a while, or the service says that it is enough.
+    """Measure an agent's suggestions until none came for a while, or the service ends the session.
 
-    A service that does not answer for half a minute ends it too; that is a failure only if it never answered.
+    It also ends if the service does not answer for half a minute; that is a failure only if nothing was measured.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def run_session(  # noqa: PLR0913, PLR0917 - the arguments of its item
     plan
         Called for each suggestion with ``(suggestions, actuators, sensors, md=...)``.
     actuators, sensors
-        The devices it moves and reads.
+        The devices that it moves and reads.
     idle_s
         How long to wait for a suggestion, in seconds; 30 at most.
     session
-        The id that the service gave this session: only with that it may claim.
+        The id that the service gave this session: it may not claim without it.
 
     Returns
     -------
     tuple of str
-        The runs' uids, as far as the plan tells them.
+        The runs' uids, as far as the plan returns them.
     """
     given: list[Any] = [*actuators, *sensors]
     devices = {device.name: device for device in given}
