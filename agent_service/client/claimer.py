@@ -39,8 +39,8 @@ class Claimer:
     """Claims an agent's suggestions one after the other, until the agent has ended or `end` is called.
 
     It starts or resumes the agent if that does not run; ``devices`` are the names of the devices here. Without an
-    agent, it starts none, and claims suggestions that move only these devices, of agents with ``tag`` if given. It closes
-    an ``owned`` client at the end. With ``session``, an id, it is a session of the service's: it starts nothing,
+    agent, it starts none, and claims suggestions that move only these devices, of agents with ``tag`` if given. It
+    closes an ``owned`` client at the end. With ``session``, an id, it is a session of the service's: it starts nothing,
     and ends when there was nothing to claim for ``idle_s`` seconds, or when the service says so at once.
     """
 
