@@ -148,6 +148,22 @@ def test_a_burst_that_a_bus_lost_is_completed_from_the_catalogue_and_counts_once
     wait_until(lambda: ingested(service) == [uid, other[0][1]["uid"]], within_s=40)
 
 
+def test_a_run_whose_end_a_bus_lost_is_completed_from_the_catalogue(start, server, catalogue, bus):
+    service = hearing(start, server, bus.section)
+    found = claimed(service)
+    run = peers.run_documents(3, **found["md"])
+
+    def heard():
+        for pair in run[:-1]:
+            bus.publish(*pair)
+        return service.get(f"suggestions/{found['id']}")["state"] != "submitted"
+
+    wait_until(heard)
+    catalogue.write(run)
+    ended = fate(service, found, "ingested")
+    assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 3.0})
+
+
 def test_a_run_of_which_a_bus_said_nothing_is_found_by_its_suggestion_without_any_hint(
     start, server, catalogue, bus, monkeypatch
 ):
