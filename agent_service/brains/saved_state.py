@@ -14,6 +14,7 @@ import json
 import logging
 import pickle
 import sys
+import threading
 from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -29,6 +30,8 @@ MAX_BYTES: Final = 1 << 28
 """Largest state that is saved."""
 
 NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+
+_LOCKS: Final[tuple[Any, Any]] = (type(threading.Lock()), type(threading.RLock()))
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +120,15 @@ def _reduces(thing: object) -> bool:
     )
 
 
+def _is_free(lock: Any) -> bool:
+    """Return whether nobody holds a lock: another free one is as good."""
+    if isinstance(lock, _LOCKS[1]) and lock._is_owned():  # it could be acquired once more  # noqa: SLF001
+        return False
+    if free := lock.acquire(blocking=False):
+        lock.release()
+    return free
+
+
 def _surroundings() -> dict[str, str]:
     return {"Python": sys.version, "agent-service": __version__}
 
@@ -142,6 +154,8 @@ def _pickler_types() -> tuple[Any, Any]:
             self._seen: set[type] = set()
 
         def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, _LOCKS) and _is_free(obj):
+                return type(obj) if isinstance(obj, _LOCKS[1]) else threading.Lock, ()
             kind: type = obj if isinstance(obj, type) else type(obj)
             if kind not in self._seen:
                 self._seen.add(kind)

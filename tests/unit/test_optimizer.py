@@ -4,6 +4,7 @@ import math
 import sys
 import threading
 from enum import StrEnum
+from queue import Queue
 
 import numpy as np
 import pandas as pd
@@ -260,9 +261,40 @@ def test_a_brain_whose_state_does_not_pickle_has_none_and_goes_on(caplog) -> Non
     caplog.set_level("INFO")
     hosted, brain = adapter([point()])
     brain.lock = threading.Lock()
-    assert hosted.dump() is None
+    with brain.lock:
+        assert hosted.dump() is None
     assert "its state cannot be saved" in caplog.text
     hosted.suggest(["s"])
+
+
+def test_a_brain_with_locks_that_nobody_holds_is_saved_with_free_ones() -> None:
+    before, brain = adapter([point(_id=5)])
+    brain.lock, brain.reentrant, brain.ready, brain.queue = (
+        threading.Lock(),
+        threading.RLock(),
+        threading.Event(),
+        Queue(),
+    )
+    brain.guard = brain.lock
+    brain.ready.set()
+    brain.queue.put("left")
+    hosted, _ = adapter()
+    hosted.restore(before.dump())
+    again = hosted._brain
+    assert again.lock is again.guard is not brain.lock
+    with again.lock, again.reentrant, again.reentrant:
+        assert not again.guard.acquire(blocking=False)
+    assert (again.ready.is_set(), again.queue.get_nowait(), again.queue.empty()) == (True, "left", True)
+    with brain.reentrant:
+        assert before.dump() is None
+    ended = threading.Event()
+    brain.thread = threading.Thread(target=ended.wait, daemon=True)
+    brain.thread.start()
+    try:
+        assert before.dump() is None, "its thread would not go on"
+    finally:
+        ended.set()
+        brain.thread.join()
 
 
 def test_a_state_of_other_code_is_not_loaded_and_changes_nothing(tmp_path, monkeypatch) -> None:
