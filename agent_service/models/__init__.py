@@ -1,7 +1,7 @@
-"""The wire models: what goes over HTTP, into the journal and out of both clients.
+"""The models of HTTP, of the journal and of both clients.
 
-Requests forbid unknown fields, so that a typing mistake is an answer and not a surprise; answers are read with unknown
-fields ignored, so that an old client can talk to a newer service. Times are ISO 8601 in UTC, durations seconds.
+Requests refuse unknown fields, so that a typing mistake is an error and no surprise. Readers of answers ignore unknown
+fields, so that an old client can use a newer service. Times are ISO 8601 in UTC, durations are in seconds.
 """
 
 from agent_service.models._agent_status import (

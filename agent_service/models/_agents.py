@@ -1,4 +1,4 @@
-"""Agents: what they are made from."""
+"""Specifications of agents."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 RunRule = Literal["first", "last"] | dict[str, JsonValue]
-"""Which of a plan's runs counts: by order, or by what its start document says."""
+"""Which of a plan's runs counts: by order, or by metadata of its start document."""
 
 
 class Timeouts(Request):
-    """Deadlines of an agent's calls, in seconds; a call past its deadline is abandoned and the agent `failed`."""
+    """Deadlines of an agent's calls, in seconds: a call past its deadline is abandoned and the agent `failed`."""
 
-    start: Finite = Field(default=600, gt=0, description="building the brain, and telling it what it knew")
+    start: Finite = Field(default=600, gt=0, description="build the brain and replay its outcomes")
     suggest: Finite = Field(default=600, gt=0)
     ingest: Finite = Field(default=600, gt=0)
     report: Finite = Field(default=600, gt=0)
@@ -34,9 +34,9 @@ class Timeouts(Request):
 class RestartSpec(Request):
     """How an agent comes back after a fault, with ``on_fault = "restart"``."""
 
-    limit: int = Field(default=5, ge=1, description="restarts in a row after which the agent is failed")
+    limit: int = Field(default=5, ge=1, description="after so many restarts in a row the agent is failed")
     pause: Finite = Field(
-        default=1, gt=0, le=60, description="seconds before the first; twice as long before each one after it, up to 60"
+        default=1, gt=0, le=60, description="seconds before the first restart; doubled before each later one, up to 60"
     )
 
 
@@ -44,39 +44,39 @@ class LoopSpec(Request):
     """How an agent's loop runs."""
 
     n_points: int = Field(
-        default=1, ge=1, le=MAX_POINTS, title="points at a time", description="points asked of the brain at a time"
+        default=1, ge=1, le=MAX_POINTS, title="points at a time", description="points that the brain suggests at a time"
     )
     max_runs: int | None = Field(
         default=None,
         ge=1,
         title="runs at most",
-        description="successful runs after which the agent stops; null: no limit",
+        description="the agent stops after so many successful runs; null: no limit",
     )
     max_failures: int = Field(
         default=3,
         ge=1,
         title="failures in a row",
-        description="failed suggestions in a row after which the agent stops",
+        description="the agent stops after so many failed suggestions in a row",
     )
     approval: Approval = Field(
         default="auto",
         title="approval",
-        description="required: a person approves each suggestion; first N: N of them, and the others are approved by "
-        "themselves",
+        description="required: a person approves each suggestion; first N: a person approves N, later ones are "
+        "approved at once",
     )
     approval_distance: FewNames[dict[str, Annotated[Finite, Field(gt=0)]]] | None = Field(
         default=None,
         title="approval beyond",
-        description="a person approves what is farther than this, in its units, from every measured point in one of "
-        "these actuators, whatever approval says; null: distance does not matter",
+        description="a person approves each point with no measured point within this distance in every actuator named, "
+        "in its units, whatever approval says; null: any distance",
         examples=[{"mirror_x": 0.5}],
     )
     approval_expires_s: Finite | None = Field(
         default=None,
         gt=0,
         title="approval holds (s)",
-        description="seconds within which what a person approved has to begin: else it waits for a person again; null: "
-        "it holds",
+        description="a measurement must begin within so many seconds of a person's approval, else it waits for a "
+        "person again; null: no limit",
     )
     report_every: int | None = Field(
         default=None, ge=1, title="report every", description="ask the brain for a report after so many ingests"
@@ -86,13 +86,13 @@ class LoopSpec(Request):
         ge=1,
         le=MAX_POINTS,
         title="open at most",
-        description="how many of its suggestions may be open, the one being measured included: with 2 the brain is "
-        "asked for the next point while this one is measured",
+        description="how many suggestions may be open, including the one being measured: with 2, the brain suggests "
+        "the next point meanwhile",
     )
     filler: AgentName | None = Field(
         default=None,
-        description='what is measured while the brain is not ready: "sobol" for points of a Sobol sequence, or the '
-        "name of another agent whose suggestions are measured; null: nothing",
+        description='what is measured while the brain is not ready: "sobol" for points of a Sobol sequence, or '
+        "another agent's name for its suggestions; null: nothing",
     )
 
 
@@ -106,48 +106,48 @@ class AgentSpec(Request):
     config: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     tag: Name | None = Field(
         default=None,
-        description="what runners of several beamlines claim its suggestions by, as the name of one of them",
+        description="runners claim suggestions by this tag, for example a beamline's name",
     )
     actuators: list[Name] = Field(default_factory=list[str], max_length=64)
     sensors: list[Name] = Field(default_factory=list[str], max_length=64)
     outcome: Name | Annotated[list[Name], Field(max_length=MAX_NAMES)] | None = Field(
-        default=None, description="field or fields: their mean over the events of primary"
+        default=None, description="field or fields: the mean of each over the events of primary"
     )
     evaluate: str | None = Field(
         default=None,
         max_length=500,
-        description="module:function of (run, suggestions), or of (uid, suggestions), (runs, suggestions), (uids, "
-        "suggestions): the name of the first parameter says what it gets",
+        description="module:function of (run, suggestions), (uid, suggestions), (runs, suggestions) or (uids, "
+        "suggestions): its first parameter's name says what it gets",
     )
     run: RunRule | None = Field(
         default=None,
-        description="which run counts when the plan makes several for a suggestion: first, last, or metadata of its "
-        "start document; null: it makes one, or evaluate takes all of them",
+        description="which run counts if the plan makes several for a suggestion: first, last, or metadata of its "
+        "start document; null: it makes one, or evaluate takes them all",
         examples=["last", {"purpose": "light"}],
     )
     direction: Literal["maximize", "minimize"] | None = Field(
         default=None,
-        description="whether more or less of the outcome is better; null: as config says by maximize or minimize, else "
-        "as the brain's own best point tells",
+        description="whether a higher or lower outcome is better; null: as maximize or minimize in config says, else "
+        "as the brain's own best point suggests",
     )
     objectives: Objectives = Field(
         default_factory=dict[str, Objective],
-        description="which outcomes are to be made high, low, or near to a target; with a weight at any of them the "
-        "best is that of their weighted sum, else several have a Pareto front; empty: as direction, or the brain, says",
+        description="which outcomes to make high, low, or close to a target; if any has a weight, the best is that of "
+        "their weighted sum, else several have a Pareto front; empty: as direction or the brain says",
         examples=[{"flux": "maximize", "width": {"target": 0.5, "weight": 2}}],
     )
     outcome_constraints: Limits = Field(
         default_factory=dict[str, Limit],
-        description="what outcomes have to be: a point with another one is never the best",
+        description="limits of outcomes: a point outside them is never the best",
         examples=[{"temp": {"max": 80}}],
     )
     observables: list[Name] = Field(
-        default_factory=list[str], max_length=MAX_NAMES, description="outcomes that are recorded, and not optimized"
+        default_factory=list[str], max_length=MAX_NAMES, description="outcomes that are recorded, not optimized"
     )
     space: Space = Field(
         default_factory=dict[str, Dimension],
-        description="which values an actuator may have: [low, high], or its type and what goes with that; one that is "
-        "not in it takes any number, or what its brain says",
+        description="which values each actuator may have: [low, high], or a type and its fields; an actuator that is "
+        "not named takes any number, or what its brain says",
         examples=[{"x": [-3, 3], "filter": {"type": "choice", "values": ["Al", "Ti"]}}],
     )
     plan: str = Field(
@@ -158,41 +158,41 @@ class AgentSpec(Request):
     )
     executor: Literal["auto", "thread", "process", "dask"] = Field(
         default="auto",
-        description="where its code runs; auto: a process of its own when the service is headless and it can travel "
-        "there, else a thread of the service; dask: a process on a worker of the cluster in [executors.dask]",
+        description="where its brain lives; auto: a process of its own if the service is headless and the brain can be "
+        "sent there, else a thread of the service; dask: a process on a worker of the cluster in [executors.dask]",
     )
     resources: dict[Name, Annotated[Finite, Field(gt=0)]] = Field(
         default_factory=dict[str, float],
         max_length=20,
-        description="what it takes of a worker while it lives there, as the worker was started to offer it",
+        description="what it takes of a worker while it lives there, by the names that the worker offers",
         examples=[{"GPU": 1}],
     )
     memory_limit_mb: int | None = Field(
         default=None,
         ge=128,
         le=1 << 24,
-        description="most memory for its data, libraries included, in MB; only a process can be limited",
+        description="most memory for its data, libraries included, in MB; only for a process",
     )
     listen: Literal["own", "all"] = Field(
-        default="own", description="all: ingest every run, not only its own suggestions'"
+        default="own", description="all: ingest every run, not only those of its own suggestions"
     )
     warm_start: list[Name] = Field(
         default_factory=list[str], max_length=10_000, description="uids of runs to ingest before the start"
     )
     timeouts: Timeouts = Timeouts()
     on_fault: Literal["fail", "restart"] = Field(
-        default="fail", description="restart: after a fault its brain is built again by itself, with what it knew"
+        default="fail", description="restart: after a fault, the service rebuilds its brain by replay"
     )
     restarts: RestartSpec = RestartSpec()
     recover: Literal["resume", "paused"] | None = Field(
         default=None,
-        description="what an agent that was alive does at a restart of the service; null: what [service] recover says",
+        description="what a live agent does after a restart of the service; null: as [service] recover says",
     )
     loop: LoopSpec = LoopSpec()
     guardrails: Guardrails = Guardrails()
     names: dict[str, str] = Field(
         default_factory=dict[str, str],
-        description="what the brain calls an actuator or an outcome, by its own name; the service finds this out for "
+        description="the brain's word for an actuator or an outcome, by its own name; the service finds it for "
         "actuators written as the way to a device, stage.x for stage_x",
     )
 
@@ -261,7 +261,7 @@ def _with_outcome(data: Any) -> Any:
 
 
 def foreign_names(rails: Guardrails, actuators: Collection[str]) -> list[tuple[str, str]]:
-    """Return what guardrails name that is no actuator, each as a field and what is wrong there."""
+    """Return the names in guardrails that are no actuators, each as a field and what is wrong there."""
     there = f"it has {', '.join(actuators) or 'none'}"
     wrong = [
         (f"guardrails.{rule}", f"names {', '.join(foreign)}, which is no actuator of this agent; {there}")
@@ -279,8 +279,8 @@ class AgentPatch(Request):
     """A change to an agent: config rebuilds it by replay, loop and guardrails count at once.
 
     ``loop`` and ``guardrails`` are merged into the present ones, ``bounds`` and ``max_step`` actuator by actuator: null
-    takes the limit of one away, an empty object all of them. ``config`` replaces the whole configuration.
-    Name and type cannot change: naming them is a conflict, so they are accepted here and refused with 409.
+    removes an actuator's limit, an empty object removes all. ``config`` replaces the whole configuration. Name and type
+    cannot change: they are accepted here and refused with 409.
     """
 
     config: dict[str, JsonValue] | None = None
@@ -296,5 +296,5 @@ class AgentPatch(Request):
 
     @property
     def given(self) -> set[str]:
-        """Names of what is to change."""
+        """Names of the fields to change."""
         return {name for name in ("config", "loop", "guardrails") if getattr(self, name) is not None}

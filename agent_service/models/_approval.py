@@ -22,11 +22,11 @@ Approval = Annotated[
     AfterValidator(_written_so),
     WithJsonSchema({"type": "string", "pattern": _WRITTEN, "examples": ["auto", "required", "first 3"]}),
 ]
-"""``auto``: nobody is asked; ``required``: a person approves each suggestion; ``first N``: N of them, then nobody."""
+"""``auto``: nobody approves; ``required``: a person approves each suggestion; ``first N``: N of them, then nobody."""
 
 
 def by_hand(approval: str) -> float:
-    """Return how many suggestions a person approves before others are approved by themselves.
+    """Return how many suggestions a person approves before later ones are approved at once.
 
     Examples
     --------

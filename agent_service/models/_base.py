@@ -1,4 +1,4 @@
-"""What all wire models share."""
+"""What all models share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UID_DETAIL = "is no uid: up to 128 letters, digits and '_.:@=+-', a letter or di
 
 
 def is_uid(text: object) -> bool:
-    """Return whether a text can be the uid of a run or a part of one: it may become a file name, or part of a URL."""
+    """Return whether a text can be a run's uid or a part of one: it may become a file name or part of a URL."""
     return isinstance(text, str) and _UID.fullmatch(text) is not None
 
 
@@ -56,7 +56,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _KeepsWhole:
-    """Lets a whole number stay one; anything else is what a float would be."""
+    """Keeps a whole number whole; reads anything else as a float."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
@@ -89,34 +89,34 @@ class _KeepsType:
 
 
 Value = Annotated[bool | int | float | str, _KeepsType()]
-"""What an actuator can have: true or false, a whole number within 64 bits, a finite number, a text. It stays that."""
+"""An actuator's value: true or false, a whole number within 64 bits, a finite number, a text. It keeps its type."""
 
 Ends = tuple[Finite | None, Finite | None]
 """Lowest and highest position of an actuator, in its units; None: no limit at that end."""
 
 Point = dict[str, Value]
-"""A point: actuator name to its value, a number in the actuator's own units."""
+"""A point: actuator name to its value; a number is in the actuator's own units."""
 
 ID_KEY = "_id"
-"""Key under which a point on the wire carries the id of its suggestion."""
+"""Key under which a point holds the id of its suggestion."""
 
 MAX_PREDICTED = 2500
-"""Points that a brain is asked to predict at a time: a map of 50 by 50."""
+"""Most points that a brain predicts at a time: a map of 50 by 50."""
 
 MAX_POINTS = 1000
-"""Most points that one suggest or ingest request may carry."""
+"""Most points of one suggest or ingest request."""
 
 MAX_FIELDS = 200
-"""Most fields that an object of a request may have where its fields are known."""
+"""Most fields of an object in a request, where its fields are known."""
 
 MAX_NAMES = 200
-"""Most names that an object of a request may hold where they are actuators, sensors and outcomes."""
+"""Most names of actuators, sensors and outcomes in an object of a request."""
 
 MAX_KEY = 1000
 """Longest key of any object in a request, in characters."""
 
 MAX_BITS = 1023
-"""Largest integer in a request, in bits: beyond, it is no float any more."""
+"""Largest integer in a request, in bits: a larger one is no float."""
 
 Name = Annotated[str, StringConstraints(max_length=256)]
 """Name of a device, an outcome or a plan."""
@@ -134,7 +134,7 @@ def _size(data: object) -> int:
 
 _T = TypeVar("_T")
 FewNames = Annotated[_T, Field(max_length=MAX_NAMES), BeforeValidator(_refuse_many)]
-"""A mapping of few names: pydantic alone would find out what is wrong with each of many before it counts them."""
+"""A mapping of few names: it counts them first, while pydantic alone would first check each."""
 
 
 def utcnow() -> datetime:
@@ -143,7 +143,7 @@ def utcnow() -> datetime:
 
 
 class Request(StrictNumbers):
-    """Base of what a client sends: frozen, unknown fields refused, and nothing in it that JSON in UTF-8 cannot hold."""
+    """Base of what a client sends: frozen; it refuses unknown fields and whatever JSON in UTF-8 cannot hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -159,13 +159,13 @@ class Request(StrictNumbers):
 
 
 class Answer(BaseModel):
-    """Base of what the service answers: frozen, unknown fields ignored by the reader."""
+    """Base of what the service answers: frozen; readers ignore unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @classmethod
     def known(cls, **values: Any) -> Self:
-        """Return one of values for all its fields, which were checked before; it takes a tenth of the time."""
+        """Return an instance from values of all its fields, checked before; it takes a tenth of the time."""
         made, put = cls.__new__(cls), object.__setattr__
         put(made, "__dict__", values)
         put(made, "__pydantic_fields_set__", _all_fields(cls))
@@ -187,14 +187,14 @@ class Page(Answer, Generic[_T]):
 
 
 def utf8(text: str) -> str:
-    """Return ``text`` with what UTF-8 cannot hold (lone surrogates, from file names for example) escaped."""
+    """Return ``text``, and escape what UTF-8 cannot hold: lone surrogates, from file names for example."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def refuse_unwritable(data: object) -> None:
-    """Raise ValueError, saying where, when in ``data`` is what a journal or a client cannot hold.
+    """Raise ValueError, saying where, if ``data`` holds what a journal or a client cannot hold.
 
-    That is NaN, an infinity, an integer beyond what a float can be, text that is no UTF-8, and a key that is very long.
+    That is NaN, an infinity, an integer too large for a float, text that is no UTF-8, and a very long key.
     """
     left: list[object] = [data]
     while left:  # without the way there, which only an error needs: keys may be long and elements many

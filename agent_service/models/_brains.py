@@ -1,4 +1,4 @@
-"""What brains show of themselves, and what they are made by."""
+"""Types of brains, and their variables, methods, predictions and reports."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class AgentTypeList(Page[AgentTypeInfo]):
 
 
 class Variable(Answer):
-    """What a brain shows of itself, as of its last finished call."""
+    """A variable of a brain, as of its last finished call."""
 
     name: str
     value: JsonValue
     writable: bool
     at: datetime
-    problem: str | None = Field(default=None, description="why there is no value, when it is one that JSON cannot hold")
+    problem: str | None = Field(default=None, description="why there is no value, if JSON cannot hold it")
 
 
 class VariableValue(Request):
@@ -46,12 +46,12 @@ class VariableList(Page[Variable]):
 
 
 class Method(Answer):
-    """A method that a brain lets people call."""
+    """A method of a brain that people may call."""
 
     name: str
     doc: str = Field(default="", description="its docstring")
     parameters: dict[str, JsonValue] = Field(description="JSON Schema of its keyword arguments")
-    replay: bool = Field(default=False, description="whether it is called again when the brain is built anew")
+    replay: bool = Field(default=False, description="whether it is called again when the brain is rebuilt")
 
 
 class MethodList(Page[Method]):
@@ -74,7 +74,7 @@ class MethodAnswer(Answer):
 
 
 class PredictRequest(Request):
-    """Points to be told what the brain believes of them."""
+    """Ask for the brain's predictions at points."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"points": [{"x": 0.5, "y": -1.0}]}]})
 
@@ -82,19 +82,19 @@ class PredictRequest(Request):
 
 
 class Prediction(Answer):
-    """What a brain believes of points: a mean and a standard deviation for each, by outcome, in the outcome's units."""
+    """A brain's predictions at points: by outcome, a mean and a standard deviation each, in the outcome's units."""
 
-    mean: dict[str, list[float]] = Field(description="empty while the brain knows too little to say")
+    mean: dict[str, list[float]] = Field(description="empty while the brain knows too little")
     std: dict[str, list[float]]
     acquisition: list[float] | None = Field(
-        default=None, description="what measuring there is worth to the brain, in a measure of its own"
+        default=None, description="how much the brain wants to measure there, on a scale of its own"
     )
-    n_ingests: int = Field(description="how often the brain had been told outcomes by then")
+    n_ingests: int = Field(description="how often the brain had ingested by then")
     at: datetime
 
 
 class Report(Answer):
-    """What a brain said of itself."""
+    """A report of a brain."""
 
     seq: int
     at: datetime

@@ -1,4 +1,4 @@
-"""Conditions without which nothing is measured: the beam, a shutter. As they are written, and as they are."""
+"""Conditions for a measurement, as the beam or a shutter: as they are written, and their status."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def _signal(name: str) -> str:
 
 
 class Suspender(Request):
-    """A condition in the words of one of bluesky's suspenders."""
+    """A condition written as one of bluesky's suspenders."""
 
     kind: Literal["floor", "ceil", "bool_high", "bool_low", "band"] = Field(
         description="as SuspendFloor, SuspendCeil, SuspendBoolHigh, SuspendBoolLow, SuspendWhenOutsideBand"
     )
     signal: Annotated[Name, AfterValidator(_signal)] = Field(min_length=1, description="a signal of the startup")
     suspend: Finite | None = Field(default=None, description="of floor and ceil: the threshold")
-    resume: Finite | None = Field(default=None, description="of floor and ceil: from where it is met again")
+    resume: Finite | None = Field(default=None, description="of floor and ceil: where it is met again")
     band: tuple[Finite, Finite] | None = Field(default=None, description="of band: its ends")
 
     @property
     def rules(self) -> tuple[str, str]:
-        """What has to hold, and what has to hold for it to be met again."""
+        """The rule, and the rule for being met again."""
         name, again = quoted(self.signal), self.resume
         match self.kind:
             case "floor":
@@ -76,24 +76,22 @@ class Suspender(Request):
 
 
 class ConditionSpec(Request):
-    """``[conditions]``, one of them: a rule about signals, without which nothing is measured."""
+    """One of ``[conditions]``: a rule of signals; nothing is measured while it does not hold."""
 
     rule: _RuleText | None = Field(
         default=None,
-        description="what has to hold of signals of the startup, by their names or the ways to them: "
+        description="a rule of signals of the startup, by their names or the ways to them: "
         'ring_current > 100, shutter == "open"',
     )
-    resume: _RuleText | None = Field(
-        default=None, description="what has to hold for it to be met again; default: the rule"
-    )
-    suspender: Suspender | None = Field(default=None, description="in the words of bluesky's suspenders, for the rule")
+    resume: _RuleText | None = Field(default=None, description="the rule for being met again; default: the same rule")
+    suspender: Suspender | None = Field(default=None, description="the rule, written as one of bluesky's suspenders")
     settle_s: Finite = Field(
-        default=10, ge=0, le=86_400, description="for how long it has to hold before it is met again, in seconds"
+        default=10, ge=0, le=86_400, description="how long the rule must hold before it is met again, in seconds"
     )
     stale_after_s: Finite | None = Field(
         default=None,
         gt=0,
-        description="after a longer loss, in seconds, suggestions that waited are withdrawn and asked for anew; "
+        description="after a longer loss, in seconds, waiting suggestions are withdrawn and the brain suggests anew; "
         "default: they wait as long as it takes",
     )
 
@@ -107,7 +105,7 @@ class ConditionSpec(Request):
 
     @property
     def signals(self) -> list[str]:
-        """The signals that it names."""
+        """The signals in its rules."""
         return list(dict.fromkeys(name for text in self.texts for name in parse_condition(text).names))
 
     @model_validator(mode="before")
@@ -130,7 +128,7 @@ class ConditionSpec(Request):
 class ConditionState(StrEnum):
     """Whether a condition is met.
 
-    ``silent``: nothing was heard of a signal for a while, and nobody measures until it is; ``settling``: its rule holds
+    ``silent``: a signal said nothing for a while, and nothing is measured until it does; ``settling``: its rule holds
     again, and its settle time runs.
     """
 
@@ -142,12 +140,12 @@ class ConditionState(StrEnum):
 
 
 class SignalValue(Answer):
-    """What a signal said last."""
+    """The last value of a signal."""
 
     signal: str
-    value: float | str | None = Field(default=None, description="null: it cannot be asked now")
+    value: float | str | None = Field(default=None, description="null: it cannot be read now")
     units: str = ""
-    at: datetime | None = Field(default=None, description="when it was heard; null: not yet")
+    at: datetime | None = Field(default=None, description="when it arrived; null: not yet")
     fault: str | None = Field(default=None, description="why there is no value")
 
 
@@ -156,14 +154,14 @@ class ConditionStatus(Answer):
 
     name: str
     state: ConditionState
-    text: str = Field(description="the same for a person: ring_current 0.3 mA, needs > 100")
+    text: str = Field(description="the state as text: ring_current 0.3 mA, needs > 100")
     since: datetime | None = None
     rule: str
     resume: str
     settle_s: float
     stale_after_s: float | None = None
     signals: list[SignalValue] = Field(default_factory=list[SignalValue])
-    losses: int = Field(default=0, description="how often it was lost, as far as that is remembered")
+    losses: int = Field(default=0, description="how often it was lost, as far as known")
 
 
 class ConditionList(Page[ConditionStatus]):

@@ -32,7 +32,7 @@ class EventKind(StrEnum):
 
 
 class Event(Answer):
-    """A fact of the journal (with a seq), or something transient (seq null)."""
+    """A fact of the journal (with a seq), or a transient message (seq null)."""
 
     seq: int | None
     time: datetime
@@ -42,7 +42,7 @@ class Event(Answer):
 
     @functools.cached_property
     def encoded(self) -> bytes:
-        """The event as JSON, made once for all who follow."""
+        """The event as JSON, made once for all followers."""
         return self.model_dump_json().encode()
 
 
@@ -51,12 +51,12 @@ class EventList(Page[Event]):
 
 
 class DocumentBatch(Request):
-    """Bluesky documents from somebody who speaks HTTP: ``[name, document]`` pairs in the order of their emission."""
+    """Bluesky documents that come over HTTP: ``[name, document]`` pairs in the order of their emission."""
 
     documents: list[tuple[str, dict[str, Any]]] = Field(min_length=1, max_length=10_000)
 
 
 class DocumentsAnswer(Answer):
-    """How many documents were taken in."""
+    """How many documents were accepted."""
 
     accepted: int

@@ -1,4 +1,4 @@
-"""Limits outside the agents, as they are written."""
+"""Guardrails: limits outside the agents, as they are written."""
 
 from __future__ import annotations
 
@@ -24,37 +24,35 @@ class Guardrails(Request):
     bounds: FewNames[dict[str, Ends]] = Field(
         default_factory=dict[str, Ends],
         description="lowest and highest position allowed, by actuator, in the actuator's units; null (in TOML: -inf or "
-        "inf): no limit at that end. Limits that the device states hold beside them, without being asked",
+        "inf): no limit at that end. The device's own limits hold as well",
     )
     allowed: FewNames[dict[str, Annotated[list[Value], Field(min_length=1, max_length=MAX_ALLOWED)]]] = Field(
         default_factory=dict[str, list[Value]],
-        description='values that an actuator may have, by actuator, for example {"filter": ["Al", "Ti"]}; any other is '
-        "forbidden, whatever its space says",
+        description='allowed values, by actuator, for example {"filter": ["Al", "Ti"]}; any other is '
+        "forbidden, whatever the space says",
     )
     rules: list[
         Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(lambda text: parse(text).text)]
     ] = Field(
         default_factory=list[str],
         max_length=MAX_RULES,
-        description="what must hold across actuators, for example abs(v1 - v2) <= 300: numbers, names of actuators, "
+        description="rules across actuators, for example abs(v1 - v2) <= 300: numbers, names of actuators, "
         "arithmetic, comparisons, and, or, not, abs, min, max, sqrt, hypot and others",
     )
     unbounded: list[Name] = Field(
         default_factory=list[str],
         max_length=MAX_NAMES,
-        description="actuators that need no limits: nobody is reminded that they have none; it takes no limit away",
+        description="actuators that need no limits: no reminder is shown for them; this removes no limit",
     )
     max_step: FewNames[dict[str, Annotated[Finite, Field(gt=0)]]] = Field(
         default_factory=dict[str, float],
-        description="largest move from where the actuator is, or was sent or measured last, by actuator, in its units",
+        description="largest move, by actuator, in its units, from where it is, or was sent or measured last",
     )
     max_runs_per_minute: Finite | None = Field(
-        default=None, gt=0, le=1000, description="the next plan waits until this allows it"
+        default=None, gt=0, le=1000, description="the next plan waits until the rate allows it"
     )
     budget_runs: int | None = Field(default=None, ge=0, description="plans it may begin, failed ones included")
-    budget_time_s: Finite | None = Field(
-        default=None, ge=0, description="time its runs may take, all in all, in seconds"
-    )
+    budget_time_s: Finite | None = Field(default=None, ge=0, description="total time its runs may take, in seconds")
     plans: list[Name] | None = Field(default=None, max_length=MAX_NAMES, description="plans it may use; null: any")
 
     @model_validator(mode="before")

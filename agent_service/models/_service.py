@@ -1,4 +1,4 @@
-"""The service itself: plan queue, catalogue, readiness, problems, and jobs: calls that take longer than one waits."""
+"""The service itself: its queue, catalogue, readiness, problems, and jobs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from agent_service.models._guardrails import ServiceGuardrails
 class QueueState(StrEnum):
     """State of the plan sink. Abort latches ``held``: nothing moves until somebody resumes.
 
-    ``suspended``: a condition is not met, or a suspender of the RunEngine has tripped; it goes on by itself when that
-    is over.
+    ``suspended``: a condition is not met, or a suspender of the RunEngine has tripped; it resumes by itself after that.
     """
 
     IDLE = "idle"
@@ -29,7 +28,7 @@ class QueueState(StrEnum):
 
 
 class DeviceInfo(Answer):
-    """A device that an agent may name; null: nobody can say."""
+    """A device that an agent may name; null: unknown."""
 
     name: str
     moves: bool | None = Field(default=None, description="whether it can be an actuator")
@@ -37,11 +36,11 @@ class DeviceInfo(Answer):
 
 
 class DeviceList(Answer):
-    """The devices that agents may name, as whoever has them said last."""
+    """The devices that agents may name, as last listed."""
 
     items: list[DeviceInfo]
-    asked_at: datetime | None = Field(default=None, description="when they were told; null: never yet")
-    reason: str | None = Field(default=None, description="why they are not told now; what is listed may be old then")
+    asked_at: datetime | None = Field(default=None, description="when they were listed; null: not yet")
+    reason: str | None = Field(default=None, description="why they cannot be listed now; items may be old")
 
 
 class QueueStatus(Answer):
@@ -54,27 +53,27 @@ class QueueStatus(Answer):
     current: str | None = Field(default=None, description="id of the suggestion whose plan runs")
     can_destroy: bool = Field(
         default=False,
-        description="whether the worker of a queue server died, so that a person may destroy its environment",
+        description="whether a queue server's worker died: a person may then destroy its environment",
     )
 
 
 class ArchiveStatus(Answer):
-    """The archive child: the catalogue it serves or writes to, and how far that lags."""
+    """The archive: the catalogue that it serves or writes to, and how far that lags."""
 
     catalog: str = Field(description="embedded, a URI, or none")
     state: Literal["none", "starting", "ready", "unavailable"]
     uri: str | None = None
     runs_behind: int = Field(default=0, description="complete runs not yet in the catalogue")
     facts_behind: int = Field(default=0, description="journal facts not yet in the agents' runs")
-    runs_refused: int = Field(default=0, description="runs the catalogue refused; kept in the state directory")
+    runs_refused: int = Field(default=0, description="runs that the catalogue refused; kept in the state directory")
     decisions_refused: int = Field(
-        default=0, description="decisions of agents that the catalogue refused; kept in the state directory"
+        default=0, description="decisions that the catalogue refused; kept in the state directory"
     )
     reason: str | None = None
 
 
 class SourceState(StrEnum):
-    """State of a source of documents; one that is away is tried again until it is there."""
+    """State of a source of documents; the service retries one that is away until it is there."""
 
     CONNECTED = "connected"
     RECONNECTING = "reconnecting"
@@ -82,37 +81,35 @@ class SourceState(StrEnum):
 
 
 class SourceStatus(Answer):
-    """A source of documents: whether it is there, and what came of it."""
+    """A source of documents: whether it is there, and what it gave."""
 
     kind: str
-    where: str = Field(default="", description="address of what is heard; empty for a source of the service's process")
+    where: str = Field(default="", description="its address; empty for a source in the service's process")
     state: SourceState
     since: datetime
-    reason: str | None = Field(default=None, description="why it is away, or why some of what it gave was not taken")
+    reason: str | None = Field(default=None, description="why it is away, or why some documents were not taken")
     documents: int = Field(default=0, description="documents since the service started")
     last_document: datetime | None = None
-    lag: int | None = Field(
-        default=None, description="what the other end has and is not here yet; null: nobody can say"
-    )
+    lag: int | None = Field(default=None, description="how much the other end has that has not arrived; null: unknown")
 
 
 class SuspectRun(Answer):
-    """A run whose end was heard though documents are missing; it counts for nothing until it is whole."""
+    """A run that ended with documents missing; it does not count until it is whole."""
 
     uid: str
     suggestion_id: str = ""
     reason: str
-    for_s: float = Field(description="how long it has been so, in seconds")
+    for_s: float = Field(description="for how long, in seconds")
 
 
 class NotifyStatus(Answer):
     """Notices to people who look at no screen, since the service started."""
 
-    to: list[str] = Field(description="who takes them: the webhook's host, the mail server")
+    to: list[str] = Field(description="who gets them: the webhook's host, the mail server")
     sent: int = 0
     waiting: int = 0
-    failed: int = Field(default=0, description="that nobody took, however often they were sent")
-    dropped: int = Field(default=0, description="that were left out, the oldest first, for too many waited")
+    failed: int = Field(default=0, description="how many were not taken, although sent again")
+    dropped: int = Field(default=0, description="how many were dropped, the oldest first, because too many waited")
     trouble: str | None = Field(default=None, description="why the last one was not taken")
 
 
@@ -130,40 +127,40 @@ class ServiceStatus(Answer):
     sources: list[SourceStatus] = Field(default=[], description="where documents come from")
     suspects: list[SuspectRun] = Field(
         default=[],
-        description="runs that did not arrive whole and are waited for, at most 20 of them, the oldest first",
+        description="runs that did not arrive whole and are awaited: at most 20, the oldest first",
     )
     faults: list[str] = Field(
         default=[],
-        description="why nothing can be acknowledged, or no run kept, now, a full disk for example; and what the "
+        description="why the service cannot acknowledge or keep a run now, for example a full disk; and what the "
         "catalogue refused",
     )
     conditions: list[ConditionStatus] = Field(
-        default=[], description="without which nothing is measured, and whether they are met: [conditions]"
+        default=[], description="conditions for a measurement, and whether they are met: [conditions]"
     )
-    notices: NotifyStatus | None = Field(default=None, description="[notify]; null: nobody is told")
-    key: str = Field(default="", description="name of the key that asks")
+    notices: NotifyStatus | None = Field(default=None, description="[notify]; null: no notices")
+    key: str = Field(default="", description="name of the key of this request")
     scopes: list[str] = Field(description="what that key may do: read, propose, control, approve, admin")
     guardrails: ServiceGuardrails = Field(
         default=ServiceGuardrails(),
-        description="limits that hold for each agent beside its own: [guardrails] in service.toml",
+        description="limits of each agent besides its own: [guardrails] in service.toml",
     )
 
 
 class PanelKeyRequest(Request):
-    """For whose pages a panel key is asked."""
+    """Ask for a panel key for the pages of an origin."""
 
     origin: str = Field(max_length=300, description="of the web page, such as https://hub.example.org")
     renews: str | None = Field(
-        default=None, max_length=200, description="an earlier one, whose time begins anew; unknown by now: a new one"
+        default=None, max_length=200, description="an earlier key to renew; if it is unknown by now, there is a new one"
     )
 
 
 class PanelKeyAnswer(Answer):
-    """A key that a notebook's page may use when its kernel does not answer."""
+    """A key for a notebook's page when its kernel does not answer."""
 
     key: str
     scopes: list[str] = Field(description="what it may do: at most read, propose, control, approve")
-    lasts_s: float = Field(description="how long it lasts from now unless it is renewed, in seconds")
+    lasts_s: float = Field(description="how long it lasts from now unless renewed, in seconds")
 
 
 class LoginCodeAnswer(Answer):
@@ -174,16 +171,16 @@ class LoginCodeAnswer(Answer):
 
 
 class SessionRequest(Request):
-    """For what a session is asked; without a code, for the key that the request shows."""
+    """Ask for a session; without a code, for the key of the request."""
 
     code: str | None = Field(default=None, max_length=200)
 
 
 class SessionAnswer(Answer):
-    """A session of the page: a key that ends with the one it is of."""
+    """A session of the page: a key that ends with the key it was made from."""
 
     key: str
-    name: str = Field(description="of the key that it is of")
+    name: str = Field(description="name of that key")
     scopes: list[str]
     lasts_s: float = Field(description="how long it lasts, in seconds")
 
@@ -234,12 +231,12 @@ class JobState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more comes of it."""
+        """Whether it has ended."""
         return self not in (JobState.PENDING, JobState.RUNNING)
 
 
 class Job(Answer):
-    """A call that goes on behind the answer 202; kept for a while after its end, and not across a restart."""
+    """A call that goes on after the answer 202; kept for a while after its end, but not over a restart."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -261,11 +258,11 @@ class Job(Answer):
 
     id: str
     agent: str
-    call: str = Field(description="what was asked, as the end of its path: suggest, start, methods/NAME, ...")
-    state: JobState = Field(description="pending: waits for its turn, as a brain does one thing at a time")
+    call: str = Field(description="the end of its path: suggest, start, methods/NAME, ...")
+    state: JobState = Field(description="pending: waits for its turn, for a brain makes one call at a time")
     progress: CallProgress | None = Field(default=None, description="null: the agent's code did not say")
-    result: JsonValue = Field(default=None, description="when it succeeded: what the request would have answered")
-    problem: Problem | None = Field(default=None, description="when it failed: what the request would have answered")
+    result: JsonValue = Field(default=None, description="if it succeeded: the answer to the request")
+    problem: Problem | None = Field(default=None, description="if it failed: the answer to the request")
     created_at: datetime
     finished_at: datetime | None = None
 

@@ -1,4 +1,4 @@
-"""Suggestions, and what a person or a program says of points."""
+"""Suggestions, and what people and programs say of points."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from agent_service.models.standard_errors import Measured
 from agent_service.models.state_machines import SuggestionState
 
 REASON_KEY: Final = "_reason"
-"""Key under which a brain says why it suggests a point, as a text."""
+"""Key of a brain's reason for a point, a text."""
 
 PREDICTION_KEY: Final = "_prediction"
-"""Key under which a brain says what it expects at a point: by outcome a number, or a number and its deviation."""
+"""Key of a brain's prediction at a point: by outcome a number, or a number and its standard deviation."""
 
 Reason = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
-"""What a person says, in one line."""
+"""A person's reason, in one line."""
 
 
 class SuggestRequest(Request):
@@ -30,12 +30,12 @@ class SuggestRequest(Request):
 
 
 class Retold(Request):
-    """Of an outcome that an earlier agent of the name had: where it comes from."""
+    """The origin of an outcome that an earlier agent of the name ingested."""
 
     run_uid: Uid | None = Field(default=None, description="the run that measured it; null: it was ingested by hand")
-    counts: bool = Field(default=False, description="whether that run was for a suggestion: it counts towards max_runs")
+    counts: bool = Field(default=False, description="whether that run counts towards max_runs: it was for a suggestion")
     known: bool = Field(
-        default=False, description="whether the brain knows it: it is the very object that was told, so it is not again"
+        default=False, description="whether the brain knows it: it is the same object, and does not ingest it again"
     )
 
 
@@ -52,7 +52,7 @@ class IngestRequest(Request):
     retold: list[Retold] = Field(
         default_factory=list[Retold],
         max_length=MAX_POINTS,
-        description="one for each of points: an earlier agent of this name was told them, and they count once",
+        description="one for each of points: an earlier agent of this name ingested them, and they count once",
     )
 
     @model_validator(mode="after")
@@ -65,18 +65,18 @@ class IngestRequest(Request):
 
 
 class ApproveRequest(Request):
-    """Approve a suggestion, with an edited point if one is given."""
+    """Approve a suggestion, with an edited point if given."""
 
     point: FewNames[Point] | None = None
 
 
 class ApproveAllRequest(Request):
-    """Approve several suggestions of one agent, all or none, each as it was seen."""
+    """Approve several suggestions of one agent, all or none, each with the point that the person saw."""
 
     seen: dict[str, Point] = Field(
         min_length=1,
         max_length=MAX_POINTS,
-        description="by id the point that the person saw; where one is another by now, none is approved",
+        description="by id the point that the person saw; if one is another by now, none is approved",
     )
 
 
@@ -84,10 +84,10 @@ class GoToBestRequest(Request):
     """Which best point to move to."""
 
     by: Literal["measured", "model"] = Field(
-        default="measured", description="the best that was measured, or what the brain says is the best"
+        default="measured", description="the best that was measured, or the brain's own best"
     )
     point: Point | None = Field(
-        default=None, description="the point that the person saw: another one by now is refused"
+        default=None, description="the point that the person saw: if the best is another by now, it is refused"
     )
     despite_conditions: bool = Field(
         default=False, description="whether to move while a condition of the service is not met"
@@ -101,10 +101,10 @@ class RejectRequest(Request):
 
 
 class ProposeRequest(Request):
-    """Propose a point to an agent; it waits for a person's approval, whatever the agent itself needs."""
+    """Propose a point to an agent; it waits for a person's approval, whatever the agent's ``approval`` is."""
 
     point: FewNames[Point]
-    reason: Reason = Field(min_length=1, description="why it is worth a run, for who approves it")
+    reason: Reason = Field(min_length=1, description="why it is worth a run, for whoever approves it")
 
 
 class Suggestion(Answer):
@@ -115,45 +115,45 @@ class Suggestion(Answer):
     state: SuggestionState
     point: Point
     plan: str | None = None
-    run_uid: str | None = Field(default=None, description="its run; of several, the first, then the one that counts")
+    run_uid: str | None = Field(default=None, description="its run; of several the first, later the one that counts")
     run_uids: list[str] = Field(
-        default_factory=list[str], description="all runs that its plan made, where they were several or all may count"
+        default_factory=list[str], description="all runs of its plan, if there were several or all may count"
     )
     outcome: dict[str, float] | None = None
     sem: dict[str, float] = Field(
-        default_factory=dict[str, float], description="standard errors of outcomes, of those of which it is known"
+        default_factory=dict[str, float], description="standard errors of outcomes, where they are known"
     )
     extra: dict[str, JsonValue] = Field(
         default_factory=dict[str, JsonValue],
-        description="what the brain said of it beside the point; what has no underscore before it is given back to the "
-        "brain with the outcome",
+        description="what the brain said of the point; the brain gets it back with the outcome, except keys that begin "
+        "with an underscore",
     )
     reason: str | None = None
     proposed_by: str | None = Field(
-        default=None, description="who proposed the point: the name of a key; null: the agent's own brain did"
+        default=None, description="name of the key that proposed the point; null: the agent's own brain did"
     )
-    approved_by: str | None = Field(default=None, description="whose key approved it, where a person did")
+    approved_by: str | None = Field(default=None, description="name of the key that approved it, if a person did")
     approved_at: datetime | None = None
     suggested_point: Point | None = Field(
         default=None,
-        description="the point as it was suggested, where whoever approved it edited it; null: it is point",
+        description="the point before a person edited and approved it; null: not edited",
     )
-    rejected_by: str | None = Field(default=None, description="whose key rejected it, where a person did")
+    rejected_by: str | None = Field(default=None, description="name of the key that rejected it, if a person did")
     traceback: str | None = Field(
         default=None,
-        description="where its plan raised, if it did, as Python tells it; the middle of a long one is cut",
+        description="Python's traceback, if its plan raised; the middle of a long one is cut",
     )
     retry_of: str | None = None
     filler: bool = Field(
-        default=False, description="whether the brain did not suggest it: it was measured while the brain was not ready"
+        default=False, description="whether it was measured while the brain was not ready, and not suggested by it"
     )
-    void: bool = Field(default=False, description="whether its run does not count: a condition was not met meanwhile")
+    void: bool = Field(default=False, description="whether its run does not count, because a condition was not met")
     created_at: datetime
     updated_at: datetime
 
     @property
     def remarks(self) -> list[str]:
-        """What a person is to know beside the point: who proposed it and why, and what its brain expects there."""
+        """What a person needs to know beside the point: who proposed it and why, and its brain's prediction."""
         why, expected = self.extra.get(REASON_KEY), self.extra.get(PREDICTION_KEY)
         who = f"proposed by {self.proposed_by}" if self.proposed_by else ""
         return [
@@ -164,7 +164,7 @@ class Suggestion(Answer):
 
 
 def _expected(value: JsonValue) -> str:
-    """Return a prediction in words: by outcome a number, or a number and its standard deviation; else as it is."""
+    """Return a prediction as text: by outcome a number, or a number and its standard deviation; else unchanged."""
     if not isinstance(value, dict):
         return one_line(json.dumps(value))
     return ", ".join(f"{one_line(name)} {_number(each)}" for name, each in value.items())
@@ -177,53 +177,53 @@ def _number(value: JsonValue) -> str:
 
 
 class ClaimDone(Request):
-    """A plan that has ended: what it measured is told by documents."""
+    """A plan that has ended; documents say what it measured."""
 
     id: str = Field(description="the suggestion that was claimed")
     runs: int = Field(ge=0, description="how many runs its plan made")
 
 
 class ClaimRequest(Request):
-    """Claim an approved suggestion, to measure it in a RunEngine of one's own."""
+    """Claim an approved suggestion, to measure it in your own RunEngine."""
 
-    agent: str | None = Field(default=None, description="only this agent's suggestions; null: anybody's")
+    agent: str | None = Field(default=None, description="only this agent's suggestions; null: any agent's")
     actuators: FewNames[list[Name]] | None = Field(
-        default=None, description="only suggestions that move none but these: those that whoever claims has; null: any"
+        default=None, description="only suggestions that move no others: the devices of whoever claims; null: any"
     )
     tag: Name | None = Field(
-        default=None, description="only suggestions of agents with this tag, as the name of a beamline; null: any"
+        default=None, description="only suggestions of agents with this tag, as a beamline's name; null: any"
     )
     lease_s: Finite = Field(
         default=60, gt=0, le=86_400, description="how long the claim holds without a renewal or a document of its run"
     )
-    wait_s: Finite = Field(default=0, ge=0, le=30, description="how long to wait for one")
+    wait_s: Finite = Field(default=0, ge=0, le=30, description="how long to wait for a suggestion")
     says_done: bool = Field(
         default=False,
-        description="whether you release it with how = done when its plan has ended; false: its run's end is the end",
+        description="whether you release it with how = done when its plan has ended; false: it ends with its run",
     )
     done: ClaimDone | None = Field(
-        default=None, description="what you claimed before and whose plan has ended: it is released first, as done"
+        default=None, description="your last claim, whose plan has ended: it is released first, as done"
     )
     session: str | None = Field(
         default=None,
         max_length=100,
-        description="id of the session that claims, from its item at the queue server; only such may claim there",
+        description="id of the session that claims, from its item at the queue server; only sessions may claim there",
     )
 
 
 class RenewRequest(Request):
-    """Begin the lease of a claim anew."""
+    """Renew the lease of a claim."""
 
     lease_s: Finite | None = Field(default=None, gt=0, le=86_400, description="null: as long as before")
 
 
 class ReleaseRequest(Request):
-    """End a claim: without an outcome, or because its plan has ended and the documents say the rest."""
+    """End a claim: without an outcome, or because its plan has ended and documents say the rest."""
 
     how: Literal["fail", "abort", "unused", "done"] = Field(
         default="fail",
-        description="fail: it could not be measured; abort: a person ended it, which does not count towards "
-        "max_failures; unused: nothing moved, somebody else may claim it; done: its plan has ended",
+        description="fail: it was not measured; abort: a person ended it, which does not count towards "
+        "max_failures; unused: nothing moved, anybody may claim it; done: its plan has ended",
     )
     runs: int | None = Field(
         default=None, ge=0, description="with done: how many runs the plan made; null: those that began so far"
@@ -232,7 +232,7 @@ class ReleaseRequest(Request):
 
 
 class Claim(Suggestion):
-    """A suggestion that is yours to measure, once, and what its plan needs."""
+    """A suggestion for you to measure, once, and what its plan needs."""
 
     actuators: list[str] = Field(description="devices to move")
     sensors: list[str] = Field(description="devices to read")
@@ -241,13 +241,13 @@ class Claim(Suggestion):
 
 
 class SuggestAnswer(Answer):
-    """The suggestions made, ``proposed``."""
+    """The new suggestions, ``proposed``."""
 
     suggestions: list[Suggestion]
 
 
 class IngestAnswer(Answer):
-    """How many points the brain took in."""
+    """How many points the brain ingested."""
 
     ingested: int
 
