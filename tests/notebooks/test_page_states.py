@@ -35,8 +35,12 @@ def client(tmp_path_factory):
             for name, points in CLIMBS.items():
                 one.create(name=name, type="sequence", config={"points": points}, loop={"max_runs": 12}, **WALKER)
                 one.start(name)
+            one.create(name="faulty", type="brainbox:Faulty", **WALKER)
+            one.start("faulty")
+            one.create(name="mapped", type="bayes", config=BOUNDS | {"seed": 3}, loop={"max_runs": 14}, **WALKER)
+            one.start("mapped")
             one.create(name="far", type="brainbox:Walker", executor="dask", **WALKER)
-            for name in ("guarded", *CLIMBS):
+            for name in ("guarded", "mapped", *CLIMBS):
                 one.wait(name)
             wait_until(lambda: one.agent("failing").state == "stopped", within_s=60, what="it has stopped")
             wait_until(lambda: one.suggestions("asks", state="proposed"), within_s=60, what="points that wait")
@@ -57,6 +61,18 @@ def a_history(page):
 def refused_points(page):
     page.get_by_role("tab", name="History").click()
     page.get_by_role("row").filter(has_text="rejected").first.wait_for()
+
+
+def a_brain_that_raised(page):
+    page.locator("summary", has_text="Traceback").first.wait_for()
+
+
+def what_it_believes(page):
+    page.locator("main summary", has_text="More").click()
+    button(page, "Start paused").click()
+    page.locator(".as-badge", has_text="paused").first.wait_for()
+    page.get_by_label("Behind the points: what the agent believes").select_option("mean")
+    page.locator(".as-belief rect").first.wait_for()
 
 
 def a_brain_that_is_away(page):
@@ -93,6 +109,8 @@ def a_held_queue(page):
             lambda page: page.get_by_text("Before the first run").wait_for(),
         ),
         ("page-failed", "light", "#/agents/failing", 900, a_history),
+        ("page-fault", "light", "#/agents/faulty", 620, a_brain_that_raised),
+        ("page-belief", "dark", "#/agents/mapped", 720, what_it_believes),
         ("page-refused", "light", "#/agents/guarded", 900, refused_points),
         ("page-lost", "light", "#/agents/far", 620, a_brain_that_is_away),
         ("page-unreachable", "light", "#/agents/asks", 900, no_service),
@@ -108,5 +126,7 @@ def test_how_it_looks(client, opened, picture):
         page.get_by_text("live").or_(button(page, "Create")).first.wait_for()
         within(page)
         shoot(page, name)
+    if client.agent("mapped").state == "paused":
+        client.stop("mapped")
     if client.queue().state == "held":
         client.resume_queue()

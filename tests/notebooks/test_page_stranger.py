@@ -334,8 +334,8 @@ def test_what_came_to_nothing_is_on_the_map_and_what_is_not_known_is_not_shown(c
     client.wait("walled")
     with opened(by_code(client)) as page:
         at(page, "#/agents/walled")
-        page.locator(f'.as-unhappy[data-points="{len(client.suggestions("walled", state="rejected"))}"]').wait_for()
-        page.get_by_text("came to nothing", exact=True).wait_for()
+        page.locator(f'.as-rejected[data-points="{len(client.suggestions("walled", state="rejected"))}"]').wait_for()
+        page.locator(".as-key", has_text="rejected").wait_for()
         at(page, "#/agents/nobody")
         page.get_by_text("not there").first.wait_for()
         for shown in ("0 runs", "Nothing was measured yet", "measured", "Nothing waits"):

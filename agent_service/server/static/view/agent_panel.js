@@ -38,7 +38,7 @@ function header(model, panel, stop) {
   const reason = h("div", { class: "as-reason" });
   const unlimited = h("div", { class: "as-reason as-bad" });
   const trace = h("pre", {});
-  const fault = h("details", { class: "as-reason", hidden: true }, h("summary", {}, "Traceback"), trace);
+  const fault = h("details", { class: "as-reason", hidden: true, ontoggle: () => { trace.scrollTop = trace.scrollHeight; } }, h("summary", {}, "Traceback"), trace);
   const { bar, why } = commands(model, panel, stop);
   panel.on(["agent", "progress", "service"], () => {
     const agent = model.get("agent");

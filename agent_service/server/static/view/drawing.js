@@ -200,8 +200,8 @@ export function cross(x, y) {
   return `M${x - 6},${y}H${x + 6}M${x},${y - 6}V${y + 6}`;
 }
 
-export function ex(x, y) {
-  return `M${x - 4},${y - 4}L${x + 4},${y + 4}M${x - 4},${y + 4}L${x + 4},${y - 4}`;
+export function ex(x, y, half) {
+  return `M${x - half},${y - half}L${x + half},${y + half}M${x - half},${y + half}L${x + half},${y - half}`;
 }
 
 /** Where a value is on an axis, or the end of the axis that it is beyond. */

@@ -92,12 +92,14 @@ export function mapPlot(predict = null) {
     });
     plot.add(dots("as-measured as-edge", [...places.values()].flat()));
     places.forEach((at, stroke) => plot.add(dots("as-measured", at, { stroke })));
-    const nothing = data.unhappy.filter((one) => [one.values[i], one.values[j]].every(Number.isFinite)).map((one) => {
+    const crosses = new Map([["as-rejected", []], ["as-unhappy", []]]);
+    for (const one of data.unhappy) {
+      if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
       const [px, py] = [held(x, one.values[i]), held(y, one.values[j])]; // one from far outside is at the edge
       plot.target(px, py, one.state, () => [...told(data, one.values)(), one.why].filter(Boolean));
-      return ex(px, py);
-    });
-    if (nothing.length) plot.add(svg("path", { class: "as-unhappy", d: nothing.join(""), "data-points": nothing.length }));
+      crosses.get(one.state === "rejected" ? "as-rejected" : "as-unhappy").push(ex(px, py, one.state === "rejected" ? 2.5 : 4));
+    }
+    crosses.forEach((all, look) => all.length && plot.add(svg("path", { class: look, d: all.join(""), "data-points": all.length })));
     for (const one of data.suggested) {
       if (![one.values[i], one.values[j]].every(Number.isFinite)) continue;
       const [px, py] = [x(one.values[i]), y(one.values[j])];
@@ -150,10 +152,12 @@ export function legend(model, panel) {
   const search = item("searched", svg("rect", { class: "as-search", x: 1.5, y: 2.5, width: 11, height: 9 }));
   const present = item("now at", svg("path", { class: "as-present", d: cross(7, 7) }));
   const allowed = item("allowed", svg("rect", { class: "as-allowed", x: 1.5, y: 2.5, width: 11, height: 9 }));
-  const unhappy = item("came to nothing", svg("path", { class: "as-unhappy", d: ex(7, 7) }));
+  const unhappy = item("failed", svg("path", { class: "as-unhappy", d: ex(7, 7, 4) }));
+  const rejected = item("rejected", svg("path", { class: "as-rejected", d: ex(7, 7, 2.5) }));
   panel.on(["plot"], () => {
     const plot = model.get("plot");
-    unhappy.hidden = !plot.unhappy?.length;
+    rejected.hidden = !plot.unhappy?.some((one) => one.state === "rejected");
+    unhappy.hidden = !plot.unhappy?.some((one) => one.state !== "rejected");
     byModel.hidden = !plot.model;
     present.hidden = !plot.present?.some(Number.isFinite);
     search.hidden = !plot.search?.some(Boolean);
@@ -163,6 +167,7 @@ export function legend(model, panel) {
     item("measured", dots("as-measured", [[7, 7]], { stroke: "rgb(39,127,142)" })),
     item("suggested", svg("circle", { class: "as-suggested", cx: 7, cy: 7, r: 4.5 })),
     unhappy,
+    rejected,
     item("best measured", svg("path", { class: "as-best", d: star(7, 7.5, 6.5) })),
     byModel, present, search, allowed);
 }
