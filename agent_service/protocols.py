@@ -1,6 +1,6 @@
-"""The seams of the house: what a brain, an executor, a journal, a document source and a plan sink must do.
+"""Protocols of the parts: what a brain, an executor, a journal, a document source and a plan sink must do.
 
-Everything above programs against these; only ``service/compose.py`` names the classes that implement them.
+All other code uses these; only ``service/compose.py`` names the classes that implement them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Document = dict[str, Any]
 """A Bluesky document; the event-model project defines them."""
 
 SERVICE_STOPS: Final = "the service stops"
-"""Why a plan was aborted that nobody asked to abort: it stands in the stop document of its run."""
+"""The reason, in a run's stop document, of an abort by the service's own end."""
 
 READBACKS: Final = ("_user_readback", "-user_readback", "_readback", "-readback")
-"""What ophyd and ophyd-async put behind a device's name where its readback does not bear that name itself."""
+"""What ophyd and ophyd-async append to a device's name for a readback that has not that name itself."""
 
 SETPOINTS: Final = ("_user_setpoint", "-user_setpoint", "_setpoint", "-setpoint")
-"""What they put behind it where a device also reads where it was sent."""
+"""What they append for a device that also reads its setpoint."""
 
 MOVE: Final = "move_to"
 """Name of the plan of a move without a run, as go-to-best makes it, for ``guardrails.plans``."""
@@ -49,7 +49,7 @@ MOVE: Final = "move_to"
 
 @dataclass(frozen=True, slots=True)
 class ProgressNotice:
-    """How far a call is, in whatever the agent counts (``total`` None: it does not know), and what it is doing."""
+    """How far a call is, in the agent's own units (``total`` None: unknown), and what it is doing."""
 
     done: float
     total: float | None = None
@@ -58,7 +58,7 @@ class ProgressNotice:
 
 @dataclass(frozen=True, slots=True)
 class LogNotice:
-    """A line that the agent's code logged; ``level`` is ``debug``, ``info``, ``warning``, ``error`` or ``critical``."""
+    """A log line of the agent's code; ``level`` is ``debug``, ``info``, ``warning``, ``error`` or ``critical``."""
 
     level: str
     message: str
@@ -73,17 +73,17 @@ Notice = ProgressNotice | LogNotice
 class Brain(Protocol):
     """A brain: bluesky-adaptive 1.x's ``Optimizer``, matched by shape and never by import.
 
-    Optional methods, used where a brain has them: ``register_suggestions``, ``register_failures``,
-    ``should_stop() -> (bool, str | None)``, ``checkpoint()`` and ``report() -> dict``. All are called in the agent's
-    executor, one at a time. Source: https://blueskyproject.io/bluesky-adaptive (1.0, ``protocols.py``).
+    Optional methods: ``register_suggestions``, ``register_failures``, ``should_stop() -> (bool, str | None)``,
+    ``checkpoint()`` and ``report() -> dict``. The agent's executor calls all of them, one at a time.
+    Source: https://blueskyproject.io/bluesky-adaptive (1.0, ``protocols.py``).
     """
 
     def suggest(self, num_points: int | None = None) -> Sequence[Mapping[str, Any]]:
-        """Return points to measure next, each a mapping of actuator to position, with an optional ``_id``."""
+        """Return the next points to measure, each a mapping of actuator to position, with an optional ``_id``."""
         ...
 
     def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Take outcomes in: each point holds actuators and outcomes, and its ``_id`` if the brain gave it one."""
+        """Ingest outcomes: each point holds actuators and outcomes, and its ``_id`` if the brain gave it one."""
         ...
 
     def get_best_points(self) -> Sequence[tuple[Any, Mapping[str, Any], Mapping[str, Any]]]:
@@ -93,28 +93,28 @@ class Brain(Protocol):
 
 @runtime_checkable
 class BrainHandle(Protocol):
-    """A hosted brain that lives somewhere else: in a thread or a process. One call at a time, in order."""
+    """A handle of a brain in a thread or a process. It makes one call at a time, in order."""
 
     died: asyncio.Future[AgentFault]
-    """Done when what hosts the brain ended by itself, during a call or not; says how. Not done by `close`."""
+    """Done when the brain's host ended by itself, during a call or not; says how. `close` leaves it undone."""
 
     @property
     def busy(self) -> tuple[str, datetime] | None:
-        """The call it is in and since when, or None."""
+        """The present call and its start, or None."""
         ...
 
     async def call(self, method: Callable[[Any, *Ts], R], *args: *Ts, timeout_s: float) -> R:
-        """Call the hosted object's method of the name of ``method``, and return what it returns.
+        """Call the hosted object's method that has the name of ``method``, and return its result.
 
-        Raises `AgentFault`, with its traceback, when it raised; with ``died`` for whatever befalls what hosts it, and
-        `DeadlineExceeded` when it did not end in time: then the handle is dead, and a late result is ignored.
+        Raises `AgentFault`, with the traceback, if the method raised, and with ``died`` if its host was lost. Raises
+        `DeadlineExceeded` if it did not end in time: the handle is dead then, and a late result is ignored.
         """
         ...
 
     def memory_bytes(self) -> int | None:
-        """Return what the object's own process takes of the memory, its part of what is shared included; may block.
+        """Return the memory of the object's own process, with its part of shared memory; may block.
 
-        None where it has no process of its own, or that cannot be known.
+        None if it has no process of its own, or if that cannot be known.
         """
         ...
 
@@ -127,7 +127,7 @@ class Executor(Protocol):
     """Where brains live."""
 
     isolated: bool  # whether each lives apart from the service: it can be killed and limited, and dies alone
-    needs_pickle: bool  # whether what makes a brain must pickle (cloudpickle)
+    needs_pickle: bool  # whether ``build`` must pickle (cloudpickle)
 
     async def start(  # noqa: PLR0913 - what there is to say of it, by name
         self,
@@ -143,28 +143,27 @@ class Executor(Protocol):
     ) -> BrainHandle:
         """Build the object where it will live, within ``timeout_s`` seconds, and return a handle on it.
 
-        ``name`` is the agent's, for messages and for who looks at processes and threads; ``memory_limit_mb`` the most
-        memory for the object's data, libraries included, in MB (2**20 bytes), only where it is isolated; ``libraries``
-        are modules that it needs and that may be imported once for all that need the same; ``resources`` is what it
-        takes of a machine, by name, where the executor has several; ``on_notice`` is called on the event loop with what
-        the object's code reports and logs from inside a call, ``build`` included: about ten times a second, the last of
-        a call before its result.
+        ``name`` is the agent's, for messages and the names of processes and threads. ``memory_limit_mb`` is the most
+        memory for the object's data, libraries included, in MB (2**20 bytes), only where it is isolated. ``libraries``
+        are modules that it needs; objects that need the same may share one import. ``resources`` is what it takes of a
+        machine, by name, where the executor has several. ``on_notice`` is called on the event loop with what the
+        object's code reports and logs inside a call, ``build`` included: about ten times a second, and the last of a
+        call before its result.
 
-        Where nothing can host it now, because that belongs to others, it waits, which does not count for the deadline.
-        ``on_wait`` is called with what it waits for, and with None when that is over; without it `BackendUnavailable`
-        is raised then.
+        If others use all places for it, it waits, which does not count for the deadline. ``on_wait`` is called with
+        what it waits for, and with None when that is over; without ``on_wait``, `BackendUnavailable` is raised instead.
 
-        Raises `AgentFault`, with its traceback, when ``build`` raised, with ``died`` when nothing could be made to host
-        it in; `DeadlineExceeded` when it did not end in time.
+        Raises `AgentFault`, with the traceback, if ``build`` raised, with ``died`` if no host could be made;
+        `DeadlineExceeded` if it did not end in time.
         """
         ...
 
     def why_not(self) -> str | None:
-        """Return why it cannot be used on this system, None where it can."""
+        """Return why it cannot be used on this system, None if it can."""
         ...
 
     async def close(self) -> None:
-        """Let go of what hosts brains; those still there end."""
+        """Release the hosts; brains that still live there end."""
         ...
 
 
@@ -187,9 +186,9 @@ class Seqs(NamedTuple):
 
 
 class JournalReader(Protocol):
-    """What a journal says: facts in an order, numbered without holes from 1; early ones may be in a snapshot.
+    """Reads a journal: facts in order, numbered from 1 without holes; early ones may be in a snapshot.
 
-    Every method blocks on the disk, may be called from any thread, and raises `BackendUnavailable` when the journal
+    Every method blocks on the disk, may be called from any thread, and raises `BackendUnavailable` if the journal
     cannot be read.
     """
 
@@ -216,14 +215,14 @@ class JournalReader(Protocol):
     def told(
         self, agent: str | None = None, *, after: int = 0, until: int | None = None, limit: int | None = None
     ) -> list[Event]:
-        """Return the facts of an agent that its brain may know of, in order: with those that `read` lacks by now.
+        """Return the facts of an agent that its brain may know, in order, with those that `read` lacks by now.
 
-        Kinds suggestion, ingest, config and method: not all of them, where they are forgotten. None: of all agents.
+        Kinds suggestion, ingest, config and method; forgotten facts may be missing. None: of all agents.
         """
         ...
 
     def of_suggestions(self, ids: Sequence[str]) -> list[Event]:
-        """Return the facts about suggestions that can be read still, in order."""
+        """Return the facts about suggestions that can still be read, in order."""
         ...
 
     def snapshot(self) -> tuple[int, dict[str, Any]] | None:
@@ -236,13 +235,13 @@ class JournalReader(Protocol):
 
 
 class JournalStore(JournalReader, Protocol):
-    """Where a journal is kept. Besides reading, it is called from one thread at a time; every method blocks.
+    """The store of a journal. Except for reading, it is called from one thread at a time; every method blocks.
 
-    `write` and `compact` raise `LeadLost` when somebody else writes it by now; nothing of ours is written then.
+    `write` and `compact` raise `LeadLost`, and write nothing, if somebody else writes the journal by now.
     """
 
     def await_turn(self, given_up: threading.Event) -> bool:
-        """Wait until nobody else writes; False when it was given up. `UsageError` for what `open` would refuse."""
+        """Wait until nobody else writes; False if given up. Raises `UsageError` for what `open` would refuse."""
         ...
 
     def leads(self) -> bool:
@@ -252,28 +251,28 @@ class JournalStore(JournalReader, Protocol):
     def open(self) -> Seqs:
         """Make the store, or bring it up to date; return where its facts begin and end.
 
-        Raises `UsageError` when it is no journal, cannot be used, is written by somebody else now, or was written by a
-        newer version of this program; `BackendUnavailable` when it is elsewhere, and cannot be reached.
+        Raises `UsageError` if it is no journal, cannot be used, is written by somebody else now, or was written by a
+        newer version of this program; `BackendUnavailable` if it is elsewhere and cannot be reached.
         """
         ...
 
     def write(self, batch: Sequence[FactRow]) -> None:
-        """Write facts, all or none: they survive a kill -9 then. Without any, find out whether that could be done.
+        """Write facts, all or none: they then survive a kill -9. Without facts, test whether writing is possible.
 
-        Raises `BackendUnavailable`, in one line, when it failed; read what came after the last fact to know whether
-        they were written all the same.
+        Raises `BackendUnavailable`, in one line, if it failed. To learn whether they were written nevertheless, read
+        what came after the last fact.
         """
         ...
 
     def compact(self, seq: int, snapshot: str, *, forget: int | None = None) -> None:
-        """Write a snapshot of the facts up to ``seq``, as JSON, and delete the facts up to ``forget``: those, if None.
+        """Write a snapshot of the facts up to ``seq``, as JSON; delete the facts up to ``forget``, by default ``seq``.
 
         Raises `BackendUnavailable`.
         """
         ...
 
     def lost(self) -> str | None:
-        """Return why the next start would not read what is written now, and what to do; None when it would."""
+        """Return why the next start could not read what is written now, and what to do; None if it could."""
         ...
 
     def close(self) -> None:
@@ -282,22 +281,22 @@ class JournalStore(JournalReader, Protocol):
 
 
 class Intake(Protocol):
-    """Where sources put documents."""
+    """The place where sources put documents."""
 
     def put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
-        """Take a document, which nobody changes any more; from any thread, and it never blocks.
+        """Take a document, which nobody may change any more; from any thread. It never blocks.
 
-        ``stored`` is called, from a thread of the intake's own, when the document is on disk, so that a broker's offset
-        can follow it; it returns at once. It is not called for a document given up at the end of the service.
+        When the document is on disk, a thread of the intake calls ``stored``, which returns at once, so that a broker's
+        offset can follow. It is not called for a document that is given up at the end of the service.
         """
         ...
 
 
 class DocumentSource(Protocol):
-    """Where documents come from. It only puts them into the intake, in the order of their emission.
+    """A source of documents. It only puts them into the intake, in the order of their emission.
 
-    In the thread that measures it never blocks and never raises. One that hears another machine says when that is
-    away, tries again by itself, and raises nothing for it.
+    In the thread that measures, it never blocks and never raises. If another machine that it listens to is away, it
+    says so and tries again; it does not raise.
     """
 
     @property
@@ -316,9 +315,9 @@ class DocumentSource(Protocol):
 
 @runtime_checkable
 class Completer(Protocol):
-    """Who can give a run again that did not arrive whole: a catalogue that the facility writes."""
+    """Gives a run again that did not arrive whole: a catalogue that the facility writes."""
 
-    answered: int  # the last ticket of `look_now` that was answered
+    answered: int  # the last answered ticket of `look_now`
 
     @property
     def status(self) -> SourceStatus:
@@ -326,13 +325,13 @@ class Completer(Protocol):
         ...
 
     def look_now(self) -> int:
-        """Look for what is wanted at once; return a ticket, which is answered when what is there was handed over."""
+        """Look at once for what is wanted; return a ticket, answered when all that is there was handed over."""
         ...
 
     def look_for(self, runs: Collection[str], suggestions: Collection[str], *, at_once: bool = False) -> None:
-        """Look for runs by uid, and for those of suggestions; put what is found into the intake. Returns at once.
+        """Look for runs by uid and by suggestion, and put those found into the intake. Returns at once.
 
-        It is called again and again with what is missing still; ``at_once`` where more may have been lost just now.
+        It is called repeatedly with what is still missing; ``at_once`` if more may have been lost just now.
         """
         ...
 
@@ -341,7 +340,7 @@ class Completer(Protocol):
 class PlanOrder:
     """One plan to run for one suggestion.
 
-    ``run`` and ``every`` say which of the plan's runs counts, for those who do not say when it has ended: see
+    ``run`` and ``every`` say which of the plan's runs counts, for runners that do not say when it has ended: see
     `choice.can_tell`.
     """
 
@@ -361,15 +360,15 @@ class PlanOrder:
 class ExitStatus(StrEnum):
     """How a plan ended, in one word; the first three are those of a stop document."""
 
-    SUCCESS = "success"  # of several runs some may have failed all the same: see `choice`
+    SUCCESS = "success"  # some of several runs may still have failed: see `choice`
     FAIL = "fail"  # the plan raised, a device is unknown, or its one run failed
     ABORT = "abort"  # a person stopped it
-    EXPIRED = "expired"  # nothing was heard any more of who measures
-    REJECTED = "rejected"  # a guardrail forbade it when its turn had come
+    EXPIRED = "expired"  # whoever measures was silent for too long
+    REJECTED = "rejected"  # a guardrail forbade it when its turn came
 
     @classmethod
     def of_run(cls, text: object) -> ExitStatus:
-        """Return the one that a stop document says; what is none of the first three counts as a failure."""
+        """Return the status in a stop document; any but the first three counts as a failure."""
         return next((status for status in (cls.SUCCESS, cls.ABORT) if status == text), cls.FAIL)
 
 
@@ -380,84 +379,84 @@ class PlanResult:
     exit_status: ExitStatus
     reason: str = ""  # one line that says why; empty after a success
     run_uids: tuple[str, ...] = ()  # of the runs it made, in order; empty when it failed before its first one
-    asked: bool = True  # False: an ``abort`` that came by itself, which counts as a failure
-    begun: bool = field(default=True, compare=False)  # False: taken back before that, so it can be submitted again
+    asked: bool = True  # False: an ``abort`` that nobody asked for, which counts as a failure
+    begun: bool = field(default=True, compare=False)  # False: withdrawn before that, so it can be submitted again
     took_s: float | None = field(default=None, compare=False)  # how long a move took, without waiting; None: no move
     traceback: str | None = field(default=None, compare=False)  # of what the plan raised, where it is known
 
 
 class MeasuredBy(StrEnum):
-    """Who runs the plans of a sink, and so whose documents are taken for them over HTTP."""
+    """Who runs the plans of a sink, and so who may post their documents over HTTP."""
 
-    SERVICE = "service"  # the service itself, which hears its RunEngine: nobody posts a run of these
-    CLAIMER = "claimer"  # who has claimed the suggestion, and nobody else
-    FACILITY = "facility"  # a queue of the facility: whoever may post documents may post those of a plan handed over
+    SERVICE = "service"  # the service itself, which listens to its RunEngine: nobody may post
+    CLAIMER = "claimer"  # whoever has claimed the suggestion, and nobody else
+    FACILITY = "facility"  # a queue of the facility: whoever may post documents may post those of submitted plans
 
 
 class Devices(Protocol):
-    """The devices that a sink moves, as guardrails ask them; from any thread. What it does may block for long.
+    """The devices that a sink moves, for guardrails; from any thread. Calls may block for long.
 
     Each method raises `UnknownDevice` for a name that no actuator has, and otherwise whatever the device raises.
     """
 
     def check(self, name: str) -> None:
-        """Raise `UnknownDevice` unless there is an actuator of that name; it asks no device anything."""
+        """Raise `UnknownDevice` unless there is an actuator of that name; ask no device."""
         ...
 
     def limits(self, name: str) -> Ends:
-        """Return the lowest and the highest position that a device states, each None when it states none."""
+        """Return the lowest and highest position that a device states, each None if it states none."""
         ...
 
     def position(self, name: str) -> float | None:
-        """Return where a device is, in its units; NaN when it cannot be asked now, None when it has no position."""
+        """Return a device's position, in its units; NaN if it cannot be read now, None if it has none."""
         ...
 
     def units(self, name: str) -> dict[str, str]:
-        """Return the units that an actuator or a sensor describes, by the keys of its documents."""
+        """Return the units that an actuator or a sensor states, by the keys of its documents."""
         ...
 
     def refusals(self, point: Point) -> dict[str, str]:
-        """Return why devices refuse their position of ``point``, by name; moves nothing."""
+        """Return why devices refuse their position in ``point``, by name; move nothing."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceWords:
-    """What the devices of a point said when it was looked at, by name."""
+    """What the devices of a point said when it was checked, by name."""
 
-    limits: Mapping[str, Ends | None]  # None of one that states none
-    unread: Mapping[str, str]  # why one does not say its limits
-    refusals: Mapping[str, str]  # why one refuses its position
+    limits: Mapping[str, Ends | None]  # None: the device states none
+    unread: Mapping[str, str]  # why a device does not say its limits
+    refusals: Mapping[str, str]  # why a device refuses its position
 
 
 @dataclass(frozen=True, slots=True)
 class SignalReading:
-    """What a signal said: by itself, or when it was asked. Times are in seconds since 1970."""
+    """The value of a signal, sent by itself or in answer to a read. Times are in seconds since 1970."""
 
-    value: float | str | None  # None: it cannot be asked now
-    at: float  # since when it is so, as the signal says
-    arrived_at: float  # when it was heard here
-    asked_at: float | None = None  # when it was asked, if it was: what it says was so after that
+    value: float | str | None  # None: it cannot be read now
+    at: float  # since when it has this value, as the signal says
+    arrived_at: float  # when it arrived here
+    asked_at: float | None = None  # when it was asked, if it was: the value held after that
     units: str = ""
     fault: str = ""  # why there is no value, in one line
-    watched_since: float | None = None  # since when it is watched without a break, as far as that is known
-    tells_changes: bool = False  # whether it tells each change by itself, also late, beside being asked
+    watched_since: float | None = None  # since when it is watched without a break, as far as known
+    tells_changes: bool = False  # whether it also sends each change by itself, perhaps late
 
 
 class SignalWatch(Protocol):
-    """A signal that is watched; from any thread, and nothing blocks."""
+    """A watched signal; from any thread, and nothing blocks."""
 
     def ask(self) -> None:
-        """Ask the signal now, and not only when its time has come; the answer is a reading like any other."""
+        """Ask the signal now, before its time; the answer is a reading like any other."""
         ...
 
     def stop(self) -> None:
-        """Watch it no more; harmless the second time."""
+        """Stop watching; harmless the second time."""
         ...
 
 
 class Signals(Protocol):
-    """The signals that conditions are about, where the devices live."""
+    """The signals of conditions, where the devices live."""
 
     def check(self, name: str) -> None:
         """Raise `UnknownDevice`, naming what is near, unless there is a signal of that name."""
@@ -466,10 +465,10 @@ class Signals(Protocol):
     def watch(
         self, name: str, on_reading: Callable[[SignalReading], None], *, since: float | None = None
     ) -> SignalWatch:
-        """Call ``on_reading``, in some thread, with what a signal says by itself, and with its answers.
+        """Call ``on_reading``, in some thread, with what a signal sends by itself, and with its answers.
 
-        It is asked about once a second. What cannot be asked is a reading too, with a fault. Where it was watched while
-        the service was away, what it said after ``since``, in seconds since 1970, comes first. Never raises.
+        It is asked about once a second. If it cannot be asked, that is a reading with a fault. If it was watched while
+        the service was away, its readings after ``since``, in seconds since 1970, come first. Never raises.
         """
         ...
 
@@ -478,11 +477,11 @@ class PlanSink(Protocol):
     """Where plans go. Nothing else in the service can move anything."""
 
     kind: str
-    takes_ahead: bool  # whether an agent may hand over its next plan while one is under way, so that it begins at once
-    plans_end_here: bool  # whether plans run in this process, so that its end is theirs, and waits for them a while
+    takes_ahead: bool  # whether an agent may submit its next plan while one is under way, so that it begins at once
+    plans_end_here: bool  # whether plans run in this process: they end with it, and its end waits for them a while
     reattaches: bool  # whether plans go on while the service is away, so that `reattach` finds them again
     measured_by: MeasuredBy
-    moves: bool  # whether `move` moves anything; where it does not, it raises at once
+    moves: bool  # whether `move` can move; if not, it raises at once
 
     @property
     def status(self) -> QueueStatus:
@@ -491,7 +490,7 @@ class PlanSink(Protocol):
 
     @property
     def devices(self) -> Devices | None:
-        """What it moves; None where only whoever measures has the devices."""
+        """What it moves; None if only whoever measures has the devices."""
         ...
 
     def start(self, on_change: Callable[[], None]) -> None:
@@ -499,17 +498,17 @@ class PlanSink(Protocol):
         ...
 
     async def stop(self, timeout_s: float) -> None:
-        """End: a plan under way is stopped so that its stop document is written, then the sink takes no more."""
+        """End: stop a plan under way so that its stop document is written, then take no more."""
         ...
 
     def own_name(self, name: str) -> str:
-        """Return what a device calls itself, where the sink knows; raises `UnknownDevice` for none or two."""
+        """Return a device's own name, if the sink knows it; raises `UnknownDevice` for none or two."""
         ...
 
     def list_devices(self) -> list[DeviceInfo]:
-        """Return the devices that an agent may name, some parts of others left out; from any thread, may block.
+        """Return the devices that an agent may name, without some parts of others; from any thread, may block.
 
-        Raises `BackendUnavailable` when nobody can say now.
+        Raises `BackendUnavailable` if they cannot be listed now.
         """
         ...
 
@@ -518,34 +517,34 @@ class PlanSink(Protocol):
         ...
 
     async def run(self, order: PlanOrder) -> PlanResult:
-        """Queue a plan and return when it ended; a plan that waits is withdrawn when the caller is cancelled.
+        """Queue a plan and return when it ended; if the caller is cancelled, a plan that waits is withdrawn.
 
-        Raises `QueueHeld` when the queue is held, and nothing for what the plan does: that is a `PlanResult` with
-        ``fail`` or ``abort``.
+        Raises `QueueHeld` if the queue is held. A plan's own failure does not raise: it is a `PlanResult` with ``fail``
+        or ``abort``.
         """
         ...
 
     async def move(self, point: Point, *, agent: str = "", despite_conditions: bool = False) -> PlanResult:
         """Queue a move of actuators to ``point`` for an agent, without a run, and return when it ended.
 
-        It is ``rejected`` when a guardrail forbids it at its turn, or, unless ``despite_conditions``, a condition is
-        not met.
+        It is ``rejected`` if a guardrail forbids it at its turn, or if a condition is not met, unless
+        ``despite_conditions``.
         """
         ...
 
     async def reattach(self, orders: Sequence[PlanOrder]) -> Mapping[str, asyncio.Future[PlanResult]]:
         """Take up plans again that were in the sink when the service ended; called once, after `start`.
 
-        ``orders`` are those of suggestions that are submitted or running, as the journal says; what the sink holds of
-        this service besides, it takes back, as far as it waits. Returns, by suggestion, how its plan ended, or will:
-        its future is done when that is known. Those that are missing nobody runs any more. Never raises.
+        ``orders`` are those of suggestions that the journal has as submitted or running. The sink withdraws other
+        waiting plans of this service. Returns, by suggestion, a future of its plan's result, done when that is known.
+        Nobody runs the plans of suggestions that are missing. Never raises.
         """
         ...
 
     def observe(self, name: str, document: Document, run: str) -> None:
         """Look at a document of any ``run``, after the dispatcher has it; on the event loop. Cheap, and never raises.
 
-        The start document of a run that is posted comes before that too, once more.
+        The start document of a posted run also comes once before that.
         """
         ...
 
@@ -554,9 +553,9 @@ class PlanSink(Protocol):
         ...
 
     def withdraw(self, agent: str, reason: str, *, only: str | None = None) -> bool:
-        """Take back an agent's plans that wait, or the one for suggestion ``only``; return whether there was any.
+        """Withdraw an agent's plans that wait, or the one for suggestion ``only``; return whether there was any.
 
-        They end as ``abort``, not ``begun``. One that is under way goes on.
+        They end as ``abort``, not ``begun``. A plan under way goes on.
         """
         ...
 
@@ -569,21 +568,21 @@ class PlanSink(Protocol):
         ...
 
     async def abort(self, reason: str) -> None:
-        """Abort the plan under way, if any, withdraw those that wait, and latch ``held``."""
+        """Abort the plan under way, if any, withdraw those that wait, and stay ``held``."""
         ...
 
     def latch(self, reason: str) -> None:
-        """Be ``held`` from the start, as before the service ended; call it after `start`."""
+        """Be ``held`` again, as before the service ended; call it after `start`."""
         ...
 
 
 @runtime_checkable
 class HasEnvironment(Protocol):
-    """A sink of plans that run in an environment which a person may have to end: that of a queue server's worker."""
+    """A sink whose plans run in the environment of a queue server's worker, which a person may have to end."""
 
     async def destroy_environment(self) -> None:
-        """End it, when who runs plans there died; what ran has failed.
+        """End the environment after its worker died; the plan that ran has failed.
 
-        Raises `Conflict` when that is not known, and `BackendUnavailable` when it could not be done.
+        Raises `Conflict` if no such death is known, and `BackendUnavailable` if it could not be done.
         """
         ...

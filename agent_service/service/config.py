@@ -50,10 +50,12 @@ if TYPE_CHECKING:
 
 
 class ServiceSection(Section):
-    """``[service]``: where it listens and where it keeps what it knows."""
+    """``[service]``: its address, its state directory and its journal."""
 
     host: str = Field(
-        default="127.0.0.1", pattern=r"^[^/\s]+$", description="address to listen on; 0.0.0.0: on all of this machine's"
+        default="127.0.0.1",
+        pattern=r"^[^/\s]+$",
+        description="address to listen on; 0.0.0.0: all addresses of this machine",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     root_path: str = Field(default="", description="path prefix that a reverse proxy strips, for example /proxy/8000")
@@ -62,27 +64,25 @@ class ServiceSection(Section):
     )
     require_state: bool = Field(
         default=False,
-        description="true: do not begin without memory; the service starts only where its state directory holds a "
-        "journal, as that which was exported with it",
+        description="true: the service starts only if its state directory holds a journal, for example one exported "
+        "with it",
     )
     journal: Literal["sqlite"] = Field(default="sqlite", description="sqlite: a file in the state directory")
     durability: Literal["process", "power"] = Field(
         default="process",
-        description="process: what was acknowledged survives kill -9; power: also a power cut (slower)",
+        description="process: acknowledged facts survive kill -9; power: also a power cut (slower)",
     )
     keep_days: float = Field(
         default=90,
         gt=0,
         le=36_525,
-        description="facts of the journal that are older, in days, are compacted into a snapshot",
+        description="older facts of the journal, in days, are compacted into a snapshot",
     )
-    keep_facts: int = Field(
-        default=100_000, ge=1000, description="most facts that the journal keeps; older ones are compacted"
-    )
+    keep_facts: int = Field(default=100_000, ge=1000, description="most facts in the journal; older ones are compacted")
     recover: Literal["resume", "paused"] = Field(
         default="resume",
-        description="what agents that were alive do at a restart, if they do not say it themselves; in a notebook the "
-        "default is paused, for nothing moves unasked there",
+        description="what live agents do after a restart, unless their own recover says; in a notebook the "
+        "default is paused, for there nothing moves unasked",
     )
     catalog: str = Field(
         default="embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs"
@@ -91,8 +91,8 @@ class ServiceSection(Section):
         default=10,
         ge=0,
         le=3600,
-        description="how long a stop may take, in seconds: calls and the plan under way may end within the first half "
-        "of it; then the plan is aborted, and has the other half to clean up",
+        description="how long a stop may take, in seconds: calls and the plan under way have the first half to end; "
+        "then the plan is aborted, and has the other half to clean up",
     )
 
     @field_validator("catalog")
@@ -118,8 +118,8 @@ class RunEngineSection(Section):
 
     startup: str | list[str] | None = Field(
         default=None,
-        description="what makes devices and plans: a module, a script (.py), a folder of scripts, which run in order "
-        "and in one namespace as those of an IPython profile, or a list of these; default: the simulated beamline",
+        description="makes devices and plans: a module, a script (.py), a folder of scripts, which run in order and in "
+        "one namespace as an IPython profile's, or a list of these; default: the simulated beamline",
     )
     configure: str | None = Field(
         default=None,
@@ -128,19 +128,21 @@ class RunEngineSection(Section):
     )
     process: Literal["auto"] | bool = Field(
         default="auto",
-        description="true: in a process of its own, which outlives a service that is killed; false: in a thread of the "
-        "service; auto: true when the service has its process to itself, as with agent-service serve, false in a "
+        description="true: in a process of its own, which outlives a killed service; false: in a thread of the "
+        "service; auto: true if the service has its process to itself, as with agent-service serve, false in a "
         "notebook",
     )
     waits_s: float = Field(
         default=86400,
         gt=0,
         le=31_536_000,
-        description="how long that process, when the service was killed, keeps what was measured for one to come back, "
+        description="how long that process keeps measurements for the next service after the service was killed, "
         "in seconds",
     )
     seed: int = Field(default=0, ge=0, description="seed of the simulated beamline")
-    md: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="goes into every start document")
+    md: dict[str, JsonValue] = Field(
+        default_factory=dict[str, JsonValue], description="metadata for every start document"
+    )
 
     @field_validator("startup")
     @classmethod
@@ -167,11 +169,11 @@ class RunEngineSection(Section):
 
 
 class SourceSection(Section):
-    """``[source]``, as it was before ``[[sources]]``: where documents come from, beside those who post them."""
+    """``[source]``, used before ``[[sources]]``: where documents come from, besides those posted."""
 
     kind: Literal["run_engine", "none"] = Field(
         default="run_engine",
-        description="run_engine: the same as [[sources]] of kinds run_engine and posted; none: as posted alone",
+        description="run_engine: same as [[sources]] of kinds run_engine and posted; none: posted alone",
     )
 
 
@@ -180,12 +182,12 @@ class SinkSection(Section):
 
     kind: Literal["run_engine", "claim"] = Field(
         default="run_engine",
-        description="run_engine: the service's own RunEngine; claim: whoever claims them over HTTP, as run_agent does",
+        description="run_engine: the service's own RunEngine; claim: whoever claims over HTTP, as run_agent does",
     )
 
     @property
     def own_engine(self) -> bool:
-        """Whether the service has a RunEngine of its own, and with it the startup's devices and plans."""
+        """Whether the service has its own RunEngine, with the startup's devices and plans."""
         return self.kind == "run_engine"
 
 
@@ -193,26 +195,26 @@ AnySink = Annotated[SinkSection | QueueServerSection | BlueapiSection, Field(dis
 
 
 class ExecutorsSection(Section):
-    """``[executors]``: where agents may live, beside threads and processes of the service."""
+    """``[executors]``: where brains may live, besides threads and processes of the service."""
 
     dask: DaskSection | None = Field(default=None, description='for agents with executor = "dask"')
 
 
 class SecuritySection(Section):
-    """``[security]``: who may speak to it, beside those who have a key."""
+    """``[security]``: who may use it, besides those who have a key."""
 
     allowed_hosts: list[str] = Field(
         default_factory=list[str],
-        description="names under which it is reached, as behind a proxy, beside localhost, this machine's name and any "
+        description="its host names, for example behind a proxy, besides localhost, this machine's name and any "
         "address; *.example.org for all below one, * for any",
     )
     cors_origins: list[str] = Field(
         default_factory=list[str],
-        description="origins of web pages elsewhere that may use it, for example https://portal.example.org",
+        description="origins of other web pages that may use it, for example https://portal.example.org",
     )
     modules: list[str] | None = Field(
         default=None,
-        description="modules that an agent's type, evaluate and plan may be imported from, with all inside them; "
+        description="modules from which an agent's type, evaluate and plan may be imported, with their submodules; "
         "default: any",
     )
     metrics: Literal["read", "open"] = Field(
@@ -220,13 +222,13 @@ class SecuritySection(Section):
     )
     variables: Literal["key", "loopback"] = Field(
         default="key",
-        description="what the routes of bluesky-adaptive 0.x, /api/variable/NAME, ask for. key: a key with the scope "
-        "read or control; loopback: programs of this machine need none",
+        description="what the routes of bluesky-adaptive 0.x, /api/variable/NAME, need. key: a key with the scope "
+        "read or control; loopback: nothing from programs of this machine",
     )
 
 
 class ServiceConfig(BaseSettings):
-    """Everything a service needs to know before it starts.
+    """Everything that a service needs before it starts.
 
     Examples
     --------
@@ -252,18 +254,17 @@ class ServiceConfig(BaseSettings):
     notify: NotifySection = NotifySection()
     guardrails: ServiceGuardrails = Field(
         default=ServiceGuardrails(),
-        description="limits that hold for each agent beside its own, and that nobody can change over HTTP",
+        description="limits of each agent besides its own; nobody can change them over HTTP",
     )
     conditions: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")], ConditionSpec] = Field(
         default_factory=dict[str, ConditionSpec],
-        description="without which nothing is measured, by name: a rule about signals of the startup, as "
-        '"ring_current > 100", or a table with it',
+        description="conditions for a measurement, by name: a rule of signals of the startup, as "
+        '"ring_current > 100", or a table with one',
     )
     agents: list[AgentSpec] = Field(default_factory=list[AgentSpec])
     import_from: list[Path] = Field(
         default_factory=list[Path],
-        description="folders that modules named in this configuration are imported from, first; "
-        "default: the folder of the file",
+        description="folders searched first for modules named in this configuration; default: the folder of the file",
     )
     api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("api_key", "AGENT_SERVICE_API_KEY"), description="never in a file"
@@ -274,7 +275,7 @@ class ServiceConfig(BaseSettings):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that were served: a service.toml, notebooks, scripts; none where it was made otherwise."""
+        """The files that were served: a service.toml, notebooks, scripts; none if it was made otherwise."""
         return self._files
 
     @property
@@ -283,7 +284,7 @@ class ServiceConfig(BaseSettings):
         return self._state_in_file
 
     def of_files(self, files: Iterable[Path], *, state: Path | None = None) -> ServiceConfig:
-        """Return the same, with the files that it is served from, and the state directory that these name."""
+        """Return a copy with the files that it is served from, and the state directory that these name."""
         copied = self.model_copy()
         copied._files, copied._state_in_file = tuple(files), state  # noqa: SLF001 - of this class
         return copied
@@ -291,7 +292,7 @@ class ServiceConfig(BaseSettings):
     @field_validator("api_key", mode="before")
     @classmethod
     def _empty_is_none(cls, given: object) -> object:
-        """Take an empty variable for none, and a key without the spaces that no header can show."""
+        """Treat an empty variable as none, and strip spaces from a key, which no header can hold."""
         return (given.strip() or None) if isinstance(given, str) else given
 
     @field_validator("sources", mode="before")
@@ -304,7 +305,7 @@ class ServiceConfig(BaseSettings):
     @field_validator("sink", mode="before")
     @classmethod
     def _kind_of_sink(cls, given: object) -> object:
-        """Take the service's own RunEngine where no kind is said."""
+        """Use the service's own RunEngine if no kind is given."""
         return {"kind": "run_engine", **cast("dict[str, Any]", given)} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
@@ -332,7 +333,7 @@ class ServiceConfig(BaseSettings):
 
     @property
     def heard(self) -> list[AnySource]:
-        """Where documents come from, whichever way it is said."""
+        """The sources, from either section."""
         if self.sources is not None:
             return self.sources
         posted = PostedSourceSection(kind="posted")
@@ -340,7 +341,7 @@ class ServiceConfig(BaseSettings):
 
     @classmethod
     def file_schema(cls) -> dict[str, Any]:
-        """Return the JSON Schema of a service.toml: everything but the key, which does not belong in a file."""
+        """Return the JSON Schema of a service.toml: all but the key, which does not belong in a file."""
         schema = cls.model_json_schema()
         del schema["properties"]["api_key"]
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "service.toml"}
@@ -367,12 +368,12 @@ def load(path: str | Path | None = None, *, flags: dict[str, Any] | None = None)
         A service.toml, or None for the defaults. Its state directory defaults to ``NAME.state`` beside the file, and
         relative paths in it are relative to the file.
     flags
-        Values of ``[service]`` that win over everything, for example ``{"port": 0}``; None values are left out.
+        Values of ``[service]`` that override everything, for example ``{"port": 0}``; None values are ignored.
 
     Raises
     ------
     UsageError
-        When the file cannot be read, is not TOML, or a key or value in it is wrong; says which.
+        When the file cannot be read, is not TOML, or has a wrong key or value; says which.
     """
     data = {} if path is None else _read(Path(path))
     where = "the configuration" if path is None else str(path)
@@ -414,7 +415,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _place(data: dict[str, Any], path: Path) -> None:
-    """Make the paths in a file relative to it; what is of a wrong type is left to be refused."""
+    """Make the paths in a file relative to it; a wrong type is refused later."""
     folders = data.setdefault("import_from", ["."])
     if isinstance(folders, list):
         data["import_from"] = [
@@ -443,7 +444,7 @@ def _place(data: dict[str, Any], path: Path) -> None:
 
 
 def _place_keys(source: Any, folder: Path, *keys: str) -> None:
-    """Make the files with keys that a source, a sink or a cluster names relative to a folder."""
+    """Make the key files of a source, a sink or a cluster relative to a folder."""
     if not isinstance(source, dict):
         return
     section = cast("dict[str, Any]", source)
@@ -454,7 +455,7 @@ def _place_keys(source: Any, folder: Path, *keys: str) -> None:
 
 
 def _placed(startup: Any, folder: Path) -> Any:
-    """Return a startup with its path made absolute, if it is one and not a module's name."""
+    """Return a startup; a path in it is made absolute, a module's name stays."""
     if not isinstance(startup, str) or not startup.strip():
         return startup
     inner = folder / Path(startup).expanduser()
