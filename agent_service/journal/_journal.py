@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class JournalLog:
     """The journal of a service: facts in an order, numbered without holes from 1.
 
-    `read`, `last_before`, `snapshot`, `wait` and `await_turn` block, and belong to any thread but the event loop's; the
-    rest belong to that.
+    `open_store`, `read`, `last_before`, `snapshot`, `wait` and `await_turn` block, and belong to any thread but the
+    event loop's; the rest belong to that.
     """
 
     def __init__(self, store: JournalStore) -> None:
@@ -51,6 +51,7 @@ class JournalLog:
         self._on_late: Callable[[Event], None] = lambda event: None
         self.follow = self._followers.follow
         self.follow_in_batches = self._followers.batches
+        self.open_store = store.open
         self.read = store.read
         self.told = store.told
         self.of_suggestions = store.of_suggestions
@@ -87,10 +88,14 @@ class JournalLog:
         """Whether nobody else can write now, by the clock: look before anything is begun that moves."""
         return self._store.leads()
 
-    def open(self) -> None:
-        """Open the store, or raise `UsageError`, and begin to write; call it once, with the event loop running."""
+    def open(self, seqs: Seqs | None = None) -> None:
+        """Begin to write; call it once, with the event loop running.
+
+        ``seqs`` is what `open_store` returned, which raises `UsageError`, and brings an older journal up to date; left
+        out: it is called here.
+        """
         loop = self._loop = asyncio.get_running_loop()
-        self._seqs = self._store.open()
+        self._seqs = self.open_store() if seqs is None else seqs
 
         def on_loop(function: Callable[..., None], *args: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more

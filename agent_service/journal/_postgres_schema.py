@@ -6,11 +6,12 @@ sequence would leave holes, and show later numbers before earlier ones. ``leader
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.journal._tables import SUGGESTION, meta, seqs_of, version, why
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agent_service.protocols import Seqs
 
 SCHEMA_VERSION: Final = 2
+
+_log = logging.getLogger(__name__)
 
 _TABLE: Final = (
     'CREATE TABLE told (seq BIGINT PRIMARY KEY, time TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, '
@@ -146,6 +149,11 @@ def upgrade(connection: sa.Connection, where: str) -> Seqs:
     In one transaction with the rest: it happens as a whole, or not at all.
     """
     schema_version = version_of(connection, where) or SCHEMA_VERSION
+    if schema_version < SCHEMA_VERSION:
+        _log.warning(
+            "the journal %s is brought up to date, from version %d to %d; this takes some 10 s for a million facts",
+            *(where, schema_version, SCHEMA_VERSION),
+        )
     while schema_version < SCHEMA_VERSION:
         for statement in MIGRATIONS[schema_version]:
             connection.exec_driver_sql(statement)
@@ -182,5 +190,7 @@ def version_of(connection: sa.Connection, where: str) -> int | None:
 
 def unusable(engine: sa.Engine, error: Exception) -> UsageError | BackendUnavailable:
     """Return what is said of a database that is no journal, or cannot be reached."""
-    kind = BackendUnavailable if isinstance(error, OperationalError) else UsageError
+    # a server that hung may end a connection as idle, which is no OperationalError
+    gone = isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    kind = BackendUnavailable if gone else UsageError
     return kind(f"the journal {shown(engine)} cannot be used: {why(error)}")

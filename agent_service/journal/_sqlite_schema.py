@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from agent_service.protocols import Seqs
 
 SCHEMA_VERSION: Final = 3
+
+_log = logging.getLogger(__name__)
 
 _BY_SUGGESTION: Final = (
     f"CREATE INDEX IF NOT EXISTS facts_by_suggestion ON facts ({SUGGESTION['sqlite']}) WHERE kind = 'suggestion.state'"
@@ -73,6 +76,11 @@ def _upgrade(path: Path) -> None:
         version = version_of(file, path)
         if version is None or version == SCHEMA_VERSION:
             return
+        _log.warning(
+            "the journal %s is brought up to date, from version %d to %d, after a copy of it was made; this takes some "
+            "10 s for a million facts",
+            *(path, version, SCHEMA_VERSION),
+        )
         _copy(file, path.with_name(f"{path.name}.v{version}"))
         while version < SCHEMA_VERSION:
             _migrate(file, version)

@@ -109,7 +109,10 @@ class Service:
             self.shared.start()
         if self.config.journal.standby:
             await stand_by(self.journal, fold, self.say)
-        self.journal.open()
+        self.say("opening its journal; one of an older version is brought up to date first")
+        seqs = await asyncio.to_thread(self.journal.open_store)
+        self.say("starting")
+        self.journal.open(seqs)
         if self.config.service.require_state and not self.journal.last_seq:
             raise UsageError("the journal is empty, and require_state says not to begin without memory")
         if self.shared is not None:

@@ -1,5 +1,6 @@
 """A service whose journal is in a database: it goes on elsewhere, and begins nothing without its lease."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from services import running, wait_until
 
 from agent_service.errors import UsageError
 from agent_service.journal import SqliteStore
+from agent_service.server.not_ready import StartingApp
 
 CLAIM = {"kind": "claim"}
 
@@ -53,3 +55,18 @@ def test_a_service_without_its_lease_begins_nothing_and_is_not_ready(start, monk
     leads[0] = True
     assert service.http.get("/readyz").status_code == 200
     assert service.post("suggestions/claim", {"agent": "walker", "wait_s": 30})["id"]
+
+
+def test_a_journal_is_opened_beside_the_event_loop(start, monkeypatch):
+    """To bring an older one up to date takes 10 s for a million facts; meanwhile /healthz and /readyz answer."""
+    opened, reasons = SqliteStore.open, []
+
+    def watched(store):
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return opened(store)
+
+    monkeypatch.setattr(SqliteStore, "open", watched)
+    monkeypatch.setattr(StartingApp, "say", lambda app, reason: reasons.append(reason))
+    assert start().http.get("/readyz").status_code == 200
+    assert reasons == ["opening its journal; one of an older version is brought up to date first", "starting"]

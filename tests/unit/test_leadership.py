@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 from services import wait_until
 
 from agent_service.errors import BackendUnavailable, LeadLost, UsageError
@@ -234,3 +235,19 @@ def test_a_database_that_is_not_there_is_said_and_its_password_is_not():
     ):
         store.open()
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_ends_a_connection_as_idle_while_tables_are_looked_for_is_away(postgres, url, monkeypatch):
+    """So does one that hung in the middle of it; who waits to lead tries again."""
+    monkeypatch.setattr(schema, "_SETTINGS", "SET idle_in_transaction_session_timeout = '1ms'")
+    looks = schema.version_of
+
+    def late(connection, where):
+        connection.scalar(sa.text("SELECT 1"))
+        idle = "SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        wait_until(lambda: not postgres.ask(url, idle), what="the end of the connection")
+        return looks(connection, where)
+
+    monkeypatch.setattr(schema, "version_of", late)
+    with pytest.raises(BackendUnavailable, match="cannot be used"):
+        schema.prepare(schema.open_engine(url, pooled=False))
