@@ -65,6 +65,8 @@ def refused_points(page):
 
 def a_brain_that_raised(page):
     page.locator("summary", has_text="Traceback").first.wait_for()
+    page.get_by_text("Before the first run").wait_for()
+    page.get_by_text("allowed", exact=True).last.wait_for()
 
 
 def what_it_believes(page):
