@@ -71,20 +71,25 @@ class Claims:
 
     async def result(self, order: PlanOrder) -> PlanResult:
         """Let a plan be claimed, and return how it ended; a caller that is cancelled takes it back."""
-        plan = ClaimedPlan(order, self._expire)
-        self._plans[order.suggestion_id] = plan
+        ended = self.take_up(order, claimed_by=None)
+        plan = self._plans[order.suggestion_id]
         self._on_change()
         try:
-            return await plan.ended
+            return await ended
         finally:
             self._end(plan, None)
 
     def take_up(self, order: PlanOrder, *, claimed_by: str | None) -> asyncio.Future[PlanResult]:
-        """Take a plan of an earlier life of the service; one claimed from that, by this key, may be measured now.
+        """Let a plan be claimed; one claimed from an earlier life of the service, by this key, may be measured now.
 
         A claim is written before whoever asked for it hears of it.
         """
-        plan = self._plans[order.suggestion_id] = ClaimedPlan(order, self._expire)
+
+        def expire(plan: ClaimedPlan) -> None:
+            self._end(plan, _ran_out(plan))
+            self._on_change()
+
+        plan = self._plans[order.suggestion_id] = ClaimedPlan(order, expire)
         plan.ended.add_done_callback(lambda _: self._end(plan, None))
         if claimed_by is None:
             return plan.ended
@@ -303,14 +308,6 @@ class Claims:
             )
         return plan
 
-    def _expire(self, plan: ClaimedPlan) -> None:
-        within = f"{plan.lease.duration_s:g} s"
-        silent = f"nothing was heard of its run for {within}"
-        if plan.runs.all_stopped:
-            silent = f"nobody said within {within} that its plan has ended (how = done)"
-        self._end(plan, PlanResult(ExitStatus.EXPIRED, f"its claim ran out: {silent}", plan.runs.uids))
-        self._on_change()
-
     def _end(self, plan: ClaimedPlan, result: PlanResult | None) -> None:
         """Let go of a plan that has ended; without a result, nobody waits for it any more."""
         if result is not None and not plan.ended.done():
@@ -318,3 +315,11 @@ class Claims:
         plan.lease.end()
         if self._plans.get(plan.order.suggestion_id) is plan:
             del self._plans[plan.order.suggestion_id]
+
+
+def _ran_out(plan: ClaimedPlan) -> PlanResult:
+    within = f"{plan.lease.duration_s:g} s"
+    silent = f"nothing was heard of its run for {within}"
+    if plan.runs.all_stopped:
+        silent = f"nobody said within {within} that its plan has ended (how = done)"
+    return PlanResult(ExitStatus.EXPIRED, f"its claim ran out: {silent}", plan.runs.uids)
