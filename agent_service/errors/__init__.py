@@ -12,16 +12,16 @@
      |   +- OutOfBounds             out_of_bounds       a guardrail's bounds are violated; names the rule
      +- TooLarge                413 too_large
      +- NotFound                404 not_found
-     +- NotAcceptable           406 not_acceptable      it does not come in a format that the client accepts
+     +- NotAcceptable           406 not_acceptable      there is no format that the client accepts
      +- Conflict                409 conflict
      |   +- AlreadyExists           already_exists
-     |   +- IllegalTransition       illegal_transition  with what is legal now
+     |   +- IllegalTransition       illegal_transition  with the commands that are legal now
      |   +- QueueHeld               queue_held          somebody pressed abort; resume the queue first
      |   +- NotYet                  not_yet             the agent of a plan does not run, or a condition is not met
      |   +- CallCancelled           cancelled           somebody cancelled the call
      +- Unauthenticated         401 unauthenticated
      +- Forbidden               403 forbidden
-     +- TooMany                 429 too_many            as many event streams are open as there may be
+     +- TooMany                 429 too_many            no more event streams may be open
      +- AgentFault              502 agent_fault         the agent's own code raised; with its traceback
      +- BackendUnavailable      503 backend_unavailable journal, sink or catalogue cannot be used now
      |   +- LeadLost                lead_lost           another service writes the journal by now
@@ -44,7 +44,7 @@ MAX_DETAIL: Final = 4000
 """Longest message of an error, in characters."""
 
 MAX_ERRORS: Final = 50
-"""Most fields of an input whose errors are told."""
+"""Most fields of an input with errors in one answer."""
 
 MAX_FIELD: Final = 300
 """Longest path of a field, in characters."""
@@ -56,7 +56,7 @@ _OURS: Final = frozenset({"agent_service", "notebook_widgets"})
 class FieldError:
     """What is wrong with one field of an input, by its dotted path, for example ``config.bounds.mirror_x``.
 
-    The message never echoes the value: NaN is no JSON, and a value may be a secret.
+    The message never holds the value: NaN is no JSON, and a value may be a secret.
     """
 
     field: str
@@ -68,16 +68,16 @@ class FieldError:
 
 
 class ServiceError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base of every error that this package raises on purpose.
 
     Parameters
     ----------
     detail
         One sentence for a person: what is wrong, and what to do next. Cut at `MAX_DETAIL` characters.
     errors
-        What is wrong with single fields of an input; of many the first `MAX_ERRORS`.
+        What is wrong with fields of an input; at most the first `MAX_ERRORS`.
     legal
-        Commands that are legal instead, for a conflict.
+        For a conflict, the commands that are legal instead.
     """
 
     code: ClassVar[str] = "internal"
@@ -85,16 +85,16 @@ class ServiceError(Exception):
     title: ClassVar[str] = "The service failed"
 
     def __init__(self, detail: str, *, errors: Iterable[FieldError] = (), legal: Iterable[str] = ()) -> None:
-        # what somebody else's code raised stands in many a message: of any length, with anything in it
+        # many messages hold what other code raised: of any length, with anything in it
         self.detail = texts.cut(texts.printable(detail), most=MAX_DETAIL)
         super().__init__(self.detail)
         self.errors = tuple(itertools.islice(errors, MAX_ERRORS))
         self.legal = tuple(legal)
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows in a cell: the way to it through the user's own code, and what is wrong.
+        """Return what IPython shows in a cell: the frames of the user's own code, and what is wrong.
 
-        The way from there on is ours, and says nothing to who asked for what cannot be.
+        Later frames are ours, and do not help the user.
         """
         import traceback  # noqa: PLC0415 - for cells that fail
 
@@ -114,7 +114,7 @@ class ServiceError(Exception):
 
 
 class InvalidInput(ServiceError):
-    """The request is understood and wrong."""
+    """The request is readable but wrong."""
 
     code, status, title = "invalid_input", 422, "The input is not valid"
 
@@ -180,31 +180,31 @@ class AlreadyExists(Conflict):
 
 
 class NotAcceptable(ServiceError):
-    """What is asked for does not come in a format that the client accepts."""
+    """The service has no format that the client accepts."""
 
     code, status, title = "not_acceptable", 406, "Not in that format"
 
 
 class IllegalTransition(Conflict):
-    """The state machine has no such transition from here; ``legal`` says which it has."""
+    """The lifecycle has no such transition from this state; ``legal`` says which it has."""
 
     code, title = "illegal_transition", "Not possible in the present state"
 
 
 class NotYet(Conflict):
-    """A plan's turn has come, and its agent does not run, or a condition is not met; it may begin later."""
+    """A plan's turn came, but its agent does not run, or a condition is not met; it may begin later."""
 
     code, title = "not_yet", "Not now"
 
 
 class QueueHeld(Conflict):
-    """The plan queue is held since somebody aborted; nothing moves until it is resumed."""
+    """The queue is held because somebody aborted; nothing moves until it is resumed."""
 
     code, title = "queue_held", "The plan queue is held"
 
 
 class CallCancelled(Conflict):
-    """Somebody cancelled the call, through its job."""
+    """Somebody cancelled the call's job."""
 
     code, title = "cancelled", "The call was cancelled"
 
@@ -222,17 +222,17 @@ class Forbidden(ServiceError):
 
 
 class TooMany(ServiceError):
-    """As many are open as there may be."""
+    """No more may be open."""
 
     code, status, title = "too_many", 429, "Too many at once"
 
 
 class AgentFault(ServiceError):
-    """The agent's own code raised, or what hosts it was lost.
+    """The agent's own code raised, or its host was lost.
 
-    ``traceback`` is the agent's as text, or None; the middle of a long one is left out. ``died`` is whether it was not
-    its code that raised: what hosted it was lost, or could not be made, which may go better the next time.
-    ``place_lost`` is whether the machine was lost, of a cluster for instance, which is no fault of the agent at all.
+    ``traceback`` is the agent's traceback as text, or None; the middle of a long one is cut. ``died`` is whether the
+    agent's host was lost or could not be made, and its code did not raise: a retry may succeed. ``place_lost`` is
+    whether a machine was lost, for example one of a cluster, which is no fault of the agent.
     """
 
     code, status, title = "agent_fault", 502, "The agent failed"
@@ -254,13 +254,13 @@ class AgentFault(ServiceError):
 
 
 class BackendUnavailable(ServiceError):
-    """The journal, the plan sink or the catalogue cannot be used now."""
+    """The journal, the sink or the catalogue cannot be used now."""
 
     code, status, title = "backend_unavailable", 503, "A part of the service is not available"
 
 
 class LeadLost(BackendUnavailable):
-    """Another service writes the journal by now; this one cannot any more."""
+    """Another service writes the journal by now; this one no longer can."""
 
     code, title = "lead_lost", "Another service leads"
 
@@ -284,7 +284,7 @@ def _descendants(cls: type[ServiceError]) -> list[type[ServiceError]]:
 def by_code(code: str, status: int) -> type[ServiceError]:
     """Return the class for a problem's ``code``, or the most general one for its HTTP ``status``.
 
-    A client older than its server still raises a sensible class for a code it does not know.
+    So a client older than its server also raises a sensible class for a code that it does not know.
     """
     classes = _descendants(ServiceError)
     for cls in classes:

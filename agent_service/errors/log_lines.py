@@ -1,4 +1,4 @@
-"""Logs, for people or for a log collector: no key in a line, nothing that steers a terminal or feigns a line."""
+"""Logs, for people or for a log collector: no line holds a key, controls a terminal or fakes another line."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def configure(*, format: str, level: str) -> None:  # noqa: A002 - the option's 
 
 
 def _without_aborts(record: logging.LogRecord) -> bool:
-    """Leave out Bluesky's traceback of a run that a person or the end of the service aborted: it is no error."""
+    """Remove Bluesky's traceback of a run that a person or the service's end aborted: it is no error."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or kind.__name__ not in ("RequestAbort", "RequestStop")

@@ -1,4 +1,4 @@
-"""Texts that come from elsewhere, fit for a log, a terminal and a status: no controls, of sensible length."""
+"""Makes foreign texts fit for a log, a terminal and a status: without controls, of sensible length."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _SECRETS: Final = tuple(
         r"\b(?:basp?_)?(?:[0-9a-f]{64}|[0-9a-f]{48})\b",  # as this program and Tiled make them
     )
 )
-"""Keys by the look of them: behind a name or a scheme of theirs, or by their form."""
+"""How keys look: after a name or a scheme of keys, or by their form."""
 
 
 def printable(text: str) -> str:
-    r"""Return a text with control characters, and what turns the direction of writing, shown as escapes.
+    r"""Return a text with escapes for control characters and for marks that change the direction of writing.
 
     Newlines and tabs stay: see `one_line`.
 
@@ -61,7 +61,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, *, most: int = MAX_LINE) -> str:
-    r"""Return a text as one line that any terminal bears, cut at ``most`` characters.
+    r"""Return a text as one line that is safe in any terminal, cut at ``most`` characters.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def one_line(text: str, *, most: int = MAX_LINE) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with what is counted.
+    """Return a number with its noun.
 
     Examples
     --------
@@ -95,12 +95,12 @@ def describe(error: BaseException) -> str:
 
 
 def cut(text: str, *, most: int = MAX_LINE) -> str:
-    """Return a text of at most ``most`` characters, ending in … where something is left out."""
+    """Return a text of at most ``most`` characters, ending in … if it was cut."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def cut_middle(text: str, *, most: int = MAX_TRACE) -> str:
-    """Return a text of about ``most`` characters, with its beginning and its end: of a traceback both tell."""
+    """Return a text of about ``most`` characters, its beginning and end: both matter in a traceback."""
     if len(text) <= most:
         return text
     half = most // 2
@@ -108,7 +108,7 @@ def cut_middle(text: str, *, most: int = MAX_TRACE) -> str:
 
 
 def traceback_of(error: BaseException, *, most: int = MAX_LINE) -> str:
-    """Return the traceback of an error as text, of about ``most`` characters, without the frames of ours before others.
+    """Return the traceback of an error as text, of about ``most`` characters, without our frames before others.
 
     Control characters are shown as escapes.
     """
@@ -119,7 +119,7 @@ def traceback_of(error: BaseException, *, most: int = MAX_LINE) -> str:
 
 
 def without_keys(text: str) -> str:
-    """Return a text with each key in it hidden.
+    """Return a text with its keys hidden.
 
     Examples
     --------

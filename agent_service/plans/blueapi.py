@@ -1,7 +1,7 @@
-"""Bluesky plans for a beamline's blueapi, typed as it asks for it: ``acquire`` and ``move_to``.
+"""Bluesky plans for a beamline's blueapi, with the types that it needs: ``acquire`` and ``move_to``.
 
-The worker of blueapi imports this module: its configuration names it as a source of plans. It needs bluesky and nothing
-else, so that this package can be installed there without what it depends on (``pip install --no-deps``).
+blueapi's worker imports this module: its configuration names it as a source of plans. It needs only bluesky, so this
+package can be installed there without its dependencies (``pip install --no-deps``).
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownParameterType=false
@@ -24,19 +24,19 @@ def acquire(
     sensors: list[Readable],
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator:
-    """Measure each suggestion in a run of its own: move there, then read sensors and actuators once.
+    """Measure each suggestion in its own run: move there, then read sensors and actuators once.
 
     Parameters
     ----------
     suggestions
-        Each holds a value for every actuator, by its name and in its unit. An actuator that it lacks stays where it is,
-        and is read.
+        Each holds a value for every actuator, by name and in the actuator's unit. An actuator without a value stays
+        where it is, and is read.
     actuators
         Devices to move; they move together.
     sensors
-        Devices to read, in the stream ``primary``, which holds the actuators too.
+        Devices to read, in the stream ``primary``, which also holds the actuators.
     md
-        Metadata for every start document; the suggestion's id is in it, as ``agent_suggestion_uid``.
+        Metadata for every start document, with the suggestion's id as ``agent_suggestion_uid``.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def acquire(
     Raises
     ------
     ValueError
-        A suggestion has a value for what none of the actuators calls itself; nothing has moved then.
+        A suggestion has a value under a name that no actuator has; nothing has moved then.
     """
     uids: list[str] = []
     for suggestion, moved in [
@@ -71,14 +71,14 @@ def move_to(
     Parameters
     ----------
     point
-        Position of each device, by its name and in its unit.
+        Position of each device, by name and in its unit.
     devices
         The devices to move.
 
     Raises
     ------
     ValueError
-        The point has a position for what none of the devices calls itself; nothing has moved then.
+        The point has a position under a name that no device has; nothing has moved then.
     """
     where: list[Any] = [part for target in targets(point, devices) for part in target]
     yield from bps.mv(*where)

@@ -1,4 +1,4 @@
-"""Bluesky plans: ``acquire``, the default, and ``move_to``, the move that go-to-best makes.
+"""Bluesky plans: ``acquire``, the default, and ``move_to``, the move of go-to-best.
 
 They run in the RunEngine's thread.
 """
@@ -24,19 +24,19 @@ def acquire(
     sensors: Sequence[Any] = (),
     md: Mapping[str, Any] | None = None,
 ) -> Generator[Any, Any, tuple[str, ...]]:
-    """Measure each suggestion in a run of its own: move there, then read sensors and actuators once.
+    """Measure each suggestion in its own run: move there, then read sensors and actuators once.
 
     Parameters
     ----------
     suggestions
-        Each holds a value for every actuator, by its name and in its unit, and its id as ``_id``. An actuator that it
-        lacks stays where it is, and is read.
+        Each holds a value for every actuator, by name and in the actuator's unit, and its id as ``_id``. An actuator
+        without a value stays where it is, and is read.
     actuators
         Devices to move; they move together.
     sensors
-        Devices to read, in the stream ``primary``, which holds the actuators too.
+        Devices to read, in the stream ``primary``, which also holds the actuators.
     md
-        Metadata for every start document; the suggestion's id is added as ``agent_suggestion_uid``.
+        Metadata for every start document; the plan adds the suggestion's id as ``agent_suggestion_uid``.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def acquire(
     Raises
     ------
     ValueError
-        A suggestion has a value for what none of the actuators calls itself; nothing has moved then.
+        A suggestion has a value under a name that no actuator has; nothing has moved then.
     """
     uids: list[str] = []
     for suggestion, moved in [
@@ -71,14 +71,14 @@ def move_to(point: Mapping[str, bool | int | float | str], devices: Sequence[Any
     Parameters
     ----------
     point
-        Position of each device, by its name and in its unit.
+        Position of each device, by name and in its unit.
     devices
-        The devices to move; one that the point lacks stays where it is.
+        The devices to move; one without a position stays where it is.
 
     Raises
     ------
     ValueError
-        The point has a position for what none of the devices calls itself; nothing has moved then.
+        The point has a position under a name that no device has; nothing has moved then.
     """
     where = [part for target in targets(point, devices) for part in target]
     return (yield from bps.mv(*where))

@@ -1,4 +1,4 @@
-"""Publishing a RunEngine's documents so that a service can hear them: for the profile of a beamline.
+"""Publishes a RunEngine's documents for a service, from the profile of a beamline.
 
 Examples
 --------
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def serializer(document: Any) -> bytes:
-    """Return a document as msgpack with msgpack_numpy's arrays: ``serializer=`` of Bluesky's publishers.
+    """Return a document as msgpack with msgpack_numpy's arrays: the ``serializer=`` of Bluesky's publishers.
 
     Parameters
     ----------
     document
-        The document, or ``(name, document)`` as for Kafka. An array of objects becomes a list: nothing is pickled.
+        The document, or ``(name, document)`` for Kafka. An array of objects becomes a list: nothing is pickled.
     """
     return pack(document)
 
@@ -35,21 +35,21 @@ def publisher(
     public_key: str | Path | None = None,
     secret_file: str | Path | None = None,
 ) -> Any:
-    """Return a callback for ``RE.subscribe`` that publishes to a 0MQ proxy what the source ``zmq`` can read.
+    """Return a callback for ``RE.subscribe`` that publishes to a 0MQ proxy for the source ``zmq``.
 
     Parameters
     ----------
     address
         ``host:port`` of the proxy's in port: ``bluesky-0MQ-proxy --in-address HOST:5567 --out-address HOST:5568``.
     prefix
-        Tells publishers behind one proxy apart; no spaces.
+        Distinguishes publishers behind one proxy; no spaces.
     public_key, secret_file
-        Files with the proxy's public key and with this publisher's own certificate, where the proxy asks for CURVE.
+        Files with the proxy's public key and this publisher's own certificate, if the proxy needs CURVE.
 
     Returns
     -------
     bluesky.callbacks.zmq.Publisher
-        With msgpack in the place of its pickle.
+        With msgpack instead of pickle.
     """
     from bluesky.callbacks.zmq import ClientCurve, Publisher  # noqa: PLC0415 - an extra
 

@@ -1,7 +1,7 @@
 """Widget callbacks that run while a cell blocks: Pause and Stop work during ``RE(long_plan)`` or ``time.sleep``.
 
-A kernel handles one shell message at a time. A pressed button is a comm message, and it waits until the cell ends,
-unless something lets it pass. What that is depends on ipykernel and on what the cell waits in:
+A kernel handles one shell message at a time. A pressed button is a comm message: it waits until the cell ends, unless
+something handles it before. What does so depends on ipykernel and on what the cell waits in:
 
 ============  ==================================  ==============================================================
 ipykernel     the cell blocks in anything         the cell blocks in ``RE(plan)``
@@ -18,9 +18,9 @@ ipykernel     the cell blocks in anything         the cell blocks in ``RE(plan)`
 
 JupyterLab 4.4 and Notebook 7.4, and newer ones, ask for a subshell by themselves.
 
-All of it leans on attributes that ipykernel does not promise. Each is looked at first; where one is missing nothing is
-overridden, and a line in the log says so: the kernel then behaves as it does without us. Callbacks run in the thread of
-a subshell or in the main thread, as the table says; a callback must be ready for both.
+All of it uses attributes that ipykernel does not promise. Each is checked first; if one is missing, nothing is
+overridden, a line in the log says so, and the kernel behaves as without this package. Callbacks run in the thread of a
+subshell or in the main thread, as the table says; a callback must be ready for both.
 """
 
 from notebook_widgets.kernel._control import KernelControl, install, uninstall

@@ -82,9 +82,8 @@ class KernelControl:
 def install(shell: Any = None) -> KernelControl:
     """Let widget callbacks run while a cell of this kernel blocks.
 
-    Outside a kernel nothing is overridden. A second call changes nothing and returns what the first one did: what says
-    what is overridden (``ways``) and puts it back (``restore()``). ``shell`` is the interactive shell, by default the
-    one of this process.
+    Outside a kernel, nothing is overridden. A second call changes nothing and returns the same control: it says what
+    is overridden (``ways``) and restores it (``restore()``). ``shell`` is by default this process's.
 
     Examples
     --------
@@ -110,6 +109,6 @@ def install(shell: Any = None) -> KernelControl:
 
 
 def uninstall() -> None:
-    """Put back everything that `install` overrode; does nothing when nothing is."""
+    """Restore everything that `install` overrode, if anything."""
     if KernelControl.current is not None:
         KernelControl.current.restore()

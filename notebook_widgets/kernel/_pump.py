@@ -28,14 +28,14 @@ _log = logging.getLogger(__name__)
 class CommPump:
     """Handle comm messages in the main thread while a plan runs; every other message waits its turn.
 
-    A RunEngine runs its plan in a thread of its own; ``RE(plan)`` only waits, in ``during_task.block(event)``. The
-    default one, `bluesky.utils.DefaultDuringTask`, is overridden in its class, so that every RunEngine has it, whenever
-    and wherever it was made. A ``during_task`` of the user's own is not touched, and with a Qt backend of matplotlib
-    bluesky's way stays, for Qt needs the main thread too.
+    A RunEngine runs its plan in a thread of its own; ``RE(plan)`` only waits, in ``during_task.block(event)``. This
+    overrides the class of the default one, `bluesky.utils.DefaultDuringTask`, so every RunEngine has it, whenever and
+    wherever it was made. It leaves a user's own ``during_task``, and bluesky's way with a Qt backend of matplotlib, for
+    Qt needs the main thread too.
 
-    No event loop is nested: the thread reads ``stream``, the ``ZMQStream`` on which it receives the kernel's shell
-    messages, and hands what is no comm message back before the cell goes on, in the order it came. SIGINT interrupts
-    the wait as ever, so the RunEngine still pauses.
+    No event loop is nested: the thread reads ``stream``, the ``ZMQStream`` of the kernel's shell messages, and returns
+    messages that are no comm messages before the cell goes on, in order. SIGINT interrupts the wait as before, so the
+    RunEngine still pauses.
     """
 
     def __init__(self, kernel: Any, stream: Any) -> None:

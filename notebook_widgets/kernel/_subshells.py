@@ -25,10 +25,10 @@ class SubshellRouting:
     """Decide which shell handles a comm message.
 
     ipykernel 7.4 sends a comm message to the shell that last sent something on that comm, mostly the main one, so that
-    an ``await`` there sees the answer (ipykernel pull request 1565). It thereby ignores the subshell that JupyterLab
-    asked for, and a button pressed during a blocking cell waits. Here the kernel's own choice stands while that shell
-    can act on the message, and the front end's wish counts while it cannot: when the main thread is blocked, or the
-    subshell chosen is gone, as after the page was loaded anew.
+    an ``await`` there sees the answer (ipykernel pull request 1565). So it ignores the subshell that JupyterLab asked
+    for, and a button pressed during a blocking cell waits. Here the kernel's choice stands while that shell can act on
+    the message. Else the front end's choice counts: when the main thread is blocked, or the chosen subshell is gone, as
+    after the page was reloaded.
     """
 
     def __init__(self, kernel: Any) -> None:

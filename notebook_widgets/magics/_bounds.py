@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def guardrails_of(words: list[str], names: Names) -> dict[str, Any]:
     """Return the guardrails that ``--bounds`` says, or raise `UsageError`.
 
-    A word is ``DEVICE=LOW:HIGH`` with either end left out for no limit there, ``DEVICE=any`` for none at all; or a
-    mapping, or the name of one, as ``{"x": [-5, 5]}``.
+    A word is ``DEVICE=LOW:HIGH``, without an end where there is no limit; ``DEVICE=any`` for no limits; or a mapping,
+    or the name of one, as ``{"x": [-5, 5]}``.
     """
     guardrails: dict[str, Any] = {"bounds": {}, "unbounded": []}
     for word in commas(words):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def exported(line: Line, session: Session) -> str:
     """Write the folder that a line of ``%agent_export`` names; return what to say of it.
 
-    Where the notebook is itself served without Jupyter, nothing is written: who served it has the folder. Raises
-    `UsageError`, and writes nothing, when it is not known which notebook runs here, it was not saved, or the folder
+    If the notebook is itself served without Jupyter, nothing is written: whoever served it has the folder. Raises
+    `UsageError`, and writes nothing, if it is unknown which notebook runs here, if that was not saved, or if the folder
     cannot be written.
     """
     from agent_service.launch.default_state import state_of  # noqa: PLC0415

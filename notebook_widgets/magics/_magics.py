@@ -50,38 +50,38 @@ class AgentMagics(Magics):
             %agent_serve service.toml
             %agent_serve
 
-        The target is an object or a class of the notebook, or any expression that gives one; a specification (a
+        The target is an object or a class of the notebook, or an expression that gives one; a specification (a
         mapping with "type"); an installed type (bayes, sobol, sequence); module:callable; or a service.toml. Without a
-        target the service is started and its own panel shown.
+        target, the magic starts the service and shows its panel.
 
-        Nothing moves before you ask for it: by Start in the panel, by service.client.start("my_agent"), or, when
-        there is a RunEngine named RE in the notebook, by RE(run_agent("my_agent", devices=[...])). Without RE the
-        service moves the devices of --startup itself.
+        Nothing moves before you ask for it: press Start in the panel, call service.client.start("my_agent"), or, if
+        the notebook has a RunEngine named RE, call RE(run_agent("my_agent", devices=[...])). Without RE, the service
+        moves the devices of --startup itself.
 
-        Run the cell again, and the agent is replaced: the edited class serves, and is told what was measured so far.
+        Run the cell again to replace the agent: the new one, of the edited class, ingests what was measured so far.
 
         The agent
-            --name NAME             by default what the target is called
-            --config MAPPING        called with it: a class or an installed type
-            --actuators DEVICES     what it moves; devices or their names, with commas or spaces between
+            --name NAME             by default the name of the target
+            --config MAPPING        arguments for a class or an installed type
+            --actuators DEVICES     what it moves: devices or their names, with commas or spaces between
             --sensors DEVICES       what is read at each point; by default the outcome
-            --outcome FIELD         what it is told: the mean over the events of a run; several with commas between
+            --outcome FIELD         what it ingests: the mean over the events of a run; several with commas between
             --bounds x=-5:5 y=0:    where it may go, whatever it suggests; y=0: has one end, z=any needs none
-            --evaluate FUNCTION     instead: of (run, suggestions), (runs, ...), or module:function
-            --run last              which run counts, of several that the plan makes: or first, or {'purpose': 'light'}
+            --evaluate FUNCTION     instead of --outcome: of (run, suggestions), (runs, ...), or module:function
+            --run last              which run counts if the plan makes several: or first, or {'purpose': 'light'}
             --plan PLAN             a plan of the startup, a function of the notebook, or module:callable
-            --max-runs N            it stops after so many
+            --max-runs N            it stops after so many runs
             --approval required     you approve each suggestion in the panel
-            --executor thread       where its code runs
+            --executor thread       where its brain lives
 
-        The service, when it is started
+        The service, when it starts
             --startup MODULE        module, script or folder with devices and plans; __main__ is the notebook itself
             --port N                by default a free one
             --catalog URI           a Tiled catalogue; none keeps no runs; by default an embedded one
             --state FOLDER          by default .agent-service/NAME beside the notebook
 
         The cell
-            --fresh                 what was measured so far is not told to the new agent
+            --fresh                 the new agent does not ingest what was measured so far
             --no-panel              print only
         """
         with _one_line():
@@ -91,7 +91,7 @@ class AgentMagics(Magics):
 
     @line_magic
     def agent_status(self, line: str) -> None:
-        """Show how the agents of this kernel's service are; of a single one the last traceback too.
+        """Show the status of this kernel's agents; of a single one, also the last traceback.
 
         %agent_status
         %agent_status my_agent
@@ -105,14 +105,14 @@ class AgentMagics(Magics):
 
     @line_magic
     def agent_panel(self, line: str) -> None:
-        """Show the panel of an agent, or of the service; an earlier one of the same is closed.
+        """Show the panel of an agent, or of the service; close its earlier one.
 
             %agent_panel my_agent
             %agent_panel
             %agent_panel aligner --url http://beamline:8000 --key-from ~/key
 
-        Without --url it is an agent of this kernel's service. --key-from names a file with the key of the other
-        service; by default the key is that in AGENT_SERVICE_API_KEY.
+        Without --url, it is an agent of this kernel's service. --key-from names a file with the key of the other
+        service; by default the key is AGENT_SERVICE_API_KEY.
         """
         with _one_line():
             asked = read("agent_panel", line)
@@ -132,7 +132,7 @@ class AgentMagics(Magics):
             %agent_stop my_agent
             %agent_stop --all
 
-        Motors that must stop now are stopped by "Stop everything" in a panel.
+        To stop motors now, press "Stop everything" in a panel.
         """
         with _one_line():
             asked = read("agent_stop", line)
@@ -152,12 +152,11 @@ class AgentMagics(Magics):
             %agent_export deploy/aligner --with-state
             %agent_export deploy/aligner --notebook prototype.ipynb --catalog http://tiled:8000/api/v1
 
-        It holds the notebook as it was last saved, without outputs, the modules beside it that it imports,
-        service.toml, pinned requirements, a systemd unit, and a README.md of three lines. The folder must be new, or
-        empty.
+        It holds the notebook as last saved, without outputs, the modules beside it that it imports, service.toml,
+        pinned requirements, a systemd unit, and a README.md of three lines. The folder must be new or empty.
 
-            --with-state            take along what was measured, without keys; agents arrive paused
-            --notebook FILE         which notebook, where Jupyter does not tell
+            --with-state            also what was measured, without keys; agents arrive paused
+            --notebook FILE         which notebook, if Jupyter does not tell
             --catalog URI           for the service there; by default an embedded one
         """
         with _one_line():
@@ -199,7 +198,7 @@ class AgentMagics(Magics):
 
 
 def load(shell: Any) -> AgentMagics:
-    """Register the magics and what completes them, and let buttons work while a cell blocks; once a shell."""
+    """Register the magics and their completion, and let buttons work while a cell blocks; once a shell."""
     registered = shell.magics_manager.registry.get(AgentMagics.__name__)
     if registered is not None:
         return registered

@@ -1,4 +1,4 @@
-"""The words of a magic's line: its options, and how they are told apart.
+"""The words of a magic's line: its options, and how a line is split into them.
 
 A line is split at spaces outside quotes and brackets, so that ``Walk(step=2, start=[0, 0])`` is one word. What comes
 after a ``#`` is a comment.

@@ -1,14 +1,14 @@
-"""Waiting, in a magic, for what must be awaited: the one synchronous face of asynchronous code, and nest-asyncio's use.
+"""Waiting, in a magic, for an awaitable: the only place that uses nest-asyncio.
 
-``%agent_serve make_agent()`` takes any expression, and ``make_agent`` may be an ``async def``: one that connects to
-devices or asks a database, say. A magic is an ordinary function. It is called by a cell, the cell by the kernel's
-event loop, and that loop cannot go on before the magic returns. The coroutine must nevertheless run on that very loop,
-for the connections and locks that it uses or makes belong to it, so neither another thread nor a loop of its own will
-do. Going on with a loop from inside one of its own callbacks is what nest-asyncio is for.
+``%agent_serve make_agent()`` takes any expression, and ``make_agent`` may be an ``async def``: for example one that
+connects to devices or asks a database. A magic is an ordinary function. A cell calls it, the kernel's event loop runs
+the cell, and that loop cannot go on before the magic returns. But the coroutine must run on that loop, to which the
+connections and locks that it uses or makes belong; neither another thread nor another loop can run it. nest-asyncio
+runs a loop from inside one of its own callbacks.
 
-It exchanges asyncio's Task and ``asyncio.run`` for the whole process. So it is imported here only, and only when a
-magic met a coroutine while a loop was running; whoever awaits it in the cell (``agent = await make_agent()``) does
-without. Nothing else of this project waits on a running loop: panels and the service have threads with loops of their
+It replaces asyncio's Task and ``asyncio.run`` for the whole process. So it is imported only here, and only when a magic
+meets a coroutine while a loop runs. If the cell awaits the coroutine (``agent = await make_agent()``), it is not
+needed. Nothing else of this project waits on a running loop: panels and the service have threads with loops of their
 own, and `agent_service.Client` blocks without one.
 """
 
@@ -26,11 +26,10 @@ T = TypeVar("T")
 
 
 def waited(awaitable: Awaitable[T]) -> T:
-    """Return what an awaitable comes to, from a function that cannot await it. In the main thread.
+    """Return the result of an awaitable, from a function that cannot await it. In the main thread.
 
-    Where a loop runs in this thread, it goes on meanwhile and so do its other tasks; else IPython's own loop is used,
-    as for an ``await`` in a cell. Raises `UsageError` when nest-asyncio does not know the running loop's kind
-    (uvloop's, say).
+    If a loop runs in this thread, it goes on meanwhile, with its other tasks; else IPython's own loop is used, as for
+    an ``await`` in a cell. Raises `UsageError` if nest-asyncio does not support the running loop (uvloop's, say).
     """
     try:
         loop = asyncio.get_running_loop()

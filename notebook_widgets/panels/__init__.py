@@ -1,4 +1,4 @@
 """Panels: what they show of a service, how they follow it, and their page in static/.
 
-Not here: the magics that show a panel (`magics`), and how a press is heard while a cell runs (`kernel`).
+Not here: the magics that show a panel (`magics`), and button presses while a cell runs (`kernel`).
 """

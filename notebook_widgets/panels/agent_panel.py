@@ -1,4 +1,4 @@
-"""One agent, live: what it does, what it found, what it wants to measure next, and the buttons to steer it."""
+"""The live panel of an agent: its state, its best, its next suggestions, and the buttons to steer it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AgentPanel(Panel):
     target
         URL of the service, a client of it (with its key), or anything with a ``client``.
     name
-        The agent. One that is not there yet is shown as soon as it is.
+        The agent. If it does not exist yet, the panel shows it as soon as it does.
 
     Examples
     --------
@@ -39,7 +39,7 @@ class AgentPanel(Panel):
         super().__init__(target, "agent", name)
 
     async def refresh(self, client: AsyncClient, update: Update) -> None:
-        """Hand an update on to the page, and draw the last picture when the agent is in another state."""
+        """Send an update to the page; draw the last picture when the agent's state changes."""
         await super().refresh(client, update)
         status = self._status
         if self._pictured == (now := (status.get("state"), status.get("reason"))) or "progress" not in status:

@@ -1,7 +1,7 @@
-"""What keeps panels live: one daemon thread a kernel, on it one event stream a service, shared by all its panels.
+"""Updates panels: one daemon thread a kernel, with one event stream a service, shared by all its panels.
 
-The thread runs an asyncio loop of its own, so it needs nothing of the kernel's loop, works while a cell blocks, and
-works after ``nest_asyncio.apply()``. It starts with the first panel and ends with the last.
+The thread has its own asyncio loop: it does not need the kernel's loop, and works while a cell blocks and after
+``nest_asyncio.apply()``. It starts with the first panel and ends with the last.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What lets the pages of a panel know that their kernel lives, and reach the service when it does not.
+"""Tells the pages of a panel that their kernel lives, and lets them reach the service when it does not.
 
-Beats come from the live thread, so they go on while a cell blocks. They stop a while after the last page was there, for
-each of them counts as activity of the kernel, and nobody would ever cull it.
+The live thread sends beats, so they go on while a cell blocks. They stop a while after the last page was there, because
+each beat counts as activity of the kernel, which would never be culled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The last picture of a panel: it stands in the output beside the widget, and shows when no kernel draws that.
+"""The last picture of a panel: an output beside the widget, shown while no kernel draws that.
 
-Where a page is open, `static/last_picture.js` puts there what the panel shows, each time the notebook is saved. A
-notebook that runs without one, as by nbconvert, has what is drawn here.
+If a page is open, `static/last_picture.js` writes there what the panel shows, each time the notebook is saved. A
+notebook that runs without a page, as by nbconvert, has what is drawn here.
 """
 
 from __future__ import annotations

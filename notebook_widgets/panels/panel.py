@@ -1,7 +1,7 @@
-"""What all panels share: a line between their page and a service, which the browser may not reach itself.
+"""What all panels share: they connect their page to a service, which the browser may not reach itself.
 
-What is shown, and what a press asks for, the page's own modules know (``agent_service/server/static/view``). Here the
-service's answers and events go to the page as they are, and the page's requests to the service.
+The page's own modules (``agent_service/server/static/view``) decide what is shown and what a press requests. This
+module passes the service's answers and events to the page unchanged, and the page's requests to the service.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def _static(name: str) -> str:
 
 
 class Panel(anywidget.AnyWidget):
-    """A live view of a service. What its page asks is asked on the live thread, and never blocks the kernel.
+    """A live view of a service. Its page's requests run on the live thread, and never block the kernel.
 
     ``target`` is the URL of a service, a client of it, or anything with a ``client``; ``view`` says what the page
-    shows, and ``paths`` what it is told at each change. Traits are set on the live thread alone.
+    shows, and ``paths`` what it gets at each change. Only the live thread sets traits.
     """
 
     paths: ClassVar[tuple[str, ...]]
@@ -99,11 +99,11 @@ class Panel(anywidget.AnyWidget):
         Parameters
         ----------
         method
-            Of HTTP.
+            HTTP method.
         path
             Below ``/api/v1/``, as ``agents/aligner/start``.
         body
-            What is sent as JSON; None for nothing.
+            What to send as JSON; None: nothing.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class Panel(anywidget.AnyWidget):
         Raises
         ------
         InvalidInput
-            When a panel does not ask such a thing, or was closed.
+            When a panel may not ask this, or was closed.
         """
         asked = urlsplit(path)
         pattern = _CARRIED.get(method)
@@ -141,7 +141,7 @@ class Panel(anywidget.AnyWidget):
         return [path.format(name=quote(self.view["name"] or "", safe="")) for path in self.paths]
 
     def redraw(self) -> None:
-        """Have the panel drawn anew soon, as after a press."""
+        """Redraw the panel soon, as after a press."""
         self._subscription.note(changed=True)
 
     async def refresh(self, client: AsyncClient, update: Update) -> None:
@@ -167,7 +167,7 @@ class Panel(anywidget.AnyWidget):
         return ""
 
     def close(self) -> None:
-        """Leave the service and take the panel off the screen; its last picture stays. Does nothing the second time."""
+        """Leave the service and remove the panel; its last picture stays. Does nothing the second time."""
         if line := self.summary():
             self.last_picture.become(line)
         for task in self._lasting:

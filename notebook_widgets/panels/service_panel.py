@@ -1,4 +1,4 @@
-"""A service, live: its agents, its plan queue, its archive; an agent's own panel opens below."""
+"""The live panel of a service: its agents, its queue, its archive; an agent's own panel opens below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inbox of a service: the suggestions of all its agents that wait for a person's word."""
+"""The inbox of a service: the suggestions of all its agents that wait for a person."""
 
 from __future__ import annotations
 
