@@ -1,6 +1,6 @@
 """Agents as a service: adaptive experiments on Bluesky, hosted, watched and steered over HTTP.
 
-Importing this package is cheap: each public name is loaded when it is first used.
+The import of this package is cheap: each public name is loaded at its first use.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _MOVED = {
     "server.serving": "launch.local",
     "variables": "brains.declared",
 }
-"""Modules that had another name, those of 0.1.0 that its documentation names among them, and where they are now."""
+"""Modules that had another name, and where they are now, including those in the documentation of 0.1.0."""
 
 
 _public = lazy(__name__, _HOMES)
@@ -115,7 +115,7 @@ sys.meta_path.insert(0, _Moved())  # first, for an empty folder would be found, 
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register the magics ``%agent_serve``, ``%agent_status``, ``%agent_panel`` and ``%agent_stop``.
+    """Register the magics ``%agent_serve``, ``%agent_status``, ``%agent_panel``, ``%agent_stop``, ``%agent_export``.
 
     IPython calls it for ``%load_ext agent_service``.
     """

@@ -1,4 +1,4 @@
-"""Hosted agents: their lifecycle, their loop, their facts, the limits that hold for what they move.
+"""Hosted agents: their lifecycle, their loop, their facts, and the limits of what they move.
 
-Not here: the objects that suggest (`brains`) and where these live (`executors`).
+Not here: the objects that suggest (`brains`), and where they live (`executors`).
 """

@@ -1,4 +1,4 @@
 """Brains: how they are found, made, adapted and asked, and those that are built in (`builtin`).
 
-Not here: where they live (`executors`) and who asks them (`agents`).
+Not here: where they live (`executors`), and who calls them (`agents`).
 """

@@ -1,8 +1,8 @@
 """The commands of ``agent-service``: to serve, to look, to steer agents, to decide on suggestions, for keys and data.
 
-What each command needs is imported when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
-stderr; exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that the
-demo or the watch was ended by Ctrl-C.
+Each command imports what it needs when it runs: ``--help`` must not wait for Bluesky. A failure is one line on
+stderr. Exit code 2 means that the command line, a file or a folder is wrong, 1 that something failed, 130 that Ctrl-C
+ended the demo or the watch.
 """
 
 from __future__ import annotations

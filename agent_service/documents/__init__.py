@@ -1,4 +1,4 @@
-"""What was measured: Bluesky documents from their source to the spool, and the runs and outcomes made of them.
+"""Bluesky documents from their source to the spool, and the runs and outcomes made of them.
 
-Not here: what moves things (`plans`), and the catalogue (`archive`).
+Not here: what moves devices (`plans`), and the catalogue (`archive`).
 """

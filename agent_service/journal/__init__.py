@@ -1,4 +1,4 @@
-"""What the service has acknowledged: facts, written by one thread, followed live, read by anybody.
+"""Facts that the service has acknowledged: one thread writes them, anybody reads or follows them.
 
 Not here: what the facts mean (`agents.record`), and the copy that databroker reads (`archive`).
 """

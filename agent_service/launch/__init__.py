@@ -1,4 +1,4 @@
-"""From a file or a notebook to a running service: in this process, headless, or exported for another machine.
+"""Starts a service from a file or a notebook: in this process, headless, or exported for another machine.
 
 Not here: the command line (`cli`), and the application itself (`server`).
 """

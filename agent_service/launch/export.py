@@ -1,4 +1,4 @@
-"""A prototype as a folder that runs on another machine, without Jupyter and without this one's paths and keys."""
+"""Exports a prototype as a folder that runs on another machine, without Jupyter and this machine's paths and keys."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ _REFERENCE: Final = re.compile(r"^(?:--\w+=)?([A-Za-z_][\w.]*):[A-Za-z_][\w.]*$"
 def export(target: Path, folder: Path, *, state: Path | None = None, catalog: str | None = None) -> list[str]:
     """Write a notebook or script, and what it needs, into a folder that is new or empty; return the files in it.
 
-    Of the directory ``state``, if there is one, a consistent copy of the journal is taken along, without keys; its
-    agents come back paused, so that two services never steer one motor. ``catalog``, by default ``embedded``, goes into
-    service.toml. Raises `UsageError`, and writes nothing, when the target cannot be read, the folder is not empty, or
-    there is no journal in ``state``.
+    The folder gets a consistent copy of the journal in ``state``, if given, without keys; its agents come back paused,
+    so that two services never steer one motor. ``catalog``, by default ``embedded``, goes into service.toml. Raises
+    `UsageError`, and writes nothing, if the target cannot be read, the folder is not empty, or ``state`` holds no
+    journal.
     """
     target, folder = target.absolute(), folder.absolute()
     if target.suffix not in (".ipynb", ".py") or not target.is_file():

@@ -1,6 +1,6 @@
-"""Hosting what somebody has in Python: from an object to an agent of a running service, over its HTTP API.
+"""Hosts Python objects as agents of a running service, over its HTTP API.
 
-What cannot travel by HTTP (a brain, its class, a function) is registered as a live object, and its reference travels.
+What HTTP cannot carry (a brain, its class, a function) is registered as a live object, and its reference is sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent_service.client import Client
 
 RETIRES_WITHIN_S: Final = 60.0
-"""How long the run under way of an agent that is replaced may take."""
+"""How long the run under way of a replaced agent may take."""
 
 _POLL_S: Final = 0.05
 _LIVE_FIELDS: Final = ("type", "evaluate", "plan")
@@ -35,12 +35,12 @@ _CHANGED_BY_PATCH: Final = ("config", "loop", "guardrails")
 
 
 _Outcomes = list[tuple[dict[str, Any], dict[str, Any]]]
-"""What an earlier agent of the name was told: points, each with where it came from, as `Retold` has it."""
+"""What an earlier agent of the name ingested: points, each with its origin, as in `Retold`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostResult:
-    """What became of an object that was to be hosted."""
+    """The result of hosting an object."""
 
     status: AgentStatus
     replaced: bool = False  # whether there was an agent of that name, which it replaces
@@ -59,18 +59,17 @@ class LiveAgents:
     def host(  # noqa: PLR0913 - each is a choice of the user's
         self, name: str, thing: object, *, start: bool, fresh: bool, fields: Mapping[str, Any], stays: bool = False
     ) -> HostResult:
-        """Create an agent, in the place of one of that name if there is one.
+        """Create an agent, and replace an agent of that name.
 
         ``thing`` is a brain, its class or factory, the name of a type, an `AgentSpec`, or a mapping of its fields;
         ``fields`` are more of them: ``evaluate`` and ``plan`` may be functions, ``actuators`` and ``sensors`` devices.
-        Without ``start``, one that was told outcomes is ``paused``. With ``fresh`` it begins from nothing, rather than
-        with the outcomes that the agent it replaces had measured. With ``stays``, for a process that serves a notebook
-        for weeks, an agent of that name that is the same but for its live objects stays, with all it knows, and goes on
-        as it was when the service ended.
+        Without ``start``, an agent that ingested outcomes is ``paused``. With ``fresh``, it begins without the outcomes
+        of the agent that it replaces. With ``stays``, for a process that serves a notebook for weeks, an agent of that
+        name stays if only its live objects differ: it keeps all that it knows, and goes on as it was when the service
+        ended.
 
-        Raises `InvalidInput` when something is wrong with it, `Conflict` when the run under way of the agent to replace
-        does not end (that agent is untouched then), `AgentFault` when the brain could not be built: the agent is
-        ``failed``.
+        Raises `InvalidInput` if something is wrong with it, `Conflict` if the run under way of the replaced agent does
+        not end (that agent is untouched then), `AgentFault` if the brain could not be built: the agent is ``failed``.
         """
         made: list[str] = []
         try:
@@ -93,7 +92,7 @@ class LiveAgents:
         return self._begin(name, earlier, known=known, start=start)
 
     def _knows(self, name: str, thing: object) -> bool:
-        """Return whether a brain was told already what the agent of that name was told: it is that agent's own."""
+        """Return whether a brain already ingested what the agent of that name did: it is that agent's own."""
         return any(live_objects.knows(reference, _brain(thing)) for reference in self._references.get(name, ()))
 
     def forget(self, *names: str) -> None:
@@ -103,7 +102,7 @@ class LiveAgents:
                 references.forget(reference)
 
     def _same(self, spec: AgentSpec) -> AgentStatus | None:
-        """Return the agent of that name if only its live objects, or what a PATCH changes, are not the same."""
+        """Return the agent of that name if it differs only in live objects, or in what a PATCH can change."""
         try:
             there = self._client.agent(spec.name)
         except NotFound:

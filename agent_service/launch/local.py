@@ -1,4 +1,4 @@
-"""A service for a notebook or a script: `serve` starts it on a thread of this process and hosts what is there."""
+"""A service for a notebook or a script: `serve` starts it on a thread of this process, and hosts its agents."""
 
 from __future__ import annotations
 
@@ -52,42 +52,42 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     fresh: bool = False,
     **fields: Any,
 ) -> LocalService:
-    """Serve agents on a background thread of this process; returns when the service answers.
+    """Serve agents on a background thread of this process; return when the service answers.
 
-    Without ``RE`` the service runs plans in a RunEngine of its own, on the devices of ``startup``. With ``RE`` it only
+    Without ``RE``, the service runs plans in its own RunEngine, on the devices of ``startup``. With ``RE``, it only
     listens to that: nothing moves until somebody calls ``RE(run_agent(name, devices=[...]))``.
 
     Parameters
     ----------
     agents
         Agents to host, by name: a brain, its class or factory, the name of an installed type, an `AgentSpec`, or a
-        mapping of its fields. One that is there already, from an earlier run of the cell or the notebook, is replaced,
-        and the new one is told what it had measured.
+        mapping of its fields. An agent that exists, from an earlier run of the cell or the notebook, is replaced; the
+        new one ingests what it had measured.
     RE
-        Your own RunEngine: subscribed, never called, and let go at the end.
+        Your own RunEngine. The service subscribes to it, never calls it, and unsubscribes at the end.
     config
-        A `ServiceConfig`, or the path of a service.toml, underneath the other arguments.
+        A `ServiceConfig`, or the path of a service.toml; the other arguments override it.
     startup
-        Module, script or folder of scripts that makes the devices and plans of the service's own RunEngine, or several.
+        Modules, scripts or folders of scripts, one or several, that make devices and plans of the service's RunEngine.
     catalog
         ``embedded`` (the default), ``none``, or the URI of a Tiled server's catalogue; nothing waits for it.
     port
-        By default a free one, or the one in ``config``.
+        By default that of ``config``, or a free one.
     state
         State directory; by default that of ``config``, else one per notebook or script: ``.agent-service/NAME`` in the
-        working directory, or in the system's temporary directory where the former is on a network file system. A
-        session without a name gets one of its own.
+        working directory, or in the system's temporary directory if the former is on a network file system. A session
+        without a name gets its own.
     md
         Metadata for every start document.
     start
-        Whether to start the agents. One that is not waits, ``created``, or ``paused`` when it was told what an earlier
-        one had measured; `run_agent`, a button or the client let it go.
+        Whether to start the agents. Otherwise an agent waits, ``created``, or ``paused`` if it ingested what an earlier
+        one had measured; `run_agent`, a button or the client start or resume it.
     fresh
-        Whether agents that are replaced are forgotten, with what they had measured.
+        Whether to forget agents that are replaced, with what they had measured.
     **fields
-        Fields of `AgentSpec` for each of ``agents`` that does not say them itself: ``actuators`` and ``sensors`` (names
-        or devices), ``outcome``, ``evaluate`` (a function, too), ``loop``, ... A brain may have ``actuators``,
-        ``sensors`` and ``outcome`` as attributes.
+        Fields of `AgentSpec` for each of ``agents`` that does not set them: ``actuators`` and ``sensors`` (names or
+        devices), ``outcome``, ``evaluate`` (or a function), ``loop``, ... A brain may have ``actuators``, ``sensors``
+        and ``outcome`` as attributes.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     UsageError
         The port is taken, the state directory is in use, or the configuration is wrong.
     InvalidInput, AgentFault
-        An agent is wrong, or its brain could not be built; the service is closed again then.
+        An agent is wrong, or its brain could not be built; the service is closed then.
 
     Examples
     --------
@@ -121,9 +121,9 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
 
 
 def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
-    """Start a service of this process, which listens to ``engine``; or return the headless one, which runs already.
+    """Start a service of this process, which listens to ``engine``; or return the headless one that runs already.
 
-    Raises `UsageError` when it cannot be started, or is another than the one that runs headless in this process.
+    Raises `UsageError` if it cannot be started, or if another service runs headless in this process.
     """
     process_service = current()
     if process_service is None:
@@ -136,12 +136,12 @@ def open_service(config: ServiceConfig, *, engine: Any = None) -> LocalService:
 
 
 class LocalService:
-    """A service on a background thread of this process, and a client of it. It ends with `close`, or the interpreter.
+    """A service on a background thread of this process, and its client. It ends with `close` or the interpreter.
 
     Attributes
     ----------
     url
-        Where it listens.
+        Its address.
     client
         A blocking client with its key.
     state
@@ -183,13 +183,13 @@ class LocalService:
 
     @property
     def engine(self) -> Any:
-        """The RunEngine that it listens to; None when it runs plans in one of its own."""
+        """The RunEngine that it listens to; None if it runs plans in its own."""
         return None if self._engine is None else self._engine.engine
 
     def listen_to(self, engine: Any) -> bool:
         """Listen to another RunEngine instead of the present one: a notebook has made a new one.
 
-        Returns whether it is another; raises `Conflict` when the service runs plans in a RunEngine of its own.
+        Returns whether it is another; raises `Conflict` if the service runs plans in its own RunEngine.
         """
         if self._engine is None:
             raise Conflict(
@@ -198,9 +198,9 @@ class LocalService:
         return self._engine.replace(engine)
 
     def host(self, name: str, thing: object, *, start: bool = False, fresh: bool = False, **fields: Any) -> HostResult:
-        """Host an object as an agent, in the place of one of that name if there is one. See `serve`.
+        """Host an object as an agent, and replace an agent of that name. See `serve`.
 
-        Raises as `serve`, and `Conflict` when the run under way of the agent to replace does not end.
+        Raises as `serve`, and `Conflict` if the run under way of the replaced agent does not end.
         """
         own = _own_fields(thing)
         return self._host.host(
@@ -213,9 +213,9 @@ class LocalService:
         )
 
     def call(self, ask: Callable[[Service], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Run a coroutine of the service on its event loop, for whoever acts here; from any other thread.
+        """Run a coroutine of the service on its event loop; call it from any other thread.
 
-        Raises `UsageError` when the service is closed.
+        Raises `UsageError` if the service is closed.
         """
         self._require_open()
         return self._server.call(ask)
@@ -223,7 +223,7 @@ class LocalService:
     def catalog(self, *, path: str | None = None, within_s: float = 60.0) -> Any:
         """Open the catalogue, as `open_catalog` does, once it holds what was measured so far.
 
-        Runs are written behind the agents' loops, two or three a second; the embedded catalogue needs some seconds to
+        Runs are written after the agents' loops, two or three a second; the embedded catalogue takes some seconds to
         start.
 
         Parameters
@@ -231,14 +231,14 @@ class LocalService:
         path
             Where in the catalogue to begin; ``"agents"`` opens the agents' decisions.
         within_s
-            How long to wait for it, in seconds.
+            How long to wait, in seconds.
 
         Raises
         ------
         UsageError
             The service has no catalogue, or is closed.
         DeadlineExceeded, BackendUnavailable
-            It was not there in time.
+            It was not ready in time.
         """
         archived = self.call(lambda service: service.archived(decisions=path is not None, within_s=within_s))
         try:
@@ -294,7 +294,7 @@ class LocalService:
 
 
 def _close_at_exit(service: LocalService) -> None:
-    """Let a service end with the interpreter, while threads can still be started: atexit's own turn is too late."""
+    """End a service with the interpreter, while threads can still be started: atexit runs too late for that."""
     global _hooked  # noqa: PLW0603 - one hook a process; there is no taking it back
     _open.append(service)
     if not _hooked:

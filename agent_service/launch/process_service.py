@@ -1,7 +1,7 @@
-"""The service of a headless process: it listens at once, and whoever serves in this process reaches that one.
+"""The service of a headless process: it listens at once, and `serve` calls in this process use it.
 
-``agent-service serve prototype.ipynb`` makes it before the first cell runs. `local.serve` and the magics ask for it
-by `current`: where there is one they start no service of their own.
+``agent-service serve prototype.ipynb`` makes it before the first cell runs. `local.serve` and the magics get it from
+`current`: if there is one, they start no service of their own.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _process_service: ProcessService | None = None
 
 
 class ProcessService:
-    """One service of this process, opened by the first who serves; made and closed in the main thread.
+    """One service of this process, opened by the first `serve`; made and closed in the main thread.
 
-    ``config`` is what the command line and a service.toml said. It wins over what is served, but for the RunEngine and
-    the startup that a notebook brings where the file names none; its agents are created beside those served. ``name``
-    is what is run, for the name of the state directory where none was given. Raises `UsageError` when the port is
-    taken, or this process serves already.
+    ``config`` holds the command line and a service.toml. It overrides what is served, except that a notebook brings its
+    RunEngine and startup if the file names none; its agents are created beside those served. ``name`` is what is run,
+    for the name of the state directory if none was given. Raises `UsageError` if the port is taken, or if this process
+    serves already.
     """
 
     def __init__(self, config: ServiceConfig, *, name: str) -> None:
@@ -47,15 +47,15 @@ class ProcessService:
 
     @property
     def state(self) -> Path | None:
-        """The state directory that the command line, or the service.toml on it, says; None when neither does."""
+        """The state directory from the command line, or from the service.toml on it; None if neither names one."""
         section = self._given.service
         return section.state if "state" in section.model_fields_set else None
 
     def open(self, config: ServiceConfig, *, engine: Any = None) -> ServiceConfig:
-        """Start the service that somebody asks for, or check that it is the one that runs; return its configuration.
+        """Start the wanted service, or check that it is the one that runs; return its configuration.
 
-        ``engine`` is the notebook's RunEngine, to be listened to. Raises `UsageError` when the configuration is wrong,
-        or another than that of the service which runs here.
+        ``engine`` is the notebook's RunEngine, to listen to. Raises `UsageError` if the configuration is wrong, or
+        differs from that of the service that runs here.
         """
         if self.config is None:
             combined = self._combined(config, claimed=engine is not None)

@@ -1,6 +1,6 @@
-"""What moves things: plans, the namespace of devices and plans, the queue of plans, and the sinks that run them.
+"""What moves devices: plans, the namespace of devices and plans, the queue of plans, and the sinks that run them.
 
-Not here: what was measured (`documents`), and who decides what to measure (`agents`).
+Not here: what was measured (`documents`), and what decides what to measure (`agents`).
 """
 
 from __future__ import annotations

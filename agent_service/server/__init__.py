@@ -1,4 +1,4 @@
-"""HTTP and nothing else: the app, its gate, its routes, and how errors and events are put into answers.
+"""HTTP only: the app, its gate, its routes, and how errors and events become answers.
 
 Not here: what the routes call (`service`), and uvicorn (`launch`).
 """

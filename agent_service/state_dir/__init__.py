@@ -1,4 +1,4 @@
-"""The state directory: where a service keeps what it knows, one service at a time."""
+"""The state directory: it holds a service's journal, spool, keys and catalogue, for one service at a time."""
 
 from __future__ import annotations
 

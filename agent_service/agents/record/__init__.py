@@ -1,1 +1,1 @@
-"""What the facts of the journal mean: the state of an agent and of the service, folded from them."""
+"""Folds the facts of the journal into the state of an agent and of the service."""

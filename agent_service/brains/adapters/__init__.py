@@ -1,1 +1,1 @@
-"""From the shapes brains have in the field to the one shape that the loop knows."""
+"""Adapters from the shapes of others' brains to the one shape that the loop calls."""

@@ -1,4 +1,4 @@
-"""The demo: an agent aligns a simulated beamline before your eyes, over the same HTTP API that a beamline would use."""
+"""The demo: an agent aligns a simulated beamline while you watch, over the HTTP API that a beamline uses."""
 
 from agent_service.cli.demo._flow import Demo, new_state
 

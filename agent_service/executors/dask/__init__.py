@@ -1,8 +1,8 @@
 """The executor ``dask``: each brain in a process of its own on a worker of a Dask cluster.
 
 The service asks the cluster for a seat (`_cluster`), a task that holds the resources of one agent on some worker, and
-connects to that worker (`_connection`). There a session (`_worker`) hosts the brain by the executor ``process``.
-Nothing of ``distributed`` is imported before the first agent needs it.
+connects to that worker (`_connection`). There a session (`_worker`) hosts the brain with the executor ``process``.
+``distributed`` is imported when the first agent needs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A relay: follows services, and hands their events and reads on to many; it keeps nothing, and moves nothing."""
+"""A relay: it follows services, and passes their events and answers to many clients; it keeps and moves nothing."""
 
 from agent_service.server.relay.app import create_relay
 

@@ -1,4 +1,4 @@
-"""The routes, one noun a file; each validates, calls, and returns."""
+"""The routes, one noun a file: each validates, calls, and returns."""
 
 from __future__ import annotations
 

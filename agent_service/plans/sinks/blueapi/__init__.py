@@ -1,7 +1,7 @@
 """Sink ``blueapi``: plans for the RunEngine of a beamline's blueapi, over its REST API.
 
-`sink` is the sink and `line` its line of plans; `remote_task` brings one plan to its fate; `rest` is the API and `peer`
-what blueapi has.
+`sink` is the sink and `line` its queue of plans; `remote_task` follows one plan to its end; `rest` is the API, and
+`peer` what blueapi has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The service's own RunEngine in a process of its own: the child, the connection to it, and the sink that uses it.
 
-The child (`_child`, `_host`, `_kept_messages`) hosts a `RunEngineSink` as a notebook has it in a thread; `_sink` is
-what the service has in its place, made of `_handed_plans`, `_permission`, `_steering`, `_devices` and `_next_process`.
-Both speak in frames (`_frames`) over a unix socket, and `_turns` says which plans have begun.
+The child (`_child`, `_host`, `_kept_messages`) hosts the `RunEngineSink` that a notebook has in a thread; the service
+has `_sink` instead, made of `_handed_plans`, `_permission`, `_steering`, `_devices` and `_next_process`. Both exchange
+frames (`_frames`) over a unix socket, and `_turns` says which plans have begun.
 """
 
 from __future__ import annotations
