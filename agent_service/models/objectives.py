@@ -1,7 +1,7 @@
-"""Objectives: which outcomes are to be made high, low, or near to a number, and what others have to be meanwhile.
+"""Objectives: which outcomes to make high, low, or close to a number, and the limits of others.
 
-Each objective counts for itself, so that several have a Pareto front; where one of them has a weight, they are one:
-their weighted sum.
+Each objective counts by itself, so several have a Pareto front. If any has a weight, they are one objective: their
+weighted sum.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _OFF: Final = "{}_off_target"
 
 
 class Objective(Request):
-    """Which way an outcome is better: ``"maximize"`` and ``"minimize"`` stand for one that has only a direction."""
+    """Which values of an outcome are better; ``"maximize"`` or ``"minimize"`` stands for a direction alone."""
 
     direction: Direction | None = None
-    target: Finite | None = Field(default=None, description="what the outcome is to be near to, in its units")
+    target: Finite | None = Field(default=None, description="the wanted value of the outcome, in its units")
     weight: Finite | None = Field(
-        default=None, gt=0, description="how much it counts in a sum of all objectives; null: 1 where another has one"
+        default=None, gt=0, description="its weight in a sum of all objectives; null: 1 if another has one"
     )
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class Objective(Request):
 
 
 class Limit(Request):
-    """What an outcome has to be for a point to be feasible: at least ``min``, at most ``max``, in its units."""
+    """Limits of an outcome at a feasible point: at least ``min``, at most ``max``, in its units."""
 
     min: Finite | None = None
     max: Finite | None = None

@@ -60,7 +60,7 @@ class RunEngineSourceSection(Section):
     """``[[sources]]`` of kind ``run_engine``."""
 
     kind: Literal["run_engine"] = Field(
-        description="run_engine: the service's own RunEngine, or the one it was given in Python"
+        description="run_engine: the service's own RunEngine, or the one given in Python"
     )
 
     @property
@@ -72,7 +72,7 @@ class RunEngineSourceSection(Section):
 class PostedSourceSection(Section):
     """``[[sources]]`` of kind ``posted``."""
 
-    kind: Literal["posted"] = Field(description="posted: those who post documents over HTTP")
+    kind: Literal["posted"] = Field(description="posted: documents posted over HTTP")
 
     @property
     def hears(self) -> Hashable:
@@ -83,18 +83,16 @@ class PostedSourceSection(Section):
 class ZmqSourceSection(Section):
     """``[[sources]]`` of kind ``zmq``."""
 
-    kind: Literal["zmq"] = Field(description="zmq: a 0MQ proxy of Bluesky's, with documents as msgpack")
+    kind: Literal["zmq"] = Field(description="zmq: Bluesky's 0MQ proxy, with documents as msgpack")
     address: ProxyAddress = Field(description="host:port of the proxy's out port")
     prefix: str = Field(
-        default="", pattern=r"^[^ ]*$", description="that of the publishers to hear, exactly; default: all"
+        default="", pattern=r"^[^ ]*$", description="the exact prefix of the wanted publishers; default: all"
     )
-    public_key: str = Field(
-        default="", description="the proxy's public key, or the file with it, where it asks for CURVE"
-    )
+    public_key: str = Field(default="", description="the proxy's public key, or the file with it, if it needs CURVE")
     secret_file: Path | None = Field(
         default=None,
-        description="this service's own certificate (*.key_secret), where the proxy knows its clients; default: a new "
-        "one each time",
+        description="this service's own certificate (*.key_secret), if the proxy knows its clients; default: a new one "
+        "each time",
     )
 
     @field_validator("public_key")
@@ -122,11 +120,13 @@ class ZmqSourceSection(Section):
 class TiledSourceSection(Section):
     """``[[sources]]`` of kind ``tiled``."""
 
-    kind: Literal["tiled"] = Field(description="tiled: a catalogue of runs that somebody else writes; it is only read")
+    kind: Literal["tiled"] = Field(
+        description="tiled: a catalogue of runs that others write; the service only reads it"
+    )
     uri: WebAddress = Field(description="address of the Tiled server")
-    path: str = Field(default="", description="of the catalogue of runs within the server's tree")
+    path: str = Field(default="", description="path of the catalogue of runs in the server's tree")
     api_key_from: str = Field(
-        default="TILED_API_KEY", description="environment variable that holds the key, which belongs in no file"
+        default="TILED_API_KEY", description="environment variable with the key, which belongs in no file"
     )
 
     @field_validator("path")
@@ -160,7 +160,7 @@ class StompSourceSection(Section):
     )
     username: str = Field(
         default="",
-        description="as whom to connect; the password is in AGENT_SERVICE_STOMP_PASSWORD; default: as nobody",
+        description="user name; the password is in AGENT_SERVICE_STOMP_PASSWORD; default: none",
     )
 
     @property
@@ -172,19 +172,19 @@ class StompSourceSection(Section):
 class KafkaSourceSection(Section):
     """``[[sources]]`` of kind ``kafka``."""
 
-    kind: Literal["kafka"] = Field(description="kafka: topics that a beamline's documents are published to, as msgpack")
-    topics: list[str] = Field(min_length=1, description="such as bl.bluesky.runengine.documents")
+    kind: Literal["kafka"] = Field(description="kafka: topics with a beamline's documents, as msgpack")
+    topics: list[str] = Field(min_length=1, description="for example bl.bluesky.runengine.documents")
     servers: str = Field(
         default="",
         description="host:port,...; default: those of the site's file, which BLUESKY_KAFKA_CONFIG_PATH names, or "
         "/etc/bluesky/kafka.yml",
     )
     group: Annotated[str, AfterValidator(_not_blank)] = Field(
-        default="", description="consumer group, of this service alone; default: one for its state directory"
+        default="", description="consumer group, only for this service; default: one for its state directory"
     )
     options: dict[str, JsonValue] = Field(
         default_factory=dict[str, JsonValue],
-        description="more of librdkafka's configuration, security.protocol and such",
+        description="more options of librdkafka, for example security.protocol",
     )
 
     @field_validator("topics")
@@ -226,16 +226,16 @@ class KafkaSourceSection(Section):
 class NatsSourceSection(Section):
     """``[[sources]]`` of kind ``nats``."""
 
-    kind: Literal["nats"] = Field(description="nats: a JetStream stream that documents are published to, as msgpack")
+    kind: Literal["nats"] = Field(description="nats: a JetStream stream with documents as msgpack")
     servers: str = Field(min_length=1, description="nats://host:port, or several with commas")
     stream: Annotated[str, AfterValidator(_named)] = Field(
         default="bluesky", min_length=1, description="name of the stream"
     )
-    subject: str = Field(default="events.>", description="its subjects to hear; the last word is a document's kind")
+    subject: str = Field(default="events.>", description="the wanted subjects; the last word is a document's kind")
     durable: Annotated[str, AfterValidator(_named)] = Field(
-        default="", description="name of the consumer, of this service alone; default: one for its state directory"
+        default="", description="name of the consumer, only for this service; default: one for its state directory"
     )
-    credentials: str = Field(default="", description="file with credentials; default: none are needed")
+    credentials: str = Field(default="", description="file with credentials; default: none")
 
     @field_validator("servers")
     @classmethod
@@ -295,11 +295,9 @@ def check_once(sources: Sequence[AnySource]) -> None:
 class EpicsSection(Section):
     """``[epics]``: the variables of a start-up script of bluesky-adaptive 0.x as PVs."""
 
-    prefix: str | None = Field(
-        default=None, min_length=1, description="what the names of the PVs begin with; null: there are none"
-    )
+    prefix: str | None = Field(default=None, min_length=1, description="prefix of the names of the PVs; null: no PVs")
     interfaces: list[str] = Field(
         default=["127.0.0.1"],
         min_length=1,
-        description="addresses on which they are served; anybody there can set them",
+        description="addresses that serve them; anybody there can set them",
     )

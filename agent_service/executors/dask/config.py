@@ -1,4 +1,4 @@
-"""``[executors.dask]``: the cluster that agents with ``executor = "dask"`` live on."""
+"""``[executors.dask]``: the cluster for agents with ``executor = "dask"``."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ class DaskSection(StrictNumbers):
         default=30,
         ge=1,
         le=3600,
-        description="a worker that has not been heard of for so long, in seconds, is given up, and its agents begin "
-        "again elsewhere",
+        description="a worker that is silent for so long, in seconds, is given up, its agents begin again elsewhere",
     )
 
     @field_validator("address")

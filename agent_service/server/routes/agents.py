@@ -1,4 +1,4 @@
-"""Agents: create, look, change, remove, and their lifecycle."""
+"""Agents: create, read, change, remove, and their lifecycle."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ async def create(
     service: ServiceDep,
     key: KeyDep,
     spec: AgentSpec,
-    dry_run: Annotated[bool, Query(description="check it only, but for its name: 204")] = False,  # noqa: FBT002 - a query
+    dry_run: Annotated[bool, Query(description="only check it, except its name: 204")] = False,  # noqa: FBT002 - a query
 ) -> Response:
-    """Create an agent; it does nothing until it is started. One that names code needs the scope `admin` too."""
+    """Create an agent; it does nothing until it is started. If it names code, this also needs the scope `admin`."""
     refuse_code(key, spec)
     if dry_run:
         await service.check(spec)
@@ -68,8 +68,8 @@ async def status(service: ServiceDep, name: str) -> Response:
 async def patch(service: ServiceDep, key: KeyDep, name: str, change: AgentPatch, prefer: PreferWaitDep) -> Response:
     """Change an agent: config rebuilds its brain by replay, loop and guardrails count at once.
 
-    The config of an agent that names code needs the scope `admin` too: it is what that code is called with. To loosen
-    a guardrail, or what a person approves, needs `approve` too; to tighten it does not.
+    If the agent names code, its config also needs the scope `admin`: the config is that code's arguments. To loosen a
+    guardrail or approval also needs `approve`; to tighten it does not.
     """
     if change.config is not None:
         refuse_code(key, service.supervisor.agent(name).spec)
@@ -93,16 +93,16 @@ async def start(
     service: ServiceDep,
     name: str,
     prefer: PreferWaitDep,
-    paused: Annotated[bool, Query(description="be paused first: it knows what it knew, and submits nothing")] = False,  # noqa: FBT002 - a query
+    paused: Annotated[bool, Query(description="begin paused: with what it knew, and without submitting")] = False,  # noqa: FBT002 - a query
 ) -> Response:
-    """Build the brain, replay what it knew, and run its loop."""
+    """Build the brain, replay its outcomes, and run its loop."""
     life = service.supervisor.life(name)
     return await prefer.life(service.jobs, life, "start", lambda: life.start(paused=paused))
 
 
 @router.post("/{name}/pause", responses=cached_answer(AgentStatus), dependencies=[CONTROL])
 async def pause(service: ServiceDep, name: str) -> Response:
-    """Let the current run finish, and submit nothing more."""
+    """Let the current run end, and submit nothing more."""
     life = service.supervisor.life(name)
     await life.pause()
     return as_json(life.agent.status_json())
@@ -110,7 +110,7 @@ async def pause(service: ServiceDep, name: str) -> Response:
 
 @router.post("/{name}/resume", responses=cached_answer(AgentStatus), dependencies=[CONTROL])
 async def resume(service: ServiceDep, name: str) -> Response:
-    """Go on after a pause."""
+    """Resume after a pause."""
     life = service.supervisor.life(name)
     await life.resume()
     return as_json(life.agent.status_json())
@@ -118,13 +118,13 @@ async def resume(service: ServiceDep, name: str) -> Response:
 
 @router.post("/{name}/stop", responses=takes_long(AgentStatus), dependencies=[CONTROL])
 async def stop(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Response:
-    """Let the current run finish, abandon a call of the brain under way, and stop."""
+    """Let the current run end, abandon the brain's call under way, and stop."""
     life = service.supervisor.life(name)
     return await prefer.life(service.jobs, life, "stop", life.stop)
 
 
 @router.post("/{name}/restart", responses=takes_long(AgentStatus), dependencies=[CONTROL])
 async def restart(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Response:
-    """Stop if need be, rebuild the brain by replay, and run again."""
+    """Stop if needed, rebuild the brain by replay, and run again."""
     life = service.supervisor.life(name)
     return await prefer.life(service.jobs, life, "restart", life.restart)

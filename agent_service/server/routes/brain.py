@@ -1,4 +1,4 @@
-"""What a person or a program asks of a brain, and what it showed of itself."""
+"""Calls of a brain by a person or a program, and its variables."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def variable(service: ServiceDep, http: Request, name: str, variable: str)
 
 @router.post("/suggest", responses=takes_long(SuggestAnswer), dependencies=[CONTROL])
 async def suggest(service: ServiceDep, name: str, request: SuggestRequest, prefer: PreferWaitDep) -> Response:
-    """Ask the brain for points now; they stay proposed until somebody approves them."""
+    """Ask the brain for points now. They stay proposed until somebody approves them."""
     agent = service.supervisor.agent(name)
     require(Command.SUGGEST, agent.record.state, name=name)
 
@@ -79,7 +79,7 @@ async def ingest(
 ) -> Response:
     """Tell the brain outcomes: points by hand, or runs in the catalogue.
 
-    A suggestion that somebody has claimed takes an outcome with the key of the claim; another needs `approve` too.
+    An outcome of a claimed suggestion needs the key of the claim; another key also needs `approve`.
     """
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name)
@@ -99,7 +99,7 @@ async def ingest(
 
 @router.post("/report", responses=takes_long(Report), dependencies=[CONTROL])
 async def report(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Response:
-    """Ask the brain what it thinks, and keep it."""
+    """Ask the brain for a report, and keep it."""
     agent = service.supervisor.agent(name)
     require(Command.REPORT, agent.record.state, name=name)
     return await prefer.brain(service.jobs, agent, "report", agent.report())
@@ -107,7 +107,7 @@ async def report(service: ServiceDep, name: str, prefer: PreferWaitDep) -> Respo
 
 @router.post("/predict", responses=takes_long(Prediction), dependencies=[READ])
 async def predict(service: ServiceDep, name: str, request: PredictRequest, prefer: PreferWaitDep) -> Response:
-    """Return what the brain believes of points: asked between its calls, and told to all who ask the same."""
+    """Return the brain's predictions at points, made between its calls; equal requests share one answer."""
     agent = service.supervisor.agent(name)
     require(Command.PREDICT, agent.record.state, name=name)
     return await prefer.brain(service.jobs, agent, "predict", agent.predictions.of(request.points))
@@ -115,7 +115,7 @@ async def predict(service: ServiceDep, name: str, request: PredictRequest, prefe
 
 @router.get("/devices", dependencies=[READ])
 async def devices(service: ServiceDep, name: str) -> AgentDevices:
-    """Ask the agent's devices where they are; one that does not answer within 2 s is left out."""
+    """Return where the agent's devices are; one that does not answer within 2 s is left out."""
     agent = service.supervisor.agent(name)
     answer = await agent.guardrails.ask_devices()
     agent.mark_changed()  # its status has the units
@@ -124,7 +124,7 @@ async def devices(service: ServiceDep, name: str) -> AgentDevices:
 
 @router.post("/go-to-best", dependencies=[APPROVE])
 async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | None = None) -> BestPoint:
-    """Move the actuators to the best point, measured or by the brain: a person's word, as no suggestion asks for it."""
+    """Move the actuators to the best point, measured or the brain's, because a person asks for it."""
     given = request or GoToBestRequest()
     return await service.supervisor.decisions.go_to_best(
         name, by=given.by, seen=given.point, despite_conditions=given.despite_conditions
@@ -133,7 +133,7 @@ async def go_to_best(service: ServiceDep, name: str, request: GoToBestRequest | 
 
 @router.get("/best", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)
 async def best(service: ServiceDep, http: Request, name: str) -> BestList:
-    """Return the best points: as the brain saw them at the last ingest, or sees them now, and as they were measured."""
+    """Return the best points: the brain's own, as of its last ingest or now, and those measured."""
     agent = service.supervisor.agent(name)
     seen = await fresh_reads.look(http, service.jobs, agent)
     by_model, measured = agent.record.best if seen is None else list(seen.best), agent.record.best_measured
@@ -150,7 +150,7 @@ def history(
     cursor: Cursor = None,
     newest_first: Annotated[bool, Query(description="newest facts first")] = False,  # noqa: FBT002 - a query
 ) -> EventList:
-    """Return the agent's facts from the journal; an agent that was removed has a history too."""
+    """Return the agent's facts from the journal, also of an agent that was removed."""
     events = service.journal.read(after=position(cursor), agent=name, limit=limit + 1, newest_first=newest_first)
     if not events and cursor is None and name not in service.supervisor.lives:
         raise NotFound(f"there is no agent {name!r}, and there never was")
@@ -172,7 +172,7 @@ async def reports(service: ServiceDep, name: str, limit: Limit = 100, cursor: Cu
 
 @router.get("/variables", dependencies=[READ], openapi_extra=fresh_reads.PARAMETERS)
 async def variables(service: ServiceDep, http: Request, name: str) -> VariableList:
-    """Return what the brain declares to show, as of its last finished call, or now."""
+    """Return the brain's variables, as of its last finished call, or now."""
     agent = service.supervisor.agent(name)
     await fresh_reads.look(http, service.jobs, agent)
     return VariableList(items=list(agent.brain.variables.values()))
@@ -191,7 +191,7 @@ async def set_variable(
 
 @router.get("/methods", dependencies=[READ])
 async def methods(service: ServiceDep, name: str) -> MethodList:
-    """Return what the brain lets people call, with the JSON Schema of the arguments."""
+    """Return the methods that people may call, with the JSON Schema of their arguments."""
     return MethodList(items=list(service.supervisor.agent(name).brain.traits.methods))
 
 
@@ -199,7 +199,7 @@ async def methods(service: ServiceDep, name: str) -> MethodList:
 async def method(
     service: ServiceDep, name: str, method: str, prefer: PreferWaitDep, request: MethodCall | None = None
 ) -> Response:
-    """Call a method when the brain's turn comes, and return what it returned."""
+    """Call a method when the brain's turn comes, and return its result."""
     agent = service.supervisor.agent(name)
     require(Command.INGEST, agent.record.state, name=name, to=f"be asked for {method}")
     if method not in (there := [declared.name for declared in agent.brain.traits.methods]):

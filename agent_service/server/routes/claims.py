@@ -1,4 +1,4 @@
-"""Claims: a plan in somebody else's RunEngine takes approved suggestions, each with a lease."""
+"""Claims: a plan in another RunEngine takes approved suggestions, each with a lease."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ async def claim(
 
 @router.post("/{suggestion_id}/renew", dependencies=[CONTROL])
 async def renew(key: KeyDep, desk: Desk, suggestion_id: str, request: RenewRequest | None = None) -> Claim:
-    """Begin the lease of a claim anew; documents of its run do that by themselves. With the key that claimed it."""
+    """Renew the lease of a claim, with the key that claimed it; documents of its run also renew it."""
     return desk.renew(suggestion_id, request or RenewRequest(), key)
 
 
 @router.post("/{suggestion_id}/release", dependencies=[CONTROL])
 async def release(key: KeyDep, desk: Desk, suggestion_id: str, request: ReleaseRequest | None = None) -> Suggestion:
-    """End a claim: the suggestion is failed, or, ``unused``, can be claimed again; ``done``: its plan has ended.
+    """End a claim: its suggestion has failed; ``unused``: it can be claimed again; ``done``: its plan has ended.
 
-    With the key that claimed it; another one needs `approve` too.
+    Use the key that claimed it; another key also needs `approve`.
     """
     return await desk.release(suggestion_id, request or ReleaseRequest(), key)

@@ -1,4 +1,4 @@
-"""Conditions: without which nothing is measured, and whether they are met."""
+"""Conditions for a measurement, and whether they are met."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ router = APIRouter(prefix="/conditions", tags=["conditions"])
 
 @router.get("", dependencies=[READ])
 async def conditions(service: ServiceDep) -> ConditionList:
-    """Return all conditions, as they are now."""
+    """Return all conditions and their status."""
     return ConditionList(items=service.supervisor.conditions.statuses())
 
 
 @router.post("/{name}/off", dependencies=[CONTROL])
 async def switch_off(service: ServiceDep, name: str, request: RejectRequest | None = None) -> ConditionStatus:
-    """Let a condition count no more, until somebody switches it on: what is measured meanwhile is ingested."""
+    """Let a condition not count until somebody switches it on; what is measured meanwhile is ingested."""
     return await service.supervisor.conditions.switch(name, on=False, reason=request.reason if request else "")
 
 

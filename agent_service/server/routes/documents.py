@@ -1,4 +1,4 @@
-"""Documents from anyone who speaks HTTP."""
+"""Documents that come over HTTP."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -19,7 +19,7 @@ from agent_service.server.routes import ServiceDep
 router = APIRouter(tags=["documents"])
 
 _LONGEST_ID: Final = 200
-"""Longest id of a suggestion that a start document may carry: that of another service, too."""
+"""Longest id of a suggestion, also of another service's, in a start document."""
 
 
 @functools.cache
@@ -35,9 +35,9 @@ def _validators() -> dict[str, Any]:
 async def documents(service: ServiceDep, key: KeyDep, batch: DocumentBatch) -> DocumentsAnswer:
     """Take Bluesky documents, in the order of their emission; a run sent twice is taken once.
 
-    202 means that they are taken in and on their way to the disk. Whoever must be sure across a kill of the service
-    sends the run again after a restart. A run is posted from its start document on, with one key; the run of a
-    suggestion with the key that claimed it.
+    202 means that they are accepted but perhaps not on disk yet. To be sure after a kill of the service, send the run
+    again after its restart. Post a run from its start document on, with one key; for a suggestion's run, with the key
+    that claimed it.
     """
     await run_in_threadpool(_check_all, batch.documents)
     service.documents.post(batch.documents, key)

@@ -44,8 +44,8 @@ async def events(
     service: ServiceDep,
     key: KeyDep,
     agent: Annotated[str | None, Query(description="only this agent's events, and the service's own")] = None,
-    kind: Annotated[list[EventKind] | None, Query(description="only events of this kind; may be given again")] = None,
+    kind: Annotated[list[EventKind] | None, Query(description="only events of this kind; may be repeated")] = None,
     last_event_id: Annotated[int | None, Header(ge=0, description="resume after this event")] = None,
 ) -> EventStream:
-    """Stream events; from now on, or after ``Last-Event-ID`` without a gap."""
+    """Stream events from now on, or after ``Last-Event-ID`` without a gap."""
     return EventStream(stream(service, key=key, after=last_event_id, agent=agent, kinds=frozenset(kind or ())))

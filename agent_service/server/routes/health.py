@@ -1,4 +1,4 @@
-"""Health, for everybody: is it alive, does it take work. And metrics, for those who may read."""
+"""Health, for everybody: whether it lives and takes work. And metrics, for those who may read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz", responses={**cached_answer(Readiness), 503: {"model": Readiness, "description": "Not ready"}})
 async def readyz(service: ServiceDep) -> Response:
-    """Say whether the service takes work, part by part, and if not, why."""
+    """Return whether the service takes work, part by part, and if not, why."""
     readiness = service.status.readiness()
     return as_json(readiness.model_dump_json().encode(), status=200 if readiness.ready else 503)
 

@@ -1,4 +1,4 @@
-"""Jobs: calls that took longer than somebody wanted to wait."""
+"""Jobs: calls that took longer than the client wanted to wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def jobs(
 
 @router.get("/{job_id}", dependencies=[READ])
 async def job(service: ServiceDep, job_id: str, prefer: PreferWaitDep) -> Job:
-    """Return a job; with `Prefer: wait=S` when it has ended, or after so many seconds."""
+    """Return a job; with `Prefer: wait=S`, when it has ended or after so many seconds."""
     work = service.jobs.find(job_id)
     await service.jobs.wait(work, prefer.wait_s or 0)
     return work.shown()
@@ -37,5 +37,5 @@ async def job(service: ServiceDep, job_id: str, prefer: PreferWaitDep) -> Job:
 
 @router.delete("/{job_id}", dependencies=[CONTROL])
 async def cancel(service: ServiceDep, job_id: str) -> Job:
-    """Cancel a job: one that waits is withdrawn without harm; a call under way is abandoned, and its agent fails."""
+    """Cancel a job: a waiting one is withdrawn without harm; a call under way is abandoned, and its agent fails."""
     return await service.jobs.cancel(job_id)

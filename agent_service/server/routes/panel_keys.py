@@ -15,9 +15,9 @@ router = APIRouter(tags=["service"])
 
 @router.post("/panel-keys", dependencies=[READ], response_model=PanelKeyAnswer)
 async def make(service: ServiceDep, key: KeyDep, request: PanelKeyRequest) -> JSONResponse:
-    """Make a short-lived key for pages of one origin, with the caller's scopes but ``admin``; or begin its time anew.
+    """Make a short-lived key for pages of one origin, with the caller's scopes except ``admin``; or renew one.
 
-    With it a notebook's panel reaches the service when its kernel does not answer. It is kept in memory only.
+    A notebook's panel uses it to reach the service when its kernel does not answer. It is kept only in memory.
     """
     made, secret = service.access.panel_keys.make(key, request.origin, renews=request.renews)
     answer = PanelKeyAnswer(key=secret, scopes=sorted(made.scopes), lasts_s=LASTS_S)

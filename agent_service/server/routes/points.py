@@ -51,9 +51,9 @@ async def points(
     limit: Limit = 1000,
     cursor: Cursor = None,
 ) -> Response:
-    """Return what was measured and proposed for an agent, a row each; CSV and Arrow hold all of it, JSON a page.
+    """Return an agent's points, measured and proposed, one row each; CSV and Arrow hold all of them, JSON a page.
 
-    A page ends with a fact of the journal, so it may hold some rows more than ``limit``.
+    A page ends with a fact of the journal, so it may hold a few more rows than ``limit``.
     """
     kind = _chosen(accept)
     write = _arrow_writer() if kind == ARROW else None

@@ -1,4 +1,4 @@
-"""The plan queue: what moves, and how to stop it."""
+"""The queue: what moves, and how to stop it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def pause(service: ServiceDep) -> QueueStatus:
 
 @router.post("/resume", dependencies=[CONTROL])
 async def resume(service: ServiceDep) -> QueueStatus:
-    """Go on, and release the latch of an abort."""
+    """Resume after a pause, or from held after an abort."""
     await service.supervisor.queue.resume()
     return service.supervisor.queue.status
 
@@ -38,13 +38,13 @@ async def abort(service: ServiceDep, request: RejectRequest | None = None) -> Qu
 
 @router.post("/destroy-environment", dependencies=[CONTROL])
 async def destroy_environment(service: ServiceDep) -> QueueStatus:
-    """Destroy the environment of a queue server whose worker died: what ran there has failed, whoever's it was."""
+    """Destroy the environment of a queue server whose worker died. What ran there, anybody's, has failed."""
     await service.supervisor.queue.destroy_environment()
     return service.supervisor.queue.status
 
 
 def _stopped(service: ServiceDep, caution: str) -> QueueStatus:
-    """Return the queue as it is, with what is to be known of a stop that is not written yet."""
+    """Return the queue, with a caution about a stop that is not in the journal yet."""
     status = service.supervisor.queue.status
     if not caution:
         return status

@@ -63,7 +63,7 @@ async def read(request: Request, service: ServiceDep, name: str) -> Response | d
     openapi_extra=_BODY,
 )
 async def write(request: Request, service: ServiceDep, name: str) -> Response | dict[str, JsonValue]:
-    """Set a variable, and return what it is by now."""
+    """Set a variable, and return its new value."""
     try:
         variable = service.script_variables.get(name)
         return {name: await variable.write(_value_in(await request.body()))}

@@ -1,4 +1,4 @@
-"""The service itself, the types of agents it can host, and the devices that they may name."""
+"""The service itself, the types of agents that it can host, and the devices that they may name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ router = APIRouter(tags=["service"])
 
 @router.get("/service", dependencies=[READ])
 async def service_status(service: ServiceDep, key: KeyDep) -> ServiceStatus:
-    """Return version, uptime, counts, plan queue, catalogue and its lag, and what the key that asks may do."""
+    """Return version, uptime, counts, queue, catalogue and its lag, and what the caller's key may do."""
     return service.status.shown_to(key)
 
 
 @router.get("/devices", dependencies=[READ])
 async def devices(service: ServiceDep) -> DeviceList:
-    """Return the devices that agents may name, as whoever has them says; while nobody says it, those of before."""
+    """Return the devices that agents may name; while they cannot be listed, return the last list."""
     return await service.supervisor.known_devices.list()
 
 

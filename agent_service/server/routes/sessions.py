@@ -20,16 +20,16 @@ _NOT_STORED = {"Cache-Control": "no-store"}
 
 @router.post("/login-codes", dependencies=[READ], response_model=LoginCodeAnswer)
 async def make_code(service: ServiceDep, key: KeyDep) -> JSONResponse:
-    """Make a code that logs a browser in once, within a minute, with what the caller's key may do."""
+    """Make a code that logs a browser in once, within a minute, with the scopes of the caller's key."""
     answer = LoginCodeAnswer(code=service.access.login_codes.make(key), lasts_s=CODE_LASTS_S)
     return JSONResponse(answer.model_dump(), headers=_NOT_STORED)
 
 
 @router.post("/sessions", response_model=SessionAnswer)
 async def log_in(http: Request, service: ServiceDep, request: SessionRequest | None = None) -> JSONResponse:
-    """Begin a session of the page: for a code, or for the key that the request shows; it ends with that key.
+    """Begin a session of the page, for a code or for the key of the request; it ends with that key.
 
-    It is for pages of the caller's origin alone, and kept in memory only.
+    It is only for pages of the caller's origin, and kept only in memory.
     """
     key: Key | None = http.scope.get(KEY)
     if request is not None and request.code is not None:
@@ -48,7 +48,7 @@ async def log_in(http: Request, service: ServiceDep, request: SessionRequest | N
 
 @router.delete("/sessions", dependencies=[READ], status_code=204)
 async def log_out(service: ServiceDep, key: KeyDep) -> Response:
-    """End the session that asks."""
+    """End the caller's session."""
     if not isinstance(key, PanelKey):
         raise InvalidInput("this key is no session of a page; `agent-service keys revoke NAME` ends a key")
     service.access.panel_keys.end(key)

@@ -1,4 +1,4 @@
-"""Suggestions: the inbox across agents, and a person's word on each."""
+"""Suggestions: the inbox across agents, and people's decisions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def of_agent(
 
 @router.post("/agents/{name}/suggestions", status_code=201, dependencies=[PROPOSE])
 async def propose(service: ServiceDep, name: str, request: ProposeRequest) -> Suggestion:
-    """Propose a point to an agent, and say why: it waits for a person, also where the agent needs no approval."""
+    """Propose a point to an agent, with a reason. It waits for a person, also if the agent needs no approval."""
     return await service.supervisor.decisions.propose(name, request.point, request.reason)
 
 
@@ -72,17 +72,17 @@ async def one(service: ServiceDep, suggestion_id: str) -> Suggestion:
 
 @router.post("/suggestions/approve", dependencies=[APPROVE])
 async def approve_all(service: ServiceDep, request: ApproveAllRequest) -> SuggestAnswer:
-    """Approve several suggestions of one agent as they were seen: all of them, or none."""
+    """Approve several suggestions of one agent, with the points that the person saw: all or none."""
     return SuggestAnswer(suggestions=await service.supervisor.decisions.approve_all(request.seen))
 
 
 @router.post("/suggestions/{suggestion_id}/approve", dependencies=[APPROVE])
 async def approve(service: ServiceDep, suggestion_id: str, request: ApproveRequest | None = None) -> Suggestion:
-    """Approve a proposed suggestion, with another point if one is given; its agent's loop measures it."""
+    """Approve a proposed suggestion, with an edited point if given; its agent's loop measures it."""
     return await service.supervisor.decisions.approve(suggestion_id, request.point if request else None)
 
 
 @router.post("/suggestions/{suggestion_id}/reject", dependencies=[APPROVE])
 async def reject(service: ServiceDep, suggestion_id: str, request: RejectRequest | None = None) -> Suggestion:
-    """Reject a suggestion that was not submitted yet."""
+    """Reject a suggestion that is not submitted yet."""
     return await service.supervisor.decisions.reject(suggestion_id, request.reason if request else "")
