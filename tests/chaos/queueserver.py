@@ -241,10 +241,12 @@ def _pressed_by_a_person(queue: QueueService, service: Service) -> None:
     A manager that is killed while it reads what its worker says leaves half a message behind, and no manager after it
     can read anything further.
     """
-    with contextlib.suppress(ServiceError, OSError), Client.from_state(service.state) as client:
-        if client.queue().can_destroy:
-            client.destroy_environment()
-            _mended_by_a_person(queue, anyhow=False)
+    with contextlib.suppress(ServiceError, OSError):
+        url, key = service.where()
+        with Client(url, api_key=key) as client:
+            if client.queue().can_destroy:
+                client.destroy_environment()
+                _mended_by_a_person(queue, anyhow=False)
 
 
 def _mended_by_a_person(queue: QueueService, *, anyhow: bool = True) -> None:
