@@ -1,7 +1,7 @@
 """One hosted agent: its parts, and the facts that calls of its brain become.
 
-Each call follows one pattern: check, call the brain in its executor, write the facts, answer. What the brain showed of
-itself after the call (best points, variables, whether to stop) is kept, so that reads never ask it.
+Each call follows one pattern: check, call the brain in its executor, write the facts, answer. The brain's best points,
+variables and wish to stop after the call are kept, so that reads never ask it.
 """
 
 from __future__ import annotations

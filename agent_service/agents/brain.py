@@ -1,6 +1,6 @@
-"""The brain of one agent, wherever it lives: built, called in turn, discarded; what it showed of itself is kept.
+"""The brain of one agent, wherever it lives: built, called in turn, and discarded; what it reported is kept.
 
-A brain knows nothing of facts. `brain_keeper` rebuilds it from them, and says what follows a fault.
+A brain does not know facts. `brain_keeper` rebuilds it from them, and decides what follows a fault.
 """
 
 from __future__ import annotations

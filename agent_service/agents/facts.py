@@ -1,4 +1,4 @@
-"""What is written of an agent: the facts that its state machines allow, and that are folded into its record."""
+"""Writes the facts of an agent: those that its state machines allow, and that are folded into its record."""
 
 from __future__ import annotations
 

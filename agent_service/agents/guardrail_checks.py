@@ -1,9 +1,9 @@
 """Limits outside the agent, which no agent can bypass: checked before anything can move. Pure functions.
 
-``bounds`` are checked when a point is suggested and when a person approves it; all rules when its plan is handed over,
-and again when its turn has come, for they look at what went before, and may have changed meanwhile. What breaks one is
-rejected, and the reason names the rule. ``max_runs_per_minute`` alone rejects nothing: it delays.
-What holds for one agent now, devices included, is with `guardrails_in_force`.
+``bounds`` are checked when a point is suggested and when a person approves it. All rules are checked when its plan is
+submitted, and again at its turn, for they depend on earlier plans and may have changed. A point that breaks a rule is
+rejected, and the reason names the rule. Only ``max_runs_per_minute`` rejects nothing: it delays.
+`guardrails_in_force` holds the present limits of one agent, with those of devices.
 """
 
 from __future__ import annotations

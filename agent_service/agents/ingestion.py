@@ -1,4 +1,4 @@
-"""What runs become: those that count are chosen, their outcome is found, and the brain is told, each run once."""
+"""Ingests runs: it chooses those that count, finds their outcomes, and tells the brain, each run once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The states of brains on disk, so that after a restart a brain is loaded, and told only what came after that.
+"""The states of brains on disk: after a restart a brain is loaded, and ingests only what came after.
 
-The journal alone says what is so: a state is of use as long as it is that of a fact in the journal, and all facts up to
-that one were told. Whatever else is found is passed over, and the brain is told everything.
+Only the journal is true: a state is used if it belongs to a fact in the journal, and all facts up to that one were
+told. Any other state is ignored, and the brain ingests everything.
 """
 
 from __future__ import annotations

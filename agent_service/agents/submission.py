@@ -1,6 +1,6 @@
-"""Plans on their way through the sink: from `submitted` until the run is complete, or the plan was taken back.
+"""Plans in the sink: from `submitted` until the run is complete, or the plan is withdrawn.
 
-`Submission` is one of them; `Lookahead` keeps the next one of an agent in the sink while one is under way.
+`Submission` is one plan; `Lookahead` keeps an agent's next plan in the sink while one is under way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Many agents: create, configure, remove, find; and bring them back after a restart of the service.
+"""Creates, configures, removes and finds agents, and brings them back after a restart of the service.
 
-Every change is a fact in the journal first. The supervisor applies the facts as they are committed, so its memory is a
-fold over the journal, at run time as after a crash.
+Every change is first a fact in the journal. The supervisor applies facts when they are committed, so its memory is a
+fold over the journal, at run time and after a crash.
 """
 
 from __future__ import annotations

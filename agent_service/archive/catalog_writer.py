@@ -1,4 +1,4 @@
-"""The catalogue's writer: what is in spool and journal goes into the catalogue, in order and exactly once."""
+"""Writes spool and journal into the catalogue, in order and exactly once."""
 
 from __future__ import annotations
 

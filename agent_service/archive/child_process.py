@@ -1,4 +1,4 @@
-"""The service's side of the archive: one child process, started, watched, started again, asked and stopped."""
+"""The service's side of the archive: it starts, watches, restarts, asks and stops one child process."""
 
 from __future__ import annotations
 

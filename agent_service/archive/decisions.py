@@ -1,7 +1,7 @@
-"""From the journal's facts to rows of the agents' runs: a fold, without any I/O.
+"""Folds the journal's facts into rows of the agents' runs, without I/O.
 
-Each agent has one run per service session, with the streams ``suggest``, ``ingest`` and ``report``. Everything about
-it, its uid too, follows from the facts alone, so that writing them again after a crash gives the same run.
+Each agent has one run per service session, with the streams ``suggest``, ``ingest`` and ``report``. The facts alone
+determine the run, including its uid, so writing them again after a crash gives the same run.
 """
 
 from __future__ import annotations

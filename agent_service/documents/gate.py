@@ -1,10 +1,10 @@
-"""The document gate before the spool and all who listen: each document once, in order, and no run quietly short.
+"""The document gate before the spool and all listeners: each document once, in order, and no incomplete run unnoticed.
 
-A RunEngine of this process loses and repeats nothing. A broker does: it may give documents twice, in another order or
-not at all, and two sources may give the same run. So a document from elsewhere waits here for those it builds upon, and
-a stop document for all the events that its ``num_events`` counts. While it waits the run is suspect: documents of
-`Origin.CATALOGUE` complete it, or it is given up, and then `Run.missing` says what it lacks. A run is whole by numbers:
-what comes after its end, an event measured again after a pause too, is taken for a repetition.
+A RunEngine of this process loses and repeats nothing. A broker may give documents twice, in another order or not at
+all, and two sources may give the same run. So a document from elsewhere waits here for those that it refers to, and a
+stop document for all events that its ``num_events`` counts. Meanwhile the run is suspect: documents of
+`Origin.CATALOGUE` complete it, or it is given up, and `Run.missing` says what it lacks. A run is whole by numbers: a
+document after its end, also an event measured again after a pause, counts as a repetition.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The way of every document from its source to the event loop: routed, on disk, then told, in order and in batches."""
+"""Takes every document from its source to the event loop: routed, then on disk, then there in order and in batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal in a PostgreSQL database: where facts are committed under the leader's epoch, and read by others."""
+"""A journal in a PostgreSQL database: facts are committed under the leader's epoch, and others read them."""
 
 from __future__ import annotations
 

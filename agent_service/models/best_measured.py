@@ -1,8 +1,8 @@
-"""The best of what was measured: found by the service from the outcomes themselves, whatever a brain says of its own.
+"""The best that was measured: the service finds it from the outcomes, whatever a brain says of its own.
 
-Where there are objectives, they say what is better, and the points that break a constraint are none of the best. Where
-there are none, which outcome counts and whether more of it is better follow from the agent's specification; where that
-does not say, from which end of what was measured the brain's own best point lies at.
+If there are objectives, they say what is better, and a point that breaks a constraint is never the best. If there are
+none, the agent's specification says which outcome counts and whether more of it is better. If that does not say, the
+end of the measured values that is nearer to the brain's own best point is better.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The language of ``guardrails.rules``: ``abs(v1 - v2) <= 300``, a comparison of actuators with numbers.
 
-A rule is Python's arithmetic without Python: it is parsed, and what it is made of is checked against the short list
-below; then `simpleeval` walks it, with floats only. So nothing in a rule can call, import, or take long: there are no
-whole numbers that grow without end, no texts, no attributes. What a rule computes is finite, or it forbids the point.
+A rule is arithmetic in Python's syntax: it is parsed, and its parts are checked against the short list below; then
+`simpleeval` evaluates it, with floats only. So no rule can call, import, or take long: there are no whole numbers that
+grow without end, no texts, no attributes. If a rule's value is not finite, it forbids the point.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -1,7 +1,7 @@
-"""Spaces: which values each actuator of an agent may have, and how a value is checked and made what it has to be.
+"""Spaces: which values each actuator of an agent may have, and how values are checked and converted.
 
-A space is a mapping of actuator to dimension. A number stays a number of its dimension's type, and nothing else is
-taken for one: neither a text nor true. An actuator without a dimension takes any finite number.
+A space is a mapping of actuator to dimension. A number stays a number, of its dimension's type; a text or true is no
+number. An actuator without a dimension takes any finite number.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is checked of each request first: an id, the names of the service, the limits on headers and body, and its key.
+"""The first checks of each request: its id, the service's host names, the limits on headers and body, and its key.
 
-All of it happens before a byte of the body is read: who has no key costs the service next to nothing.
+All happen before a byte of the body is read: a request without a key costs the service almost nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one place that names concrete classes and puts them together."""
+"""The only module that names concrete classes and combines them."""
 
 from __future__ import annotations
 

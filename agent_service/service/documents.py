@@ -1,4 +1,4 @@
-"""What the service does with documents: admit those that are posted, hand all of them on, keep runs for a restart."""
+"""The service's handling of documents: it admits posted ones, passes all on, and keeps runs for a restart."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Keys: who may do what, in a file of the state directory that holds their hashes and never a key.
 
-The file is one JSON object a line and only ever grows: a line when a key is made, a line when it is revoked. So its
-size tells whether it changed, and a service notices by one look at the file, at each request, what another process did.
+The file has one JSON object a line and only grows: one line when a key is made, one when it is revoked. So its size
+says whether it changed, and a service sees another process's changes with one look at the file, at each request.
 """
 
 from __future__ import annotations

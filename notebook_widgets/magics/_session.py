@@ -1,4 +1,4 @@
-"""The service of this kernel and its panels, as magics made them: one service, and one panel an agent."""
+"""The service and the panels that magics made in this kernel: one service, and one panel an agent."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the service knows of one agent: a fold over the journal's facts, and nothing else.
 
-`AgentRecord.apply` is the only thing that changes a record. It is called with each fact as it is committed, and again
-with all of them when the service starts, so what is in memory is what the journal says.
+Only `AgentRecord.apply` changes a record. It is called with each fact when it is committed, and with all facts when the
+service starts, so memory and journal agree.
 """
 
 from __future__ import annotations

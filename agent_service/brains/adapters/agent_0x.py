@@ -1,8 +1,8 @@
-"""How an agent of bluesky-adaptive 0.x is called: ``ingest(x, y)`` and ``suggest(n) -> (docs, points)``, in arrays.
+"""The adapter for agents of bluesky-adaptive 0.x: ``ingest(x, y)`` and ``suggest(n) -> (docs, points)``, in arrays.
 
-A point of such an agent is a number or an array. The service knows it by name: by the agent's actuators where it has
-some, else as ``x``, or ``x_0``, ``x_1`` and so on. What a run measured is ``x`` and ``y`` of ``unpack_run``, which the
-agent is told as they are; the service keeps them as outcomes, ``measured_x`` and ``y``, or the mean of what is large.
+A point of such an agent is a number or an array. The service names its values by the agent's actuators if it has any,
+else ``x``, or ``x_0``, ``x_1`` and so on. ``unpack_run`` returns ``x`` and ``y`` of a run, which the agent ingests
+unchanged; the service keeps them as outcomes, ``measured_x`` and ``y``, or the mean of a large one.
 """
 
 from __future__ import annotations

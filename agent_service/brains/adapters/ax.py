@@ -1,10 +1,10 @@
 """Ax, as ``AxOptimizer`` and ``Agent`` of bluesky-adaptive 1.x and of Blop: the same tree under two names.
 
-Nothing of Ax is imported before somebody makes one. What is different here from these classes: values come in as the
-parameters have them (a whole number, a text), points are registered with an ``Agent`` too, a failed point is not
-suggested again, and an Ax that waits for data says so. What is good stands in the agent's specification, or in Ax's own
-configuration; an objective that Ax does not know, as a target, is a metric that is computed here. Of several objectives
-the service finds the front itself: to ask Ax costs the fit of a model each time.
+Ax is imported when somebody makes one. Differences from these classes: values have the parameters' types (a whole
+number, a text), points are also registered with an ``Agent``, a failed point is not suggested again, and an Ax that
+waits for data says so. The agent's specification or Ax's own configuration holds the goals; an objective that Ax does
+not know, as a target, is a metric that is computed here. The service finds the front of several objectives itself: Ax
+would fit a model each time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Generators of gest-api, which Xopt's are: asked and told by their VOCS; a type of its own, and any such object.
+"""The adapter for generators of gest-api, as Xopt's: they suggest and ingest by their VOCS. A type and any object.
 
-A column of a suggestion that is no variable is the generator's own, and is given back with the outcome. Points are
-drawn for a generator that wants data first; one that goes step by step (Nelder-Mead) is told of its own steps only.
+A column of a suggestion that is no variable is the generator's own, and it gets it back with the outcome. If a
+generator needs data first, points are drawn for it; a stepwise one (Nelder-Mead) ingests only its own steps.
 """
 
 from __future__ import annotations

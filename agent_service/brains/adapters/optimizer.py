@@ -1,7 +1,7 @@
-"""The adapter around a brain of the shape of bluesky-adaptive 1.x's ``Optimizer``, with the service's ids outside.
+"""The adapter for brains of the shape of bluesky-adaptive 1.x's ``Optimizer``, with the service's ids outside.
 
-A brain knows its suggestions by its own ``_id``, or by none; the service knows them by theirs. They are translated here
-and nowhere else.
+A brain knows its suggestions by its own ``_id``, or by none; the service knows them by their ids. Only this module
+translates them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the brains we ship have in common: a record of suggestions and measurements, and what counts as good."""
+"""What built-in brains have in common: a record of suggestions and measurements, and their goals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source ``kafka``: the topics that a beamline publishes to. An offset is committed when the spool has its document."""
+"""Source ``kafka``: a beamline's topics. An offset is committed when the spool has its document."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # a boundary: confluent_kafka's types are those of its C

@@ -1,4 +1,4 @@
-"""The cluster as the service sees it: a client, seats for agents, and workers that do not answer."""
+"""The service's side of the cluster: a client, seats for agents, and workers that do not answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The process executor: each brain in a process of its own, which can be killed, limited, and die alone.
 
-The processes are forked by a fork server that belongs to the service (see `_launcher`). The object to host is made in
-the child by a function that is pickled by cloudpickle, so that it may come from a notebook.
+A fork server of the service forks the processes (see `_launcher`). A function, pickled by cloudpickle, makes the object
+to host in the child, so that it may come from a notebook.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The base class of 0.x's agents, which hosts them as agents of the service of this process: what scripts build on.
+"""The base class of 0.x's agents for scripts: it hosts them as agents of this process's service.
 
-A script constructs its agent with a consumer, a producer, a queue server and two catalogue nodes. Documents come from
-the service's sources here, plans go to its sink, and what the agent does is written into its catalogue: consumer,
-producer and queue server are kept as the script gave them, and not used. Runs are read from the data node, if the
-script gave one that has them, else as the service has them.
+A script constructs its agent with a consumer, a producer, a queue server and two catalogue nodes. Here documents come
+from the service's sources, plans go to its sink, and decisions go to its catalogue. Consumer, producer and queue server
+are kept but not used. Runs are read from the script's data node if it has them, else from the service.
 """
 
 from __future__ import annotations

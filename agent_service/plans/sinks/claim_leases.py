@@ -1,7 +1,7 @@
 """The plans of the sink ``claim``: those that wait for somebody, and those that somebody measures.
 
-A claim is a lease. It is renewed by who holds it, or by documents of its run; when it runs out nobody measures any
-more, as far as anybody knows, and the suggestion expires.
+A claim is a lease. Its holder or documents of its run renew it. When it runs out, nobody is known to measure, and the
+suggestion expires.
 """
 
 from __future__ import annotations

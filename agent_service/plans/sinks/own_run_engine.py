@@ -1,8 +1,8 @@
 """The service's own RunEngine: made, subscribed to, and called for one plan after the other.
 
-What bluesky asks for, each seen by running it: a RunEngine is called, resumed and, while paused, aborted in one and the
-same thread; while it runs, it is aborted from another. A pause and an abort make the pending call raise
-``RunEngineInterrupted``. A subscriber that raises aborts the run.
+What bluesky needs, each seen by running it: the same thread calls, resumes and, while paused, aborts a RunEngine; while
+it runs, another thread aborts it. A pause and an abort make the pending call raise ``RunEngineInterrupted``. A
+subscriber that raises aborts the run.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,7 +1,7 @@
-"""What waits for the RunEngine, and whether the next may begin: paused, held, closing. No bluesky in here.
+"""The plans that wait for the RunEngine, and whether the next may begin: paused, held, closing. It imports no bluesky.
 
-Threads: people ask through the driver from any thread, one driver thread takes plans out. A condition guards it all,
-and nobody's code is called under it.
+Threads: people ask through the driver from any thread; one driver thread takes plans out. A condition guards all of it,
+and no other code is called under it.
 """
 
 from __future__ import annotations

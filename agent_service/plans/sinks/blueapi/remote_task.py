@@ -1,9 +1,9 @@
-"""A plan at a blueapi, from a task that waits there to its fate: it begins at most once, whoever dies meanwhile.
+"""A plan at a blueapi, from its waiting task to its fate: it begins at most once, whoever dies meanwhile.
 
-blueapi begins a task by its id, and an id at most once: one that runs or has ended is refused. So a task whose
-beginning brought no answer counts as begun, is looked at, and is asked to begin again while it waits still; one that is
-not wanted any more is deleted, and has not begun once that is confirmed. What blueapi has forgotten, as when its
-environment was reloaded, is told by documents, or by nobody; it is never measured again.
+blueapi begins a task by its id, and each id at most once: it refuses one that runs or has ended. If the request to
+begin got no answer, the task counts as begun; it is looked up, and asked again while it still waits. A task that is no
+longer wanted is deleted; once that is confirmed, it has not begun. If blueapi has forgotten a task, as after a reload
+of its environment, only documents can tell its fate; it is never measured again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The connection to the RunEngine's process: what is asked of it, what it says, and the next one when it has ended."""
+"""The connection to the RunEngine's process: requests, answers, and the next process when one has ended."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Sink ``run_engine`` where the RunEngine has a process of its own: plans go there one behind the other.
+"""Sink ``run_engine`` for a RunEngine with a process of its own: plans go there one after the other.
 
-Each plan is known by a number. What has begun is in `TurnFile`, so that a process that is killed, whenever that
-is, has run a plan or has not: one that had begun is failed, any other goes to the next process.
+Each plan has a number. `TurnFile` says which have begun, so that it is known, whenever the process is killed, whether a
+plan had begun: if so, it is failed; any other plan goes to the next process.
 """
 
 from __future__ import annotations

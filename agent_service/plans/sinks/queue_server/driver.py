@@ -1,8 +1,8 @@
-"""What the sink does in the background: hand one plan over at a time, and find out what becomes of it.
+"""The sink's background work: it submits one plan at a time, and finds out its fate.
 
-A plan is sent once. After that it is looked for, however the request was answered: in what runs, in the history, in the
-documents. What is found nowhere for a while has an unknown fate: it expires, it is never sent again, and its run counts
-all the same if it comes yet.
+A plan is sent once. Whatever the answer to the request, the plan is then looked for among what runs, in the history and
+in the documents. If it is nowhere for a while, its fate is unknown: it expires, it is never sent again, and its run
+still counts if it comes later.
 """
 
 from __future__ import annotations
