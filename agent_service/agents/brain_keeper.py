@@ -1,4 +1,4 @@
-"""Keeps the brain of an agent in step with its facts: built from them, built anew, and what follows when it is lost."""
+"""Keeps an agent's brain in step with its facts: builds and rebuilds it from them, and acts when it is lost."""
 
 from __future__ import annotations
 

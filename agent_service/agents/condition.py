@@ -1,7 +1,7 @@
-"""One condition without which nothing is measured: what its signals say, and since when it is lost or met.
+"""One condition for a measurement: the values of its signals, and since when it is lost or met.
 
-What is not known is not met: a signal that is not connected, does not answer, or says what no rule can judge. A loss
-begins when the signal says that it did, where that can be: after it was last known to be met, and before it was heard.
+An unknown condition is not met: a signal is not connected, does not answer, or has a value that no rule can judge. A
+loss begins at the signal's own time for it, if that lies between the last time it was known to be met and its arrival.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The conditions without which nothing is measured: watched while the service runs, and asked about runs.
+"""Watches the conditions for a measurement while the service runs, and says whether runs count.
 
-This is the one owner of their state. A loss holds the agents at once and is written behind, in its turn; what nobody
-watched counts as lost; the process of a RunEngine watches while the service is not there. A run that shares a moment
-with a loss does not count.
+Only this module owns their state. A loss holds the agents at once, and is written later, in order. Time that nobody
+watched counts as lost; a RunEngine's process watches while the service is away. A run that overlaps a loss does not
+count.
 """
 
 from __future__ import annotations

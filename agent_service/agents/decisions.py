@@ -1,4 +1,4 @@
-"""What persons decide about agents that are there: suggestions approved or rejected, moves, past runs ingested."""
+"""People's decisions about existing agents: approvals, rejections, moves, and past runs to ingest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is in a run before it is written: its streams, their keys, and what the values of each key really are.
+"""The schema of a run before it is written: its streams, their keys, and the real types of each key's values.
 
-What a device says of its data and what it measures may be two things, and the writer believes the former. A table's
+A device's description of its data may differ from what it measures, and the writer believes the description. A table's
 column has one type, and a text or list in a column of numbers loses a run.
 """
 

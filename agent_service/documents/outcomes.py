@@ -1,4 +1,4 @@
-"""From a run to outcomes: by field, or by the user's function."""
+"""Finds the outcomes of a run: by field, or by the user's function."""
 
 from __future__ import annotations
 

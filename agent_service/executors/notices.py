@@ -1,7 +1,7 @@
-"""What an agent's code tells from inside a call: how far it is, and what it logs.
+"""Notices of an agent's code from inside a call: its progress, and what it logs.
 
-An executor runs each call within `reporting`; `progress` and standard logging find their way from there by a context
-variable, so the agent's code needs no handle on anything and runs unchanged outside a service.
+An executor runs each call within `reporting`. `progress` and standard logging find it by a context variable, so the
+agent's code needs no handle and runs unchanged outside a service.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The journal's writer: one thread, group commit, and what happens when the store cannot be written.
 
-A fact that cannot be written is refused, or, if it is patient, tried again until it can be. A batch that failed may
-have been written all the same, so after a failure the store is read before anything gets a number.
+A fact that cannot be written is refused, or, if it is patient, retried until it can be. A failed batch may have been
+written nevertheless, so after a failure the store is read before any fact gets a number.
 """
 
 from __future__ import annotations

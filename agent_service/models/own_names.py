@@ -1,8 +1,8 @@
-"""One device, one name: its own, which plans and documents have too. The brain may have another word for it.
+"""One device, one name: its own, as in plans and documents. The brain may have another word for it.
 
-An agent may be written with the way to a device, ``stage.x``, whose own name is ``stage_x``. From its creation on the
-service says ``stage_x``: in points, guardrails, positions and facts. Only its brain goes on to hear ``stage.x``, which
-its configuration and its code say; `AgentSpec.names` holds which is which.
+A specification may name a device by the way to it, ``stage.x``, where its own name is ``stage_x``. From its creation
+on, the service uses ``stage_x`` in points, guardrails, positions and facts. Only the brain gets ``stage.x``, as in
+its configuration and code; `AgentSpec.names` maps the names.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a device says of its limits and of a position that it is to have, in ophyd's ways and in ophyd-async's.
+"""Asks a device for its limits, and whether it takes a position, in ophyd's ways and in ophyd-async's.
 
-Whatever is asked may do I/O, block, or raise: ask in a thread of its own. Devices are known by what they can do.
+Any question may do I/O, block, or raise: ask in a separate thread. Devices are recognised by what they can do.
 Sources: ophyd's ``PositionerBase.limits`` and ``check_value``, ``EpicsMotor.low_limit_travel``; bluesky's ``Checkable``
 and ``check_limits``; ophyd-async's ``Motor`` and ``event_model.Limits``.
 """

@@ -1,7 +1,7 @@
-"""Jobs: calls of agents that go on behind an answer 202, until they end or somebody cancels them.
+"""Jobs: calls of agents that go on after an answer 202, until they end or somebody cancels them.
 
-Every long call runs in a task of its own, so that neither a client that goes away nor an answer that is given early
-ends it. It becomes a job when whoever asked does not want to wait longer; before that it has no id and is not listed.
+Every long call runs in its own task, so neither a client that goes away nor an early answer ends it. It becomes a job
+when the caller does not want to wait longer; before that, it has no id and is not listed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From what a brain says of itself to what JSON holds: reports, variables, results of methods.
+"""Converts a brain's reports, variables and results of methods to what JSON can hold.
 
-Everything arrives as what it is, or is refused in one line that names the entry and its type (`Unfit`). Numpy, pandas
-and the like are known by what they can do and not by import.
+Each value keeps its meaning, or is refused in one line that names the entry and its type (`Unfit`). Numpy, pandas and
+the like are recognised by what they can do, not by import.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Values that come out of a brain or a user's function, made fit for the service: plain, finite, complete.
+"""Makes values of a brain or a user's function fit for the service: plain, finite, complete.
 
-Numpy's scalars and arrays are known by shape, not by import.
+Numpy's scalars and arrays are recognised by shape, not by import.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The demo's course: serve, create an agent, follow it, wait for the catalogue, say what came out."""
+"""The demo's steps: serve, create an agent, follow it, wait for the catalogue, print the result."""
 
 from __future__ import annotations
 

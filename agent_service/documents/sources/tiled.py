@@ -1,7 +1,7 @@
-"""Source ``tiled``: the runs that others write into a Tiled catalogue. It completes what other sources lost, too.
+"""Source ``tiled``: the runs that others write into a Tiled catalogue. It also completes what other sources lost.
 
-The catalogue is searched every `LOOKS_EVERY_S`, and at once when it says over a websocket that something was written:
-what it says there begins anew when it restarts, so it is a hint and no more. A run is taken as a whole, once it ended.
+It searches the catalogue every `LOOKS_EVERY_S`, and at once when the catalogue's websocket says that something was
+written: that is only a hint, for it begins anew when the catalogue restarts. A run is taken whole, after its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The life of an agent's process, after the fork: build the object, answer calls, exit when the service is gone."""
+"""An agent's process after the fork: it builds the object, answers calls, and exits when the service is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fork server as the service sees it: launched when the first agent needs it, asked for children, and ended."""
+"""The service's side of the fork server: it launches it for the first agent, asks it for children, and ends it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sink ``blueapi``: one plan at a time for the RunEngine of a beamline's blueapi, among the tasks of people.
 
-A plan under way cannot be paused: blueapi 1.21 tells a pause as the plan's end, and answers nothing while a plan that
-it resumed runs. An abort ends our own task, and nobody else's.
+A plan under way cannot be paused: blueapi 1.21 reports a pause as the plan's end, and does not answer while a resumed
+plan runs. An abort ends only our own task.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The life of the RunEngine's process: load the startup, listen, serve one service at a time, and end without any."""
+"""The RunEngine's process: it loads the startup, listens, serves one service at a time, and ends without any."""
 
 from __future__ import annotations
 
