@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best measured point, the outcome it is the best of, in which direction, and all that as a status says it."""
+    """The best measured point, its outcome and direction, and all of that as a status says it."""
 
     point: BestPoint | None
     objective: str | None
@@ -38,13 +38,13 @@ class Best:
 
 @dataclass(slots=True)
 class Extremes:
-    """By outcome, the measured point at which it was lowest and highest so far; of equals, the first."""
+    """By outcome, the measured points where it was lowest and highest so far; of equals, the first."""
 
     lowest: dict[str, BestPoint] = field(default_factory=dict[str, BestPoint])
     highest: dict[str, BestPoint] = field(default_factory=dict[str, BestPoint])
 
     def add(self, measured: Mapping[str, Any], *, actuators: Collection[str]) -> None:
-        """Take a measured point in: actuators and outcomes by name, and perhaps its suggestion's ``_id``."""
+        """Add a measured point: actuators and outcomes by name, and perhaps its suggestion's ``_id``."""
         outcome = _outcome_of(measured, actuators)
         lowest = [
             key for key, value in outcome.items() if key not in self.lowest or value < self.lowest[key].outcome[key]
@@ -59,7 +59,7 @@ class Extremes:
         self.highest.update(dict.fromkeys(highest, best_point))
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return by end the points, and by outcome which of them: many outcomes have one point."""
+        """Return the points by end, and by outcome which of them: many outcomes share one point."""
         ends: list[dict[str, Any]] = []
         for end in (self.lowest, self.highest):
             points = list({id(point): point for point in end.values()}.values())
@@ -70,7 +70,7 @@ class Extremes:
 
     @classmethod
     def from_json(cls, data: Sequence[Mapping[str, Any]]) -> Extremes:
-        """Return what `as_json` made JSON of."""
+        """Return the extremes from the JSON of `as_json`."""
         ends: list[dict[str, BestPoint]] = []
         for end in data:
             points = [BestPoint.model_validate(point) for point in end["points"]]
@@ -96,7 +96,7 @@ class Extremes:
         return names[0] if names else None
 
     def _towards(self, objective: str | None, by_model: BestPoint | None) -> Direction:
-        """Return which end of what was measured the brain's best point is nearer to."""
+        """Return the end of the measured values that is nearer to the brain's best point."""
         if objective is None or by_model is None or objective not in by_model.outcome or objective not in self.highest:
             return "maximize"
         value = by_model.outcome[objective]
@@ -106,10 +106,10 @@ class Extremes:
 
 
 class Front:
-    """The feasible points that were measured and that none other beats; of equals, the first.
+    """The feasible measured points that no other beats; of equals, the first.
 
-    One is beaten by another that is not worse in any objective and better in one. To add a point costs one pass over
-    the front, in numpy; for one objective, a comparison.
+    A point beats another if it is better in one objective and worse in none. To add a point costs one pass over the
+    front, in numpy; for one objective, a comparison.
     """
 
     def __init__(self, goals: Goals) -> None:
@@ -119,7 +119,7 @@ class Front:
         self._measured = 0
 
     def add(self, measured: Mapping[str, Any], *, actuators: Collection[str]) -> None:
-        """Take a measured point in, as `Extremes.add`."""
+        """Add a measured point, as `Extremes.add`."""
         outcome = _outcome_of(measured, actuators)
         self._measured += 1
         scores = self.goals.scores(outcome)
@@ -146,13 +146,13 @@ class Front:
         return {"points": points, "measured": self._measured}
 
     def restore(self, data: Mapping[str, Any]) -> None:
-        """Go on with what `as_json` returned of the same goals."""
+        """Restore the result of `as_json` for the same goals."""
         self.points = [BestPoint.model_validate(point) for point in data["points"]]
         self._measured = data["measured"]
         self._scores = [self.goals.scores(point.outcome) for point in self.points]
 
     def best(self) -> Best:
-        """Return the best point; of a front the one that is the best in the first objective."""
+        """Return the best point; of a front, the best in the first objective."""
         objective, way = next(iter(self.goals.objectives.items()))
         direction = way.direction or "maximize"
         several = len(self.goals.objectives) > 1 and not self.goals.weighted
@@ -169,7 +169,7 @@ class Front:
 
 
 class Bests:
-    """The best of what one agent measured: by its objectives, and by outcome where it has none."""
+    """The best that one agent measured: by its objectives, or by outcome if it has none."""
 
     def __init__(self) -> None:
         self._extremes = Extremes()
@@ -178,7 +178,7 @@ class Bests:
         self.with_sem: dict[str, None] = {}  # the outcomes of which a standard error was known, in their order
 
     def begin(self, spec: AgentSpec) -> None:
-        """Forget all points, and go by the objectives that there are now."""
+        """Forget all points, and use the present objectives."""
         self._extremes, self._actuators = Extremes(), spec.actuators
         self._front = Front(Goals.of(spec)) if spec.objectives else None
 
@@ -188,14 +188,14 @@ class Bests:
         return {"extremes": self._extremes.as_json(), "front": front, "with_sem": list(self.with_sem)}
 
     def restore(self, data: Mapping[str, Any]) -> None:
-        """Go on with what `as_json` returned, when it was of the same specification."""
+        """Restore the result of `as_json`, if it was for the same specification."""
         self._extremes = Extremes.from_json(data["extremes"])
         self.with_sem = dict.fromkeys(data["with_sem"])
         if self._front is not None:
             self._front.restore(data["front"])
 
     def add(self, points: Iterable[Mapping[str, Any]]) -> None:
-        """Look at measured points for the best of them."""
+        """Add measured points."""
         for point in points:
             self.with_sem |= dict.fromkeys(sems_of(point))
             self._extremes.add(point, actuators=self._actuators)
@@ -208,12 +208,12 @@ class Bests:
         return list(self._extremes.highest)
 
     def best(self, spec: AgentSpec, by_model: BestPoint | None) -> Best:
-        """Return the best of what was measured; ``by_model`` is the brain's own best point, if it has one."""
+        """Return the best that was measured; ``by_model`` is the brain's own best point, if it has one."""
         return self._extremes.best(spec, by_model) if self._front is None else self._front.best()
 
 
 def best_text(status: AgentStatus, *, digits: int = 4) -> str:
-    """Return the best that an agent has measured as a person reads it, ``highest flux 12.3``; empty if nothing was."""
+    """Return the best that an agent has measured as text, ``highest flux 12.3``; empty if there is none."""
     if status.best is None or status.objective is None:
         return ""
     names = [status.objective, *(name for name in status.best.outcome if name != status.objective)]
@@ -222,7 +222,7 @@ def best_text(status: AgentStatus, *, digits: int = 4) -> str:
 
 
 def extreme_word(direction: Direction) -> str:
-    """Return which end of the values is the best one, in a word."""
+    """Return the word for the best end of the values."""
     return "highest" if direction == "maximize" else "lowest"
 
 
@@ -234,7 +234,7 @@ def _configured(config: Mapping[str, Any]) -> Direction | None:
 
 
 def _outcome_of(measured: Mapping[str, Any], actuators: Collection[str]) -> dict[str, float]:
-    """Return the outcomes of a journaled point that are numbers of JSON that can be compared."""
+    """Return the outcomes of a journaled point that are comparable JSON numbers."""
     return {
         name: value
         for name, value in measured.items()

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 Direction = Literal["maximize", "minimize"]
 
 WEIGHTED: Final = "weighted_objective"
-"""Column of the weighted sum, for a library that is to make one number high."""
+"""Column of the weighted sum, for a library that maximizes one number."""
 
 _OFF: Final = "{}_off_target"
-"""Column of how far an outcome is from its target, for a library that knows no targets."""
+"""Column of an outcome's distance from its target, for a library without targets."""
 
 
 class Objective(Request):
@@ -58,7 +58,7 @@ class Objective(Request):
         return self
 
     def score(self, value: float) -> float:
-        """Return a number that is higher the better ``value`` is."""
+        """Return a number that is higher for a better ``value``."""
         if self.target is not None:
             return -abs(value - self.target)
         return value if self.direction == "maximize" else -value
@@ -89,10 +89,10 @@ def _written(data: Any) -> Any:
 
 
 Objectives: TypeAlias = FewNames[dict[Name, Annotated[Objective, BeforeValidator(_written)]]]
-"""Outcome to which way it is better."""
+"""Outcome to its objective."""
 
 Limits: TypeAlias = FewNames[dict[Name, Limit]]
-"""Outcome to what it has to be."""
+"""Outcome to its limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +104,22 @@ class Goals:
 
     @classmethod
     def of(cls, spec: HasGoals) -> Self:
-        """Return the goals of an agent, without objectives when its specification says none."""
+        """Return the goals of an agent, without objectives if its specification has none."""
         return cls(spec.objectives, spec.outcome_constraints)
 
     @property
     def needed(self) -> list[str]:
-        """The outcomes that each point has to have."""
+        """The outcomes that each point must have."""
         return list(dict.fromkeys((*self.objectives, *self.limits)))
 
     @property
     def weighted(self) -> bool:
-        """Whether the objectives are one, their weighted sum."""
+        """Whether the objectives form one weighted sum."""
         return len(self.objectives) > 1 and any(objective.weight is not None for objective in self.objectives.values())
 
     @property
     def columns(self) -> dict[str, Direction]:
-        """What a library that knows directions only is to optimize: outcomes, and columns that `derived` adds."""
+        """What a library that knows only directions optimizes: outcomes, and columns that `derived` adds."""
         if self.weighted:
             return {WEIGHTED: "maximize"}
         return {
@@ -128,7 +128,7 @@ class Goals:
         }
 
     def derived(self, outcome: Mapping[str, Any]) -> dict[str, float]:
-        """Return those of the `columns` that are no outcomes."""
+        """Return the `columns` that are no outcomes."""
         if self.weighted:
             scores = self.scores(outcome)
             return {} if scores is None else {WEIGHTED: scores[0]}
@@ -139,7 +139,7 @@ class Goals:
         }
 
     def derived_errors(self, errors: Mapping[str, float]) -> dict[str, float]:
-        """Return the standard errors of the `derived` columns, where those of all that goes into one are known."""
+        """Return the standard errors of `derived` columns, if those of all their outcomes are known."""
         if not self.weighted:
             return {_OFF.format(name): errors[name] for name in self.objectives if name in errors}
         if not set(self.objectives) <= set(errors):
@@ -151,7 +151,7 @@ class Goals:
         }
 
     def scores(self, outcome: Mapping[str, Any]) -> tuple[float, ...] | None:
-        """Return a number an objective, or one for all, each higher the better; None when there is none."""
+        """Return a score for each objective, or one for all; higher is better. None if there are none."""
         if not all(is_number(outcome.get(name)) for name in self.objectives):
             return None
         scores = tuple(objective.score(outcome[name]) for name, objective in self.objectives.items())
@@ -161,7 +161,7 @@ class Goals:
         return None if any(map(math.isnan, scores)) else scores
 
     def excesses(self, outcome: Mapping[str, Any]) -> list[float]:
-        """Return how far beyond its limit each outcome is, 0 or less within; infinity for one that was not measured."""
+        """Return how far each outcome is beyond its limit, 0 or less within; infinity if not measured."""
         return [
             limit.excess(outcome[name]) if is_number(outcome.get(name)) else math.inf
             for name, limit in self.limits.items()
@@ -173,7 +173,7 @@ class Goals:
 
 
 NO_GOALS: Final[Mapping[str, Any]] = MappingProxyType({"objectives": {}, "outcome_constraints": {}, "observables": []})
-"""The fields of a specification that say what counts as good, where they say nothing."""
+"""The goal fields of a specification without goals."""
 
 
 class GoalFields(Request):
@@ -185,13 +185,13 @@ class GoalFields(Request):
 
 
 def read_goals(data: Mapping[str, object]) -> dict[str, Any]:
-    """Return fields of a specification that were written as JSON; raise `ValidationError` when one cannot be read."""
+    """Return goal fields of a specification from JSON; raise `ValidationError` if one cannot be read."""
     read = GoalFields.model_validate(dict(data))
     return {field: getattr(read, field) for field in data}
 
 
 def check_outcomes(outcomes: Collection[str], **named: Collection[str]) -> None:
-    """Raise ValueError when a field of a specification names what is none of the outcomes, where these are known."""
+    """Raise ValueError if a field of a specification names no outcome, where the outcomes are known."""
     for field, names in named.items():
         if foreign := [name for name in names if outcomes and name not in outcomes]:
             raise ValueError(

@@ -29,7 +29,7 @@ MAX_VALUES: Final = 1000
 """Most values of a choice."""
 
 _AGREE: Final = 1e-9
-"""A part of a range's ends: a number that is no farther outside, as arithmetic leaves it, is the end."""
+"""Fraction of a range's ends: a number outside by no more, as by rounding, is the end."""
 
 _LISTED: Final = 10
 """Values of a choice that a message names."""
@@ -37,7 +37,7 @@ _LISTED: Final = 10
 _WITHOUT_ORDER: Final = {"bool": "true or false", "text": "a text"}
 
 _READBACK: Final = 1e-6
-"""A part of a value: a number that was measured no farther from a value of a choice is that value."""
+"""Fraction of a value: a measured number no farther from a choice's value is that value."""
 
 _ROUNDED: Final = 1e-7
 """A part of a value that arithmetic may cost, of 32 bits, too: a number that is no farther from a value is that one."""
@@ -52,7 +52,7 @@ class _Dimension(Request):
     optional: bool = Field(default=False, description="whether a point may lack it: the actuator stays where it is")
     when: dict[Name, list[Value]] = Field(
         default_factory=dict[str, list[Value]],
-        description="values of other actuators with which it is in a point; with others the point lacks it, and the "
+        description="values of other actuators for which a point has it; for others the point lacks it, and the "
         "actuator stays where it is",
     )
 
@@ -68,11 +68,11 @@ class _Dimension(Request):
 
     @property
     def size(self) -> int | None:
-        """How many values a dimension has that is no range; None of a range."""
+        """How many values a dimension has; None for a range."""
         return None
 
     def nth(self, index: int) -> Value:
-        """Return one of the values of a dimension that is no range, counted from 0."""
+        """Return one of the values, counted from 0; not for a range."""
         raise IndexError(index)
 
     @property
@@ -81,9 +81,9 @@ class _Dimension(Request):
         return self.optional or bool(self.when)
 
     def fitted(self, value: Value, *, measured: bool = False) -> Value:
-        """Return a plain value as the dimension has it; raise ValueError, saying what is wrong, when it has none such.
+        """Return a plain value in the dimension's type; raise ValueError, saying what is wrong, if it does not fit.
 
-        ``measured`` takes what a device may have read: a number outside the range, 0 and 1 for false and true.
+        ``measured`` also takes what a device may read: a number outside the range, 0 and 1 for false and true.
         """
         raise NotImplementedError
 
@@ -201,7 +201,7 @@ class Choice(_Dimension):
         raise ValueError(f"is {shown(value)}, none of {listed}{self._hint(value)}")
 
     def _hint(self, value: Value) -> str:
-        """Return which text was perhaps meant by another one."""
+        """Return the text that was perhaps meant."""
         texts = [choice for choice in self.values if isinstance(choice, str)]
         if not isinstance(value, str):
             return ""
@@ -239,7 +239,7 @@ class Truth(_Dimension):
 
 
 class Text(_Dimension):
-    """Any text; where only some texts are meant, a choice says which."""
+    """Any text; for a few texts, use a choice."""
 
     type: Literal["text"]
 
@@ -287,16 +287,17 @@ def _space_type() -> TypeAdapter[dict[str, Dimension]]:
 
 
 def read_space(data: Mapping[str, object]) -> dict[str, Dimension]:
-    """Return a space that was written as JSON, or as Python has it; raise `ValidationError` when it is none."""
+    """Return a space from JSON or from Python; raise `ValidationError` if it is none."""
     return _space_type().validate_python(dict(data))
 
 
 def fitted(
     point: Mapping[str, object], actuators: Sequence[str], space: Mapping[str, Dimension], *, measured: bool = False
 ) -> tuple[Point, dict[str, str]]:
-    """Return the actuators' part of ``point`` as the space has it, and by actuator what is wrong with it.
+    """Return the actuators' part of ``point`` in the space's types, and by actuator what is wrong with it.
 
-    ``measured`` as for `_Dimension.fitted`; what the point should lack is then left out, for a run may read it.
+    ``measured`` as for `_Dimension.fitted`; values that the point should lack are then left out, for a run may read
+    them.
 
     Examples
     --------
@@ -337,7 +338,7 @@ def _may_lack(dimension: Dimension | None) -> bool:
 
 
 def check_space(space: Mapping[str, Dimension], actuators: Collection[str]) -> None:
-    """Raise ValueError unless a space is about these actuators, and what stands under ``when`` can be so."""
+    """Raise ValueError unless a space names only these actuators, and its ``when`` is possible."""
     if foreign := sorted(set(space) - set(actuators)):
         raise ValueError(f"space names {', '.join(foreign)}, which is no actuator of this agent")
     for name, dimension in space.items():
@@ -354,7 +355,7 @@ def check_space(space: Mapping[str, Dimension], actuators: Collection[str]) -> N
 
 
 def check_guardrails(guardrails: Guardrails, space: Mapping[str, Dimension]) -> None:
-    """Raise ValueError when guardrails do not fit a space: limits of numbers without order, values that it lacks."""
+    """Raise ValueError if guardrails do not fit a space: limits without ordered numbers, or values that it lacks."""
     for name in guardrails.allowed.keys() & space.keys():
         for value in guardrails.allowed[name]:
             try:
@@ -396,7 +397,7 @@ def _number(value: Value) -> int | float:
 
 
 def _inside(number: float, low: float | None, high: float | None) -> int | float:
-    """Return a number of a range, an end for what is all but there; raise ValueError outside."""
+    """Return a number of a range, or an end for a number very close to it; raise ValueError outside."""
     slack = (
         0.0
         if isinstance(number, int)

@@ -1,7 +1,7 @@
 """Outcomes with a standard error: written ``{value, sem}``, and kept as a number with its error beside it.
 
-In a point, under `SEM_KEY`, stands the standard error of the mean of each outcome of which it is known. So whoever does
-not ask for it finds numbers.
+A point holds, under `SEM_KEY`, the known standard errors of the mean of its outcomes. So whoever does not need them
+finds numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
 SEM_KEY: Final = "_sem"
-"""Key under which a point has the standard errors of its outcomes, by name."""
+"""Key of the standard errors of a point's outcomes, by name."""
 
 _PAIR: Final = 2
 
