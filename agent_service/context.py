@@ -1,7 +1,7 @@
-"""What a task knows of the request it works for: who acts, whether its facts may wait, who follows the call.
+"""What a task knows of its request: who acts, whether its facts may wait, who follows the call.
 
-The gate sets who acts for each request; tasks and worker threads that a request starts inherit all of it, and those
-that outlive their request, as an agent's loop does, call `enter_background` first.
+The gate sets who acts for each request. Tasks and worker threads that a request starts inherit all of it; those that
+outlive their request, as an agent's loop, first call `enter_background`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OWNER: Final = "owner"
 """Name of the key of the first start, in a state directory or in AGENT_SERVICE_API_KEY."""
 
 A_PERSON: Final = "a person"
-"""What a sentence says of the owner, and of whoever acts without a key."""
+"""What sentences call the owner, and whoever acts without a key."""
 
 _Actor = tuple[str, bool]  # a key's name, and whether it may give a person's word
 
@@ -55,9 +55,9 @@ def may_approve() -> bool:
 
 
 def for_whom(call: Callable[[], T], *, approves: bool = True) -> Callable[[], T]:
-    """Return a function that acts, in whichever thread it is called, for who acts here.
+    """Return a function that acts, in whatever thread calls it, for whoever acts here.
 
-    Not ``approves``: without a person's word.
+    Without ``approves``, it acts without a person's word.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def for_whom(call: Callable[[], T], *, approves: bool = True) -> Callable[[], T]
 
 
 def person() -> str:
-    """Return who acts, for a sentence: a key's name, or `A_PERSON` where that says no more."""
+    """Return who acts, for a sentence: a key's name, or `A_PERSON` if that says no more."""
     name = acting()
     return A_PERSON if name is None or name == OWNER else name
 

@@ -1,7 +1,7 @@
 """References to code: ``module:attribute``, which is imported, and ``live:NAME``, a live object of this process.
 
-A live object cannot be sent by HTTP: it waits here under a name, and its reference is sent. The registry belongs to
-this process, and a reference is valid here only. See `brains.live_objects` for what can be one.
+HTTP cannot carry a live object: it is registered here under a name, and its reference is sent. The registry belongs to
+this process, and a reference is valid only here. See `brains.live_objects` for what can be one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "live:"
 _AT_MOST_S: Final = 60.0
-"""How long an import waits for one of another thread, which may never end."""
+"""How long an import waits for another thread's, which may never end."""
 
 
 class Registered(NamedTuple):
-    """A live object, and what tells it from all others that stood, or will stand, for its reference: a random text."""
+    """A live object, and a random text that distinguishes it from all others of its reference, earlier or later."""
 
     live_object: Callable[..., object]
     registration: str
@@ -55,10 +55,10 @@ def is_import(reference: str) -> bool:
 
 
 def module(name: str) -> ModuleType:
-    """Import a module, after what other threads import by this. From any thread.
+    """Import a module, after the imports of other threads by this function. From any thread.
 
-    Python gives one of two threads a module that is half there when they import libraries that share modules, as those
-    of optimizers share SciPy's: ``cannot import name ... from partially initialized module``.
+    If two threads import libraries that share modules, as optimizers share SciPy's, Python may give one of them an
+    incomplete module: ``cannot import name ... from partially initialized module``.
     """
     there = sys.modules.get(name)
     if there is not None and not getattr(getattr(there, "__spec__", None), "_initializing", False):
@@ -74,7 +74,7 @@ def module(name: str) -> ModuleType:
 def imported(reference: str) -> object:
     """Import what ``module:attribute`` names. Runs the module's code: call it from a worker thread.
 
-    Raises `Unresolved`, in one line, when the module or the attribute cannot be had.
+    Raises `Unresolved`, in one line, if the module or the attribute is not there.
     """
     name, _, attribute = reference.partition(":")
     try:
@@ -88,9 +88,9 @@ def imported(reference: str) -> object:
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """Return a package's ``__getattr__``: each name is loaded from its home when it is first used.
+    """Return a package's ``__getattr__``: each name is loaded from its home at its first use.
 
-    A home is a module of the package; with a dot before it, one of the package that this one is in.
+    A home is a module of the package; with a dot before it, one of the parent package.
     """
 
     def attribute(name: str) -> object:
@@ -103,9 +103,9 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
 
 
 def put_off(name: str, function: str) -> None:
-    """Let importing a module of somebody else cost nothing until its function is called, or another name of it is used.
+    """Put off the import of a foreign module until its function is called, or another of its names is used.
 
-    Does nothing where it is not installed, or was imported before.
+    Does nothing if it is not installed, or was imported before.
     """
     spec = None if name in sys.modules else importlib.util.find_spec(name)
     if spec is None:
@@ -129,7 +129,7 @@ def put_off(name: str, function: str) -> None:
 
 
 def add(name: str, live_object: Callable[..., object]) -> str:
-    """Put an object into the registry, and return its reference ``live:NAME``. From any thread.
+    """Register an object, and return its reference ``live:NAME``. From any thread.
 
     Raises `AlreadyExists` when the name is taken.
     """
@@ -141,27 +141,27 @@ def add(name: str, live_object: Callable[..., object]) -> str:
 
 
 def get(reference: str) -> Callable[..., object] | None:
-    """Return the callable that a reference stands for, None when it is not in this process. From any thread."""
+    """Return the callable of a reference, None if it is not in this process. From any thread."""
     there = _objects.get(reference.removeprefix(PREFIX))
     return None if there is None else there.live_object
 
 
 def live_objects() -> list[Callable[..., object]]:
-    """Return all that is in the registry. From any thread."""
+    """Return all registered objects. From any thread."""
     with _lock:
         return [there.live_object for there in _objects.values()]
 
 
 def forget(reference: str) -> None:
-    """Take an object out of the registry; does nothing when it is not there. From any thread."""
+    """Remove an object from the registry, if it is there. From any thread."""
     with _lock:
         _objects.pop(reference.removeprefix(PREFIX), None)
 
 
 def take_over(reference: str, earlier: str) -> None:
-    """Let an object stand for an earlier reference from now on, instead of its own. From any thread.
+    """Let an object have an earlier reference from now on, instead of its own. From any thread.
 
-    What a journal calls by that reference is found again after the process that wrote it has ended.
+    So a reference in a journal leads to an object again after the process that wrote it has ended.
     """
     with _lock:
         _objects[earlier.removeprefix(PREFIX)] = _objects.pop(reference.removeprefix(PREFIX))
@@ -173,12 +173,12 @@ def is_live(reference: str | None) -> bool:
 
 
 def find(reference: str) -> Callable[..., object]:
-    """Return the callable that a reference stands for, or raise `UnknownType` when it is not in this process."""
+    """Return the callable of a reference; raise `UnknownType` if it is not in this process."""
     return registered(reference).live_object
 
 
 def registered(reference: str) -> Registered:
-    """Return what `find` does, and what tells it from others under that reference."""
+    """Return the callable as `find` does, with its distinguishing text."""
     if (there := _objects.get(reference.removeprefix(PREFIX))) is None:
         raise UnknownType(
             f"the live object {reference!r} is not in this process: it was valid only in the one that served it; "

@@ -1,4 +1,4 @@
-"""A link to the API page, made in the reader's browser: nobody else knows how that reaches the service."""
+"""A link to the API page, made in the reader's browser: only that knows how it reaches the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def javascript() -> str:
 
 
 def anchor(url: str) -> str:
-    """Return the link as HTML with a script, which runs where a notebook is trusted; else it leads to ``url``."""
+    """Return the link as HTML with a script, which runs in a trusted notebook; else the link leads to ``url``."""
     script = javascript().replace("export ", "")
     href = html.escape(f"{url}/docs")
     return f'<a href="{href}" target="_blank" rel="noopener">API page</a><script>{{\n{script}\n{_AIM}\n}}</script>'

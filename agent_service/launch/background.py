@@ -38,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class BackgroundServer:
-    """A service on a daemon thread with an event loop of its own.
+    """A service on a daemon thread with its own event loop.
 
-    ``engine`` is a RunEngine of this process as the source of documents; ``headless`` says that this process is the
-    service's alone, and no notebook or script whose objects its agents may share.
+    ``engine`` is a RunEngine of this process as the source of documents. ``headless`` says that this process belongs to
+    the service alone, and not to a notebook or script whose objects its agents may share.
 
     Examples
     --------
@@ -75,13 +75,13 @@ class BackgroundServer:
         return None if self._server is None else self._server.service
 
     def start(self) -> Self:
-        """Do what `listen` and `open` do, and raise what they raise."""
+        """Call `listen` and `open`, and raise what they raise."""
         self.listen()
         self.open(self._config, engine=self._engine)
         return self
 
     def listen(self) -> Self:
-        """Start the thread and listen, and answer health only until `open`; `UsageError` when the port is taken."""
+        """Start the thread and listen; until `open`, answer only health. `UsageError` if the port is taken."""
         self._socket = bind(self._config)
         self.url = address(self._socket)
         self._thread = threading.Thread(target=self._main, name="agent-service", daemon=True)
@@ -90,9 +90,9 @@ class BackgroundServer:
         return self
 
     def open(self, config: ServiceConfig, *, engine: Any = None) -> None:
-        """Start the service and let requests through to it; returns when it answers.
+        """Start the service and let requests through to it; return when it answers.
 
-        Raises `UsageError`, and listens no longer, when the state directory or configuration is wrong.
+        Raises `UsageError`, and stops listening, if the state directory or configuration is wrong.
         """
         self._config, self._engine = config, engine
         assert self._loop is not None  # noqa: S101 - listen() was called
@@ -100,7 +100,7 @@ class BackgroundServer:
         self._wait(self._up)
 
     def tell(self, doing: str | None) -> None:
-        """Say what keeps it from being ready, open or not; None when nothing does any more. From any thread."""
+        """Say why it is not ready, open or not; None: it is. From any thread."""
         if self._server is not None:
             self._server.starting.reason = doing or "starting"
             self._server.starting.holds = doing is not None
@@ -130,7 +130,7 @@ class BackgroundServer:
         return asyncio.run_coroutine_threadsafe(ask(self.service), self._loop)
 
     def close(self) -> None:
-        """Stop the service and wait for its thread; does nothing the second time, but to wait for the first."""
+        """Stop the service and wait for its thread; a second call only waits for the first."""
         with self._closing:
             thread, self._thread = self._thread, None
             if thread is None:
@@ -144,7 +144,7 @@ class BackgroundServer:
                 _log.error("the service did not stop within %g s", within_s)
 
     def end(self) -> None:
-        """Tell it to end, and return at once; the second time, not to wait for anything. From any thread."""
+        """Tell it to end, and return at once; the second time, to end without waiting. From any thread."""
         if self._loop is not None and self._server is not None:
             with contextlib.suppress(RuntimeError):  # the loop ended by itself
                 self._loop.call_soon_threadsafe(self._server.end)

@@ -1,7 +1,7 @@
-"""Which state directory a notebook or script has if it says none: one of its own, found again by its name.
+"""The default state directory of a notebook or script: its own, found again by its name.
 
-It is ``.agent-service/NAME`` in the working directory. A file in it, ``name``, says whose it is, so that two names that
-look alike in a file system, or the same name in two folders, share none, and a directory that 0.1.0 made, which has no
+It is ``.agent-service/NAME`` in the working directory. A file in it, ``name``, says whose it is. So two names that look
+alike in a file system, or the same name in two folders, do not share one. A directory that 0.1.0 made, which has no
 such file, is found again: see docs/adr/0031-a-state-directory-for-each-name.md.
 """
 
@@ -34,9 +34,9 @@ _MOST_BYTES: Final = 120
 def claimed(name: str, *, file: Path | None, here: Path) -> Path:
     """Return the state directory of a notebook or script, and note in it whose it is.
 
-    ``name`` is that of its ``file``, if it is known, without the ending; a file elsewhere than in ``here``, the working
-    directory, is another than a namesake that is here. Raises `UsageError` when the folder for state directories on a
-    local disk belongs to somebody else.
+    ``name`` is that of its ``file``, if known, without the ending. A file outside ``here``, the working directory, is
+    not the file of the same name in it. Raises `UsageError` if the folder for state directories on a local disk belongs
+    to somebody else.
     """
     root = _root(here, claim=True)
     identity = _identity(name, file, here)
@@ -55,7 +55,7 @@ def claimed(name: str, *, file: Path | None, here: Path) -> Path:
 
 
 def state_of(file: Path) -> Path:
-    """Return the state directory that a notebook or script has if it does not say another; changes nothing."""
+    """Return the default state directory of a notebook or script; change nothing."""
     file = file.absolute()
     beside = _find(_root(file.parent, claim=False), file.stem, _identity(file.stem, file, file.parent))
     if not beside.exists():  # a script that was run from here
@@ -68,13 +68,13 @@ def state_of(file: Path) -> Path:
 
 
 def served_beside(folder: Path) -> list[Path]:
-    """Return the state directories in use by the notebooks and scripts that run in a folder; changes nothing."""
+    """Return the state directories in use by notebooks and scripts that run in a folder; change nothing."""
     folders = sorted(path.parent for path in _root(folder.absolute(), claim=False).glob("*/service.json"))
     return [path for path in folders if is_served(StateDir(path))]
 
 
 def refuse_exported(name: str, folder: Path) -> None:
-    """Raise `UsageError` when what is to be served was exported with its memory, and is about to begin without it."""
+    """Raise `UsageError` if the target was exported with its state, and would begin without it."""
     beside = folder / "service.toml"
     try:
         written: dict[str, Any] = tomllib.loads(beside.read_text(encoding="utf-8"))

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 _IMPORTS_OF_OTHERS: Final = ("bluesky.run_engine", "ophyd")
 _IMPORTS_OF_SIMULATED: Final = ("agent_service.plans.beamline._devices", "bluesky.run_engine")
-"""What it imports until it is told what it is: what its startup needs first."""
+"""What it imports before it knows its startup: what that needs first."""
 
 
 def early_engine(config: ServiceConfig, *, headless: bool) -> ChildProcess | None:
-    """Start what is to be the RunEngine's process; None if there is to be none, or one is there.
+    """Start the process for the RunEngine; None if none is wanted, or if there is one already.
 
-    One that is there is not spoken to, for it may serve a service that runs. Nothing of the startup is loaded, so the
-    new one may be ended at any time. What prevents it is said when it is needed.
+    An existing process is left alone, for it may serve a service that runs. Nothing of the startup is loaded, so the
+    new one may be ended at any time. An error is reported when the process is needed.
     """
     process = config.run_engine.process
     apart = config.sink.own_engine and (headless if process == "auto" else process)

@@ -1,4 +1,4 @@
-"""Headless serving: the service listens first, then the notebooks, scripts and modules run that say what it serves."""
+"""Headless serving: the service listens first, then runs the notebooks, scripts and modules that say what it serves."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ SUFFIXES: Final = (".ipynb", ".py", ".toml")
 class Target:
     """One thing to serve: a notebook, a script, a service.toml, or ``module:attribute``.
 
-    Raises `UsageError` when the text, as a person writes it, is none of these, or the file is not there.
+    Raises `UsageError` if the text, as a person writes it, is none of these, or the file is not there.
     """
 
     ends_within_s = 2.0
-    """How long its code may take to heed an interrupt; then the process ends without it."""
+    """How long its code may take to end after an interrupt; then the process ends without it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -57,7 +57,7 @@ class Target:
             )
 
     def run(self, server: BackgroundServer, *, flags: dict[str, Any]) -> None:
-        """Serve it as the service of this process, in the main thread; `ServiceError` says where and why it failed."""
+        """Serve it in the main thread as this process's service; `ServiceError` says where and why it failed."""
         if self.suffix == ".toml":
             open_service(load(self.path, flags=flags))
         elif self.suffix == ".ipynb":
@@ -74,11 +74,11 @@ class Target:
             self._serve_attribute()
 
     def attend(self, asked: threading.Event) -> None:
-        """Have the main thread while it is served, until ``asked`` is set."""
+        """Keep the main thread while it is served, until ``asked`` is set."""
         asked.wait()
 
     def end(self) -> None:
-        """Do what it has to do before the service ends."""
+        """Do what is needed before the service ends."""
 
     def _serve_attribute(self) -> None:
         sys.path.insert(0, str(self.path))
@@ -95,9 +95,9 @@ class Target:
 def run(targets: Sequence[Target], *, flags: dict[str, Any], on_ready: Callable[[str, Service], None]) -> None:
     """Listen, run the targets in turn, and serve until Ctrl-C or SIGTERM, which may come at any time. Main thread.
 
-    A service.toml among the targets says what service it is; ``flags`` are values of ``[service]`` from the command
-    line, None where it says nothing. ``on_ready`` is called with the URL and the service when everything is served.
-    Raises `ServiceError` when a target failed, or nothing is served; the service is ended then.
+    A service.toml among the targets configures the service; ``flags`` are values of ``[service]`` from the command
+    line, None if not given. ``on_ready`` is called with the URL and the service when everything is served. Raises
+    `ServiceError` if a target failed or nothing is served; the service is ended then.
     """
     ordered = sorted(targets, key=lambda target: target.suffix != ".toml")
     first = ordered[0]
@@ -151,7 +151,7 @@ def _served(server: BackgroundServer, targets: Sequence[Target]) -> Service:
 
 
 def _insist(process_service: ProcessService, code_ended: threading.Event, within_s: float) -> None:
-    """End the process in spite of code that does not heed an interrupt."""
+    """End the process although its code ignores an interrupt."""
     if not code_ended.wait(within_s):
         process_service.close()
         message = "stopped; the code that was being run did not heed the interrupt"
@@ -172,7 +172,7 @@ def _run_script(path: Path) -> None:
 
 @contextlib.contextmanager
 def script_errors(name: str, path: Path) -> Generator[None]:
-    """Say of what a script raises where that was; one that ends itself without a fault has been run."""
+    """Say where a script raised; a script that ends itself without a fault has run."""
     try:
         yield
     except ServiceError as error:

@@ -1,4 +1,4 @@
-"""The configuration of a service in a notebook or script, from arguments, a file and the surroundings."""
+"""The configuration of a service in a notebook or script: from arguments, a file and the environment."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def local_config(
     md: Mapping[str, Any] | None = None,
     **service: Any,
 ) -> ServiceConfig:
-    """Return the configuration that `agent_service.serve` makes of its arguments; `UsageError` when it is wrong.
+    """Return the configuration that `agent_service.serve` makes of its arguments; `UsageError` if it is wrong.
 
-    ``service`` are keys of ``[service]``; those that are None are left out.
+    ``service`` holds keys of ``[service]``; those that are None are ignored.
     """
     given = {key: value for key, value in service.items() if value is not None}
     base = config if isinstance(config, ServiceConfig) else load(config, flags=given)
@@ -78,7 +78,7 @@ def _state() -> Path:
 
 
 def running_file() -> Path | None:
-    """Return the notebook or script that this process runs, None where nobody tells; it may not be saved yet."""
+    """Return the notebook or script that this process runs, None if unknown; it may not be saved yet."""
     main = sys.modules.get("__main__")
     # Jupyter's servers name the notebook in the environment, VS Code in the namespace
     named = os.environ.get("JPY_SESSION_NAME") or getattr(main, "__vsc_ipynb_file__", None)

@@ -1,6 +1,6 @@
 """A notebook's code cells, run in this process without Jupyter.
 
-Cells tagged ``notebook-only`` are left out, plots are drawn nowhere, ``await`` works at the top level as in Jupyter.
+Cells tagged ``notebook-only`` are left out, no plots are drawn, and ``await`` works at the top level as in Jupyter.
 The format is nbformat 4's: https://nbformat.readthedocs.io
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOTEBOOK_ONLY: Final = "notebook-only"
-"""Tag of cells that are for a person in front of the notebook."""
+"""Tag of cells that only a person runs."""
 
 _PLOT_MAGICS: Final = ("matplotlib", "pylab")
 
@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def runs_headless(self) -> bool:
-        """Whether it is run without a person in front of it."""
+        """Whether it runs without a person."""
         return NOTEBOOK_ONLY not in self.tags
 
 
@@ -60,8 +60,8 @@ def code_cells(path: Path) -> list[Cell]:
 def run(path: Path, *, on_cell: Callable[[int, int], None]) -> None:
     """Run a notebook's code cells, in the main thread.
 
-    ``on_cell`` is called with the number of each cell that is about to run, and with how many there are. When a cell
-    fails those after it are not run, and `ServiceError` says which, in which line, and why.
+    ``on_cell`` is called before each cell, with its number and how many there are. If a cell fails, later ones are not
+    run, and `ServiceError` says which cell, which line, and why.
     """
     cells = code_cells(path)
     shell = _shell(path)

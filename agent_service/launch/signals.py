@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM, heard at any moment by a process that runs people's code in its main thread.
+"""Receives Ctrl-C and SIGTERM at any moment, in a process that runs people's code in its main thread.
 
-A handler in Python runs in the main thread, when that gets to it; a main thread that waits for a lock can miss a signal
-altogether, for the system may hand it to another thread, or a moment before the waiting begins. So a thread reads the
-numbers that `signal.set_wakeup_fd` writes to a socket, and whoever waits, waits for that thread.
+A handler in Python runs in the main thread, when that is free. A main thread that waits for a lock can miss a signal:
+the system may deliver it to another thread, or a moment before the wait begins. So a thread reads the numbers that
+`signal.set_wakeup_fd` writes to a socket, and whoever waits, waits for that thread.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """Hears SIGINT and SIGTERM while it is open; opened and closed in the main thread.
+    """Receives SIGINT and SIGTERM while it is open; opened and closed in the main thread.
 
-    ``asked`` is set when the first was heard; ``heard`` is called, in a thread of its own, with how many were so far.
+    ``asked`` is set at the first signal; ``heard`` is called, in its own thread, with the number of signals so far.
     """
 
     def __init__(self, heard: Callable[[int], None]) -> None:

@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 
 class CalledOffError(Exception):
-    """A start that was ended before the service was there."""
+    """The start was ended before the service was ready."""
 
 
 def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM, then stop cleanly.
 
-    ``on_ready`` is called with URL, key, and whether the key was made just now, when the service answers. Raises
-    `UsageError` when the port is taken, or the state directory or configuration is wrong.
+    When the service answers, ``on_ready`` is called with URL, key, and whether the key is new. Raises `UsageError` if
+    the port is taken, or the state directory or configuration is wrong.
     """
     with (
         bind(config) as bound,
@@ -53,7 +53,7 @@ def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) ->
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop as uvicorn alone would take it: uvloop's, or asyncio's where there is none of those."""
+    """Return an event loop as uvicorn alone would choose it: uvloop's, or asyncio's if there is no uvloop."""
     try:
         import uvloop  # noqa: PLC0415 - not made for every platform
     except ImportError:
@@ -73,7 +73,7 @@ async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[
 
 @contextlib.asynccontextmanager
 async def listening(bound: socket.socket, config: ServiceConfig) -> AsyncGenerator[Server]:
-    """Listen, without the application: /healthz answers, and everybody else is told to come again."""
+    """Listen without the application: /healthz answers, and any other request is told to try again."""
     server = Server(Hosts(config.security.allowed_hosts, config.security.cors_origins))
     server.serving = asyncio.ensure_future(server.serve(sockets=[bound]))
     up = asyncio.ensure_future(server.up.wait())
@@ -91,8 +91,8 @@ async def opened(
 ) -> AsyncGenerator[Service]:
     """Start the service, and let requests through to it until it ends. See `create_app`.
 
-    Raises `UsageError` when the state directory or the configuration is wrong, `CalledOffError` when the server was
-    told to end meanwhile: what was started is ended.
+    Raises `UsageError` if the state directory or the configuration is wrong, `CalledOffError` if the server was told
+    to end meanwhile: what was started is ended.
     """
     async with contextlib.AsyncExitStack() as stack:
         marked = stack.enter_context(contextlib.ExitStack())
@@ -114,7 +114,7 @@ async def opened(
 
 @contextlib.contextmanager
 def _spared_collections(*, headless: bool) -> Generator[None]:
-    """Let the garbage collector never look at what the start of a headless service makes: it stays.
+    """Exclude what the start of a headless service makes from garbage collection: it stays.
 
     A full collection among all modules takes the event loop 80 ms.
     """
@@ -151,9 +151,9 @@ def _made(config: ServiceConfig, engine: Any, *, headless: bool) -> FastAPI:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told by us when to stop: signals are the caller's, and open event streams end first.
+    """uvicorn that stops when we tell it: the caller handles signals, and open event streams end first.
 
-    ``hosts`` are the names of the service, which are asked for before the application is there.
+    ``hosts`` are the service's host names, which are checked before the application is there.
     """
 
     serving: asyncio.Future[None]  # the task in which it serves
@@ -187,13 +187,13 @@ class Server(uvicorn.Server):
         self.up.set()
 
     async def stop(self) -> None:
-        """End the server, if nobody did; its event streams end at once."""
+        """End the server, if it has not ended; its event streams end at once."""
         if not self.told.is_set():
             self.end()
         await self.serving
 
     def end(self) -> None:
-        """Tell the server to end, and return at once; the second time, its service not to wait for anything."""
+        """Tell the server to end, and return at once; the second time, its service ends without waiting."""
         if self.told.is_set() and self.service is not None:
             self.service.stop_at_once.set()
         self.told.set()
@@ -204,7 +204,7 @@ class Server(uvicorn.Server):
 
 
 def bind(config: ServiceConfig) -> socket.socket:
-    """Bind the configured address, so that a taken port is an error here and now: `UsageError`."""
+    """Bind the configured address; a taken port is a `UsageError` at once."""
     host, port = config.service.host, config.service.port
     if config.api_key is None and not _is_loopback(host):
         state = StateDir(config.service.state)
@@ -240,7 +240,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refuse_in_use(config: ServiceConfig) -> None:
-    """Raise the better reason when it is this very service that holds the port: its state directory is in use."""
+    """Raise the better reason if this same service holds the port: its state directory is in use."""
     state_dir = StateDir(config.service.state)
     if state_dir.path.exists():
         with state_dir:
@@ -255,7 +255,7 @@ def address(bound: socket.socket) -> str:
 
 
 def announce(service: Service, bound: socket.socket) -> str:
-    """Write where the service listens into its state directory, for the command line; return its URL."""
+    """Write the service's address into its state directory, for the command line; return its URL."""
     url = address(bound)
     facts = {"url": url, "pid": os.getpid(), "session": service.status.session}
     private_files.write(service.state_dir.service_file, json.dumps(facts) + "\n")
