@@ -23,7 +23,7 @@ _LINE: Final = re.compile(r"\s*%?(agent_\w+)\s+(.*)")
 
 
 class Completion:
-    """Completes the magics' lines, as a matcher of IPython's completer. In the main thread."""
+    """Completes the magics' lines: a matcher of IPython's completer. In the main thread."""
 
     def __init__(self, shell: Any, session: Session) -> None:
         self._matchers: list[Any] = shell.Completer.custom_matchers
@@ -41,7 +41,7 @@ class Completion:
         self._matchers.append(self._matcher)
 
     def remove(self) -> None:
-        """Take the matcher out again."""
+        """Remove the matcher."""
         if self._matcher in self._matchers:
             self._matchers.remove(self._matcher)
 
@@ -59,7 +59,7 @@ class Completion:
         }
 
     def offered(self, magic: str, line: str) -> tuple[str, list[str]]:
-        """Return what may stand at the end of a line: the part of a word that is there, and all words that begin so.
+        """Return the last, unfinished word of a line, and all words that begin with it.
 
         The line is what follows the magic, up to the cursor.
         """
@@ -95,7 +95,7 @@ class Completion:
         return None, False
 
     def _values(self, option: Option | None) -> list[str]:
-        """Return the values that are known for an option."""
+        """Return the known values of an option."""
         match option and option.name:
             case "config" | "run":
                 orders = ["first", "last"] if option and option.name == "run" else []

@@ -26,10 +26,10 @@ EXAMPLE: Final = {
     "bounds": '--bounds {"mirror_x": [-5, 5]}',
     "run": '--run {"purpose": "light"}',
 }
-"""How the options that take a mapping are written."""
+"""How options that take a mapping are written."""
 
 _IPYTHON: Final = frozenset({"In", "Out", "exit", "get_ipython", "open", "quit"})
-"""What IPython puts into the namespace, which is never what was meant."""
+"""Names that IPython puts into the namespace, which are never meant."""
 
 _SOURCE: Final = "<the magic's line>"
 
@@ -41,10 +41,10 @@ class Names:
         self.names = names
 
     def value(self, word: str, *, also: Iterable[str] = (), beside: Mapping[str, Any] | None = None) -> Any:
-        """Return what an expression stands for; what must be awaited is awaited.
+        """Return the value of an expression; await an awaitable.
 
-        ``beside`` are more names. Raises `UsageError`, which says what and where, when a name is not defined (``also``
-        names what would do instead), it is no expression, or it raises.
+        ``beside`` are more names. Raises `UsageError`, which says what and where, if a name is not defined (``also``
+        names alternatives), if it is no expression, or if it raises.
         """
         try:
             code = compile(word, _SOURCE, "eval")
@@ -63,7 +63,7 @@ class Names:
             raise UsageError(_raised(word, error)) from None
 
     def undefined(self, name: str, also: Iterable[str] = ()) -> str:
-        """Return what to say of a name that is not there."""
+        """Return the message for a name that is not defined."""
         from agent_service.models.spelling import near  # noqa: PLC0415 - for messages
 
         own = [own_name for own_name in self.names if not own_name.startswith("_") and own_name not in _IPYTHON]
@@ -71,7 +71,7 @@ class Names:
         return f"the name {name!r} is not defined; {hint}"
 
     def text(self, word: str) -> str:
-        """Return a text: without quotes, and with ``{expression}`` and ``$name`` filled in; else `UsageError`."""
+        """Return a text without quotes, with ``{expression}`` and ``$name`` replaced; else `UsageError`."""
         if "{" not in word and "$" not in word:
             return plain(word)
         from IPython.utils.text import DollarFormatter  # noqa: PLC0415 - for the rare line that has one
@@ -84,7 +84,7 @@ class Names:
     def devices(self, option: str, words: list[str]) -> list[Any]:
         """Return devices, or the names of devices that the service knows.
 
-        The words of ``option`` name devices, or variables that hold one or a list of them, or are expressions.
+        The words of ``option`` are names of devices, variables that hold one or a list of them, or expressions.
         """
         devices: list[Any] = []
         for word in words:
@@ -102,7 +102,7 @@ class Names:
         return devices
 
     def function(self, option: str, word: str) -> Any:
-        """Return a function, or the text ``module:function``; `UsageError` when it is neither."""
+        """Return a function, or the text ``module:function``; `UsageError` if it is neither."""
         if REFERENCE.fullmatch(plain(word)):
             return plain(word)
         function = self.value(word)
@@ -117,14 +117,14 @@ class Names:
         return word if "(" not in word else self.value(word)
 
     def mapping(self, option: str, word: str) -> Any:
-        """Return a mapping, or a pydantic model; `UsageError` when it is neither."""
+        """Return a mapping, or a pydantic model; `UsageError` if it is neither."""
         value = self._mapped(option, word)
         if not isinstance(value, Mapping) and not hasattr(value, "model_dump"):
             raise UsageError(f"--{option}: {word} is of type {type(value).__name__}, not a mapping: {EXAMPLE[option]}")
         return cast("object", value)
 
     def _mapped(self, option: str, word: str) -> Any:
-        """Return what a mapping's expression gives: as Python or as JSON has it, with or without quotes around."""
+        """Return the value of a mapping's expression, in Python or JSON, with or without quotes around it."""
         json_words = {"true": True, "false": False, "null": None}
         missing = {name: value for name, value in json_words.items() if name not in self.names}
         inside = plain(word)
@@ -135,13 +135,13 @@ class Names:
         return self.value(inside, beside=missing)
 
     def run_engine(self) -> Any:
-        """Return the user's own RunEngine, if there is one by the name of ``RE``."""
+        """Return the user's own RunEngine, if there is one named ``RE``."""
         engine = self.names.get("RE")
         module: Any = sys.modules.get("bluesky.run_engine")  # nobody has one who has not imported it
         return engine if module is not None and isinstance(engine, module.RunEngine) else None
 
     def _held(self, word: str) -> Any:
-        """Return what a variable holds, or an expression gives; None when it is a device's name and nothing else."""
+        """Return the value of a variable or an expression; None if it is only a device's name."""
         if word.isidentifier():
             return self.names.get(word)
         root = re.match(r"[\[(]|\w+(?=[.\[(])", word)
@@ -151,7 +151,7 @@ class Names:
 
 
 def name_of(word: str) -> str:
-    """Return what to call the agent that an expression makes, if the expression has a name in it.
+    """Return a name for the agent that an expression makes, if the expression contains one.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def _raised(word: str, error: BaseException) -> str:
 
 
 def _place(frame: traceback.FrameSummary) -> str:
-    """Return where a frame is: a file, or a cell of the notebook, whose file has a name nobody knows."""
+    """Return where a frame is: a file, or a cell of the notebook, whose file name nobody knows."""
     cell = re.search(r"<ipython-input-(\d+)-|ipykernel_\d+", frame.filename)
     if cell is None:
         return f"{Path(frame.filename).name}, line {frame.lineno}"

@@ -76,12 +76,12 @@ _SETS: Final = {
     "state": ("service.state",),
     "startup": ("startup in [run_engine]", "run_engine.startup", "[run_engine] startup"),
 }
-"""How the service calls what an option sets, where it does so otherwise."""
+"""The service's name for what an option sets, where it differs."""
 
 
 @dataclass(slots=True)
 class Line:
-    """A magic's line, told apart."""
+    """A magic's line, split into target and options."""
 
     target: str = ""  # the word that is no option; empty when there is none
     # the options: no word for a flag, one for most, any number for ``words``
@@ -92,10 +92,10 @@ class Line:
 
 
 def read(magic: str, line: str) -> Line:
-    """Tell the words of a line apart: what follows a magic.
+    """Split a line, which follows a magic, into target and options.
 
-    Raises `UsageError` when an option is unknown, given twice, or lacks its value; when there is a word too many; when
-    a bracket is not closed.
+    Raises `UsageError` if an option is unknown, given twice, or lacks its value; if there is a word too many; if a
+    bracket is not closed.
     """
     options = {option.name: option for option in OF_MAGIC[magic]}
     parsed, waiting = Line(), split(line)
@@ -128,8 +128,8 @@ def read(magic: str, line: str) -> Line:
 def split(line: str, *, closed: bool = True) -> list[str]:
     """Split a line at spaces outside quotes and brackets, up to a comment.
 
-    Raises `UsageError` when a quote or bracket is not closed, unless it need not be, in a line somebody is still
-    typing.
+    Raises `UsageError` if a quote or bracket is not closed; not with ``closed=False``, for a line that somebody still
+    types.
     """
     words, open_brackets, quote = [""], "", ""
     for at, character in enumerate(line):
@@ -153,7 +153,7 @@ def split(line: str, *, closed: bool = True) -> list[str]:
 
 
 def commas(words: Sequence[str]) -> list[str]:
-    """Return the parts of words that have commas between, outside quotes and brackets."""
+    """Split words at commas outside quotes and brackets."""
     parts = [""]
     depth, quote = 0, ""
     for character in ",".join(words):
@@ -192,7 +192,7 @@ def _values(option: Option, value: str | None, waiting: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def in_typed_words(line: Line) -> Generator[None]:
-    """Let an error of the service name the options of the line in place of the fields that they set."""
+    """Let an error of the service name the line's options instead of the fields that they set."""
     try:
         yield
     except ServiceError as error:

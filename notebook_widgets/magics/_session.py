@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from notebook_widgets.magics._options import Line
 
 VARIABLES: Final = ("service", "agents_service")
-"""Names under which the notebook finds the service: the first one that is free."""
+"""Names for the service in the notebook: the first free one is used."""
 
 _SERVING: Final = "agent_service.launch.local"
 
@@ -38,7 +38,7 @@ def show(thing: object) -> None:
 
 
 class Session:
-    """What the magics of one shell have made. In the main thread."""
+    """The service and panels that the magics of one shell made. In the main thread."""
 
     def __init__(self, shell: Any) -> None:
         self.names = Names(shell.user_ns)
@@ -63,13 +63,13 @@ class Session:
         return next((name for name in VARIABLES if self.names.names.get(name) is self.service), VARIABLES[0])
 
     def require(self) -> LocalService:
-        """Return the service that runs here; `UsageError` when none does."""
+        """Return the service that runs here; `UsageError` if none does."""
         if self.service is None:
             raise UsageError("no service runs in this kernel; %agent_serve starts one")
         return self.service
 
     def status(self, name: str) -> AgentStatus:
-        """Return how an agent of this kernel's service is; `UsageError` when it has none of that name."""
+        """Return the status of an agent of this kernel's service; `UsageError` if there is none of that name."""
         client = self.require().client
         try:
             return client.agent(name)
@@ -80,9 +80,9 @@ class Session:
     # serving ------------------------------------------------------------------------------------------------------
 
     def serve(self, line: Line) -> None:
-        """Serve what a line of ``%agent_serve`` says, print what became of it, and show its panel.
+        """Serve what a line of ``%agent_serve`` says, print the result, and show its panel.
 
-        Raises `ServiceError` when something is wrong with it; what was served before is untouched.
+        Raises `ServiceError` if something is wrong with it; what was served before is untouched.
         """
         if not line.target or is_file(line.target):
             _refuse_agent_options(line)
@@ -108,7 +108,7 @@ class Session:
             self.show(shown)
 
     def _serve_all(self, service: LocalService, specs: list[AgentSpec], line: Line) -> None:
-        """Host the agents of a file; one that is there and the same is left as it is."""
+        """Host the agents of a file; an agent that exists and is the same stays."""
         if not specs:
             say(f"a service runs at {service.url} ({self.variable}.client speaks to it)")
         for spec in specs:
@@ -131,7 +131,7 @@ class Session:
         say_no_limits(hosted, line)
 
     def _hosted_text(self, name: str, hosted: HostResult, line: Line, fields: dict[str, Any]) -> str:
-        """Return the line that tells what became of an agent, and what it waits for."""
+        """Return a line that says what was done with an agent, and what it waits for."""
         service, count = self.require(), hosted.ingested
         if hosted.stayed:
             return _stayed(name, hosted)
@@ -163,7 +163,7 @@ class Session:
     # the service --------------------------------------------------------------------------------------------------
 
     def _opened(self, line: Line) -> tuple[LocalService, list[AgentSpec]]:
-        """Return the service, started if need be, and the agents of the file if the line names one."""
+        """Return the service, started if needed, and the agents of the file if the line names one."""
         given = self._service_options(line)
         engine, running = self.names.run_engine(), self.service
         if engine is not None and given.get("startup") is not None:
@@ -211,7 +211,7 @@ class Session:
             say("listening to the new RE")
 
     def _keep(self, service: LocalService) -> None:
-        """Let the notebook have the service under the first free name."""
+        """Put the service into the notebook's namespace under the first free name."""
         for name in VARIABLES:
             held = self.names.names.get(name)
             if held is None or isinstance(held, type(service)):
@@ -231,7 +231,7 @@ class Session:
         return True
 
     def close_own(self) -> None:
-        """Close what the magics made, and leave a service alone that somebody served in Python."""
+        """Close what the magics made, but not a service that was served in Python."""
         if self._made is not None and not self._made.closed:
             self.close()
         self._close_panels()
@@ -239,7 +239,7 @@ class Session:
     # panels -------------------------------------------------------------------------------------------------------
 
     def show(self, name: str, service: Any = None) -> None:
-        """Show an agent's panel, or the service's when the name is empty; an earlier one of the same is closed."""
+        """Show an agent's panel, or the service's if the name is empty; close its earlier panel."""
         from notebook_widgets import AgentPanel, ServicePanel  # noqa: PLC0415 - widgets are for those who look
 
         where = self.require() if service is None else service
@@ -261,7 +261,7 @@ class Session:
 
 
 def say_no_limits(hosted: HostResult, line: Line) -> None:
-    """Say in a line which actuators may be sent anywhere, and how to say where."""
+    """Print a line that says which actuators have no limits, and how to set them."""
     from agent_service.agents.guardrails_in_force import no_limits_said  # noqa: PLC0415 - what a service imports
 
     left = hosted.status.no_limits
@@ -294,7 +294,7 @@ def _range(ends: Ends | None) -> str:
 
 
 def _hint(error: ServiceError) -> str:
-    """Return which option would have helped, if one would."""
+    """Return the option that would help, if any."""
     if isinstance(error, InvalidConfig):
         return "; --config MAPPING gives the configuration"
     if any(field.message.startswith("outcome or evaluate is needed") for field in error.errors):
@@ -308,7 +308,7 @@ def _parts(config: ServiceConfig) -> tuple[Any, ...]:
 
 
 def _stayed(name: str, hosted: HostResult) -> str:
-    """Return the line that tells of an agent that goes on in a headless process."""
+    """Return the line about an agent that goes on in a headless process."""
     text = f"{name} is there already, {hosted.status.state.value}, and goes on with what it knows"
     if not hosted.differs:
         return text
@@ -319,14 +319,14 @@ def _stayed(name: str, hosted: HostResult) -> str:
 
 
 def _refuse_agent_options(line: Line) -> None:
-    """Raise when a line says something of an agent and names none."""
+    """Raise if a line has options of an agent and names none."""
     if wrong := [f"--{option.name}" for option in SERVE if option.belongs == "agent" and option.name in line]:
         where = f"write it into {line.target}" if line.target else "name the agent first: %agent_serve my_agent ..."
         raise UsageError(f"{', '.join(wrong)} belongs to an agent; {where}")
 
 
 def _refuse_other(service: LocalService, given: dict[str, Any]) -> None:
-    """Raise when an option asks for another service than the one that runs."""
+    """Raise if an option needs a service that differs from the one that runs."""
     if service.headless:  # the command line said where it is, before any cell
         return
     same = {

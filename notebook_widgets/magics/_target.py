@@ -21,7 +21,7 @@ GROUP: Final = "agent_service.agents"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One agent to host: what it will be called, and the fields of its specification.
+    """One agent to host: its name, and the fields of its specification.
 
     ``type`` among them may be a brain, its class, or a factory.
     """
@@ -31,7 +31,7 @@ class Target:
 
 
 def target(line: Line, names: Names) -> Target:
-    """Return the agent that a line describes; `UsageError` when a word of it means nothing, or not what it should."""
+    """Return the agent that a line describes; `UsageError` if a word in it means nothing, or the wrong thing."""
     fields = _thing(line.target, names)
     given = _given(line, names)
     loop = {**fields.get("loop", {}), **given.pop("loop")}
@@ -44,7 +44,7 @@ def target(line: Line, names: Names) -> Target:
 
 
 def installed() -> list[str]:
-    """Return the names of the installed types; imports none of them."""
+    """Return the names of the installed types; import none."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
@@ -54,7 +54,7 @@ def is_file(word: str) -> bool:
 
 
 def _thing(word: str, names: Names) -> dict[str, Any]:
-    """Return the fields that the target says by itself, its type at least."""
+    """Return the fields that the target itself sets: at least its type."""
     if REFERENCE.fullmatch(word) or (word not in names.names and word in installed()):
         return {"type": word}
     value: Any = names.value(word, also=installed())
@@ -80,7 +80,7 @@ def _thing(word: str, names: Names) -> dict[str, Any]:
 
 
 def _given(line: Line, names: Names) -> dict[str, Any]:
-    """Return the fields that the options say."""
+    """Return the fields that the options set."""
     given: dict[str, Any] = {"loop": {}}
     for option in SERVE:
         if option.belongs != "agent" or option.name not in line:
@@ -111,7 +111,7 @@ def _given(line: Line, names: Names) -> dict[str, Any]:
 
 
 def number(option: str, text: str) -> int:
-    """Return an option's whole number; `UsageError` when it is none."""
+    """Return an option's whole number; `UsageError` if it is none."""
     try:
         return int(text)
     except ValueError:
