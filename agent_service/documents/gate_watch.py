@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.gate import DocumentGate
-from agent_service.models import SourceState, SuspectRun
+from agent_service.models import SourceState, SuspectRun, utcnow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -32,6 +32,9 @@ CATALOGUE_LAGS_S: Final = 600.0
 
 ANSWERS_WITHIN_S: Final = 15.0
 """How long a catalogue is waited for when somebody asks at once."""
+
+FOLLOWS_WITHIN_S: Final = 30.0
+"""How long a source that was away may take until it has said what it missed."""
 
 QUIET_S: Final = 10.0
 """How long nothing comes of an open run before a catalogue is asked whether it has ended."""
@@ -96,9 +99,13 @@ class GateWatch:
         ]
 
     def may_come(self, suggestion_id: str) -> bool:
-        """Return whether documents of a suggestion's run may come still: it is suspect, or a source is away."""
+        """Return whether documents of a suggestion's run may come still: it is suspect, or a source is or was away."""
         suspects = list(self._intake.gate.suspects.values())
-        away = any(heard.elsewhere and heard.status.state is not SourceState.CONNECTED for heard in self._sources)
+        elsewhere = [heard.status for heard in self._sources if heard.elsewhere]
+        away = any(
+            status.state is not SourceState.CONNECTED or (utcnow() - status.since).total_seconds() < FOLLOWS_WITHIN_S
+            for status in elsewhere
+        )
         return away or any(suspect.suggestion_id == suggestion_id for suspect in suspects)
 
     async def ask_catalogues(self) -> None:

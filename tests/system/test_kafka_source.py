@@ -107,6 +107,35 @@ def test_who_takes_over_hears_what_is_needed_once_the_one_before_has_let_go(brok
         source.stop()
 
 
+def test_what_another_of_its_group_heard_in_between_is_heard_here_too(broker):
+    """A service that was taken over from while it was paused has the topics once more when it wakes, until it ends."""
+    topic = peers.new_topic(broker)
+    publish = peers.KafkaPublisher(broker.servers, topic)
+    where = {"bootstrap.servers": broker.servers, "group.id": topic, "session.timeout.ms": 6000}
+    source = KafkaSource([topic], servers=broker.servers, group=topic, options={"client.id": "b"})
+    source.start(kept := Kept())
+    try:
+        wait_until(lambda: source.presence.is_connected, within_s=60)
+        for pair in (documents := peers.run_documents(2)):
+            publish(*pair)
+        publish.flush()
+        names = [name for name, _ in documents]
+        wait_until(lambda: kept == names, within_s=60)
+        woken = Consumer({**where, "client.id": "a"})  # the only partition is given to the first by name
+        woken.subscribe([topic])
+        wait_until(lambda: not woken.poll(0.05) and woken.assignment(), within_s=60)
+        for pair in documents:
+            publish(*pair)
+        publish.flush()
+        heard = wait_until(lambda: woken.consume(len(documents), timeout=1), within_s=60)
+        woken.commit(heard[-1], asynchronous=False)
+        assert kept == names
+        woken.close()
+        wait_until(lambda: kept == names * 2, within_s=60, what=lambda: kept)
+    finally:
+        source.stop()
+
+
 def test_a_broker_that_dies_with_a_commit_under_way_holds_nothing_up(tmp_path):
     class Pauses(Kept):
         def put(self, name, document, stored=None):

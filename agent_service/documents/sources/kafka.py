@@ -100,6 +100,7 @@ class KafkaSource(ConnectedSource):
             raise UsageError(f"the source kafka cannot be made with these options: {why}") from error
         super().__init__(Presence("kafka", str(self._configuration["bootstrap.servers"])), self._hear)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
+        self._reached: dict[tuple[str, int], int] = {}  # of partitions that another consumer had in between
         self.commits_until: float | None = None  # how long the answer to the commit under way is waited for
 
     def start(self, intake: Intake) -> None:
@@ -110,6 +111,7 @@ class KafkaSource(ConnectedSource):
     # in the source's thread ---------------------------------------------------------------------------------------
 
     def _hear(self, stopping: threading.Event) -> None:
+        self._reached |= {key: kept.upto for key, kept in self._partitions.items()}
         self._partitions, self.commits_until = {}, None
         errors: list[Any] = []
         consumer = self._kafka.Consumer({**self._configuration, "error_cb": errors.append}, logger=_quiet())
@@ -165,12 +167,14 @@ class KafkaSource(ConnectedSource):
             committed = partition.offset
             if partition.offset < 0:
                 _, partition.offset = consumer.get_watermark_offsets(partition, timeout=_CALL_S)
+            key = (partition.topic, partition.partition)
+            # what another consumer of the group committed meanwhile is on its disk, and not on this one
             partition.offset = min(
-                partition.offset, needed.get((partition.topic, partition.partition), partition.offset)
+                offsets[key] for offsets in ({key: partition.offset}, needed, self._reached) if key in offsets
             )
             if partition.offset != committed:  # at once: who has the partition after this goes on there
                 consumer.commit(offsets=[partition], asynchronous=False)
-            self._partitions[partition.topic, partition.partition] = Acknowledged(partition.offset)
+            self._partitions[key] = Acknowledged(partition.offset)
         self._since = None
         consumer.assign(
             [self._position(topic, number, kept.upto) for (topic, number), kept in self._partitions.items()]
@@ -197,8 +201,9 @@ class KafkaSource(ConnectedSource):
         self._forget(partitions)
 
     def _forget(self, partitions: list[Any]) -> None:
-        for partition in partitions:
-            self._partitions.pop((partition.topic, partition.partition), None)
+        for key in [(partition.topic, partition.partition) for partition in partitions]:
+            if (kept := self._partitions.pop(key, None)) is not None:
+                self._reached[key] = kept.upto
 
     def _take(self, message: Any) -> None:
         self.presence.connected()
