@@ -46,7 +46,8 @@ class EngineLink:
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._unsent: list[Message] = []
-        self._flushing: asyncio.Handle | None = None
+        self._flushing = False  # in this turn of the loop
+        self._flush_due: asyncio.TimerHandle | None = None
         self._killed: str | None = None
         self._let_go = False
         self.hello: Hello | None = None
@@ -166,23 +167,21 @@ class EngineLink:
     def send(self, *messages: Message) -> None:
         """Send messages, in one frame with what is said besides in this turn of the loop, if there is a process."""
         self._unsent += messages
-        if self._flushing is None or isinstance(self._flushing, asyncio.TimerHandle):
-            self._cancel_flush()
-            self._flushing = self._loop.call_soon(self._flush)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     def send_later(self, message: Message) -> None:
         """Send a message with what is said next, or soon: each frame costs the RunEngine the interpreter."""
         self._unsent.append(message)
-        if self._flushing is None:
-            self._flushing = self._loop.call_later(_LATER_S, self._flush)
-
-    def _cancel_flush(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
+        if not self._flushing and self._flush_due is None:
+            self._flush_due = self._loop.call_later(_LATER_S, self._flush)
 
     def _flush(self) -> None:
-        self._cancel_flush()
+        self._flushing = False
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
         messages, self._unsent = self._unsent, []
         if self._protocol is not None and messages:
             self._protocol.send(messages)
