@@ -22,7 +22,7 @@ _OURS: Final = {
     "bootstrap.servers": "write servers",
     "enable.auto.commit": "an offset is committed when its document is on disk",
     "enable.auto.offset.store": "an offset is committed when its document is on disk",
-    "auto.offset.reset": "the first start begins at the end",
+    "auto.offset.reset": "the first start begins with what is published from then on",
 }
 """Of librdkafka's options those that cannot be given, and what there is in their place."""
 

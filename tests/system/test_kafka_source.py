@@ -107,6 +107,24 @@ def test_who_takes_over_hears_what_is_needed_once_the_one_before_has_let_go(brok
         source.stop()
 
 
+def test_a_new_group_hears_what_is_published_from_its_start_on_and_nothing_older(broker):
+    """It takes seconds until a broker gives a group its partitions, and the first plan may run by then."""
+    topic = peers.new_topic(broker)
+    publish = peers.KafkaPublisher(broker.servers, topic)
+    publish("start", {"uid": "older"})
+    publish.flush()
+    source = KafkaSource([topic], servers=broker.servers, group=topic, options={})
+    source.start(kept := Kept())
+    try:
+        source._wants_since = time.time()  # there is one clock here, so none can be behind
+        for pair in (documents := peers.run_documents(2)):
+            publish(*pair)
+        publish.flush()
+        wait_until(lambda: kept == [name for name, _ in documents], within_s=60, what=lambda: kept)
+    finally:
+        source.stop()
+
+
 def test_what_another_of_its_group_heard_in_between_is_heard_here_too(broker):
     """A service that was taken over from while it was paused has the topics once more when it wakes, until it ends."""
     topic = peers.new_topic(broker)

@@ -48,6 +48,30 @@ def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path
         assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 2.5})
 
 
+class Kept(list):
+    """An intake that takes everything."""
+
+    def put(self, name, document, stored=None):
+        self.append(name)
+        stored()
+
+
+def test_a_new_consumer_hears_what_is_published_from_its_start_on(tmp_path):
+    """The first plan may run before there is a stream, or a connection."""
+    with peers.nats_server(tmp_path) as server:
+        source = nats.NatsSource(server.servers, stream="bluesky", subject="events.>", durable="ours")
+        source.start(kept := Kept())
+        try:
+            wait_until(lambda: "no stream" in str(source.status.reason))
+            with contextlib.closing(peers.NatsPublisher(server)) as publish:
+                for pair in (documents := peers.run_documents(2)):
+                    publish(*pair)
+                publish.flush()
+            wait_until(lambda: kept == [name for name, _ in documents], within_s=40, what=lambda: kept)
+        finally:
+            source.stop()
+
+
 def test_a_server_that_has_nothing_new_is_not_away(start, tmp_path, monkeypatch):
     """Whichever of its time-outs the library raises, as on a machine that is busy."""
     monkeypatch.setattr(nats, "_WAITS_S", 0.002)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import ServiceError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 10.0
 _STOPS_WITHIN_S: Final = 2.0
+_CLOCKS_DIFFER_S: Final = 1.0
+"""How far the clock of a publisher, or of its broker, may be behind this one."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class ConnectedSource:
     def __init__(self, presence: Presence, hear: Callable[[threading.Event], None]) -> None:
         self.presence = presence
         self._intake: Intake | None = None
+        self._wants_since = 0.0
         self._connection = Connection(presence, hear)
 
     @property
@@ -100,8 +104,9 @@ class ConnectedSource:
         return self.presence.status
 
     def start(self, intake: Intake) -> None:
-        """Begin to hear."""
+        """Begin to hear; what is published from now on counts, though it takes seconds until there is a connection."""
         self._intake = intake
+        self._wants_since = time.time() - _CLOCKS_DIFFER_S
         self._connection.start()
 
     def stop(self) -> None:

@@ -87,7 +87,7 @@ class KafkaSource(ConnectedSource):
             "on_commit": self._note_commit,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",  # of a partition that comes later; the first start begins at the end
+            "auto.offset.reset": "earliest",  # of a partition that comes later; see `_begin` for the first start
         }
         if not self._configuration.get("bootstrap.servers"):
             raise UsageError(f"the source kafka needs servers: give them, or a file {CONFIG_FILE} as NSLS-II has it")
@@ -157,17 +157,19 @@ class KafkaSource(ConnectedSource):
                 self.presence.away(str(error.str()))
 
     def _begin(self, consumer: Any, partitions: list[Any]) -> None:
-        """Go on behind what was committed; a group that is new begins at the end, and says so at once."""
+        """Go on behind what was committed; a group that is new begins where the service did, and says so at once."""
         if not partitions:  # as when a service that was taken over from is paused: for a while it has them yet
             group = self._configuration["group.id"]
             self.presence.away(f"another consumer of the group {group!r} hears its topics, or they have no partition")
             return
-        needed = self._offsets_needed(consumer, partitions)
+        needed = {} if self._since is None else self._offsets_at(consumer, partitions, self._since)
         for partition in consumer.committed(partitions, timeout=_CALL_S):
             committed = partition.offset
-            if partition.offset < 0:
-                _, partition.offset = consumer.get_watermark_offsets(partition, timeout=_CALL_S)
             key = (partition.topic, partition.partition)
+            if partition.offset < 0:  # the end first: what comes between the two questions is behind either
+                _, end = consumer.get_watermark_offsets(partition, timeout=_CALL_S)
+                began = self._offsets_at(consumer, [partition], self._wants_since)
+                partition.offset = min(end, began.get(key, end))
             # what another consumer of the group committed meanwhile is on its disk, and not on this one
             partition.offset = min(
                 offsets[key] for offsets in ({key: partition.offset}, needed, self._reached) if key in offsets
@@ -181,17 +183,11 @@ class KafkaSource(ConnectedSource):
         )
         self.presence.connected()
 
-    def _offsets_needed(self, consumer: Any, partitions: list[Any]) -> dict[tuple[str, int], int]:
-        """Return where to begin earlier than at what was committed: what comes again is known, or is of use."""
-        if self._since is None:
-            return {}
-        asked = [
-            self._position(partition.topic, partition.partition, int(self._since * 1000)) for partition in partitions
-        ]
+    def _offsets_at(self, consumer: Any, partitions: list[Any], time_s: float) -> dict[tuple[str, int], int]:
+        """Return where messages of a time and later begin, of the partitions that have some."""
+        asked = [self._position(partition.topic, partition.partition, int(time_s * 1000)) for partition in partitions]
         offsets = consumer.offsets_for_times(asked, timeout=_CALL_S)
-        return {
-            (partition.topic, partition.partition): partition.offset for partition in offsets if partition.offset >= 0
-        }
+        return {(at.topic, at.partition): at.offset for at in offsets if at.offset >= 0}
 
     def _give_back(self, consumer: Any, partitions: list[Any]) -> None:
         self._commit(consumer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,7 +94,8 @@ class NatsSource(ConnectedSource):
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=_COMES_AGAIN_S,
             max_ack_pending=_MOST_WAITING,
-            deliver_policy=DeliverPolicy.NEW,  # the first start begins at the end
+            deliver_policy=DeliverPolicy.BY_START_TIME,  # the first plan may run before the consumer is there
+            opt_start_time=datetime.fromtimestamp(self._wants_since, UTC),
         )
         try:
             return await client.jetstream().pull_subscribe(
