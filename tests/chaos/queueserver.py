@@ -188,7 +188,7 @@ def _storm(  # noqa: PLR0913, PLR0917 - what it is about
                 client.resume_queue()
             wait_until(lambda: client.agent("aligner").state == "running", within_s=60, what="the agent")
             client.stop("aligner")
-            wait_until(lambda: _all_decided(client), within_s=120, what="a fate for each suggestion")
+            wait_until(lambda: not _undecided(client), within_s=120, what=lambda: _told_of(client))
             suggestions = client.suggestions("aligner")
         service.kill("term")
     left = (queue.ask("queue_get") or {}).get("items", [])
@@ -261,8 +261,14 @@ def _mended_by_a_person(queue: QueueService, *, anyhow: bool = True) -> None:
         queue.destroy()
 
 
-def _all_decided(client: Client) -> bool:
-    return all(one.state not in ("submitted", "running", "measured") for one in client.suggestions("aligner"))
+def _undecided(client: Client) -> list[Any]:
+    return [one for one in client.suggestions("aligner") if one.state in ("submitted", "running", "measured")]
+
+
+def _told_of(client: Client) -> str:
+    """Say what the service waits for."""
+    waiting = [(one.id, str(one.state), one.run_uid) for one in _undecided(client)]
+    return f"a fate for {waiting} with {client.service().sources}, {client.queue()}"
 
 
 def _check(  # noqa: PLR0913 - what there is to compare
