@@ -117,7 +117,8 @@ class Measurement:
             await agent.facts.advance(suggestion.id, _S.APPROVED, reason="the queue was held")
             return
         except TimeoutError:
-            await ingestion.fail(suggestion, "the plan ended, but the stop document of its run did not come")
+            why = "the plan ended, but the stop document of its run did not come; the run counts if it comes yet"
+            await ingestion.fail(suggestion, why, fate=_S.EXPIRED)
             return
         finally:
             self.in_flight = False

@@ -5,7 +5,7 @@ or cut off, keeps its session; so it also has a lease: it counts up a beat, and 
 as long as a lease, by its own clock, ends the leader's connections. What decides is the epoch: a takeover counts it up,
 and a transaction of an older epoch cannot commit after that.
 
-A standby that could not reach the database waits one lease before it looks again: so may the leader have been.
+A standby that could not reach the database gives the leader, which may not have reached it either, time to come back.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Leadership:
             leader = connection.execute(_LOOK, {"application": APPLICATION}).one()
             answered_s = clock_s()
             if answered_s - asked_s > self._lease_s / 2:
-                waiting.was_away()
+                waiting.was_slow()
             is_over = waiting.is_over(leader, now_s=answered_s)
             if is_over and leader.alive:
                 _log.warning("the leader (%s) says nothing; its connections are ended", leader.holder)
@@ -201,9 +201,13 @@ class _Waiting:
         self._since_s = 0.0
         self._not_before_s = 0.0
 
+    def was_slow(self) -> None:
+        """Note that the database took long to answer: its leader may be well, and has a lease's time to say so."""
+        self._seen, self._not_before_s = None, max(self._not_before_s, clock_s() + self._lease_s)
+
     def was_away(self) -> None:
-        """Note that the database was away: its leader may be well, and has a lease's time to say so."""
-        self._seen, self._not_before_s = None, clock_s() + self._lease_s
+        """Note that the database was away; an attempt to connect that the leader began then has to run out first."""
+        self._seen, self._not_before_s = None, clock_s() + self._lease_s + 2 * _ANSWERS_S
 
     def holds_off(self, now_s: float) -> bool:
         """Whether it is too early to lead."""
@@ -214,4 +218,4 @@ class _Waiting:
         self.holder = leader.holder
         if self._seen != (leader.epoch, leader.beat):
             self._seen, self._since_s = (leader.epoch, leader.beat), now_s
-        return now_s - self._since_s > self._lease_s
+        return now_s - self._since_s > self._lease_s and not self.holds_off(now_s)

@@ -4,13 +4,14 @@ import contextlib
 import json
 import threading
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from services import wait_until
 
 from agent_service.errors import BackendUnavailable, LeadLost, UsageError
-from agent_service.journal import PostgresStore, _postgres_schema as schema, reader
+from agent_service.journal import PostgresStore, _leadership, _postgres_schema as schema, reader
 from agent_service.models import EventKind
 from agent_service.protocols import FactRow
 
@@ -140,6 +141,19 @@ def test_a_database_that_hangs_deposes_nobody(stores, postgres, url):
     assert leader.lost() is None
     assert standby.give_up() is False
     assert [fact.seq for fact in reader(url).read()] == [1]
+
+
+def test_after_a_database_was_away_its_leader_has_time_to_come_back():
+    """It may have begun to connect while the database said nothing, and that has to run out first."""
+    waiting, leader = _leadership._Waiting(LEASE_S), SimpleNamespace(epoch=1, beat=7, holder="a")
+    now_s = _leadership.clock_s()
+    assert not waiting.is_over(leader, now_s=now_s)
+    assert waiting.is_over(leader, now_s=now_s + LEASE_S + 0.1)
+    waiting.was_away()
+    assert not waiting.is_over(leader, now_s=now_s)
+    assert not waiting.is_over(leader, now_s=now_s + LEASE_S + 0.1)
+    assert waiting.holds_off(now_s + LEASE_S + 0.1)
+    assert waiting.is_over(leader, now_s=now_s + LEASE_S + 60)
 
 
 def test_a_leader_that_loses_the_session_of_its_lock_takes_it_anew(stores, postgres, url):

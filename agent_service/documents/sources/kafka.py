@@ -200,6 +200,8 @@ class KafkaSource(ConnectedSource):
         for key in [(partition.topic, partition.partition) for partition in partitions]:
             if (kept := self._partitions.pop(key, None)) is not None:
                 self._reached[key] = kept.upto
+        if not self._partitions and self._intake is not None:  # else it is being stopped
+            self.presence.away("its brokers give the partitions of its group out anew")
 
     def _take(self, message: Any) -> None:
         self.presence.connected()
