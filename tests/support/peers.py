@@ -242,6 +242,23 @@ def new_topic(broker):
     return topic
 
 
+class Kept(list):
+    """An intake that takes everything: the names of the documents, in their order."""
+
+    def put(self, name, document, stored=None):
+        self.append(name)
+        stored()
+
+
+def published_run(publish):
+    """Publish the documents of a run of two events, and return their names."""
+    documents = run_documents(2)
+    for pair in documents:
+        publish(*pair)
+    publish.flush()
+    return [name for name, _ in documents]
+
+
 class KafkaPublisher:
     """Publishes as bluesky-kafka does: ``(name, document)`` as msgpack, keyed by the run."""
 

@@ -74,14 +74,6 @@ def test_brokers_that_are_away_are_said_in_one_way():
     assert here.status.reason == "certificate verify failed"
 
 
-class Kept(list):
-    """An intake that takes everything."""
-
-    def put(self, name, document, stored=None):
-        self.append(name)
-        stored()
-
-
 def test_who_takes_over_hears_what_is_needed_once_the_one_before_has_let_go(broker):
     """A service that is paused is a member of the group for a while yet, and has its partitions."""
     topic, began = peers.new_topic(broker), time.time()
@@ -97,7 +89,7 @@ def test_who_takes_over_hears_what_is_needed_once_the_one_before_has_let_go(brok
     before.commit(heard[-1], asynchronous=False)
     needed = {"needed_since": lambda: began - 60}
     source = KafkaSource([topic], servers=broker.servers, group=topic, options=second, **needed)
-    source.start(kept := Kept())
+    source.start(kept := peers.Kept())
     try:
         wait_until(lambda: not before.poll(0.05) and "another consumer" in str(source.status.reason), within_s=60)
         before.close()
@@ -114,13 +106,11 @@ def test_a_new_group_hears_what_is_published_from_its_start_on_and_nothing_older
     publish("start", {"uid": "older"})
     publish.flush()
     source = KafkaSource([topic], servers=broker.servers, group=topic, options={})
-    source.start(kept := Kept())
+    source.start(kept := peers.Kept())
     try:
         source._wants_since = time.time()  # there is one clock here, so none can be behind
-        for pair in (documents := peers.run_documents(2)):
-            publish(*pair)
-        publish.flush()
-        wait_until(lambda: kept == [name for name, _ in documents], within_s=60, what=lambda: kept)
+        names = peers.published_run(publish)
+        wait_until(lambda: kept == names, within_s=60, what=lambda: kept)
     finally:
         source.stop()
 
@@ -131,21 +121,16 @@ def test_what_another_of_its_group_heard_in_between_is_heard_here_too(broker):
     publish = peers.KafkaPublisher(broker.servers, topic)
     where = {"bootstrap.servers": broker.servers, "group.id": topic, "session.timeout.ms": 6000}
     source = KafkaSource([topic], servers=broker.servers, group=topic, options={"client.id": "b"})
-    source.start(kept := Kept())
+    source.start(kept := peers.Kept())
     try:
         wait_until(lambda: source.presence.is_connected, within_s=60)
-        for pair in (documents := peers.run_documents(2)):
-            publish(*pair)
-        publish.flush()
-        names = [name for name, _ in documents]
+        names = peers.published_run(publish)
         wait_until(lambda: kept == names, within_s=60)
         woken = Consumer({**where, "client.id": "a"})  # the only partition is given to the first by name
         woken.subscribe([topic])
         wait_until(lambda: not woken.poll(0.05) and woken.assignment(), within_s=60)
-        for pair in documents:
-            publish(*pair)
-        publish.flush()
-        heard = wait_until(lambda: woken.consume(len(documents), timeout=1), within_s=60)
+        peers.published_run(publish)
+        heard = wait_until(lambda: woken.consume(len(names), timeout=1), within_s=60)
         woken.commit(heard[-1], asynchronous=False)
         assert kept == names
         woken.close()
@@ -165,7 +150,7 @@ def test_a_broker_that_dies_with_a_commit_under_way_holds_nothing_up(tmp_path):
             commit(consumer)
 
         source._commit = commits_at_a_broker_that_says_nothing
-        source.start(kept := Kept())
+        source.start(kept := peers.Kept())
         try:
             wait_until(lambda: source.presence.is_connected, within_s=60)
             publish = peers.KafkaPublisher(broker.servers, broker.topic)

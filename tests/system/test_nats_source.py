@@ -48,26 +48,16 @@ def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path
         assert (ended["run_uid"], ended["outcome"]) == (run[0][1]["uid"], {"signal": 2.5})
 
 
-class Kept(list):
-    """An intake that takes everything."""
-
-    def put(self, name, document, stored=None):
-        self.append(name)
-        stored()
-
-
 def test_a_new_consumer_hears_what_is_published_from_its_start_on(tmp_path):
     """The first plan may run before there is a stream, or a connection."""
     with peers.nats_server(tmp_path) as server:
         source = nats.NatsSource(server.servers, stream="bluesky", subject="events.>", durable="ours")
-        source.start(kept := Kept())
+        source.start(kept := peers.Kept())
         try:
             wait_until(lambda: "no stream" in str(source.status.reason))
             with contextlib.closing(peers.NatsPublisher(server)) as publish:
-                for pair in (documents := peers.run_documents(2)):
-                    publish(*pair)
-                publish.flush()
-            wait_until(lambda: kept == [name for name, _ in documents], within_s=40, what=lambda: kept)
+                names = peers.published_run(publish)
+            wait_until(lambda: kept == names, within_s=40, what=lambda: kept)
         finally:
             source.stop()
 
