@@ -55,7 +55,6 @@ class Claims:
         self._plans: dict[str, ClaimedPlan] = {}
         self._news: asyncio.Future[None] | None = None
         self._closed = False
-        self._taken_up: set[str] = set()
 
     # for the sink -------------------------------------------------------------------------------------------------
 
@@ -93,10 +92,9 @@ class Claims:
         plan.ended.add_done_callback(lambda _: self._end(plan, None))
         if claimed_by is None:
             return plan.ended
-        plan.runs.says_done = True
+        plan.taken_up = plan.runs.says_done = True
         plan.lease.by = claimed_by
         plan.lease.begin(TAKEN_UP_S)
-        self._taken_up.add(order.suggestion_id)
         return plan.ended
 
     def withdraw(self, reason: str, *, agent: str | None = None, only: str | None = None, begun: bool = False) -> bool:
@@ -272,7 +270,6 @@ class Claims:
             When nobody holds a claim on it.
         """
         plan = self._held(suggestion_id)
-        taken_up = suggestion_id in self._taken_up
         if made == 0:
             self._end(plan, PlanResult(ExitStatus.FAIL, "the plan made no run"))
         else:
@@ -280,7 +277,7 @@ class Claims:
             plan.lease.begin()
             if (result := plan.runs.result()) is not None:
                 self._end(plan, result)
-            elif taken_up and len(plan.runs.starts) < (made or 1):  # its first runs were heard before
+            elif plan.taken_up and len(plan.runs.starts) < (made or 1):  # its first runs were heard before
                 self._end(plan, PlanResult(ExitStatus.SUCCESS))  # and whoever waits for its runs has those
         self._on_change()
 

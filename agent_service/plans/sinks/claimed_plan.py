@@ -136,10 +136,16 @@ class ClaimedPlan:
         The plan.
     on_lease_end
         Called with this plan when its lease runs out.
+
+    Attributes
+    ----------
+    taken_up
+        Whether it was claimed from an earlier life of the service, which may have heard runs of it.
     """
 
     def __init__(self, order: PlanOrder, on_lease_end: Callable[[ClaimedPlan], None]) -> None:
         self.order = order
+        self.taken_up = False
         self.ended: asyncio.Future[PlanResult] = asyncio.get_running_loop().create_future()
         self.lease = Lease(lambda: on_lease_end(self))
         self.runs = PlanRuns(order)

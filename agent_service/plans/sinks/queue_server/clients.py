@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import httpx
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import TypeAdapter, ValidationError
 
 from agent_service.errors import UsageError, texts
 from agent_service.models.addresses import ManagerAddress, WebAddress
@@ -25,9 +25,9 @@ CONTROL: Final = "tcp://127.0.0.1:60615"
 """Where a manager listens if nobody says otherwise."""
 
 API_KEY: Final = "QSERVER_HTTP_SERVER_API_KEY"
-ADDRESSES: Final[dict[str, type[BaseModel]]] = {
-    "QSERVER_ZMQ_CONTROL_ADDRESS": create_model("Control", address=ManagerAddress),
-    "QSERVER_HTTP_SERVER_URI": create_model("Uri", address=WebAddress),
+ADDRESSES: Final[dict[str, TypeAdapter[str]]] = {
+    "QSERVER_ZMQ_CONTROL_ADDRESS": TypeAdapter(ManagerAddress),
+    "QSERVER_HTTP_SERVER_URI": TypeAdapter(WebAddress),
 }
 """Where the environment says where the manager is, and what it may say there; the first that is set counts."""
 
@@ -201,7 +201,7 @@ def _from_environment(*, http: bool) -> tuple[str | None, str | None]:
     for name, address in zip(ADDRESSES, given, strict=True):
         try:
             if address:
-                ADDRESSES[name](address=address)
+                ADDRESSES[name].validate_python(address)
         except ValidationError as error:
             why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
             raise UsageError(f"{name} {why}; it says {address!r}") from None
