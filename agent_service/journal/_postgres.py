@@ -12,7 +12,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from agent_service.errors import BackendUnavailable, LeadLost
 from agent_service.journal._leadership import Leadership
 from agent_service.journal._postgres_notes import Notes
-from agent_service.journal._postgres_schema import READS_S, open_engine, prepare, shown, unusable, upgrade
+from agent_service.journal._postgres_schema import (
+    READS_S,
+    is_older,
+    open_engine,
+    prepare,
+    shown,
+    unusable,
+    upgrade,
+    whole,
+)
 from agent_service.journal._tables import Rows, facts, snapshots, told_of, why
 from agent_service.journal._watchdog import answers_within
 from agent_service.models import utcnow
@@ -37,6 +46,9 @@ COMMITS_S: Final = 5.0
 
 LONG_S: Final = 120.0
 """How long a snapshot, or a batch of many facts, may take."""
+
+UPGRADES_S: Final = 6 * 3600.0
+"""How long an older journal may take to be brought up to date: 5 s for a million facts."""
 
 _MANY: Final = 10_000
 
@@ -135,8 +147,13 @@ class PostgresStore(PostgresReader):
             if not self.lead.epoch:
                 prepare(self._engine)
                 self.lead.take()
+            with self._transaction(COMMITS_S) as connection:
+                upgrades = is_older(connection, shown(self._engine))
+            if upgrades:
+                with self._transaction(UPGRADES_S) as connection:
+                    upgrade(connection, shown(self._engine))
             with self._transaction(LONG_S) as connection:
-                return upgrade(connection, shown(self._engine))
+                return whole(connection, shown(self._engine))
         except SQLAlchemyError as error:
             self.lead.close()
             raise unusable(self._engine, error) from error

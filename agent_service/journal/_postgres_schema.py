@@ -6,7 +6,6 @@ sequence would leave holes, and show later numbers before earlier ones. ``leader
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -14,7 +13,8 @@ from sqlalchemy import event as sa_event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal._tables import SUGGESTION, meta, seqs_of, version, why
+from agent_service.journal._tables import SUGGESTION, meta, seqs_of, version as version_query, why
+from agent_service.journal._upgrade_log import UpgradeLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from agent_service.protocols import Seqs
 
 SCHEMA_VERSION: Final = 2
-
-_log = logging.getLogger(__name__)
 
 _TABLE: Final = (
     'CREATE TABLE told (seq BIGINT PRIMARY KEY, time TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, '
@@ -143,22 +141,24 @@ def prepare(engine: sa.Engine) -> Literal[True]:
     return True
 
 
-def upgrade(connection: sa.Connection, where: str) -> Seqs:
-    """Bring older tables up to date; return where the facts begin and end.
+def is_older(connection: sa.Connection, where: str) -> bool:
+    """Whether the tables are of an older version; `UsageError` for one that this program cannot read."""
+    return version_of(connection, where) != SCHEMA_VERSION
 
-    In one transaction with the rest: it happens as a whole, or not at all.
-    """
+
+def upgrade(connection: sa.Connection, where: str) -> None:
+    """Bring older tables up to date, in one transaction: it happens as a whole, or not at all."""
     schema_version = version_of(connection, where) or SCHEMA_VERSION
-    if schema_version < SCHEMA_VERSION:
-        _log.warning(
-            "the journal %s is brought up to date, from version %d to %d; this takes some 10 s for a million facts",
-            *(where, schema_version, SCHEMA_VERSION),
-        )
-    while schema_version < SCHEMA_VERSION:
-        for statement in MIGRATIONS[schema_version]:
-            connection.exec_driver_sql(statement)
-        schema_version += 1
-        connection.execute(meta.update().where(meta.c.key == "schema_version"), {"value": str(schema_version)})
+    facts = connection.scalar(sa.text("SELECT count(*) FROM facts")) or 0
+    log = UpgradeLog(where, facts=facts, versions=(schema_version, SCHEMA_VERSION))
+    for version in range(schema_version, SCHEMA_VERSION):
+        log.run(version, MIGRATIONS[version], connection.exec_driver_sql)
+    connection.execute(meta.update().where(meta.c.key == "schema_version"), {"value": str(SCHEMA_VERSION)})
+    log.done()
+
+
+def whole(connection: sa.Connection, where: str) -> Seqs:
+    """Return where the facts begin and end; `UsageError` when some of them are missing."""
     seqs = seqs_of(connection)
     if seqs.forgotten > seqs.snapshot:
         raise UsageError(
@@ -172,7 +172,7 @@ def version_of(connection: sa.Connection, where: str) -> int | None:
     """Return the version of the tables, None where there are none; `UsageError` for what this program cannot read."""
     if connection.scalar(sa.text("SELECT to_regclass('meta')")) is None:
         return None
-    schema_version = connection.scalar(version())
+    schema_version = connection.scalar(version_query())
     number = (
         int(schema_version)
         if schema_version is not None and schema_version.isascii() and schema_version.isdigit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent_service.errors import UsageError
 from agent_service.journal._sqlite_files import refuse_lost
 from agent_service.journal._tables import SUGGESTION, meta, metadata, seqs_of, version, why
+from agent_service.journal._upgrade_log import UpgradeLog
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from agent_service.protocols import Seqs
 
 SCHEMA_VERSION: Final = 3
-
-_log = logging.getLogger(__name__)
 
 _BY_SUGGESTION: Final = (
     f"CREATE INDEX IF NOT EXISTS facts_by_suggestion ON facts ({SUGGESTION['sqlite']}) WHERE kind = 'suggestion.state'"
@@ -76,15 +74,14 @@ def _upgrade(path: Path) -> None:
         version = version_of(file, path)
         if version is None or version == SCHEMA_VERSION:
             return
-        _log.warning(
-            "the journal %s is brought up to date, from version %d to %d, after a copy of it was made; this takes some "
-            "10 s for a million facts",
-            *(path, version, SCHEMA_VERSION),
-        )
-        _copy(file, path.with_name(f"{path.name}.v{version}"))
+        (facts,) = file.execute("SELECT count(*) FROM facts").fetchone()
+        upgrade = UpgradeLog(path, facts=facts, versions=(version, SCHEMA_VERSION))
+        with upgrade.step("it is copied"):
+            _copy(file, path.with_name(f"{path.name}.v{version}"))
         while version < SCHEMA_VERSION:
-            _migrate(file, version)
+            _migrate(file, version, upgrade)
             version += 1
+        upgrade.done()
 
 
 def version_of(file: sqlite3.Connection, path: Path) -> int | None:
@@ -122,11 +119,10 @@ def _copy(file: sqlite3.Connection, backup: Path) -> None:
     unfinished.rename(backup)
 
 
-def _migrate(file: sqlite3.Connection, version: int) -> None:
+def _migrate(file: sqlite3.Connection, version: int, upgrade: UpgradeLog) -> None:
     file.execute("BEGIN IMMEDIATE")
     try:
-        for statement in MIGRATIONS[version]:
-            file.execute(statement)
+        upgrade.run(version, MIGRATIONS[version], file.execute)
         file.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version + 1),))
         file.execute("COMMIT")
     except BaseException:

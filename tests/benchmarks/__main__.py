@@ -22,6 +22,7 @@ ALL = [
     "sessions",
     "restart",
     "scale",
+    "migration",
     "relay",
 ]
 

@@ -373,6 +373,7 @@ async def test_a_journal_of_version_1_is_brought_up_to_date_and_says_the_same(ol
         assert (walker.brain.variables["gain"].value, walker.brain.variables["seen"].value) == (2.5, 2)
         assert rooms.journal.read(limit=1)[0].seq == 1
     assert f"is brought up to date, from version 1 to {SCHEMA_VERSION}" in caplog.text
+    assert "is up to date, after" in caplog.text
     assert dump(old.with_name("journal.db.v1")) == VERSION_1
     assert f"('schema_version','{SCHEMA_VERSION}')" in dump(old)
     assert old.with_name("journal.db.v1").stat().st_mode & 0o077 == 0

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 from services import wait_until
 
 from agent_service.errors import BackendUnavailable, LeadLost, UsageError
-from agent_service.journal import PostgresStore, _leadership, _postgres_schema as schema, reader
+from agent_service.journal import PostgresStore, _leadership, _postgres_schema as schema, _upgrade_log, reader
 from agent_service.models import EventKind
 from agent_service.protocols import FactRow
 
@@ -223,6 +225,65 @@ def test_what_brains_were_told_comes_out_of_a_snapshot_of_before(stores, postgre
         assert again.open() == (4, 3, 3)
         found = [[one.seq, one.kind, one.time.isoformat(), one.data] for one in again.told("a")]
     assert found == facts
+
+
+@pytest.fixture
+def older(stores, postgres, url, monkeypatch):
+    """A journal with a fact, of a version before; its upgrade waits as long as the connection has its lock."""
+    with contextlib.closing(stores()) as first:
+        first.open()
+        first.write([row(1)])
+    waits = ["SET LOCAL lock_timeout = 0", "SELECT pg_advisory_xact_lock(4711)"]
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "MIGRATIONS", {2: waits})
+    monkeypatch.setattr(_upgrade_log, "SAYS_EVERY_S", 0.1)
+    with postgres.connect(url.rpartition("/")[2]) as person:
+        person.execute("SELECT pg_advisory_lock(4711)")
+        yield person
+
+
+def test_an_upgrade_that_takes_longer_than_a_lease_says_so_and_nobody_takes_over(stores, older, caplog):
+    leader, opened = stores(), []
+    upgrading = threading.Thread(target=lambda: opened.append(leader.open()))
+    upgrading.start()
+    wait_until(lambda: "step 2 of 2" in caplog.text, within_s=60)
+    standby = Standby(stores())
+    [(began,)] = older.execute("SELECT beat FROM leader")
+    wait_until(lambda: older.execute("SELECT beat FROM leader").fetchone()[0] > began + 9, within_s=60)  # three leases
+    assert standby.leads is None
+    assert leader.leads()
+    older.execute("SELECT pg_advisory_unlock(4711)")
+    upgrading.join(60)
+    assert opened == [(1, 0, 0)]
+    assert "from version 2 to 3; its facts: 1; this takes some 1 s" in caplog.text
+    assert "is up to date, after" in caplog.text
+    leader.write([row(2)])
+    assert standby.give_up() is False
+
+
+DIES = """
+import sys
+from agent_service.journal import PostgresStore, _postgres_schema as schema
+schema.SCHEMA_VERSION, schema.MIGRATIONS = 3, {2: [*sys.argv[2:]]}
+PostgresStore(sys.argv[1], lease_s=1).open()
+"""
+
+
+def test_of_a_leader_that_is_killed_while_it_upgrades_nothing_stays_and_the_standby_upgrades(
+    stores, older, postgres, url, monkeypatch
+):
+    statements = ["CREATE TABLE third (n INTEGER)", *schema.MIGRATIONS[2]]
+    leader = subprocess.Popen([sys.executable, "-c", DIES, url, *statements])
+    waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711"
+    wait_until(lambda: postgres.ask(url, waits), within_s=60)
+    standby = Standby(stores())
+    leader.kill()
+    leader.wait(60)
+    assert standby.took_over() is True
+    monkeypatch.setattr(schema, "MIGRATIONS", {2: statements[:1]})
+    assert standby.store.open() == (1, 0, 0)
+    assert postgres.ask(url, "SELECT count(*) FROM third") == [(0,)]
+    standby.store.write([row(2)])
 
 
 @pytest.mark.parametrize(("version", "said"), [("9", "newer agent-service"), ("x", "never was")])
