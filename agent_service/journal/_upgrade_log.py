@@ -1,4 +1,4 @@
-"""What the log says while an older journal is brought up to date: the database itself says nothing before it is done."""
+"""What the log says while an older journal is brought up to date: the database says nothing before it is done."""
 
 from __future__ import annotations
 
