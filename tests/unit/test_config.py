@@ -70,6 +70,7 @@ def test_the_environment_names_the_file(file, monkeypatch):
         ("[sink]\nkind = 'teleport'", "sink: is of no known kind"),
         ("[sink]\nkind = 'blueapi'", "instrument_session"),
         ("[sink]\nkind = 'queueserver'\nurl = 'http://x'\ncontrol = 'tcp://x:1'", "two ways to one manager"),
+        ("[sink]\nkind = 'queueserver'\nurl = 'http://x'\nencoding = 'json'", "leave encoding out"),
         ("[sink]\nkind = 'queueserver'\nuser_gruop = 'x'", "user_gruop"),
         ("[sink]\nkind = 'claim'\ncontrol = 'tcp://x:1'", "control"),
         ("[source]\nkind = 'none'", 'take sink "claim"'),

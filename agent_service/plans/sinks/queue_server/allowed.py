@@ -11,7 +11,7 @@ from agent_service.errors import FieldError, InvalidInput, UnknownDevice, Unknow
 from agent_service.models import DeviceInfo
 from agent_service.models.spelling import near
 from agent_service.plans.named_plan import is_named
-from agent_service.plans.sinks.queue_server.clients import Silent, client_of
+from agent_service.plans.sinks.queue_server.clients import Refusal, Silent, client_of
 from agent_service.plans.sinks.queue_server.manager import Manager
 from agent_service.plans.sinks.queue_server.queued_plan import item_of
 from agent_service.plans.sinks.queue_server.session_item import SESSION, session_item, session_order
@@ -170,7 +170,8 @@ def ask(section: QueueServerSection, specs: Sequence[AgentSpec]) -> Iterator[tup
     try:
         lists, opened = asyncio.run(look())
     except Silent as silent:
-        yield "sink", f"{silent}; start it, or give its address as sink.control or sink.url"
+        hint = "" if isinstance(silent, Refusal) else "; start it, or give its address as sink.control or sink.url"
+        yield "sink", f"{silent}{hint}"
         return
     if not opened:
         yield "sink", "the environment of the queue server is closed; open it there, or no plan begins"

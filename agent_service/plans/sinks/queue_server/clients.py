@@ -13,18 +13,24 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import httpx
+import msgpack
 from pydantic import TypeAdapter, ValidationError
 
 from agent_service.errors import UsageError, texts
 from agent_service.models.addresses import ManagerAddress, WebAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent_service.plans.sinks.queue_server.config import QueueServerSection
 
 CONTROL: Final = "tcp://127.0.0.1:60615"
 """Where a manager listens if nobody says otherwise."""
 
 API_KEY: Final = "QSERVER_HTTP_SERVER_API_KEY"
+ENCODING: Final = "QSERVER_ZMQ_ENCODING"
+ENCODINGS: Final = ("json", "msgpack")
+"""What a manager may be started to speak over 0MQ; it understands nothing else then."""
 ADDRESSES: Final[dict[str, TypeAdapter[str]]] = {
     "QSERVER_ZMQ_CONTROL_ADDRESS": TypeAdapter(ManagerAddress),
     "QSERVER_HTTP_SERVER_URI": TypeAdapter(WebAddress),
@@ -54,6 +60,10 @@ class Silent(Exception):
     """No answer came: what was asked for may have been done, or be done yet."""
 
 
+class Refusal(Silent):
+    """An answer came that says why what was asked for is not told."""
+
+
 class Client(Protocol):
     """Sends a request to the manager, one at a time."""
 
@@ -73,14 +83,18 @@ class Client(Protocol):
 class ZmqClient:
     """Over 0MQ: a REQ socket that is made anew after a silence, and keeps nothing to be sent later (LINGER 0).
 
-    ``user`` and ``user_group`` go with the requests that need them.
+    ``user`` and ``user_group`` go with the requests that need them. A manager that is asked in another encoding than
+    its own does nothing, and answers in its own.
     """
 
     probes = True
 
-    def __init__(self, address: str, *, public_key: str | None, user: str, user_group: str) -> None:
+    def __init__(
+        self, address: str, *, public_key: str | None, user: str, user_group: str, encoding: str = ENCODINGS[0]
+    ) -> None:
         self.where = address
         self._public_key = public_key
+        self._encoding = encoding
         self.user: str | None = user
         self._user = {"user": user, "user_group": user_group}
         self._context: Any = None
@@ -93,19 +107,31 @@ class ZmqClient:
             params |= self._user
         elif method in ("plans_allowed", "devices_allowed"):
             params["user_group"] = self._user["user_group"]
-        request = json.dumps({"method": method, "params": params}).encode()
+        request = _encoded({"method": method, "params": params}, self._encoding)
         async with self._turn:
             try:
                 socket = self._socket or self._connect()
                 async with asyncio.timeout(within_s):
                     await socket.send(request)
-                    answer: dict[str, Any] = json.loads(await socket.recv())
+                    answer: bytes = await socket.recv()
             except BaseException as error:  # what comes later is no answer to the next request
                 self._disconnect()
                 if isinstance(error, TimeoutError):
                     raise Silent(f"the queue server at {self.where} does not answer") from None
                 raise
-        return answer
+        return self._read(answer)
+
+    def _read(self, answer: bytes) -> dict[str, Any]:
+        if (read := _decoded(answer, self._encoding)) is not None:
+            return read
+        for other in ENCODINGS:
+            if _decoded(answer, other) is not None:
+                why = (
+                    f"the queue server at {self.where} speaks {other} and was asked in {self._encoding}: write "
+                    f'encoding = "{other}" below [sink] in service.toml, or set {ENCODING}={other} for this service'
+                )
+                return {"success": False, "msg": why}
+        raise Silent(f"what answers at {self.where} is no queue server")
 
     async def close(self) -> None:
         """See `Client`."""
@@ -178,7 +204,7 @@ def client_of(section: QueueServerSection) -> Client:
     Raises
     ------
     UsageError
-        pyzmq is not installed, or the environment names no address.
+        pyzmq is not installed, or the environment names no address, or no encoding.
     """
     control, url = section.control, section.url
     if control is None and url is None:
@@ -192,7 +218,30 @@ def client_of(section: QueueServerSection) -> Client:
         public_key=section.public_key or os.environ.get("QSERVER_ZMQ_PUBLIC_KEY"),
         user=section.user,
         user_group=section.user_group,
+        encoding=section.encoding or _encoding_of_environment(),
     )
+
+
+def _encoded(request: Mapping[str, Any], encoding: str) -> bytes:
+    if encoding == "json":
+        return json.dumps(request).encode()
+    return cast("bytes", msgpack.packb(request))
+
+
+def _decoded(answer: bytes, encoding: str) -> dict[str, Any] | None:
+    """Return an answer, None where it is in another encoding."""
+    try:
+        read: Any = json.loads(answer) if encoding == "json" else msgpack.unpackb(answer, strict_map_key=False)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", read) if isinstance(read, dict) else None
+
+
+def _encoding_of_environment() -> str:
+    encoding = os.environ.get(ENCODING, "").lower() or ENCODINGS[0]
+    if encoding not in ENCODINGS:
+        raise UsageError(f"{ENCODING} must be {' or '.join(ENCODINGS)}; it says {os.environ[ENCODING]!r}")
+    return encoding
 
 
 def _from_environment(*, http: bool) -> tuple[str | None, str | None]:

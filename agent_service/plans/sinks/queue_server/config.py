@@ -25,6 +25,11 @@ class QueueServerSection(StrictNumbers):
         default=None,
         description="public key of the RE Manager, where it encrypts (CURVE); default: QSERVER_ZMQ_PUBLIC_KEY",
     )
+    encoding: Literal["json", "msgpack"] | None = Field(
+        default=None,
+        description="what the RE Manager speaks over 0MQ, as it was started with --zmq-encoding; default: "
+        "QSERVER_ZMQ_ENCODING, else json",
+    )
     url: WebAddress | None = Field(
         default=None,
         description="address of the HTTP server, in place of control; its API key is in QSERVER_HTTP_SERVER_API_KEY",
@@ -44,7 +49,8 @@ class QueueServerSection(StrictNumbers):
     )
     gives_way: bool = Field(
         default=True,
-        description="session: whether it ends, after the run under way, when somebody puts an item into the queue",
+        description="session: whether it ends, after the run under way, when somebody puts an item into the queue; for "
+        "a lock it ends in any case",
     )
     idle_s: float = Field(
         default=2,
@@ -68,4 +74,6 @@ class QueueServerSection(StrictNumbers):
     def _one_way(self) -> QueueServerSection:
         if self.url is not None and (self.control is not None or self.public_key is not None):
             raise ValueError("url and control are two ways to one manager; give one of them")
+        if self.url is not None and self.encoding is not None:
+            raise ValueError("encoding is for 0MQ (control): the HTTP server at url has its own; leave encoding out")
         return self

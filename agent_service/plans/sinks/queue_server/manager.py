@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.errors import BackendUnavailable, Conflict, texts
-from agent_service.plans.sinks.queue_server.clients import Silent
+from agent_service.plans.sinks.queue_server.clients import Refusal, Silent
 
 if TYPE_CHECKING:
     from agent_service.plans.sinks.queue_server.clients import Client
@@ -79,6 +79,12 @@ class Manager:
         """The item that runs."""
         return self.status.get("running_item_uid")
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether somebody holds a lock, of the environment, of the queue, or of both."""
+        lock: dict[str, Any] = self.status.get("lock") or {}
+        return bool(lock.get("environment") or lock.get("queue"))
+
     async def look(self) -> None:
         """Ask for its status; raises `Silent`."""
         try:
@@ -89,7 +95,7 @@ class Manager:
             raise
         if "manager_state" not in status:
             self._silence = texts.one_line(str(status.get("msg") or "the queue server answers oddly"))
-            raise Silent(self._silence)
+            raise Refusal(self._silence)
         self._silent_since = self._silence = None
         self.status = status
         states = [status.get(name) for name in ("manager_state", "worker_environment_state", "re_state")]
@@ -124,8 +130,7 @@ class Manager:
             return f"the queue server is busy: {_WORDS[self.state]}"
         if self.state != "idle":
             return await self._busy()
-        lock: dict[str, Any] = status.get("lock") or {}
-        if lock.get("environment") or lock.get("queue"):  # a plan by itself passes a lock of the queue: we do not
+        if self.is_locked:  # a plan by itself passes a lock of the queue: we do not
             return await self.whose_lock()
         if status.get("worker_environment_state") not in ("idle", None):
             return f"the queue server is busy: its worker is {status.get('worker_environment_state')}"

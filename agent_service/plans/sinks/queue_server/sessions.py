@@ -31,7 +31,7 @@ KNOWN_WITHIN_S: Final = 5.0
 """How long a claim waits after a start of the service until it is known what runs."""
 
 START_WITHIN_S: Final = 5.0
-"""How long people have between two sessions to start their queue, if it does not start by itself."""
+"""How long people have to start their queue after a session, and after a lock, if it does not start by itself."""
 
 
 class Sessions:
@@ -50,7 +50,7 @@ class Sessions:
     idle_s
         How long a session waits for a suggestion before it ends, in seconds.
     gives_way
-        Whether it ends when somebody puts an item into the queue.
+        Whether it ends when somebody puts an item into the queue. It ends for a lock in any case.
     """
 
     def __init__(  # noqa: PLR0913 - what it looks at, by name
@@ -71,7 +71,7 @@ class Sessions:
         self._gives_way = gives_way
         self._current: QueuedPlan | None = None
         self._ended: set[str] = set()
-        self._since = self._ended_at = 0.0
+        self._since = self._free_since = 0.0
         self._items = 0  # of people, in the queue since before the session
         self._follows = False
 
@@ -113,10 +113,12 @@ class Sessions:
         session = next((plan for plan in self._line.begun if is_session(plan)), None)
         if session is not self._current:
             if session is None:
-                self._ended_at = time.monotonic()
+                self._free_since = time.monotonic()
             else:
                 self._since, self._items, self._claims.taken = time.monotonic(), self._in_queue, False
             self._current = session
+        if self._driver.manager.is_locked:  # people lock a queue to fill it, and start it after that
+            self._free_since = time.monotonic()
         self._items = min(self._items, self._in_queue)
         orders = {order.agent: order for order in reversed(self._claims.waiting)}
         for plan in [plan for plan in self._line.waiting if is_session(plan)]:
@@ -149,8 +151,7 @@ class Sessions:
         ]
         if any(not is_session(plan) for plan in others) or (others and time.monotonic() > self._since + TURN_S):
             return True
-        lock: dict[str, Any] = self._driver.manager.status.get("lock") or {}
-        if lock.get("environment") or lock.get("queue"):
+        if self._driver.manager.is_locked:
             return True
         return self._gives_way and self._in_queue > (0 if self._starts_itself else self._items)
 
@@ -158,7 +159,7 @@ class Sessions:
         """Return why none is sent though the manager would take it."""
         if not self._gives_way or not self._in_queue:
             return None
-        if self._starts_itself or time.monotonic() < self._ended_at + START_WITHIN_S:
+        if self._starts_itself or time.monotonic() < self._free_since + START_WITHIN_S:
             return "an item of somebody waits in the queue, and goes first"
         return None
 
