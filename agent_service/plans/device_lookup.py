@@ -73,7 +73,7 @@ class DeviceLookup:
         Raises `UnknownDevice` when there is none, with what is near and what there is; when there are two, with where
         they are; when it is a lazy component that cannot be made, with why.
         """
-        variables = tuple(map(id, self.public().values()))
+        variables = self._variables()
         if name in self._found:  # a search of a beamline takes milliseconds, and each plan asks
             then, path, device, called = self._found[name]
             if then == variables and own_name(device) == called and self._at(path) is device:
@@ -102,7 +102,7 @@ class DeviceLookup:
 
     def same_setpoint(self, device: object) -> list[str]:
         """Return the names of other devices that write the same process variable; a lazy component is none yet."""
-        variables = tuple(map(id, self.public().values()))
+        variables = self._variables()
         if self._setpoints[0] != variables:
             by_variable: dict[str, list[str]] = {}
             for node in nodes(self.public()):
@@ -133,6 +133,12 @@ class DeviceLookup:
                     public[f"{earlier}: {name}"] = hidden
                 public[name] = value
         return {name: value for name, value in public.items() if not name.startswith("_")}
+
+    def _variables(self) -> tuple[int, ...]:
+        """Return what changes when a variable does; each plan asks several times, so no value is looked at."""
+        return tuple(
+            id(value) for _, names in self._sources for name, value in dict(names).items() if not name.startswith("_")
+        )
 
     def _search(self, name: str) -> tuple[str, object]:
         public = self.public()

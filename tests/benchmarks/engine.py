@@ -50,7 +50,7 @@ def _agent(http, name, plan, n, *, sensors=()):
         "sensors": ["signal", *sensors],
         "outcome": "signal",
         "plan": plan,
-        "loop": {"n_points": 10, "max_runs": n},
+        "loop": {"n_points": 10, "max_pending": 20, "max_runs": n},  # the brain is asked ahead
     }
     http.post("/agents", json=spec).raise_for_status()
     http.post(f"/agents/{name}/start").raise_for_status()

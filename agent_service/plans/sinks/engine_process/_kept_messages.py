@@ -54,6 +54,7 @@ class KeptMessages:
         self._connection: FrameProtocol | None = None
         self.attached = False  # whether the service that is there takes documents and results already
         self._waking = False
+        self._collecting = False
         self._later: asyncio.TimerHandle | None = None
 
     # what the driver asks of an intake -----------------------------------------------------------------------------
@@ -171,10 +172,12 @@ class KeptMessages:
 
     def wake_later(self) -> None:
         """Have everything sent soon, with what comes until then; from any thread."""
-        if self._later is None and not self._waking:
+        if not (self._later or self._waking or self._collecting):
+            self._collecting = True
             self._loop.call_soon_threadsafe(self._send_within, _COLLECTED_S)
 
     def _send_within(self, within_s: float) -> None:
+        self._collecting = False
         if self._later is None or self._later.when() > self._loop.time() + within_s:
             if self._later is not None:
                 self._later.cancel()

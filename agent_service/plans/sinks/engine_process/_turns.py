@@ -23,12 +23,15 @@ class TurnFile:
     """Numbers of plans, which begin in the order of their numbers; from any thread of either process."""
 
     def __init__(self, path: Path) -> None:
-        self._last: int | None = None
+        self._last: int | None = None  # when closed
+        self._begun: int | None = None  # here, and nowhere else
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     @property
     def last(self) -> int:
         """The number of the plan that began last."""
+        if self._begun is not None:  # in the child, which lets go of the interpreter for each look at a file
+            return self._begun
         return self._read(0) if self._last is None else self._last
 
     @property
@@ -40,6 +43,7 @@ class TurnFile:
     def take(self, number: int) -> bool:
         """Begin a plan, in the child; return whether it may: it was not taken back."""
         self._write(0, number)
+        self._begun = number
         return self._read(self._slot(number)) != number
 
     def take_back(self, number: int) -> bool:
