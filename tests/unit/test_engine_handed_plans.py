@@ -30,9 +30,6 @@ class Link:
     def send(self, *messages) -> None:
         self.sent += messages
 
-    def send_later(self, message) -> None:
-        self.sent.append(message)
-
 
 class Intake:
     """Passes barriers when its documents were delivered."""

@@ -53,23 +53,6 @@ async def test_a_service_that_comes_gets_everything_and_then_what_is_new(kept) -
     assert connection.sent.count(("ended", 1, "success")) == 1
 
 
-async def test_an_end_that_nobody_waits_for_goes_out_with_what_is_said_next_or_soon_alone(kept) -> None:
-    connection = Connection()
-    kept.connect(connection)
-    kept.attach()
-    await turn()
-    kept.finish(1, "success", soon=True)
-    await turn()
-    assert ("ended", 1, "success") not in connection.sent
-    kept.say(("ask", 3))
-    await turn()
-    assert connection.sent[-2:] == [("ended", 1, "success"), ("ask", 3)]
-    kept.finish(2, "success", soon=True)
-    async with asyncio.timeout(5):
-        while ("ended", 2, "success") not in connection.sent:
-            await asyncio.sleep(0)
-
-
 async def test_what_was_said_to_nobody_is_kept_and_what_a_service_took_is_said_again_to_the_next(kept) -> None:
     first, second = Connection(), Connection()
     kept.connect(first)

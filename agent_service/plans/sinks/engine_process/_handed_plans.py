@@ -165,7 +165,7 @@ class HandedPlans:
         """Take how a plan ended, as the process says it, and say it behind the plan's documents."""
         plan = self._plans.get(number)
         if plan is None:
-            self._link.send_later(("settled", number))
+            self._link.send(("settled", number))
             return
         ending: PlanResult | ServiceError = result if isinstance(result, PlanResult) else unpacked(result)
         if not (isinstance(ending, PlanResult) and ending.begun):
@@ -181,4 +181,4 @@ class HandedPlans:
     def _forget(self, plan: HandedPlan) -> None:
         if plan.ended.done() and (plan.is_decided or plan.is_move):
             self._plans.pop(plan.number, None)
-            self._link.send_later(("settled", plan.number))
+            self._link.send(("settled", plan.number))

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from agent_service.errors import ServiceError, texts
 from agent_service.models import QueueState
 from agent_service.plans.namespace import NamespaceDevices
-from agent_service.plans.sinks.engine_process._device_questions import DeviceQuestions
 from agent_service.plans.sinks.engine_process._kept_messages import KeptMessages
 from agent_service.plans.sinks.engine_process._live_plans import TakenPlans
 from agent_service.plans.sinks.engine_process._messages import Hello, packed
-from agent_service.plans.sinks.engine_process._plan_turns import TAKEN_BACK, HostedPlan, PlanTurns
+from agent_service.plans.sinks.engine_process._plan_turns import TAKEN_BACK, DeviceQuestions, HostedPlan, PlanTurns
 from agent_service.plans.sinks.engine_process._watches import SignalWatches
 from agent_service.plans.sinks.run_engine import RunEngineSink
 from agent_service.plans.sinks.run_engine_driver import RunEngineDriver
@@ -81,7 +80,7 @@ class EngineHost:
             "ask again": self._plans.ask_again,
             "watch": self._watches.watch,
         }
-        driver.start(self.kept.wake_later)
+        self.sink.start(self.kept.wake_later)
 
     @property
     def hello(self) -> Hello:
@@ -199,7 +198,7 @@ class EngineHost:
         except asyncio.CancelledError:
             result = PlanResult(ExitStatus.ABORT, TAKEN_BACK, begun=False)
         self._plans.note_end(plan)
-        self.kept.finish(plan.number, result, soon=self._plans.next_is_permitted)
+        self.kept.finish(plan.number, result)
 
     def _began(self, number: int) -> None:
         """Note whose documents come now; in the RunEngine's thread."""

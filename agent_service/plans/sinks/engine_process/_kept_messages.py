@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 _COLLECTED_S: Final = 0.02
 """How long documents are collected, unless a plan ends: each hand-over costs the RunEngine the interpreter."""
 
-_SOON_S: Final = 0.002
-"""How long the end of a plan waits for the question about the plan after the next, where the next is here already."""
-
 
 class _Kept(NamedTuple):
     seq: int
@@ -106,15 +103,11 @@ class KeptMessages:
         """Whether the service has every document."""
         return not self._documents
 
-    def finish(self, number: int, result: Any, *, soon: bool = False) -> None:
-        """Keep how a plan ended, and say it: at once, or ``soon``, with what else is to be said by then."""
+    def finish(self, number: int, result: Any) -> None:
+        """Keep how a plan ended, and say it."""
         self._results[number] = message = ("ended", number, result)
-        if self.attached and not soon:
+        if self.attached:
             self.say(message)
-        elif self.attached:
-            with self._lock:
-                self._unsent.append(message)
-            self._send_within(_SOON_S)
 
     def say(self, *messages: Message) -> None:
         """Say something to the service that is there; nobody else needs to hear it. From any thread."""
@@ -174,14 +167,12 @@ class KeptMessages:
         """Have everything sent soon, with what comes until then; from any thread."""
         if not (self._later or self._waking or self._collecting):
             self._collecting = True
-            self._loop.call_soon_threadsafe(self._send_within, _COLLECTED_S)
+            self._loop.call_soon_threadsafe(self._send_later)
 
-    def _send_within(self, within_s: float) -> None:
+    def _send_later(self) -> None:
         self._collecting = False
-        if self._later is None or self._later.when() > self._loop.time() + within_s:
-            if self._later is not None:
-                self._later.cancel()
-            self._later = self._loop.call_later(within_s, self.send)
+        if self._later is None:
+            self._later = self._loop.call_later(_COLLECTED_S, self.send)
 
     def send(self) -> None:
         """Send what there is, unless the service does not keep up: then when it does again."""

@@ -27,9 +27,6 @@ ANSWERS_WITHIN_S: Final = 30.0
 
 _QUITS_WITHIN_S: Final = 5.0
 
-_LATER_S: Final = 0.02
-"""How long a message may wait that the process only needs to forget something."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +43,6 @@ class EngineLink:
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._unsent: list[Message] = []
-        self._flushing = False  # in this turn of the loop
-        self._flush_due: asyncio.TimerHandle | None = None
         self._killed: str | None = None
         self._let_go = False
         self.hello: Hello | None = None
@@ -166,22 +161,11 @@ class EngineLink:
 
     def send(self, *messages: Message) -> None:
         """Send messages, in one frame with what is said besides in this turn of the loop, if there is a process."""
-        self._unsent += messages
-        if not self._flushing:
-            self._flushing = True
+        if not self._unsent:
             self._loop.call_soon(self._flush)
-
-    def send_later(self, message: Message) -> None:
-        """Send a message with what is said next, or soon: each frame costs the RunEngine the interpreter."""
-        self._unsent.append(message)
-        if not self._flushing and self._flush_due is None:
-            self._flush_due = self._loop.call_later(_LATER_S, self._flush)
+        self._unsent += messages
 
     def _flush(self) -> None:
-        self._flushing = False
-        if self._flush_due is not None:
-            self._flush_due.cancel()
-            self._flush_due = None
         messages, self._unsent = self._unsent, []
         if self._protocol is not None and messages:
             self._protocol.send(messages)

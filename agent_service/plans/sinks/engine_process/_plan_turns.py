@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, ServiceError
-from agent_service.plans.sinks.engine_process._device_questions import DeviceQuestions, answer_of
+from agent_service.executors.detached import begin_detached
+from agent_service.plans.device_positions import wholes_of
 from agent_service.plans.sinks.engine_process._messages import Question, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
+    from agent_service.plans.namespace import Namespace, NamespaceDevices
     from agent_service.plans.sinks.engine_process._frames import Message
     from agent_service.plans.sinks.engine_process._turns import TurnFile
     from agent_service.plans.sinks.run_engine import Look
-    from agent_service.protocols import PlanOrder
+    from agent_service.protocols import DeviceWords, PlanOrder
 
 TAKEN_BACK: Final = "taken back before it began"
 
@@ -86,12 +89,6 @@ class PlanTurns:
     def running(self) -> bool:
         """Whether one has begun and not ended."""
         return self._running != 0
-
-    @property
-    def next_is_permitted(self) -> bool:
-        """Whether another plan runs already, or begins without the service."""
-        begun = self._turns.last
-        return self.running or any(number > begun and plan.verdict is True for number, plan in self._plans.items())
 
     @property
     def questions(self) -> list[Message]:
@@ -163,7 +160,7 @@ class PlanTurns:
             with self._turn:
                 if after.question is not None:
                     return
-                wholes, words = answer_of(asked)
+                wholes, words = _answer(asked)
                 after.question = ("ask", after.number, Question(None, wholes, words))
                 after.asked_at = time.monotonic()
             self._say(after.question)
@@ -199,10 +196,32 @@ class PlanTurns:
     def _ask_at_turn(self, plan: HostedPlan, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
         asked = self._asking.begin(plan.order)
         wait([asked], timeout=ANSWERS_WITHIN_S)
-        _, words = answer_of(asked)
+        _, words = _answer(asked)
         with self._turn:
             if isinstance(plan.verdict, ServiceError):  # taken back meanwhile
                 return
             plan.early, plan.verdict = False, None
             plan.question = ("ask", plan.number, Question(dict(places), dict(wholes), words))
         self._say(plan.question)
+
+
+class DeviceQuestions:
+    """Asks the devices of a plan, each time in a thread of its own, for one may hang."""
+
+    def __init__(self, namespace: Namespace, devices: NamespaceDevices) -> None:
+        self._namespace = namespace
+        self._devices = devices
+
+    def begin(self, order: PlanOrder) -> Future[tuple[dict[str, Sequence[str]], DeviceWords]]:
+        """Ask what a plan's devices are parts of, and what they say of its point."""
+        return begin_detached(lambda: self._answer(order), name="asking-devices")
+
+    def _answer(self, order: PlanOrder) -> tuple[dict[str, Sequence[str]], DeviceWords]:
+        actuators = [self._namespace.actuator(name) for name in order.actuators]
+        wholes = wholes_of(actuators, self._namespace.same_setpoint)
+        return dict(wholes), self._devices.words(order.point)
+
+
+def _answer(asked: Future[tuple[dict[str, Sequence[str]], DeviceWords]]) -> tuple[Any, DeviceWords | None]:
+    """Return what devices said; where they do not answer in time, or one raises, the service is to ask each."""
+    return asked.result() if asked.done() and asked.exception() is None else (None, None)

@@ -92,7 +92,7 @@ class EngineProcessSink:
         self.hand_over = HandOver(link, source)
         self._status = QueueStatus(kind=self.kind, state=QueueState.IDLE)
         link.on_message, link.on_lost = self._hear, self._lost
-        source.on_stored = lambda seq: link.send_later(("stored", seq))
+        source.on_stored = lambda seq: link.send(("stored", seq))
 
     @property
     def status(self) -> QueueStatus:
