@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
         writers.pause_database(60)
         while struck.total() < kills:
             kind = chance.choices(("kill", "pause", "database hangs", "database crashes"), (4, 3, 2, 2))[0]
+            with (folder / "strikes.log").open("a") as strikes:
+                print(time.strftime("%X"), kind, writers.leader.name, file=strikes)
             if kind == "kill":
                 writers.kill_leader()
             elif kind == "pause":

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 import sys
 import threading
 
@@ -45,4 +46,5 @@ async def write(log, name):
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(threadName)s: %(message)s")
     asyncio.run(main(*sys.argv[1:]))

@@ -110,20 +110,23 @@ class PostgresServer:
             for table in _TABLES:
                 self.ask(url, f"DROP TRIGGER refused ON {table}")
 
-    def _signal(self, number):
+    def _processes(self):
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        return [self._process.pid, *map(int, children)]
 
     @contextlib.contextmanager
     def paused(self):
         """Let it say nothing, while its sockets are open: as a machine that hangs."""
-        self._signal(signal.SIGSTOP)
+        running = True
+        while running:  # a process that it was just starting is one of its children only once it has stopped itself
+            running = [pid for pid in self._processes() if _state(pid) not in "TtZX"]
+            for pid in running:
+                _send(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            self._signal(signal.SIGCONT)
+            for pid in self._processes():
+                _send(pid, signal.SIGCONT)
 
     def kill(self):
         """End it as a crash does; `start` brings it back with what was committed."""
@@ -134,3 +137,16 @@ class PostgresServer:
         if self._process.poll() is None:
             self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _state(pid):
+    """Return the state of a process by its letter in /proc, X when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def _send(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
