@@ -230,7 +230,8 @@ def _fail(error: Exception, *, code: int, debug: bool) -> NoReturn:
     if debug:
         print(texts.printable("".join(traceback.format_exception(error))), file=sys.stderr)
     message = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
-    print(f"error: {texts.one_line(message, most=MAX_DETAIL)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # stderr may be a file on a full disk; the exit code says it, too
+        print(f"error: {texts.one_line(message, most=MAX_DETAIL)}", file=sys.stderr)
     _exit(code)
 
 
