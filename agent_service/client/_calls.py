@@ -12,7 +12,8 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from http import HTTPStatus
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 from urllib.parse import quote
 
 import httpx
@@ -35,6 +36,7 @@ ASK_EVERY_S = 10.0
 """How long one request waits for the end of a call, in seconds."""
 
 _ACCEPTED = 202
+_OF_PROXIES: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 NO_HEADERS: Mapping[str, str] = {}
 
 Params = Mapping[str, str | int | None]
@@ -167,6 +169,11 @@ def raise_problem(response: httpx.Response) -> None:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
         where = response.request.url
+        if response.status_code in _OF_PROXIES:
+            raise BackendUnavailable(
+                f"{where} answered {response.status_code} {response.reason_phrase}, as a proxy does that reaches no "
+                "service; try again in a moment"
+            ) from None
         raise by_code("", response.status_code)(
             f"{where} answered {response.status_code} {response.reason_phrase}, and not as an agent service does; "
             "check the address"

@@ -15,7 +15,6 @@ from agent_service.client._calls import (
     Call,
     exchange,
     pauses_after_loss,
-    raise_problem,
     transport_error,
     was_lost,
 )
@@ -206,13 +205,14 @@ class Client(_Address):
                 with self._http.stream(
                     "GET", cursor.path, params=cursor.params, headers=cursor.headers, timeout=_STREAM_TIMEOUT_S
                 ) as response:
-                    if not response.is_success:
+                    if response.is_success:
+                        cursor.opened()
+                        for message in EventSource(response).iter_sse():
+                            if (event := cursor.read(message)) is not None:
+                                yield event
+                    else:
                         response.read()
-                        raise_problem(response)
-                    cursor.opened()
-                    for message in EventSource(response).iter_sse():
-                        if (event := cursor.read(message)) is not None:
-                            yield event
+                        error = cursor.refused(response)
             except httpx.TransportError as lost:
                 error = lost
             time.sleep(cursor.lost(error))
@@ -320,13 +320,14 @@ class AsyncClient(_Address):
                 async with self._http.stream(
                     "GET", cursor.path, params=cursor.params, headers=cursor.headers, timeout=_STREAM_TIMEOUT_S
                 ) as response:
-                    if not response.is_success:
+                    if response.is_success:
+                        cursor.opened()
+                        async for message in EventSource(response).aiter_sse():
+                            if (event := cursor.read(message)) is not None:
+                                yield event
+                    else:
                         await response.aread()
-                        raise_problem(response)
-                    cursor.opened()
-                    async for message in EventSource(response).aiter_sse():
-                        if (event := cursor.read(message)) is not None:
-                            yield event
+                        error = cursor.refused(response)
             except httpx.TransportError as lost:
                 error = lost
             await asyncio.sleep(cursor.lost(error))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from agent_service.client._calls import API, transport_error
+from agent_service.client._calls import API, raise_problem, transport_error
+from agent_service.errors import BackendUnavailable
 from agent_service.models import Event
 
 if TYPE_CHECKING:
@@ -66,12 +67,22 @@ class EventCursor:
             # a newer service may have kinds of events that this client has not
             return None
 
-    def lost(self, error: httpx.TransportError | None) -> float:
+    def refused(self, response: httpx.Response) -> BackendUnavailable:
+        """Return the error of a service that starts or stands by, or of a proxy without one; raise any other."""
+        try:
+            raise_problem(response)
+        except BackendUnavailable as error:
+            return error
+        raise AssertionError("it was not refused")
+
+    def lost(self, error: httpx.TransportError | BackendUnavailable | None) -> float:
         """Return after how many seconds to reconnect, or raise if the service did not answer for too long."""
         now = time.monotonic()
         if self._lost_at is None:
             self._lost_at = now
         elif error is not None and now - self._lost_at > self._patience_s:
+            if isinstance(error, BackendUnavailable):
+                raise error
             raise transport_error(error, url=self._url, timeout_s=self._patience_s) from error
         delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, LONGEST_DELAY_S)
         return delay_s

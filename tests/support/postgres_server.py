@@ -117,11 +117,8 @@ class PostgresServer:
     @contextlib.contextmanager
     def paused(self):
         """Let it say nothing, while its sockets are open: as a machine that hangs."""
-        running = True
-        while running:  # a process that it was just starting is one of its children only once it has stopped itself
-            running = [pid for pid in self._processes() if _state(pid) not in "TtZX"]
-            for pid in running:
-                _send(pid, signal.SIGSTOP)
+        _stop([self._process.pid])  # it starts no more of them now: one would go on, and answer whoever is connecting
+        _stop(self._processes())
         try:
             yield
         finally:
@@ -137,6 +134,14 @@ class PostgresServer:
         if self._process.poll() is None:
             self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _stop(pids):
+    """Stop processes, and return when they have."""
+    for pid in pids:
+        _send(pid, signal.SIGSTOP)
+    while any(_state(pid) not in "TtZX" for pid in pids):
+        time.sleep(0.001)
 
 
 def _state(pid):

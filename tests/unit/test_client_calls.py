@@ -177,6 +177,7 @@ def test_an_unknown_code_falls_back_to_its_status():
     ("response", "expected"),
     [
         (httpx.Response(404, text="<html>nginx</html>"), "not as an agent service does"),
+        (httpx.Response(502, text="<html>nginx</html>"), "as a proxy does that reaches no service"),
         (httpx.Response(200, text="<html>hello</html>"), "did not answer with JSON"),
         (httpx.Response(200, json={"unexpected": 1}), "do the versions differ"),
     ],

@@ -85,6 +85,36 @@ def test_a_follower_may_begin_in_the_past():
     assert requests[0].headers["Last-Event-ID"] == "0"
 
 
+def away():
+    problem = {"type": "", "title": "", "status": 503, "detail": "standing by", "code": "backend-unavailable"}
+    of_proxies = [httpx.Response(status, text="<html>no server</html>") for status in (502, 503, 504)]
+    return [Stream(message(1)), *of_proxies, httpx.Response(503, json=problem)]
+
+
+def test_a_proxy_without_a_service_and_a_service_that_starts_are_waited_for():
+    transport, _ = streams(*away(), Stream(message(2)))
+    with Client(transport=transport) as client:
+        events = client.events()
+        assert [next(events).seq for _ in range(2)] == [1, 2]
+
+
+async def test_the_asyncio_client_waits_for_them_too():
+    transport, _ = streams(*away(), Stream(message(2)))
+    async with AsyncClient(transport=transport) as client:
+        events = client.events()
+        assert [(await anext(events)).seq for _ in range(2)] == [1, 2]
+        await events.aclose()
+
+
+def test_patience_with_a_service_that_starts_ends():
+    transport, _ = streams(*away())
+    with Client(transport=transport) as client:
+        events = client.events(patience_s=0)
+        next(events)
+        with pytest.raises(BackendUnavailable, match="answered 502 Bad Gateway"):
+            next(events)
+
+
 def test_patience_ends():
     transport, _ = streams(Stream(message(1)), *[httpx.ConnectError("refused")] * 2)
     with Client(transport=transport) as client:
