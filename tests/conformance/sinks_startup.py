@@ -47,6 +47,24 @@ def exits(suggestions, actuators, sensors, md):
     raise SystemExit(3)
 
 
+class NoException(BaseException):
+    """As `trio.Cancelled` and `gevent.Timeout` are none."""
+
+
+def breaks_out(suggestions, actuators, sensors, md):
+    yield from bps.null()
+    raise NoException("time is up")
+
+
+class Exiting(SynSignal):
+    def trigger(self):
+        raise SystemExit(3)
+
+
+def device_exits(suggestions, actuators, sensors, md):
+    yield from bp.count([Exiting(name="exiting")], md=md)
+
+
 def says_fail(suggestions, actuators, sensors, md):
     yield from bps.open_run(md=md)
     yield from bps.close_run(exit_status="fail", reason="the sample is gone")

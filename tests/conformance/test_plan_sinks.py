@@ -478,6 +478,8 @@ async def test_metadata_is_in_every_start_document(any_rig: Rig) -> None:
         ("raises", "fail", "ValueError: the shutter is closed, says the plan", 0),
         ("raises_in_run", "fail", "ValueError: beam lost", 1),
         ("exits", "fail", "RuntimeError: the plan raised SystemExit: 3", 0),
+        ("breaks_out", "fail", "RuntimeError: the plan raised NoException: time is up", 0),
+        ("device_exits", "fail", "RuntimeError: trigger of exiting raised SystemExit: 3", 1),
         ("says_fail", "fail", "the sample is gone", 1),
         ("no_run", "fail", "the plan made no run", 0),
         ("no_plan", "fail", "plan 'no_plan' returned NoneType, not messages; write it as a generator function", 0),

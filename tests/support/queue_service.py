@@ -319,7 +319,9 @@ class Forwarder:
         self._news.set()
 
     def _hear(self, name, document):
-        uid = document["uid"] if name == "start" else document.get("run_start") or self._of[document["descriptor"]]
+        uid = document["uid"] if name == "start" else document.get("run_start") or self._of.get(document["descriptor"])
+        if uid is None:  # of a run that began before somebody listened
+            return
         if name == "descriptor":
             self._of[document["uid"]] = uid
         self._runs.setdefault(uid, []).append([name, document])

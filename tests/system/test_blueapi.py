@@ -177,6 +177,7 @@ async def test_a_person_may_end_our_plan(person, tmp_path, how, status, reason) 
         await asyncio.to_thread(person.stop, how)
         result = await running
         assert (result.exit_status, result.reason, len(result.run_uids)) == (status, reason, 1)
+        assert one.says(QueueState.HELD, "somebody ended our plan at blueapi")
 
 
 async def test_a_guardrail_is_asked_when_the_turn_has_come(person) -> None:

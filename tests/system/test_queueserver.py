@@ -8,7 +8,7 @@ import threading
 import beamline_with_conditions as beamline
 import pytest
 import zmq
-from queue_rig import SPEC, emptied, ended, fates, reason, serving, start, where
+from queue_rig import SPEC, emptied, ended, fates, ids, reason, serving, start, where
 from queue_service import API_KEY, Forwarder, QueueService
 from services import wait_until
 
@@ -138,6 +138,24 @@ def test_abort_ends_our_plan_alone(opened, service):
     assert "smoke" in suggestion["reason"]
     assert ended(opened)[-1]["result"]["exit_status"] == "aborted"
     assert [one["user"] for one in opened.ask("queue_get")["items"]] == ["a person"]
+
+
+@pytest.mark.parametrize("how", ["re_abort", "re_stop", "queue_stop"])
+def test_who_stops_our_plan_at_the_queue_server_stops_the_agent(opened, service, how):
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 2})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    if how != "queue_stop":
+        wait_until(lambda: opened.ask("re_pause", option="deferred")["success"], what="a pause")
+        opened.until("paused")
+    assert opened.ask(how)["success"]
+    service.until("aligner", "paused", within_s=30)
+    opened.until("idle")
+    what = "stopped the queue" if how == "queue_stop" else "ended our plan"
+    assert (service.get("queue")["state"], f"somebody {what}" in reason(service)) == ("held", True)
+    assert len(opened.heard.keys() & set(ids(service, "aligner"))) == 1, "nothing further began"
+    service.post("queue/resume")
+    wait_until(lambda: len(opened.heard.keys() & set(ids(service, "aligner"))) == 2, what="the next run")
+    service.post("queue/abort")
 
 
 def test_neither_abort_nor_pause_meets_a_persons_plan(opened, service):

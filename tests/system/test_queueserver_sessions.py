@@ -1,7 +1,7 @@
 """A service whose agents measure in sessions at a real queue server: many suggestions in one item."""
 
 import pytest
-from queue_rig import KEY, SPEC, WORKER, emptied, ended, fates, ids, serving, start, where
+from queue_rig import KEY, SPEC, WORKER, emptied, ended, fates, ids, reason, serving, start, where
 from queue_service import Forwarder, QueueService
 from services import wait_until
 
@@ -128,6 +128,19 @@ def test_abort_ends_our_session_alone(opened, service):
     opened.until("idle")
     assert ended(opened)[-1]["result"]["exit_status"] == "aborted"
     assert [one["user"] for one in opened.ask("queue_get")["items"]] == ["a person"]
+
+
+def test_who_aborts_our_session_there_holds_the_queue(opened, service):
+    before = len(ended(opened))
+    start(service, "aligner", plan="leisurely")
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    wait_until(lambda: opened.ask("re_pause", option="immediate")["success"], what="a pause")
+    opened.until("paused")
+    assert opened.ask("re_abort")["success"]
+    service.until("aligner", "paused", within_s=30)
+    assert (service.get("queue")["state"], "somebody ended our plan" in reason(service)) == ("held", True)
+    opened.until("idle")
+    assert [one["name"] for one in ended(opened)[before:]] == ["run_session"]
 
 
 def test_pause_and_resume_make_no_second_run(opened, service):

@@ -157,7 +157,7 @@ class OwnRunEngine:
         from bluesky import run_engine  # noqa: PLC0415
 
         others = run_engine.get_bluesky_event_loop()
-        engine = run_engine.RunEngine({}, loop=self._loop, context_managers=[], call_returns_result=True)
+        engine: Any = run_engine.RunEngine({}, loop=self._loop, context_managers=[], call_returns_result=True)
         if others is not None and others.is_running():
             # a RunEngine takes the process's bluesky loop over; one that was here before (a notebook's) keeps it
             run_engine.set_bluesky_event_loop(others)
@@ -166,6 +166,8 @@ class OwnRunEngine:
         self._configure(engine)
         last = engine.md.get("scan_id", 0)  # of a PersistentDict, perhaps
         engine.md["scan_id"] = max(last, scan_id) if isinstance(last, int) else last
+        for command, carry_out in engine._command_registry.items():  # noqa: SLF001 - bluesky lists their names alone
+            engine.register_command(command, _contained(carry_out))
         engine.preprocessors.append(self._entered)  # the last one is the outermost, and sees all messages
         self.suspenders.watch(engine)
         return engine
@@ -182,7 +184,7 @@ class OwnRunEngine:
             if isinstance(error, Conflict) and not job.begun:  # taken back, or not to begin now, when its turn came
                 return PlanResult(ExitStatus.ABORT, error.detail, begun=False)
             return job.result(ExitStatus.FAIL, error.detail)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plan raises is its result
+        except BaseException as error:  # noqa: BLE001 - whatever a plan raises is its result, and this thread goes on
             return job.result(ExitStatus.FAIL, startup.describe(error), traceback=texts.traceback_of(error))
 
     def _execute(self, job: PlanJob) -> ExitStatus:
@@ -244,9 +246,10 @@ class OwnRunEngine:
             yield Msg("pause")
         try:
             return (yield from msg_mutator(plan, with_reason))
-        except (SystemExit, KeyboardInterrupt) as error:
-            # either would end the RunEngine's event loop, and every later plan would wait for ever
-            raise RuntimeError(f"the plan raised {texts.describe(error)}") from error
+        except (Exception, GeneratorExit, asyncio.CancelledError):  # bluesky takes these
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"the plan raised {texts.describe(error)}") from error  # as in `_contained`
 
     def _on_document(self, name: str, document: Document) -> None:
         try:
@@ -259,6 +262,25 @@ class OwnRunEngine:
                 self._callback(name, document)
         except Exception:  # noqa: BLE001 - an exception in a subscriber would abort the run
             _log.exception("a %s document was not handed over", name)
+
+
+def _contained(carry_out: Callable[[Any], Coroutine[Any, Any, Any]]) -> Callable[[Any], Coroutine[Any, Any, Any]]:
+    """Return what carries a command out, and raises what ends no event loop.
+
+    An exception beside those that bluesky takes, as ``SystemExit`` of a device, would end the RunEngine's event loop
+    or leave its state at "running", and every later plan would wait for ever.
+    """
+
+    async def contained(message: Any) -> Any:
+        try:
+            return await carry_out(message)
+        except (Exception, asyncio.CancelledError):  # bluesky takes these
+            raise
+        except BaseException as error:
+            whose = f" of {name}" if (name := getattr(message.obj, "name", "")) else ""
+            raise RuntimeError(f"{message.command}{whose} raised {texts.describe(error)}") from error
+
+    return contained
 
 
 def _dismantle(engine: Any) -> None:

@@ -40,7 +40,7 @@ class UnknownFates:
     look_up
         Returns when the catalogues that there are were asked for what is awaited, and what they have was heard.
     latch
-        Called with why nothing more is to begin.
+        Called with why nothing more is to begin until a person resumes the queue.
     """
 
     def __init__(self, facility: str, *, look_up: Callable[[], Awaitable[None]], latch: Callable[[str], None]) -> None:
@@ -52,6 +52,10 @@ class UnknownFates:
     def known(self) -> None:
         """Note that the facility knew what became of a plan."""
         self._in_a_row = 0
+
+    def stopped(self, what: str) -> None:
+        """Hold the queue, for somebody did ``what`` at the facility: who stops there means that nothing more begins."""
+        self._latch(f"somebody {what} at {self._facility}; resume the queue when it may go on")
 
     def verdict(self, plan: FacilityPlan, *, nowhere_s: float, over: bool, answer: str = "") -> PlanResult | None:
         """Return how a plan ended, or that nobody knows; None: it is to be looked for further.

@@ -279,6 +279,8 @@ class RemoteTask:
             await self._documents(time.monotonic() + _DOCUMENTS_S)
         uids = tuple(dict.fromkeys((*plan.runs.uids, *uids)))
         if task.interrupted:
+            if plan.abort_reason is None:
+                self._fates.stopped("ended our plan")
             stopped = plan.runs.result()
             if stopped is not None and stopped.exit_status is ExitStatus.SUCCESS:  # what was measured so far counts
                 return stopped

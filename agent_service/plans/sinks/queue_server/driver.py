@@ -175,6 +175,7 @@ class QueueDriver:
             plan.running = plan.is_item(item, user=self._client.user)
             if plan.running:
                 plan.item_uid, plan.nowhere_since = str(item.get("item_uid")), None
+                plan.note_status(self.manager.status)
                 await self.steering.steer(plan)
                 return
             ended_item = await self._in_history(plan)
@@ -182,6 +183,8 @@ class QueueDriver:
             plan.item_uid = str(ended_item.get("item_uid"))
         if ended_item is not None and plan.is_told_by(ended_item):
             self._fates.known()
+            if (how := plan.ended_by_somebody(ended_item)) is not None:
+                self._fates.stopped(f"ended our plan ({how})")
             self._end(plan, plan.result_of(ended_item))
         elif self.manager.state in ("idle", "paused") or self.manager.running_uid is not None:
             self._not_found(plan, "" if ended_item is None else plan.died_of(ended_item))
@@ -203,6 +206,8 @@ class QueueDriver:
         self._forget(plan)
 
     def _forget(self, plan: QueuedPlan) -> None:
+        if plan.stop_pending and self._hold.held is None:
+            self._fates.stopped("stopped the queue")
         self._line.forget(plan)
         self._last_uid = plan.item_uid
 

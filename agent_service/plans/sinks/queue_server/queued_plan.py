@@ -27,6 +27,8 @@ _ENDED: Final = {
     "halted": ExitStatus.ABORT,
 }
 
+_BY_A_PERSON: Final = ("stopped", "aborted", "halted")
+
 _NOT_TOLD: Final = re.compile(r"environment was destroyed|internal RE Manager error|timeout", re.IGNORECASE)
 """What the manager says of a plan that its worker did not tell it the end of."""
 
@@ -47,6 +49,8 @@ class QueuedPlan(FacilityPlan):
         What the manager calls it, as far as that is known.
     running, pause_asked
         Whether it runs, as the manager said last, and whether it was asked to pause it.
+    was_paused, stop_pending
+        Whether it was seen paused, and whether, when it ran last, a person had asked the manager to stop behind it.
     nowhere_since
         Since when the manager, asked for it, knows nothing of it; monotonic.
     """
@@ -57,7 +61,7 @@ class QueuedPlan(FacilityPlan):
         self.item = item
         self.item_uid: str | None = None
         self.running = False
-        self.pause_asked = False
+        self.pause_asked = self.was_paused = self.stop_pending = False
         self.nowhere_since: float | None = None
 
     def is_item(self, item: Mapping[str, Any], *, user: str | None = None) -> bool:
@@ -77,6 +81,17 @@ class QueuedPlan(FacilityPlan):
         Documents and catalogue are asked then, as for one that is nowhere.
         """
         return not _is_lost(item.get("result") or {}) or self.is_move or self.abort_reason is not None
+
+    def ended_by_somebody(self, item: Mapping[str, Any]) -> str | None:
+        """Return how a person ended it at the queue server, in the manager's word; None: nobody did."""
+        result: Mapping[str, Any] = item.get("result") or {}
+        how = str(result.get("exit_status"))
+        return how if how in _BY_A_PERSON and self.abort_reason is None else None
+
+    def note_status(self, status: Mapping[str, Any]) -> None:
+        """Note what the manager says while it runs."""
+        self.was_paused = self.was_paused or status.get("manager_state") == "paused"
+        self.stop_pending = bool(status.get("queue_stop_pending"))
 
     def died_of(self, item: Mapping[str, Any]) -> str:
         """Return what is said of a plan that ended with its worker, an empty text of any other."""

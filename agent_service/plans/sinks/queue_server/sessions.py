@@ -151,7 +151,7 @@ class Sessions:
         ]
         if any(not is_session(plan) for plan in others) or (others and time.monotonic() > self._since + TURN_S):
             return True
-        if self._driver.manager.is_locked:
+        if self._driver.manager.is_locked or self._driver.manager.status.get("queue_stop_pending"):
             return True
         return self._gives_way and self._in_queue > (0 if self._starts_itself else self._items)
 

@@ -186,7 +186,8 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         plan = self._line.observe(name, document, run)
         if plan is not None and name == "stop":
             result = plan.runs.result()
-            if result is not None and result.exit_status is ExitStatus.SUCCESS:  # else the history says why
+            # else the history says why; of one that was paused, also whether a person let it end so
+            if result is not None and result.exit_status is ExitStatus.SUCCESS and not plan.was_paused:
                 plan.end(result)
             self._look()
 
