@@ -252,7 +252,7 @@ class RunEngineSink:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
         sensors = [self._namespace.device(name) for name in order.sensors]
         _check_finite(order.point)
-        self._permit(order, lambda: self._look(actuators))
+        self._permit(order, lambda: _look(actuators, self._namespace, self._driver))
         suggestions = [{**order.point, ID_KEY: order.suggestion_id}]
         if choice is not None:
             messages = messages_of(choice, self._namespace)
@@ -263,15 +263,17 @@ class RunEngineSink:
             raise UnknownPlan(f"plan {order.plan!r} returned {kind}, not messages; write it as a generator function")
         return cast("Iterable[Any]", messages)
 
-    def _look(self, devices: list[Any]) -> tuple[dict[str, float], dict[str, list[str]]]:
-        places = positions_of(devices, self._driver.engine.ask)
-        return places, wholes_of(devices, self._namespace.same_setpoint)
-
     def _move(self, order: PlanOrder) -> Any:
         _check_finite(order.point)
         devices = [self._namespace.actuator(name) for name in order.actuators]
-        self._permit(order, lambda: self._look(devices))
+        self._permit(order, lambda: _look(devices, self._namespace, self._driver))
         return self._namespace.plan(_MOVE_TO)(order.point, devices)
+
+
+def _look(
+    devices: Sequence[Any], namespace: Namespace, driver: RunEngineDriver
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    return positions_of(devices, driver.engine.ask), wholes_of(devices, namespace.same_setpoint)
 
 
 def _check_finite(point: Point) -> None:

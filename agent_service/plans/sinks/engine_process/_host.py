@@ -80,7 +80,7 @@ class EngineHost:
             "ask again": self._plans.ask_again,
             "watch": self._watches.watch,
         }
-        self.sink.start(self.kept.wake_later)
+        driver.start(self.kept.wake_later)
 
     @property
     def hello(self) -> Hello:
