@@ -648,6 +648,29 @@ def test_a_process_of_before_that_stands_still_is_killed_before_another_moves_an
         assert service.get("queue")["state"] == "idle"
 
 
+def test_a_process_whose_socket_was_deleted_is_killed_before_another_moves_anything(tmp_path, gates, monkeypatch):
+    section = {"startup": "engine_rig", "process": True, "waits_s": 60}
+    engine = left_behind(tmp_path / "state", section, monkeypatch)
+    engine_socket.remove(tmp_path / "state")
+    with running(tmp_path / "state", run_engine=section) as service:
+        assert ended(engine)
+        assert service.get("queue")["state"] == "idle"
+
+
+def test_another_process_of_that_number_is_left_alone(tmp_path, gates, monkeypatch):
+    """As after a restart of the machine: the number may be that of another service's process."""
+    section = {"startup": "engine_rig", "process": True, "waits_s": 60}
+    engine = left_behind(tmp_path / "other", section, monkeypatch)
+    (tmp_path / "state").mkdir(mode=0o700)
+    noted = (tmp_path / "other" / "engine.pid").read_text().split()
+    (tmp_path / "state" / "engine.pid").write_text(" ".join([noted[0], "17"]))
+    with running(tmp_path / "state", run_engine=section) as service:
+        assert service.get("queue")["state"] == "idle"
+        assert not ended(engine)
+    with running(tmp_path / "other", run_engine=section):
+        assert not ended(engine), "it took the process over"
+
+
 def test_a_process_of_another_version_is_let_go(tmp_path, gates, monkeypatch):
     section = {"startup": "engine_rig", "process": True, "waits_s": 60}
     engine = left_behind(tmp_path / "state", section, monkeypatch)

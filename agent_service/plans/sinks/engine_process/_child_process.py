@@ -66,7 +66,7 @@ class ChildProcess:
             engine_socket.bind(self._listening, folder)
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-        private_files.write(folder / _PID_FILE, f"{self.process.pid}\n")
+        private_files.write(folder / _PID_FILE, f"{self.process.pid} {_started_at(self.process.pid)}\n")
         stdin = self.process.stdin
         assert stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError), stdin:
@@ -88,10 +88,16 @@ class ChildProcess:
 def pid_in(folder: Path) -> int | None:
     """Return the number of the process that was begun in a folder, None when it lives no more; it is not asked."""
     try:
-        pid = int(private_files.read(folder / _PID_FILE))
-        return pid if _IS_ONE in Path(f"/proc/{pid}/cmdline").read_bytes() else None  # it may be another's by now
+        pid, *started_at = private_files.read(folder / _PID_FILE).split()
+        its_own = _IS_ONE in Path(f"/proc/{pid}/cmdline").read_bytes() and started_at == [_started_at(int(pid))]
+        return int(pid) if its_own else None  # the number may be another's by now, of another service perhaps
     except (OSError, ValueError, UsageError):
         return None
+
+
+def _started_at(pid: int) -> str:
+    """Return when a process started, in ticks since the system did; no other of its number has the same."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def module_path() -> list[str]:

@@ -91,10 +91,13 @@ class EngineLauncher:
             child.discard()
             raise
 
-    def kill_other(self) -> None:
-        """Kill the process that somebody else started here, and wait until it has ended; blocks."""
+    def kill_other(self) -> bool:
+        """Kill the process that somebody else started here, and wait until it has ended; blocks.
+
+        Returns whether there was one.
+        """
         if (pid := pid_in(self._folder)) is None:
-            return
+            return False
         with contextlib.suppress(OSError):
             handle = os.pidfd_open(pid)
             try:
@@ -103,6 +106,7 @@ class EngineLauncher:
                     select.select([handle], [], [], _KILLED_WITHIN_S)
             finally:
                 os.close(handle)
+        return True
 
     async def how_it_ended(self, within_s: float = 5.0) -> str:
         """Say how the process ended that was started here; it has hung up."""
