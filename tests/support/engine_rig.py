@@ -1,6 +1,7 @@
 """A startup for a RunEngine's process: a test in another process lets its plans go on by files in ``$GATES``."""
 
 import ctypes
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -78,6 +79,14 @@ def misused(suggestions, actuators, sensors, md=None):
         yield from bps.trigger_and_read([signal, *(sensors if at == 1 else [])])
 
     return (yield from run())
+
+
+def forking(suggestions, actuators, sensors, md=None):
+    """Start a process as multiprocessing does where nobody says otherwise, and wait until a test opens the gate."""
+    helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    helper.start()
+    (GATES / "forked").write_text(str(helper.pid))
+    yield from gated(suggestions, actuators, sensors, md)
 
 
 def noted(suggestions, actuators, sensors, md=None):

@@ -129,6 +129,19 @@ def test_a_killed_engine_fails_the_run_under_way_and_comes_back_by_itself(proces
     assert ended(again)
 
 
+def test_an_engine_that_is_killed_is_noticed_though_a_process_lives_that_its_plan_forked(process, gates):
+    with process.start() as client:
+        client.create(name="agent", config=points(0), plan="forking", **AGENT)
+        client.start("agent")
+        wait_until((gates / "measuring").exists)
+        os.kill(engine_of(process.child.pid), signal.SIGKILL)
+        try:
+            wait_until(lambda: fates(client) == ["failed"], what="the end of the plan")
+        finally:
+            os.kill(int((gates / "forked").read_text()), signal.SIGKILL)
+        assert "was killed by SIGKILL during the plan" in client.suggestions("agent")[0].reason
+
+
 def killed_in_a_run(process, gates, catalog):
     """Kill a service in the first of three runs, and return its RunEngine's process, which goes on."""
     process.configure(catalog)

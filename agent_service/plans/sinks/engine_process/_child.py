@@ -62,6 +62,7 @@ class EngineChild:
         self._host = EngineHost(self._settings, loaded, TurnFile(Path(self._settings.turns)))
         self._host.on_quit = self._news.set
         logging.getLogger().addHandler(_Relay(self._host))
+        os.register_at_fork(after_in_child=self._let_go)
         # it is not closed at the end: the process ends, and a server may wait for those who are connected
         await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
         while not (self._host.quitting and self._host.has_nothing):
@@ -70,6 +71,15 @@ class EngineChild:
                 await self._news.wait()
             elif await self._given_up(self._host):
                 break
+
+    def _let_go(self) -> None:
+        """Let go of the sockets, in a process that a plan or a device forked: they would outlive this one's end."""
+        there = self._silent if self._connection is None else [*self._silent, self._connection]
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for opened in (self._listening, *(connection.transport.get_extra_info("socket") for connection in there)):
+            with contextlib.suppress(OSError):  # closed before
+                os.dup2(nothing, opened.fileno(), inheritable=False)
+        os.close(nothing)
 
     async def _given_up(self, host: EngineHost) -> bool:
         """Wait for a service; return whether none has come in time. While a plan runs the time does not count."""
