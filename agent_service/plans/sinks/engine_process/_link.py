@@ -93,7 +93,9 @@ class EngineLink:
                     self.leave()
                     await asyncio.to_thread(self._launcher.kill_other)
         elif await asyncio.to_thread(self._launcher.kill_other):
-            _log.warning("the RunEngine's process of before could not be reached, as after its socket was removed; killed")
+            _log.warning(
+                "the RunEngine's process of before could not be reached, as after its socket was removed; killed"
+            )
         return await self._greet(await self._launcher.launch(settings))
 
     async def _greet(self, connection: Any) -> Hello:
