@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ASKED_EVERY_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 3.0
 _TRIES: Final = 2
+_INVALID: Final = (3, -1)
+"""How EPICS says that a channel's value is not to be believed, as one that its device left behind: the severity of its
+alarm in ophyd, and in readings of ophyd-async and of devices."""
 
 
 class NamespaceSignals:
@@ -85,7 +88,7 @@ class WatchedSignal:
                     signal = self._find()
                     self._subscribe(signal)
                     device = signal
-                value, at = _answer(device, self._await)
+                value, at, severity = _answer(device, self._await)
                 if self._units is None:
                     with contextlib.suppress(Exception):  # one that cannot describe itself, or not yet, says its value
                         self._units = _units(device, self._await)
@@ -96,14 +99,18 @@ class WatchedSignal:
             else:
                 if self._since is None:  # it was subscribed to before it was asked
                     self._since = asked_at
-                self._tell(value, at, asked_at=asked_at)
+                self._tell(value, at, asked_at=asked_at, severity=severity)
             tries = _TRIES
             self._due.wait(ASKED_EVERY_S)
         if device is not None:
             with contextlib.suppress(Exception):
                 self._unsubscribe(device)
 
-    def _tell(self, value: Any, at: Any = None, *, asked_at: float | None = None, fault: str = "") -> None:
+    def _tell(
+        self, value: Any, at: Any = None, *, asked_at: float | None = None, severity: Any = None, fault: str = ""
+    ) -> None:
+        if severity in _INVALID:
+            value, fault = None, "its alarm says that its value is INVALID"
         number = int(value) if _is_truth_value(value) else real(value)
         # a member of an enumeration may print its name
         known = str.__str__(value) if isinstance(value, str) else number
@@ -142,8 +149,8 @@ class WatchedSignal:
         elif hasattr(device, "subscribe_reading"):
             self._await(_called(device.clear_sub, self._read))
 
-    def _changed(self, *, value: Any = None, timestamp: Any = None, **_: Any) -> None:
-        self._tell(value, timestamp)
+    def _changed(self, *, value: Any = None, timestamp: Any = None, severity: Any = None, **_: Any) -> None:
+        self._tell(value, timestamp, severity=severity)
         if value is None:  # ophyd does not know yet what an enumeration's number means
             self.ask()
 
@@ -155,7 +162,7 @@ class WatchedSignal:
 
     def _read(self, readings: Any) -> None:
         reading = next(iter(readings.values()))
-        self._tell(reading["value"], reading.get("timestamp"))
+        self._tell(reading["value"], reading.get("timestamp"), severity=reading.get("alarm_severity"))
 
 
 def _is_truth_value(value: Any) -> bool:
@@ -167,20 +174,20 @@ async def _called(function: Callable[[Any], object], argument: object) -> None:
     function(argument)
 
 
-def _answer(device: Any, await_: Await) -> tuple[Any, Any]:
-    """Return a signal's value, asked of whatever has it, and since when it is so."""
+def _answer(device: Any, await_: Await) -> tuple[Any, Any, Any]:
+    """Return a signal's value, asked of whatever has it, since when it is so, and how severe its alarm is."""
     if hasattr(type(device), "SUB_META"):  # a signal of ophyd
         try:
             value = device.get(use_monitor=False)
         except TypeError:  # of a class that takes nothing
             value = device.get()
-        return value, getattr(device, "timestamp", None)
+        return value, getattr(device, "timestamp", None), getattr(device, "alarm_severity", None)
     takes_cached = hasattr(device, "subscribe_reading")  # ophyd-async
     reading = device.read(cached=False) if takes_cached else device.read()
     readings = await_(reading) if inspect.isawaitable(reading) else reading
     names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS), *readings]
     first = next(readings[name] for name in names if name in readings)
-    return first["value"], first.get("timestamp")
+    return first["value"], first.get("timestamp"), first.get("alarm_severity")
 
 
 def _units(device: Any, await_: Await) -> str:

@@ -65,7 +65,7 @@ class BeamIoc:
 
 
 def main():
-    from caproto import ChannelType
+    from caproto import AlarmSeverity, ChannelType
     from caproto.server import PVGroup, pvproperty, run
 
     logging.disable(logging.WARNING)  # it logs to stdout
@@ -82,7 +82,10 @@ def main():
             loop = asyncio.get_running_loop()
             while line := await loop.run_in_executor(None, sys.stdin.readline):
                 name, value = line.split()
-                await getattr(self, name).write(float(value) if name == "current" else value)
+                if value.endswith("_ALARM"):
+                    await getattr(self, name).alarm.write(severity=AlarmSeverity[value])
+                else:
+                    await getattr(self, name).write(float(value) if name == "current" else value)
                 print(getattr(self, name).timestamp, flush=True)
             os._exit(0)
 

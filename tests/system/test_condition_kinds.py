@@ -168,6 +168,17 @@ def test_channels_of_epics(tmp_path, ioc):
         ioc.put("shutter", "open")
         says(service, "gate", "met", 1.0)
         says(service, "text", "met", "open")
+        ioc.put("current", "INVALID_ALARM")
+        text = "ring is not known: its alarm says that its value is INVALID"
+        assert says(service, "beam", "lost", None)["text"] == text, "though it is 300 mA"
+        ioc.put("shutter", "INVALID_ALARM")
+        assert "INVALID" in says(service, "gate", "lost", None)["text"]
+        assert "INVALID" in says(service, "text", "lost", None)["text"]
+        for name in ("current", "shutter"):
+            ioc.put(name, "MAJOR_ALARM")
+        says(service, "beam", "met", 300.0)
+        says(service, "gate", "met", 1.0)
+        says(service, "text", "met", "open")
         ioc.put("current", "nan")
         assert says(service, "beam", "lost", None)["text"].startswith("ring is not known: it says nan")
         ioc.put("current", "150")

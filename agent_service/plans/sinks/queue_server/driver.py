@@ -21,7 +21,7 @@ from agent_service.plans.sinks.queue_server.own_item import Steering
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from agent_service.plans.sinks.hold import Hold
     from agent_service.plans.sinks.plan_line import PlanLine
@@ -57,7 +57,7 @@ class QueueDriver:
     keeps_back
         ``keeps_back()``: why nothing is to be sent though the manager would take it, None: nothing keeps it.
     take_up
-        ``take_up(item, history)``: the plan of an item that runs and was sent by an earlier life of the service, else
+        ``await take_up(item)``: the plan of an item that runs and was sent by an earlier life of the service, else
         None.
 
     Attributes
@@ -78,7 +78,7 @@ class QueueDriver:
         poll_s: float,
         on_change: Callable[[], None],
         keeps_back: Callable[[], str | None],
-        take_up: Callable[[Mapping[str, Any], list[dict[str, Any]]], QueuedPlan | None],
+        take_up: Callable[[Mapping[str, Any]], Awaitable[QueuedPlan | None]],
     ) -> None:
         self.manager = Manager(client)
         self.steering = Steering(self.manager, hold)
@@ -144,10 +144,8 @@ class QueueDriver:
     async def _turn(self) -> None:
         await self.manager.look()
         unknown = not self._line.begun and self.manager.running_uid not in (None, self._last_uid)
-        if unknown:
-            item, history = await self.manager.running_item(), await self.manager.history()
-            if (ours := self._take_up(item, history)) is not None:
-                self._line.add(ours)
+        if unknown and (ours := await self._take_up(await self.manager.running_item())) is not None:
+            self._line.add(ours)
         for plan in self._line.begun:
             await self._follow(plan)
         await self.steering.undo(self._line.begun)

@@ -17,6 +17,12 @@ PROBE_EVERY_S: Final = 3.0
 LOOK_AT_STORE_EVERY_S: Final = 5.0
 """How often it is looked whether the manager can read its store (Redis), while there is nothing to do."""
 
+LONG_HISTORY: Final = 2000
+"""Items from which on a history may be too long to be read: 20,000 take a busy manager some seconds."""
+
+_HISTORY_WITHIN_S: Final = 20.0
+_READ_AGAIN_S: Final = 30.0
+
 STUCK_AFTER_S: Final = 5.0
 """For how long it may take a plan for running that its worker has ended: it asks the worker twice a second."""
 
@@ -57,6 +63,8 @@ class Manager:
         self._ended_since: float | None = None
         self._probed_at = 0.0
         self._looked_at = 0.0
+        self._unread: str | None = None
+        self._read_again_at = 0.0
         self._history: tuple[str, list[dict[str, Any]]] = ("", [])
         self._running: tuple[str, dict[str, Any]] = ("", {})
 
@@ -68,8 +76,8 @@ class Manager:
     @property
     def trouble(self) -> str | None:
         """What keeps us from knowing anything, or what only a person can undo; None while all is well."""
-        if self._silence or self._store:
-            return self._silence or self._store
+        if told := self._silence or self._store or self._unread:
+            return told
         since = self._ended_since
         stuck = since is not None and time.monotonic() > since + STUCK_AFTER_S
         return WORKER_DIED if self.worker_died else STUCK if stuck else None
@@ -164,9 +172,28 @@ class Manager:
         """Return the items that have ended, the last one last; raises `Silent` when they cannot be read."""
         uid = str(self.status.get("plan_history_uid") or "")
         if not uid or self._history[0] != uid:
-            answer = await self._read("history_get")
+            answer = await self._read_history(int(self.status.get("items_in_history") or 0))
             self._history = (str(answer.get("plan_history_uid") or ""), answer.get("items") or [])
         return self._history[1]
+
+    async def _read_history(self, length: int) -> dict[str, Any]:
+        """Ask for the history, which the manager sends as a whole; seldom for a long one, for it does nothing else then.
+
+        A manager that takes too long for it is started anew by its watchdog.
+        """
+        is_long = length > LONG_HISTORY
+        if is_long and self._unread and time.monotonic() < self._read_again_at:
+            raise Silent(self._unread)
+        try:
+            answer = await self._read("history_get", within_s=_HISTORY_WITHIN_S)
+        except Silent as silent:
+            if is_long:
+                clear = f"its history has {length} items: clear it there, as with `qserver history clear`"
+                self._unread = f"the queue server does not say what has ended, perhaps for {clear} ({silent})"
+                self._read_again_at = time.monotonic() + _READ_AGAIN_S
+            raise
+        self._unread = None
+        return answer
 
     async def look_at_store(self) -> None:
         """Find out, now and then, whether the manager can read its queue: it says idle without its Redis too."""
@@ -199,8 +226,8 @@ class Manager:
             message = texts.one_line(str(answer.get("msg")))
             raise BackendUnavailable(f"the queue server did not destroy its environment: {message}")
 
-    async def _read(self, method: str) -> dict[str, Any]:
-        answer = await self.client.ask(method)
+    async def _read(self, method: str, *, within_s: float = 3.0) -> dict[str, Any]:
+        answer = await self.client.ask(method, within_s=within_s)
         if not answer.get("success"):
             message = texts.one_line(str(answer.get("msg")))
             redis = "the queue server cannot say what it runs, its Redis is gone perhaps: "

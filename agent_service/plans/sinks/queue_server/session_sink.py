@@ -133,8 +133,8 @@ class SessionSink(QueueServerSink):
     def _keeps_back(self) -> str | None:
         return self._sessions.keeps_back()
 
-    def _take_up(self, item: Mapping[str, Any], history: list[dict[str, Any]]) -> QueuedPlan | None:
-        return self._sessions.take_up(item, history)
+    async def _take_up(self, item: Mapping[str, Any]) -> QueuedPlan | None:
+        return await self._sessions.take_up(item)
 
     def _changed(self) -> None:
         self._sessions.follow()

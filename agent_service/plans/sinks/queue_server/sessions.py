@@ -128,14 +128,13 @@ class Sessions:
             if session is None or session.order.agent != agent:
                 self._line.add(self._session_of(order))
 
-    def take_up(self, item: Mapping[str, Any], history: list[dict[str, Any]]) -> QueuedPlan | None:
+    async def take_up(self, item: Mapping[str, Any]) -> QueuedPlan | None:
         """Return the session that an item is which an earlier life of the service sent; None for anything else."""
         session, user = session_of(item, service=self._service), self._driver.manager.client.user
         if session is None or session[1] in self._ended or (user is not None and item.get("user") != user):
             return None
-        if session in [
-            session_of(past_item, service=self._service) for past_item in history
-        ]:  # a copy that a person made of it
+        history = await self._driver.manager.history()
+        if session in [session_of(past, service=self._service) for past in history]:  # a copy that a person made of it
             return None
         agent, key = session
         return self._watched(QueuedPlan(PlanOrder("", agent, {}, "", (), ()), {}, key, taken_up=True))

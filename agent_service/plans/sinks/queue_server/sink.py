@@ -233,6 +233,6 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         """Return why nothing is sent though the manager would take it."""
         return None
 
-    def _take_up(self, item: Mapping[str, Any], history: list[dict[str, Any]]) -> QueuedPlan | None:
-        """Return the plan of an item that runs and that only its ``meta`` shows to be ours; ``history`` has ended."""
+    async def _take_up(self, item: Mapping[str, Any]) -> QueuedPlan | None:
+        """Return the plan of an item that runs and that only its ``meta`` shows to be ours."""
         return None
