@@ -177,9 +177,9 @@ class Manager:
         return self._history[1]
 
     async def _read_history(self, length: int) -> dict[str, Any]:
-        """Ask for the history, which the manager sends as a whole; seldom for a long one, for it does nothing else then.
+        """Ask for the history, which the manager sends as a whole; seldom for a long one.
 
-        A manager that takes too long for it is started anew by its watchdog.
+        The manager does nothing else meanwhile, and its watchdog starts anew one that takes too long.
         """
         is_long = length > LONG_HISTORY
         if is_long and self._unread and time.monotonic() < self._read_again_at:
