@@ -14,6 +14,26 @@ _OF_A_REQUEST: Final = ("request_id", "key")
 _INDENT: Final = "    "
 
 
+class Trouble:
+    """Logs what is wrong when that changes, and when it is over, and not each time that it is found again."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._known: str | None = None
+
+    def found(self, what: str) -> None:
+        """Log what is wrong, unless that is known."""
+        if what != self._known:
+            self._known = what
+            self._log.warning("%s", what)
+
+    def over(self, what: str) -> None:
+        """Log that it is over, if anything was wrong."""
+        if self._known is not None:
+            self._known = None
+            self._log.warning("%s", what)
+
+
 class TextFormatter(logging.Formatter):
     """A line for people; a traceback, and further lines of a message, are indented below it."""
 

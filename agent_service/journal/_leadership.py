@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, LeadLost, UsageError
+from agent_service.errors.log_lines import Trouble
 from agent_service.journal._postgres_schema import APPLICATION, prepare, shown
 from agent_service.journal._tables import why
 from agent_service.journal._watchdog import answers_within
@@ -95,14 +96,15 @@ class Leadership:
 
     def await_turn(self, given_up: threading.Event) -> bool:
         """Wait until we lead; return False when it was given up before. See `prepare` for what it raises."""
-        waiting, prepared = _Waiting(self._lease_s), False
+        waiting, prepared, trouble = _Waiting(self._lease_s), False, Trouble(_log)
         while not given_up.is_set():
             try:
                 prepared = prepared or prepare(self._engine)
                 if self._try(waiting):
                     return True
+                trouble.over("the journal can be used again")
             except (SQLAlchemyError, BackendUnavailable) as error:
-                _log.warning("the journal cannot be used now, and is tried again: %s", why(error))
+                trouble.found(f"the journal cannot be used now, and is tried again: {why(error)}")
                 self._disconnect()
                 waiting.was_away()
             given_up.wait(_LOOKS_EVERY_S)
@@ -160,6 +162,7 @@ class Leadership:
     # --- in its thread
 
     def _keep(self) -> None:
+        trouble = Trouble(_log)
         while not self._closed.wait(self._lease_s / 3):
             asked_s = clock_s()
             try:
@@ -167,13 +170,14 @@ class Leadership:
                     connection.scalar(_LOCK)  # it went with the last session, or is held once more: both are well
                     kept = connection.execute(_BEAT, {"epoch": self.epoch}).rowcount
             except SQLAlchemyError as error:
-                _log.warning("the lease on the journal could not be renewed: %s", why(error))
+                trouble.found(f"the lease on the journal could not be renewed: {why(error)}")
                 self._disconnect()
             else:
                 if not kept:
                     self.lost = self.lost or "another service leads by now"
                     return
                 self._until_s = asked_s + self._lease_s
+                trouble.over("the lease on the journal is renewed again")
 
     @contextlib.contextmanager
     def _session(self) -> Generator[sa.Connection]:

@@ -15,6 +15,7 @@ from agent_service.journal._postgres_notes import Notes
 from agent_service.journal._postgres_schema import (
     READS_S,
     is_older,
+    look,
     open_engine,
     prepare,
     shown,
@@ -64,6 +65,12 @@ _CURRENT: Final = sa.text("SELECT epoch FROM leader")
 _NOTIFY: Final = sa.text("SELECT pg_notify(:channel, CAST(:seq AS TEXT))")
 
 _log = logging.getLogger(__name__)
+
+
+def look_at(url: str) -> None:
+    """Raise `UsageError` or `BackendUnavailable` when a journal cannot be kept at a URL; changes nothing there."""
+    engine = open_engine(url, pooled=False)
+    look(engine)
 
 
 class PostgresReader(Rows):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, UsageError
 from agent_service.journal._tables import SUGGESTION, meta, seqs_of, version as version_query, why
@@ -67,6 +67,20 @@ APPLICATION: Final = "agent-service journal"
 READS_S: Final = 15.0
 """How long a statement may take, but for those of the leader."""
 
+_DRIVERS: Final = ("postgresql", "postgresql+psycopg")
+_NO_URL: Final = "the journal's URL cannot be read; it looks like postgresql+psycopg://USER@HOST/DATABASE"
+
+_NO_PRIVILEGE: Final = "42501"
+
+_OLDEST: Final = 130000
+"""The oldest PostgreSQL, as ``server_version_num`` has it."""
+
+_ABOUT: Final = sa.text(
+    "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version, "
+    "current_setting('server_encoding') AS encoding, current_setting('transaction_read_only')::bool AS read_only, "
+    "current_database() AS name"
+)
+
 _PREPARES: Final = 0x6167656E74
 """Key of the lock under which tables are made: two at once would fail."""
 
@@ -86,12 +100,13 @@ def open_engine(url: str, *, pooled: bool) -> sa.Engine:
     """
     try:
         parsed = sa.engine.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername not in _DRIVERS:
+            raise UsageError(_NO_URL)
         engine = sa.create_engine(
-            parsed,
+            parsed.set(drivername=_DRIVERS[-1]),
             poolclass=sa.QueuePool if pooled else sa.NullPool,
             connect_args={
+                "client_encoding": "utf8",  # whatever PGCLIENTENCODING says
                 "connect_timeout": 3,
                 "keepalives_idle": 2,
                 "keepalives_interval": 1,
@@ -104,10 +119,8 @@ def open_engine(url: str, *, pooled: bool) -> sa.Engine:
             "a journal in PostgreSQL needs psycopg, which is not installed here: "
             'pip install "bluesky-agent-service[postgresql]"'
         ) from None
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise UsageError(
-            "the journal's URL cannot be read; it looks like postgresql+psycopg://USER@HOST/DATABASE"
-        ) from None
+    except (ArgumentError, ValueError):
+        raise UsageError(_NO_URL) from None
 
     def configure(connection: Any, _record: object) -> None:
         before, connection.autocommit = connection.autocommit, True
@@ -130,6 +143,7 @@ def prepare(engine: sa.Engine) -> Literal[True]:
     """
     try:
         with engine.begin() as connection:
+            _require_fit(connection, shown(engine))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PREPARES)))
             if version_of(connection, shown(engine)) is not None:
                 return True
@@ -139,6 +153,34 @@ def prepare(engine: sa.Engine) -> Literal[True]:
     except SQLAlchemyError as error:
         raise unusable(engine, error) from error
     return True
+
+
+def look(engine: sa.Engine) -> None:
+    """Raise what `prepare` would raise, as far as that can be known without changing anything."""
+    try:
+        with engine.connect() as connection:
+            _require_fit(connection, shown(engine))
+            version_of(connection, shown(engine))
+    except SQLAlchemyError as error:
+        raise unusable(engine, error) from error
+
+
+def _require_fit(connection: sa.Connection, where: str) -> None:
+    about = connection.execute(_ABOUT).one()
+    if about.number < _OLDEST:
+        raise UsageError(
+            f"the journal {where} cannot be used: its server is PostgreSQL {about.version}; 13 or newer is needed"
+        )
+    if about.encoding != "UTF8":
+        raise UsageError(
+            f"the journal {where} cannot be used: its database has the encoding {about.encoding}, which has not every "
+            f"character; make it anew, with CREATE DATABASE {about.name} ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if about.read_only:  # it may be another one in a moment
+        raise BackendUnavailable(
+            f"the journal {where} cannot be written: its database is read-only; give the address of the primary "
+            "server, not of a replica, and look at default_transaction_read_only"
+        )
 
 
 def is_older(connection: sa.Connection, where: str) -> bool:
@@ -190,7 +232,17 @@ def version_of(connection: sa.Connection, where: str) -> int | None:
 
 def unusable(engine: sa.Engine, error: Exception) -> UsageError | BackendUnavailable:
     """Return what is said of a database that is no journal, or cannot be reached."""
+    said = f"the journal {shown(engine)} cannot be used: {why(error)}"
+    code = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    if code == _NO_PRIVILEGE:
+        owner = f"ALTER DATABASE {engine.url.database} OWNER TO {engine.url.username}"
+        return UsageError(f"{said}; its database has to belong to the user of the URL: {owner}")
     # a server that hung may end a connection as idle, which is no OperationalError
-    gone = isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
-    kind = BackendUnavailable if gone else UsageError
-    return kind(f"the journal {shown(engine)} cannot be used: {why(error)}")
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return BackendUnavailable(said)
+    if isinstance(error, OperationalError):
+        return BackendUnavailable(
+            f"{said}; look whether its server runs and has that database, and at the password, in PGPASSWORD or "
+            "~/.pgpass"
+        )
+    return UsageError(said)

@@ -15,6 +15,7 @@ from agent_service.documents import outcomes
 from agent_service.documents.sources.run_engine import asks
 from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, ServiceError
 from agent_service.executors import dask
+from agent_service.journal import look_at
 from agent_service.models import own_names
 from agent_service.models.spelling import near
 from agent_service.plans import beamline, startup
@@ -45,7 +46,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     """Return what would keep a configuration from being served, beyond what its model says, and where in it.
 
     Modules of the agents' types and functions are imported. No address is bound, no state directory is made. A Dask
-    cluster that agents are to live on is asked. With
+    cluster that agents are to live on is asked, and the journal's database. With
     ``devices`` the startup is loaded, which may connect to hardware, and the agents' devices and plans are looked for
     in it, or at the facility that plans go to; the simulated beamline is loaded in any case. Who takes notices is asked
     then, too, whether one would be taken; none is sent.
@@ -86,7 +87,19 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     facility = _facility(config, wrong) if devices else None
     if devices:
         wrong += asyncio.run(notice_channels.untaken(config.notify))
+    wrong += _check_journal(config)
     return wrong + _check_cluster(config) + _check_agents(config, namespace, facility, limits)
+
+
+def _check_journal(config: ServiceConfig) -> list[FieldError]:
+    """Ask the database, if there is one, whether it could hold the journal."""
+    if config.journal.url is None:
+        return []
+    try:
+        look_at(config.journal.url.get_secret_value())
+    except ServiceError as error:
+        return [FieldError("journal.url", error.detail)]
+    return []
 
 
 def _check_cluster(config: ServiceConfig) -> list[FieldError]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import BackendUnavailable, UsageError
-from agent_service.journal import PostgresStore, SqliteStore, encoded
+from agent_service.journal import PostgresStore, SqliteStore, encoded, look_at, reader
 from agent_service.protocols import FactRow
 from agent_service.service.shared_files import SharedFiles
 from agent_service.state_dir import StateDir
@@ -26,12 +26,13 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
     Each is a state directory or the URL of a PostgreSQL database, which no service uses meanwhile. Raises `UsageError`
     when one cannot be used, there is nothing to copy, or the target holds a journal already.
     """
+    if _same(source) == _same(target):
+        raise UsageError(f"{source} and {target} are the same place; give an empty one to copy to")
+    _require_journal(source)
     with contextlib.ExitStack() as stack:
         store, state = stack.enter_context(_opened(source))
         other, other_state = stack.enter_context(_opened(target))
         seqs = store.open()
-        if not seqs.last:
-            raise UsageError(f"{source} holds no journal")
         if other.open().last:
             raise UsageError(f"{target} holds a journal already, up to fact {other.last_seq()}; give an empty place")
         snapshot = store.snapshot()
@@ -57,6 +58,22 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
             shared.look()
             shared.take()
     return len(rows) - copied, seqs.last
+
+
+def _same(place: str) -> str:
+    """Return what two names of one place have in common."""
+    scheme, is_url, rest = place.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest}" if is_url else str(Path(place).resolve())
+
+
+def _require_journal(place: str) -> None:
+    """Raise `UsageError` where there is nothing to copy, and make nothing there."""
+    is_url = "://" in place
+    if is_url:
+        look_at(place)
+    with contextlib.closing(reader(place if is_url else StateDir(Path(place)).journal_url)) as journal:
+        if not journal.last_seq():
+            raise UsageError(f"{place} holds no journal")
 
 
 def _rows(events: Sequence[Event]) -> list[FactRow]:

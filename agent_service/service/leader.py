@@ -30,6 +30,10 @@ _LOOKS_EVERY_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
+class _Behind(BackendUnavailable):
+    """What a standby has not read is no longer there one by one."""
+
+
 class JournalFold:
     """Takes in what the journal says, a part at a time; belongs to the event loop."""
 
@@ -47,7 +51,7 @@ class JournalFold:
             self._supervisor.restore(ServiceRecord.from_json(record))
         while events := await asyncio.to_thread(self._journal.read, after=self.seq, limit=_PAGE):
             if events[0].seq != self.seq + 1:
-                raise BackendUnavailable(
+                raise _Behind(
                     f"the facts after {self.seq} went into a snapshot before this standby had read them; start it again"
                 )
             for event in events:
@@ -63,14 +67,16 @@ async def stand_by(journal: JournalLog, fold: JournalFold, say: Callable[[str], 
     try:
         await asyncio.wait({turn}, timeout=_LOOKS_EVERY_S)
         if not turn.done():
-            _log.warning("another service leads; this one stands by")
+            _log.warning("this service stands by")
         while not turn.done():
-            say("standing by: another service leads, or the journal cannot be reached")
             try:
                 await fold.go_on()
+                say("standing by: another service leads")
                 await asyncio.to_thread(journal.wait, after=fold.seq, within_s=_LOOKS_EVERY_S / 4)
-            except BackendUnavailable as error:
-                _log.warning("%s", error.detail)
+            except _Behind:
+                raise
+            except BackendUnavailable:  # the wait for the turn logs why
+                say("standing by: the journal cannot be read now, and its log says why")
                 await asyncio.wait({turn}, timeout=_LOOKS_EVERY_S)
         await turn
         say("starting")

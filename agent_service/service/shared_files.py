@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import BackendUnavailable, LeadLost
+from agent_service.errors.log_lines import Trouble
 from agent_service.service.keys import KeyFile
 from agent_service.state_dir import private_files
 
@@ -79,14 +80,16 @@ class SharedFiles:
             self._seen = seen
 
     async def _run(self) -> None:
+        trouble = Trouble(_log)
         while True:
             await asyncio.sleep(LOOKS_EVERY_S)
             try:
                 await asyncio.to_thread(self.look)
+                trouble.over("keys are shared again")
             except LeadLost:
                 return  # the journal says so
             except BackendUnavailable as error:
-                _log.warning("%s", error.detail)
+                trouble.found(f"keys and notes cannot be shared now: {error.detail}")
             except Exception:  # noqa: BLE001 - logged, and tried again: the service goes on without
                 _log.exception("files of the state directory could not be shared")
 

@@ -120,3 +120,18 @@ def test_the_schema_accepts_what_the_service_accepts(tmp_path):
         ["service"]
     ]
     assert "api_key" not in schema["properties"]
+
+
+def test_the_journal_s_database_is_asked(tmp_path, postgres):
+    def checked(url):
+        text = f'[service]\ncatalog = "none"\n[sink]\nkind = "claim"\n[journal]\nurl = "{url}"\n'
+        (tmp_path / "service.toml").write_text(text)
+        return run(tmp_path, "check", "service.toml")
+
+    url = postgres.database()
+    assert checked(url).returncode == 0
+    assert postgres.ask(url, "SELECT to_regclass('meta')") == [(None,)]
+    wrong = checked(f"{url}_not")
+    assert wrong.returncode == 2
+    assert "journal.url: the journal postgresql+psycopg://agents@" in wrong.stderr
+    assert "does not exist; look whether" in wrong.stderr

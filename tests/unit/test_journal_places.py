@@ -55,6 +55,34 @@ async def test_a_journal_goes_into_a_database_and_back(tmp_path, url):
         assert store.open() == (5, 2, 2)
 
 
+@pytest.mark.parametrize("wrong", ["{here}", "{here}/.", "{here}/../here"])
+async def test_a_journal_is_not_copied_onto_itself(tmp_path, wrong):
+    here = StateDir(tmp_path / "here")
+    await written(here)
+    with pytest.raises(UsageError, match="are the same place"):
+        copy_journal(str(here.path), wrong.format(here=here.path))
+
+
+def test_a_database_is_not_copied_onto_itself(url):
+    with pytest.raises(UsageError, match="are the same place"):
+        copy_journal(url, url.replace("+psycopg", ""))
+
+
+def test_of_a_place_without_a_journal_nothing_is_made(tmp_path, postgres, url):
+    for source in (str(tmp_path / "slip"), url):
+        with pytest.raises(UsageError, match="holds no journal"):
+            copy_journal(source, str(tmp_path / "new"))
+    assert list(tmp_path.iterdir()) == []
+    assert postgres.ask(url, "SELECT to_regclass('meta')") == [(None,)]
+
+
+async def test_another_database_is_no_place(tmp_path):
+    there = StateDir(tmp_path / "there")
+    await written(there)
+    with pytest.raises(UsageError, match=r"looks like postgresql\+psycopg://USER@HOST/DATABASE"):
+        copy_journal(str(there.path), "mysql://me@db/beamline")
+
+
 async def test_nothing_is_copied_over_a_journal_or_from_nothing(tmp_path, url):
     there = StateDir(tmp_path / "there")
     with pytest.raises(UsageError, match="holds no journal"):

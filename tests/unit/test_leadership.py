@@ -312,13 +312,69 @@ def test_a_database_that_is_not_there_is_said_and_its_password_is_not():
     assert "secret" not in str(caught.value)
 
 
+def test_a_database_without_every_character_is_refused_and_the_command_that_makes_one_is_named(postgres):
+    with postgres.connect() as person:
+        person.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        person.execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0")
+    for name in ("latin", "bytes"):
+        url = f"postgresql://{postgres.address(name).partition('://')[2]}"
+        with (
+            contextlib.closing(PostgresStore(url)) as store,
+            pytest.raises(UsageError, match=f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"),
+        ):
+            store.open()
+
+
+def test_a_server_that_is_too_old_is_refused(stores, monkeypatch):
+    monkeypatch.setattr(schema, "_OLDEST", 990000)
+    with pytest.raises(UsageError, match=r"its server is PostgreSQL \d+.*; 13 or newer is needed"):
+        stores().open()
+
+
+def test_a_database_that_is_read_only_is_waited_for(stores, postgres, url):
+    """It may be a replica that another one will follow as the primary."""
+    name = url.rpartition("/")[2]
+    with postgres.connect() as person:
+        person.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with pytest.raises(BackendUnavailable, match="give the address of the primary server"):
+            stores().open()
+        standby = Standby(stores())
+        person.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert standby.took_over() is True
+
+
+def test_a_user_who_may_make_no_tables_is_told_whose_the_database_has_to_be(postgres, url):
+    name = url.rpartition("/")[2]
+    with postgres.connect() as person:
+        person.execute("CREATE USER guest")
+    with (
+        contextlib.closing(PostgresStore(url.replace("agents@", "guest@"))) as store,
+        pytest.raises(UsageError, match=f"ALTER DATABASE {name} OWNER TO guest"),
+    ):
+        store.open()
+
+
+def test_a_standby_says_once_why_it_waits_and_when_that_is_over(postgres, url, monkeypatch, caplog):
+    looked = []
+    monkeypatch.setattr(_leadership, "_LOOKS_EVERY_S", 0.01)
+    monkeypatch.setattr(_leadership, "prepare", lambda engine: looked.append(engine) or schema.prepare(engine))
+    name = url.rpartition("/")[2]
+    with contextlib.closing(PostgresStore(url.replace(name, f"{name}_later"), lease_s=LEASE_S)) as store:
+        standby = Standby(store)
+        wait_until(lambda: len(looked) > 5, within_s=60)
+        assert caplog.text.count("does not exist") == 1
+        with postgres.connect() as person:
+            person.execute(f"CREATE DATABASE {name}_later")
+        assert standby.took_over() is True
+    assert caplog.text.count("the journal can be used again") == 1
+
+
 def test_a_server_that_ends_a_connection_as_idle_while_tables_are_looked_for_is_away(postgres, url, monkeypatch):
     """So does one that hung in the middle of it; who waits to lead tries again."""
-    monkeypatch.setattr(schema, "_SETTINGS", "SET idle_in_transaction_session_timeout = '1ms'")
     looks = schema.version_of
 
     def late(connection, where):
-        connection.scalar(sa.text("SELECT 1"))
+        connection.execute(sa.text("SET idle_in_transaction_session_timeout = '1ms'"))
         idle = "SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
         wait_until(lambda: not postgres.ask(url, idle), what="the end of the connection")
         return looks(connection, where)
