@@ -78,6 +78,10 @@ class JournalReader(Protocol):
         """Return when there may be facts numbered above ``after``, or after ``within_s`` seconds; from one thread."""
         ...
 
+    def close(self) -> None:
+        """Close it; harmless the second time."""
+        ...
+
 
 class JournalStore(JournalReader, Protocol):
     """The store of a journal. Except for reading, it is called from one thread at a time; every method blocks.
@@ -118,8 +122,4 @@ class JournalStore(JournalReader, Protocol):
 
     def lost(self) -> str | None:
         """Return why the next start could not read what is written now, and what to do; None if it could."""
-        ...
-
-    def close(self) -> None:
-        """Close it; harmless the second time."""
         ...
