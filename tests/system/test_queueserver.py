@@ -247,10 +247,14 @@ def test_check_asks_the_queue_server_and_says_what_is_missing(opened):
 
     found = wrong()
     assert list(found) == ["agents.1.plan"]
-    assert "did you mean 'acquire'" in found["agents.1.plan"]
+    assert found["agents.1.plan"] == "the queue server allows no plan 'aquire'; did you mean 'acquire'?"
     for_guests = wrong(user_group="guests")
     assert "from agent_service.plans.queue_server import acquire, move_to" in for_guests["agents.0.plan"]
+    assert "its permissions have to allow the plan to sink.user_group" in for_guests["agents.0.plan"]
     assert "allows no device 'motor'" in for_guests["agents.0.actuators"]
+    strange = wrong(user_group="strangers")
+    assert list(strange) == ["sink"]
+    assert strange["sink"].endswith("Unknown user group: 'strangers'; write one that it has as sink.user_group")
     nobody = wrong(control="tcp://127.0.0.1:9")
     assert list(nobody) == ["sink"]
     assert "does not answer" in nobody["sink"]

@@ -18,7 +18,7 @@ from agent_service.plans.sinks.queue_server.session_item import SESSION, session
 from agent_service.protocols import PlanOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent_service.models import AgentSpec, Point
     from agent_service.plans.sinks.queue_server.config import QueueServerSection
@@ -46,7 +46,8 @@ class Lists(NamedTuple):
         """Raise `UnknownPlan` unless a plan is allowed."""
         if name not in self.plans:
             line = f"; its profile needs the line: {_LINES[name]}" if name in _LINES else ""
-            raise UnknownPlan(f"the queue server allows no plan {name!r}{near(name, self.plans)}{line}")
+            hint = _hint(name, self.plans) or "; its permissions have to allow the plan to sink.user_group"
+            raise UnknownPlan(f"the queue server allows no plan {name!r}{line}{hint}")
 
     def check_device(self, name: str, *, moves: bool) -> None:
         """Raise `UnknownDevice` unless a device, or a component of one, is allowed and can do what it is for."""
@@ -54,7 +55,7 @@ class Lists(NamedTuple):
         for part in name.split("."):
             components = cast("Mapping[str, Any]", device.get("components") or {})
             if part not in components:
-                raise UnknownDevice(f"the queue server allows no device {name!r}{near(name, self.devices)}")
+                raise UnknownDevice(f"the queue server allows no device {name!r}{_hint(name, self.devices)}")
             device = components[part]
         if moves and not device.get("is_movable"):
             raise UnknownDevice(f"{name!r} of the queue server has no set, so it cannot be an actuator")
@@ -86,6 +87,11 @@ class Lists(NamedTuple):
         return next((name for name in MOVES if name in self.plans), None)
 
 
+def _hint(name: str, there: Iterable[str]) -> str:
+    """Return what follows a name that is not there, where there is one like it."""
+    return f"; {like}" if (like := near(name, there).rstrip()) else ""
+
+
 class Allowed:
     """Asks for the lists when they have changed. Belongs to the event loop."""
 
@@ -106,7 +112,9 @@ class Allowed:
     async def _ask(self, method: str) -> Mapping[str, Any]:
         answer = await self._manager.client.ask(method, within_s=10)
         if not answer.get("success"):
-            raise Silent(texts.one_line(f"the queue server does not say what it allows: {answer.get('msg')}"))
+            why = str(answer.get("msg"))
+            advice = "; write one that it has as sink.user_group" if "user group" in why else ""
+            raise Refusal(texts.one_line(f"the queue server does not say what it allows: {why}{advice}"))
         return cast("Mapping[str, Any]", answer.get(method) or {})
 
 

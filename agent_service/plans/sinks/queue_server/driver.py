@@ -239,7 +239,7 @@ class QueueDriver:
             plan.item_uid = str(item.get("item_uid") or "") or None
             return
         plan.begun = False  # a refusal: nothing was done, and nothing will be
-        message = texts.one_line(str(answer.get("msg")))
+        message = texts.one_line(str(answer.get("msg")).partition("\nPlan:")[0])  # that is in the suggestion
         if _FOR_GOOD.search(message):
             self._end(plan, PlanResult(ExitStatus.FAIL, f"the queue server refused it: {message}"))
         elif plan.abort_reason is not None:

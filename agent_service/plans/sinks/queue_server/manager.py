@@ -187,7 +187,7 @@ class Manager:
         try:
             answer = await self._read("history_get", within_s=_HISTORY_WITHIN_S)
         except Silent as silent:
-            if is_long:
+            if is_long and not isinstance(silent, Refusal):
                 clear = f"its history has {length} items: clear it there, as with `qserver history clear`"
                 self._unread = f"the queue server does not say what has ended, perhaps for {clear} ({silent})"
                 self._read_again_at = time.monotonic() + _READ_AGAIN_S
@@ -232,6 +232,6 @@ class Manager:
             message = texts.one_line(str(answer.get("msg")))
             redis = "the queue server cannot say what it runs, its Redis is gone perhaps: "
             self._store = f"{'' if answer.get('key_refused') else redis}{message}"
-            raise Silent(self._store)
+            raise Refusal(self._store)
         self._store = None
         return answer
