@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import texts
+from agent_service.models.guardrail_rules import shown
 from agent_service.models.real_numbers import real
 from agent_service.plans.device_settings import awaiting
 from agent_service.protocols import READBACKS, SignalReading
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 ASKED_EVERY_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 3.0
 _TRIES: Final = 2
-_INVALID: Final = (3, -1)
-"""How EPICS says that a channel's value is not to be believed, as one that its device left behind: the severity of its
-alarm in ophyd, and in readings of ophyd-async and of devices."""
+_INVALID: Final = 3
+"""The severity of EPICS of a value that nobody vouches for, as ophyd tells it; lower ones are of values that are so."""
 
 
 class NamespaceSignals:
@@ -88,7 +88,7 @@ class WatchedSignal:
                     signal = self._find()
                     self._subscribe(signal)
                     device = signal
-                value, at, severity = _answer(device, self._await)
+                value, at, alarm = _answer(device, self._await)
                 if self._units is None:
                     with contextlib.suppress(Exception):  # one that cannot describe itself, or not yet, says its value
                         self._units = _units(device, self._await)
@@ -99,7 +99,7 @@ class WatchedSignal:
             else:
                 if self._since is None:  # it was subscribed to before it was asked
                     self._since = asked_at
-                self._tell(value, at, asked_at=asked_at, severity=severity)
+                self._tell(value, at, asked_at=asked_at, alarm=alarm)
             tries = _TRIES
             self._due.wait(ASKED_EVERY_S)
         if device is not None:
@@ -107,15 +107,16 @@ class WatchedSignal:
                 self._unsubscribe(device)
 
     def _tell(
-        self, value: Any, at: Any = None, *, asked_at: float | None = None, severity: Any = None, fault: str = ""
+        self, value: Any, at: Any = None, *, asked_at: float | None = None, fault: str = "", alarm: str = ""
     ) -> None:
-        if severity in _INVALID:
-            value, fault = None, "its alarm says that its value is INVALID"
         number = int(value) if _is_truth_value(value) else real(value)
         # a member of an enumeration may print its name
         known = str.__str__(value) if isinstance(value, str) else number
         if known is None and not fault:
             fault = f"it says {texts.one_line(str(value), most=60)}, neither a number nor a text"
+        elif alarm:
+            said = shown(float(known)) if isinstance(known, int | float) else texts.one_line(str(known), most=60)
+            known, fault = None, f"it says {said}, with an alarm of severity {alarm}"
         arrived_at = time.time()
         when = real(at)
         reading = SignalReading(
@@ -149,8 +150,10 @@ class WatchedSignal:
         elif hasattr(device, "subscribe_reading"):
             self._await(_called(device.clear_sub, self._read))
 
-    def _changed(self, *, value: Any = None, timestamp: Any = None, severity: Any = None, **_: Any) -> None:
-        self._tell(value, timestamp, severity=severity)
+    def _changed(
+        self, *, value: Any = None, timestamp: Any = None, severity: Any = None, status: Any = None, **_: Any
+    ) -> None:
+        self._tell(value, timestamp, alarm=_alarm_of_epics(severity, status))
         if value is None:  # ophyd does not know yet what an enumeration's number means
             self.ask()
 
@@ -162,7 +165,18 @@ class WatchedSignal:
 
     def _read(self, readings: Any) -> None:
         reading = next(iter(readings.values()))
-        self._tell(reading["value"], reading.get("timestamp"), severity=reading.get("alarm_severity"))
+        self._tell(reading["value"], reading.get("timestamp"), alarm=_alarm_of(reading))
+
+
+def _alarm_of_epics(severity: Any, status: Any) -> str:
+    """Return what EPICS says of a value that nobody vouches for, as ophyd tells it; an empty text of any other."""
+    return f"INVALID ({getattr(status, 'name', status)})" if severity == _INVALID else ""
+
+
+def _alarm_of(reading: Any) -> str:
+    """Do as `_alarm_of_epics` for a reading of bluesky, whose severity is negative then."""
+    severity = real(reading.get("alarm_severity"))
+    return "INVALID" if severity is not None and severity < 0 else ""
 
 
 def _is_truth_value(value: Any) -> bool:
@@ -174,20 +188,21 @@ async def _called(function: Callable[[Any], object], argument: object) -> None:
     function(argument)
 
 
-def _answer(device: Any, await_: Await) -> tuple[Any, Any, Any]:
-    """Return a signal's value, asked of whatever has it, since when it is so, and how severe its alarm is."""
+def _answer(device: Any, await_: Await) -> tuple[Any, Any, str]:
+    """Return a signal's value, asked of whatever has it, since when it is so, and its alarm if that says it is not."""
     if hasattr(type(device), "SUB_META"):  # a signal of ophyd
         try:
             value = device.get(use_monitor=False)
         except TypeError:  # of a class that takes nothing
             value = device.get()
-        return value, getattr(device, "timestamp", None), getattr(device, "alarm_severity", None)
+        alarm = _alarm_of_epics(getattr(device, "alarm_severity", None), getattr(device, "alarm_status", None))
+        return value, getattr(device, "timestamp", None), alarm
     takes_cached = hasattr(device, "subscribe_reading")  # ophyd-async
     reading = device.read(cached=False) if takes_cached else device.read()
     readings = await_(reading) if inspect.isawaitable(reading) else reading
     names = [device.name, *(f"{device.name}{ending}" for ending in READBACKS), *readings]
     first = next(readings[name] for name in names if name in readings)
-    return first["value"], first.get("timestamp"), first.get("alarm_severity")
+    return first["value"], first.get("timestamp"), _alarm_of(first)
 
 
 def _units(device: Any, await_: Await) -> str:

@@ -65,7 +65,7 @@ class BeamIoc:
 
 
 def main():
-    from caproto import AlarmSeverity, ChannelType
+    from caproto import AlarmSeverity, AlarmStatus, ChannelType
     from caproto.server import PVGroup, pvproperty, run
 
     logging.disable(logging.WARNING)  # it logs to stdout
@@ -83,7 +83,9 @@ def main():
             while line := await loop.run_in_executor(None, sys.stdin.readline):
                 name, value = line.split()
                 if value.endswith("_ALARM"):
-                    await getattr(self, name).alarm.write(severity=AlarmSeverity[value])
+                    severity = AlarmSeverity[value]
+                    status = AlarmStatus.READ if severity else AlarmStatus.NO_ALARM
+                    await getattr(self, name).alarm.write(severity=severity, status=status)
                 else:
                     await getattr(self, name).write(float(value) if name == "current" else value)
                 print(getattr(self, name).timestamp, flush=True)

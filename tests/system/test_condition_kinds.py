@@ -1,6 +1,7 @@
 """Each kind of condition in a service: as bluesky's suspender of that kind, of texts, enumerations and truth values."""
 
 import asyncio
+import datetime as dt
 import warnings
 
 import beamline_of_conditions as beamline
@@ -169,7 +170,7 @@ def test_channels_of_epics(tmp_path, ioc):
         says(service, "gate", "met", 1.0)
         says(service, "text", "met", "open")
         ioc.put("current", "INVALID_ALARM")
-        text = "ring is not known: its alarm says that its value is INVALID"
+        text = "ring is not known: it says 300, with an alarm of severity INVALID (READ)"
         assert says(service, "beam", "lost", None)["text"] == text, "though it is 300 mA"
         ioc.put("shutter", "INVALID_ALARM")
         assert "INVALID" in says(service, "gate", "lost", None)["text"]
@@ -194,3 +195,34 @@ def test_channels_of_epics(tmp_path, ioc):
         says(service, "beam", "met", 300.0)
         says(service, "gate", "met", 1.0)
         says(service, "text", "met", "open")
+
+
+def test_a_value_whose_alarm_says_that_it_is_invalid_is_not_known(tmp_path, ioc):
+    """EPICS: INVALID is a value that nobody vouches for. MINOR and MAJOR are of values that are so: the rule judges."""
+    conditions = {"beam": {"rule": "ring > 100", "settle_s": 0}}
+    section = {"startup": "beamline_of_conditions", "process": True, "waits_s": 5}
+    with running(tmp_path / "state", run_engine=section, conditions=conditions) as service:
+        says(service, "beam", "met", 300.0)
+        losses = one(service, "beam")["losses"]
+        for severity in ("MINOR", "MAJOR", "NO"):
+            ioc.put("current", f"{severity}_ALARM")
+            asked_at = dt.datetime.now(dt.UTC).isoformat()
+            wait_until(lambda at=asked_at: one(service, "beam")["signals"][0]["at"] > at, what="its next value")
+            assert one(service, "beam")["losses"] == losses, severity
+        ioc.put("current", "INVALID_ALARM")
+        text = "ring is not known: it says 300, with an alarm of severity INVALID (READ)"
+        assert says(service, "beam", "lost", None)["text"] == text
+        assert text in service.get("queue")["reason"]
+        ioc.put("current", "NO_ALARM")
+        says(service, "beam", "met", 300.0)
+
+
+def test_a_value_that_is_invalid_when_the_service_starts_is_not_known(tmp_path, ioc):
+    ioc.put("current", "INVALID_ALARM")
+    section = {"startup": "beamline_of_conditions", "process": True, "waits_s": 5}
+    with running(
+        tmp_path / "state", run_engine=section, conditions={"beam": {"rule": "ring > 100", "settle_s": 0}}
+    ) as service:
+        wait_until(lambda: "severity INVALID" in one(service, "beam")["text"], what="its alarm")
+        ioc.put("current", "MAJOR_ALARM")
+        says(service, "beam", "met", 300.0)

@@ -1,5 +1,7 @@
 """The signals that the RunEngine's process watches, also without a service: the next one hears what they said."""
 
+import asyncio
+
 import pytest
 from services import wait_until
 
@@ -85,3 +87,44 @@ def test_a_signal_that_did_not_answer_once_is_asked_once_more(answers, values):
     assert [reading.value for reading in heard[:2]] == values
     assert heard[0].watched_since == heard[0].asked_at
     assert heard[1].watched_since == heard[0].watched_since
+
+
+class AsyncSignal:
+    """Answers as a signal of ophyd-async does; it says that it changed, too."""
+
+    name = "ring"
+
+    def __init__(self, severity):
+        self._reading = {"ring": {"value": 300.0, "timestamp": 1.0, "alarm_severity": severity}}
+
+    def read(self, *, cached):
+        assert not cached
+        return self._reading
+
+    def subscribe_reading(self, listener):
+        listener(self._reading)
+
+    def clear_sub(self, listener):
+        pass
+
+
+@pytest.mark.parametrize(("severity", "value"), [(0, 300.0), (1, 300.0), (2, 300.0), (-1, None), (None, 300.0)])
+def test_a_reading_whose_alarm_is_negative_is_not_known(severity, value):
+    """bluesky: a positive severity is an alarm of a value that is so, a negative one says that it is not known."""
+    heard = []
+
+    class Namespace:
+        def device(self, name):
+            return AsyncSignal(severity)
+
+    def ask(coroutine, within_s):
+        return asyncio.run(asyncio.wait_for(coroutine, within_s))
+
+    watch = NamespaceSignals(Namespace(), ask=ask).watch("ring", heard.append)
+    try:
+        wait_until(lambda: len(heard) >= 2)
+    finally:
+        watch.stop()
+    assert [reading.value for reading in heard[:2]] == [value, value]
+    says = "it says 300, with an alarm of severity INVALID" if value is None else ""
+    assert {reading.fault for reading in heard[:2]} == {says}
