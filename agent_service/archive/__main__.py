@@ -102,9 +102,10 @@ class _Connect:
             address = self._server.address
             self._uri = address.uri
             return connect(address.uri, api_key=address.api_key)
-        root = connect(self._catalog)
-        self._uri = without_key(self._catalog)
-        CatalogAddress(uri=self._uri).save(self._state)
+        address = CatalogAddress.of(self._catalog)
+        root = connect(address.uri, profile=address.profile)
+        self._uri = without_key(address.uri)
+        CatalogAddress(uri=self._uri, profile=address.profile).save(self._state)
         return root
 
     def send(self, message: FromChild) -> None:

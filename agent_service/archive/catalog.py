@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import shlex
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agent_service.archive import tiled_profiles
 from agent_service.archive.backlog import Backlog, counted
 from agent_service.archive.refused import refusal_in
 from agent_service.errors import BackendUnavailable, NotFound, Unauthenticated, UsageError
@@ -40,6 +42,14 @@ class CatalogAddress(BaseModel):
 
     uri: str
     api_key: str | None = None
+    profile: str | None = None  # the Tiled profile that says more of how it is asked
+
+    @classmethod
+    def of(cls, catalog: str, *, api_key: str | None = None) -> CatalogAddress:
+        """Return that of a URI, or of ``profile:NAME``; raises `UsageError` where there is no such Tiled profile."""
+        profile = tiled_profiles.named(catalog)
+        uri = catalog if profile is None else tiled_profiles.read(profile).uri
+        return cls(uri=uri, api_key=api_key, profile=profile)
 
     def save(self, state: StateDir) -> None:
         """Write it, and the databroker profiles, where readers look for them; mode 0600."""
@@ -55,11 +65,12 @@ class CatalogAddress(BaseModel):
     def load(cls, state: StateDir) -> CatalogAddress:
         """Read it back; `UsageError` when no catalogue is served from that state directory."""
         try:
-            return cls.model_validate_json(_address_file(state).read_bytes())
+            address = cls.model_validate_json(_address_file(state).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"no catalogue is served from {state.path} now; {_hint(state)}") from None
         except (OSError, ValidationError) as error:
             raise UsageError(f"the catalogue's address in {state.path} cannot be read: {error}") from None
+        return address if address.profile is None else cls.of(f"{tiled_profiles.PREFIX}{address.profile}")
 
     @staticmethod
     def forget(state: StateDir) -> None:
@@ -73,7 +84,8 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
     Parameters
     ----------
     where
-        A state directory whose service, or `agent-service catalog`, runs now; or the URI of a Tiled server's catalogue.
+        A state directory whose service, or `agent-service catalog`, runs now; the URI of a Tiled server's catalogue, or
+        ``"profile:NAME"``, a Tiled profile.
     path
         Where in the catalogue to begin; ``"agents"`` opens the agents' runs.
     api_key
@@ -87,7 +99,7 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
     Raises
     ------
     UsageError
-        When the state directory serves no catalogue.
+        When the state directory serves no catalogue, or there is no such profile.
     BackendUnavailable
         When nothing answers there, or what answers is no Tiled server.
     Unauthenticated
@@ -107,15 +119,15 @@ def open_catalog(where: str | Path, *, path: str | None = None, api_key: str | N
     """
     hint = "check the URI, and that its server runs"
     state: StateDir | None = None
-    if isinstance(where, str) and "://" in where:
-        address = CatalogAddress(uri=where, api_key=api_key)
+    if isinstance(where, str) and ("://" in where or tiled_profiles.named(where)):
+        address = CatalogAddress.of(where, api_key=api_key)
     else:
         state = StateDir(Path(where))
         address = CatalogAddress.load(state)
         hint = _hint(state)
-    _probe(address.uri, hint)
+    _probe(address, hint)
     uri = address.uri if path is None else node_uri(address.uri, path)
-    client = connect(uri, api_key=address.api_key, as_measured=True)
+    client = connect(uri, api_key=address.api_key, profile=address.profile, as_measured=True)
     if state is not None:
         _warn_of_missing(state, decisions=path is not None)
     return client
@@ -140,23 +152,26 @@ def _warn_of_missing(state: StateDir, *, decisions: bool) -> None:
         warnings.warn(refused, stacklevel=3)
 
 
-def connect(uri: str, *, api_key: str | None = None, as_measured: bool = False) -> Any:
+def connect(uri: str, *, api_key: str | None = None, profile: str | None = None, as_measured: bool = False) -> Any:
     """Return Tiled's client for a catalogue or a node in it; raises as `open_catalog`.
 
-    A loopback address is never looked for behind a proxy. ``as_measured`` gives runs the names that were measured.
+    A loopback address is never looked for behind a proxy. A Tiled ``profile`` says how it is asked, and which identity
+    of this user does. ``as_measured`` gives runs the names that were measured.
     """
     from tiled import client as tiled_client  # noqa: PLC0415 - costs seconds
     from tiled.client.utils import ClientError  # noqa: PLC0415
 
-    from_uri: Callable[..., Any] = tiled_client.from_uri  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+    opened: Callable[..., Any] = tiled_client.from_uri  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+    if profile is not None:
+        opened = partial(tiled_client.from_profile, profile)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - untyped
     shown = without_key(uri)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"structure_clients": "numpy"}
     if as_measured:
         from agent_service.archive.measured_clients import structure_clients  # noqa: PLC0415 - costs seconds
 
         options["structure_clients"] = structure_clients()
     try:
-        return from_uri(uri, api_key=api_key, trust_env=not _is_loopback(uri), **options)
+        return opened(uri=uri, api_key=api_key, trust_env=not _is_loopback(uri), **options)
     except ClientError as error:
         code = error.response.status_code
         if code in (401, 403):
@@ -203,9 +218,11 @@ def _with_key(uri: str, api_key: str | None) -> str:
     return uri if api_key is None else str(httpx.URL(uri).copy_add_param("api_key", api_key))
 
 
-def _probe(uri: str, hint: str) -> None:
+def _probe(address: CatalogAddress, hint: str) -> None:
     """Fail at once where nothing listens: Tiled's client would try for 45 s."""
+    uri = address.uri
+    verify = address.profile is None or tiled_profiles.read(address.profile).verify
     try:
-        httpx.get(uri, timeout=_PROBE_TIMEOUT_S, trust_env=not _is_loopback(uri))
+        httpx.get(uri, timeout=_PROBE_TIMEOUT_S, trust_env=not _is_loopback(uri), verify=verify)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise BackendUnavailable(f"no catalogue answers at {without_key(uri)} ({error}); {hint}") from error

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from agent_service.archive import tiled_profiles
 from agent_service.archive.backlog import counted, written_seq
 from agent_service.archive.catalog import without_key
 from agent_service.archive.messages import (
@@ -54,13 +55,13 @@ _log = logging.getLogger(__name__)
 
 
 class Archive:
-    """The archive of a service: ``catalog`` is ``embedded``, ``none``, or the URI of a Tiled server's catalogue.
+    """The archive of a service: ``catalog`` is ``embedded``, ``none``, a Tiled server's URI, or ``profile:NAME``.
 
     ``last_seq`` returns the number of the newest acknowledged fact, else the child looks once a second; ``on_change``
     is called on the event loop whenever `status` changed. Belongs to the event loop it is started on. The child has a
     session of its own, so Ctrl-C does not reach it, and exits when this process does, for it watches the end of a pipe.
 
-    Raises `UsageError` when the embedded catalogue cannot be in a directory of that name.
+    Raises `UsageError` when the embedded catalogue cannot be in a directory of that name, or there is no such profile.
     """
 
     def __init__(  # noqa: PLR0913 - all but two by name, and optional
@@ -78,6 +79,8 @@ class Archive:
                 f"the embedded catalogue cannot be kept in {state.path}: no ? may stand in the path; give another "
                 'folder with --state, or take catalog = "none" or a URI'
             )
+        if (profile := tiled_profiles.named(catalog)) is not None:
+            tiled_profiles.read(profile)
         self._state = state
         self._catalog = catalog
         self._api_key = api_key

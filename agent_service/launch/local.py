@@ -70,7 +70,8 @@ def serve(  # noqa: PLR0913 - a person's one call; each has a default
     startup
         Modules, scripts or folders of scripts, one or several, that make devices and plans of the service's RunEngine.
     catalog
-        ``embedded`` (the default), ``none``, or the URI of a Tiled server's catalogue; nothing waits for it.
+        ``embedded`` (the default), ``none``, the URI of a Tiled server's catalogue, or ``profile:NAME``, a Tiled
+        profile; nothing waits for it.
     port
         By default that of ``config``, or a free one.
     state

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.agents.spec_checks import unknown_in_rules
+from agent_service.archive import tiled_profiles
 from agent_service.brains import types
 from agent_service.brains.allowed_modules import Listed
 from agent_service.brains.evaluate import load_function
 from agent_service.documents import outcomes
 from agent_service.documents.sources.run_engine import asks
-from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, ServiceError
+from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, ServiceError, UsageError
 from agent_service.executors import dask
 from agent_service.journal import look_at
 from agent_service.models import own_names
@@ -87,8 +88,21 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     facility = _facility(config, wrong) if devices else None
     if devices:
         wrong += asyncio.run(notice_channels.untaken(config.notify))
-    wrong += _check_journal(config)
+    wrong += _check_journal(config) + _check_profiles(config)
     return wrong + _check_cluster(config) + _check_agents(config, namespace, facility, limits)
+
+
+def _check_profiles(config: ServiceConfig) -> list[FieldError]:
+    """Look for the Tiled profiles that are named."""
+    sections = [(f"sources.{i}.profile", getattr(section, "profile", "")) for i, section in enumerate(config.heard)]
+    wrong: list[FieldError] = []
+    for field, name in [*sections, ("service.catalog", tiled_profiles.named(config.service.catalog))]:
+        try:
+            if name:
+                tiled_profiles.read(name)
+        except UsageError as error:
+            wrong.append(FieldError(field, error.detail))
+    return wrong
 
 
 def _check_journal(config: ServiceConfig) -> list[FieldError]:

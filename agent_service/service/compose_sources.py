@@ -7,6 +7,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from agent_service.archive import tiled_profiles
+from agent_service.archive.tiled_profiles import TiledProfile
 from agent_service.documents.origin import Origin
 from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.heard import HeardSource
@@ -68,11 +70,14 @@ def _zmq(section: ZmqSourceSection, _: SourceParts) -> ZmqSource:
 
 
 def _tiled(section: TiledSourceSection, parts: SourceParts) -> TiledSource:
-    name = hashlib.sha256(f"{section.uri} {section.path}".encode()).hexdigest()[:12]
+    server = TiledProfile(section.uri) if section.uri is not None else tiled_profiles.read(section.profile)
+    name = hashlib.sha256(f"{server.uri} {section.path}".encode()).hexdigest()[:12]
     return TiledSource(
-        section.uri,
+        server.uri,
         path=section.path,
         api_key=os.environ.get(section.api_key_from),
+        headers=server.headers,
+        verify=server.verify,
         has_ended=parts.gate.has_ended,
         cursor=parts.folder / f"tiled-{name}.json",
     )

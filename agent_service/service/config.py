@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agent_service.archive import tiled_profiles
 from agent_service.errors import UsageError
 from agent_service.executors.dask.config import DaskSection  # noqa: TC001 - pydantic reads annotations at run time
 from agent_service.models import AgentSpec, ConditionSpec, ServiceGuardrails
@@ -85,7 +86,8 @@ class ServiceSection(Section):
         "default is paused, for there nothing moves unasked",
     )
     catalog: str = Field(
-        default="embedded", description="embedded, none, or the URI of a Tiled server's catalogue of runs"
+        default="embedded",
+        description="embedded, none, the URI of a Tiled server's catalogue of runs, or profile:NAME, a Tiled profile",
     )
     grace_s: float = Field(
         default=10,
@@ -98,10 +100,12 @@ class ServiceSection(Section):
     @field_validator("catalog")
     @classmethod
     def _is_catalogue(cls, given: str) -> str:
-        if given not in ("embedded", "none"):
+        if given not in ("embedded", "none") and not tiled_profiles.named(given):
             if not given.startswith(("http://", "https://")):
                 hint = near(given, ("embedded", "none"))
-                raise ValueError(f"must be embedded, none, or the address of a Tiled server; {hint}".rstrip("; "))
+                raise ValueError(
+                    f"must be embedded, none, the address of a Tiled server, or profile:NAME; {hint}".rstrip("; ")
+                )
             split_address(given, example="http://127.0.0.1:8000/api/v1")
         return given
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from agent_service.models.addresses import MachineName, ProxyAddress, WebAddress, is_curve_key, split_address
 from agent_service.models.strict_numbers import StrictNumbers
@@ -123,8 +123,13 @@ class TiledSourceSection(Section):
     kind: Literal["tiled"] = Field(
         description="tiled: a catalogue of runs that others write; the service only reads it"
     )
-    uri: WebAddress = Field(description="address of the Tiled server")
-    path: str = Field(default="", description="path of the catalogue of runs in the server's tree")
+    uri: WebAddress | None = Field(default=None, description="address of the Tiled server")
+    profile: Annotated[str, AfterValidator(_not_blank)] = Field(
+        default="", description="in place of uri: a Tiled profile of the site or the user (tiled profile list)"
+    )
+    path: str = Field(
+        default="", description="path of the catalogue of runs in the server's tree, or below the profile's"
+    )
     api_key_from: str = Field(
         default="TILED_API_KEY", description="environment variable with the key, which belongs in no file"
     )
@@ -143,10 +148,19 @@ class TiledSourceSection(Section):
             raise ValueError("must be the name of an environment variable, as TILED_API_KEY; the key is its value")
         return given
 
+    @model_validator(mode="after")
+    def _somewhere(self) -> TiledSourceSection:
+        if (self.uri is None) == (not self.profile):
+            raise ValueError(
+                "give one of uri, the address of the Tiled server, and profile, the name of a Tiled profile"
+            )
+        return self
+
     @property
     def hears(self) -> Hashable:
         """See `RunEngineSourceSection.hears`."""
-        return self.kind, self.uri.rstrip("/").removesuffix("/api/v1"), self.path.strip("/")
+        where = None if self.uri is None else self.uri.rstrip("/").removesuffix("/api/v1")
+        return self.kind, where, self.profile, self.path.strip("/")
 
 
 class StompSourceSection(Section):

@@ -20,7 +20,7 @@ from agent_service.errors.texts import without_keys
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from agent_service.documents.sources.tiled_catalogue import CataloguedRun
@@ -46,7 +46,7 @@ class TiledSource(ConnectedSource):
 
     Parameters
     ----------
-    uri, path, api_key
+    uri, path, api_key, headers, verify
         See `TiledCatalogue`.
     has_ended
         Whether the end of a run has passed; from any thread.
@@ -54,16 +54,20 @@ class TiledSource(ConnectedSource):
         File that remembers up to when runs were taken, so that those of a time away are taken after it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what there is to configure, by name
         self,
         uri: str,
         *,
         path: str = "",
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: bool = True,
         has_ended: Callable[[str], bool],
         cursor: Path,
     ) -> None:
-        self._open_catalogue = lambda: TiledCatalogue(uri, path=path, api_key=api_key)
+        self._open_catalogue = lambda: TiledCatalogue(
+            uri, path=path, api_key=api_key, headers=headers or {}, verify=verify
+        )
         self._has_ended = has_ended
         self._cursor = _Cursor(cursor)
         super().__init__(Presence("tiled", without_keys(uri)), lambda stopping: asyncio.run(self._hear(stopping)))
@@ -120,7 +124,8 @@ class TiledSource(ConnectedSource):
 
         while True:
             with contextlib.suppress(Exception):
-                async with connect(catalogue.stream, additional_headers=catalogue.headers, max_size=None) as stream:
+                about: dict[str, Any] = {"additional_headers": catalogue.headers, "ssl": catalogue.tls}
+                async with connect(catalogue.stream, **about, max_size=None) as stream:
                     self._news.set()  # what was written before it listened
                     async for message in stream:
                         if _is_about_runs(message):

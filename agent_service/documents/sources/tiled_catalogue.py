@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 import httpx
@@ -21,6 +23,7 @@ _IDS_A_QUESTION: Final = 50
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _GONE: Final = (404, 405, 406)
 _API: Final = "/api/v1"
+_API_END: Final = re.compile(r"(/api(/v1)?)?/*$")
 
 
 class CataloguedRun(NamedTuple):
@@ -43,18 +46,36 @@ class TiledCatalogue:
     Parameters
     ----------
     uri
-        Address of the Tiled server, with or without ``/api/v1``.
+        Address as Tiled's client takes it: of the server, with or without ``/api/v1``, or of a node in its tree
+        (``/api/v1/metadata/...``), and perhaps with a key (``?api_key=...``), which counts before ``api_key``.
     path
-        Of the catalogue of runs within the server's tree.
+        Of the catalogue of runs within the server's tree, or below that node.
     api_key
         Key that may read it; None where it is open.
+    headers
+        What else each request says.
+    verify
+        Whether the server's certificate has to be good.
     """
 
-    def __init__(self, uri: str, *, path: str = "", api_key: str | None = None) -> None:
-        self._root = uri.rstrip("/").removesuffix(_API) + _API
-        self._path = path.strip("/")
-        self.headers = {"Authorization": f"Apikey {api_key}"} if api_key else {}
-        self._http = httpx.AsyncClient(headers=self.headers, timeout=_TIMEOUT)
+    def __init__(
+        self,
+        uri: str,
+        *,
+        path: str = "",
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: bool = True,
+    ) -> None:
+        address = httpx.URL(uri)
+        api, _, node = address.path.partition("/metadata")
+        root = address.copy_with(path=_API_END.sub(_API, api, count=1), query=None)
+        self._root = str(root)
+        self._path = "/".join(part.strip("/") for part in (node, path) if part.strip("/"))
+        key = address.params.get("api_key") or api_key
+        self.headers = {**(headers or {}), **({"Authorization": f"Apikey {key}"} if key else {})}
+        self.tls = None if root.scheme == "http" else _tls(verify=verify)
+        self._http = httpx.AsyncClient(headers=self.headers, timeout=_TIMEOUT, verify=self.tls or True)
         self._newest_first = "-"
 
     async def __aenter__(self) -> Self:
@@ -139,6 +160,13 @@ def _check(answer: httpx.Response) -> None:
         raise BackendUnavailable("there is no such path in its tree: see path in [[sources]]")
     if answer.is_error:
         raise BackendUnavailable(f"it answers {answer.status_code} at {answer.request.url.path}")
+
+
+def _tls(*, verify: bool) -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _runs_of(items: list[dict[str, Any]]) -> list[CataloguedRun]:
