@@ -384,13 +384,6 @@ def test_a_manager_that_hangs_is_said_and_nothing_is_sent_twice(opened, service)
     assert max(opened.heard.values()) == 1
 
 
-def test_a_redis_that_is_gone_is_said(opened, service):
-    opened.redis.end(signal.SIGKILL)
-    wait_until(lambda: "Redis" in reason(service), what="what is wrong")
-    opened.redis = opened._start_redis()
-    wait_until(lambda: service.get("queue")["state"] == "idle", what="its return")
-
-
 @pytest.mark.long
 def test_a_redis_that_dies_in_the_middle_of_a_plan_is_said_and_its_run_counts(opened, service):
     """The manager takes the plan for running from then on, and has lost how it ended once it is restarted."""

@@ -2,6 +2,7 @@
 
 import signal
 
+import httpx
 import pytest
 from queue_rig import emptied, ended, fates, reason, serving, start, where
 from queue_service import API_KEY, Forwarder, QueueService
@@ -39,7 +40,8 @@ def service(opened, tmp_path, request):
 
 def measured(service):
     service.until("aligner", "stopped", within_s=60)
-    return fates(service, "aligner") == ["ingested"]
+    assert [(one["state"], one["reason"]) for one in service.suggestions("aligner")] == [("ingested", None)]
+    return True
 
 
 def test_where_nothing_is_named_the_environment_says_where_the_http_server_is(opened, tmp_path, monkeypatch):
@@ -86,6 +88,37 @@ def test_a_lock_of_the_queue_or_of_all_is_a_persons_word_and_is_said_with_whose_
     assert measured(service)
 
 
+@pytest.mark.parametrize("items", [0, 1], ids=["an empty queue", "an item in it"])
+def test_a_redis_that_is_gone_is_said_by_a_service_that_has_nothing_to_do(opened, service, items):
+    """The manager says that it is idle, and the HTTP server tells the queue from its memory."""
+    for _ in range(items):
+        assert opened.person()["success"]
+    key = {"Authorization": f"ApiKey {API_KEY}"}
+    url = f"{opened.url}/api/queue/get"
+    wait_until(lambda: len(httpx.get(url, headers=key).json()["items"]) == items, what="what it remembers from now on")
+    opened.redis.end(signal.SIGKILL)
+    try:
+        wait_until(lambda: "its Redis is gone perhaps" in reason(service), what="what is wrong")
+        assert service.get("queue")["state"] == "suspended"
+    finally:
+        opened.redis = opened._start_redis()
+    wait_until(lambda: (service.get("queue")["state"], reason(service)) == ("idle", ""), what="its return")
+
+
+@pytest.mark.long
+def test_a_redis_that_dies_in_the_middle_of_a_plan_is_said(opened, service):
+    start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
+    wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
+    opened.redis.end(signal.SIGKILL)
+    try:
+        wait_until(lambda: "its Redis is gone perhaps" in reason(service), what="what is wrong")
+        wait_until(lambda: opened.status().get("re_state") == "idle", what="the end of the plan")
+    finally:
+        opened.redis = opened._start_redis()
+    opened.kill(opened.manager_pid)  # what it takes for running has ended; its watchdog starts another one
+    assert measured(service)
+
+
 def test_what_is_to_be_measured_while_redis_is_gone_waits_and_says_why(opened, service):
     """The HTTP server tells the queue from its memory: there it is the refusal that says what is wrong."""
     opened.redis.end(signal.SIGKILL)
@@ -104,7 +137,7 @@ def test_what_is_to_be_measured_while_redis_is_gone_waits_and_says_why(opened, s
     ("scope", "path"),
     [
         ("read:status", "status"),
-        ("read:queue", "queue/get"),
+        ("read:queue", "queue/item/get"),
         ("read:history", "history/get"),
         ("read:resources", None),
         ("read:lock", None),

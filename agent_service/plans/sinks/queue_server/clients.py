@@ -40,6 +40,7 @@ ADDRESSES: Final[dict[str, TypeAdapter[str]]] = {
 _ROUTES: Final = {
     "status": ("GET", "status"),
     "queue_get": ("GET", "queue/get"),
+    "queue_item_get": ("GET", "queue/item/get"),
     "history_get": ("GET", "history/get"),
     "plans_allowed": ("GET", "plans/allowed"),
     "devices_allowed": ("GET", "devices/allowed"),

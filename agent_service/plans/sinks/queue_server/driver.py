@@ -153,6 +153,7 @@ class QueueDriver:
             await self.manager.look_at_store()
             await self.manager.probe()
         elif self._line.waiting:
+            await self.manager.look_at_store()
             await self._send_next()
         else:
             self.why = None if self.manager.state == "idle" else self.why

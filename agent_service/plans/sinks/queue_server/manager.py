@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -34,6 +35,9 @@ WORKER_DIED: Final = (
     "the worker of the queue server does not answer; it died, perhaps, and the manager does not know. Look at it: to "
     "destroy its environment (destroy_environment) ends what runs there, and gives the queue back"
 )
+_NO_SUCH_ITEM: Final = re.compile(r"\bindex\b|out of range", re.IGNORECASE)
+"""What it says of an item of a queue that is empty, having looked into its store."""
+
 _WORDS: Final = {
     "initializing": "it starts",
     "creating_environment": "its environment is being opened",
@@ -198,7 +202,8 @@ class Manager:
     async def look_at_store(self) -> None:
         """Find out, now and then, whether the manager can read its queue: it says idle without its Redis too."""
         if time.monotonic() >= self._looked_at + LOOK_AT_STORE_EVERY_S:
-            await self._read("queue_get")
+            # the HTTP server tells the whole queue from its memory, but no item of it
+            await self._read("queue_item_get", or_else=_NO_SUCH_ITEM)
             self._looked_at = time.monotonic()
 
     async def destroy_environment(self) -> None:
@@ -226,10 +231,13 @@ class Manager:
             message = texts.one_line(str(answer.get("msg")))
             raise BackendUnavailable(f"the queue server did not destroy its environment: {message}")
 
-    async def _read(self, method: str, *, within_s: float = 3.0) -> dict[str, Any]:
+    async def _read(
+        self, method: str, *, within_s: float = 3.0, or_else: re.Pattern[str] | None = None
+    ) -> dict[str, Any]:
+        """Return an answer that comes from its store; ``or_else`` is found in a refusal that does, too."""
         answer = await self.client.ask(method, within_s=within_s)
-        if not answer.get("success"):
-            message = texts.one_line(str(answer.get("msg")))
+        message = texts.one_line(str(answer.get("msg")))
+        if not answer.get("success") and (or_else is None or or_else.search(message) is None):
             redis = "the queue server cannot say what it runs, its Redis is gone perhaps: "
             self._store = f"{'' if answer.get('key_refused') else redis}{message}"
             raise Refusal(self._store)
