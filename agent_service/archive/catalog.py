@@ -12,7 +12,7 @@ import shlex
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -161,9 +161,10 @@ def connect(uri: str, *, api_key: str | None = None, profile: str | None = None,
     from tiled import client as tiled_client  # noqa: PLC0415 - costs seconds
     from tiled.client.utils import ClientError  # noqa: PLC0415
 
-    opened: Callable[..., Any] = tiled_client.from_uri  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+    opened = cast("Callable[..., Any]", tiled_client.from_uri)  # pyright: ignore[reportUnknownMemberType] - untyped
     if profile is not None:
-        opened = partial(tiled_client.from_profile, profile)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - untyped
+        by_profile = cast("Callable[..., Any]", tiled_client.from_profile)  # pyright: ignore[reportUnknownMemberType] - untyped
+        opened = partial(by_profile, profile)
     shown = without_key(uri)
     options: dict[str, Any] = {"structure_clients": "numpy"}
     if as_measured:

@@ -3,7 +3,8 @@
 Which files those are, and which of two of one name counts, Tiled says: ``tiled profile paths``, ``tiled profile list``.
 """
 
-# pyright: reportUnknownMemberType=false - tiled has no types
+# pyright: reportUnknownMemberType=false
+# a boundary: tiled has no types
 from __future__ import annotations
 
 import warnings
