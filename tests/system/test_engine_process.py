@@ -142,6 +142,18 @@ def test_an_engine_that_is_killed_is_noticed_though_a_process_lives_that_its_pla
         assert "was killed by SIGKILL during the plan" in client.suggestions("agent")[0].reason
 
 
+def test_what_plans_print_fills_no_disk(apart, gates, tmp_path):
+    log = tmp_path / "state" / "engine.log"
+    apart.create("agent", **{**AGENT, "config": points(0), "plan": "printing"})
+    apart.post("agents/agent/start")
+    wait_until(log.with_suffix(".log.1").exists, what="a log that is put aside")
+    (gates / "aside").touch()
+    wait_until(lambda: "said since" in log.read_text(), what="what is printed since")
+    assert log.stat().st_size < 1000
+    (gates / "open").touch()
+    apart.until("agent", "stopped")
+
+
 def killed_in_a_run(process, gates, catalog):
     """Kill a service in the first of three runs, and return its RunEngine's process, which goes on."""
     process.configure(catalog)

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from agent_service.plans.sinks.engine_process._child_process import put_aside
 from agent_service.plans.sinks.engine_process._frames import FrameProtocol
 from agent_service.plans.sinks.engine_process._host import EngineHost, say_why
 from agent_service.plans.sinks.engine_process._turns import TurnFile
@@ -33,6 +34,8 @@ _EMPTY_WAITS_S: Final = 30.0
 
 _ENDS_WITHIN_S: Final = 10.0
 """How long a plan that stands still may take to end when no service has come."""
+
+_LOOKS_AT_LOG_S: Final = 5.0
 
 _BROKEN: Final = 70
 """Exit code when the process itself is at fault (EX_SOFTWARE)."""
@@ -63,6 +66,7 @@ class EngineChild:
         self._host.on_quit = self._news.set
         logging.getLogger().addHandler(_Relay(self._host))
         os.register_at_fork(after_in_child=self._let_go)
+        self._look_at_log()
         # it is not closed at the end: the process ends, and a server may wait for those who are connected
         await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
         while not (self._host.quitting and self._host.has_nothing):
@@ -71,6 +75,13 @@ class EngineChild:
                 await self._news.wait()
             elif await self._given_up(self._host):
                 break
+
+    def _look_at_log(self) -> None:
+        """Begin a new log when this one is long, whatever plans print, and look again later."""
+        with contextlib.suppress(OSError):
+            if put_aside(Path(self._settings.log)):
+                _print_to(self._settings.log)
+        asyncio.get_running_loop().call_later(_LOOKS_AT_LOG_S, self._look_at_log)
 
     def _let_go(self) -> None:
         """Let go of the sockets, in a process that a plan or a device forked: they would outlive this one's end."""

@@ -64,8 +64,7 @@ class ChildProcess:
         """Let it listen in a folder, and tell it what it is; raises `OSError` when it cannot listen."""
         with self._listening:
             engine_socket.bind(self._listening, folder)
-        if log.exists() and log.stat().st_size > _LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
+        put_aside(log)
         private_files.write(folder / _PID_FILE, f"{self.process.pid} {_started_at(self.process.pid)}\n")
         stdin = self.process.stdin
         assert stdin is not None  # noqa: S101 - it is a pipe
@@ -83,6 +82,14 @@ class ChildProcess:
         self.process.kill()
         with contextlib.suppress(BrokenPipeError):
             self.process.communicate()
+
+
+def put_aside(log: Path) -> bool:
+    """Rename a log that has become long, in the place of the one before; return whether it was."""
+    if not log.exists() or log.stat().st_size <= _LOG_BYTES:
+        return False
+    log.replace(log.with_suffix(".log.1"))
+    return True
 
 
 def pid_in(folder: Path) -> int | None:
