@@ -101,7 +101,11 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 @contextlib.contextmanager
 def tiled_server(folder, **options):
-    """A facility's Tiled server; its address is ``.uri``, its key `KEY`."""
+    """A facility's Tiled server; its address is ``.uri``, its key `KEY`.
+
+    Its tables are not in DuckDB: to that Tiled 0.2.20 has one connection for all requests, where one that writes while
+    another ends waits for itself for ever, and holds the lock of the catalogue.
+    """
     (folder / "data").mkdir()
     configuration = {
         "authentication": {"single_user_api_key": KEY, "allow_anonymous_access": False},
@@ -111,7 +115,7 @@ def tiled_server(folder, **options):
                 "tree": "catalog",
                 "args": {
                     "uri": f"sqlite:///{folder}/catalog.db",
-                    "writable_storage": [f"file://localhost{folder}/data", f"duckdb:///{folder}/tables.db"],
+                    "writable_storage": [f"file://localhost{folder}/data", f"sqlite:///{folder}/tables.db"],
                     "init_if_not_exists": True,
                     "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
                 },
