@@ -1,4 +1,4 @@
-"""What hears a facility's documents is killed thirty times, six times with Tiled alone; ``make chaos`` kills more."""
+"""What hears a facility's documents is killed thirty times; ``make chaos`` kills more."""
 
 import pytest
 
@@ -12,6 +12,6 @@ def test_each_run_is_in_the_spool_once_whenever_the_service_is_killed(tmp_path, 
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("arrangement", "kills"), [(zmq, 30), (tiled, 6)], ids=["zmq", "tiled"])
-def test_each_run_is_told_once_though_bus_catalogue_and_service_are_killed(tmp_path, arrangement, kills):
-    arrangement.chaos(tmp_path, kills=kills, seed=5)
+@pytest.mark.parametrize("arrangement", [zmq, tiled])
+def test_each_run_is_told_once_though_bus_catalogue_and_service_are_killed(tmp_path, arrangement):
+    arrangement.chaos(tmp_path, kills=30, seed=5)
