@@ -168,7 +168,7 @@ class Facility:
     def _scan(self) -> None:
         """Measure what nobody suggested."""
         while not self._ended.wait(self._random.uniform(0.5, 2.0)):
-            if self._to_write.qsize() < 2:  # else what is suggested waits for what nobody asked for
+            if self._to_write.empty():  # else what is suggested waits for what nobody asked for
                 self._make()
 
     def _make(self, **md: Any) -> list[tuple[str, dict[str, Any]]]:
