@@ -93,11 +93,11 @@ class QueueFacts:
         *,
         agent: str,
         reason: str = "",
-        how: str | None = None,
+        **terms: Any,
     ) -> None:
-        """Write who claimed a suggestion, or how a claim ended: the fact's ``by`` is the key of the request."""
+        """Write who claimed a suggestion on which ``terms``, or how a claim ended: ``by`` is the key of the request."""
         fact = self._of_agent(command, reason=texts.one_line(reason) or None, suggestion=suggestion_id)
-        await self._journal.append(EventKind.QUEUE_STATE, agent, fact if how is None else {**fact, "how": how})
+        await self._journal.append(EventKind.QUEUE_STATE, agent, {**fact, **terms})
 
     def _of_agent(self, command: str, *, reason: str | None, **what: Any) -> dict[str, Any]:
         return {"command": command, **what, "state": self._state(), "reason": reason}

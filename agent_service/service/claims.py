@@ -75,7 +75,13 @@ class ClaimDesk:
         if order is None:
             return None
         try:
-            await self._supervisor.queue.facts.write_claim("claim", order.suggestion_id, agent=order.agent)
+            await self._supervisor.queue.facts.write_claim(
+                "claim",
+                order.suggestion_id,
+                agent=order.agent,
+                lease_s=request.lease_s,  # for a service after this one
+                says_done=request.says_done,
+            )
             claimed = self._claims.renew(order.suggestion_id)
         except Conflict:  # its fate was decided otherwise meanwhile
             return None

@@ -32,6 +32,7 @@ from agent_service.plans.namespace import Namespace, NamespaceDevices
 from agent_service.plans.sinks.blueapi import blueapi_of
 from agent_service.plans.sinks.blueapi.sink import BlueapiSink
 from agent_service.plans.sinks.claim import ClaimSink
+from agent_service.plans.sinks.claim_leases import TAKEN_UP_S, Claimed
 from agent_service.plans.sinks.queue_server.clients import client_of
 from agent_service.plans.sinks.queue_server.session_sink import SessionSink
 from agent_service.plans.sinks.queue_server.sink import QueueServerSink
@@ -276,10 +277,13 @@ class LateParts(NamedTuple):
         """Return whether an agent wants its plan to begin now; raises `OutOfBounds`."""
         return self.supervisor().permits.may_begin(order)
 
-    def claimed_by(self, order: PlanOrder) -> str | None:
-        """Return whose key claimed a suggestion, as the journal says; None: nobody's, or it was given back."""
-        owner = self.supervisor().find_owner(order.suggestion_id)
-        return "" if owner is None else owner.record.claimed_by.get(order.suggestion_id)
+    def claimed(self, order: PlanOrder) -> Claimed | None:
+        """Return who claimed a suggestion, as the journal says; None: nobody, or it was given back."""
+        if (owner := self.supervisor().find_owner(order.suggestion_id)) is None:
+            return Claimed("")
+        by = owner.record.claimed_by.get(order.suggestion_id)
+        lease_s, says_done = owner.record.claim_terms.get(order.suggestion_id, (TAKEN_UP_S, True))
+        return None if by is None else Claimed(by, lease_s, says_done)
 
     def permit(self, order: PlanOrder) -> None:
         """Raise `OutOfBounds` for what is forbidden at its turn."""
@@ -315,7 +319,7 @@ async def _claimed(config: ServiceConfig, intake: DocumentIntake, engine: Any, l
         namespace = Namespace(vars(sys.modules["__main__"]), source="this notebook")
         devices, signals = NamespaceDevices(namespace, asks(engine)), NamespaceSignals(namespace, asks(engine))
     md = config.run_engine.md
-    sink = ClaimSink(md, intake, may_begin=late.may_begin, devices=devices, claimed_by=late.claimed_by)
+    sink = ClaimSink(md, intake, may_begin=late.may_begin, devices=devices, claimed=late.claimed)
     return ComposedSink(sink, engine, sink.claims, signals)
 
 
@@ -346,7 +350,7 @@ async def _queue_server(config: ServiceConfig, intake: DocumentIntake, engine: A
         **about,
         idle_s=section.idle_s,
         gives_way=section.gives_way,
-        claimed_by=late.claimed_by,
+        claimed=late.claimed,
         service=str(uuid.uuid5(uuid.NAMESPACE_URL, where)),  # the same after a restart
     )
     return ComposedSink(sink, engine, sink.claims)

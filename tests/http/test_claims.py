@@ -285,9 +285,26 @@ def test_a_service_that_ends_answers_who_waits_and_what_was_claimed_outlives_it(
         assert fate(service, found)["state"] == "submitted"
         assert service.post(f"suggestions/{found['id']}/renew", {})["id"] == found["id"]
         emit(service, documents(found))
-        service.post(f"suggestions/{found['id']}/release", {"how": "done", "runs": 1})
         wait_until(lambda: fate(service, found)["state"] == "ingested")
         assert not [one for one in service.suggestions("walker") if one["retry_of"]], "nothing is measured again"
+
+
+@pytest.mark.parametrize("heard", [0, 2])
+def test_after_a_restart_a_claim_lasts_as_long_and_ends_as_whoever_made_it_said(tmp_path, heard):
+    """The word of one who says none is not waited for, also when a part of the run was heard before."""
+    from services import running
+
+    with running(tmp_path / "state", **CLAIM) as service:
+        begin(service)
+        found = claim(service, lease_s=300)
+        run = documents(found)
+        if heard:
+            emit(service, run[:heard])
+    with running(tmp_path / "state", **CLAIM) as service:
+        assert service.post(f"suggestions/{found['id']}/renew", {})["lease_s"] == 300
+        emit(service, run)
+        wait_until(lambda: fate(service, found)["state"] == "ingested")
+        assert fate(service, found)["reason"] is None, "its claim ran out before"
 
 
 async def test_both_clients_claim_renew_and_release(service):

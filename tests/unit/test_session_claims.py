@@ -11,6 +11,7 @@ from agent_service.agents.submission import order_of
 from agent_service.errors import Conflict, Forbidden
 from agent_service.models import ReleaseRequest, RenewRequest
 from agent_service.models.state_machines import SuggestionState as State
+from agent_service.plans.sinks.claim_leases import Claimed
 from agent_service.plans.sinks.queue_server.session_claims import SessionClaims
 from agent_service.plans.sinks.queue_server.session_sink import SessionSink
 from agent_service.protocols import ExitStatus, PlanOrder, PlanResult
@@ -72,10 +73,10 @@ async def test_a_session_that_is_over_is_given_nothing(claims):
     measuring.cancel()
 
 
-@pytest.mark.parametrize("claimed_by", ["worker", "", None])
-async def test_after_a_restart_only_what_nobody_had_claimed_is_claimed_anew(claims, claimed_by):
-    ended = claims.take_up(ORDER, claimed_by=claimed_by)
-    assert await no_more(claims) is (claimed_by is not None)
+@pytest.mark.parametrize("claimed", [Claimed("worker"), Claimed(""), None])
+async def test_after_a_restart_only_what_nobody_had_claimed_is_claimed_anew(claims, claimed):
+    ended = claims.take_up(ORDER, claimed)
+    assert await no_more(claims) is (claimed is not None)
     assert claims.claimed == ["s1"]
     ended.cancel()
     await asyncio.sleep(0)
@@ -85,7 +86,7 @@ async def test_after_a_restart_only_what_nobody_had_claimed_is_claimed_anew(clai
 async def test_after_a_restart_a_sessions_claim_belongs_to_the_key_that_made_it(tmp_path):
     """With any other key a run under way could be failed, or told to have ended."""
     late = LateParts(lambda: rooms.supervisor, lambda: asyncio.sleep(0))
-    about = {"service": "this one", "idle_s": 1, "gives_way": True, "claimed_by": late.claimed_by}
+    about = {"service": "this one", "idle_s": 1, "gives_way": True, "claimed": late.claimed}
 
     def sink_of(may_begin):
         return SessionSink(ForgetfulManager(), {}, may_begin=may_begin, **about)

@@ -96,6 +96,7 @@ class AgentRecord:
     run_time_s: float = 0.0
     longest_run_s: float = 0.0
     claimed_by: dict[str, str] = field(default_factory=dict[str, str])
+    claim_terms: dict[str, tuple[float, bool]] = field(default_factory=dict[str, tuple[float, bool]])  # see `Claimed`
     approved_by_person: set[str] = field(default_factory=set[str])
     approvals: int = 0
     offered: set[str] = field(default_factory=set[str])
@@ -232,8 +233,11 @@ class AgentRecord:
                 self._ran(data["run_time_s"]) if data["begun"] else self._take_back()
             case "claim":
                 self.claimed_by[data["suggestion"]] = str(data.get("by") or "")
+                if "lease_s" in data:
+                    self.claim_terms[data["suggestion"]] = float(data["lease_s"]), bool(data["says_done"])
             case "release" if data.get("how") == "unused":
                 self.claimed_by.pop(data["suggestion"], None)
+                self.claim_terms.pop(data["suggestion"], None)
             case _:
                 pass
 

@@ -145,6 +145,7 @@ def _forget(record: AgentRecord, suggestion_id: str) -> None:
     record.suggestions.pop(suggestion_id, None)
     record.proposed_by.pop(suggestion_id, None)
     record.claimed_by.pop(suggestion_id, None)
+    record.claim_terms.pop(suggestion_id, None)
     record.approved_by_person.discard(suggestion_id)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent_service.documents.intake import DocumentIntake
     from agent_service.models import AgentSpec, DeviceInfo, Event, Point
+    from agent_service.plans.sinks.claim_leases import Claimed
     from agent_service.protocols import Devices, Document, PlanOrder
 
 
@@ -36,8 +37,8 @@ class ClaimSink:
         to forbid it: the order may have waited for long.
     devices
         Those of this process, if it is the one that measures; None where only whoever claims has them.
-    claimed_by
-        ``claimed_by(order)``: the name of the key that claimed it, as the journal says; None: nobody did.
+    claimed
+        ``claimed(order)``: who claimed it from an earlier life of the service, as the journal says; None: nobody did.
     intake
         Where documents go: nothing can be claimed while it is full.
 
@@ -60,11 +61,11 @@ class ClaimSink:
         *,
         may_begin: Callable[[PlanOrder], bool],
         devices: Devices | None = None,
-        claimed_by: Callable[[PlanOrder], str | None] = lambda order: None,
+        claimed: Callable[[PlanOrder], Claimed | None] = lambda order: None,
     ) -> None:
         self.devices = devices
         self.reattaches = devices is None  # what this process measures itself ends with it
-        self._claimed_by = claimed_by
+        self._claimed = claimed
         self._intake = intake
         self.claims = Claims(
             {key: value for key, value in md.items() if key != "scan_id"},
@@ -159,7 +160,7 @@ class ClaimSink:
         """
         if not self.reattaches:
             return {}
-        return {order.suggestion_id: self.claims.take_up(order, claimed_by=self._claimed_by(order)) for order in orders}
+        return {order.suggestion_id: self.claims.take_up(order, self._claimed(order)) for order in orders}
 
     def observe(self, name: str, document: Document, run: str) -> None:
         """Look at a document of any ``run``: those of a claimed plan's runs renew its lease, and may end the plan."""

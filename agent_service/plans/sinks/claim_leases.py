@@ -7,7 +7,7 @@ suggestion expires.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.errors import Conflict, OutOfBounds
 from agent_service.models import EventKind
@@ -22,7 +22,23 @@ if TYPE_CHECKING:
     from agent_service.protocols import Document, PlanOrder
 
 TAKEN_UP_S: Final = 30.0
-"""The lease of a plan that may have been claimed from an earlier life of the service; renewals come every 20 s."""
+"""The shortest lease of a plan that was claimed from an earlier life of the service; renewals come every 20 s."""
+
+
+class Claimed(NamedTuple):
+    """A claim on an earlier life of the service, as the journal has it.
+
+    Parameters
+    ----------
+    by
+        Name of the key that made it.
+    lease_s, says_done
+        As for `Claims.claim`.
+    """
+
+    by: str
+    lease_s: float = TAKEN_UP_S
+    says_done: bool = True
 
 
 class Claims:
@@ -70,7 +86,7 @@ class Claims:
 
     async def result(self, order: PlanOrder) -> PlanResult:
         """Let a plan be claimed, and return how it ended; a caller that is cancelled takes it back."""
-        ended = self.take_up(order, claimed_by=None)
+        ended = self.take_up(order, None)
         plan = self._plans[order.suggestion_id]
         self._on_change()
         try:
@@ -78,8 +94,8 @@ class Claims:
         finally:
             self._end(plan, None)
 
-    def take_up(self, order: PlanOrder, *, claimed_by: str | None) -> asyncio.Future[PlanResult]:
-        """Let a plan be claimed; one claimed from an earlier life of the service, by this key, may be measured now.
+    def take_up(self, order: PlanOrder, claimed: Claimed | None) -> asyncio.Future[PlanResult]:
+        """Let a plan be claimed; one ``claimed`` from an earlier life of the service may be measured now.
 
         A claim is written before whoever asked for it hears of it.
         """
@@ -90,11 +106,10 @@ class Claims:
 
         plan = self._plans[order.suggestion_id] = ClaimedPlan(order, expire)
         plan.ended.add_done_callback(lambda _: self._end(plan, None))
-        if claimed_by is None:
+        if claimed is None:
             return plan.ended
-        plan.taken_up = plan.runs.says_done = True
-        plan.lease.by = claimed_by
-        plan.lease.begin(TAKEN_UP_S)
+        plan.taken_up, plan.runs.says_done, plan.lease.by = True, claimed.says_done, claimed.by
+        plan.lease.begin(max(claimed.lease_s, TAKEN_UP_S))
         return plan.ended
 
     def withdraw(self, reason: str, *, agent: str | None = None, only: str | None = None, begun: bool = False) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.models import Event
+    from agent_service.plans.sinks.claim_leases import Claimed
     from agent_service.plans.sinks.queue_server.clients import Client
     from agent_service.plans.sinks.queue_server.queued_plan import QueuedPlan
     from agent_service.protocols import Document
@@ -36,8 +37,8 @@ class SessionSink(QueueServerSink):
         As for `QueueServerSink`, as is what else is given.
     service, idle_s, gives_way
         As for `Sessions`.
-    claimed_by
-        ``claimed_by(order)``: the name of the key that claimed it, as the journal says; None: nobody did.
+    claimed
+        ``claimed(order)``: who claimed it from an earlier life of the service, as the journal says; None: nobody did.
 
     Attributes
     ----------
@@ -56,11 +57,11 @@ class SessionSink(QueueServerSink):
         service: str,
         idle_s: float,
         gives_way: bool,
-        claimed_by: Callable[[PlanOrder], str | None],
+        claimed: Callable[[PlanOrder], Claimed | None],
         **about: Any,
     ) -> None:
         super().__init__(client, md, **about)
-        self._claimed_by = claimed_by
+        self._claimed = claimed
         self.claims = SessionClaims(
             self._md,
             is_open=self._is_open,
@@ -97,7 +98,7 @@ class SessionSink(QueueServerSink):
 
         A claim is written before whoever asked for it hears of it.
         """
-        return {order.suggestion_id: self.claims.take_up(order, claimed_by=self._claimed_by(order)) for order in orders}
+        return {order.suggestion_id: self.claims.take_up(order, self._claimed(order)) for order in orders}
 
     def observe(self, name: str, document: Document, run: str) -> None:
         """Look at a document of any ``run``: those of a claimed plan's runs renew its lease, and may end the plan."""
