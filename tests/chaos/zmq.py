@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def chaos(folder: Path, *, kills: int, seed: int) -> None:
     """Make one storm."""
     with (
-        forked_from(*peers.OF_TILED) as popen,
+        forked_from(*peers.OF_TILED, peers.OF_ZMQ, "bluesky.callbacks.zmq") as popen,
         peers.tiled_server(folder, popen=popen) as server,
-        peers.zmq_proxy(folder) as proxy,
+        peers.zmq_proxy(folder, popen=popen) as proxy,
         contextlib.closing(peers.ZmqPublisher(proxy)) as publish,
     ):
         sections = [{"kind": "zmq", "address": f"127.0.0.1:{proxy.out}"}, {"kind": "tiled", "uri": server.uri}]

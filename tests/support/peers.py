@@ -83,12 +83,16 @@ def peer(command, *ports, log, **options):
         one.kill()
 
 
+OF_ZMQ = "bluesky.commandline.zmq_proxy"
+"""What is the proxy."""
+
+
 @contextlib.contextmanager
-def zmq_proxy(folder, *arguments):
+def zmq_proxy(folder, *arguments, **options):
     """Bluesky's 0MQ proxy; its ports are ``.into`` and ``.out``."""
     into, out = free_port(), free_port()
-    command = [BIN / "bluesky-0MQ-proxy", "--in-address", f"127.0.0.1:{into}", "--out-address", f"127.0.0.1:{out}"]
-    with peer([*command, *arguments], into, out, log=folder / "proxy.log") as one:
+    command = [sys.executable, "-m", OF_ZMQ, "--in-address", f"127.0.0.1:{into}", "--out-address", f"127.0.0.1:{out}"]
+    with peer([*command, *arguments], into, out, log=folder / "proxy.log", **options) as one:
         one.into, one.out = into, out
         yield one
 
