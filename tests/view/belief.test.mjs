@@ -31,7 +31,7 @@ test("an actuator of whole numbers is asked about at whole numbers alone, in equ
   const { points } = grid({ name: "n", low: 0, high: 4, whole: true }, WANTED.up, {});
   assert.equal(points.length, 5 * 30);
   assert.ok(points.every((one) => Number.isInteger(one.n)));
-  assert.deepEqual(curveOf({ outcome: "flux", across: { name: "n", low: 0, high: 2, whole: true }, others: {} }).known.xs, [0, 1, 2]);
+  assert.deepEqual(curveOf({ outcome: "flux", across: { name: "n", low: 0, high: 2, whole: true }, others: {} }).about.xs, [0, 1, 2]);
 });
 
 test("it is asked once for what is shown, and anew once more was measured", async () => {
@@ -86,13 +86,13 @@ test("a curve has the mean and its deviation along one actuator", async () => {
 });
 
 test("how much each actuator matters: the share of the variance that each takes part in", async () => {
-  const { points, read, known } = effectsOf({ outcome: "flux", actuators: [
+  const { points, read, about } = effectsOf({ outcome: "flux", actuators: [
     { name: "x", low: -1, high: 1 }, { name: "y", low: -1, high: 1 }, { name: "none", low: 0, high: 9, whole: true }, { name: "kind", names: ["a", "b"] },
   ] });
   assert.ok(points.length <= 900);
   assert.ok(points.every((one) => Number.isInteger(one.none) && one.none >= 0 && one.none <= 9 && ["a", "b"].includes(one.kind)));
   const shares = read({ mean: { flux: points.map((one) => 3 * one.x + one.y + (one.kind === "a" ? 1 : 0)) }, std: {} });
-  assert.deepEqual(known.names, ["x", "y", "none", "kind"]);
+  assert.deepEqual(about.names, ["x", "y", "none", "kind"]);
   const exact = [3, 1 / 3, 0, 1 / 4].map((each) => each / (3 + 1 / 3 + 1 / 4)); // variances of 3x, y, nothing and a coin
   shares.forEach((share, i) => assert.ok(Math.abs(share - exact[i]) < 0.12, `${shares} are not ${exact}`));
   assert.equal(shares[2], 0);

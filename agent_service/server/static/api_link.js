@@ -20,8 +20,8 @@ export function waysTo(service) {
   const target = new URL(service);
   const straight = `${target.origin}${target.pathname.replace(/\/$/, "")}`;
   if (!onThisMachine(target)) return [straight];
-  const told = document.getElementById("jupyter-config-data")?.textContent;
-  const base = (told ? JSON.parse(told).baseUrl : document.body.dataset.baseUrl) ?? "/";
+  const configText = document.getElementById("jupyter-config-data")?.textContent;
+  const base = (configText ? JSON.parse(configText).baseUrl : document.body.dataset.baseUrl) ?? "/";
   const proxied = `${location.origin}${base.replace(/\/$/, "")}/proxy/${target.port || 80}`;
   return onThisMachine(location) ? [proxied, straight] : [proxied];
 }

@@ -35,14 +35,14 @@ export function keepPicture(raw, el) {
 export function picture(el) {
   return [...el.querySelectorAll(".as-panel")].map((panel) => {
     const copy = panel.cloneNode(true);
-    [copy, ...copy.querySelectorAll(".as-open")].forEach((one) => one.classList.remove("as-dim", "as-open"));
-    const [shown, copied] = [panel, copy].map((one) => [...one.querySelectorAll("select")]);
-    shown.forEach((one, i) => copied[i].replaceWith(h("span", { hidden: one.hidden }, one.selectedOptions[0]?.text ?? "")));
-    copy.querySelectorAll(NOT_OF_A_PICTURE).forEach((one) => one.remove());
-    copy.querySelectorAll("svg[role=img]").forEach((one) => {
-      one.setAttribute("viewBox", `0 0 ${one.getAttribute("width")} ${one.getAttribute("height")}`);
-      one.setAttribute("width", "100%");
-      one.removeAttribute("height");
+    [copy, ...copy.querySelectorAll(".as-open")].forEach((element) => element.classList.remove("as-dim", "as-open"));
+    const [shown, copied] = [panel, copy].map((from) => [...from.querySelectorAll("select")]);
+    shown.forEach((select, i) => copied[i].replaceWith(h("span", { hidden: select.hidden }, select.selectedOptions[0]?.text ?? "")));
+    copy.querySelectorAll(NOT_OF_A_PICTURE).forEach((element) => element.remove());
+    copy.querySelectorAll("svg[role=img]").forEach((plot) => {
+      plot.setAttribute("viewBox", `0 0 ${plot.getAttribute("width")} ${plot.getAttribute("height")}`);
+      plot.setAttribute("width", "100%");
+      plot.removeAttribute("height");
     });
     return copy.outerHTML.replaceAll(/(\d\.\d\d)\d+/g, "$1");
   }).join("");

@@ -17,7 +17,7 @@ const AGENTS = "agents?limit=1000";
 /** The source of a widget's model. */
 export function kernelSource(raw) {
   const followers = new Map(); // each with what ends its share of the straight way, while that is gone
-  const asked = new Map();
+  const questions = new Map();
   let [silent, ticks, beat, way, base, straight, finding, newest] = [0, 0, null, null, null, null, null, null];
   let shownAt = "when the notebook was saved";
   let link = raw.get("link");
@@ -33,105 +33,105 @@ export function kernelSource(raw) {
   const become = (now) => {
     if (JSON.stringify(now) === JSON.stringify(link)) return;
     link = now;
-    followers.forEach((_, one) => one.take({ link }));
+    followers.forEach((_, follower) => follower.take({ link }));
   };
   const answersTo = (paths) => {
-    const known = raw.get("answers");
-    const of = (path) => known[path] ?? known[AGENTS]?.items.find((one) => path === `agents/${encodeURIComponent(one.name)}`);
-    return Object.fromEntries(paths.map((path) => [path, of(path)]).filter(([, answer]) => answer));
+    const answers = raw.get("answers");
+    const answerTo = (path) => answers[path] ?? answers[AGENTS]?.items.find((agent) => path === `agents/${encodeURIComponent(agent.name)}`);
+    return Object.fromEntries(paths.map((path) => [path, answerTo(path)]).filter(([, answer]) => answer));
   };
-  const byKernel = (more = {}) => followers.forEach((_, one) => one.take({ link, answers: answersTo(one.paths), ...more }));
+  const byKernel = (more = {}) => followers.forEach((_, follower) => follower.take({ link, answers: answersTo(follower.paths), ...more }));
 
   // without the kernel
   const find = () => {
-    const known = way;
-    finding ??= (known ? wayTo(known, base) : Promise.resolve(null)).then((found) => {
-      if (found !== base || known.key !== straight?.key) leave();
-      base = found;
-      if (base && !straight) straight = Object.assign(webSource({ base, key: known.key, where: known.url }), { key: known.key });
+    const tried = way;
+    finding ??= (tried ? wayTo(tried, base) : Promise.resolve(null)).then((address) => {
+      if (address !== base || tried.key !== straight?.key) leave();
+      base = address;
+      if (base && !straight) straight = Object.assign(webSource({ base, key: tried.key, where: tried.url }), { key: tried.key });
       return base;
     }).finally(() => { finding = null; });
     return finding;
   };
   // what was asked of a kernel that hears no more has no answer: who asked asks again
-  const forget = () => asked.forEach((one) => {
-    if (one.show) return;
-    clearTimeout(one.timer);
-    asked.delete(one.id);
-    one.no(new Error("the kernel did not answer"));
+  const forget = () => questions.forEach((question) => {
+    if (question.show) return;
+    clearTimeout(question.timer);
+    questions.delete(question.id);
+    question.no(new Error("the kernel did not answer"));
   });
   const leave = () => {
-    followers.forEach((end, one) => {
+    followers.forEach((end, follower) => {
       end?.();
-      followers.set(one, null);
+      followers.set(follower, null);
     });
     straight = null;
   };
   const showUnheard = () => {
     const { text, ended } = unheard(raw.widget_manager?.kernel);
-    const what = base ? "Everything goes straight to the service meanwhile." : `Shown is how it was ${shownAt}. ${noWay(raw, ended)}`;
-    become({ ...raw.get("link"), state: base ? "direct" : "unheard", message: `${text} ${what}` });
+    const consequence = base ? "Everything goes straight to the service meanwhile." : `Shown is how it was ${shownAt}. ${noWay(raw, ended)}`;
+    become({ ...raw.get("link"), state: base ? "direct" : "unheard", message: `${text} ${consequence}` });
   };
   const goStraight = async () => {
     showUnheard();
     if (!(await find()) || heard()) return heard() || showUnheard();
     showUnheard();
     forget();
-    followers.forEach((end, one) => end ?? followers.set(one, straight.follow({ ...one, take: ({ link: _, ...update }) => heard() || one.take(update) })));
+    followers.forEach((end, follower) => end ?? followers.set(follower, straight.follow({ ...follower, take: ({ link: _, ...update }) => heard() || follower.take(update) })));
   };
   const press = async (request, show) => {
     try {
       if (!base && !(await find())) throw new Error("no way");
       const { answer } = await straight.press(request, show);
-      return { answer, way: `${request.what} went straight to the service, without the kernel.` };
+      return { answer, way: `${request.title} went straight to the service, without the kernel.` };
     } catch (error) {
-      throw error.answered ? error : new Error(`${request.what} was not done. ${noWay(raw, false)}`);
+      throw error.answered ? error : new Error(`${request.title} was not done. ${noWay(raw, false)}`);
     }
   };
 
   // by the kernel
-  const question = (request, more) => {
+  const askKernel = (request, more) => {
     const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
     const { method = "GET", path, body = null } = request;
-    const one = { id, request, ...more };
-    one.promise = new Promise((ok, no) => Object.assign(one, { ok, no }));
-    one.timer = setTimeout(() => one.slow(), ANSWERS_MS);
-    asked.set(id, one);
+    const question = { id, request, ...more };
+    question.promise = new Promise((ok, no) => Object.assign(question, { ok, no }));
+    question.timer = setTimeout(() => question.slow(), ANSWERS_MS);
+    questions.set(id, question);
     send({ ask: id, method, path, body, ...(more.show && { beat }) });
-    return one;
+    return question;
   };
   const ask = async (request) => {
     if (!heard()) {
       if (!base && !(await find())) throw new Error("no way leads to the service");
       return straight.ask(request);
     }
-    const one = question(request, { slow: async () => {
+    const question = askKernel(request, { slow: async () => {
       // its cell goes on: the service itself knows; and if there is no way to it, the kernel will answer some time
-      if (await find()) straight.ask(request).then(one.ok, one.no);
+      if (await find()) straight.ask(request).then(question.ok, question.no);
     } });
-    return one.promise;
+    return question.promise;
   };
   const pressed = (request, show, tries = 1) => {
-    const one = question(request, { show, tries, heard: false, straight: false, waits: true, slow: () => {
-      const { what, action } = request;
-      one.waits = false;
-      if (one.heard) show("wait", `${what}: nothing was done in 2 s. The service was asked; this line goes when it has answered.`);
+    const question = askKernel(request, { show, tries, heard: false, straight: false, waits: true, slow: () => {
+      const { title, action } = request;
+      question.waits = false;
+      if (question.heard) show("wait", `${title}: nothing was done in 2 s. The service was asked; this line goes when it has answered.`);
       else if (base) {
-        one.straight = true;
-        press(request, show).then(one.ok, (error) => (error.answered ? one.no(error) : Object.assign(one, { straight: false }) && show("error", error.message)));
-      } else if (STOPS.includes(action)) show("error", `${what}: the kernel has not heard it in 2 s; it is done as soon as it does. Sooner, in a terminal: ${command(raw)}`);
-      else show("error", `${what} was not done: the kernel has not heard it in 2 s. Press it again when its cell has ended.`);
+        question.straight = true;
+        press(request, show).then(question.ok, (error) => (error.answered ? question.no(error) : Object.assign(question, { straight: false }) && show("error", error.message)));
+      } else if (STOPS.includes(action)) show("error", `${title}: the kernel has not heard it in 2 s; it is done as soon as it does. Sooner, in a terminal: ${command(raw)}`);
+      else show("error", `${title} was not done: the kernel has not heard it in 2 s. Press it again when its cell has ended.`);
     } });
-    newest = one;
-    return one.promise;
+    newest = question;
+    return question.promise;
   };
-  const late = (one) => {
-    if (!one || one.straight) return;
+  const late = (question) => {
+    if (!question || question.straight) return;
     // it was not done: again, by a kernel that is awake now, unless a person was told that it will not be, or pressed on
-    const { request, show, tries } = one;
+    const { request, show, tries } = question;
     const stops = STOPS.includes(request.action);
-    if (tries < TRIES && (stops || (one.waits && one === newest))) pressed(request, show, tries + 1).then(one.ok, one.no);
-    else if (stops || one.waits) one.no(new Error(`${request.what} was not done: the kernel heard it too late. Press it again.`));
+    if (tries < TRIES && (stops || (question.waits && question === newest))) pressed(request, show, tries + 1).then(question.ok, question.no);
+    else if (stops || question.waits) question.no(new Error(`${request.title} was not done: the kernel heard it too late. Press it again.`));
   };
   const take = (message) => {
     if ("beat" in message) { // one that is late tells the time too
@@ -150,18 +150,21 @@ export function kernelSource(raw) {
       way = message.way;
       if (way.key !== straight?.key) find(); // tried while all is well: when it is not, a person must not wait
     }
-    if (message.events && heard()) followers.forEach((_, one) => one.take({ link, stale: message.stale, events: message.events.filter((event) => !one.agent || !event.agent || event.agent === one.agent) }));
-    const one = asked.get(message.answer ?? message.heard ?? message.late);
-    if (!one) return;
+    if (message.events && heard()) {
+      const eventsOf = ({ agent }) => message.events.filter((event) => !agent || !event.agent || event.agent === agent);
+      followers.forEach((_, follower) => follower.take({ link, stale: message.stale, events: eventsOf(follower) }));
+    }
+    const question = questions.get(message.answer ?? message.heard ?? message.late);
+    if (!question) return;
     if ("heard" in message) {
-      one.heard = true;
+      question.heard = true;
       return;
     }
-    clearTimeout(one.timer);
-    asked.delete(one.id);
-    if ("late" in message) late(one);
-    else if (message.problem) one.no(new Refusal(message.problem.status, message.problem));
-    else one.ok(one.show ? { answer: message.said } : message.said);
+    clearTimeout(question.timer);
+    questions.delete(question.id);
+    if ("late" in message) late(question);
+    else if (message.problem) question.no(new Refusal(message.problem.status, message.problem));
+    else question.ok(question.show ? { answer: message.said } : message.said);
   };
   const linked = () => heard() && become(raw.get("link"));
   const answered = () => heard() && byKernel();
@@ -179,12 +182,12 @@ export function kernelSource(raw) {
   return {
     ask,
     press: (request, show) => (heard() ? pressed(request, show) : press(request, show)),
-    follow: (one) => {
-      followers.set(one, null);
-      one.take({ link, answers: answersTo(one.paths) });
+    follow: (follower) => {
+      followers.set(follower, null);
+      follower.take({ link, answers: answersTo(follower.paths) });
       return () => {
-        followers.get(one)?.();
-        followers.delete(one);
+        followers.get(follower)?.();
+        followers.delete(follower);
       };
     },
     apiPage: () => apiPage(raw.get("link").url),
@@ -197,7 +200,7 @@ export function kernelSource(raw) {
     end: () => {
       clearInterval(ticking);
       leave();
-      asked.forEach((one) => clearTimeout(one.timer));
+      questions.forEach((question) => clearTimeout(question.timer));
       raw.off("change:link", linked);
       raw.off("change:answers", answered);
       raw.off("msg:custom", take);

@@ -35,13 +35,13 @@ function overview(source, el, ends) {
       opened.get(name)();
       opened.delete(name);
     } else {
-      const [at, of] = [h("div", {}), agentModel(source, name)];
-      below.append(at);
-      const end = agentPanel(of, at);
+      const [place, agent] = [h("div", {}), agentModel(source, name)];
+      below.append(place);
+      const end = agentPanel(agent, place);
       opened.set(name, () => {
         end();
-        of.end();
-        at.remove();
+        agent.end();
+        place.remove();
       });
     }
     model.set({ opened: [...opened.keys()] });

@@ -40,15 +40,15 @@ async function follow() {
     sessionStorage.removeItem(KEPT);
     logIn(why);
   };
-  const told = h("div", { class: "as-strip as-warn", role: "alert", hidden: true });
+  const notice = h("div", { class: "as-strip as-warn", role: "alert", hidden: true });
   const view = h("main", { class: "as-services" });
-  root.replaceChildren(h("div", { class: "as-bar as-panel" }, h("header", { class: "as-top" }, h("h1", {}, "Agent services"), button("Other keys", () => leave())), told), view);
+  root.replaceChildren(h("div", { class: "as-bar as-panel" }, h("header", { class: "as-top" }, h("h1", {}, "Agent services"), button("Other keys", () => leave())), notice), view);
   while (!ended.signal.aborted) {
     try {
       const services = await (await get("api/v1/services", ended.signal)).json();
-      const panels = new Map(services.map((one) => [one.name, panel(one)]));
-      view.replaceChildren(...[...panels.values()].map((one) => one.element));
-      told.hidden = true;
+      const panels = new Map(services.map((service) => [service.name, panel(service)]));
+      view.replaceChildren(...[...panels.values()].map(({ element }) => element));
+      notice.hidden = true;
       for await (const { event, data } of events(await get("api/v1/events", ended.signal))) {
         if (event === "link") panels.get(data.name)?.link(data);
         else panels.get(data.service)?.look();
@@ -57,15 +57,15 @@ async function follow() {
       if (ended.signal.aborted) return null;
       if (error.status === 401 || error.status === 403) return leave(error.message);
       view.replaceChildren(); // what it was is not what it is
-      say(told, `${error.status ? error.message.replace(/; try again$/, "") : "The relay does not answer"}; it is asked again.`);
-      told.hidden = false;
+      say(notice, `${error.status ? error.message.replace(/; try again$/, "") : "The relay does not answer"}; it is asked again.`);
+      notice.hidden = false;
     }
     await new Promise((go) => { setTimeout(go, LOOK_MS); });
   }
   return null;
 }
 
-const badge = (state, shown) => h("span", { class: `as-badge as-${state}` }, h("i", {}), shown);
+const badge = (state, label) => h("span", { class: `as-badge as-${state}` }, h("i", {}), label);
 
 /** One service: looked at now, and again after its events, at most each second. */
 function panel(first) {
@@ -83,14 +83,14 @@ function panel(first) {
     }
   }
   function draw({ queue: now, faults, agents: counts }, { items, next }) {
-    const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
+    const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
     element.classList.remove("as-lost");
     queue.replaceChildren(badge(now.state, `queue ${now.state}`));
     body.replaceChildren(
       now.reason ? h("div", { class: "as-strip as-warn" }, now.reason) : "",
       faults.length ? h("div", { class: "as-strip as-error", role: "alert" }, faults.join("; ")) : "",
       h("div", { class: "as-pane as-lined" },
-        items.length ? h("table", { class: "as-table" }, h("tbody", {}, items.map((one) => row(first.url, one)))) : h("p", { class: "as-quiet" }, "No agent yet."),
+        items.length ? h("table", { class: "as-table" }, h("tbody", {}, items.map((agent) => row(first.url, agent)))) : h("p", { class: "as-quiet" }, "No agent yet."),
         next ? h("p", { class: "as-quiet" }, `and ${all - items.length} more agents`) : ""));
   }
   function lost(why) {
@@ -127,10 +127,10 @@ async function* events(answer) {
   while (true) {
     const { value, done } = await reader.read();
     if (done) return;
-    const whole = (text + value).split("\n\n");
-    text = whole.pop();
-    for (const one of whole) {
-      const fields = Object.fromEntries(one.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
+    const blocks = (text + value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
       if (fields.data) yield { event: fields.event, data: JSON.parse(fields.data) };
     }
   }

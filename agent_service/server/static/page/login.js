@@ -6,32 +6,32 @@ import { Refusal } from "./web.js";
 const KEPT = "agent-service.session";
 
 /** Begin a session at the service at `base`, by `{code}` or `{key}`; it is kept until the tab is closed. */
-async function begin(base, { code, key }) {
+async function beginSession(base, { code, key }) {
   const headers = { ...(code && { "Content-Type": "application/json" }), ...(key && { Authorization: `Apikey ${key}` }) };
   const answer = await fetch(`${base}/api/v1/sessions`, { method: "POST", headers, body: code && JSON.stringify({ code }), cache: "no-store" });
-  const said = await answer.json();
-  if (!answer.ok) throw new Refusal(answer.status, said);
-  sessionStorage.setItem(KEPT, JSON.stringify({ base, key: said.key }));
-  return said.key;
+  const body = await answer.json();
+  if (!answer.ok) throw new Refusal(answer.status, body);
+  sessionStorage.setItem(KEPT, JSON.stringify({ base, key: body.key }));
+  return body.key;
 }
 
 /** The session of this tab, or null. */
-export function kept(base) {
+export function keptSession(base) {
   const session = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   return session?.base === base ? session.key : null;
 }
 
 /** Forget the session of this tab. */
-export function forget() {
+export function forgetSession() {
   sessionStorage.removeItem(KEPT);
 }
 
 /** Take a one-time code out of the address, so that nobody reads it there, and log in with it; null when there is none. */
-export async function byCode(base) {
+export async function sessionByCode(base) {
   const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
   if (!code) return null;
   history.replaceState(null, "", `${location.pathname}${location.search}`);
-  return begin(base, { code });
+  return beginSession(base, { code });
 }
 
 /** Ask for a key in `el`; `enter(session)` when it was good. `why` is what led here, if anything did; `wished`: a person asked for it. */
@@ -47,7 +47,7 @@ export function logIn(el, base, enter, why = "", wished = false) {
     if (!/^[\x21-\x7e]+$/.test(key)) return say(wrong, "A key has letters, digits and signs, and no spaces. Paste it again.");
     go.disabled = true;
     try {
-      enter(await begin(base, { key }));
+      enter(await beginSession(base, { key }));
     } catch (error) {
       say(wrong, error.answered ? "The service does not know this key: it is wrong, or was revoked." : "The service does not answer. Try again.");
       go.disabled = false;

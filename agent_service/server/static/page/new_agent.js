@@ -1,7 +1,7 @@
 // A new agent: what it is called, moves and measures, and the form of its type's configuration.
 
 import { formField } from "./agent_tabs.js";
-import { acting, settle } from "./controls.js";
+import { actionButton, settle } from "./controls.js";
 import { button, h, say } from "./dom.js";
 import { WrongFields, agentForm, changes, messages } from "./forms.js";
 import { reasonText } from "./words.js";
@@ -14,7 +14,7 @@ const MISSING = { name: "give it a name", actuators: "name a device to move", se
 const SHOWN = 50; // of a site with thousands
 
 /** Offer names in a field of names with commas between: those with what is typed of the last one, and not there yet. */
-function offered(input, all) {
+function offerNames(input, all) {
   const list = h("datalist", { id: `${input.id}-names` });
   const draw = () => {
     const there = input.value.split(",").map((name) => name.trim());
@@ -36,93 +36,95 @@ export function newAgent(model, el, done) {
   const [own, others] = [h("fieldset", {}), h("div", { class: "as-groups" })];
   let devices = []; // what the service lists, and what other agents move and read
   const filled = new Map(); // what a person filled in, by path
-  let [types, form, head, fields, shape] = [{ items: [], loop_schema: null }, [], [], [], ""];
+  let [types, form, ownFields, fields, shape] = [{ items: [], loop_schema: null }, [], [], [], ""];
 
   const names = (path) => (filled.get(path) ?? "").split(",").map((name) => name.trim()).filter(Boolean);
-  const of = () => types.items.find((one) => one.name === filled.get("type")) ?? types.items[0];
+  const chosenType = () => types.items.find((type) => type.name === filled.get("type")) ?? types.items[0];
   const spec = () => ({ ...EMPTY, actuators: names("actuators") });
 
-  const made = (field) => {
-    const one = formField({ ...field, value: filled.get(field.path) ?? field.value }, () => {
-      filled.set(field.path, one.value());
+  const fieldOf = (description) => {
+    const field = formField({ ...description, value: filled.get(description.path) ?? description.value }, () => {
+      filled.set(description.path, field.value());
       wrong.hidden = true;
     });
-    return one;
+    return field;
   };
 
   /** What every agent has; it stays, as somebody goes from one of these fields to the next. */
-  function begin() {
+  function drawOwn() {
     const text = (path, label, description) => ({ path, keys: [path], label, kind: "text", description, value: null, default: null });
-    const said = [text("name", "name", "of the agent"), { path: "type", keys: ["type"], label: "type", kind: "choice", choices: types.items.map((one) => one.name), value: of().name, description: of().summary },
-      text("actuators", "moves", `devices, ${NAMES}`), text("sensors", "reads", `devices, ${NAMES}`), text("outcome", "outcome", "what of the readings it judges by; several with commas between")];
-    form = [{ name: "", fields: said }];
-    head = said.map(made);
-    own.replaceChildren(h("legend", {}, "Agent"), ...head.map((one) => one.element));
-    const can = { actuators: (one) => one.moves !== false, sensors: (one) => one.reads !== false };
-    head.filter((one) => can[one.path]).forEach((one) => offered(one.element.querySelector("input"), () => devices.filter(can[one.path]).map(({ name }) => name)));
+    const type = { path: "type", keys: ["type"], label: "type", kind: "choice", choices: types.items.map(({ name }) => name), value: chosenType().name, description: chosenType().summary };
+    const descriptions = [text("name", "name", "of the agent"), type, text("actuators", "moves", `devices, ${NAMES}`), text("sensors", "reads", `devices, ${NAMES}`), text("outcome", "outcome", "what of the readings it judges by; several with commas between")];
+    form = [{ name: "", fields: descriptions }];
+    ownFields = descriptions.map(fieldOf);
+    own.replaceChildren(h("legend", {}, "Agent"), ...ownFields.map((field) => field.element));
+    const can = { actuators: (device) => device.moves !== false, sensors: (device) => device.reads !== false };
+    ownFields.filter((field) => can[field.path]).forEach((field) => {
+      offerNames(field.element.querySelector("input"), () => devices.filter(can[field.path]).map(({ name }) => name));
+    });
   }
 
   /** What this type has, for these actuators. */
-  function draw() {
-    const type = of();
+  function drawType() {
+    const type = chosenType();
     const now = JSON.stringify([type?.name, names("actuators")]);
     if (!type || now === shape) return;
     shape = now;
-    say(head[1].element.querySelector(".as-help"), type.summary);
+    say(ownFields[1].element.querySelector(".as-help"), type.summary);
     form = [form[0], ...agentForm({ type: type.name, spec: spec(), limits: {}, no_limits: [], units: {} }, type.config_schema, types.loop_schema)];
-    fields = [...head];
+    fields = [...ownFields];
     others.replaceChildren(...form.slice(1).map((group) => h("fieldset", {}, h("legend", {}, group.title), group.fields.map((field) => {
-      fields.push(made(field));
+      fields.push(fieldOf(field));
       return fields.at(-1).element;
     }))), spec().actuators.length ? [] : h("fieldset", {}, h("legend", {}, "Bounds and allowed region"), h("p", { class: "as-help" }, "They have a field here for each device that “moves” names: name one first.")));
   }
 
   async function create() {
     const body = () => {
-      const missing = head.filter((one) => one.path !== "type" && !names(one.path).length);
-      if (missing.length) throw new WrongFields(missing.map((one) => ({ field: one.path, message: MISSING[one.path] })));
+      const missing = ownFields.filter((field) => field.path !== "type" && !names(field.path).length);
+      if (missing.length) throw new WrongFields(missing.map((field) => ({ field: field.path, message: MISSING[field.path] })));
       const [outcome, more] = names("outcome");
       const rest = changes(form.slice(1), Object.fromEntries([...filled].filter(([path]) => path.includes("."))), spec());
-      return { name: filled.get("name"), type: of().name, actuators: names("actuators"), sensors: names("sensors"), outcome: more ? names("outcome") : outcome, ...rest };
+      return { name: filled.get("name"), type: chosenType().name, actuators: names("actuators"), sensors: names("sensors"), outcome: more ? names("outcome") : outcome, ...rest };
     };
-    make.disabled = true;
-    tell({}, "");
+    createButton.disabled = true;
+    markFields({}, "");
     say(hint, "It is being created.");
     try {
       done((await model.source.ask({ method: "POST", path: "agents", body: body() })).name);
     } catch (error) {
-      const found = messages(error.errors ?? [], form);
-      tell(found, error.errors?.length ? found[""] : reasonText(error.message));
+      const byField = messages(error.errors ?? [], form);
+      markFields(byField, error.errors?.length ? byField[""] : reasonText(error.message));
     }
     say(hint, RESTS);
-    settle(make, model);
+    settle(createButton, model);
   }
 
-  /** Mark the fields that `found` has messages of, and go to the first; `elsewhere`: what belongs to none. */
-  function tell(found, elsewhere) {
-    fields.forEach((one) => one.blame(found[one.path] ?? ""));
-    const marked = fields.filter((one) => found[one.path]);
-    const above = marked.length ? `It was not created: see ${marked.map((one) => one.label).join(", ")}, marked above.` : "";
+  /** Mark the fields that `byField` has messages of, and go to the first; `elsewhere`: what belongs to none. */
+  function markFields(byField, elsewhere) {
+    fields.forEach((field) => field.blame(byField[field.path] ?? ""));
+    const marked = fields.filter((field) => byField[field.path]);
+    const above = marked.length ? `It was not created: see ${marked.map((field) => field.label).join(", ")}, marked above.` : "";
     say(wrong, [above, elsewhere].filter(Boolean).join(" "));
     wrong.hidden = !wrong.textContent;
     marked[0]?.show();
   }
 
   say(hint, RESTS);
-  const make = acting(model, "create", "Create", create, "as-first");
-  own.addEventListener("input", draw);
+  const createButton = actionButton(model, "create", "Create", create, "as-first");
+  own.addEventListener("input", drawType);
   el.replaceChildren(h("section", { class: "as-panel" }, h("header", { class: "as-head" }, h("div", { class: "as-title" }, h("h3", {}, "New agent"))),
-    h("div", { class: "as-pane as-lined as-new" }, away, own, others, wrong, h("div", { class: "as-row as-last-row" }, make, button("Cancel", () => done()), hint))));
+    h("div", { class: "as-pane as-lined as-new" }, away, own, others, wrong, h("div", { class: "as-row as-last-row" }, createButton, button("Cancel", () => done()), hint))));
   el.classList.add("as-host");
-  model.source.ask({ path: "agent-types" }).then((found) => { types = found; begin(); draw(); }, (error) => { wrong.hidden = false; say(wrong, error.message); });
+  model.source.ask({ path: "agent-types" }).then((answer) => { types = answer; drawOwn(); drawType(); }, (error) => { wrong.hidden = false; say(wrong, error.message); });
   Promise.all([model.source.ask({ path: "devices" }), model.source.ask({ path: "agents?limit=1000" })]).then(([{ items, reason }, agents]) => {
-    const known = new Map(agents.items.flatMap(({ spec }) => [...spec.actuators, ...spec.sensors]).map((name) => [name, { name }]));
-    items.forEach((one) => known.set(one.name, one));
-    devices = [...known.values()].sort((one, other) => one.name.localeCompare(other.name));
+    const byName = new Map(agents.items.flatMap(({ spec }) => [...spec.actuators, ...spec.sensors]).map((name) => [name, { name }]));
+    items.forEach((device) => byName.set(device.name, device));
+    devices = [...byName.values()].sort((device, other) => device.name.localeCompare(other.name));
     if (reason) say(away, `The devices cannot be listed now: ${reason}. Write their names as the service has them.`);
     away.hidden = !reason;
   }, () => {}); // it offers none
-  const know = () => settle(make, model);
-  ["link", "service"].forEach((name) => model.on(`change:${name}`, know));
+  const settleButton = () => settle(createButton, model);
+  ["link", "service"].forEach((name) => model.on(`change:${name}`, settleButton));
   return () => {};
 }

@@ -6,14 +6,14 @@ const WAITS_MS = 2000; // a point that needs no person is approved sooner
 
 /** Show them from what the models of the inbox and of the service say; returns what ends that. */
 export function notices(inbox, service) {
-  const [known, failed] = [new Set(), new Set()];
+  const [seen, failed] = [new Set(), new Set()];
   let [held, first] = [null, true];
   const waits = () => {
-    const fresh = inbox.get("inbox").filter((one) => !known.has(one.id));
-    fresh.forEach((one) => known.add(one.id));
+    const fresh = inbox.get("inbox").filter((suggestion) => !seen.has(suggestion.id));
+    fresh.forEach((suggestion) => seen.add(suggestion.id));
     if (fresh.length && inbox.get("heard")) setTimeout(() => {
-      const open = inbox.get("inbox").filter((one) => fresh.some(({ id }) => id === one.id));
-      if (open.length) show("#/inbox", `${open[0].agent} waits for approval`, open.length > 1 ? `${open.length} points` : pointText(open[0].point, open[0].units));
+      const open = inbox.get("inbox").filter((suggestion) => fresh.some(({ id }) => id === suggestion.id));
+      if (open.length) notify("#/inbox", `${open[0].agent} waits for approval`, open.length > 1 ? `${open.length} points` : pointText(open[0].point, open[0].units));
     }, WAITS_MS);
   };
   const fails = () => {
@@ -21,14 +21,14 @@ export function notices(inbox, service) {
       if (state !== "failed") failed.delete(name);
       else if (!failed.has(name)) {
         failed.add(name);
-        if (!first) show(`#/agents/${encodeURIComponent(name)}`, `${name} failed`, reason ?? "");
+        if (!first) notify(`#/agents/${encodeURIComponent(name)}`, `${name} failed`, reason ?? "");
       }
     }
     first = false;
   };
   const holds = () => {
     const { state, reason } = service.get("service").queue ?? {};
-    if (state === "held" && held === false) show("#/", "Nothing moves", reason ?? "");
+    if (state === "held" && held === false) notify("#/", "Nothing moves", reason ?? "");
     if (state) held = state === "held";
   };
   const listens = [[inbox, "inbox", waits], [service, "agents", fails], [service, "service", holds]];
@@ -36,14 +36,14 @@ export function notices(inbox, service) {
   return () => listens.forEach(([model, name, act]) => model.off(`change:${name}`, act));
 }
 
-function show(to, title, body) {
+function notify(to, title, body) {
   if (!document.hidden || globalThis.Notification?.permission !== "granted") return;
   try {
-    const one = new Notification(title, { body, tag: to });
-    one.onclick = () => {
+    const notification = new Notification(title, { body, tag: to });
+    notification.onclick = () => {
       focus();
       location.hash = to;
-      one.close();
+      notification.close();
     };
   } catch {
     // a telephone's browser lets no page show them: `[notify]` of the service sends e-mail
@@ -51,16 +51,16 @@ function show(to, title, body) {
 }
 
 /** What asks for them, or says what they are. */
-export function asksForNotices() {
+export function permissionElement() {
   const element = h("p", {});
   const draw = () => {
     const may = globalThis.isSecureContext ? globalThis.Notification?.permission : undefined;
-    const said = {
+    const content = {
       granted: "This browser shows a notification when a point waits, an agent failed, or all is held, while the page is open and you look elsewhere.",
       denied: "This browser was told to show no notifications of this page.",
       default: button("Allow notifications", async () => { await Notification.requestPermission(); draw(); }),
     }[may] ?? "This browser shows notifications only of a page by HTTPS, or of this machine.";
-    element.replaceChildren(said);
+    element.replaceChildren(content);
   };
   draw();
   return element;

@@ -1,10 +1,10 @@
 // The page of a service: logged in, a bar that is always in reach, and one view below it.
 
 import { agentPanel } from "./agent_panel.js";
-import { acting, permit, settle } from "./controls.js";
+import { actionButton, permit, settle } from "./controls.js";
 import { h, say } from "./dom.js";
-import { badge, destroyer, stillText } from "./frame.js";
-import { byCode, forget, kept, logIn } from "./login.js";
+import { badge, destroyButton, stillText } from "./frame.js";
+import { forgetSession, keptSession, logIn, sessionByCode } from "./login.js";
 import { agentModel, inboxModel, serviceModel } from "./model.js";
 import { newAgent } from "./new_agent.js";
 import { notices } from "./notices.js";
@@ -22,7 +22,7 @@ const PLACES = [["#/", "Agents"], ["#/inbox", "Inbox"], ["#/service", "Service"]
 
 async function start() {
   try {
-    const session = (await byCode(base)) ?? kept(base);
+    const session = (await sessionByCode(base)) ?? keptSession(base);
     if (session) enter(session);
     else logIn(root, base, enter);
   } catch (error) {
@@ -38,7 +38,7 @@ function enter(session) {
     removeEventListener("hashchange", route);
     shown?.();
     bar.end();
-    forget();
+    forgetSession();
     logIn(root, base, enter, why, wished);
   };
   const logOut = async () => {
@@ -61,14 +61,14 @@ function enter(session) {
   function route() {
     shown?.();
     view.replaceChildren();
-    const [, name, of] = /^#\/(\w*)\/?(.*)$/.exec(location.hash) ?? [null, "", ""];
+    const [, name, encodedName] = /^#\/(\w*)\/?(.*)$/.exec(location.hash) ?? [null, "", ""];
     bar.at(name);
-    document.title = `${name === "agents" ? decodeURIComponent(of) : PLACES.find(([to]) => to === `#/${name}`)?.[1] ?? "Agents"} · Agent service`;
+    document.title = `${name === "agents" ? decodeURIComponent(encodedName) : PLACES.find(([to]) => to === `#/${name}`)?.[1] ?? "Agents"} · Agent service`;
     const at = h("div", {});
     view.append(at);
-    if (name === "agents") shown = show(agentModel(source, decodeURIComponent(of)), (model) => agentPanel(model, at));
+    if (name === "agents") shown = show(agentModel(source, decodeURIComponent(encodedName)), (model) => agentPanel(model, at));
     else if (name === "inbox") shown = show(inboxModel(source), (model) => suggestionsPanel(model, at));
-    else if (name === "new") shown = show(serviceModel(source), (model) => newAgent(model, at, (made) => { location.hash = made ? `#/agents/${encodeURIComponent(made)}` : "#/"; }));
+    else if (name === "new") shown = show(serviceModel(source), (model) => newAgent(model, at, (created) => { location.hash = created ? `#/agents/${encodeURIComponent(created)}` : "#/"; }));
     else if (name === "service") shown = serviceView(bar.model, at, logOut);
     else shown = show(serviceModel(source), (model) => servicePanel(model, at, (agent) => { location.hash = `#/agents/${encodeURIComponent(agent)}`; }));
   }
@@ -87,24 +87,24 @@ function topBar(source) {
   const why = h("span", { class: "as-grow" });
   const strip = h("div", { class: "as-strip as-warn", role: "alert", hidden: true }, why);
   const notice = h("div", { class: "as-strip", role: "status", hidden: true });
-  const press = (action, label, look = "", help = "") => acting(model, action, label, () => model.send({ action }), look, help);
+  const press = (action, label, look = "", help = "") => actionButton(model, action, label, () => model.send({ action }), look, help);
   const pause = press("pause-queue", "Pause queue", "", "For all agents: let the plan under way pause at its next checkpoint, and hold the next ones. Pause beside an agent pauses that one alone");
   const resume = press("resume-queue", "Resume queue");
   const stop = press("stop-everything", "Stop everything", "as-danger", "Abort the plan under way, and let nothing move until somebody resumes the queue");
-  const destroy = destroyer(model);
+  const destroy = destroyButton(model);
   strip.append(destroy);
   const draw = () => {
-    const now = model.get("service").queue ?? {};
-    const still = stillText(now, whole.get("heard") ? whole.get("agents") : null);
-    const state = model.get("link").state === "live" ? now.state ?? "unknown" : "unknown"; // as it was is not as it is
+    const queueStatus = model.get("service").queue ?? {};
+    const still = stillText(queueStatus, whole.get("heard") ? whole.get("agents") : null);
+    const state = model.get("link").state === "live" ? queueStatus.state ?? "unknown" : "unknown"; // as it was is not as it is
     queue.replaceChildren(badge(state, state === "unknown" ? "queue not known" : `queue ${state}`));
     strip.hidden = !still;
     say(why, still);
-    destroy.hidden = !now.can_destroy;
-    pause.hidden = ["paused", "held"].includes(now.state);
+    destroy.hidden = !queueStatus.can_destroy;
+    pause.hidden = ["paused", "held"].includes(queueStatus.state);
     resume.hidden = !pause.hidden;
-    permit(pause, model, now.state ? "" : "The queue is not known yet");
-    [resume, stop, destroy].forEach((one) => settle(one, model));
+    permit(pause, model, queueStatus.state ? "" : "The queue is not known yet");
+    [resume, stop, destroy].forEach((command) => settle(command, model));
   };
   const waits = () => {
     const { length } = model.get("inbox");

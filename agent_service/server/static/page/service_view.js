@@ -2,7 +2,7 @@
 
 import { button, h, say } from "./dom.js";
 import { badge, lagText } from "./frame.js";
-import { asksForNotices } from "./notices.js";
+import { permissionElement } from "./notices.js";
 import { sourceText } from "./service_panel.js";
 
 const SCOPES = [
@@ -16,12 +16,12 @@ const SCOPES = [
 /** Draw it in `el`, from the values of `model`; `leave()` logs out. Returns what ends that. */
 export function serviceView(model, el, leave) {
   const lists = h("div", {});
-  const asks = asksForNotices();
+  const asks = permissionElement();
   const draw = () => {
     const service = model.get("service");
     if (!service.version) return;
     const { queue, archive } = service;
-    const may = new Set(service.scopes);
+    const scopes = new Set(service.scopes);
     lists.replaceChildren(
       section("Service", [
         ["version", service.version],
@@ -33,18 +33,18 @@ export function serviceView(model, el, leave) {
         ["queue", [badge(queue.state), ` ${queue.reason ?? ""}`]],
         ["plans go to", queue.kind.replaceAll("_", " ")],
         ["plans that wait", String(queue.pending)],
-        ...service.conditions.map((one) => [`condition ${one.name}`, one.text]),
+        ...service.conditions.map((condition) => [`condition ${condition.name}`, condition.text]),
       ]),
       section("Data", [
         ["catalogue", [...new Set([archive.catalog, archive.state])].filter(Boolean).join(", ")],
         ["lag", lagText(archive)],
-        ...service.sources.map((one) => [`documents ${one.kind === "posted" ? "that are posted" : `from ${one.kind.replaceAll("_", " ")}`}`, [badge(one.state), ` ${sourceText(one)}`]]),
+        ...service.sources.map((source) => [`documents ${source.kind === "posted" ? "that are posted" : `from ${source.kind.replaceAll("_", " ")}`}`, [badge(source.state), ` ${sourceText(source)}`]]),
         ...(service.suspects.length ? [["runs not whole", String(service.suspects.length)]] : []),
       ]),
       h("section", {}, h("h2", {}, "Keys"),
         h("p", {}, "You are logged in with the key ", h("b", {}, service.key), ", which may do what is marked. Others are made on the machine of the service: ",
           h("code", {}, "agent-service keys create NAME --scopes read,control,approve"), "; ", h("code", {}, "agent-service keys revoke NAME"), " ends one, and whoever is logged in with it."),
-        h("ul", { class: "as-scopes" }, SCOPES.map(([name, what]) => h("li", {}, h("span", { class: may.has(name) ? "as-has" : "as-lacks" }, may.has(name) ? "✓ yes" : "– no"), h("b", {}, name), h("span", {}, what)))),
+        h("ul", { class: "as-scopes" }, SCOPES.map(([name, meaning]) => h("li", {}, h("span", { class: scopes.has(name) ? "as-has" : "as-lacks" }, scopes.has(name) ? "✓ yes" : "– no"), h("b", {}, name), h("span", {}, meaning)))),
         h("div", { class: "as-row" }, button("Log out", leave))),
       h("section", {}, h("h2", {}, "Notifications"), asks));
   };

@@ -22,9 +22,9 @@ export function may(scopes, action) {
 }
 
 /** An action as a person reads it: "stop-everything" is "Stop everything". */
-export function titled(action) {
-  const what = action.replaceAll("-", " ");
-  return what.charAt(0).toUpperCase() + what.slice(1);
+export function actionTitle(action) {
+  const words = action.replaceAll("-", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 const post = (path, body) => ({ method: "POST", path, body: body ?? null });
@@ -46,12 +46,12 @@ export function request({ action, ...given }, { name, status, form, home } = {})
     case "reject": return post(`${suggestion}/reject`, {});
     case "approve": {
       if (!given.point) return post(`${suggestion}/approve`);
-      const point = read(given.point, given.texts ?? []);
+      const point = readPoint(given.point, given.texts ?? []);
       return { ...post(`${suggestion}/approve`, { point }), done: () => "approved with the edited point" };
     }
     case "approve-all": return { ...post("suggestions/approve", { seen: given.seen }), done: ({ suggestions }) => `${suggestions.length} approved` };
     case "propose": {
-      const point = filled(given);
+      const point = filledPoint(given);
       if (!given.reason) throw new Error("say why: who approves it reads the reason");
       return { ...post(`${agent}/suggestions`, { point, reason: given.reason }), done: () => "proposed; it waits in the inbox" };
     }
@@ -71,17 +71,17 @@ export function request({ action, ...given }, { name, status, form, home } = {})
       return { ...post(`${agent}/suggest`, { n_points: Math.trunc(Number(given.n_points ?? 1)) }), done };
     }
     case "ingest": {
-      return { ...post(`${agent}/ingest`, { points: [filled(given)] }), done: () => "ingested" };
+      return { ...post(`${agent}/ingest`, { points: [filledPoint(given)] }), done: () => "ingested" };
     }
     case "set-variable": {
       const path = `agents/${encodeURIComponent(name)}/variables/${encodeURIComponent(given.name)}`;
-      return { method: "PUT", path, body: { value: given.value }, done: (variable) => `${variable.name} is ${text(variable.value)} now` };
+      return { method: "PUT", path, body: { value: given.value }, done: (variable) => `${variable.name} is ${valueText(variable.value)} now` };
     }
     case "configure": {
       const body = changes(form, given.values, status.spec);
       if (!Object.keys(body).length) return null;
       const rebuilt = "config" in body && status.started_at ? "; the brain was rebuilt with it" : "";
-      const freed = (after) => released((status.to_approve ?? 0) - (after.to_approve ?? 0), after.state);
+      const freed = (after) => releasedText((status.to_approve ?? 0) - (after.to_approve ?? 0), after.state);
       return { method: "PATCH", path: agent, body, done: (after) => `${changedText(body, status.spec, labelsOf(form))}${rebuilt}${freed(after)}` };
     }
     default: throw new Error(`there is no action ${action}`);
@@ -89,30 +89,30 @@ export function request({ action, ...given }, { name, status, form, home } = {})
 }
 
 /** What becomes of points that waited for approval and need none any more. */
-function released(count, state) {
+function releasedText(count, state) {
   if (!(count > 0)) return "";
   const points = count === 1 ? "1 point that waited needs no approval now and is" : `${count} points that waited need no approval now and are`;
   return `; ${points} measured${state === "running" ? "" : " when it goes on"}`;
 }
 
 /** A point of which every value has to be filled in. */
-function filled({ point, texts = [] }) {
+function filledPoint({ point, texts = [] }) {
   const empty = Object.keys(point).filter((key) => point[key] === "" || point[key] === null);
   if (empty.length) throw new Error(`${empty.join(", ")} must be filled in`);
-  return read(point, ["_id", ...texts]);
+  return readPoint(point, ["_id", ...texts]);
 }
 
 /** A point as it was filled in, with numbers where numbers stand; `texts` are the names whose value is a text. */
-function read(point, texts) {
-  const one = (name, value) => {
+function readPoint(point, texts) {
+  const parsed = (name, value) => {
     if (typeof value !== "string" || texts.includes(name)) return value;
-    const found = value === "" ? NaN : Number(value);
-    if (!Number.isFinite(found)) throw new Error(`${name} must be a number`);
-    return found;
+    const numeric = value === "" ? NaN : Number(value);
+    if (!Number.isFinite(numeric)) throw new Error(`${name} must be a number`);
+    return numeric;
   };
-  return Object.fromEntries(Object.entries(point).map(([name, value]) => [name, one(name, value)]));
+  return Object.fromEntries(Object.entries(point).map(([name, value]) => [name, parsed(name, value)]));
 }
 
-function text(value) {
+function valueText(value) {
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
 }

@@ -1,11 +1,11 @@
 // One agent, live.
 
-import { allow, byHand, configure, reports, tabs, variables } from "./agent_tabs.js";
+import { allow, byHandTab, configureTab, reportsTab, tabs, variablesTab } from "./agent_tabs.js";
 import { commands } from "./commands.js";
-import { acting, permit } from "./controls.js";
+import { actionButton, permit } from "./controls.js";
 import { h, keyed, number, pointText, say, tick } from "./dom.js";
-import { badge, begin, foot, notices, stopper } from "./frame.js";
-import { history, log } from "./history.js";
+import { badge, beginPanel, foot, noticeStrips, stopper } from "./frame.js";
+import { historyTab, logTab } from "./history.js";
 import { inboxTable } from "./inbox.js";
 import { morePictures } from "./more_pictures.js";
 import { legend, mapPlot, tracePlot } from "./plots.js";
@@ -14,12 +14,12 @@ import { endedBadly, rangeText, reasonText, runs, runsMore, shownState, typeText
 
 /** Draw an agent in `el`; returns what ends that. */
 export function agentPanel(model, el) {
-  const panel = begin(model, el);
+  const panel = beginPanel(model, el);
   const halt = stopper(model, panel);
   panel.root.append(
     header(model, panel, halt.stop),
     halt.strip,
-    ...notices(model, panel),
+    ...noticeStrips(model, panel),
     bestLine(model, panel),
     progressBar(model, panel),
     plots(model, panel),
@@ -92,7 +92,7 @@ function progressBar(model, panel) {
     const waits = progress.waiting ? `${progress.waiting} ${progress.waiting === 1 ? "waits" : "wait"} for approval` : "";
     say(now, progress.measuring ? `measuring ${pointText(progress.measuring.point, model.get("agent").units)}` : waits);
     say(failed, [[progress.failed, "failed"], [progress.by_hand, "by hand"], [progress.retold, "from before"]]
-      .filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(", "));
+      .filter(([count]) => count).map(([count, fate]) => `${count} ${fate}`).join(", "));
     say(idle, progress.idle === null || progress.idle === undefined ? "" : `beam idle ${Math.round(100 * progress.idle)} %`);
   });
   return h("div", { class: "as-progress" }, track, done, left, now, failed, idle);
@@ -107,24 +107,24 @@ function plots(model, panel) {
   };
   const both = [tracePlot(), mapPlot(predict)];
   both.forEach((plot) => panel.ends.push(plot.end));
-  const first = before(model, panel);
+  const first = beforeFirstRun(model, panel);
   panel.on(["region"], () => { both[0].element.hidden = model.get("region").length > 0; });
   panel.on(["plot"], () => both.forEach((plot) => plot.show(model.get("plot"))));
   return h("div", { class: "as-plots" }, first, both.map((plot) => plot.element), morePictures(model, panel, predict));
 }
 
 /** Before the first run: where it will measure, and where things are now. */
-function before(model, panel) {
+function beforeFirstRun(model, panel) {
   const body = h("tbody", {});
   const table = h("table", { class: "as-table as-cards" }, h("caption", {}, "Before the first run"),
     h("thead", {}, h("tr", {}, ["actuator", "searched", "allowed", "now at"].map((name, i) => h("th", { scope: "col", class: i ? "as-num" : "" }, name)))), body);
   const element = h("div", { class: "as-before" }, table);
-  const ends = (pair, unit) => (pair ? `${number(pair[0])} to ${number(pair[1])} ${unit}` : "any");
+  const pairText = (pair, unit) => (pair ? `${number(pair[0])} to ${number(pair[1])} ${unit}` : "any");
   panel.on(["region"], () => {
     const rows = model.get("region");
     element.hidden = !rows.length;
-    keyed(body, rows, (one) => one.name, (one) => h("tr", {}, h("th", { scope: "row" }, one.name), ["searched", "allowed", "now at"].map((name) => h("td", { class: "as-num", "data-label": name }))), (line, one) => {
-      const texts = [ends(one.search, one.unit), ends(one.allowed, one.unit), one.at === null ? "not known" : `${number(one.at)} ${one.unit}`];
+    keyed(body, rows, (actuator) => actuator.name, (actuator) => h("tr", {}, h("th", { scope: "row" }, actuator.name), ["searched", "allowed", "now at"].map((name) => h("td", { class: "as-num", "data-label": name }))), (line, actuator) => {
+      const texts = [pairText(actuator.search, actuator.unit), pairText(actuator.allowed, actuator.unit), actuator.at === null ? "not known" : `${number(actuator.at)} ${actuator.unit}`];
       texts.forEach((text, i) => say(line.children[i + 1], text.trim()));
     });
   });
@@ -148,38 +148,38 @@ function bestLine(model, panel) {
 
 /** What is best by `by`, and a button that moves there; `why`, beside both of them, says why that is not possible now. */
 function bestOf(model, by, label, why) {
-  const [title, what, where] = [h("span", {}), h("b", {}), h("span", { class: "as-muted" })];
-  const go = Object.assign(acting(model, "go-to-best", label, () => model.send({ action: "go-to-best", by })), { why });
+  const [title, outcome, where] = [h("span", {}), h("b", {}), h("span", { class: "as-muted" })];
+  const go = Object.assign(actionButton(model, "go-to-best", label, () => model.send({ action: "go-to-best", by })), { why });
   const show = (text, best, none) => {
     say(title, best ? text : none);
     const { units, objective } = model.get("agent");
-    say(what, best ? pointText(ordered(best.outcome, objective), units) : "");
+    say(outcome, best ? pointText(ordered(best.outcome, objective), units) : "");
     say(where, best ? `at ${pointText(best.point, units)}` : "");
     go.hidden = !best;
     if (best) allow(go, model, "go-to-best");
     else if (by === "measured") permit(go, model, "");
   };
-  return { element: h("span", { class: "as-bestof" }, title, what, where, go), show };
+  return { element: h("span", { class: "as-bestof" }, title, outcome, where, go), show };
 }
 
 function tabbed(model, panel) {
   const inbox = inboxTable(model);
-  const shown = tabs([
+  const tabList = tabs([
     { name: "Inbox", element: inbox.element },
-    { name: "Configure", element: configure(model, panel) },
-    { name: "Variables", element: variables(model, panel) },
-    { name: "Report", element: reports(model, panel) },
-    { name: "History", ...history(model, panel) },
-    { name: "Log", ...log(model, panel) },
-    { name: "By hand", element: byHand(model, panel) },
+    { name: "Configure", element: configureTab(model, panel) },
+    { name: "Variables", element: variablesTab(model, panel) },
+    { name: "Report", element: reportsTab(model, panel) },
+    { name: "History", ...historyTab(model, panel) },
+    { name: "Log", ...logTab(model, panel) },
+    { name: "By hand", element: byHandTab(model, panel) },
   ]);
   panel.on(["inbox", "agent"], () => {
     const agent = model.get("agent");
     const items = model.get("inbox");
     const none = agent.approval === "required" ? "Nothing waits for approval." : `Nothing waits${agent.state === "running" ? ": this agent's" : ". While this agent runs, its"} suggestions are approved at once.`;
-    shown.count(0, items.length);
+    tabList.count(0, items.length);
     inbox.show(items, agent.actuators ?? [], none);
   });
   panel.on(["notice"], inbox.free);
-  return shown.element;
+  return tabList.element;
 }

@@ -1,6 +1,6 @@
 // The tabs below an agent's plots: what it is configured with, shows, said and did, and what one does by hand.
 
-import { acting, named, permit } from "./controls.js";
+import { actionButton, named, permit } from "./controls.js";
 import { aged, button, h, keyed, number, say } from "./dom.js";
 import { valueField } from "./values.js";
 import { whyNot } from "./words.js";
@@ -34,9 +34,9 @@ export function tabs(panes) {
 }
 
 /** The form of an agent's configuration, with messages beside their fields. */
-export function configure(model, panel) {
+export function configureTab(model, panel) {
   const groups = h("div", { class: "as-groups" });
-  const apply = acting(model, "configure", "Apply", () => send(), "as-main");
+  const apply = actionButton(model, "configure", "Apply", () => send(), "as-main");
   const drop = button("Discard changes", () => { dirty.clear(); build(); });
   const hint = h("span", { class: "as-muted" });
   const dirty = new Set();
@@ -48,7 +48,7 @@ export function configure(model, panel) {
     permit(apply, model, dirty.size ? "" : "no change to apply");
     if (dirty.size) applied = "";
     const waits = model.get("inbox").length;
-    const frees = waits && fields.some((one) => one.path === "loop.approval" && dirty.has(one.path) && one.value() === "auto");
+    const frees = waits && fields.some((field) => field.path === "loop.approval" && dirty.has(field.path) && field.value() === "auto");
     const follows = frees ? `; without approval the ${waits === 1 ? "point that waits is" : `${waits} points that wait are`} measured at once` : "";
     say(hint, dirty.size ? `${dirty.size} changed, not applied${follows}` : applied);
   };
@@ -64,9 +64,9 @@ export function configure(model, panel) {
   };
   const send = () => {
     since = new Set();
-    model.send({ action: "configure", values: Object.fromEntries(fields.filter((one) => dirty.has(one.path)).map((one) => [one.path, one.value()])) });
+    model.send({ action: "configure", values: Object.fromEntries(fields.filter((field) => dirty.has(field.path)).map((field) => [field.path, field.value()])) });
   };
-  const blame = () => fields.forEach((one) => one.blame(model.get("form_errors")[one.path] ?? ""));
+  const blame = () => fields.forEach((field) => field.blame(model.get("form_errors")[field.path] ?? ""));
   panel.on(["form"], () => { if (!dirty.size) build(); });
   panel.on(["form_errors"], blame);
   panel.on(["inbox"], mark);
@@ -88,21 +88,21 @@ export function configure(model, panel) {
 export function formField(field, changed) {
   const id = `as-${Math.random().toString(36).slice(2)}`;
   const touched = () => { blame(""); changed(); };
-  const many = { id, class: "as-input", oninput: touched, onchange: touched, "aria-describedby": `${id}-help` };
-  const input = (type, value, more = {}) => h("input", { ...many, ...more, type, value: value ?? "" });
+  const common = { id, class: "as-input", oninput: touched, onchange: touched, "aria-describedby": `${id}-help` };
+  const input = (type, value, more = {}) => h("input", { ...common, ...more, type, value: value ?? "" });
   const numeric = { step: field.kind === "integer" ? 1 : "any", min: field.minimum, max: field.maximum };
   let control;
   let value = () => (control.value === "" ? null : control.value);
   if (field.kind === "boolean") {
-    control = h("input", { ...many, type: "checkbox", class: "", checked: field.value });
+    control = h("input", { ...common, type: "checkbox", class: "", checked: field.value });
     value = () => control.checked;
   } else if (field.kind === "choice") {
-    control = h("select", many, field.choices.map((one) => h("option", { value: one }, String(one))));
+    control = h("select", common, field.choices.map((choice) => h("option", { value: choice }, String(choice))));
     control.value = field.value;
   } else if (field.kind === "approval") {
     const first = /^first (\d+)$/.exec(field.value)?.[1];
     const count = input("number", first ?? 3, { id: null, min: 1, step: 1, class: "as-input as-short", "aria-label": `${field.label} of the first` });
-    const rule = h("select", { ...many, oninput: () => { count.hidden = rule.value !== "first"; touched(); } }, ["auto", "required", "first"].map((one) => h("option", { value: one }, one === "first" ? "first N" : one)));
+    const rule = h("select", { ...common, oninput: () => { count.hidden = rule.value !== "first"; touched(); } }, ["auto", "required", "first"].map((option) => h("option", { value: option }, option === "first" ? "first N" : option)));
     rule.value = first ? "first" : field.value ?? "auto";
     count.hidden = !first;
     control = h("span", { class: "as-pair" }, rule, count);
@@ -110,9 +110,9 @@ export function formField(field, changed) {
   } else if (field.kind === "range") {
     const ends = [0, 1].map((i) => input("number", field.value?.[i], { step: "any", "aria-label": `${field.label} ${i ? "highest" : "lowest"}`, id: i ? null : id }));
     control = h("span", { class: "as-range" }, ends[0], h("span", { class: "as-muted" }, "to"), ends[1]);
-    value = () => (ends.every((one) => one.value === "") ? null : ends.map((one) => one.value));
+    value = () => (ends.every((end) => end.value === "") ? null : ends.map((end) => end.value));
   } else if (field.kind === "json") {
-    control = h("textarea", { ...many, rows: 2, spellcheck: "false" }, field.value ?? "");
+    control = h("textarea", { ...common, rows: 2, spellcheck: "false" }, field.value ?? "");
   } else {
     const empty = field.nullable ? "none" : field.default ?? "";
     control = field.kind === "text" ? input("text", field.value, { placeholder: empty }) : input("number", field.value, { ...numeric, placeholder: empty });
@@ -132,71 +132,71 @@ export function formField(field, changed) {
 }
 
 /** What the brain shows of itself; the writable ones can be set. */
-export function variables(model, panel) {
+export function variablesTab(model, panel) {
   const body = h("tbody", {});
   const nothing = h("p", { class: "as-quiet" }, "This agent shows no variables, or it is not started.");
   const table = h("table", { class: "as-table" }, h("thead", {}, h("tr", {}, h("th", {}, "variable"), h("th", { class: "as-wide" }, "value"), h("th", {}))), body);
-  const make = (one) => {
-    const shown = h("td", { class: "as-wide as-value" });
-    const set = h("td", {});
-    if (one.writable) {
-      const input = h("input", { class: "as-input", "aria-label": `new value of ${one.name}`, onkeydown: (event) => { if (event.key === "Enter") go(); } });
-      const go = () => { if (input.value !== "") model.send({ action: "set-variable", name: one.name, value: typed(input.value) }); input.value = ""; };
-      set.append(h("div", { class: "as-actions" }, input, named(acting(model, "set-variable", "Set", go), one.name)));
+  const make = (variable) => {
+    const valueCell = h("td", { class: "as-wide as-value" });
+    const setCell = h("td", {});
+    if (variable.writable) {
+      const input = h("input", { class: "as-input", "aria-label": `new value of ${variable.name}`, onkeydown: (event) => { if (event.key === "Enter") go(); } });
+      const go = () => { if (input.value !== "") model.send({ action: "set-variable", name: variable.name, value: parsed(input.value) }); input.value = ""; };
+      setCell.append(h("div", { class: "as-actions" }, input, named(actionButton(model, "set-variable", "Set", go), variable.name)));
     }
-    return h("tr", {}, h("td", {}, one.name), shown, set);
+    return h("tr", {}, h("td", {}, variable.name), valueCell, setCell);
   };
   panel.on(["variables"], () => {
     const items = model.get("variables");
     table.hidden = !items.length;
     nothing.hidden = Boolean(items.length);
-    keyed(body, items, (one) => `${one.name}${one.writable}`, make, (line, one) => say(line.children[1], text(one.value)));
+    keyed(body, items, (variable) => `${variable.name}${variable.writable}`, make, (line, variable) => say(line.children[1], valueText(variable.value)));
   });
   return h("div", {}, table, nothing);
 }
 
 /** What the brain said of itself, newest first. */
-export function reports(model, panel) {
+export function reportsTab(model, panel) {
   const list = h("div", { class: "as-reports" });
-  const ask = acting(model, "report", "Ask for a report", () => model.send({ action: "report" }));
+  const ask = actionButton(model, "report", "Ask for a report", () => model.send({ action: "report" }));
   const nothing = h("p", { class: "as-quiet" }, "No report yet.");
   let shown = null;
   panel.on(["agent", "link"], () => allow(ask, model, "report"));
   panel.on(["reports"], () => {
     const items = model.get("reports");
     nothing.hidden = Boolean(items.length);
-    keyed(list, items, (one) => one.at, (one) => h("details", {}, h("summary", {}, new Date(one.at * 1000).toLocaleString(), " · ", aged(one.at), " ago"),
-      h("dl", {}, Object.entries(one.report).map(([name, value]) => [h("dt", {}, name), h("dd", {}, text(value))]))));
+    keyed(list, items, (item) => item.at, (item) => h("details", {}, h("summary", {}, new Date(item.at * 1000).toLocaleString(), " · ", aged(item.at), " ago"),
+      h("dl", {}, Object.entries(item.report).map(([name, value]) => [h("dt", {}, name), h("dd", {}, valueText(value))]))));
     const newest = list.firstChild;
     if (!newest || newest === shown) return;
     shown = newest;
-    [...list.children].forEach((one) => { one.open = one === newest; });
+    [...list.children].forEach((details) => { details.open = details === newest; });
   });
   return h("div", {}, h("div", { class: "as-row" }, ask, ask.why), list, nothing);
 }
 
 /** Suggest, propose and ingest by hand. */
-export function byHand(model, panel) {
-  const many = h("input", { type: "number", min: 1, max: 1000, step: 1, value: 1, class: "as-input as-short", "aria-label": "number of points" });
-  const suggest = acting(model, "suggest", "Suggest", () => model.send({ action: "suggest", n_points: many.value }));
-  const [told, wanted] = [pointFields(), pointFields()];
-  const ingest = acting(model, "ingest", "Ingest", () => model.send({ action: "ingest", ...told.read() }));
+export function byHandTab(model, panel) {
+  const countInput = h("input", { type: "number", min: 1, max: 1000, step: 1, value: 1, class: "as-input as-short", "aria-label": "number of points" });
+  const suggest = actionButton(model, "suggest", "Suggest", () => model.send({ action: "suggest", n_points: countInput.value }));
+  const [measured, proposed] = [pointFields(), pointFields()];
+  const ingest = actionButton(model, "ingest", "Ingest", () => model.send({ action: "ingest", ...measured.read() }));
   const reason = h("input", { class: "as-input as-long", "aria-label": "reason", maxlength: 500 });
-  const propose = acting(model, "propose", "Propose", () => model.send({ action: "propose", reason: reason.value.trim(), ...wanted.read() }));
+  const propose = actionButton(model, "propose", "Propose", () => model.send({ action: "propose", reason: reason.value.trim(), ...proposed.read() }));
   const proposing = h("div", { role: "group", "aria-label": "Propose" }, h("h4", {}, "Propose"), h("p", { class: "as-help" }, "Say where it should measure, and why. It waits in the inbox for somebody who may approve."),
-    wanted.element, h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "reason", reason), propose, propose.why));
+    proposed.element, h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "reason", reason), propose, propose.why));
   panel.on(["agent", "link"], () => {
     const agent = model.get("agent");
     allow(suggest, model, "suggest");
     allow(ingest, model, "ingest");
-    wanted.offer(agent, agent.actuators);
-    told.offer(agent, [...(agent.actuators ?? []), ...(agent.outcomes ?? [])]);
+    proposed.offer(agent, agent.actuators);
+    measured.offer(agent, [...(agent.actuators ?? []), ...(agent.outcomes ?? [])]);
     proposing.hidden = propose.classList.contains("as-forbidden");
   });
   return h("div", { class: "as-two" },
-    h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", many), suggest, suggest.why)),
+    h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", countInput), suggest, suggest.why)),
     proposing,
-    h("div", { role: "group", "aria-label": "Ingest" }, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), told.element, h("div", { class: "as-row" }, ingest, ingest.why)));
+    h("div", { role: "group", "aria-label": "Ingest" }, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), measured.element, h("div", { class: "as-row" }, ingest, ingest.why)));
 }
 
 /** Fields for the values of a point, made anew where others are offered; `read()` is what stands there. */
@@ -208,25 +208,25 @@ function pointFields() {
     if (now === shape) return;
     shape = now;
     inputs = names.map((name) => [name, valueField(name, space[name])]);
-    element.replaceChildren(...inputs.map(([name, one]) => h("label", { class: "as-pair" }, name, one.element, units[name] ? h("span", { class: "as-unit" }, units[name]) : null)));
+    element.replaceChildren(...inputs.map(([name, field]) => h("label", { class: "as-pair" }, name, field.element, units[name] ? h("span", { class: "as-unit" }, units[name]) : null)));
   };
-  const read = () => ({ point: Object.fromEntries(inputs.map(([name, one]) => [name, one.value()])), texts: inputs.filter(([, one]) => one.text).map(([name]) => name) });
+  const read = () => ({ point: Object.fromEntries(inputs.map(([name, field]) => [name, field.value()])), texts: inputs.filter(([, field]) => field.text).map(([name]) => name) });
   return { element, offer, read };
 }
 
 /** Enable a button by what is legal now, and say why when it is not. */
-export function allow(one, model, command) {
-  permit(one, model, whyNot(command, model.get("agent"), model.get("service").queue?.state));
+export function allow(button, model, name) {
+  permit(button, model, whyNot(name, model.get("agent"), model.get("service").queue?.state));
 }
 
-function text(value, inner = false) {
-  if (Array.isArray(value)) return `[${value.map((one) => text(one, true)).join(", ")}]`;
+function valueText(value, inner = false) {
+  if (Array.isArray(value)) return `[${value.map((item) => valueText(item, true)).join(", ")}]`;
   if (typeof value !== "object" || value === null) return number(value, 6);
-  const said = Object.entries(value).map(([name, one]) => `${name} ${text(one, true)}`).join(", ");
-  return inner ? `(${said})` : said;
+  const members = Object.entries(value).map(([name, member]) => `${name} ${valueText(member, true)}`).join(", ");
+  return inner ? `(${members})` : members;
 }
 
-function typed(written) {
+function parsed(written) {
   try {
     return JSON.parse(written);
   } catch {

@@ -30,14 +30,14 @@ export function layerOf(answer, layer, outcome) {
 /** A map over two actuators: `values` of a layer at `xs` and `ys`. */
 export function mapOf({ layer, outcome, across, up, others }) {
   const { xs, ys, points } = grid(across, up, others);
-  return { known: { layer, outcome, across: across.name, up: up.name, xs, ys }, points, read: (answer) => layerOf(answer, layer, outcome) };
+  return { about: { layer, outcome, across: across.name, up: up.name, xs, ys }, points, read: (answer) => layerOf(answer, layer, outcome) };
 }
 
 /** A curve along one actuator: `values` are the mean and its standard deviation at `xs`. */
 export function curveOf({ outcome, across, others }) {
   const xs = places(across, ALONG);
   const read = (answer) => ({ mean: layerOf(answer, "mean", outcome), std: layerOf(answer, "std", outcome) });
-  return { known: { outcome, across: across.name, xs }, points: xs.map((x) => ({ ...others, [across.name]: x })), read };
+  return { about: { outcome, across: across.name, xs }, points: xs.map((x) => ({ ...others, [across.name]: x })), read };
 }
 
 /**
@@ -49,14 +49,14 @@ export function curveOf({ outcome, across, others }) {
  */
 export function effectsOf({ outcome, actuators }) {
   const many = Math.floor(AT_ONCE / (actuators.length + 1));
-  const place = (one, at) => {
-    if (one.names) return one.names[Math.floor(at * one.names.length)];
-    return one.whole ? Math.min(one.high, Math.floor(one.low + at * (one.high - one.low + 1))) : one.low + at * (one.high - one.low);
+  const place = (actuator, at) => {
+    if (actuator.names) return actuator.names[Math.floor(at * actuator.names.length)];
+    return actuator.whole ? Math.min(actuator.high, Math.floor(actuator.low + at * (actuator.high - actuator.low + 1))) : actuator.low + at * (actuator.high - actuator.low);
   };
-  const next = chance();
-  const [ones, others] = [0, 1].map(() => Array.from({ length: many }, () => actuators.map((one) => place(one, next()))));
+  const next = randomNumbers();
+  const [samples, otherSamples] = [0, 1].map(() => Array.from({ length: many }, () => actuators.map((actuator) => place(actuator, next()))));
   const sets = [-1, ...actuators.keys()]; // all as they are; then each one at another place
-  const points = sets.flatMap((k) => ones.map((row, i) => Object.fromEntries(actuators.map((one, j) => [one.name, (j === k ? others : ones)[i][j]]))));
+  const points = sets.flatMap((k) => samples.map((row, i) => Object.fromEntries(actuators.map((actuator, j) => [actuator.name, (j === k ? otherSamples : samples)[i][j]]))));
   const read = (answer) => {
     const mean = layerOf(answer, "mean", outcome);
     const first = mean.slice(0, many);
@@ -64,11 +64,11 @@ export function effectsOf({ outcome, actuators }) {
     const variance = first.reduce((sum, value) => sum + (value - middle) ** 2, 0) / many;
     return actuators.map((_, j) => (variance ? first.reduce((sum, value, i) => sum + (value - mean[(j + 1) * many + i]) ** 2, 0) / (2 * many * variance) : 0));
   };
-  return { known: { outcome, names: actuators.map((one) => one.name) }, points, read };
+  return { about: { outcome, names: actuators.map((actuator) => actuator.name) }, points, read };
 }
 
 /** Numbers from 0 to 1 as if by chance, the same each time (mulberry32): what did not change is not drawn anew. */
-function chance() {
+function randomNumbers() {
   let state = 1;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -106,7 +106,7 @@ export class Belief {
     this.asking = true;
     for (let key = null; this.wanted && key !== this.key;) {
       key = this.key;
-      const { known, points, read } = this.of(this.wanted);
+      const { about, points, read } = this.of(this.wanted);
       let [values, why] = [null, ""];
       try {
         const answer = await this.ask(points);
@@ -115,7 +115,7 @@ export class Belief {
       } catch (error) {
         why = error.message;
       }
-      if (key === this.key) this.show({ ...known, values, why });
+      if (key === this.key) this.show({ ...about, values, why });
     }
     this.asking = false;
   }

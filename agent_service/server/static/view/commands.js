@@ -1,6 +1,6 @@
 // What steers an agent: one action that comes next, Stop beside it, the rest in a menu that explains itself.
 
-import { acting, menu, permit } from "./controls.js";
+import { actionButton, menu, permit } from "./controls.js";
 import { h, say } from "./dom.js";
 import { nextCommand, runsMore, whyNot } from "./words.js";
 
@@ -19,27 +19,27 @@ const MENU = [
 export function commands(model, panel, halt) {
   let more = 0;
   const send = (action) => (event) => event.detail > 1 || model.send({ action, runs: more }); // a second click met the next command
-  const next = Object.entries(NEXT).map(([action, label]) => [action, acting(model, action, label, send(action), "as-first", HELP[action])]);
-  const stop = acting(model, "stop", "Stop", () => model.send({ action: "stop" }));
-  const others = MENU.map(([action, label, words]) => [acting(model, action, label, () => model.send({ action })), words]);
+  const next = Object.entries(NEXT).map(([action, label]) => [action, actionButton(model, action, label, send(action), "as-first", HELP[action])]);
+  const stop = actionButton(model, "stop", "Stop", () => model.send({ action: "stop" }));
+  const others = MENU.map(([action, label, words]) => [actionButton(model, action, label, () => model.send({ action })), words]);
   const rest = menu("More", "More commands", others);
   panel.ends.push(rest.end);
-  const why = h("div", { class: "as-whys" }, next.map(([, one]) => one.why), stop.why);
+  const why = h("div", { class: "as-whys" }, next.map(([, command]) => command.why), stop.why);
   panel.on(["agent", "progress", "link", "service"], () => {
     const agent = model.get("agent");
     const queue = model.get("service").queue?.state;
     more = runsMore(agent, model.get("progress"));
     const now = nextCommand(agent, more);
-    next.forEach(([action, one]) => {
-      one.hidden = action !== now;
-      const no = one.hidden ? "" : whyNot(action, agent, queue);
-      permit(one, model, no && `${NEXT[action]}: ${no}`);
+    next.forEach(([action, command]) => {
+      command.hidden = action !== now;
+      const reason = command.hidden ? "" : whyNot(action, agent, queue);
+      permit(command, model, reason && `${NEXT[action]}: ${reason}`);
     });
     say(next.at(-1)[1], `${more} more runs`);
-    const no = whyNot("stop", agent, queue);
-    permit(stop, model, no && `Stop: ${no}`);
-    others.forEach(([one]) => permit(one, model, whyNot(one.dataset.action, agent, queue)));
+    const reason = whyNot("stop", agent, queue);
+    permit(stop, model, reason && `Stop: ${reason}`);
+    others.forEach(([command]) => permit(command, model, whyNot(command.dataset.action, agent, queue)));
     rest.draw();
   });
-  return { bar: h("div", { class: "as-commands" }, next.map(([, one]) => one), stop, rest.element, halt), why };
+  return { bar: h("div", { class: "as-commands" }, next.map(([, command]) => command), stop, rest.element, halt), why };
 }

@@ -1,7 +1,7 @@
 // Two agents on one picture: what each measured, and its best so far, run by run.
 
 import { h, pointText, svg } from "./dom.js";
-import { dots, EDGE, frame, HEIGHT, outcomesOf, padded, scale, selector } from "./drawing.js";
+import { dots, EDGE, frame, HEIGHT, outcomeTitles, padded, scale, selector } from "./drawing.js";
 import { bests, scorer } from "./shown.js";
 
 const AGAIN_MS = 5000;
@@ -19,12 +19,12 @@ export function comparedPlot(model) {
   const look = async () => {
     clearTimeout(timer);
     try {
-      names = (await model.source.ask({ path: `agents?limit=${PAGE}` })).items.map((one) => one.name).filter((name) => name !== model.get("agent").name);
+      names = (await model.source.ask({ path: `agents?limit=${PAGE}` })).items.map((agent) => agent.name).filter((name) => name !== model.get("agent").name);
       const name = names[other];
       if (name) {
         const path = `agents/${encodeURIComponent(name)}`;
         const status = await model.source.ask({ path });
-        if (theirs?.name !== name || theirs.done !== status.counts.ingested) theirs = { name, done: status.counts.ingested, score: scorer(status), ...(await table(model, path)) };
+        if (theirs?.name !== name || theirs.done !== status.counts.ingested) theirs = { name, done: status.counts.ingested, score: scorer(status), ...(await pointsTable(model, path)) };
       }
     } catch {
       // asked again soon
@@ -36,24 +36,25 @@ export function comparedPlot(model) {
 
   plot.paint = (data, size) => {
     outcome = Math.min(outcome, Math.max(0, data.outcomes.length - 1));
-    chosen.offer(outcomesOf(data), outcome);
+    chosen.offer(outcomeTitles(data), outcome);
     agents.offer(names, other);
     agents.element.hidden = !names.length;
     if (!names.length) return plot.empty("There is no other agent");
     const name = data.outcomes[outcome];
-    const own = data.rows.map((row, i) => [data.first + i, row[data.actuators.length + outcome]]).filter((one) => Number.isFinite(one[1]));
-    const outcomes = theirs?.columns.filter((one) => one.kind === "outcome") ?? [];
-    const told = (theirs?.rows ?? []).map((row) => ({ outcome: Object.fromEntries(outcomes.map((one) => [one.of ?? one.name, row[one.name]])) })).filter((one) => Number.isFinite(one.outcome[name]));
-    const measured = told.map((one, i) => [i + 1, one.outcome[name]]);
-    const drawn = (line) => line.filter(([, value]) => Number.isFinite(value));
+    const own = data.rows.map((row, i) => [data.first + i, row[data.actuators.length + outcome]]).filter((point) => Number.isFinite(point[1]));
+    const outcomes = theirs?.columns.filter((column) => column.kind === "outcome") ?? [];
+    const outcomeOf = (row) => Object.fromEntries(outcomes.map((column) => [column.of ?? column.name, row[column.name]]));
+    const theirPoints = (theirs?.rows ?? []).map((row) => ({ outcome: outcomeOf(row) })).filter((point) => Number.isFinite(point.outcome[name]));
+    const measured = theirPoints.map((point, i) => [i + 1, point.outcome[name]]);
+    const finite = (line) => line.filter(([, value]) => Number.isFinite(value));
     const ownBest = data.judged.includes(outcome) ? data.rows.map((_, i) => [data.first + i, data.so_far[i]?.[outcome]]) : [];
-    const otherBest = theirs?.score ? bests(told, null, theirs.score).map((best, i) => [i + 1, best?.[name]]) : [];
-    const both = [[model.get("agent").name, own, "as-own", drawn(ownBest)], [names[other], measured, "as-other", drawn(otherBest)]];
+    const otherBest = theirs?.score ? bests(theirPoints, null, theirs.score).map((best, i) => [i + 1, best?.[name]]) : [];
+    const both = [[model.get("agent").name, own, "as-own", finite(ownBest)], [names[other], measured, "as-other", finite(otherBest)]];
     const all = both.flatMap(([, points]) => points);
     if (!all.length) return plot.empty("Nothing was measured yet");
     const last = Math.max(2, ...both.map(([, points]) => points.at(-1)?.[0] ?? 0));
     const x = scale([1, last], [EDGE.left, size - EDGE.right]);
-    const y = scale(padded(all.map((one) => one[1])), [HEIGHT - EDGE.bottom, EDGE.top]);
+    const y = scale(padded(all.map((point) => point[1])), [HEIGHT - EDGE.bottom, EDGE.top]);
     plot.axes(x, y, { whole: true });
     for (const [who, points, how, line] of both) {
       if (line.length) plot.add(svg("path", { class: `as-line ${how}`, d: line.map(([run, value], i) => (i ? `H${x(run)}V${y(value)}` : `M${x(run)},${y(value)}`)).join("") }));
@@ -76,7 +77,7 @@ export function comparedPlot(model) {
 }
 
 /** All points of an agent, with their columns. */
-async function table(model, path) {
+async function pointsTable(model, path) {
   const rows = [];
   let [columns, cursor] = [[], ""];
   do {

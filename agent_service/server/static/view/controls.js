@@ -6,43 +6,43 @@ import { button, h, say } from "./dom.js";
 let made = 0;
 
 /** A button that acts; its `why`, to be placed beside it, says why it may not be pressed now. `help` says more of what it does. */
-export function acting(model, action, label, act, look = "", help = "") {
-  const one = button(label, act, look);
-  one.why = h("span", { class: "as-why", id: `as-why-${made += 1}` });
-  one.dataset.help = help;
-  one.dataset.action = action;
-  settle(one, model);
-  return one;
+export function actionButton(model, action, label, act, look = "", help = "") {
+  const command = button(label, act, look);
+  command.why = h("span", { class: "as-why", id: `as-why-${made += 1}` });
+  command.dataset.help = help;
+  command.dataset.action = action;
+  settle(command, model);
+  return command;
 }
 
 /** Give a button a name that tells it from the others of its label: "Approve x 1.3". */
-export function named(one, of) {
-  one.setAttribute("aria-label", `${one.textContent} ${of}`);
-  return one;
+export function named(command, whose) {
+  command.setAttribute("aria-label", `${command.textContent} ${whose}`);
+  return command;
 }
 
 /** Say why a button may not be pressed now, whoever would hear it; an empty text: it may. */
-export function permit(one, model, why) {
-  one.dataset.why = why;
-  say(one.why, why);
-  settle(one, model);
+export function permit(command, model, why) {
+  command.dataset.why = why;
+  say(command.why, why);
+  settle(command, model);
 }
 
 /** Grey a button, or not; hide it from who may not. */
-export function settle(one, model) {
-  const why = model.blocked(one.dataset.action) || one.dataset.why || "";
-  const lacks = !may(model.get("service").scopes, one.dataset.action);
-  one.disabled = Boolean(why);
-  one.title = one.dataset.help;
-  if (one.dataset.why) one.setAttribute("aria-describedby", one.why.id);
-  else one.removeAttribute("aria-describedby");
-  one.classList.toggle("as-forbidden", lacks);
-  one.why.classList.toggle("as-forbidden", lacks);
+export function settle(command, model) {
+  const why = model.blocked(command.dataset.action) || command.dataset.why || "";
+  const lacks = !may(model.get("service").scopes, command.dataset.action);
+  command.disabled = Boolean(why);
+  command.title = command.dataset.help;
+  if (command.dataset.why) command.setAttribute("aria-describedby", command.why.id);
+  else command.removeAttribute("aria-describedby");
+  command.classList.toggle("as-forbidden", lacks);
+  command.why.classList.toggle("as-forbidden", lacks);
 }
 
 /** A menu behind a button; each of `items` is a button that acts, with what it does in words. Escape and a press elsewhere close it. */
 export function menu(label, name, items) {
-  const rows = items.map(([one, words]) => h("li", {}, one, h("span", { class: "as-help" }, words), one.why));
+  const rows = items.map(([command, words]) => h("li", {}, command, h("span", { class: "as-help" }, words), command.why));
   const list = h("ul", { class: "as-menu-list" }, rows);
   const head = h("summary", { class: "as-button", "aria-label": name }, label);
   const element = h("details", { class: "as-menu" }, head, list);
@@ -56,6 +56,6 @@ export function menu(label, name, items) {
   list.addEventListener("click", (event) => { if (event.target.closest("button")) close(); });
   const away = (event) => { if (!element.contains(event.target)) close(); };
   document.addEventListener("pointerdown", away);
-  const draw = () => { element.hidden = items.every(([one]) => one.classList.contains("as-forbidden")); };
+  const draw = () => { element.hidden = items.every(([command]) => command.classList.contains("as-forbidden")); };
   return { element, draw, end: () => document.removeEventListener("pointerdown", away) };
 }

@@ -91,9 +91,9 @@ export function aged(at) {
 
 /** Bring all ages and times below an element up to date, and show what has lasted long enough to be worth saying. */
 export function tick(root) {
-  for (const one of root.querySelectorAll(".as-age")) say(one, age(Number(one.dataset.at)));
-  for (const one of root.querySelectorAll(".as-clock")) say(one, clock(Number(one.dataset.at)));
-  for (const one of root.querySelectorAll("[data-since]")) one.hidden = Date.now() / 1000 - Number(one.dataset.since) < 2;
+  for (const element of root.querySelectorAll(".as-age")) say(element, age(Number(element.dataset.at)));
+  for (const element of root.querySelectorAll(".as-clock")) say(element, clock(Number(element.dataset.at)));
+  for (const element of root.querySelectorAll("[data-since]")) element.hidden = Date.now() / 1000 - Number(element.dataset.since) < 2;
 }
 
 /** Let a parent's children be those of `items`, by key: kept, made, updated, removed, in order. */

@@ -15,7 +15,7 @@ export function frame(title, name) {
   const tip = h("div", { class: "as-tip", hidden: true });
   const [head, foot] = [h("div", { class: "as-axis" }), h("div", { class: "as-axis as-axis-x" })];
   const area = h("div", { class: "as-area" }, canvas, tip);
-  const saved = ["png", "svg"].map((kind) => h("button", { type: "button", class: "as-save", "aria-label": `Save the picture "${title}" as ${kind.toUpperCase()}`, onclick: () => save(canvas, name, kind, { left: written(head, ":not(.as-right)"), right: written(head, ".as-right"), below: written(foot) }) }, kind.toUpperCase()));
+  const saved = ["png", "svg"].map((kind) => h("button", { type: "button", class: "as-save", "aria-label": `Save the picture "${title}" as ${kind.toUpperCase()}`, onclick: () => save(canvas, name, kind, { left: lineText(head, ":not(.as-right)"), right: lineText(head, ".as-right"), below: lineText(foot) }) }, kind.toUpperCase()));
   const plot = { head, foot, data: null, targets: [], element: h("figure", { class: "as-plot" }, head, area, h("div", { class: "as-under" }, foot, h("span", { class: "as-saves" }, saved))) };
   plot.add = (mark) => canvas.append(mark);
   plot.target = (x, y, title_, lines) => plot.targets.push({ x, y, title: title_, lines });
@@ -39,9 +39,9 @@ export function frame(title, name) {
 }
 
 /** What stands in a line above or below a picture, as text. */
-function written(line, which = "") {
-  const said = (one) => one.selectedOptions?.[0]?.text ?? (one.value || one.placeholder || one.textContent.trim());
-  return [...line.querySelectorAll(`:is(select, input, span:not(:has(*)))${which}`)].filter((one) => !one.closest("[hidden]")).map(said).join(" · ");
+function lineText(line, which = "") {
+  const textOf = (part) => part.selectedOptions?.[0]?.text ?? (part.value || part.placeholder || part.textContent.trim());
+  return [...line.querySelectorAll(`:is(select, input, span:not(:has(*)))${which}`)].filter((part) => !part.closest("[hidden]")).map(textOf).join(" · ");
 }
 
 function hover(plot, tip, area, event) {
@@ -49,9 +49,9 @@ function hover(plot, tip, area, event) {
   const [x, y] = [event.clientX - box.left, event.clientY - box.top];
   let near = null;
   let least = 14;
-  for (const one of plot.targets) {
-    const away = Math.hypot(one.x - x, one.y - y);
-    if (away <= least) [near, least] = [one, away];
+  for (const target of plot.targets) {
+    const away = Math.hypot(target.x - x, target.y - y);
+    if (away <= least) [near, least] = [target, away];
   }
   tip.hidden = !near;
   if (!near) return;
@@ -64,16 +64,16 @@ function hover(plot, tip, area, event) {
 }
 
 function drawAxes(plot, x, y, whole) {
-  const written = (axis, value) => (axis.names ? String(axis.names[value]) : number(value));
+  const tickText = (axis, value) => (axis.names ? String(axis.names[value]) : number(value));
   const marks = (axis) => (axis.names ? axis.names.map((_, i) => i) : ticks(axis.domain, 5));
   for (const value of marks(y)) {
     plot.add(svg("line", { class: "as-grid", x1: x.range[0], x2: x.range[1], y1: y(value), y2: y(value) }));
-    plot.add(svg("text", { class: "as-tick as-tick-y", x: x.range[0] - 8, y: y(value) }, written(y, value)));
+    plot.add(svg("text", { class: "as-tick as-tick-y", x: x.range[0] - 8, y: y(value) }, tickText(y, value)));
   }
   const shown = marks(x).filter((value) => !whole || Number.isInteger(value));
   if (whole && shown[0] > 2) shown.unshift(1);
   for (const value of shown) {
-    plot.add(svg("text", { class: "as-tick as-tick-x", x: x(value), y: HEIGHT - EDGE.bottom + 17 }, written(x, value)));
+    plot.add(svg("text", { class: "as-tick as-tick-x", x: x(value), y: HEIGHT - EDGE.bottom + 17 }, tickText(x, value)));
   }
 }
 
@@ -113,25 +113,25 @@ export function selector(label, choose) {
 }
 
 /** Names of actuators and outcomes, each with its unit. */
-export function titled({ actuators, outcomes, units }) {
+export function columnTitles({ actuators, outcomes, units }) {
   return [...actuators, ...outcomes].map((name) => (units[name] ? `${name} (${units[name]})` : name));
 }
 
 /** Names of outcomes, each with its unit. */
-export function outcomesOf(data) {
-  return titled(data).slice(data.actuators.length);
+export function outcomeTitles(data) {
+  return columnTitles(data).slice(data.actuators.length);
 }
 
 /** What makes the lines that a row has beside the pointer: most rows are never pointed at. */
-export function told(data, row) {
+export function rowLines(data, row) {
   return () => [...data.actuators, ...data.outcomes].map((name, i) => [name, row[i]]).filter(([, value]) => Number.isFinite(value))
     .map(([name, value]) => pointText({ [name]: data.categories[data.actuators.indexOf(name)]?.[value] ?? value }, data.units));
 }
 
 /** Where an actuator may go: what is allowed, else the limits, what is searched, or what was measured; null without two ends. */
 export function reach(data, k) {
-  const known = [data.allowed[k], data.search[k], data.limits[k]].find((ends) => ends?.every(Number.isFinite));
-  const [low, high] = known ?? extent(data.rows.map((row) => row[k]));
+  const pair = [data.allowed[k], data.search[k], data.limits[k]].find((ends) => ends?.every(Number.isFinite));
+  const [low, high] = pair ?? extent(data.rows.map((row) => row[k]));
   return low < high ? [low, high] : null;
 }
 
@@ -147,7 +147,7 @@ export function padded(values) {
 }
 
 /** The scale of an axis: of numbers, or of categories, each with the same room. */
-export function along(names, values, range) {
+export function axisScale(names, values, range) {
   return names ? Object.assign(scale([-0.5, names.length - 0.5], range), { names }) : scale(padded(values), range);
 }
 
@@ -171,10 +171,10 @@ export function strips(axis, places) {
 function ticks([low, high], wanted) {
   const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((one) => one * power >= rough * 0.999) ?? 10);
-  const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(Number((i * step).toPrecision(12)));
-  return found;
+  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10);
+  const marks = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) marks.push(Number((i * step).toPrecision(12)));
+  return marks;
 }
 
 export function viridis(value, [low, high], less) {
@@ -192,7 +192,7 @@ export function dots(look, places, more = {}) {
 }
 
 /** A value as one of `TONES` even steps of its range: the points of a step have one colour, and are one element. */
-export function even(value, [low, high]) {
+export function evenStep(value, [low, high]) {
   return high > low ? low + (Math.round(((value - low) / (high - low)) * TONES) / TONES) * (high - low) : value;
 }
 
@@ -205,7 +205,7 @@ export function ex(x, y, half) {
 }
 
 /** Where a value is on an axis, or the end of the axis that it is beyond. */
-export function held(axis, value) {
+export function clamped(axis, value) {
   const [low, high] = [...axis.range].sort((a, b) => a - b);
   return Math.min(high, Math.max(low, axis(value)));
 }

@@ -38,18 +38,18 @@ export class AgentFold {
     this.forget();
     [this.history, this.spec, this.starter] = [[], null, null];
     let measured = [];
-    for (const one of suggestions) {
-      this.keep({ ...one, at: seconds(one.updated_at) });
-      if (one.outcome) measured.push([seconds(one.updated_at), one.id, measurement(one, seconds(one.updated_at))]);
+    for (const suggestion of suggestions) {
+      this.keep({ ...suggestion, at: seconds(suggestion.updated_at) });
+      if (suggestion.outcome) measured.push([seconds(suggestion.updated_at), suggestion.id, measurementOf(suggestion, seconds(suggestion.updated_at))]);
     }
     for (const event of history) {
       this.remember(event);
       // what came before is of an agent that had this name; what this one was told follows
       if (isBirth(event)) measured = measured.filter(([, id]) => this.suggestions.has(id));
-      measured.push(...ingested(event).map(([id, one]) => [one.at, id, one]));
+      measured.push(...ingestedMeasurements(event).map(([id, measurement]) => [measurement.at, id, measurement]));
     }
     measured.sort((a, b) => a[0] - b[0]);
-    measured.forEach(([, id, one]) => this.measure(id, one));
+    measured.forEach(([, id, measurement]) => this.measure(id, measurement));
   }
 
   /** Take an event of this agent in. */
@@ -58,13 +58,13 @@ export class AgentFold {
     if (event.kind === "log") this.log = [...this.log, event].slice(-MAX_LINES);
     else if (isBirth(event)) this.forget();
     else if (event.kind === "suggestion.state") this.fate(event);
-    else if (event.kind === "ingest") ingested(event).forEach(([id, one]) => this.measure(id, one));
+    else if (event.kind === "ingest") ingestedMeasurements(event).forEach(([id, measurement]) => this.measure(id, measurement));
     this.remember(event);
   }
 
   /** The open suggestions of a state, in the order of their birth. */
   openIn(...states) {
-    return [...this.open.values()].filter((one) => states.includes(one.state));
+    return [...this.open.values()].filter((suggestion) => states.includes(suggestion.state));
   }
 
   /** What is being measured: it runs, or is about to. */
@@ -74,11 +74,11 @@ export class AgentFold {
 
   forget() {
     this.version += 1;
-    for (const known of [this.suggestions, this.open, this.measured]) known.clear();
+    for (const kept of [this.suggestions, this.open, this.measured]) kept.clear();
   }
 
-  measure(id, one) {
-    if (!this.measured.has(id)) this.measured.set(id, one);
+  measure(id, measurement) {
+    if (!this.measured.has(id)) this.measured.set(id, measurement);
   }
 
   fate(event) {
@@ -89,10 +89,10 @@ export class AgentFold {
       // another than a birth is of an agent that had this name before
       if (data.state === "proposed") this.keep(born(event));
     } else if (at > old.at) {
-      const known = Object.fromEntries(["run_uid", "outcome", "reason", "point", "traceback"].filter((key) => key in data).map((key) => [key, data[key]]));
-      const now = { ...old, state: data.state, at, ...known, ...decided(old, data) };
-      this.keep(now);
-      if (now.outcome && data.state === "measured") this.measure(now.id, measurement(now, at));
+      const news = Object.fromEntries(["run_uid", "outcome", "reason", "point", "traceback"].filter((key) => key in data).map((key) => [key, data[key]]));
+      const changed = { ...old, state: data.state, at, ...news, ...decided(old, data) };
+      this.keep(changed);
+      if (changed.outcome && data.state === "measured") this.measure(changed.id, measurementOf(changed, at));
     }
   }
 
@@ -132,13 +132,13 @@ function decided(old, { state, word, by, point }) {
 }
 
 /** Whether two values say the same, in whatever order of names. */
-function alike(one, other) {
-  if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) return one === other;
-  const names = Object.keys({ ...one, ...other });
-  return names.every((name) => name in one && name in other && alike(one[name], other[name]));
+function alike(value, other) {
+  if (typeof value !== "object" || value === null || typeof other !== "object" || other === null) return value === other;
+  const names = Object.keys({ ...value, ...other });
+  return names.every((name) => name in value && name in other && alike(value[name], other[name]));
 }
 
-function measurement(suggestion, at) {
+function measurementOf(suggestion, at) {
   return { at, point: suggestion.point, outcome: suggestion.outcome, run_uid: suggestion.run_uid };
 }
 
@@ -146,10 +146,10 @@ function isBirth(event) {
   return event.kind === "agent.state" && "spec" in event.data;
 }
 
-function ingested(event) {
+function ingestedMeasurements(event) {
   if (event.kind !== "ingest") return [];
-  return event.data.points.map((told, i) => {
-    const { _id: id, _sem, ...numbers } = told; // what is known of their errors is not drawn
+  return event.data.points.map((point, i) => {
+    const { _id: id, _sem, ...numbers } = point; // what is known of their errors is not drawn
     return [id ? String(id) : `${event.seq}:${i}`, { at: seconds(event.time), point: numbers, outcome: numbers, run_uid: event.data.run_uids?.[i] ?? null, by: event.data.by }];
   });
 }
@@ -163,7 +163,7 @@ export function described({ kind, data, was }, units = {}, labels = {}) {
     report: () => "reported",
     method: () => `${data.method} was called`,
     config: () => ("variable" in data ? `${data.variable} set to ${brief(data.value)}` : changedText(data, was, labels)),
-    "queue.state": () => queue(data, units),
+    "queue.state": () => queueText(data, units),
   };
   return lines[kind]?.() ?? null;
 }
@@ -172,7 +172,7 @@ export function described({ kind, data, was }, units = {}, labels = {}) {
 export function changedText({ by: _, ...data }, was, labels = {}) {
   const parts = Object.keys(data).sort();
   const steps = was ? parts.flatMap((part) => differences(was[part] ?? {}, data[part], [part])) : [];
-  const text = ([path, one, other]) => `${labels[path.join(".")] ?? [path[1].replaceAll("_", " "), ...path.slice(2)].join(" ")} ${shown(one)} -> ${shown(other)}`;
+  const text = ([path, before, after]) => `${labels[path.join(".")] ?? [path[1].replaceAll("_", " "), ...path.slice(2)].join(" ")} ${valueText(before)} -> ${valueText(after)}`;
   return `${parts.join(" and ")} changed${steps.length ? `: ${steps.map(text).join(", ")}` : ""}`;
 }
 
@@ -181,25 +181,25 @@ export function labelsOf(form) {
   return Object.fromEntries(form.flatMap((group) => group.fields.map((field) => [field.path, field.label])));
 }
 
-function shown(value) {
+function valueText(value) {
   if (value === null || value === undefined) return "none";
   return typeof value === "object" ? JSON.stringify(value) : brief(value);
 }
 
 /** What differs between two values: `[path, before, after]` of each. */
 function differences(before, after, path) {
-  const nested = [before, after].every((one) => typeof one === "object" && one !== null && !Array.isArray(one));
+  const nested = [before, after].every((value) => typeof value === "object" && value !== null && !Array.isArray(value));
   if (nested) return Object.keys({ ...before, ...after }).flatMap((name) => differences(before[name], after[name], [...path, name]));
   return alike(before ?? null, after ?? null) ? [] : [[path, before, after]];
 }
 
-function queue(data, units) {
+function queueText(data, units) {
   if (data.command === "claim" || (data.command === "move" && "plan" in data)) return null; // how it ended is told
-  if (data.command === "moved") return `${data.begun ? "moved" : "not moved"} to ${values(data.point, units)}`;
+  if (data.command === "moved") return `${data.begun ? "moved" : "not moved"} to ${valuesText(data.point, units)}`;
   return `queue: ${data.command}`;
 }
 
-function values(point, units) {
+function valuesText(point, units) {
   return Object.entries(point).filter(([name]) => !["_id", "_sem"].includes(name)).map(([name, value]) => [name, brief(value), units[name]].filter(Boolean).join(" ")).join(", ");
 }
 

@@ -15,17 +15,17 @@ const RANGE = { type: "array", items: END, minItems: 2, maxItems: 2 };
  */
 export function agentForm(status, schema, loop) {
   const { spec } = status;
-  const known = Object.keys(schema?.properties ?? {}).length ? schema : schemaOf(spec.config);
+  const configSchema = Object.keys(schema?.properties ?? {}).length ? schema : schemaOf(spec.config);
   const ranged = spec.actuators.filter((name) => !isCategory(spec.space?.[name]));
   const allowed = { properties: Object.fromEntries(ranged.map((name) => [name, { ...RANGE, title: name, description: allowedText(status, name) }])) };
   return [
-    { name: "config", title: typeText(status.type), fields: fields(known, spec.config, "config", spec.actuators.map((name) => spec.names?.[name] ?? name)) },
+    { name: "config", title: typeText(status.type), fields: fields(configSchema, spec.config, "config", spec.actuators.map((name) => spec.names?.[name] ?? name)) },
     { name: "loop", title: "Loop", fields: fields(loop ?? schemaOf(spec.loop), spec.loop, "loop") },
     { name: "guardrails", title: "Allowed region", fields: fields(allowed, spec.guardrails.bounds, "guardrails.bounds") },
-  ].filter((group) => group.fields.length).map((group) => ({ ...group, fields: group.fields.map((one) => united(one.path === "loop.approval" ? { ...one, kind: "approval" } : one, status.units)) }));
+  ].filter((group) => group.fields.length).map((group) => ({ ...group, fields: group.fields.map((field) => withUnit(field.path === "loop.approval" ? { ...field, kind: "approval" } : field, status.units)) }));
 }
 
-function united(field, units = {}) {
+function withUnit(field, units = {}) {
   const unit = units[field.keys.at(-1)];
   return unit ? { ...field, label: `${field.label} (${unit})` } : field;
 }
@@ -39,40 +39,40 @@ function allowedText(status, name) {
 
 /** The fields of an object of JSON Schema `schema` at `path`; `keys`: names that a mapping to ranges offers beside its own. */
 export function fields(schema, values, path, keys = []) {
-  return [...each(schema, values, path.split("."), keys)];
+  return [...eachField(schema, values, path.split("."), keys)];
 }
 
-function* each(schema, values, path, keys) {
+function* eachField(schema, values, path, keys) {
   const required = schema.required ?? [];
   const defs = schema.$defs ?? {};
   for (const [name, member] of Object.entries(schema.properties ?? {})) {
-    const [found, nullable] = settled(member, defs);
-    const value = name in values ? values[name] : found.default ?? null;
-    const inner = found.additionalProperties;
+    const [resolved, nullable] = resolveSchema(member, defs);
+    const value = name in values ? values[name] : resolved.default ?? null;
+    const inner = resolved.additionalProperties;
     const here = [...path, name];
-    if (found.properties) yield* each({ ...found, $defs: defs }, value ?? {}, here, keys);
-    else if (inner && typeof inner === "object" && ["range", "number"].includes(kindOf(settled(inner, defs)[0]))) {
-      const of = settled(inner, defs)[0];
-      const held = value ?? {};
+    if (resolved.properties) yield* eachField({ ...resolved, $defs: defs }, value ?? {}, here, keys);
+    else if (inner && typeof inner === "object" && ["range", "number"].includes(kindOf(resolveSchema(inner, defs)[0]))) {
+      const valueSchema = resolveSchema(inner, defs)[0];
+      const present = value ?? {};
       // the description once, for all of them
-      const names = [...new Set([...Object.keys(held), ...keys])];
-      for (const [i, key] of names.entries()) yield field([...here, key], `${name} ${key}`, { ...of, title: null, description: i ? "" : found.description ?? "" }, held[key] ?? null, false, false);
-    } else yield field(here, name, found, value, required.includes(name), nullable);
+      const names = [...new Set([...Object.keys(present), ...keys])];
+      for (const [i, key] of names.entries()) yield fieldOf([...here, key], `${name} ${key}`, { ...valueSchema, title: null, description: i ? "" : resolved.description ?? "" }, present[key] ?? null, false, false);
+    } else yield fieldOf(here, name, resolved, value, required.includes(name), nullable);
   }
 }
 
-function field(path, label, schema, value, required, nullable) {
+function fieldOf(path, label, schema, value, required, nullable) {
   const kind = kindOf(schema);
   return {
     path: path.join("."),
     keys: path.slice(1),
-    label: worded(label, schema.title),
+    label: labelOf(label, schema.title),
     kind,
     description: (schema.description ?? "").replaceAll("null:", "empty:"), // as the page shows it
     value: kind === "json" && value !== null ? JSON.stringify(value) : value,
     required,
     nullable,
-    open_ended: kind === "range" && ends(schema).some(([, open]) => open),
+    open_ended: kind === "range" && endSchemas(schema).some(([, open]) => open),
     default: schema.default ?? null,
     minimum: schema.minimum ?? null,
     maximum: schema.maximum ?? null,
@@ -81,7 +81,7 @@ function field(path, label, schema, value, required, nullable) {
 }
 
 /** What a field is called: as its schema says it, else its name with spaces; a mapping's key keeps its spelling. */
-function worded(name, title) {
+function labelOf(name, title) {
   const plain = name.split(" ").map((part, i) => (i ? part : part.replaceAll("_", " "))).join(" ");
   return title && title.toLowerCase() !== plain.toLowerCase() ? title : plain;
 }
@@ -89,38 +89,38 @@ function worded(name, title) {
 function kindOf(schema) {
   if (schema.enum) return "choice";
   if (schema.type === "array" && schema.minItems === 2 && schema.maxItems === 2) {
-    const both = ends(schema);
+    const both = endSchemas(schema);
     if (both.length && both.every(([end]) => ["number", "integer"].includes(end.type))) return "range";
   }
   return PLAIN[schema.type] ?? "json";
 }
 
 /** The schema of each end of a range, and whether that end may be left open. */
-function ends(schema) {
+function endSchemas(schema) {
   const items = schema.items && typeof schema.items === "object" ? [schema.items] : [];
-  return [...(schema.prefixItems ?? []), ...items].map((item) => settled(item, {}));
+  return [...(schema.prefixItems ?? []), ...items].map((item) => resolveSchema(item, {}));
 }
 
 /** A schema without references and without the null in it, and whether there was one. */
-function settled(schema, defs) {
-  let found = { ...schema };
-  while ("$ref" in found || found.allOf?.length === 1) {
-    const target = found.allOf ? found.allOf[0] : defs[found.$ref.split("/").pop()] ?? {};
-    const { $ref, allOf, ...rest } = found;
-    found = { ...target, ...rest };
+function resolveSchema(schema, defs) {
+  let resolved = { ...schema };
+  while ("$ref" in resolved || resolved.allOf?.length === 1) {
+    const target = resolved.allOf ? resolved.allOf[0] : defs[resolved.$ref.split("/").pop()] ?? {};
+    const { $ref, allOf, ...rest } = resolved;
+    resolved = { ...target, ...rest };
   }
-  const options = found.anyOf ?? [];
-  const other = options.filter((option) => option.type !== "null");
-  if (other.length === 1 && options.length > 1) {
-    const { anyOf, ...rest } = found;
-    return [settled({ ...other[0], ...rest }, defs)[0], true];
+  const options = resolved.anyOf ?? [];
+  const others = options.filter((option) => option.type !== "null");
+  if (others.length === 1 && options.length > 1) {
+    const { anyOf, ...rest } = resolved;
+    return [resolveSchema({ ...others[0], ...rest }, defs)[0], true];
   }
-  return [found, false];
+  return [resolved, false];
 }
 
 function schemaOf(config) {
-  const of = (value) => ({ boolean: { type: "boolean" }, number: { type: "number" }, string: { type: "string" } })[typeof value] ?? {};
-  return { properties: Object.fromEntries(Object.entries(config).map(([name, value]) => [name, of(value)])) };
+  const typeOf = (value) => ({ boolean: { type: "boolean" }, number: { type: "number" }, string: { type: "string" } })[typeof value] ?? {};
+  return { properties: Object.fromEntries(Object.entries(config).map(([name, value]) => [name, typeOf(value)])) };
 }
 
 /** What was filled in does not fit; `errors` are `{field, message}`. */
@@ -135,12 +135,12 @@ export class WrongFields extends Error {
 export function assemble(group, filled, present) {
   const out = JSON.parse(JSON.stringify(present));
   const wrong = [];
-  for (const one of group.fields) {
-    if (!(one.path in filled)) continue;
+  for (const field of group.fields) {
+    if (!(field.path in filled)) continue;
     try {
-      put(out, one, read(one, filled[one.path]));
+      put(out, field, readValue(field, filled[field.path]));
     } catch (error) {
-      wrong.push({ field: one.path, message: error.message });
+      wrong.push({ field: field.path, message: error.message });
     }
   }
   if (wrong.length) throw new WrongFields(wrong);
@@ -172,22 +172,22 @@ export function removing(next, present) {
 
 /** Messages by the path of the field they belong to; under "" those that belong to none. */
 export function messages(errors, groups) {
-  const paths = groups.flatMap((group) => group.fields.map((one) => one.path));
-  const found = {};
+  const paths = groups.flatMap((group) => group.fields.map((field) => field.path));
+  const byPath = {};
   for (const { field: at, message } of errors) {
     const above = paths.filter((path) => `${at}.`.startsWith(`${path}.`)).sort((a, b) => b.length - a.length);
-    const path = above[0] ?? paths.find((one) => one.startsWith(`${at}.`)) ?? "";
+    const path = above[0] ?? paths.find((candidate) => candidate.startsWith(`${at}.`)) ?? "";
     const text = path || !at ? message : `${at}: ${message}`;
-    found[path] = path in found ? `${found[path]}; ${text}` : text;
+    byPath[path] = path in byPath ? `${byPath[path]}; ${text}` : text;
   }
-  return found;
+  return byPath;
 }
 
 function isMapping(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function read({ kind, open_ended: openEnded }, value) {
+function readValue({ kind, open_ended: openEnded }, value) {
   if (value === null || value === undefined || value === "") return null;
   if (kind === "json") {
     try {
@@ -197,18 +197,18 @@ function read({ kind, open_ended: openEnded }, value) {
     }
   }
   if (kind === "range") {
-    const [low, high] = value.map(number);
+    const [low, high] = value.map(readNumber);
     if ((low === null) !== (high === null) && !openEnded) throw new Error("needs both ends");
     return low === null && high === null ? null : [low, high];
   }
-  return kind === "number" || kind === "integer" ? number(value) : value;
+  return kind === "number" || kind === "integer" ? readNumber(value) : value;
 }
 
-function number(value) {
+function readNumber(value) {
   if (value === null || value === "") return null;
-  const found = Number(value);
-  if (!Number.isFinite(found)) throw new Error("is no number");
-  return found;
+  const numeric = Number(value);
+  if (!Number.isFinite(numeric)) throw new Error("is no number");
+  return numeric;
 }
 
 function put(out, { keys, nullable }, value) {

@@ -1,41 +1,41 @@
 // What all panels have: a line for what went wrong, Stop everything, and a foot with the connection.
 
-import { acting, settle } from "./controls.js";
+import { actionButton, settle } from "./controls.js";
 import { button, h, say, tick, watch } from "./dom.js";
 import { resumeText, runs } from "./words.js";
 
 const DONE_STAYS_MS = 6000;
 
 /** Begin a panel in `el`; `ends` collects what must end with it. */
-export function begin(model, el) {
+export function beginPanel(model, el) {
   const root = h("section", { class: "as-panel" });
   el.classList.add("as-host");
   el.replaceChildren(root);
   const ticking = setInterval(() => tick(root), 1000);
   const ends = [() => clearInterval(ticking)];
   const on = (traits, draw) => ends.push(watch(model, traits, draw));
-  on(["link", "service"], () => root.querySelectorAll("[data-action]").forEach((one) => settle(one, model)));
-  return { root, ends, on, end: () => ends.forEach((one) => one()) };
+  on(["link", "service"], () => root.querySelectorAll("[data-action]").forEach((command) => settle(command, model)));
+  return { root, ends, on, end: () => ends.forEach((end) => end()) };
 }
 
 /** A badge with a state's colour. */
-export function badge(state, shown = state) {
-  return h("span", { class: `as-badge as-${state}` }, h("i", {}), shown);
+export function badge(state, label = state) {
+  return h("span", { class: `as-badge as-${state}` }, h("i", {}), label);
 }
 
 /** Stop everything, which latches; and while it does, why, and Resume queue. */
 export function stopper(model, panel) {
   if (model.home === "page") return { stop: "", strip: "" }; // its bar has them
-  const stop = acting(model, "stop-everything", "Stop everything", () => model.send({ action: "stop-everything" }), "as-danger",
+  const stop = actionButton(model, "stop-everything", "Stop everything", () => model.send({ action: "stop-everything" }), "as-danger",
     "Abort the plan under way, and let nothing move until somebody resumes the queue");
   const why = h("span", { class: "as-grow" });
-  const go = acting(model, "resume-queue", "Resume queue", () => model.send({ action: "resume-queue" }));
-  const destroy = destroyer(model);
+  const go = actionButton(model, "resume-queue", "Resume queue", () => model.send({ action: "resume-queue" }));
+  const destroy = destroyButton(model);
   const strip = h("div", { class: "as-strip as-warn", role: "alert" }, badge("held"), why, destroy, go);
   panel.on(["service", "agent", "agents"], () => {
     const { queue = {}, conditions = [] } = model.get("service");
-    const told = queue.state === "suspended" && conditions.some(isUnmet);  // in a line of its own
-    const still = told ? "" : stillText(queue, model.get("agents") ?? (model.get("agent")?.held ? [model.get("agent")] : null));
+    const saidElsewhere = queue.state === "suspended" && conditions.some(isUnmet);  // in a line of its own
+    const still = saidElsewhere ? "" : stillText(queue, model.get("agents") ?? (model.get("agent")?.held ? [model.get("agent")] : null));
     go.hidden = queue.state === "suspended";
     destroy.hidden = !queue.can_destroy;
     strip.hidden = !still;
@@ -46,23 +46,23 @@ export function stopper(model, panel) {
 }
 
 /** Destroy environment, of a queue server whose worker died: a first press warns, a second one does it. */
-export function destroyer(model) {
+export function destroyButton(model) {
   const label = "Destroy environment";
   let warned = false;
-  const one = acting(model, "destroy-environment", label, () => {
+  const command = actionButton(model, "destroy-environment", label, () => {
     if (warned) model.send({ action: "destroy-environment" });
     warned = !warned;
-    say(one, warned ? "Press again: this ends whatever runs at the queue server, whoever's it is" : label);
+    say(command, warned ? "Press again: this ends whatever runs at the queue server, whoever's it is" : label);
   }, "as-danger", "The worker of the queue server died, and the manager does not know: give the queue back");
-  return one;
+  return command;
 }
 
 /** One line for the answer to a button, one for the connection when it is not live, and one for what the service cannot do. */
-export function notices(model, panel) {
+export function noticeStrips(model, panel) {
   const text = h("span", { class: "as-grow" });
   const trace = h("pre", {});
   const fold = h("details", {}, h("summary", {}, "Traceback"), trace);
-  const said = h("div", { class: "as-strip", role: "status" }, text, button("Dismiss", () => { said.hidden = true; }, "as-plain"));
+  const strip = h("div", { class: "as-strip", role: "status" }, text, button("Dismiss", () => { strip.hidden = true; }, "as-plain"));
   const lost = h("div", { class: "as-strip as-warn", role: "alert" });
   const faults = h("div", { class: "as-strip as-error", role: "alert", hidden: true });
   const unmet = h("div", { class: "as-strip as-warn", role: "status", hidden: true });
@@ -71,12 +71,12 @@ export function notices(model, panel) {
   panel.on(["notice"], () => {
     const notice = model.get("notice");
     clearTimeout(timer);
-    said.hidden = !notice.text;
-    said.className = `as-strip ${{ error: "as-error", wait: "as-warn" }[notice.kind] ?? "as-done"}`;
+    strip.hidden = !notice.text;
+    strip.className = `as-strip ${{ error: "as-error", wait: "as-warn" }[notice.kind] ?? "as-done"}`;
     say(text, notice.text ?? "");
     fold.hidden = !notice.traceback;
     say(trace, notice.traceback ?? "");
-    if (notice.kind === "done") timer = setTimeout(() => { said.hidden = true; }, DONE_STAYS_MS);
+    if (notice.kind === "done") timer = setTimeout(() => { strip.hidden = true; }, DONE_STAYS_MS);
   });
   panel.on(["link"], () => {
     const link = model.get("link");
@@ -86,15 +86,15 @@ export function notices(model, panel) {
     panel.root.classList.toggle("as-dim", !["live", "direct"].includes(link.state));
   });
   panel.on(["service"], () => {
-    const found = model.get("service").faults ?? [];
-    faults.hidden = !found.length;
-    say(faults, found.join("; "));
+    const texts = model.get("service").faults ?? [];
+    faults.hidden = !texts.length;
+    say(faults, texts.join("; "));
     const inBar = model.home === "page" && model.get("service").queue?.state === "suspended"; // the bar says it
-    const lines = (model.get("service").conditions ?? []).filter((one) => (isUnmet(one) && !inBar) || one.state === "off").map(conditionText);
+    const lines = (model.get("service").conditions ?? []).filter((condition) => (isUnmet(condition) && !inBar) || condition.state === "off").map(conditionText);
     unmet.hidden = !lines.length;
     say(unmet, lines.join("; "));
   });
-  return [lost, faults, unmet, said, fold];
+  return [lost, faults, unmet, strip, fold];
 }
 
 /** The foot: whether it is live, where the service is, how far the archive lags. */

@@ -8,7 +8,7 @@ const ROWS = 50; // that are drawn at a time: a person reads no more at once
 const LABELS = { run: "run", who: "by" }; // of what does not say by itself what it is, on a telephone
 
 /** Draw it; `{element, draw}`: it is drawn while it is seen, `draw` says that it is seen now. */
-export function history(model, panel) {
+export function historyTab(model, panel) {
   const head = h("tr", {});
   const body = h("tbody", {});
   const none = h("p", { class: "as-quiet" }, "Nothing happened yet.");
@@ -35,36 +35,36 @@ export function history(model, panel) {
   };
   function draw() {
     if (element.closest("[hidden]")) return;
-    shapeOf();
-    const column = columns.find((one) => one.name === by) ?? columns[1];
+    drawHead();
+    const column = columns.find(({ name }) => name === by) ?? columns[1];
     const { fold } = model.get("lines");
     rows = fold ? sorted(records(fold, model.get("agent").units, labelsOf(model.get("form"))), column, down) : [];
     first = Math.max(0, Math.min(first, rows.length - 1));
     const shown = rows.slice(first, first + ROWS);
-    const digits = columns.map((one) => (one.of ? decimals(shown.map((row) => valueOf(row, one))) : null));
+    const digits = columns.map((column) => (column.of ? decimals(shown.map((row) => valueOf(row, column))) : null));
     [...head.children].forEach((cell, i) => columns[i].title !== "" && cell.setAttribute("aria-sort", columns[i] === column ? (down ? "descending" : "ascending") : "none"));
     table.hidden = !rows.length;
     none.hidden = Boolean(rows.length);
-    keyed(body, shown.flatMap((row) => (open.has(row.key) ? [row, { ...row, more: true }] : [row])), (row) => `${row.key}${row.more ? " more" : ""}`, make, (line, row) => line.show(row, digits));
+    keyed(body, shown.flatMap((row) => (open.has(row.key) ? [row, { ...row, more: true }] : [row])), (row) => `${row.key}${row.more ? " more" : ""}`, makeLine, (line, row) => line.show(row, digits));
     say(where, rows.length > ROWS ? `${first + 1} to ${first + shown.length} of ${rows.length}` : "");
     [newer.hidden, older.hidden] = [rows.length <= ROWS, rows.length <= ROWS];
     [newer.disabled, older.disabled] = [first === 0, first + ROWS >= rows.length];
     copied.hidden = !rows.length;
   }
-  function shapeOf() {
+  function drawHead() {
     const { actuators = [], outcomes = [] } = model.get("plot");
     const { units = {} } = model.get("agent");
     const now = JSON.stringify([actuators, outcomes, units]);
     if (now === shape) return;
     shape = now;
-    const of = (kind, names) => names.map((name) => ({ name, of: kind, unit: units[name] }));
-    columns = [{ name: "run", title: "run" }, { name: "at", title: "time" }, ...of("actuator", actuators), ...of("outcome", outcomes),
+    const columnsOf = (kind, names) => names.map((name) => ({ name, of: kind, unit: units[name] }));
+    columns = [{ name: "run", title: "run" }, { name: "at", title: "time" }, ...columnsOf("actuator", actuators), ...columnsOf("outcome", outcomes),
       { name: "what", title: "what happened" }, { name: "why", title: "why" }, { name: "who", title: "who" }, { name: "", title: "" }];
     head.replaceChildren(...columns.map(({ name, title, of: kind, unit }) => h("th", { class: kind || name === "run" ? "as-num" : name === "why" ? "as-wide" : name === "what" ? "as-what" : "", scope: "col" },
       title === "" ? h("span", { class: "as-hidden" }, "run uid or traceback") : h("button", { type: "button", class: "as-sort", onclick: () => sort(name) }, title ?? name, unit ? h("span", { class: "as-unit" }, unit) : null))));
     body.replaceChildren();
   }
-  function make(row) {
+  function makeLine(row) {
     if (row.more) {
       const shown = [
         row.run_uid ? h("span", {}, "run uid ", h("code", {}, row.run_uid)) : "",
@@ -76,10 +76,10 @@ export function history(model, panel) {
     const name = row.traceback ? "Traceback" : "Run uid";
     const more = row.traceback || row.run_uid ? h("button", { type: "button", class: "as-link-like", "aria-label": `${name}: ${row.run ? `run ${row.run}` : row.what} at ${clock(row.at)}`, onclick: () => toggle(row.key) }, name) : "";
     cells.at(-1).append(more);
-    cells[columns.findIndex((one) => one.name === "at")].append(clocked(row.at));
+    cells[columns.findIndex((column) => column.name === "at")].append(clocked(row.at));
     const line = h("tr", { class: row.bad ? "as-bad-row" : "" }, cells);
     line.show = (now, digits) => {
-      columns.forEach((column, i) => column.name && column.name !== "at" && say(cells[i], text(now, column, digits[i])));
+      columns.forEach((column, i) => column.name && column.name !== "at" && say(cells[i], cellText(now, column, digits[i])));
       if (more) more.setAttribute("aria-expanded", String(open.has(now.key)));
     };
     return line;
@@ -88,7 +88,7 @@ export function history(model, panel) {
   return { element, draw };
 }
 
-function text(row, column, digits) {
+function cellText(row, column, digits) {
   const value = valueOf(row, column);
   if (value === null || value === undefined) return "";
   if (column.of && typeof value === "number" && digits !== null) return value.toFixed(digits);
@@ -96,12 +96,12 @@ function text(row, column, digits) {
 }
 
 /** What the service and the brain said, newest first. */
-export function log(model, panel) {
+export function logTab(model, panel) {
   const list = h("ol", { class: "as-lines", "aria-label": "Log" });
   const draw = () => {
     if (list.closest("[hidden]")) return;
     const items = model.get("lines").log ?? [];
-    keyed(list, items, (one) => `${one.at}${one.text}`, (one) => h("li", { class: ["warning", "error"].includes(one.kind) ? "as-bad" : "" }, clocked(one.at), h("span", {}, one.text)));
+    keyed(list, items, (line) => `${line.at}${line.text}`, (line) => h("li", { class: ["warning", "error"].includes(line.kind) ? "as-bad" : "" }, clocked(line.at), h("span", {}, line.text)));
     list.classList.toggle("as-none", !items.length);
   };
   panel.on(["lines"], draw);

@@ -1,6 +1,6 @@
 // The inbox: suggestions that wait for a person's word.
 
-import { acting, named, permit, settle } from "./controls.js";
+import { actionButton, named, permit, settle } from "./controls.js";
 import { aged, button, h, keyed, nameOf, number, pointText, say } from "./dom.js";
 import { decimals } from "./records.js";
 import { valueField } from "./values.js";
@@ -28,26 +28,26 @@ export function inboxTable(model) {
     say(nothing, none);
     const digits = (columns ?? []).map((name) => decimals(items.map((item) => item.point[name])));
     keyed(body, items, (item) => item.id, (item) => row(model, item, columns), (line, item) => line.tell(item, digits));
-    keyed(together, several(items), ({ agent }) => agent, ({ agent }) => all(model, agent, !columns), (one, of) => one.tell(of.items));
+    keyed(together, groups(items), ({ agent }) => agent, ({ agent }) => approveAll(model, agent, !columns), (approval, group) => approval.tell(group.items));
     edits();
   };
-  const edits = () => [...together.children].forEach((one) => one.look([...body.children].some((line) => line.edited())));
-  const free = () => [...body.children, ...together.children].forEach((one) => one.release());
+  const edits = () => [...together.children].forEach((approval) => approval.look([...body.children].some((line) => line.edited())));
+  const free = () => [...body.children, ...together.children].forEach((element) => element.release());
   body.addEventListener("click", edits);
   return { element: h("div", {}, together, table, nothing), show, free };
 }
 
 /** Agents of which more than one point waits that was not refused, with these. */
-function several(items) {
+function groups(items) {
   const open = items.filter((item) => !item.outside && !item.rounded);
   const names = [...new Set(open.map((item) => item.agent))];
-  return names.map((agent) => ({ agent, items: open.filter((item) => item.agent === agent) })).filter((one) => one.items.length > 1);
+  return names.map((agent) => ({ agent, items: open.filter((item) => item.agent === agent) })).filter((group) => group.items.length > 1);
 }
 
 /** A button that approves every point of an agent that is shown below it, all or none. */
-function all(model, agent, ofMany) {
+function approveAll(model, agent, ofMany) {
   let [items, came, edited] = [[], 0, false];
-  const approve = acting(model, "approve-all", "", () => {
+  const approve = actionButton(model, "approve-all", "", () => {
     approve.disabled = true;
     model.send({ action: "approve-all", seen: Object.fromEntries(items.map((item) => [item.id, item.point])) });
   }, "as-main");
@@ -59,7 +59,7 @@ function all(model, agent, ofMany) {
     look();
   };
   element.tell = (now) => {
-    if (now.some(({ id }) => !items.some((one) => one.id === id))) {
+    if (now.some(({ id }) => !items.some((item) => item.id === id))) {
       came = Date.now(); // who is about to press has not seen it
       setTimeout(look, SEEN_MS);
     }
@@ -87,7 +87,7 @@ function row(model, item, columns) {
   const send = async (event, content) => {
     if (decided || event.detail > 1) return; // a second click met the next row
     decided = true;
-    actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
+    actions.querySelectorAll("button").forEach((command) => { command.disabled = true; });
     await model.send(content);
     decided = model.get("notice").kind !== "error";
     line.release();
@@ -97,22 +97,22 @@ function row(model, item, columns) {
     return [inputs[name].element, units[name] ? h("span", { class: "as-unit" }, units[name]) : ""];
   };
   const whose = `${columns ? "" : `${item.agent} `}${pointText(item.point, item.units)}`;
-  const offer = (...buttons) => actions.replaceChildren(...buttons.map((one) => named(one, whose)));
-  const reject = () => acting(model, "reject", "Reject", (event) => send(event, { action: "reject", id: item.id }));
+  const offer = (...buttons) => actions.replaceChildren(...buttons.map((command) => named(command, whose)));
+  const reject = () => actionButton(model, "reject", "Reject", (event) => send(event, { action: "reject", id: item.id }));
   let [digits, units, edited] = [[], item.units, false];
   const numbers = () => {
     if (!columns) cells[1].replaceChildren(pointText(item.point, units));
     else names.forEach((name, i) => cells[i].replaceChildren(withUnit(item.point[name], units[name], digits[i])));
   };
-  const still = () => {
+  const showPlain = () => {
     edited = false;
     numbers();
     offer(
-      ...(item.rounded ? [] : [acting(model, "approve", "Edit", edit)]), // what goes back would be another point
+      ...(item.rounded ? [] : [actionButton(model, "approve", "Edit", showFields)]), // what goes back would be another point
       reject(),
-      acting(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id }), "as-main"));
+      actionButton(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id }), "as-main"));
   };
-  const edit = () => {
+  const showFields = () => {
     edited = true;
     const there = names.filter((name) => name in item.point); // what a point lacks stays where it is
     names.forEach((name, i) => columns && name in item.point && cells[i].replaceChildren(...field(name)));
@@ -120,15 +120,15 @@ function row(model, item, columns) {
     const texts = there.filter((name) => typeof item.point[name] === "string");
     const point = () => Object.fromEntries(there.map((name) => [name, inputs[name].value()]));
     offer(
-      button("Cancel", still),
+      button("Cancel", showPlain),
       reject(),
-      acting(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id, point: point(), texts }), "as-main"));
+      actionButton(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id, point: point(), texts }), "as-main"));
     inputs[there[0]]?.element.focus();
   };
   line.edited = () => edited;
-  line.release = () => decided || actions.querySelectorAll("button").forEach((one) => {
-    one.disabled = false;
-    if (one.dataset.action) settle(one, model);
+  line.release = () => decided || actions.querySelectorAll("button").forEach((command) => {
+    command.disabled = false;
+    if (command.dataset.action) settle(command, model);
   });
   line.tell = (now, beside) => { // numbers of a column stand below each other
     if (!edited && JSON.stringify([beside, now.units]) !== JSON.stringify([digits, units])) {
@@ -138,6 +138,6 @@ function row(model, item, columns) {
     note.className = now.outside ? "as-wide as-bad" : "as-wide as-muted";
     say(note, now.note);
   };
-  still();
+  showPlain();
   return line;
 }

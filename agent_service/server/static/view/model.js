@@ -3,7 +3,7 @@
 // A source brings a service to it: `follow({agent, paths, take})`, `ask(request)` and `press(request, show)`, whichever home
 // it is in. See web.js, and the notebook's line.js.
 
-import { request, titled } from "./actions.js";
+import { actionTitle, request } from "./actions.js";
 import { AgentFold, born } from "./fold.js";
 import { agentForm, messages } from "./forms.js";
 import { byModel, entry, header, lines, outcomesOf, plotted, progress, region, reported, row } from "./shown.js";
@@ -55,25 +55,25 @@ class Values {
     const quiet = this.get("notice");
     try {
       if ("form_errors" in this.values && content.action === "configure") this.set({ form_errors: {} });
-      const asked = request(content, { home: this.home, ...this.facts() });
-      if (!asked) {
+      const toSend = request(content, { home: this.home, ...this.facts() });
+      if (!toSend) {
         say("done", "nothing to change");
         return;
       }
-      const press = (one) => this.source.press({ what: titled(content.action), action: content.action, ...one }, say);
-      const { answer, way } = await press(asked);
-      if (asked.then) await press(asked.then);
+      const press = (step) => this.source.press({ title: actionTitle(content.action), action: content.action, ...step }, say);
+      const { answer, way } = await press(toSend);
+      if (toSend.then) await press(toSend.then);
       this.refused.delete(content.id);
-      const text = way ?? asked.done?.(answer);
+      const text = way ?? toSend.done?.(answer);
       if (text) say("done", text);
       else if (this.get("notice") === quiet || this.get("notice").kind === "wait") this.put("notice", {}); // another one is of another press, and stays
     } catch (error) {
       let message = reasonText(error.message);
       if (content.action === "approve" && error.answered) this.refused.set(content.id, `not approved: ${message}`);
       if (content.action === "configure" && error.errors?.length) {
-        const found = messages(error.errors, this.get("form"));
-        this.set({ form_errors: Object.fromEntries(Object.entries(found).filter(([path]) => path)) });
-        if (!("" in found)) message = "the configuration was not changed: see the fields marked below";
+        const byField = messages(error.errors, this.get("form"));
+        this.set({ form_errors: Object.fromEntries(Object.entries(byField).filter(([path]) => path)) });
+        if (!("" in byField)) message = "the configuration was not changed: see the fields marked below";
       }
       say("error", message, { traceback: error.traceback ?? null });
     }
@@ -90,18 +90,18 @@ class Values {
   follow(paths, agent, take) {
     return this.source.follow({ agent, paths, take: (update) => {
       if (update.link) this.set({ link: update.link });
-      if (update.answers?.service && !update.answers.service.problem) this.set({ service: shownOf(update.answers.service) });
+      if (update.answers?.service && !update.answers.service.problem) this.set({ service: withoutUptime(update.answers.service) });
       take(update);
     } });
   }
 }
 
-function shownOf({ uptime_s: _, ...service }) {
+function withoutUptime({ uptime_s: _, ...service }) {
   return service;
 }
 
 /** The pages of a list, one after the other, `most` items at most. */
-async function whole(source, path, most = Infinity) {
+async function allPages(source, path, most = Infinity) {
   const items = [];
   let cursor = null;
   do {
@@ -118,14 +118,14 @@ async function whole(source, path, most = Infinity) {
  * gives a status all that are known; `redraw` is called when there are more.
  */
 function unitsOf(source, redraw) {
-  const known = (source.units ??= new Map());
+  const unitsByAgent = (source.units ??= new Map());
   return (status) => {
     const { name, units = {}, spec } = status;
-    if (!known.has(name) && [...spec.actuators, ...outcomesOf(spec)].some((one) => !(one in units))) {
-      known.set(name, {});
-      source.ask({ path: `agents/${encodeURIComponent(name)}/devices` }).then((devices) => { known.set(name, devices.units); redraw(); }, () => known.delete(name));
+    if (!unitsByAgent.has(name) && [...spec.actuators, ...outcomesOf(spec)].some((column) => !(column in units))) {
+      unitsByAgent.set(name, {});
+      source.ask({ path: `agents/${encodeURIComponent(name)}/devices` }).then((devices) => { unitsByAgent.set(name, devices.units); redraw(); }, () => unitsByAgent.delete(name));
     }
-    return { ...status, units: { ...known.get(name), ...units } };
+    return { ...status, units: { ...unitsByAgent.get(name), ...units } };
   };
 }
 
@@ -137,7 +137,7 @@ export function agentModel(source, name) {
   let [status, variables, reports, types, devices] = [null, [], [], null, {}];
   let [looking, again, looked, drawn, retry, ended] = [false, false, false, "", null, false];
   let waiting = []; // events that come while it looks
-  let [asking, asked] = [false, false]; // the devices, once more after the answer
+  let [asking, askAgain] = [false, false]; // the devices, once more after the answer
 
   const form = () => agentForm(status, types?.items.find((type) => type.name === status.type)?.config_schema, types?.loop_schema);
   model.facts = () => ({ name, status, form: model.get("form") });
@@ -153,9 +153,9 @@ export function agentModel(source, name) {
       best: status.best,
       region: fold.measured.size || !looked ? [] : region(status, devices),
       by_model: byModel(status, fold),
-      inbox: fold.openIn("proposed").map((one) => entry(one, status, model.refused.get(one.id))),
+      inbox: fold.openIn("proposed").map((suggestion) => entry(suggestion, status, model.refused.get(suggestion.id))),
       form: form(),
-      variables: variables.map((one) => ({ name: one.name, value: one.problem ?? one.value, writable: one.writable })),
+      variables: variables.map((variable) => ({ name: variable.name, value: variable.problem ?? variable.value, writable: variable.writable })),
       reports: reported(reports),
     });
     if (key === drawn || !looked) return;
@@ -174,10 +174,10 @@ export function agentModel(source, name) {
     askDevices();
     try {
       const [suggestions, history, ...rest] = await Promise.all([
-        whole(source, `${path}/suggestions`),
-        whole(source, `${path}/history?newest_first=true`, LOOKS_BACK),
+        allPages(source, `${path}/suggestions`),
+        allPages(source, `${path}/history?newest_first=true`, LOOKS_BACK),
         source.ask({ path: `${path}/variables` }),
-        whole(source, `${path}/reports`),
+        allPages(source, `${path}/reports`),
       ]);
       [variables, reports] = [rest[0].items, rest[1]];
       fold.look(suggestions, history.reverse());
@@ -206,10 +206,10 @@ export function agentModel(source, name) {
 
   /** Where the actuators are, while they rest; and units, which come with the status. */
   async function askDevices() {
-    asked = true;
+    askAgain = true;
     if (asking) return;
-    for (asking = true; asked && !ended;) {
-      asked = false;
+    for (asking = true; askAgain && !ended;) {
+      askAgain = false;
       try {
         devices = await source.ask({ path: `${path}/devices` });
         rest();
@@ -230,7 +230,7 @@ export function agentModel(source, name) {
   async function refresh(kinds) {
     try {
       if (kinds.some((kind) => OF_VARIABLES.includes(kind))) variables = (await source.ask({ path: `${path}/variables` })).items;
-      if (kinds.includes("report")) reports = await whole(source, `${path}/reports`);
+      if (kinds.includes("report")) reports = await allPages(source, `${path}/reports`);
       draw();
     } catch {
       // the next update asks again
@@ -277,19 +277,20 @@ export function serviceModel(source) {
 export function inboxModel(source) {
   const model = new Values(source, { inbox: [], heard: false });
   const [agents, proposed] = [`agents?limit=${PAGE}`, `suggestions?state=proposed&limit=${PAGE}`];
-  const known = new Map();
+  const byId = new Map();
   const united = unitsOf(source, () => model.redraw());
   let statuses = {};
-  model.redraw = () => model.set({ inbox: [...known.values()].map((one) => entry(one, statuses[one.agent] ? united(statuses[one.agent]) : { limits: {}, spec: {} }, model.refused.get(one.id))) });
+  const statusOf = ({ agent }) => (statuses[agent] ? united(statuses[agent]) : { limits: {}, spec: {} });
+  model.redraw = () => model.set({ inbox: [...byId.values()].map((suggestion) => entry(suggestion, statusOf(suggestion), model.refused.get(suggestion.id))) });
   model.end = model.follow(["service", agents, proposed], null, ({ answers = {}, events = [] }) => {
-    if (answers[agents]) statuses = Object.fromEntries(answers[agents].items.map((one) => [one.name, one]));
+    if (answers[agents]) statuses = Object.fromEntries(answers[agents].items.map((status) => [status.name, status]));
     events.filter((event) => event.kind === "suggestion.state").forEach((event) => {
-      if (event.data.state === "proposed") known.set(event.data.id, born(event));
-      else known.delete(event.data.id);
+      if (event.data.state === "proposed") byId.set(event.data.id, born(event));
+      else byId.delete(event.data.id);
     });
     if (answers[proposed]) {
-      known.clear();
-      answers[proposed].items.forEach((one) => known.set(one.id, one));
+      byId.clear();
+      answers[proposed].items.forEach((suggestion) => byId.set(suggestion.id, suggestion));
     }
     model.redraw();
     if (answers[proposed]) model.set({ heard: true });

@@ -3,7 +3,7 @@
 import { curvePlot, mattersPlot } from "./belief_pictures.js";
 import { comparedPlot } from "./compared.js";
 import { h, number, svg } from "./dom.js";
-import { along, colourBar, EDGE, extent, frame, HEIGHT, outcomesOf, reach, scale, selector, titled, told, viridis } from "./drawing.js";
+import { axisScale, colourBar, columnTitles, EDGE, extent, frame, HEIGHT, outcomeTitles, reach, rowLines, scale, selector, viridis } from "./drawing.js";
 import { frontPlot } from "./front.js";
 
 const MOST_LINES = 400;
@@ -28,16 +28,16 @@ export function morePictures(model, panel, predict) {
     place.replaceChildren(...(plot ? [plot.element] : []));
     draw();
   };
-  const offered = (data) => KINDS.filter((one, i) => i === kind || !one.needs || one.needs(data));
+  const offered = (data) => KINDS.filter((picture, i) => i === kind || !picture.needs || picture.needs(data));
   const chosen = selector("More pictures", (value) => { byPerson = true; choose(KINDS.indexOf(offered(model.get("plot"))[value])); });
   const draw = () => {
     const data = model.get("plot");
-    chosen.offer(offered(data).map((one) => one.name), offered(data).indexOf(KINDS[kind]));
+    chosen.offer(offered(data).map((picture) => picture.name), offered(data).indexOf(KINDS[kind]));
     plot?.show(data);
   };
   panel.on(["plot"], () => {
     const data = model.get("plot");
-    if (!byPerson && data.actuators) choose(Math.max(0, KINDS.findLastIndex((one) => one.suits?.(data))));
+    if (!byPerson && data.actuators) choose(Math.max(0, KINDS.findLastIndex((picture) => picture.suits?.(data))));
     draw();
   });
   panel.ends.push(() => plot?.end());
@@ -54,7 +54,7 @@ function parallelPlot() {
   plot.foot.append(many);
   plot.paint = (data, size) => {
     outcome = Math.min(outcome, Math.max(0, data.outcomes.length - 1));
-    chosen.offer(outcomesOf(data), outcome);
+    chosen.offer(outcomeTitles(data), outcome);
     const column = data.actuators.length + outcome;
     const shown = data.rows.slice(-MOST_LINES).map((row, i, all) => ({ row, run: data.first + data.rows.length - all.length + i }));
     many.textContent = data.rows.length > MOST_LINES ? `the last ${MOST_LINES} runs, and the best` : "";
@@ -62,28 +62,28 @@ function parallelPlot() {
     const less = outcome === data.objective && !data.maximize; // the best has the lightest colour
     const range = data.ranges[outcome] ?? [NaN, NaN];
     const columns = [...data.actuators.keys(), ...(data.outcomes.length ? [column] : [])];
-    const names = columns.map((k) => titled(data)[k]);
+    const names = columns.map((k) => columnTitles(data)[k]);
     const apart = (size - 2 * EDGE.left - 34) / Math.max(1, columns.length - 1);
     const steep = apart < 7 * Math.max(...names.map((name) => name.length)) + 8;
     const bottom = HEIGHT - (steep ? 78 : 34);
     const heights = [bottom, EDGE.top + 16];
     const axes = columns.map((k) => {
-      const ends = extent([...(k < data.actuators.length ? reach(data, k) ?? [] : range), ...shown.map((one) => one.row[k])]);
-      return data.categories[k] || !(ends[0] < ends[1]) ? along(data.categories[k], ends, heights) : scale(ends, heights);
+      const ends = extent([...(k < data.actuators.length ? reach(data, k) ?? [] : range), ...shown.map((line) => line.row[k])]);
+      return data.categories[k] || !(ends[0] < ends[1]) ? axisScale(data.categories[k], ends, heights) : scale(ends, heights);
     });
     const x = (i) => EDGE.left + i * apart;
     const line = (row) => columns.map((k, i) => (Number.isFinite(row[k]) ? `${x(i).toFixed(1)},${axes[i](row[k]).toFixed(1)}` : null)).filter(Boolean).join("L");
-    const goodness = (one) => (one.row[column] ?? -Infinity) * (less ? -1 : 1);
-    for (const { row } of [...shown].sort((one, other) => goodness(one) - goodness(other))) {
+    const goodness = (line) => (line.row[column] ?? -Infinity) * (less ? -1 : 1);
+    for (const { row } of [...shown].sort((first, second) => goodness(first) - goodness(second))) {
       plot.add(svg("path", { class: "as-way", d: `M${line(row)}`, stroke: viridis(row[column], range, less) }));
     }
     if (data.best) plot.add(svg("path", { class: "as-best as-way-best", d: `M${line(data.best)}` }));
     columns.forEach((k, i) => {
       plot.add(svg("line", { class: "as-pole", x1: x(i), x2: x(i), y1: axes[i].range[0], y2: axes[i].range[1] }));
       const ends = axes[i].names ? axes[i].names.map((name, at) => [at, String(name)]) : axes[i].domain.map((value) => [value, number(value, 3)]);
-      ends.forEach(([at, text], which) => plot.add(svg("text", { class: "as-tick as-tick-x", x: x(i), y: axes[i](at) + (axes[i].names ? 4 : which ? -6 : 13) }, text)));
+      ends.forEach(([at, text], end) => plot.add(svg("text", { class: "as-tick as-tick-x", x: x(i), y: axes[i](at) + (axes[i].names ? 4 : end ? -6 : 13) }, text)));
       plot.add(svg("text", steep ? { class: "as-tick as-name as-tick-steep", transform: `translate(${x(i)},${bottom + 22}) rotate(-35)` } : { class: "as-tick as-name as-tick-x", x: x(i), y: bottom + 29 }, names[i]));
-      for (const { row, run } of shown) if (Number.isFinite(row[k])) plot.target(x(i), axes[i](row[k]), `run ${run}`, told(data, row));
+      for (const { row, run } of shown) if (Number.isFinite(row[k])) plot.target(x(i), axes[i](row[k]), `run ${run}`, rowLines(data, row));
     });
     colourBar(plot, size, range, less);
     return null;

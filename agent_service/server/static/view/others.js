@@ -15,7 +15,7 @@ export function otherActuators(changed) {
       changed();
     };
     const common = { "aria-label": `${name} in the picture`, onchange: (event) => keep(event.target.value) };
-    const control = kinds ? h("select", { ...common, class: "as-select" }, h("option", { value: "" }), kinds.map((one, i) => h("option", { value: i }, String(one))))
+    const control = kinds ? h("select", { ...common, class: "as-select" }, h("option", { value: "" }), kinds.map((kind, i) => h("option", { value: i }, String(kind))))
       : h("input", { ...common, type: "number", step: "any", class: "as-input as-short" });
     return h("label", { "data-name": name }, h("span", {}, `${name} `), control, unit ? h("span", { class: "as-unit" }, unit) : "");
   };
@@ -30,13 +30,13 @@ export function otherActuators(changed) {
       shape = now;
       element.replaceChildren(...others.map(({ name, kinds }) => field(name, kinds, data.units[name])));
     }
-    others.forEach((one, i) => {
+    others.forEach((actuator, i) => {
       const control = element.children[i].children[1];
-      const text = one.best === undefined || one.best === null ? "" : `${number(one.best, 3)}`;
-      if (one.kinds) control.firstChild.textContent = text;
+      const text = actuator.best === undefined || actuator.best === null ? "" : `${number(actuator.best, 3)}`;
+      if (actuator.kinds) control.firstChild.textContent = text;
       else control.placeholder = text;
     });
-    return Object.fromEntries(others.map((one) => [one.name, set.get(one.name) ?? one.best]).filter(([, value]) => value !== null && value !== undefined));
+    return Object.fromEntries(others.map((actuator) => [actuator.name, set.get(actuator.name) ?? actuator.best]).filter(([, value]) => value !== null && value !== undefined));
   };
   return { element, at };
 }

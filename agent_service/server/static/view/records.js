@@ -16,9 +16,10 @@ export function records(fold, units = {}, labels = {}) {
     const suggestion = fold.suggestions.get(id);
     rows.push({ key: id, at, run, point, outcome, what: "measured", why: whyOf(suggestion, units), who: whose(suggestion, by), run_uid: run_uid ?? suggestion?.run_uid, traceback: null, bad: false });
   }
-  for (const one of fold.suggestions.values()) {
-    if (!UNHAPPY.includes(one.state)) continue;
-    rows.push({ key: `${one.id} ${one.state}`, at: one.at, run: null, point: one.point, outcome: one.outcome ?? {}, what: one.state, why: whyOf(one, units), who: whose(one), run_uid: one.run_uid, traceback: one.traceback ?? null, bad: one.state === "failed" });
+  for (const suggestion of fold.suggestions.values()) {
+    if (!UNHAPPY.includes(suggestion.state)) continue;
+    const { id, state, at, point, outcome, run_uid, traceback } = suggestion;
+    rows.push({ key: `${id} ${state}`, at, run: null, point, outcome: outcome ?? {}, what: state, why: whyOf(suggestion, units), who: whose(suggestion), run_uid, traceback: traceback ?? null, bad: state === "failed" });
   }
   for (const event of fold.history) {
     const { data } = event;
@@ -29,8 +30,8 @@ export function records(fold, units = {}, labels = {}) {
 
 /** Why a point has its fate, and what was suggested where somebody edited it. */
 function whyOf(suggestion, units) {
-  const { reason: told, suggested_point: was, rejected_by: rejected } = suggestion ?? {};
-  const reason = was || rejected ? reasonText(told).replace(/^(edited|rejected) by [^:]*(: |$)/, "") : reasonText(told); // who did it is told beside
+  const { reason: given, suggested_point: was, rejected_by: rejected } = suggestion ?? {};
+  const reason = was || rejected ? reasonText(given).replace(/^(edited|rejected) by [^:]*(: |$)/, "") : reasonText(given); // who did it is told beside
   return [was ? `was ${pointText(was, units)}` : "", reason].filter(Boolean).join("; ");
 }
 
@@ -52,9 +53,9 @@ export function valueOf(row, column) {
 export function sorted(rows, column, down) {
   const empty = (value) => value === null || value === undefined || value === "";
   return [...rows].sort((a, b) => {
-    const [one, other] = [valueOf(a, column), valueOf(b, column)];
-    if (empty(one) || empty(other)) return empty(one) - empty(other);
-    const order = typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));
+    const [value, other] = [valueOf(a, column), valueOf(b, column)];
+    if (empty(value) || empty(other)) return empty(value) - empty(other);
+    const order = typeof value === "number" && typeof other === "number" ? value - other : String(value).localeCompare(String(other));
     return down ? -order : order;
   });
 }

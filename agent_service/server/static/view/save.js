@@ -9,8 +9,8 @@ const ROOM = 24; // for a line of labels
 export function svgText(picture, labels) {
   const copy = picture.cloneNode(true);
   const [shown, copied] = [picture.querySelectorAll("*"), copy.querySelectorAll("*")];
-  shown.forEach((one, i) => {
-    const style = getComputedStyle(one);
+  shown.forEach((element, i) => {
+    const style = getComputedStyle(element);
     SHOWN.forEach((name) => copied[i].setAttribute(name, style.getPropertyValue(name))); // a `style` the page's policy forbids
     copied[i].removeAttribute("class");
   });
@@ -57,8 +57,8 @@ async function rastered(drawn, { width, height }) {
 }
 
 function groundOf(element) {
-  for (let one = element; one; one = one.parentElement) {
-    const { backgroundColor } = getComputedStyle(one);
+  for (let ancestor = element; ancestor; ancestor = ancestor.parentElement) {
+    const { backgroundColor } = getComputedStyle(ancestor);
     if (backgroundColor !== "transparent" && backgroundColor !== "rgba(0, 0, 0, 0)") return backgroundColor;
   }
   return "white";

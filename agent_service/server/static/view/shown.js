@@ -26,7 +26,7 @@ export function header(status, service) {
   const asks = spec.loop.approval_distance || [spec.loop.approval, service.guardrails?.approval ?? "auto"].some((rule) => rule !== "auto");
   return {
     ...summary(status),
-    busy: busy && { call: busy.call, since: seconds(busy.since), progress: far(busy.progress) },
+    busy: busy && { call: busy.call, since: seconds(busy.since), progress: progressText(busy.progress) },
     actuators: spec.actuators,
     space: spec.space ?? {},
     outcomes: outcomesOf(spec),
@@ -54,11 +54,11 @@ export function progress(status, fold) {
   const waiting = fold.openIn("proposed").length;
   const byPerson = waiting > 0 && status.spec.loop.approval !== "auto" && !now;
   const pace = paceOf([...fold.measured.values()].slice(-PACE_OF - 1));
-  const told = status.state === "running" && !byPerson && total && pace !== null; // nobody knows when a person will look
+  const predictable = status.state === "running" && !byPerson && total && pace !== null; // nobody knows when a person will look
   return {
     done,
     total,
-    left_s: told ? pace.map((step) => step * (total - done)) : null,
+    left_s: predictable ? pace.map((step) => step * (total - done)) : null,
     measuring: now ? { id: now.id, point: now.point } : null,
     waiting: byPerson ? waiting : 0,
     cut: status.held ? cutOff(fold) : null,
@@ -71,13 +71,14 @@ export function progress(status, fold) {
 
 /** What became of the point under way when all was stopped, if it was not measured: `{point, state}`. */
 function cutOff(fold) {
-  const newest = [...fold.suggestions.values()].filter((one) => one.state !== "rejected").reduce((last, one) => (last && last.at >= one.at ? last : one), null);
+  const notRejected = [...fold.suggestions.values()].filter((suggestion) => suggestion.state !== "rejected");
+  const newest = notRejected.reduce((last, suggestion) => (last && last.at >= suggestion.at ? last : suggestion), null);
   return newest && ["failed", "abandoned", "expired", "approved"].includes(newest.state) ? { point: newest.point, state: newest.state } : null;
 }
 
 /** Seconds from one run to the next, as the quicker and the slower half of the last ones had it; null: they tell nothing yet. */
 function paceOf(measured) {
-  const steps = measured.slice(1).map((one, i) => one.at - measured[i].at).sort((a, b) => a - b);
+  const steps = measured.slice(1).map((measurement, i) => measurement.at - measured[i].at).sort((a, b) => a - b);
   if (steps.length < TELL_FROM) return null;
   const pace = [0.25, 0.75].map((part) => steps[Math.round(part * (steps.length - 1))]);
   return pace[1] > WILD * pace[0] ? null : pace;
@@ -101,8 +102,8 @@ export function plotted(status, fold, { positions = null } = {}) {
   const { bounds } = status.spec.guardrails;
   const { space = {} } = status.spec;
   const seen = [...measured, ...fold.open.values()];
-  const named = actuators.map((name) => categories(space[name], seen.map((one) => one.point[name])));
-  const line = (one) => cells({ ...one.point, ...one.outcome }, columns, named);
+  const named = actuators.map((name) => categories(space[name], seen.map((item) => item.point[name])));
+  const line = (item) => cells({ ...item.point, ...item.outcome }, columns, named);
   const shown = measured.slice(-MAX_ROWS);
   const at = outcomes.indexOf(objective);
   const score = scorer(status);
@@ -119,12 +120,12 @@ export function plotted(status, fold, { positions = null } = {}) {
     first: measured.length - shown.length + 1,
     objective: at < 0 ? null : at,
     judged,
-    so_far: score ? bests(measured, best, score).slice(-shown.length).map((one) => one && cells(one, outcomes, [])) : [],
-    ranges: outcomes.map((name) => range([...measured, ...(best ? [best] : [])].map((one) => one.outcome[name]))),
+    so_far: score ? bests(measured, best, score).slice(-shown.length).map((outcome) => outcome && cells(outcome, outcomes, [])) : [],
+    ranges: outcomes.map((name) => rangeOf([...measured, ...(best ? [best] : [])].map((measurement) => measurement.outcome[name]))),
     rows: shown.map(line),
-    suggested: [...fold.open.values()].map((one) => ({ id: one.id, state: one.state, values: cells(one.point, actuators, named) })),
-    unhappy: [...fold.suggestions.values()].filter((one) => UNHAPPY.includes(one.state)).slice(-MOST_UNHAPPY)
-      .map((one) => ({ state: one.state, why: reasonText(one.reason), values: cells(one.point, actuators, named) })),
+    suggested: [...fold.open.values()].map((suggestion) => ({ id: suggestion.id, state: suggestion.state, values: cells(suggestion.point, actuators, named) })),
+    unhappy: [...fold.suggestions.values()].filter((suggestion) => UNHAPPY.includes(suggestion.state)).slice(-MOST_UNHAPPY)
+      .map((suggestion) => ({ state: suggestion.state, why: reasonText(suggestion.reason), values: cells(suggestion.point, actuators, named) })),
     best: best && line(best),
     model: model && !same(model, best) ? line(model) : null,
     allowed: actuators.map((name) => bounds[name] ?? null),
@@ -159,10 +160,10 @@ export function scorer({ spec, objective, direction }) {
 /** The outcomes of the best after each of `measured`; one that is none of these was measured before them. */
 export function bests(measured, best, score) {
   const top = best && score(best.outcome);
-  let [so, outcome] = best && !measured.some((one) => score(one.outcome) === top) ? [top, best.outcome] : [null, null];
-  return measured.map((one) => {
-    const now = score(one.outcome);
-    if (now !== null && (so === null || now > so)) [so, outcome] = [now, one.outcome];
+  let [highest, outcome] = best && !measured.some((measurement) => score(measurement.outcome) === top) ? [top, best.outcome] : [null, null];
+  return measured.map((measurement) => {
+    const value = score(measurement.outcome);
+    if (value !== null && (highest === null || value > highest)) [highest, outcome] = [value, measurement.outcome];
     return outcome;
   });
 }
@@ -174,8 +175,9 @@ export function region({ spec, limits, units = {} }, { positions = {} }) {
 
 /** The best by the brain's model, where it is another than the best measured; `measured`: whether its outcome is what was measured there. */
 export function byModel({ best, best_by_model: model }, fold) {
-  const was = (one) => Object.entries(model.point).every(([name, value]) => one.point[name] === value) && Object.entries(model.outcome).every(([name, value]) => one.outcome[name] === value);
-  return model && !same(model, best) ? { ...model, measured: [...fold.measured.values()].some(was) } : null;
+  const has = (mapping, part) => Object.entries(part).every(([name, value]) => mapping[name] === value);
+  const isMeasuredAt = (measurement) => has(measurement.point, model.point) && has(measurement.outcome, model.outcome);
+  return model && !same(model, best) ? { ...model, measured: [...fold.measured.values()].some(isMeasuredAt) } : null;
 }
 
 /** Names of an agent's outcomes; none where a function evaluates. */
@@ -184,11 +186,11 @@ export function outcomesOf({ outcome }) {
 }
 
 function searched({ config, space = {}, names = {} }, name) {
-  return box(config.bounds?.[names[name] ?? name]) ?? box(config.bounds?.[name]) ?? box([space[name]?.low, space[name]?.high]);
+  return bothEnds(config.bounds?.[names[name] ?? name]) ?? bothEnds(config.bounds?.[name]) ?? bothEnds([space[name]?.low, space[name]?.high]);
 }
 
 /** Both ends of what an agent searches, or null where its configuration says them in another way. */
-function box(ends) {
+function bothEnds(ends) {
   return Array.isArray(ends) && ends.length === 2 && ends.every(Number.isFinite) ? ends : null;
 }
 
@@ -200,7 +202,7 @@ function cells(values, columns, named) {
   });
 }
 
-function range(values) {
+function rangeOf(values) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
     if (value < low) low = value;
@@ -209,14 +211,14 @@ function range(values) {
   return low > high ? null : [low, high];
 }
 
-function same(one, other) {
-  return JSON.stringify(one) === JSON.stringify(other);
+function same(value, other) {
+  return JSON.stringify(value) === JSON.stringify(other);
 }
 
 /** A proposed suggestion as a row of an inbox, with its agent's status; `refused`: why it was not approved at the last press. */
 export function entry(suggestion, { limits, units = {}, spec: { space = {} } }, refused = "") {
   const beyond = Object.entries(limits).filter(([name, ends]) => typeof suggestion.point[name] === "number" && !inside(suggestion.point[name], ends))
-    .map(([name, ends]) => `${name} is ${side(ends)}`);
+    .map(([name, ends]) => `${name} is ${beyondText(ends)}`);
   const outside = refused ? [refused] : beyond;
   const rounded = Object.entries(suggestion.point).some(([name, value]) => space[name]?.type === "int" && !Number.isSafeInteger(value));
   const retry = suggestion.retry_of ? ["once more: its first try came to nothing"] : [];
@@ -236,17 +238,17 @@ export function entry(suggestion, { limits, units = {}, spec: { space = {} } }, 
 /** What a person is to know beside a point: who proposed it and why, and what its brain expects there. */
 function remarks({ proposed_by: by, reason, extra = {} }) {
   const { _reason: why, _prediction: expected } = extra;
-  const said = [by ? `proposed by ${by}` : "", why ? String(why) : ""].filter(Boolean).join(": ");
-  return [said, expected === undefined || expected === null ? "" : `expects ${prediction(expected)}`, reason ?? ""].filter(Boolean);
+  const proposal = [by ? `proposed by ${by}` : "", why ? String(why) : ""].filter(Boolean).join(": ");
+  return [proposal, expected === undefined || expected === null ? "" : `expects ${predictionText(expected)}`, reason ?? ""].filter(Boolean);
 }
 
-function prediction(value) {
+function predictionText(value) {
   if (typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
-  return Object.entries(value).map(([name, each]) => `${name} ${several(each)}`).join(", ");
+  return Object.entries(value).map(([name, each]) => `${name} ${withSpread(each)}`).join(", ");
 }
 
 /** A number, or a number and its standard deviation; else as it is. */
-function several(value) {
+function withSpread(value) {
   const parts = typeof value === "object" && value !== null ? Object.values(value) : [value];
   const plain = parts.length <= 2 && parts.length && parts.every((part) => typeof part === "number");
   return plain ? parts.map(brief).join(" ± ") : JSON.stringify(value);
@@ -256,7 +258,7 @@ function inside(value, [low, high]) {
   return (low === null || value >= low) && (high === null || value <= high);
 }
 
-function side([low, high]) {
+function beyondText([low, high]) {
   if (low === null) return `above ${brief(high)}`;
   return high === null ? `below ${brief(low)}` : `outside ${brief(low)} to ${brief(high)}`;
 }
@@ -271,7 +273,7 @@ export function reported(reports) {
   return reports.slice(-MAX_REPORTS).reverse().map(({ at, report }) => ({ at: seconds(at), report }));
 }
 
-function far(progress) {
+function progressText(progress) {
   if (!progress) return "";
   const share = progress.total ? `${brief(progress.done)} of ${brief(progress.total)}` : brief(progress.done);
   return progress.message ? `${share}, ${progress.message}` : share;

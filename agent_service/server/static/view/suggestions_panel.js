@@ -1,12 +1,12 @@
 // The inbox of all agents.
 
 import { h, say } from "./dom.js";
-import { begin, foot, notices, stopper } from "./frame.js";
+import { beginPanel, foot, noticeStrips, stopper } from "./frame.js";
 import { inboxTable } from "./inbox.js";
 
 /** Draw the inbox of all agents in `el`; returns what ends that. */
 export function suggestionsPanel(model, el) {
-  const panel = begin(model, el);
+  const panel = beginPanel(model, el);
   const halt = stopper(model, panel);
   const inbox = inboxTable(model);
   const count = h("span", { class: "as-count" });
@@ -15,7 +15,7 @@ export function suggestionsPanel(model, el) {
       h("div", { class: "as-title" }, h("h3", {}, "Inbox"), count),
       h("div", { class: "as-commands" }, halt.stop)),
     halt.strip,
-    ...notices(model, panel),
+    ...noticeStrips(model, panel),
     h("div", { class: "as-pane as-lined" }, inbox.element),
     foot(model, panel));
   panel.on(["inbox", "heard"], () => {

@@ -23,10 +23,10 @@ export function valueField(name, dimension, now) {
   const labelled = { "aria-label": name, class: "as-input" };
   if (dimension?.type === "choice") {
     const first = now === undefined ? [h("option", { value: "" }, "choose")] : [];
-    const element = h("select", labelled, first, dimension.values.map((one, i) => h("option", { value: i }, String(one))));
+    const element = h("select", labelled, first, dimension.values.map((value, i) => h("option", { value: i }, String(value))));
     const present = dimension.values.indexOf(now);
     if (present >= 0) element.value = String(present);
-    return { element, value: () => (element.value === "" ? "" : dimension.values[Number(element.value)]), text: dimension.values.some((one) => typeof one === "string") };
+    return { element, value: () => (element.value === "" ? "" : dimension.values[Number(element.value)]), text: dimension.values.some((value) => typeof value === "string") };
   }
   if (dimension?.type === "bool" || typeof now === "boolean") {
     const element = h("input", { "aria-label": name, type: "checkbox", checked: now });

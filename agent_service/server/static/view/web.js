@@ -31,37 +31,37 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
     const more = { ...(body && { "Content-Type": "application/json" }), ...(prefer && { Prefer: prefer }) };
     const signal = within ? AbortSignal.timeout(within) : undefined;
     const answer = await fetch(`${base}/api/v1/${path}`, { method, headers: headers(more), body: body && JSON.stringify(body), cache: "no-store", signal });
-    const said = answer.status === 204 ? null : await answer.json(); // a page of somebody else's is no JSON
-    if (!answer.ok) throw new Refusal(answer.status, said);
-    return { status: answer.status, said };
+    const content = answer.status === 204 ? null : await answer.json(); // a page of somebody else's is no JSON
+    if (!answer.ok) throw new Refusal(answer.status, content);
+    return { status: answer.status, content };
   }
 
   /** The answer to a request; one that takes long is waited for. */
   async function ask(request) {
-    const { status, said } = await call(request);
-    if (status !== 202) return said;
-    let job = said;
-    while (!job.finished_at) job = (await call({ path: `jobs/${job.id}`, prefer: `wait=${JOB_WAIT_S}` })).said;
+    const { status, content } = await call(request);
+    if (status !== 202) return content;
+    let job = content;
+    while (!job.finished_at) job = (await call({ path: `jobs/${job.id}`, prefer: `wait=${JOB_WAIT_S}` })).content;
     if (job.problem) throw new Refusal(job.problem.status, job.problem);
     return job.result;
   }
 
   function become(state, message = "") {
     link = { state, message, url: where };
-    followers.forEach((one) => one.take({ link }));
+    followers.forEach((follower) => follower.take({ link }));
   }
 
-  function note(event) {
+  function gather(event) {
     if (event) events.push(event);
     due ??= setTimeout(update, GATHER_MS);
   }
 
   async function update() {
-    const [told, anew] = [events, stale];
+    const [gathered, anew] = [events, stale];
     [events, stale] = [[], false];
     const at = Date.now();
-    const all = new Set([...followers].flatMap((one) => one.paths));
-    if (!anew && at - askedAt < SERVICE_MS && !told.some((event) => event.agent === null)) all.delete("service");
+    const all = new Set([...followers].flatMap((follower) => follower.paths));
+    if (!anew && at - askedAt < SERVICE_MS && !gathered.some((event) => event.agent === null)) all.delete("service");
     if (all.has("service")) askedAt = at;
     const answers = {};
     try {
@@ -73,14 +73,15 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
           answers[path] = { problem: error.problem };
         }
       }));
-      followers.forEach((one) => one.take({ link, events: told.filter((event) => !one.agent || !event.agent || event.agent === one.agent), answers, stale: anew }));
+      const eventsOf = ({ agent }) => gathered.filter((event) => !agent || !event.agent || event.agent === agent);
+      followers.forEach((follower) => follower.take({ link, events: eventsOf(follower), answers, stale: anew }));
     } catch (error) {
       if (error.status === 401) onRefused(error);
       stale = true; // asked again with what comes next, or when the stream is back
-      if (stream) setTimeout(note, 1000);
+      if (stream) setTimeout(gather, 1000);
     }
     due = null;
-    if (stream && events.length) note();
+    if (stream && events.length) gather();
   }
 
   async function listen(signal) {
@@ -106,7 +107,7 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
 
   async function read(signal) {
     const quiet = new AbortController();
-    const watch = silence(quiet);
+    const watch = watchSilence(quiet);
     try {
       const more = { Accept: "text/event-stream", ...(lastSeq !== null && { "Last-Event-ID": String(lastSeq) }) };
       const answer = await fetch(`${base}/api/v1/events`, { headers: headers(more), cache: "no-store", signal: AbortSignal.any([signal, quiet.signal]) });
@@ -122,7 +123,7 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
   }
 
   /** End a stream that is silent while the service does not answer. */
-  function silence(quiet) {
+  function watchSilence(quiet) {
     let at = Date.now();
     const timer = setInterval(async () => {
       if (Date.now() - at < SILENT_MS) return;
@@ -145,7 +146,7 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
       become("live");
     }
     if (event.kind === "reset" || event.kind === "service.state") stale = true;
-    if (event.kind !== "heartbeat" || stale) note(event.kind === "heartbeat" ? null : event);
+    if (event.kind !== "heartbeat" || stale) gather(event.kind === "heartbeat" ? null : event);
   }
 
   return {
@@ -153,18 +154,18 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
     call,
     get link() { return link; },
     follow: ({ agent = null, paths, take: tell }) => {
-      const one = { agent, paths, take: tell };
-      followers.add(one);
+      const follower = { agent, paths, take: tell };
+      followers.add(follower);
       tell({ link });
       if (!stream) {
         stream = new AbortController();
         listen(stream.signal);
       } else if (link.state === "live") {
         stale = true;
-        note();
+        gather();
       }
       return () => {
-        followers.delete(one);
+        followers.delete(follower);
         if (followers.size) return;
         stream?.abort();
         [stream, lastSeq] = [null, null];
@@ -174,14 +175,14 @@ export function webSource({ base, key, onRefused = () => {}, where = base }) {
       };
     },
     press: async (request, show) => {
-      const slow = setTimeout(() => show("wait", `${request.what}: not done after 2 s; the answer is waited for.`), ANSWERS_MS);
+      const slow = setTimeout(() => show("wait", `${request.title}: not done after 2 s; the answer is waited for.`), ANSWERS_MS);
       try {
         const answer = await ask(request);
-        note();
+        gather();
         return { answer };
       } catch (error) {
         if (error.status === 401) onRefused(error);
-        throw error.answered ? error : new Error(`${request.what} was not done: the service does not answer.`);
+        throw error.answered ? error : new Error(`${request.title} was not done: the service does not answer.`);
       } finally {
         clearTimeout(slow);
       }
@@ -200,10 +201,10 @@ export async function* pieces(body) {
     const { value, done } = await reader.read();
     if (done) return;
     text += decoder.decode(value, { stream: true });
-    const whole = text.split("\n\n");
-    text = whole.pop();
-    for (const one of whole) {
-      const fields = one.split("\n").map((line) => /^(\w+): ?(.*)$/.exec(line)).filter(Boolean);
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const fields = block.split("\n").map((line) => /^(\w+): ?(.*)$/.exec(line)).filter(Boolean);
       const data = fields.filter(([, name]) => name === "data").map(([, , rest]) => rest).join("\n");
       const id = fields.find(([, name]) => name === "id")?.[2];
       if (data) yield { id: id === undefined ? null : Number(id), data };

@@ -28,7 +28,7 @@ export function whyNot(command, { state = "unknown", legal = [], held = false },
 
 /** What follows when a queue that is held is resumed, by the agents that the hold paused; `agents` are those that are known. */
 export function resumeText(agents) {
-  const names = agents.filter((one) => one.held && one.state === "paused").map((one) => one.name);
+  const names = agents.filter((agent) => agent.held && agent.state === "paused").map((agent) => agent.name);
   if (!names.length) return "Resume queue: no agent goes on by it.";
   const shown = names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} others`] : [...names];
   const last = shown.pop();
@@ -37,8 +37,8 @@ export function resumeText(agents) {
 
 /** Why an agent waits though it runs or starts; empty where the service says so of all agents, in a line of its own. */
 export function waitText({ state, waits = "" }, { queue = {}, conditions = [] } = {}) {
-  const told = queue.state === "suspended" || conditions.some((one) => ["silent", "lost", "settling"].includes(one.state));
-  return told || !["starting", "running"].includes(state) ? "" : waits.replace(/^the agent waits: /, "it waits: ");
+  const saidElsewhere = queue.state === "suspended" || conditions.some((condition) => ["silent", "lost", "settling"].includes(condition.state));
+  return saidElsewhere || !["starting", "running"].includes(state) ? "" : waits.replace(/^the agent waits: /, "it waits: ");
 }
 
 /** Whether an agent ended by what went wrong: it failed, or too many of its suggestions did. */
@@ -86,7 +86,7 @@ const UNITS = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
 /** A range of seconds in one unit, as in "4 to 7 min". */
 export function rangeText([low, high]) {
-  const [size, unit] = UNITS.find(([one]) => high >= 1.5 * one) ?? UNITS.at(-1);
+  const [size, unit] = UNITS.find(([seconds]) => high >= 1.5 * seconds) ?? UNITS.at(-1);
   const [from, to] = [low / size, high / size].map((value) => (value < 10 && size > 1 ? Math.round(2 * value) / 2 : Math.round(value)));
   return from === to ? `about ${to} ${unit}` : `${from} to ${to} ${unit}`;
 }
