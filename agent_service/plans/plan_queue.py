@@ -10,7 +10,7 @@ from agent_service.context import be_patient
 from agent_service.errors import BackendUnavailable, Conflict, OutOfBounds, QueueHeld, ServiceError, texts
 from agent_service.models import EventKind, QueueState
 from agent_service.plans.queue_facts import QueueFacts
-from agent_service.protocols import ExitStatus, HasEnvironment, PlanResult
+from agent_service.protocols import ExitStatus, HasEnvironment, MeasuredBy, PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ class PlanQueue:
         self._on_suspend = on_suspend
         self._unmet: str | None = None
         self.suspended: str | None = None
-        self._held = False
+        self._held = self._aborting = False
         self._paused_by: str | None = None
         self._telling_of_hold: asyncio.Task[None] | None = None
 
@@ -119,11 +119,13 @@ class PlanQueue:
         who, reason = context.person(), texts.one_line(reason)
         by = f"aborted by {who}"
         reason = f"{reason} ({by})" if reason and who != context.A_PERSON else reason or by
+        self._aborting = True
         aborting = asyncio.ensure_future(self.sink.abort(reason))
         await asyncio.sleep(0)  # it is latched from here on
         try:
             return await self.facts.write_stop("abort", reason, QueueState.HELD)
         finally:
+            self._aborting = False
             await asyncio.shield(aborting)
 
     async def destroy_environment(self) -> None:
@@ -188,4 +190,7 @@ class PlanQueue:
 
     async def _follow_hold(self, reason: str) -> None:
         be_patient()
+        by_itself = self._held and not self._aborting and self.facts.last_state is not QueueState.HELD
+        if by_itself and self.sink.measured_by is MeasuredBy.FACILITY:  # where a person stopped it, perhaps
+            await self.facts.write_stop("abort", self.sink.status.reason, QueueState.HELD)
         await self._on_hold(self._held, reason)

@@ -236,7 +236,7 @@ def _until_it_measures(queue: QueueService, service: Service, before: int) -> No
 
 
 def _pressed_by_a_person(queue: QueueService, service: Service) -> None:
-    """Destroy the environment where the service says that its worker does not answer, and open another one.
+    """Do what the service asks for: resume the queue that a person's abort holds, destroy what does not answer.
 
     A manager that is killed while it reads what its worker says leaves half a message behind, and no manager after it
     can read anything further.
@@ -244,6 +244,8 @@ def _pressed_by_a_person(queue: QueueService, service: Service) -> None:
     with contextlib.suppress(ServiceError, OSError):
         url, key = service.where()
         with Client(url, api_key=key) as client:
+            if client.queue().state == "held":
+                client.resume_queue()
             if client.queue().can_destroy:
                 client.destroy_environment()
                 _mended_by_a_person(queue, anyhow=False)
