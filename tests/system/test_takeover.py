@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 
 import peers
 import pytest
@@ -18,17 +19,33 @@ topics = ["{topic}"]
 servers = "{servers}"
 group = "beamline"
 """
+NATS = """
+[[sources]]
+kind = "nats"
+servers = "{servers}"
+"""
 
 
-@pytest.fixture
-def broker(tmp_path):
-    with peers.kafka_broker(tmp_path) as one:
-        yield one
+@contextlib.contextmanager
+def kafka(folder):
+    with peers.kafka_broker(folder) as broker:
+        yield KAFKA.format(**vars(broker)), peers.KafkaPublisher(broker.servers, broker.topic)
 
 
-def test_a_standby_goes_on_with_what_was_under_way_and_a_leader_that_wakes_ends(postgres, tmp_path, broker):
-    about = {"url": postgres.database(), "more": KAFKA.format(topic=broker.topic, servers=broker.servers)}
-    first, second = (Serving(tmp_path / name, **about) for name in ("first", "second"))
+@contextlib.contextmanager
+def nats(folder):
+    with peers.nats_server(folder) as server, contextlib.closing(peers.NatsPublisher(server)) as publish:
+        yield NATS.format(**vars(server)), publish
+
+
+@pytest.mark.parametrize("bus", [kafka, nats])
+def test_a_standby_goes_on_with_what_was_under_way_and_a_leader_that_wakes_ends(postgres, tmp_path, bus):
+    with bus(tmp_path) as (source, publish):
+        _take_over_twice(tmp_path, publish, url=postgres.database(), more=source)
+
+
+def _take_over_twice(folder, publish, **about):
+    first, second = (Serving(folder / name, **about) for name in ("first", "second"))
     with contextlib.closing(first), contextlib.closing(second):
         first.start().until_ready()
         second.start().until_standing_by()
@@ -36,7 +53,7 @@ def test_a_standby_goes_on_with_what_was_under_way_and_a_leader_that_wakes_ends(
         walker = {"name": "walker", "type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"]}
         first.post("agents", {**walker, "outcome": "signal", "executor": "thread", "loop": {"max_runs": 3}})
         first.post("agents/walker/start")
-        measured = _measured_across(first, second, broker)
+        measured = _measured_across(first, second, publish)
         _, secret = KeyFile(StateDir(first.folder / "service.state").keys_file).create("alice", [Scope.READ])
         first.start().until_standing_by()
         headers = {"Authorization": f"Apikey {secret}"}
@@ -49,17 +66,17 @@ def test_a_standby_goes_on_with_what_was_under_way_and_a_leader_that_wakes_ends(
         assert first.post("suggestions/claim", {"agent": "walker", "wait_s": 30})["id"] != measured
 
 
-def _measured_across(first, second, broker):
+def _measured_across(first, second, publish):
     """Measure a suggestion half before and half after the first was killed; return its id."""
     heard = "connected"  # a new consumer hears what comes from then on
     wait_until(lambda: first.get("service")["sources"][0]["state"] == heard, within_s=60)
     claimed = first.post("suggestions/claim", {"agent": "walker", "wait_s": 30})
-    publish = peers.KafkaPublisher(broker.servers, broker.topic)
     documents = peers.run_documents(2, **claimed["md"])
     for pair in documents[:2]:
         publish(*pair)
     publish.flush()
     wait_until(lambda: first.get(f"suggestions/{claimed['id']}")["state"] == "running", within_s=60)
+    time.sleep(3)  # how long the run is under way already: longer than clocks may differ, no wait for anything
     first.child.kill()
     first.child.wait(60)
     second.until_ready()
