@@ -103,8 +103,10 @@ def _nats(section: NatsSourceSection, parts: SourceParts) -> NatsSource:
         section.servers,
         stream=section.stream,
         subject=section.subject,
-        durable=section.durable or own_name(parts.folder),
+        durable=section.durable,
+        own=own_name(parts.folder),
         credentials=section.credentials,
+        needed_since=parts.needed_since,
     )
 
 

@@ -284,11 +284,11 @@ class KafkaPublisher:
 
 
 @contextlib.contextmanager
-def nats_server(folder):
+def nats_server(folder, *arguments):
     """A NATS server with JetStream and a stream of documents, kept in files."""
     port = free_port()
     command = [BIN / "nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd", folder / "nats"]
-    with peer(command, port, log=folder / "nats.log") as one:
+    with peer([*command, *arguments], port, log=folder / "nats.log") as one:
         one.servers = f"nats://127.0.0.1:{port}"
         yield one
 

@@ -1,9 +1,15 @@
 """A service that hears NATS JetStream, with the server and the stream away."""
 
+import asyncio
 import contextlib
+import time
+from collections import Counter
+from types import SimpleNamespace
 
+import nats as nats_py
 import peers
 import pytest
+from nats.js.api import ConsumerConfig
 from services import wait_until
 
 from agent_service.documents.sources import nats
@@ -60,6 +66,143 @@ def test_a_new_consumer_hears_what_is_published_from_its_start_on(tmp_path):
             wait_until(lambda: kept == names, within_s=40, what=lambda: kept)
         finally:
             source.stop()
+
+
+@pytest.fixture
+def server(tmp_path):
+    with peers.nats_server(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def publish(server):
+    with contextlib.closing(peers.NatsPublisher(server)) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def hears(server, **options):
+    """A source, and what it gave so far."""
+    source = nats.NatsSource(server.servers, **{"stream": "bluesky", "subject": "events.>", **options})
+    source.start(kept := peers.Kept())
+    try:
+        yield source, kept
+    finally:
+        source.stop()
+
+
+def heard_by(server, durable, names):
+    """Let another service hear, and acknowledge, a run's documents as consumer of that name; it has ended then."""
+    with hears(server, durable=durable) as (source, kept):
+        wait_until(lambda: kept == names, within_s=40, what=lambda: (kept, source.status))
+        acknowledged = lambda: consumers(server)[durable].num_ack_pending == 0  # noqa: E731
+        wait_until(acknowledged, within_s=40)
+
+
+def consumers(server):
+    """The consumers of the stream, by name."""
+    return {one.name: one for one in asked(server, lambda context: context.consumers_info("bluesky"))}
+
+
+def asked(server, question):
+    """What a JetStream answers."""
+
+    async def ask():
+        client = await nats_py.connect(server.servers)
+        try:
+            return await question(client.jetstream())
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("before", ["site", "own"])
+def test_who_takes_over_hears_what_is_needed_though_another_acknowledged_it(server, publish, before):
+    """Whether the two have one consumer, or this service had its own when it led before."""
+    began = time.time()
+    with hears(server, durable="beamline"):  # the one of the service that died, and so of whoever has its name
+        names = peers.published_run(publish)
+        heard_by(server, "own", names)
+    name = {"durable": "beamline"} if before == "site" else {"own": "own"}
+    with hears(server, needed_since=lambda: began - 60, **name) as (source, kept):
+        wait_until(lambda: source.presence.is_connected, within_s=40)
+        assert kept == names
+        again = peers.published_run(publish)
+        wait_until(lambda: kept == names + again, within_s=40, what=lambda: kept)
+        assert source.status.reason is None
+        assert consumers(server).keys() == {"beamline", "own"}, "one is left behind"
+
+
+def test_what_another_consumer_of_its_name_is_given_is_heard_here_too(server, publish):
+    """A service that was taken over from while it was paused has the consumer once more when it wakes."""
+    with hears(server, durable="beamline") as (source, kept), hears(server, durable="beamline") as (_, woken):
+        expected = Counter()
+        while "another service takes messages of its consumer beamline" not in str(source.status.reason):
+            expected.update(peers.published_run(publish))
+            wait_until(lambda: len(kept) + len(woken) >= expected.total(), within_s=40)
+        wait_until(lambda: not expected - Counter(kept), within_s=40, what=lambda: (expected, kept))
+
+
+def test_a_consumer_of_its_own_is_forgotten_in_the_end_and_the_site_s_is_left_as_it_is(server, publish):
+    about = {"durable_name": "site", "ack_policy": "explicit", "ack_wait": 9, "filter_subject": "events.volatile.*"}
+    asked(server, lambda context: context.add_consumer("bluesky", ConsumerConfig(**about)))
+    was = consumers(server)["site"].config
+    for name in ({"own": "own"}, {"own": "own", "subject": "events.volatile.>"}, {"durable": "site"}):
+        with hears(server, **name) as (source, kept):
+            wait_until(lambda source=source: source.presence.is_connected, within_s=40, what=lambda: source.status)
+            names = peers.published_run(publish)
+            wait_until(lambda kept=kept, names=names: kept[-len(names) :] == names, within_s=40)
+    found = consumers(server)
+    assert found["site"].config == was
+    assert found["own"].config.inactive_threshold == nats.FORGOTTEN_AFTER_S
+    assert found["own"].config.filter_subject == "events.volatile.>"
+
+
+PUSHES = ConsumerConfig(durable_name="site", ack_policy="explicit", deliver_subject="somewhere")
+UNSAFE = ConsumerConfig(durable_name="site", ack_policy="all")
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (PUSHES, "its consumer site is one that pushes; make it one to pull from"),
+        (UNSAFE, "its consumer site must have the acknowledgement policy explicit"),
+    ],
+)
+def test_a_consumer_that_nothing_can_be_heard_by_is_said(server, publish, config, reason):
+    asked(server, lambda context: context.add_consumer("bluesky", config))
+    with hears(server, durable="site") as (source, _):
+        wait_until(lambda: source.status.reason == reason, within_s=40, what=lambda: source.status)
+        assert not source.presence.is_connected
+
+
+USERS = """
+authorization { users = [
+    { user: admin, password: a }
+    { user: few, password: f, permissions: { subscribe: "_INBOX.>", publish: [
+        "$JS.API.CONSUMER.INFO.bluesky.*", "$JS.API.CONSUMER.MSG.NEXT.bluesky.*", "$JS.ACK.>" ] } }
+] }
+"""
+
+
+def test_a_user_who_may_make_no_consumer_hears_by_the_site_s_and_is_told_what_is_amiss(tmp_path):
+    (tmp_path / "users.conf").write_text(USERS)
+    with peers.nats_server(tmp_path, "-c", tmp_path / "users.conf") as server:
+        few, server.servers = (server.servers.replace("//", f"//{user}@") for user in ("few:f", "admin:a"))
+        with contextlib.closing(peers.NatsPublisher(server)) as publish:
+            few = SimpleNamespace(servers=few)
+            with hears(few, own="own") as (source, _):
+                wait_until(lambda: "not allowed" in str(source.status.reason), within_s=40, what=lambda: source.status)
+                assert "consumer.create.bluesky.own" in source.status.reason
+            asked(
+                server, lambda context: context.add_consumer("bluesky", ConsumerConfig("site", ack_policy="explicit"))
+            )
+            with hears(few, durable="site", needed_since=lambda: 0.0) as (source, kept):
+                names = peers.published_run(publish)
+                wait_until(lambda: kept == names, within_s=40, what=lambda: source.status)
+                assert source.presence.is_connected
+                assert "cannot be heard again: its user is not allowed that" in source.status.reason
 
 
 def test_a_server_that_has_nothing_new_is_not_away(start, tmp_path, monkeypatch):

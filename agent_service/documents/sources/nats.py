@@ -1,4 +1,8 @@
-"""Source ``nats``: documents out of a JetStream stream. A message is acknowledged when the spool has its document."""
+"""Source ``nats``: documents out of a JetStream stream. A message is acknowledged when the spool has its document.
+
+What another service acknowledged is on that one's disk only. So a service that takes over reads the stream once more,
+from the time on from which documents are needed, and reads what another consumer of the same name was given meanwhile.
+"""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # a boundary: nats-py is half typed
@@ -21,6 +25,9 @@ from agent_service.errors.texts import without_keys
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
+
+    from agent_service.protocols import Intake
 
 
 _BATCH: Final = 200
@@ -30,6 +37,12 @@ _COMES_AGAIN_S: Final = 4.0
 
 _MOST_WAITING: Final = 20_000
 _LAG_EVERY_S: Final = 5.0
+_AGAIN_EVERY_S: Final = 1.0
+_LEFT_ALONE_S: Final = 30.0
+"""How long the server keeps a consumer that reads the stream once more, when its service dies meanwhile."""
+
+FORGOTTEN_AFTER_S: Final = 7 * 86_400.0
+"""How long the server keeps the consumer of a service that is away; as long as Kafka keeps the offsets of a group."""
 
 
 class NatsSource(ConnectedSource):
@@ -42,40 +55,75 @@ class NatsSource(ConnectedSource):
     stream, subject
         The stream, and which of its subjects: the last word of each is the kind of its document.
     durable
-        Name of the consumer, of this service alone.
+        Name of the site's consumer, for this service alone; it is used as it is. Empty: ``own``.
+    own
+        Name of the consumer that the service makes and keeps up to date by itself, of this service alone.
     credentials
         File with credentials; empty for none.
+    needed_since
+        Returns the time (s) from which on documents are needed that only another service has heard, or None.
     """
 
-    def __init__(self, servers: str, *, stream: str, subject: str, durable: str, credentials: str = "") -> None:
+    def __init__(  # noqa: PLR0913 - all by name
+        self,
+        servers: str,
+        *,
+        stream: str,
+        subject: str,
+        durable: str = "",
+        own: str = "",
+        credentials: str = "",
+        needed_since: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._nats: Any = needs("nats", kind="nats")
         self._servers = [server.strip() for server in servers.split(",")]
         self._stream = stream
         self._subject = subject
-        self._durable = durable
+        self._durable = durable or own
+        self._is_own = not durable
         self._credentials = credentials
+        self._needed_since = needed_since
+        self._again_from: dict[str, Any] = {}  # where in the stream to begin once more
+        self._given: tuple[int, int] | None = None  # numbers of the last message in its consumer, and in the stream
         super().__init__(Presence("nats", without_keys(servers)), lambda stopping: asyncio.run(self._hear(stopping)))
+
+    def start(self, intake: Intake) -> None:
+        """Begin to put documents into the intake; on the event loop."""
+        if (since := self._needed_since()) is not None:
+            self._again_from = _since(since)
+        super().start(intake)
 
     # in the source's thread ---------------------------------------------------------------------------------------
 
     async def _hear(self, stopping: threading.Event) -> None:
-        async def ignore(_: object = None) -> None:
+        forbidden: list[Exception] = []
+
+        async def note(error: Exception) -> None:
+            if "permissions violation" in str(error):  # the request is never answered then
+                forbidden.append(error)
+
+        async def ignore() -> None:
             """Keep the library from printing; what is wrong is said below."""
 
         options = {"user_credentials": self._credentials} if self._credentials else {}
         client = await self._nats.connect(
-            self._servers, allow_reconnect=False, connect_timeout=5, error_cb=ignore, closed_cb=ignore, **options
+            self._servers, allow_reconnect=False, connect_timeout=5, error_cb=note, closed_cb=ignore, **options
         )
         try:
-            subscription = await self._subscribe(client)
-            self.presence.connected()
-            lag_due = 0.0
+            context = client.jetstream()
+            try:
+                subscription = await self._subscribe(context)
+            except TimeoutError as error:
+                raise BackendUnavailable(_unanswered(forbidden)) from error
+            again_due = lag_due = 0.0
             while not stopping.is_set():
                 if client.is_closed or not client.is_connected:
                     raise BackendUnavailable("nobody answers there")
-                with contextlib.suppress(TimeoutError):  # the library raises its own, or asyncio's
-                    for message in await subscription.fetch(_BATCH, timeout=_WAITS_S):
-                        self._take(message)
+                if self._again_from and time.monotonic() >= again_due:
+                    await self._hear_again(context, stopping, forbidden)
+                    again_due = time.monotonic() + _AGAIN_EVERY_S
+                self.presence.connected()
+                await self._fetch(subscription)
                 if (now := time.monotonic()) >= lag_due:
                     lag_due = now + _LAG_EVERY_S
                     try:
@@ -87,22 +135,80 @@ class NatsSource(ConnectedSource):
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), 1)
 
-    async def _subscribe(self, client: Any) -> Any:
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy  # noqa: PLC0415 - an extra
+    async def _subscribe(self, context: Any) -> Any:
+        """Return a subscription to the durable consumer, which is made if it is not there."""
+        from nats.js.api import AckPolicy, ConsumerConfig  # noqa: PLC0415 - an extra
 
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=_COMES_AGAIN_S,
-            max_ack_pending=_MOST_WAITING,
-            deliver_policy=DeliverPolicy.BY_START_TIME,  # the first plan may run before the consumer is there
-            opt_start_time=datetime.fromtimestamp(self._wants_since, UTC),
-        )
+        missing, ours = self._nats.js.errors.NotFoundError, {"filter_subject": self._subject}
+        if self._is_own:
+            ours["inactive_threshold"] = FORGOTTEN_AFTER_S
         try:
-            return await client.jetstream().pull_subscribe(
-                self._subject, durable=self._durable, stream=self._stream, config=config
-            )
-        except self._nats.js.errors.NotFoundError as error:
+            try:
+                consumer = await context.consumer_info(self._stream, self._durable)
+                _check_kind(consumer)
+                if self._is_own and consumer.config != (wanted := consumer.config.evolve(**ours)):
+                    await context.add_consumer(self._stream, wanted)
+            except missing:
+                config = ConsumerConfig(
+                    name=self._durable,
+                    durable_name=self._durable,
+                    ack_policy=AckPolicy.EXPLICIT,
+                    ack_wait=_COMES_AGAIN_S,
+                    max_ack_pending=_MOST_WAITING,
+                    **_since(self._wants_since),  # the first plan may run before the consumer is there
+                    **ours,
+                )
+                consumer = await context.add_consumer(self._stream, config)
+        except missing as error:
             raise BackendUnavailable(f"there is no stream {self._stream} in its JetStream") from error
+        if self._given is None:
+            self._given = consumer.delivered.consumer_seq, consumer.delivered.stream_seq
+        return await context.pull_subscribe_bind(consumer=self._durable, stream=self._stream)
+
+    async def _hear_again(self, context: Any, stopping: threading.Event, forbidden: list[Exception]) -> None:
+        """Hear the stream once more, to its present end, by a consumer that is there for no longer."""
+        from nats.js.api import AckPolicy, ConsumerConfig  # noqa: PLC0415 - an extra
+
+        begin, self._again_from = self._again_from, {}
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, inactive_threshold=_LEFT_ALONE_S, mem_storage=True, **begin)
+        try:
+            again = await context.pull_subscribe(self._subject, stream=self._stream, config=config)
+        except (self._nats.js.errors.Error, TimeoutError) as error:
+            why = str(error)
+            if isinstance(error, TimeoutError):
+                why = _unanswered(forbidden)
+                if not forbidden:
+                    self._again_from = begin
+                    raise BackendUnavailable(why) from error
+            self.presence.refuse(f"what another service heard of it cannot be heard again: {why}")
+            return
+        try:
+            consumer = await again.consumer_info()
+            waits = consumer.num_pending
+            while waits and not stopping.is_set():
+                for message in await _fetched(again):
+                    self._take(message)
+                    waits = message.metadata.num_pending
+            with contextlib.suppress(Exception):  # the server ends it by itself, too
+                await context.delete_consumer(self._stream, consumer.name)
+        except BaseException:
+            self._again_from = begin
+            raise
+        finally:
+            await again.unsubscribe()
+
+    async def _fetch(self, subscription: Any) -> None:
+        """Take what the durable consumer gives; what it gave somebody else in between is to be heard again."""
+        for message in await _fetched(subscription):
+            here, (before, upto) = message.metadata.sequence, self._given or (0, 0)
+            if here.consumer > before + 1:
+                self.presence.refuse(
+                    f"another service takes messages of its consumer {self._durable}, which are heard again; let each "
+                    "have a durable of its own"
+                )
+                self._again_from = self._again_from or _numbered(upto + 1)
+            self._given = here.consumer, max(upto, here.stream) if here.consumer > before else here.stream
+            self._take(message)
 
     def _take(self, message: Any) -> None:
         loop, name = asyncio.get_running_loop(), str(message.subject).rpartition(".")[2]
@@ -125,3 +231,33 @@ class NatsSource(ConnectedSource):
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(lambda: loop.create_task(acknowledge()))
+
+
+async def _fetched(subscription: Any) -> list[Any]:
+    """Return messages that come within a while."""
+    with contextlib.suppress(TimeoutError):  # the library raises its own, or asyncio's
+        return await subscription.fetch(_BATCH, timeout=_WAITS_S)
+    return []
+
+
+def _since(time_s: float) -> dict[str, Any]:
+    """Return a consumer's settings to begin at a time (s since 1970)."""
+    return {"deliver_policy": "by_start_time", "opt_start_time": datetime.fromtimestamp(time_s, UTC)}
+
+
+def _numbered(number: int) -> dict[str, Any]:
+    """Return a consumer's settings to begin at a message of the stream."""
+    return {"deliver_policy": "by_start_sequence", "opt_start_seq": number}
+
+
+def _check_kind(consumer: Any) -> None:
+    """Raise `BackendUnavailable` for a consumer of the site's that nothing can be heard by, or not safely."""
+    if consumer.config.deliver_subject:
+        raise BackendUnavailable(f"its consumer {consumer.name} is one that pushes; make it one to pull from")
+    if consumer.config.ack_policy != "explicit":
+        raise BackendUnavailable(f"its consumer {consumer.name} must have the acknowledgement policy explicit")
+
+
+def _unanswered(forbidden: list[Exception]) -> str:
+    """Return why the server gave no answer."""
+    return f"its user is not allowed that: {forbidden[-1]}" if forbidden else "its JetStream does not answer"
