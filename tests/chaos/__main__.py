@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 ARRANGEMENTS = (
     *("service", "queueserver", "sessions", "kafka", "nats", "zmq", "tiled", "blueapi", "beam", "engine"),
-    *("dask", "postgresql", "takeover"),
+    *("dask", "postgresql", "takeover", "takeover_nats"),
 )
-GROUPS = {"scale": ("dask", "postgresql", "takeover")}
+GROUPS = {"scale": ("dask", "postgresql", "takeover", "takeover_nats")}
 """Several by one name."""
 
 

@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 def chaos(folder: Path, *, kills: int, seed: int) -> None:
     """Make one storm."""
-    with peers.nats_server(folder) as server, contextlib.closing(peers.NatsPublisher(server)) as publish:
+    with peers.nats_server(folder) as server, contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
         section = {"kind": "nats", "servers": server.servers, "durable": "agents"}
         storm(folder, kills=kills, seed=seed, section=section, publish=publish)

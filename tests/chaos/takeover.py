@@ -1,4 +1,4 @@
-"""Two services on a queue server, a Kafka broker and one journal: leaders and the database are killed and paused."""
+"""Two services on a queue server, a broker and one journal: leaders and the database are killed and paused."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ topics = ["{topic}"]
 servers = "{servers}"
 group = "beamline"
 options = {{ "session.timeout.ms" = 1000, "heartbeat.interval.ms" = 300 }}"""
+NATS = """kind = "nats"
+servers = "{servers}"
+durable = "{durable}\""""
+
+
+@contextlib.contextmanager
+def kafka(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Make a broker; the source that hears it, and what the worker is told to publish to it."""
+    with peers.kafka_broker(folder) as broker:
+        worker = {"PUBLISHES_KAFKA": f"{broker.servers} {broker.topic}"}
+        yield KAFKA.format(topic=broker.topic, servers=broker.servers), worker
+
+
+@contextlib.contextmanager
+def nats(folder: Path, *, durable: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    """Do what `kafka` does with NATS: each service has a consumer of its own, or both have the one of that name."""
+    with peers.nats_server(folder) as server:
+        yield NATS.format(servers=server.servers, durable=durable), {"PUBLISHES_NATS": server.servers}
 
 
 class Pair:
@@ -125,9 +143,9 @@ def _two(text: str, *, folder: Path, server: PostgresServer, seed: int) -> Itera
         yield Pair(services, server, url, seed)
 
 
-def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
+def chaos(folder: Path, *, kills: int, seed: int, say: Any = print, bus: Any = kafka) -> None:
     """Strike leaders and their database, between what people do; no point is lost, and none measured twice."""
-    with contextlib.closing(PostgresServer()) as server, peers.kafka_broker(folder) as broker:
+    with contextlib.closing(PostgresServer()) as server, bus(folder) as (source, worker):
         queueserver.chaos(
             folder,
             kills=kills,
@@ -135,6 +153,6 @@ def chaos(folder: Path, *, kills: int, seed: int, say: Any = print) -> None:
             say=say,
             serve=partial(_two, folder=folder, server=server, seed=seed),
             struck=STRUCK,
-            source=KAFKA.format(topic=broker.topic, servers=broker.servers),
-            worker={"PUBLISHES_KAFKA": f"{broker.servers} {broker.topic}"},
+            source=source,
+            worker=worker,
         )

@@ -206,7 +206,7 @@ async def a_kafka_topic(intake: DocumentIntake, kafka: peers.Peer) -> AsyncItera
 
 @contextlib.asynccontextmanager
 async def a_nats_stream(intake: DocumentIntake, nats: peers.Peer) -> AsyncIterator[Emitter]:
-    publish = await asyncio.to_thread(peers.NatsPublisher, nats)
+    publish = await asyncio.to_thread(peers.NatsPublisher, nats.servers)
     heard = Heard(NatsSource(nats.servers, stream="bluesky", subject="events.>", durable=uuid.uuid4().hex))
 
     async def measure() -> None:

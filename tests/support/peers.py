@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import queue
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -296,8 +298,8 @@ def nats_server(folder, *arguments):
 class NatsPublisher:
     """Publishes as bluesky-nats does: a document a message, its kind the last word of the subject."""
 
-    def __init__(self, server):
-        self._server = server
+    def __init__(self, servers):
+        self._servers = servers
         self._loop = asyncio.new_event_loop()
         self._client = self._run(self._connect())
         self._sent = []
@@ -309,7 +311,7 @@ class NatsPublisher:
         import nats
         from nats.js.api import StreamConfig
 
-        client = await nats.connect(self._server.servers)
+        client = await nats.connect(self._servers)
         await client.jetstream().add_stream(StreamConfig(name="bluesky", subjects=["events.>"]))
         return client
 
@@ -327,3 +329,29 @@ class NatsPublisher:
     def close(self):
         self._run(self._client.close())
         self._loop.close()
+
+
+class NatsThread:
+    """Publishes to NATS what a RunEngine measures, in a thread, until the server has it."""
+
+    def __init__(self, servers):
+        self._publish = NatsPublisher(servers)
+        self._waiting = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
+        self._thread.start()
+
+    def __call__(self, name, document):
+        self._waiting.put((name, document))
+
+    def _work(self):
+        while pair := self._waiting.get():
+            self._publish(*pair)
+            while True:
+                with contextlib.suppress(Exception):  # it is away: what it had already comes twice
+                    self._publish.flush()
+                    break
+
+    def close(self):
+        self._waiting.put(None)
+        self._thread.join(30)
+        self._publish.close()

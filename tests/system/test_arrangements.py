@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import queue as queues
 import re
 import signal
 import threading
@@ -222,32 +221,6 @@ def test_nsls_ii_through_the_death_of_the_service_and_of_tiled(queue, broker, pr
         assert {uid: queue.heard[uid] for uid in runs} == dict.fromkeys(runs, 1)
 
 
-class SessionsPublisher:
-    """Publishes to NATS what a session measures, in a thread, until the server has it."""
-
-    def __init__(self, server):
-        self._publish = peers.NatsPublisher(server)
-        self._waiting = queues.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="the session's publisher")
-        self._thread.start()
-
-    def __call__(self, name, document):
-        self._waiting.put((name, document))
-
-    def _work(self):
-        while pair := self._waiting.get():
-            self._publish(*pair)
-            while True:
-                with contextlib.suppress(Exception):  # it is away: what it had already comes twice
-                    self._publish.flush()
-                    break
-
-    def close(self):
-        self._waiting.put(None)
-        self._thread.join(30)
-        self._publish.close()
-
-
 @pytest.mark.parametrize("dies", ["the NATS server", "the service"])
 def test_cls_through_a_death_in_the_middle_of_a_run(tmp_path, process, monkeypatch, dies):
     """Of the service, too: a session's claim outlives it, and nothing is measured a second time."""
@@ -274,7 +247,7 @@ def test_cls_through_a_death_in_the_middle_of_a_run(tmp_path, process, monkeypat
     with (
         contextlib.ExitStack() as stack,
         peers.nats_server(tmp_path) as server,
-        contextlib.closing(SessionsPublisher(server)) as publish,
+        contextlib.closing(peers.NatsThread(server.servers)) as publish,
         archive_rig.run_engine() as engine,
         Service(process, "CLS", servers=("nats://127.0.0.1:4222", server.servers)) as service,
     ):

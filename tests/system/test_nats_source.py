@@ -31,7 +31,7 @@ def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path
         service = start(sink=CLAIM, sources=[{"kind": "nats", "servers": server.servers}])
         reason = wait_until(lambda: "no stream" in str(source(service)["reason"]) and source(service)["reason"])
         assert reason == "there is no stream bluesky in its JetStream"
-        with contextlib.closing(peers.NatsPublisher(server)) as publish:
+        with contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
             connected(service)
             service.create("walker", loop={"max_runs": 1})
             service.post("agents/walker/start")
@@ -44,7 +44,7 @@ def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path
         server.kill()
         wait_until(lambda: source(service)["state"] == "reconnecting", within_s=40)
         server.start()
-        with contextlib.closing(peers.NatsPublisher(server)) as publish:
+        with contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
             for pair in run[2:]:
                 publish(*pair)
             publish.flush()
@@ -61,7 +61,7 @@ def test_a_new_consumer_hears_what_is_published_from_its_start_on(tmp_path):
         source.start(kept := peers.Kept())
         try:
             wait_until(lambda: "no stream" in str(source.status.reason))
-            with contextlib.closing(peers.NatsPublisher(server)) as publish:
+            with contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
                 names = peers.published_run(publish)
             wait_until(lambda: kept == names, within_s=40, what=lambda: kept)
         finally:
@@ -76,7 +76,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def publish(server):
-    with contextlib.closing(peers.NatsPublisher(server)) as one:
+    with contextlib.closing(peers.NatsPublisher(server.servers)) as one:
         yield one
 
 
@@ -190,7 +190,7 @@ def test_a_user_who_may_make_no_consumer_hears_by_the_site_s_and_is_told_what_is
     (tmp_path / "users.conf").write_text(USERS)
     with peers.nats_server(tmp_path, "-c", tmp_path / "users.conf") as server:
         few, server.servers = (server.servers.replace("//", f"//{user}@") for user in ("few:f", "admin:a"))
-        with contextlib.closing(peers.NatsPublisher(server)) as publish:
+        with contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
             few = SimpleNamespace(servers=few)
             with hears(few, own="own") as (source, _):
                 wait_until(lambda: "not allowed" in str(source.status.reason), within_s=40, what=lambda: source.status)
@@ -208,7 +208,7 @@ def test_a_user_who_may_make_no_consumer_hears_by_the_site_s_and_is_told_what_is
 def test_a_server_that_has_nothing_new_is_not_away(start, tmp_path, monkeypatch):
     """Whichever of its time-outs the library raises, as on a machine that is busy."""
     monkeypatch.setattr(nats, "_WAITS_S", 0.002)
-    with peers.nats_server(tmp_path) as server, contextlib.closing(peers.NatsPublisher(server)) as publish:
+    with peers.nats_server(tmp_path) as server, contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
         service = start(sink=CLAIM, sources=[{"kind": "nats", "servers": server.servers}])
         connected(service)
         since = source(service)["since"]

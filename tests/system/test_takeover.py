@@ -34,7 +34,7 @@ def kafka(folder):
 
 @contextlib.contextmanager
 def nats(folder):
-    with peers.nats_server(folder) as server, contextlib.closing(peers.NatsPublisher(server)) as publish:
+    with peers.nats_server(folder) as server, contextlib.closing(peers.NatsPublisher(server.servers)) as publish:
         yield NATS.format(**vars(server)), publish
 
 

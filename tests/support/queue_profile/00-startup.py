@@ -26,6 +26,10 @@ if broker := os.environ.get("PUBLISHES_KAFKA"):
     import peers
 
     RE.subscribe(peers.KafkaPublisher(*broker.split()))
+if server := os.environ.get("PUBLISHES_NATS"):
+    import peers
+
+    RE.subscribe(peers.NatsThread(server))
 
 motor = SynAxis(name="motor")
 other_axis = SynAxis(name="other_axis")
