@@ -260,6 +260,29 @@ class Kept(list):
         stored()
 
 
+class FullDisk(Kept):
+    """An intake that takes everything, and keeps nothing until there is `room`."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def put(self, name, document, stored=None):
+        self.append(document["datum_id"])
+        self.waiting.append(stored)
+
+    def room(self):
+        while self.waiting:
+            self.waiting.pop()()
+
+
+def published_data(publish, numbers):
+    """Publish so many documents, each known by its number, and return the numbers."""
+    for number in numbers:
+        publish("datum", {"datum_id": number, "resource": "r", "datum_kwargs": {"of": "x" * 100}})
+    publish.flush()
+    return list(numbers)
+
+
 def published_run(publish):
     """Publish the documents of a run of two events, and return their names."""
     documents = run_documents(2)

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError
 from services import wait_until
 
 from agent_service.documents import spool
-from agent_service.documents.sources import connection
+from agent_service.documents.sources import acknowledged, connection, kafka
 from agent_service.documents.sources.connection import Connection
 from agent_service.documents.sources.kafka import KafkaSource, site_configuration
 from agent_service.documents.sources.presence import Presence
@@ -135,6 +135,26 @@ def test_what_another_of_its_group_heard_in_between_is_heard_here_too(broker):
         assert kept == names
         woken.close()
         wait_until(lambda: kept == names * 2, within_s=60, what=lambda: kept)
+    finally:
+        source.stop()
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MOST_UNSTORED", 10), ("MOST_UNSTORED_BYTES", 1500)])
+def test_while_the_disk_is_full_no_more_is_taken_than_there_is_room_for(broker, monkeypatch, limit, most):
+    monkeypatch.setattr(acknowledged, limit, most)
+    monkeypatch.setattr(kafka, "_BATCH", 2)
+    topic = peers.new_topic(broker)
+    publish = peers.KafkaPublisher(broker.servers, topic)
+    source = KafkaSource([topic], servers=broker.servers, group=topic, options={})
+    source.start(kept := peers.FullDisk())
+    try:
+        wait_until(lambda: source.presence.is_connected, within_s=60)
+        numbers = peers.published_data(publish, range(200))
+        wait_until(lambda: source.presence.lag == len(numbers), within_s=60)
+        assert kept == numbers[: len(kept)]
+        assert len(kept) in range(8, 13)
+        wait_until(lambda: kept.room() or len(kept) >= len(numbers), within_s=60, what=lambda: kept)
+        assert kept == numbers
     finally:
         source.stop()
 

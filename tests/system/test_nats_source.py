@@ -12,7 +12,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 from services import wait_until
 
-from agent_service.documents.sources import nats
+from agent_service.documents.sources import acknowledged, nats
 from agent_service.errors import UsageError
 
 CLAIM = {"kind": "claim"}
@@ -81,10 +81,11 @@ def publish(server):
 
 
 @contextlib.contextmanager
-def hears(server, **options):
+def hears(server, kept=None, **options):
     """A source, and what it gave so far."""
     source = nats.NatsSource(server.servers, **{"stream": "bluesky", "subject": "events.>", **options})
-    source.start(kept := peers.Kept())
+    kept = peers.Kept() if kept is None else kept
+    source.start(kept)
     try:
         yield source, kept
     finally:
@@ -175,6 +176,31 @@ def test_a_consumer_that_nothing_can_be_heard_by_is_said(server, publish, config
     with hears(server, durable="site") as (source, _):
         wait_until(lambda: source.status.reason == reason, within_s=40, what=lambda: source.status)
         assert not source.presence.is_connected
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MOST_UNSTORED", 10), ("MOST_UNSTORED_BYTES", 1500)])
+def test_while_the_disk_is_full_no_more_is_taken_than_there_is_room_for(server, publish, monkeypatch, limit, most):
+    monkeypatch.setattr(acknowledged, limit, most)
+    monkeypatch.setattr(nats, "_BATCH", 2)
+    monkeypatch.setattr(nats, "_LAG_EVERY_S", 0)
+    with hears(server, peers.FullDisk(), own="own") as (source, kept):
+        numbers = peers.published_data(publish, range(40))
+        wait_until(lambda: source._unstored.full and source.presence.lag == len(numbers), within_s=40)
+        assert kept == numbers[: len(kept)]
+        assert len(kept) in range(8, 13)
+        all_came = lambda: kept.room() or set(kept) == set(numbers)  # noqa: E731
+        wait_until(all_came, within_s=40, what=lambda: kept)
+
+
+def test_what_comes_again_before_the_disk_has_it_is_not_taken_once_more(server, publish, monkeypatch):
+    """The server gives again and again what nobody acknowledges, as while the disk is full."""
+    monkeypatch.setattr(nats, "_COMES_AGAIN_S", 0.2)
+    with hears(server, peers.FullDisk(), own="own") as (_, kept):
+        numbers = peers.published_data(publish, range(3))
+        wait_until(lambda: consumers(server)["own"].delivered.consumer_seq > 20, within_s=40)
+        assert kept == numbers
+        kept.room()
+        wait_until(lambda: kept.room() or not consumers(server)["own"].num_ack_pending, within_s=40)
 
 
 USERS = """

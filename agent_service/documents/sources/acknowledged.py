@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+MOST_UNSTORED: Final = 20_000
+"""Most messages that are taken from a broker before the disk has the first of them, as when it is full."""
+
+MOST_UNSTORED_BYTES: Final = 256_000_000
+"""Most bytes of them."""
 
 
 class Acknowledged:
@@ -51,3 +61,38 @@ class Acknowledged:
     def committed(self, upto: int) -> None:
         """Note that it is committed."""
         self._committed = upto
+
+
+class Unstored:
+    """Messages that were handed over and are not on disk yet: there is only so much room for them; from any thread.
+
+    Examples
+    --------
+    >>> unstored = Unstored()
+    >>> unstored.begin("a", 10), unstored.begin("a", 10)
+    (True, False)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sizes: dict[Hashable, int] = {}
+        self._bytes = 0
+
+    def begin(self, key: Hashable, size: int) -> bool:
+        """Note that a message of so many bytes came; return False for one that waits already."""
+        with self._lock:
+            if key in self._sizes:
+                return False
+            self._sizes[key] = size
+            self._bytes += size
+            return True
+
+    def done(self, key: Hashable) -> None:
+        """Note that it is on disk, or is none to be kept."""
+        with self._lock:
+            self._bytes -= self._sizes.pop(key, 0)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more are to be taken for now."""
+        return len(self._sizes) >= MOST_UNSTORED or self._bytes >= MOST_UNSTORED_BYTES

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.packing import Unreadable, document, unpack
-from agent_service.documents.sources.acknowledged import Acknowledged
+from agent_service.documents.sources.acknowledged import Acknowledged, Unstored
 from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
@@ -100,6 +100,7 @@ class KafkaSource(ConnectedSource):
             raise UsageError(f"the source kafka cannot be made with these options: {why}") from error
         super().__init__(Presence("kafka", str(self._configuration["bootstrap.servers"])), self._hear)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
+        self._unstored, self._is_held = Unstored(), False
         self._reached: dict[tuple[str, int], int] = {}  # of partitions that another consumer had in between
         self.commits_until: float | None = None  # how long the answer to the commit under way is waited for
 
@@ -124,6 +125,7 @@ class KafkaSource(ConnectedSource):
             )
             commit_due = lag_due = 0.0
             while not stopping.is_set():
+                self._hold(consumer)
                 for message in consumer.consume(_BATCH, timeout=_WAITS_S):
                     if message.error() is None:
                         self._take(message)
@@ -208,14 +210,31 @@ class KafkaSource(ConnectedSource):
         kept = self._partitions.get((message.topic(), message.partition()))
         if kept is None or (intake := self._intake) is None:
             return
+        body, where = message.value() or b"", (kept, message.offset())
         kept.begin(message.offset())
         try:
-            pair = document(*_pair(unpack(message.value() or b"")))
+            pair = document(*_pair(unpack(body)))
         except Unreadable as error:
             self.presence.refuse(str(error))
             kept.done(message.offset())
             return
-        hand_over(intake, *pair, partial(kept.done, message.offset()))
+        self._unstored.begin(where, len(body))
+        hand_over(intake, *pair, partial(self._stored, *where))
+
+    def _stored(self, kept: Acknowledged, offset: int) -> None:
+        """Note that a message is on disk; from any thread."""
+        kept.done(offset)
+        self._unstored.done((kept, offset))
+
+    def _hold(self, consumer: Any) -> None:
+        """Let the brokers keep what there is no room for; what was fetched already is with them too then."""
+        held = [self._position(topic, number, 0) for topic, number in self._partitions]
+        if self._unstored.full:
+            consumer.pause(held)  # each time, as partitions may be new
+            self._is_held = True
+        elif self._is_held:
+            consumer.resume(held)
+            self._is_held = False
 
     def _commit(self, consumer: Any) -> None:
         """Commit up to where everything is on disk, without waiting for it: a broker that dies then never answers."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.documents.packing import Unreadable, document, unpack
+from agent_service.documents.sources.acknowledged import MOST_UNSTORED, Unstored
 from agent_service.documents.sources.connection import ConnectedSource, hand_over
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
@@ -35,7 +36,6 @@ _WAITS_S: Final = 0.2
 _COMES_AGAIN_S: Final = 4.0
 """After how long a message comes again that nobody acknowledged; less than `gate.SETTLES_S`."""
 
-_MOST_WAITING: Final = 20_000
 _LAG_EVERY_S: Final = 5.0
 _AGAIN_EVERY_S: Final = 1.0
 _LEFT_ALONE_S: Final = 30.0
@@ -85,6 +85,7 @@ class NatsSource(ConnectedSource):
         self._needed_since = needed_since
         self._again_from: dict[str, Any] = {}  # where in the stream to begin once more
         self._given: tuple[int, int] | None = None  # numbers of the last message in its consumer, and in the stream
+        self._unstored = Unstored()
         super().__init__(Presence("nats", without_keys(servers)), lambda stopping: asyncio.run(self._hear(stopping)))
 
     def start(self, intake: Intake) -> None:
@@ -139,7 +140,8 @@ class NatsSource(ConnectedSource):
         """Return a subscription to the durable consumer, which is made if it is not there."""
         from nats.js.api import AckPolicy, ConsumerConfig  # noqa: PLC0415 - an extra
 
-        missing, ours = self._nats.js.errors.NotFoundError, {"filter_subject": self._subject}
+        missing = self._nats.js.errors.NotFoundError
+        ours: dict[str, Any] = {"filter_subject": self._subject}
         if self._is_own:
             ours["inactive_threshold"] = FORGOTTEN_AFTER_S
         try:
@@ -154,7 +156,7 @@ class NatsSource(ConnectedSource):
                     durable_name=self._durable,
                     ack_policy=AckPolicy.EXPLICIT,
                     ack_wait=_COMES_AGAIN_S,
-                    max_ack_pending=_MOST_WAITING,
+                    max_ack_pending=MOST_UNSTORED,
                     **_since(self._wants_since),  # the first plan may run before the consumer is there
                     **ours,
                 )
@@ -186,7 +188,7 @@ class NatsSource(ConnectedSource):
             consumer = await again.consumer_info()
             waits = consumer.num_pending
             while waits and not stopping.is_set():
-                for message in await _fetched(again):
+                for message in await self._fetched(again):
                     self._take(message)
                     waits = message.metadata.num_pending
             with contextlib.suppress(Exception):  # the server ends it by itself, too
@@ -199,7 +201,7 @@ class NatsSource(ConnectedSource):
 
     async def _fetch(self, subscription: Any) -> None:
         """Take what the durable consumer gives; what it gave somebody else in between is to be heard again."""
-        for message in await _fetched(subscription):
+        for message in await self._fetched(subscription):
             here, (before, upto) = message.metadata.sequence, self._given or (0, 0)
             if here.consumer > before + 1:
                 self.presence.refuse(
@@ -210,20 +212,31 @@ class NatsSource(ConnectedSource):
             self._given = here.consumer, max(upto, here.stream) if here.consumer > before else here.stream
             self._take(message)
 
+    async def _fetched(self, subscription: Any) -> list[Any]:
+        """Return messages that come within a while; none while there is no room for them."""
+        if self._unstored.full:
+            await asyncio.sleep(_WAITS_S)
+            return []
+        with contextlib.suppress(TimeoutError):  # the library raises its own, or asyncio's
+            return await subscription.fetch(_BATCH, timeout=_WAITS_S)
+        return []
+
     def _take(self, message: Any) -> None:
-        loop, name = asyncio.get_running_loop(), str(message.subject).rpartition(".")[2]
+        number = message.metadata.sequence.stream
+        if (intake := self._intake) is None or not self._unstored.begin(number, len(message.data)):
+            return  # it came again before the disk had it; once that has it the server is told, or gives it once more
+        stored = partial(self._stored, number, asyncio.get_running_loop(), message)
         try:
-            pair = document(name, unpack(message.data))
+            pair = document(str(message.subject).rpartition(".")[2], unpack(message.data))
         except Unreadable as error:
             self.presence.refuse(str(error))
-            self._acknowledge(loop, message)
+            stored()
             return
-        if (intake := self._intake) is not None:
-            hand_over(intake, *pair, partial(self._acknowledge, loop, message))
+        hand_over(intake, *pair, stored)
 
-    @staticmethod
-    def _acknowledge(loop: asyncio.AbstractEventLoop, message: Any) -> None:
+    def _stored(self, number: int, loop: asyncio.AbstractEventLoop, message: Any) -> None:
         """Acknowledge a message; from any thread. Where that fails it comes again, and is known."""
+        self._unstored.done(number)
 
         async def acknowledge() -> None:
             with contextlib.suppress(Exception):
@@ -231,13 +244,6 @@ class NatsSource(ConnectedSource):
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(lambda: loop.create_task(acknowledge()))
-
-
-async def _fetched(subscription: Any) -> list[Any]:
-    """Return messages that come within a while."""
-    with contextlib.suppress(TimeoutError):  # the library raises its own, or asyncio's
-        return await subscription.fetch(_BATCH, timeout=_WAITS_S)
-    return []
 
 
 def _since(time_s: float) -> dict[str, Any]:
