@@ -15,7 +15,7 @@ from agent_service.agents.record.suggestions import recalled
 from agent_service.documents.run_of_document import suggestion_of
 from agent_service.errors import NotFound
 from agent_service.models.spelling import near
-from agent_service.models.state_machines import SuggestionState
+from agent_service.models.state_machines import UNDER_WAY, SuggestionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,10 +91,13 @@ class AgentDirectory:
 
     def under_way_since(self) -> float | None:
         """Return since when documents may be of suggestions without an outcome, in s since 1970; None: of none."""
-        states = (SuggestionState.SUBMITTED, SuggestionState.RUNNING, SuggestionState.MEASURED)
         records = [life.agent.record for life in self.lives.values()]
-        changed = [suggestion.updated_at.timestamp() for record in records for suggestion in record.open_in(*states)]
-        return min(changed) - HEARD_BEFORE_S if changed else None
+        since = [
+            record.submitted_at.get(suggestion.id, suggestion.updated_at).timestamp()
+            for record in records
+            for suggestion in record.open_in(*UNDER_WAY)
+        ]
+        return min(since) - HEARD_BEFORE_S if since else None
 
     def late_takers(self) -> set[str]:
         """Return the suggestions without an outcome whose runs still count if they come late."""

@@ -100,6 +100,9 @@ LEGAL: Final[dict[Command, frozenset[AgentState]]] = {
 OPEN: Final = frozenset({_S.PROPOSED, _S.APPROVED, _S.SUBMITTED, _S.RUNNING, _S.MEASURED})
 """A suggestion in one of these has a fate still to come."""
 
+UNDER_WAY: Final = frozenset({_S.SUBMITTED, _S.RUNNING, _S.MEASURED})
+"""Documents may be of a suggestion in one of these, and it has no outcome yet."""
+
 _CLOSED_BY: Final = frozenset({_S.EXPIRED, _S.FAILED, _S.ABANDONED, _S.INGESTED})
 
 SUGGESTION_TRANSITIONS: Final[dict[SuggestionState, frozenset[SuggestionState]]] = {

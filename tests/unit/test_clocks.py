@@ -52,7 +52,7 @@ def test_after_a_restart_all_that_went_before_counts_as_of_then():
 def test_a_snapshot_of_0_1_0_is_read():
     told = ServiceRecord(agents={"a": fold(*life("one", "submitted"))}).as_json()
     told["agents"]["a"]["handed_over_at"] = ["2026-01-01T00:00:00Z"]
-    for key in ("longest_run_s", "claimed_by", "approved_by_person"):
+    for key in ("longest_run_s", "claimed_by", "approved_by_person", "submitted_at"):
         del told["agents"]["a"][key]
     again = ServiceRecord.from_json(told).agents["a"]
     assert (again.handed_over, len(again.handed_over_at)) == (1, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_service.agents.directory import AgentDirectory
+from agent_service.agents.directory import HEARD_BEFORE_S, AgentDirectory
 from agent_service.errors import NotFound
 from agent_service.models import EventKind
 from agent_service.models.state_machines import SuggestionState
@@ -52,6 +52,24 @@ async def test_what_was_submitted_is_undecided_with_the_run_that_is_known(rooms)
         await agent.facts.advance(suggestion_id, SuggestionState.SUBMITTED)
     await agent.facts.advance("s-2", SuggestionState.RUNNING, run_uid="r-2")
     assert rooms.supervisor.undecided() == {"s-1": None, "s-2": "r-2"}
+
+
+async def test_documents_are_needed_since_the_first_submission_however_long_a_run_has_taken_since(rooms):
+    agent = await rooms.create("alice")
+    assert rooms.supervisor.under_way_since() is None
+    for suggestion_id in ("s-1", "s-2"):
+        await propose(rooms, "alice", suggestion_id)
+        await agent.facts.advance(suggestion_id, SuggestionState.APPROVED)
+        await agent.facts.advance(suggestion_id, SuggestionState.SUBMITTED)
+    first, second = (agent.record.suggestion(each).updated_at.timestamp() for each in ("s-1", "s-2"))
+    await agent.facts.advance("s-1", SuggestionState.RUNNING, run_uid="r-1")
+    await agent.facts.note_runs("s-1", ["r-1"])
+    await agent.facts.advance("s-1", SuggestionState.MEASURED, outcome={"signal": 1.0})
+    assert rooms.supervisor.under_way_since() == first - HEARD_BEFORE_S
+    await agent.facts.advance("s-1", SuggestionState.FAILED)
+    assert rooms.supervisor.under_way_since() == second - HEARD_BEFORE_S
+    await agent.facts.advance("s-2", SuggestionState.APPROVED)
+    assert (rooms.supervisor.under_way_since(), agent.record.submitted_at) == (None, {})
 
 
 async def test_a_run_that_comes_late_is_taken_by_nobody_while_the_agent_rests(rooms):

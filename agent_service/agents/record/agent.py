@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 - a snapshot is validated against these annotations
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
@@ -37,7 +37,7 @@ from agent_service.models import (
 )
 from agent_service.models.objectives import NO_GOALS, read_goals
 from agent_service.models.spaces import read_space
-from agent_service.models.state_machines import OPEN, AgentState, SuggestionState, legal_commands
+from agent_service.models.state_machines import OPEN, UNDER_WAY, AgentState, SuggestionState, legal_commands
 from agent_service.models.strict_numbers import CHECKED_BEFORE
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class AgentRecord:
     by_hand: int = 0
     from_runs: int = 0
     retold: int = 0
+    submitted_at: dict[str, datetime] = field(default_factory=dict[str, datetime])  # of those under way
     handed_over: int = 0
     handed_over_at: deque[float] = field(default_factory=lambda: deque(maxlen=HANDED_OVER_KEPT), compare=False)
     run_time_s: float = 0.0
@@ -182,6 +183,10 @@ class AgentRecord:
             self._note_approval(old, new, event)
         self.fates[state] += 1
         self.suggestions[new.id] = new
+        if state is SuggestionState.SUBMITTED:
+            self.submitted_at[new.id] = event.time
+        elif state not in UNDER_WAY:
+            self.submitted_at.pop(new.id, None)
         if state in OPEN:
             self.open[new.id] = new
         else:
