@@ -14,6 +14,7 @@ from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.nats import NatsSource
+from agent_service.documents.sources.nats_client import NatsClient
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
@@ -99,13 +100,19 @@ def _kafka(section: KafkaSourceSection, parts: SourceParts) -> KafkaSource:
 
 
 def _nats(section: NatsSourceSection, parts: SourceParts) -> NatsSource:
-    return NatsSource(
+    client = NatsClient(
         section.servers,
+        credentials=section.credentials,
+        tls_ca_file=section.tls_ca_file,
+        tls_cert=section.tls_cert,
+        tls_key=section.tls_key,
+    )
+    return NatsSource(
+        client,
         stream=section.stream,
         subject=section.subject,
         durable=section.durable,
         own=own_name(parts.folder),
-        credentials=section.credentials,
         needed_since=parts.needed_since,
     )
 

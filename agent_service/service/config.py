@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     AliasChoices,
@@ -48,6 +48,8 @@ from agent_service.service.source_sections import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_TLS: Final = ("tls_ca_file", "tls_cert", "tls_key")
 
 
 class ServiceSection(Section):
@@ -434,9 +436,9 @@ def _place(data: dict[str, Any], path: Path) -> None:
     executors = data.get("executors")
     dask = cast("dict[str, Any]", executors).get("dask") if isinstance(executors, dict) else None
     for source in cast("list[Any]", sources) if isinstance(sources, list) else ():
-        _place_keys(source, path.parent, "public_key", "secret_file", "credentials")
+        _place_keys(source, path.parent, "public_key", "secret_file", "credentials", *_TLS)
     _place_keys(data.get("sink"), path.parent, "token_file")
-    _place_keys(dask, path.parent, "tls_ca_file", "tls_cert", "tls_key")
+    _place_keys(dask, path.parent, *_TLS)
     engine = data.get("run_engine")
     if isinstance(engine, dict):
         section = cast("dict[str, Any]", engine)

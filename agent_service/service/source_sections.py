@@ -250,6 +250,11 @@ class NatsSourceSection(Section):
         default="", description="name of the consumer, only for this service; default: one for its state directory"
     )
     credentials: str = Field(default="", description="file with credentials; default: none")
+    tls_ca_file: Path | None = Field(
+        default=None, description="certificate that signs those of the servers; default: what the machine trusts"
+    )
+    tls_cert: Path | None = Field(default=None, description="this service's own certificate, if the servers want one")
+    tls_key: Path | None = Field(default=None, description="the key of that certificate, if it is in another file")
 
     @field_validator("servers")
     @classmethod
@@ -275,6 +280,13 @@ class NatsSourceSection(Section):
     def _are_credentials(cls, given: str) -> str:
         if given:
             _check_key(given, "", "must be a file with credentials")
+        return given
+
+    @field_validator("tls_ca_file", "tls_cert", "tls_key")
+    @classmethod
+    def _are_pem(cls, given: Path | None) -> Path | None:
+        if given is not None:
+            _check_key(given, "-----BEGIN", "must be a file with a certificate or key (PEM)")
         return given
 
     @property

@@ -26,6 +26,7 @@ from agent_service.documents.intake import DocumentIntake
 from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.nats import NatsSource
+from agent_service.documents.sources.nats_client import NatsClient
 from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
@@ -207,7 +208,7 @@ async def a_kafka_topic(intake: DocumentIntake, kafka: peers.Peer) -> AsyncItera
 @contextlib.asynccontextmanager
 async def a_nats_stream(intake: DocumentIntake, nats: peers.Peer) -> AsyncIterator[Emitter]:
     publish = await asyncio.to_thread(peers.NatsPublisher, nats.servers)
-    heard = Heard(NatsSource(nats.servers, stream="bluesky", subject="events.>", durable=uuid.uuid4().hex))
+    heard = Heard(NatsSource(NatsClient(nats.servers), stream="bluesky", subject="events.>", durable=uuid.uuid4().hex))
 
     async def measure() -> None:
         if heard.status.state is not SourceState.STOPPED:

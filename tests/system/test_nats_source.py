@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
 from collections import Counter
 from types import SimpleNamespace
 
+import certificates
 import nats as nats_py
 import peers
 import pytest
@@ -13,7 +16,8 @@ from nats.js.api import ConsumerConfig
 from services import wait_until
 
 from agent_service.documents.sources import acknowledged, nats
-from agent_service.errors import UsageError
+from agent_service.documents.sources.nats_client import NatsClient
+from agent_service.errors import BackendUnavailable, UsageError
 
 CLAIM = {"kind": "claim"}
 
@@ -57,7 +61,7 @@ def test_a_server_that_is_away_is_said_and_what_it_kept_is_heard(start, tmp_path
 def test_a_new_consumer_hears_what_is_published_from_its_start_on(tmp_path):
     """The first plan may run before there is a stream, or a connection."""
     with peers.nats_server(tmp_path) as server:
-        source = nats.NatsSource(server.servers, stream="bluesky", subject="events.>", durable="ours")
+        source = nats.NatsSource(NatsClient(server.servers), stream="bluesky", subject="events.>", durable="ours")
         source.start(kept := peers.Kept())
         try:
             wait_until(lambda: "no stream" in str(source.status.reason))
@@ -83,7 +87,8 @@ def publish(server):
 @contextlib.contextmanager
 def hears(server, kept=None, **options):
     """A source, and what it gave so far."""
-    source = nats.NatsSource(server.servers, **{"stream": "bluesky", "subject": "events.>", **options})
+    client = server if isinstance(server, NatsClient) else NatsClient(server.servers)
+    source = nats.NatsSource(client, **{"stream": "bluesky", "subject": "events.>", **options})
     kept = peers.Kept() if kept is None else kept
     source.start(kept)
     try:
@@ -201,6 +206,61 @@ def test_what_comes_again_before_the_disk_has_it_is_not_taken_once_more(server, 
         assert kept == numbers
         kept.room()
         wait_until(lambda: kept.room() or not consumers(server)["own"].num_ack_pending, within_s=40)
+
+
+def test_it_ends_at_once_and_says_who_is_away_however_its_server_died(server):
+    with hears(server, own="own") as (source, _):
+        wait_until(lambda: "no stream" in str(source.status.reason), within_s=40)
+        server.kill()
+        wait_until(lambda: "nobody answers there" in str(source.status.reason), within_s=40, what=lambda: source.status)
+        source.stop()
+        assert not [thread for thread in threading.enumerate() if thread.name == "source-nats"]
+
+
+def test_what_an_encrypted_server_needs_and_what_is_said_where_it_is_missing(tmp_path):
+    pem, _ = certificates.write(tmp_path)
+    tls = f'tls {{ cert_file: "{pem}", key_file: "{pem}" }}\nauthorization {{ user: u, password: p }}'
+    (tmp_path / "tls.conf").write_text(tls)
+    with peers.nats_server(tmp_path, "-c", tmp_path / "tls.conf") as server:
+        machine = server.servers.partition("//")[2]
+        trusts = {"tls_ca_file": pem}
+        for client, reason in (
+            (NatsClient(f"nats://u:p@{machine}"), "its certificate is not trusted (self-signed certificate): give tls"),
+            (NatsClient(f"tls://u:x@{machine}", **trusts), "it refuses the user: look at the user and password"),
+            (NatsClient(f"tls://u:p@{machine}", **trusts), "there is no stream"),
+        ):
+            with hears(client, own="own") as (source, _):
+                wait_until(lambda: reason in str(source.status.reason), within_s=40, what=lambda: source.status)  # noqa: B023 - at once
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+def test_a_password_is_never_sent_in_plain_text_where_encryption_was_asked_for(tmp_path, scheme):
+    """By a server that offers none, as one in the place of the right one would."""
+    pem, _ = certificates.write(tmp_path)
+    heard = []
+
+    def serve(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b'INFO {"server_id":"x","version":"2.15.1","auth_required":true,"max_payload":100}\r\n')
+            while chunk := connection.recv(1000):
+                heard.append(chunk)
+                connection.sendall(b"PONG\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        servers = f"{scheme}://user:secret@127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(BackendUnavailable, match="it offers no TLS"):
+            asyncio.run(NatsClient(servers, tls_ca_file=pem if scheme == "nats" else None).connect())
+        thread.join(20)
+    assert b"secret" not in b"".join(heard)
+
+
+def test_a_file_that_is_no_certificate_is_refused(tmp_path):
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    with pytest.raises(UsageError, match="cannot use its TLS files"):
+        NatsClient("tls://127.0.0.1:4222", tls_ca_file=tmp_path / "ca.pem")
 
 
 USERS = """

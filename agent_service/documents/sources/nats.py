@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_service.documents.packing import Unreadable, document, unpack
 from agent_service.documents.sources.acknowledged import MOST_UNSTORED, Unstored
 from agent_service.documents.sources.connection import ConnectedSource, hand_over
-from agent_service.documents.sources.extras import needs
+from agent_service.documents.sources.nats_client import NatsClient, close
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import BackendUnavailable
 from agent_service.errors.texts import without_keys
@@ -50,43 +50,38 @@ class NatsSource(ConnectedSource):
 
     Parameters
     ----------
-    servers
-        ``nats://host:port``, or several with commas.
+    client
+        Connects to a server.
     stream, subject
         The stream, and which of its subjects: the last word of each is the kind of its document.
     durable
         Name of the site's consumer, for this service alone; it is used as it is. Empty: ``own``.
     own
         Name of the consumer that the service makes and keeps up to date by itself, of this service alone.
-    credentials
-        File with credentials; empty for none.
     needed_since
         Returns the time (s) from which on documents are needed that only another service has heard, or None.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
         self,
-        servers: str,
+        client: NatsClient,
         *,
         stream: str,
         subject: str,
         durable: str = "",
         own: str = "",
-        credentials: str = "",
         needed_since: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._nats: Any = needs("nats", kind="nats")
-        self._servers = [server.strip() for server in servers.split(",")]
+        self._client = client
         self._stream = stream
         self._subject = subject
         self._durable = durable or own
         self._is_own = not durable
-        self._credentials = credentials
         self._needed_since = needed_since
         self._again_from: dict[str, Any] = {}  # where in the stream to begin once more
         self._given: tuple[int, int] | None = None  # numbers of the last message in its consumer, and in the stream
         self._unstored = Unstored()
-        super().__init__(Presence("nats", without_keys(servers)), lambda stopping: asyncio.run(self._hear(stopping)))
+        super().__init__(Presence("nats", without_keys(client.servers)), self._work)
 
     def start(self, intake: Intake) -> None:
         """Begin to put documents into the intake; on the event loop."""
@@ -96,51 +91,52 @@ class NatsSource(ConnectedSource):
 
     # in the source's thread ---------------------------------------------------------------------------------------
 
-    async def _hear(self, stopping: threading.Event) -> None:
-        forbidden: list[Exception] = []
+    def _work(self, stopping: threading.Event) -> None:
+        asyncio.run(self._until(stopping))
 
-        async def note(error: Exception) -> None:
-            if "permissions violation" in str(error):  # the request is never answered then
-                forbidden.append(error)
+    async def _until(self, stopping: threading.Event) -> None:
+        """Hear until the source is stopped, whatever is waited for then."""
+        hearing = asyncio.create_task(self._hear())
+        while not stopping.is_set() and not hearing.done():
+            await asyncio.wait({hearing}, timeout=_WAITS_S)
+        if not hearing.done():
+            hearing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await hearing
 
-        async def ignore() -> None:
-            """Keep the library from printing; what is wrong is said below."""
-
-        options = {"user_credentials": self._credentials} if self._credentials else {}
-        client = await self._nats.connect(
-            self._servers, allow_reconnect=False, connect_timeout=5, error_cb=note, closed_cb=ignore, **options
-        )
+    async def _hear(self) -> None:
+        client = await self._client.connect()
         try:
-            context = client.jetstream()
-            try:
-                subscription = await self._subscribe(context)
-            except TimeoutError as error:
-                raise BackendUnavailable(_unanswered(forbidden)) from error
-            again_due = lag_due = 0.0
-            while not stopping.is_set():
-                if client.is_closed or not client.is_connected:
-                    raise BackendUnavailable("nobody answers there")
-                if self._again_from and time.monotonic() >= again_due:
-                    await self._hear_again(context, stopping, forbidden)
-                    again_due = time.monotonic() + _AGAIN_EVERY_S
-                self.presence.connected()
-                await self._fetch(subscription)
-                if (now := time.monotonic()) >= lag_due:
-                    lag_due = now + _LAG_EVERY_S
-                    try:
-                        consumer = await subscription.consumer_info()
-                    except TimeoutError as error:
-                        raise BackendUnavailable("its JetStream does not answer") from error
-                    self.presence.lag = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+            await self._follow(client)
+        except TimeoutError as error:
+            raise BackendUnavailable(self._unanswered()) from error
+        except self._client.library.js.errors.ServiceUnavailableError as error:
+            raise BackendUnavailable("its stream or consumer was deleted, or its JetStream is off") from error
         finally:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), 1)
+            await close(client)
+
+    async def _follow(self, client: Any) -> None:
+        context = client.jetstream()
+        subscription = await self._subscribe(context)
+        again_due = lag_due = 0.0
+        while True:
+            if client.is_closed or not client.is_connected:
+                raise BackendUnavailable("nobody answers there")
+            if self._again_from and time.monotonic() >= again_due:
+                await self._hear_again(context)
+                again_due = time.monotonic() + _AGAIN_EVERY_S
+            self.presence.connected()
+            await self._fetch(subscription)
+            if (now := time.monotonic()) >= lag_due:
+                lag_due = now + _LAG_EVERY_S
+                consumer = await subscription.consumer_info()
+                self.presence.lag = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
 
     async def _subscribe(self, context: Any) -> Any:
         """Return a subscription to the durable consumer, which is made if it is not there."""
         from nats.js.api import AckPolicy, ConsumerConfig  # noqa: PLC0415 - an extra
 
-        missing = self._nats.js.errors.NotFoundError
+        missing = self._client.library.js.errors.NotFoundError
         ours: dict[str, Any] = {"filter_subject": self._subject}
         if self._is_own:
             ours["inactive_threshold"] = FORGOTTEN_AFTER_S
@@ -167,7 +163,12 @@ class NatsSource(ConnectedSource):
             self._given = consumer.delivered.consumer_seq, consumer.delivered.stream_seq
         return await context.pull_subscribe_bind(consumer=self._durable, stream=self._stream)
 
-    async def _hear_again(self, context: Any, stopping: threading.Event, forbidden: list[Exception]) -> None:
+    def _unanswered(self) -> str:
+        """Return why the server gave no answer."""
+        forbidden = self._client.forbidden
+        return f"its user is not allowed that: {forbidden[-1]}" if forbidden else "its JetStream does not answer"
+
+    async def _hear_again(self, context: Any) -> None:
         """Hear the stream once more, to its present end, by a consumer that is there for no longer."""
         from nats.js.api import AckPolicy, ConsumerConfig  # noqa: PLC0415 - an extra
 
@@ -175,19 +176,17 @@ class NatsSource(ConnectedSource):
         config = ConsumerConfig(ack_policy=AckPolicy.NONE, inactive_threshold=_LEFT_ALONE_S, mem_storage=True, **begin)
         try:
             again = await context.pull_subscribe(self._subject, stream=self._stream, config=config)
-        except (self._nats.js.errors.Error, TimeoutError) as error:
-            why = str(error)
-            if isinstance(error, TimeoutError):
-                why = _unanswered(forbidden)
-                if not forbidden:
-                    self._again_from = begin
-                    raise BackendUnavailable(why) from error
+        except (self._client.library.js.errors.Error, TimeoutError) as error:
+            if isinstance(error, TimeoutError) and not self._client.forbidden:
+                self._again_from = begin
+                raise
+            why = self._unanswered() if isinstance(error, TimeoutError) else error
             self.presence.refuse(f"what another service heard of it cannot be heard again: {why}")
             return
         try:
             consumer = await again.consumer_info()
             waits = consumer.num_pending
-            while waits and not stopping.is_set():
+            while waits:
                 for message in await self._fetched(again):
                     self._take(message)
                     waits = message.metadata.num_pending
@@ -262,8 +261,3 @@ def _check_kind(consumer: Any) -> None:
         raise BackendUnavailable(f"its consumer {consumer.name} is one that pushes; make it one to pull from")
     if consumer.config.ack_policy != "explicit":
         raise BackendUnavailable(f"its consumer {consumer.name} must have the acknowledgement policy explicit")
-
-
-def _unanswered(forbidden: list[Exception]) -> str:
-    """Return why the server gave no answer."""
-    return f"its user is not allowed that: {forbidden[-1]}" if forbidden else "its JetStream does not answer"
