@@ -34,6 +34,12 @@ NAMES: Final = frozenset(
 """Kinds of documents."""
 
 
+_ODD_TEXT: Final = "backslashreplace"
+"""How text that is no UTF-8, as a file's name may be, is written and read: a run is worth more than its spelling."""
+
+_AS_DATETIME: Final = 3
+
+
 class Unreadable(Exception):
     """Something that came is no document; says what it is, and what to do."""
 
@@ -42,7 +48,7 @@ def pack(value: Any) -> bytes:
     """Return a document, or ``(name, document)``, as bytes; ``serializer=pack`` for any publisher of Bluesky's."""
     import msgpack  # noqa: PLC0415 - with numpy, and the service starts without
 
-    return cast("bytes", msgpack.packb(value, default=_plain, use_bin_type=True))
+    return cast("bytes", msgpack.packb(value, default=_plain, use_bin_type=True, unicode_errors=_ODD_TEXT))
 
 
 def unpack(body: bytes) -> Any:
@@ -62,7 +68,9 @@ def unpack(body: bytes) -> Any:
             "publish.serializer"
         )
     try:
-        return msgpack.unpackb(body, object_hook=_array, strict_map_key=False)
+        return msgpack.unpackb(
+            body, object_hook=_array, strict_map_key=False, timestamp=_AS_DATETIME, unicode_errors=_ODD_TEXT
+        )
     except Unreadable:
         raise
     except Exception as error:
@@ -89,10 +97,10 @@ def _plain(value: object) -> object:
     import msgpack_numpy  # noqa: PLC0415 - as above
 
     kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if kind and kind not in "OV":
+    if (kind and kind not in "OVmM") or isinstance(value, complex):
         return msgpack_numpy.encode(value)
-    if isinstance(value, complex):
-        return msgpack_numpy.encode(value)
+    if kind and kind in "mM":  # times, of which numpy gives nobody the bytes
+        value = cast("Any", value).astype(str)
     if callable(to_list := getattr(value, "tolist", None)):
         return to_list()
     if isinstance(value, Mapping):

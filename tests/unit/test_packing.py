@@ -1,6 +1,7 @@
 """Documents as msgpack: what Bluesky's publishers send is read, and nothing that was pickled is ever loaded."""
 
 import contextlib
+import datetime as dt
 import os
 import pickle
 
@@ -43,6 +44,30 @@ def test_arrays_and_numbers_arrive_as_they_were() -> None:
     assert found["names"].tolist() == ["a", "b"]
     assert found["structured"] == [[1, 2.0]] or found["structured"] == [(1, 2.0)]
     assert (found["objects"], found["set"]) == ([1, "a", None], [1, 2])
+
+
+def test_what_msgpack_has_no_word_for_arrives_as_what_comes_nearest() -> None:
+    """A publisher that raises would end the run."""
+    sent = {
+        "time": dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC),
+        "numpy's": np.datetime64("2026-01-02T03:04"),
+        "span": np.timedelta64(3, "s"),
+        "times": np.array(["2026-01-02", "NaT"], dtype="M8[D]"),
+        "file": os.fsdecode(b"scan\x80.h5"),
+        "large": [2**64 - 1, 2**64],
+    }
+    found = unpack(pack(sent))
+    assert found["time"] == "2026-01-02 03:04:00+00:00"
+    assert (found["numpy's"], found["file"]) == ("2026-01-02T03:04", "scan\\udc80.h5")
+    assert (found["times"], found["span"]) == (["2026-01-02", "NaT"], "3 seconds")
+    assert found["large"] == [2**64 - 1, str(2**64)]
+
+
+def test_what_others_write_of_times_and_odd_texts_is_read() -> None:
+    """bluesky-kafka's own serializer, or a publisher in another language."""
+    time = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
+    assert unpack(msgpack.packb({"time": time}, datetime=True)) == {"time": time}
+    assert unpack(msgpack.packb(["scan\udc80"], unicode_errors="surrogateescape")) == ["scan\\x80"]
 
 
 def test_what_msgpack_numpy_writes_is_read() -> None:
