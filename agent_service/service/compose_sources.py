@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -19,6 +20,8 @@ from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.zmq import ZmqSource
+
+from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,15 +115,24 @@ def _nats(section: NatsSourceSection, parts: SourceParts) -> NatsSource:
         stream=section.stream,
         subject=section.subject,
         durable=section.durable,
-        own=own_name(parts.folder),
+        own="" if section.durable else own_name(parts.folder),
         needed_since=parts.needed_since,
     )
 
 
 def own_name(folder: Path) -> str:
-    """Return what a broker shall know this service by: the same after a restart, and no other service's."""
+    """Return what a broker shall know this service by: no other service's, and its state directory's for good.
+
+    A machine or a folder may be called another name after a restart, as in a container.
+    """
+    file = folder / "name"
+    with contextlib.suppress(FileNotFoundError):
+        return private_files.read(file)
     where = f"{socket.gethostname()} {folder.resolve()}"
-    return f"agent-service-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+    name = f"agent-service-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_files.write(file, name)
+    return name
 
 
 SOURCES: Final[Mapping[str, SourceKind]] = {
