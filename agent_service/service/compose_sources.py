@@ -20,7 +20,6 @@ from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.zmq import ZmqSource
-
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:

@@ -241,11 +241,11 @@ def kafka_broker(folder):
         yield one
 
 
-def new_topic(broker):
+def new_topic(broker, topic=None):
     """Make a topic that nobody wrote to."""
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    topic = f"bl{uuid.uuid4().hex[:8]}.bluesky.runengine.documents"
+    topic = topic or f"bl{uuid.uuid4().hex[:8]}.bluesky.runengine.documents"
     admin = AdminClient({"bootstrap.servers": broker.servers})  # kept until it has answered
     for made in admin.create_topics([NewTopic(topic, 1, 1)]).values():
         made.result(30)

@@ -4,6 +4,7 @@ import errno
 import json
 import signal
 import time
+import uuid
 
 import peers
 import pytest
@@ -111,6 +112,21 @@ def test_a_new_group_hears_what_is_published_from_its_start_on_and_nothing_older
         source._wants_since = time.time()  # there is one clock here, so none can be behind
         names = peers.published_run(publish)
         wait_until(lambda: kept == names, within_s=60, what=lambda: kept)
+    finally:
+        source.stop()
+
+
+@pytest.mark.parametrize("pattern", ["{}", "^{}$"])
+def test_a_topic_that_is_made_later_is_heard_from_its_beginning(broker, pattern):
+    """The first publisher of a new beamline makes it; librdkafka looks for it every five minutes by itself."""
+    topic = f"later{uuid.uuid4().hex[:8]}"
+    source = KafkaSource([pattern.format(topic)], servers=broker.servers, group=topic, options={})
+    source.start(kept := peers.Kept())
+    try:
+        wait_until(lambda: "there is no topic" in str(source.status.reason), within_s=60)
+        names = peers.published_run(peers.KafkaPublisher(broker.servers, peers.new_topic(broker, topic)))
+        wait_until(lambda: kept == names, within_s=60, what=lambda: source.status)
+        assert source.status.reason is None
     finally:
         source.stop()
 

@@ -12,7 +12,7 @@ import certificates
 import nats as nats_py
 import peers
 import pytest
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, StreamConfig
 from services import wait_until
 
 from agent_service.documents.sources import acknowledged, nats
@@ -206,6 +206,26 @@ def test_what_comes_again_before_the_disk_has_it_is_not_taken_once_more(server, 
         assert kept == numbers
         kept.room()
         wait_until(lambda: kept.room() or not consumers(server)["own"].num_ack_pending, within_s=40)
+
+
+@pytest.mark.parametrize("deleted", ["stream", "consumer"])
+def test_a_stream_or_consumer_that_was_deleted_and_made_anew_is_heard(server, publish, deleted):
+    """A stream's messages begin with number 1 again, and its consumer's, too."""
+    with hears(server, own="own") as (source, kept):
+        names = peers.published_run(publish) + peers.published_run(publish)
+        wait_until(lambda: kept == names, within_s=40, what=lambda: source.status)
+        if deleted == "consumer":
+            asked(server, lambda context: context.delete_consumer("bluesky", "own"))
+        else:
+            asked(server, lambda context: context.delete_stream("bluesky"))
+            wait_until(lambda: "no stream" in str(source.status.reason), within_s=40, what=lambda: source.status)
+            about = StreamConfig(name="bluesky", subjects=["events.>"])
+            asked(server, lambda context: context.add_stream(about))
+            names = []
+            kept.clear()
+        names += peers.published_run(publish)
+        wait_until(lambda: kept[-len(names) :] == names, within_s=40, what=lambda: (kept, source.status))
+        assert source.status.reason is None
 
 
 def test_it_ends_at_once_and_says_who_is_away_however_its_server_died(server):

@@ -33,6 +33,9 @@ _WAITS_S: Final = 0.1
 _COMMITS_EVERY_S: Final = 0.2
 _LAG_EVERY_S: Final = 5.0
 _CALL_S: Final = 10.0
+_TOPICS_EVERY_MS: Final = 5000
+"""How often it is asked which topics there are; librdkafka's own five minutes are a long time without a new one."""
+
 _PRODUCERS_ONLY: Final = (
     "acks",
     "message.",
@@ -81,6 +84,7 @@ class KafkaSource(ConnectedSource):
             **({"bootstrap.servers": servers} if servers else {}),
             "group.id": group,
             "fetch.wait.max.ms": 10,
+            "topic.metadata.refresh.interval.ms": _TOPICS_EVERY_MS,
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 1000,
             **options,
