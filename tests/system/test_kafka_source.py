@@ -226,7 +226,9 @@ def test_a_source_is_tried_again_whatever_its_library_raises(monkeypatch):
 
 @pytest.mark.long
 def test_how_far_it_is_behind_is_said_everywhere(start, site, monkeypatch):
-    service = start(sink=CLAIM, sources=[{"kind": "kafka", "topics": [topic := peers.new_topic(site)]}])
+    hears = {"kind": "kafka", "topics": [topic := peers.new_topic(site)]}
+    keeps = {"catalog": f"http://127.0.0.1:{peers.free_port()}"}  # documents, and there is none
+    service = start(sink=CLAIM, sources=[hears], service=keeps)
     wait_until(lambda: source(service)["state"] == "connected", within_s=60)
     publish = peers.KafkaPublisher(site.servers, topic)
 
