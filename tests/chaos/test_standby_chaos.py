@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from postgres_server import binaries
 
-from . import postgresql, takeover
+from . import postgresql, takeover, takeover_nats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,12 @@ def _server() -> None:
 @pytest.mark.timeout(900)
 def test_twenty_faults_around_two_services_on_a_queue_server_and_kafka(tmp_path: Path) -> None:
     takeover.chaos(tmp_path, kills=20, seed=SEED)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_twenty_faults_around_two_services_on_a_queue_server_and_nats(tmp_path: Path) -> None:
+    takeover_nats.chaos(tmp_path, kills=20, seed=SEED)
 
 
 @pytest.mark.timeout(900)
