@@ -18,7 +18,7 @@ from agent_service.errors import UnknownDevice
 from agent_service.executors.detached import begin_detached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     from agent_service.models import Ends, Point
@@ -88,6 +88,20 @@ class DeviceLimits:
             return {}
         wait([asked], timeout=ASK_WITHIN_S)
         return self._refused(point, asked)
+
+    async def wholes(self, actuators: Sequence[str], names: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+        """Return by actuator the devices that move with it, as far as that is said in time; see `wholes_by_ways`."""
+        devices, question = self.devices, f"what {', '.join(actuators)} move"
+        if devices is None:
+            return wholes_by_ways(actuators, names)
+        asked = self._begin(question, lambda: devices.wholes(actuators))
+        if asked is None:
+            return {}
+        await asyncio.wait([asyncio.wrap_future(asked)], timeout=ASK_WITHIN_S)
+        if not asked.done():
+            self._left_behind(question, asked)
+            return {}
+        return {} if asked.exception() is not None else asked.result()
 
     def take(self, words: DeviceWords) -> None:
         """Note what devices said without being asked from here; on the event loop."""
@@ -200,6 +214,12 @@ class DeviceLimits:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._on_change, name)
+
+
+def wholes_by_ways(actuators: Iterable[str], names: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return which devices each actuator is a part of, by the way to it; ``names`` has those that were written so."""
+    ways = {name: names.get(name, name).split(".") for name in actuators}
+    return {name: [".".join(way[:end]) for end in range(1, len(way))] for name, way in ways.items()}
 
 
 def _check(point: Point) -> str:

@@ -132,7 +132,10 @@ class GuardrailsInForce:
 
     async def check_press(self, point: Point, standing: Callable[[Mapping[str, float]], RunHistory]) -> None:
         """Raise `OutOfBounds` unless a person may approve a point: devices are asked anew, and asked for their word."""
+        spec = self._record.spec
         await self.look(places=True)
+        wholes = await self._devices.wholes(spec.actuators, spec.names)
+        guardrail_checks.check_parts(wholes, spec.guardrails, self._service)
         places = {name: at for name in point if (at := self._devices.positions.get(name)) is not None}
         wrong = guardrail_checks.violated(point, self.now, standing(places))
         _raise_for(point, wrong, await self._devices.refusals(self._of_devices(point)))

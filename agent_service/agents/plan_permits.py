@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.agents import guardrail_checks
 from agent_service.agents.approvals import EXPIRED
+from agent_service.agents.device_limits import wholes_by_ways
 from agent_service.agents.guardrails_in_force import elsewhere
 from agent_service.errors import NotYet, OutOfBounds
 from agent_service.models.state_machines import AgentState, SuggestionState
@@ -118,7 +119,7 @@ class PlanPermits:
             raise OutOfBounds(f"there is no agent {order.agent!r} any more, so nobody says what its plan may do")
         life.agent.guardrails.check_approval(order.suggestion_id)
         if wholes is None:
-            wholes = _wholes_by_ways(order, life.agent.spec.names)
+            wholes = wholes_by_ways(order.actuators, life.agent.spec.names)
         guardrail_checks.check_parts(wholes, life.agent.spec.guardrails, self._limits)
         before = life.agent.guardrails.history
         history = replace(
@@ -152,9 +153,3 @@ class PlanPermits:
         moving = (SuggestionState.APPROVED, SuggestionState.SUBMITTED, SuggestionState.RUNNING)
         waiting = any(life.agent.record.open_in(*moving) for life in self._lives.values())
         return status.current is None and not status.pending and not waiting
-
-
-def _wholes_by_ways(order: PlanOrder, names: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return which devices each actuator is a part of, by the way to it; ``names`` has those that were written so."""
-    ways = {name: names.get(name, name).split(".") for name in order.actuators}
-    return {name: [".".join(way[:end]) for end in range(1, len(way))] for name, way in ways.items()}

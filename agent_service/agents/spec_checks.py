@@ -76,7 +76,13 @@ class SpecChecks:
                 lambda: self._check_rules(spec), name=f"check:{spec.name}", timeout_s=CHECK_WITHIN_S
             )
             await checking.close()
+        await self.look_at_devices(spec)
+
+    async def look_at_devices(self, spec: AgentSpec) -> None:
+        """Ask the devices of a specification; raise `OutOfBounds` for one that moves a device past its limits."""
         await self._devices.refresh(spec.actuators)
+        wholes = await self._devices.wholes(spec.actuators, spec.names)
+        guardrail_checks.check_parts(wholes, spec.guardrails, self._limits)
 
     def _sink_check(self, spec: AgentSpec) -> Callable[[], None]:
         def check() -> None:

@@ -197,7 +197,7 @@ class Supervisor(AgentDirectory):
         try:
             spec = await self.checks.named(spec)
             await self.checks.check(spec)
-            await self.devices.refresh(spec.actuators)
+            await self.checks.look_at_devices(spec)
             data = {"state": AgentState.CREATED, "reason": None, "spec": spec.model_dump(mode="json")}
             await self._journal.append(EventKind.AGENT_STATE, spec.name, data)
         finally:

@@ -9,7 +9,7 @@ from agent_service.brains.allowed_modules import ANY, Listed
 from agent_service.errors import UnknownPlan, UnknownType, texts
 from agent_service.models.spelling import near
 from agent_service.plans.device_lookup import DeviceLookup, it_has
-from agent_service.plans.device_positions import position_of
+from agent_service.plans.device_positions import position_of, wholes_of
 from agent_service.plans.device_settings import awaiting, limits_of, refusals, units_of
 from agent_service.protocols import DeviceWords
 
@@ -106,6 +106,10 @@ class NamespaceDevices:
     def units(self, name: str) -> dict[str, str]:
         """Return the units that an actuator or a sensor describes, by the keys of its documents."""
         return units_of(self._namespace.device(name), self._await)
+
+    def wholes(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return by actuator the names of the devices that move with it."""
+        return wholes_of([self._namespace.actuator(name) for name in names], self._namespace.same_setpoint)
 
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of a point, by name; moves nothing."""

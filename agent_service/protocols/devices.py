@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.models import Ends, Point
 
@@ -37,6 +37,10 @@ class Devices(Protocol):
 
     def units(self, name: str) -> dict[str, str]:
         """Return the units that an actuator or a sensor states, by the keys of its documents."""
+        ...
+
+    def wholes(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return by actuator the names of the devices that move with it, as those it is a part of; ask no device."""
         ...
 
     def refusals(self, point: Point) -> dict[str, str]:

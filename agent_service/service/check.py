@@ -7,6 +7,8 @@ import inspect
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_service.agents.device_limits import wholes_by_ways
+from agent_service.agents.guardrail_checks import check_parts
 from agent_service.agents.spec_checks import unknown_in_rules
 from agent_service.archive import tiled_profiles
 from agent_service.brains import types
@@ -14,13 +16,14 @@ from agent_service.brains.allowed_modules import Listed
 from agent_service.brains.evaluate import load_function
 from agent_service.documents import outcomes
 from agent_service.documents.sources.run_engine import asks
-from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, ServiceError, UsageError
+from agent_service.errors import BackendUnavailable, FieldError, InvalidInput, OutOfBounds, ServiceError, UsageError
 from agent_service.executors import dask
 from agent_service.journal import look_at
 from agent_service.models import own_names
 from agent_service.models.spelling import near
 from agent_service.plans import beamline, startup
 from agent_service.plans.device_lookup import it_has
+from agent_service.plans.device_positions import wholes_of
 from agent_service.plans.device_settings import awaiting
 from agent_service.plans.namespace import Namespace
 from agent_service.plans.sinks import bluesky_loop
@@ -32,7 +35,7 @@ from agent_service.service import conditions, notice_channels
 from agent_service.service.compose import import_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_service.models import AgentSpec, ServiceGuardrails
     from agent_service.plans.sinks.blueapi.peer import BlueapiPeer
@@ -198,7 +201,7 @@ def _check_agent(
     except ServiceError as error:
         wrong.append(FieldError("evaluate", error.detail))
     if namespace is None:
-        return wrong
+        return wrong + _check_parts(spec, wholes_by_ways(spec.actuators, spec.names), limits)
     looked_for: list[tuple[str, Callable[[str], object], str]] = [("plan", namespace.plan, spec.plan)]
     looked_for += [("actuators", _actuator(namespace), name) for name in spec.actuators]
     looked_for += [("sensors", namespace.device, name) for name in spec.sensors]
@@ -215,8 +218,18 @@ def _check_agent(
         wrong += [
             FieldError("guardrails.rules", message) for message in unknown_in_rules(spec, limits, namespace.actuator)
         ]
-        wrong += _check_outcome(spec, namespace)
+        wholes = wholes_of([namespace.actuator(name) for name in spec.actuators], namespace.same_setpoint)
+        wrong += _check_parts(spec, wholes, limits) + _check_outcome(spec, namespace)
     return wrong
+
+
+def _check_parts(spec: AgentSpec, wholes: Mapping[str, Sequence[str]], limits: ServiceGuardrails) -> list[FieldError]:
+    """Return which actuators move a device that is limited, past its limits."""
+    try:
+        check_parts(wholes, spec.guardrails, limits)
+    except OutOfBounds as refused:
+        return list(refused.errors)
+    return []
 
 
 def _check_outcome(spec: AgentSpec, namespace: Namespace) -> list[FieldError]:

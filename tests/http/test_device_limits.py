@@ -321,23 +321,61 @@ def test_pseudo_axes_are_asked_together(waiting):
     assert found["errors"][0]["field"] == "device_limits.pseudo3x3_pseudo1"
 
 
-@pytest.mark.parametrize("rails", [{"bounds": {"pseudo.real1": [-1, 1]}}, {"rules": ["pseudo3x3_real1 < 1"]}])
-def test_a_pseudo_axis_is_no_way_around_the_limits_of_a_real_one(serve, rails):
+# parts of a device that is limited ------------------------------------------------------------------------------------
+
+PARTS = [
+    ({"bounds": {"pseudo.real1": [-1, 1]}}, "pseudo3x3_pseudo1", "guardrails.bounds.pseudo3x3_real1"),
+    ({"rules": ["pseudo3x3_real1 < 1"]}, "pseudo3x3_pseudo1", "guardrails.rules.pseudo3x3_real1"),
+    ({"bounds": {"one_way": [-1, 1]}}, "other_way", "guardrails.bounds.one_way"),
+]
+"""Limits of the service, an actuator that moves what they are about, and the limit's name."""
+
+
+def says_part(part, field):
+    whole = field.rpartition(".")[2]
+    return (
+        f"{part} is a part of {whole} or moves it, and {whole} is limited; take {whole} as the actuator, or limit "
+        f"{part} there too"
+    )
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["here", "in a process"])
+@pytest.mark.parametrize(("rails", "part", "field"), PARTS)
+def test_an_agent_that_moves_a_limited_device_past_its_limits_is_refused(start, rails, part, field, process):
+    service = start(run_engine={"startup": "limited", "process": process}, guardrails=rails)
+    about = {"type": "sequence", "config": {"points": [{part: -5.0}]}, "sensors": ["signal"], "outcome": "signal"}
+    body = {"name": "sly", "actuators": [part], **about}
+    found = service.problem("POST", "agents", 422, "out_of_bounds", json=body)
+    assert found["errors"] == [{"field": field, "message": says_part(part, field)}]
+    assert service.get("agents")["items"] == []
+    limits = {"bounds": {part: [-9, 9]}}
+    service.problem("POST", "agents", 422, "out_of_bounds", json={**body, "guardrails": limits})  # not the service's
+
+
+def test_a_rule_that_a_change_brings_is_refused_too(serve):
+    service = serve()
+    create(service, "sly", "other_way", "x", points=[[5.0, 0.0]])
+    rails = {"guardrails": {"rules": ["one_way < x"]}}
+    found = service.problem("PATCH", "agents/sly", 422, "out_of_bounds", json=rails)
+    field = "guardrails.rules.one_way"
+    assert found["errors"] == [{"field": field, "message": says_part("other_way", field)}]
+    assert service.status("sly")["spec"]["guardrails"]["rules"] == []
+
+
+@pytest.mark.parametrize(("rails", "part", "field"), PARTS)
+def test_an_agent_of_before_such_limits_is_refused_at_the_press_and_at_its_turn(serve, rails, part, field):
+    service = serve()
+    for name, approval in (("inbox", "required"), ("auto", "auto")):
+        create(service, name, part, points=[[-5.0]], loop={"approval": approval})
+    service.close()
     service = serve(guardrails=rails)
-    create(service, "sly", "pseudo3x3_pseudo1", points=[[-5.0]])
-    [(state, reason)] = run(service, "sly")
-    assert state == "rejected"
-    assert "pseudo3x3_pseudo1 is a part of pseudo3x3_real1 or moves it, and pseudo3x3_real1 is limited" in reason
-    assert limited.pseudo.real1.position == 0.0
-
-
-def test_another_device_of_the_same_process_variable_is_no_way_around_limits(serve):
-    service = serve(guardrails={"bounds": {"one_way": [-1, 1]}})
-    create(service, "sly", "other_way", points=[[5.0]])
-    [(state, reason)] = run(service, "sly")
-    assert state == "rejected"
-    assert "other_way is a part of one_way or moves it, and one_way is limited" in reason
-    assert limited.other_way.position == 0.0
+    service.post("agents/inbox/start")
+    [one] = wait_until(lambda: service.suggestions("inbox", state="proposed"))
+    found = service.problem("POST", f"suggestions/{one['id']}/approve", 422, "out_of_bounds")
+    assert found["errors"] == [{"field": field, "message": says_part(part, field)}]
+    [(state, reason)] = run(service, "auto")
+    assert (state, says_part(part, field) in reason) == ("rejected", True)
+    assert limited.pseudo.real1.position == limited.other_way.position == 0.0
 
 
 def test_two_actuators_of_the_same_process_variable_are_refused(serve):

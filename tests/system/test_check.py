@@ -99,6 +99,16 @@ def test_two_mistakes_are_both_named(tmp_path):
     assert '[[agents]] "aligner": actuators' in said
 
 
+@pytest.mark.parametrize("sink", ["", '[sink]\nkind = "claim"\n'], ids=["devices here", "devices elsewhere"])
+def test_an_actuator_that_moves_a_limited_device_past_its_limits(tmp_path, sink):
+    part = GOOD.replace("{ motor =", '{ "motor.setpoint" =').replace('["motor"]', '["motor.setpoint"]')
+    (tmp_path / "service.toml").write_text(f"{sink}{part}[guardrails]\nbounds = {{ motor = [0, 1] }}\n")
+    done = run(tmp_path, "check", "service.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert '[[agents]] "aligner": guardrails.bounds.motor: motor' in done.stderr
+    assert "setpoint is a part of motor or moves it, and motor is limited; take motor as the actuator" in done.stderr
+
+
 def test_devices_are_looked_for_when_asked(tmp_path):
     (tmp_path / "lab.py").write_text("raise RuntimeError('connects to hardware')\n")
     (tmp_path / "service.toml").write_text('[run_engine]\nstartup = "lab.py"\n' + GOOD)

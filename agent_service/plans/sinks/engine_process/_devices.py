@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from agent_service.plans.named_plan import is_named
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent_service.models import AgentSpec, DeviceInfo, Ends, Point
     from agent_service.plans.sinks.engine_process._link import EngineLink
     from agent_service.plans.sinks.engine_process._live_plans import SentPlans
@@ -34,6 +36,10 @@ class EngineDevices:
     def units(self, name: str) -> dict[str, str]:
         """Return the units that an actuator or a sensor describes, by the keys of its documents."""
         return self._link.ask("units", name)
+
+    def wholes(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return by actuator the names of the devices that move with it."""
+        return self._link.ask("wholes", list(names))
 
     def refusals(self, point: Point) -> dict[str, str]:
         """Return why devices refuse their position of a point, by name; moves nothing."""

@@ -70,6 +70,7 @@ class EngineHost:
             "limits": devices.limits,
             "position": devices.position,
             "units": devices.units,
+            "wholes": devices.wholes,
             "refusals": devices.refusals,
             "has_signal": self._watches.check,
         }
