@@ -158,6 +158,14 @@ def test_who_stops_our_plan_at_the_queue_server_stops_the_agent(opened, service,
     service.post("queue/abort")
 
 
+def test_a_plan_of_ours_that_fails_says_that_peoples_items_start_no_more_by_themselves(opened, service):
+    assert opened.ask("queue_autostart", enable=True)["success"]
+    start(service, "aligner", plan="raises", loop={"max_failures": 1})
+    said = service.until("aligner", "stopped", within_s=30)["reason"]
+    assert "the shutter is closed, says the plan; the queue server has switched its autostart off" in said
+    wait_until(lambda: not opened.status()["queue_autostart_enabled"], what="what the manager does after a failure")
+
+
 def test_neither_abort_nor_pause_meets_a_persons_plan(opened, service):
     opened.person(seconds=100)
     opened.begin_queue()

@@ -29,6 +29,11 @@ _ENDED: Final = {
 
 _BY_A_PERSON: Final = ("stopped", "aborted", "halted")
 
+_NO_AUTOSTART: Final = (
+    "the queue server has switched its autostart off, as after each failure: people's items wait until somebody "
+    "switches it on"
+)
+
 _NOT_TOLD: Final = re.compile(r"environment was destroyed|internal RE Manager error|timeout", re.IGNORECASE)
 """What the manager says of a plan that its worker did not tell it the end of."""
 
@@ -51,6 +56,8 @@ class QueuedPlan(FacilityPlan):
         Whether it runs, as the manager said last, and whether it was asked to pause it.
     was_paused, stop_pending
         Whether it was seen paused, and whether, when it ran last, a person had asked the manager to stop behind it.
+    stops_autostart
+        Whether its failure switches off that people's items start by themselves, as the manager said while it ran.
     nowhere_since
         Since when the manager, asked for it, knows nothing of it; monotonic.
     """
@@ -61,7 +68,7 @@ class QueuedPlan(FacilityPlan):
         self.item = item
         self.item_uid: str | None = None
         self.running = False
-        self.pause_asked = self.was_paused = self.stop_pending = False
+        self.pause_asked = self.was_paused = self.stop_pending = self.stops_autostart = False
         self.nowhere_since: float | None = None
 
     def is_item(self, item: Mapping[str, Any], *, user: str | None = None) -> bool:
@@ -92,6 +99,8 @@ class QueuedPlan(FacilityPlan):
         """Note what the manager says while it runs."""
         self.was_paused = self.was_paused or status.get("manager_state") == "paused"
         self.stop_pending = bool(status.get("queue_stop_pending"))
+        mode: Mapping[str, Any] = status.get("plan_queue_mode") or {}
+        self.stops_autostart = bool(status.get("queue_autostart_enabled")) and not mode.get("ignore_failures")
 
     def died_of(self, item: Mapping[str, Any]) -> str:
         """Return what is said of a plan that ended with its worker, an empty text of any other."""
@@ -112,6 +121,8 @@ class QueuedPlan(FacilityPlan):
             return PlanResult(ExitStatus.FAIL, "the plan made no run")
         if status is ExitStatus.SUCCESS:
             return PlanResult(*self._said_by_the_stop(uids), uids)
+        if status is ExitStatus.FAIL and self.stops_autostart:
+            reason = f"{reason}; {_NO_AUTOSTART}"
         if status is ExitStatus.ABORT:
             reason = f"somebody ended it at the queue server ({result.get('exit_status')})"
         return PlanResult(status, reason or f"the queue server says {result.get('exit_status')}", uids)
