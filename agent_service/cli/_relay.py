@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
-from socket import socket
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from agent_service.errors import UsageError
+
+_TAKES_NOTHING_MS = 60_000
+"""How long a connection lasts whose other end takes nothing of what is sent."""
 
 
 def relay(
@@ -27,7 +30,11 @@ def relay(
     """
     import uvicorn
 
-    from agent_service.server.relay import create_relay
+    from agent_service.server.connection import MAX_CONNECTIONS, BoundedConnection
+    from agent_service.server.relay import MAX_FOLLOWERS, create_relay
+
+    class Connection(BoundedConnection):
+        most_connections = MAX_FOLLOWERS + MAX_CONNECTIONS
 
     given = [key.strip() for key in os.environ.get("AGENT_SERVICE_API_KEY", "").split(",") if key.strip()]
     named = dict(map(_named, services))
@@ -41,21 +48,41 @@ def relay(
         )
     app = create_relay({name: (url, key) for (name, url), key in zip(named.items(), given, strict=True)})
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1
+        *(app, host, port),
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        http=Connection,
+        timeout_graceful_shutdown=1,
     )
     shown = f"[{host}]" if ":" in host else host
 
     class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket] | None = None) -> None:
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 print(f"Relaying {', '.join(named)} at http://{shown}:{bound.getsockname()[1]}", flush=True)
 
+    _allow_files(MAX_FOLLOWERS + 2 * MAX_CONNECTIONS)
     with config.bind_socket() as bound:
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # its connections have it from here
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TAKES_NOTHING_MS)
         Server(config).run(sockets=[bound])
     if app.refused is not None:
         raise app.refused
     print("stopped", file=sys.stderr, flush=True)
+
+
+def _allow_files(count: int) -> None:
+    """Let this process have so many connections, as far as it may: a shell gives it 1024."""
+    try:
+        import resource
+    except ImportError:  # there is none where there is no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed when a head is too long or too slow; belongs to the event loop."""
 
+    most_connections: ClassVar = MAX_CONNECTIONS
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._in_head = False
@@ -49,10 +51,10 @@ class BoundedConnection(HttpToolsProtocol):
         """Take the connection; when there are too many, close one that is idle, or this one if none is."""
         super().connection_made(transport)
         self._start_timer()
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.most_connections:
             others = (other for other in self.connections if isinstance(other, BoundedConnection) and other is not self)
             victim = next((other for other in others if other.idle), self)
-            _log.info("over %d connections; one is closed", MAX_CONNECTIONS)
+            _log.info("over %d connections; one is closed", self.most_connections)
             self.connections.discard(victim)
             victim.transport.abort()
 

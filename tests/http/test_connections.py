@@ -67,7 +67,7 @@ def test_a_slow_request_s_own_time_does_not_count(served, monkeypatch):
 
 
 def test_many_connections_that_ask_nothing_keep_nobody_out(served, monkeypatch):
-    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection.BoundedConnection, "most_connections", 8)
     with served.http.stream("GET", "/api/v1/events") as stream:
         idle = [connect(served) for _ in range(30)]
         try:

@@ -15,15 +15,20 @@ from agent_service.service.keys import KeyFile, Scope
 class Two:
     """A relay, in a process of its own, of two services in this one."""
 
-    def __init__(self, folder, stack):
-        states = [folder / "one", folder / "two"]
+    def __init__(self, folder, stack, ports=(0, 0)):
+        self.ports = ports
+        self.states = states = [folder / "one", folder / "two"]
         for state in states:
             state.mkdir(mode=0o700)
         self.keys = [KeyFile(state / "keys.jsonl").create("relay", [Scope.READ])[1] for state in states]
-        self.one, self.two = (stack.enter_context(running(state)) for state in states)
+        self.one, self.two = (
+            stack.enter_context(running(state, service={"port": port}))
+            for state, port in zip(states, ports, strict=True)
+        )
         command = [sys.executable, "-m", "agent_service", "relay", f"one={self.one.url}", f"two={self.two.url}"]
         environment = {**os.environ, "AGENT_SERVICE_API_KEY": ",".join(self.keys)}
-        child = subprocess.Popen([*command, "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True)
+        few = ["bash", "-c", 'ulimit -Sn 64; exec "$@"', "-"]  # files, as a shell's 1024 are for a thousand followers
+        child = subprocess.Popen([*few, *command, "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True)
         stack.callback(child.communicate)
         stack.callback(child.terminate)
         self.url = child.stdout.readline().split()[-1]

@@ -1,7 +1,6 @@
 """HAProxy, with the backend of docs/deploy.md, before two services of which one leads: only that one answers."""
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import wanted
 from queue_service import free_ports
 from services import wait_until
 from standby_pair import KEY, Serving
@@ -33,8 +33,7 @@ frontend all
 
 def haproxy():
     found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    why = "no HAProxy on this machine: apt-get install haproxy"
-    return found or (pytest.fail(why) if os.environ.get("CI") else pytest.skip(why))
+    return wanted.needs(found, "no HAProxy on this machine; apt-get install haproxy")
 
 
 @contextlib.contextmanager

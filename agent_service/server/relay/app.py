@@ -142,7 +142,7 @@ class Relay:
         if rest == "api/v1/events":
             return self._of_one(service, parse_qs(query), headers.get("last-event-id"), grant, keys)
         target = scope["raw_path"].decode("latin-1").removeprefix(scope.get("root_path", "")).removeprefix(f"/{first}")
-        answer = await service.read(target, query)
+        answer = await service.read(target, query, accept=headers.get("accept", ""))
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
 
     def _of_all(self, grant: Grant, keys: str) -> FollowerStream:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import from_json
 
+from agent_service.models import EventKind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -87,6 +89,8 @@ class Broadcast:
     def place_after(self, seq: int) -> int | None:
         """Return the place behind the fact of that number, None when it is not known here."""
         for i in range(self._shown - self._first - 1, -1, -1):
+            if self._events[i].kind == EventKind.RESET:  # what was before is of another journal
+                return None
             if (known := self._events[i].seq) is not None and known <= seq:
                 return self._first + i + 1 if known == seq else None
         return None

@@ -22,6 +22,9 @@ READ_HOLDS_S: Final = 1.0
 _SILENT_S: Final = 30.0
 _FIRST_DELAY_S: Final = 0.1
 _LONGEST_DELAY_S: Final = 5.0
+MOST_KEPT: Final = 256
+"""Answers that are kept at a time."""
+
 _LARGEST_KEPT: Final = 1_000_000
 _API: Final = "/api/v1"
 
@@ -54,7 +57,7 @@ class Followed:
         self._headers = {"Authorization": f"Apikey {key}"}
         self._put_everywhere = put_everywhere
         self._last: str | None = None
-        self._answers: dict[str, tuple[float, asyncio.Future[Answer]]] = {}
+        self._answers: dict[tuple[str, str], tuple[float, asyncio.Future[Answer]]] = {}
 
     @property
     def last_seq(self) -> int:
@@ -128,31 +131,34 @@ class Followed:
         self._put_everywhere(Sent(text, self.name, None, "link"))
         self.events.wake()
 
-    async def read(self, path: str, query: str) -> Answer:
+    async def read(self, path: str, query: str, *, accept: str) -> Answer:
         """Return what the service answers to a read, which is asked once for all who ask at that time.
 
-        `BackendUnavailable` when it does not answer.
+        ``accept`` is the header of who asks. `BackendUnavailable` when the service does not answer.
         """
         if not self.live:
             raise BackendUnavailable(f"{self.url} is lost: {self.lost_because}")
-        target = f"{path}?{query}" if query else path
+        what = (f"{path}?{query}" if query else path), accept
         now = asyncio.get_running_loop().time()
-        at, asked = self._answers.get(target, (0.0, None))
+        at, asked = self._answers.get(what, (0.0, None))
         if asked is None or (asked.done() and now - at > READ_HOLDS_S):
-            asked = asyncio.ensure_future(self._ask(target))
-            self._answers[target] = (now, asked)
-            asked.add_done_callback(lambda done: self._forget_unless_small(target, done))
+            asked = asyncio.ensure_future(self._ask(*what))
+            if len(self._answers) >= MOST_KEPT:
+                del self._answers[next(iter(self._answers))]
+            self._answers[what] = (now, asked)
+            asked.add_done_callback(lambda done: self._forget_unless_small(what, done))
         return await asyncio.shield(asked)
 
-    def _forget_unless_small(self, target: str, done: asyncio.Future[Answer]) -> None:
+    def _forget_unless_small(self, what: tuple[str, str], done: asyncio.Future[Answer]) -> None:
         if done.cancelled() or done.exception() or len(done.result().body) > _LARGEST_KEPT:
             with contextlib.suppress(KeyError):
-                if self._answers[target][1] is done:
-                    del self._answers[target]
+                if self._answers[what][1] is done:
+                    del self._answers[what]
 
-    async def _ask(self, target: str) -> Answer:
+    async def _ask(self, target: str, accept: str) -> Answer:
+        headers = {**self._headers, "Accept": accept} if accept else self._headers
         try:
-            answer = await self._http.get(f"{self.url}{target}", headers=self._headers)
+            answer = await self._http.get(f"{self.url}{target}", headers=headers)
         except httpx.TransportError as error:
             raise BackendUnavailable(f"{self.url} does not answer: {error}") from error
         return Answer(answer.status_code, answer.headers.get("content-type", ""), answer.content)
