@@ -20,7 +20,7 @@ from services import running, wait_until
 from agent_service import references
 from agent_service.errors import UsageError
 from agent_service.plans.sinks import engine_settings
-from agent_service.plans.sinks.engine_process import EngineLauncher, EngineLink, _link, _steering
+from agent_service.plans.sinks.engine_process import EngineLauncher, EngineLink, _link, _pulse, _steering
 from agent_service.plans.sinks.engine_settings import EngineSettings
 from agent_service.service import compose
 from agent_service.service.compose_engine import lives_apart
@@ -412,6 +412,24 @@ def test_a_device_that_holds_the_interpreter_holds_up_nobody_and_a_stop_stops_it
     apart.post("queue/resume")
     apart.until("agent", "stopped", within_s=60)
     assert [one["state"] for one in apart.suggestions("agent")] == ["failed", "ingested"], first
+
+
+def test_a_process_that_stands_still_is_said_and_its_run_counts_when_it_goes_on(tmp_path, gates, monkeypatch):
+    monkeypatch.setattr(_pulse, "EVERY_S", 0.2)
+    monkeypatch.setattr(_pulse, "ANSWERS_WITHIN_S", 5)
+    with running(tmp_path / "state", run_engine={"startup": "engine_rig", "process": True, "waits_s": 5}) as service:
+        service.create("agent", config=points(0), plan="gated", **AGENT)
+        service.post("agents/agent/start")
+        wait_until((gates / "measuring").exists)
+        engine = engine_of(os.getpid())
+        os.kill(engine, signal.SIGSTOP)
+        said = wait_until(lambda: service.get("queue")["reason"], what="that it does not answer")
+        assert said.startswith("the RunEngine's process has not answered since ")
+        os.kill(engine, signal.SIGCONT)
+        wait_until(lambda: service.get("queue")["reason"] is None, what="that it does")
+        (gates / "open").touch()
+        service.until("agent", "stopped")
+        assert [one["state"] for one in service.suggestions("agent")] == ["ingested"]
 
 
 def test_a_device_that_blocks_its_run_engine_is_stopped_when_that_is_asked_once_more(apart, gates):

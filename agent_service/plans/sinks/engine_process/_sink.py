@@ -18,6 +18,7 @@ from agent_service.plans.sinks.engine_process._handed_plans import UNWANTED, Han
 from agent_service.plans.sinks.engine_process._live_plans import SentPlans
 from agent_service.plans.sinks.engine_process._next_process import NextProcess
 from agent_service.plans.sinks.engine_process._permission import Permission
+from agent_service.plans.sinks.engine_process._pulse import Pulse
 from agent_service.plans.sinks.engine_process._signals import EngineSignals
 from agent_service.plans.sinks.engine_process._steering import Steering
 from agent_service.protocols import MOVE, SERVICE_STOPS, ExitStatus, MeasuredBy, PlanOrder, PlanResult
@@ -87,6 +88,7 @@ class EngineProcessSink:
             signals=self.signals,
             on_change=changed,
         )
+        self._pulse = Pulse(link, changed)
         self._left: dict[int, PlanOrder] = dict(link.hello.orders)
         self.reattaches = bool(self._left or link.hello.runs)
         self.hand_over = HandOver(link, source)
@@ -100,11 +102,13 @@ class EngineProcessSink:
         state, reason = self._steering.shown(self._status, self._process.away or self._permission.full)
         current = self._status.current
         pending = sum(plan.order.suggestion_id != current or current is None for plan in self._plans.waiting)
+        reason = reason or self._pulse.why
         return QueueStatus(kind=self.kind, state=state, reason=reason, pending=pending, current=current)
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin; ``on_change`` is called on this event loop."""
         self._on_change = on_change
+        self._pulse.start()
         if not self.reattaches:
             self._process.attach()
 
@@ -118,6 +122,7 @@ class EngineProcessSink:
             return
         self._steering.closing = SERVICE_STOPS
         self._process.stop()
+        self._pulse.stop()
         self._plans.take_back(self._plans.all, SERVICE_STOPS)
         try:
             if self._process.attached or not self._left:
