@@ -195,8 +195,8 @@ def _answer(device: Any, await_: Await) -> tuple[Any, Any, str]:
             value = device.get(use_monitor=False)
         except TypeError:  # of a class that takes nothing
             value = device.get()
-        alarm = _alarm_of_epics(getattr(device, "alarm_severity", None), getattr(device, "alarm_status", None))
-        return value, getattr(device, "timestamp", None), alarm
+        known = getattr(device, "metadata", {})  # one that is derived from another has that one's alarm
+        return value, getattr(device, "timestamp", None), _alarm_of_epics(known.get("severity"), known.get("status"))
     takes_cached = hasattr(device, "subscribe_reading")  # ophyd-async
     reading = device.read(cached=False) if takes_cached else device.read()
     readings = await_(reading) if inspect.isawaitable(reading) else reading

@@ -4,7 +4,7 @@ import os
 from enum import Enum
 
 from bluesky import RunEngine
-from ophyd import EpicsSignalRO, Signal
+from ophyd import DerivedSignal, EpicsSignalRO, Signal
 from ophyd.sim import SynAxis, SynSignal
 from ophyd_async.core import StrictEnum, init_devices, soft_signal_rw
 
@@ -30,5 +30,6 @@ with init_devices():
     interlock = soft_signal_rw(bool, True)
 if "EPICS_CA_SERVER_PORT" in os.environ:
     ring = EpicsSignalRO("ring:current", name="ring")
+    derived = DerivedSignal(derived_from=ring, name="derived")
     gate = EpicsSignalRO("ring:shutter", name="gate")
     gate_text = EpicsSignalRO("ring:shutter", name="gate_text", string=True)

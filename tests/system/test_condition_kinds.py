@@ -217,6 +217,25 @@ def test_a_value_whose_alarm_says_that_it_is_invalid_is_not_known(tmp_path, ioc)
         says(service, "beam", "met", 300.0)
 
 
+def test_a_signal_that_is_derived_from_an_invalid_one_is_not_known_either(tmp_path, ioc):
+    """It has the alarm of what it is derived from, whether it tells it by itself or is asked."""
+    section = {"startup": "beamline_of_conditions", "process": True, "waits_s": 5}
+    with running(
+        tmp_path / "state", run_engine=section, conditions={"beam": {"rule": "derived > 100", "settle_s": 0}}
+    ) as service:
+        says(service, "beam", "met", 300.0)
+        ioc.put("current", "INVALID_ALARM")
+        at = says(service, "beam", "lost", None)["signals"][0]["at"]
+        for _ in range(3):  # it is asked again and again
+            found = wait_until(
+                lambda at=at: (c := one(service, "beam"))["signals"][0]["at"] > at and c, what="an answer"
+            )
+            assert (found["state"], "severity INVALID (READ)" in found["text"]) == ("lost", True)
+            at = found["signals"][0]["at"]
+        ioc.put("current", "NO_ALARM")
+        says(service, "beam", "met", 300.0)
+
+
 def test_a_value_that_is_invalid_when_the_service_starts_is_not_known(tmp_path, ioc):
     ioc.put("current", "INVALID_ALARM")
     section = {"startup": "beamline_of_conditions", "process": True, "waits_s": 5}

@@ -66,6 +66,7 @@ def test_the_address_by_0mq_counts_before_that_by_http(opened, tmp_path, monkeyp
     [
         ("127.0.0.1:60610", "QSERVER_HTTP_SERVER_URI .* it says '127.0.0.1:60610'"),
         ("tcp://*:60615", "QSERVER_ZMQ_CONTROL_ADDRESS must name the machine"),
+        ("short", "QSERVER_ZMQ_PUBLIC_KEY must be a public key of CURVE"),
     ],
 )
 def test_an_environment_that_names_no_address_is_refused(queue, tmp_path, monkeypatch, value, says):

@@ -48,6 +48,15 @@ async def test_an_answer_is_read_and_one_in_another_encoding_says_what_to_write(
             assert f'write encoding = "{other}"' in read["msg"]
 
 
+async def test_what_an_encoding_has_no_form_for_is_refused_and_not_sent():
+    client = ZmqClient("tcp://127.0.0.1:9", public_key=None, user="a", user_group="primary", encoding="msgpack")
+    try:
+        answer = await client.ask("queue_item_execute", item={"kwargs": {"suggestions": [{"turns": 2**70}]}})
+    finally:
+        await client.close()
+    assert (answer["success"], "cannot be said in msgpack" in answer["msg"]) == (False, True)
+
+
 async def test_keys_that_are_numbers_are_read(ask):
     """A person's item may hold them, where the manager speaks msgpack."""
     answer = {"success": True, "items": [{"kwargs": {"md": {1: "one"}}}]}

@@ -17,7 +17,7 @@ import msgpack
 from pydantic import TypeAdapter, ValidationError
 
 from agent_service.errors import UsageError, texts
-from agent_service.models.addresses import ManagerAddress, WebAddress
+from agent_service.models.addresses import CurveKey, ManagerAddress, WebAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +108,11 @@ class ZmqClient:
             params |= self._user
         elif method in ("plans_allowed", "devices_allowed"):
             params["user_group"] = self._user["user_group"]
-        request = _encoded({"method": method, "params": params}, self._encoding)
+        try:
+            request = _encoded({"method": method, "params": params}, self._encoding)
+        except (TypeError, ValueError, OverflowError) as error:
+            why = texts.one_line(f"{method} cannot be said in {self._encoding}: {error}")
+            return {"success": False, "msg": why}
         async with self._turn:
             try:
                 socket = self._socket or self._connect()
@@ -205,7 +209,7 @@ def client_of(section: QueueServerSection) -> Client:
     Raises
     ------
     UsageError
-        pyzmq is not installed, or the environment names no address, or no encoding.
+        pyzmq is not installed, or the environment names no address, key or encoding.
     """
     control, url = section.control, section.url
     if control is None and url is None:
@@ -216,7 +220,7 @@ def client_of(section: QueueServerSection) -> Client:
         raise UsageError('sink.kind = "queueserver" needs pyzmq: pip install "bluesky-agent-service[queueserver]"')
     return ZmqClient(
         control or CONTROL,
-        public_key=section.public_key or os.environ.get("QSERVER_ZMQ_PUBLIC_KEY"),
+        public_key=section.public_key or _of_environment("QSERVER_ZMQ_PUBLIC_KEY", TypeAdapter(CurveKey)),
         user=section.user,
         user_group=section.user_group,
         encoding=section.encoding or _encoding_of_environment(),
@@ -238,6 +242,16 @@ def _decoded(answer: bytes, encoding: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", read) if isinstance(read, dict) else None
 
 
+def _of_environment(name: str, kind: TypeAdapter[str]) -> str:
+    """Return what a variable of the environment says, an empty text for none; raises `UsageError` for another kind."""
+    value = os.environ.get(name, "")
+    try:
+        return kind.validate_python(value) if value else ""
+    except ValidationError as error:
+        why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise UsageError(f"{name} {why}; it says {value!r}") from None
+
+
 def _encoding_of_environment() -> str:
     encoding = os.environ.get(ENCODING, "").lower() or ENCODINGS[0]
     if encoding not in ENCODINGS:
@@ -247,13 +261,5 @@ def _encoding_of_environment() -> str:
 
 def _from_environment(*, http: bool) -> tuple[str | None, str | None]:
     """Return the address by 0MQ and the one by HTTP, one of which at most is there."""
-    given = [os.environ.get(name, "") for name in ADDRESSES]
-    for name, address in zip(ADDRESSES, given, strict=True):
-        try:
-            if address:
-                ADDRESSES[name].validate_python(address)
-        except ValidationError as error:
-            why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-            raise UsageError(f"{name} {why}; it says {address!r}") from None
-    control, url = given
+    control, url = (_of_environment(name, kind) for name, kind in ADDRESSES.items())
     return (control, None) if control else (None, url if url and http else None)

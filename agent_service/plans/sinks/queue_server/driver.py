@@ -33,7 +33,9 @@ IDLE_S: Final = 2.0
 """How often the manager is asked while there is nothing to do."""
 
 _SOON_S: Final = 0.05
-_FOR_GOOD: Final = re.compile(r"validation failed|user.group|request format|not in the list of allowed", re.IGNORECASE)
+_FOR_GOOD: Final = re.compile(
+    r"cannot be said in|validation failed|user.group|request format|not in the list of allowed", re.IGNORECASE
+)
 """What a refusal says that asking again does not change."""
 
 _log = logging.getLogger(__name__)
