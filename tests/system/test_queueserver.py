@@ -394,19 +394,25 @@ def test_a_manager_that_hangs_is_said_and_nothing_is_sent_twice(opened, service)
 
 @pytest.mark.long
 def test_a_redis_that_dies_in_the_middle_of_a_plan_is_said_and_its_run_counts(opened, service):
-    """The manager takes the plan for running from then on, and has lost how it ended once it is restarted."""
+    """The manager takes the plan for running from then on, if its Redis is away for longer than it tries."""
     start(service, "aligner", plan="leisurely", loop={"max_runs": 1})
     wait_until(lambda: fates(service, "aligner") == ["running"], what="a run")
     opened.redis.end(signal.SIGKILL)
     wait_until(lambda: "Redis" in reason(service), what="what is wrong")
     wait_until(lambda: opened.status().get("re_state") == "idle", what="the end of the plan")
     opened.redis = opened._start_redis()
-    wait_until(lambda: "somebody has to restart its RE Manager" in reason(service), what="what is wrong still")
-    assert fates(service, "aligner") == ["running"]
-    opened.kill(opened.manager_pid)  # its watchdog starts another one
+
+    def says_what_to_do():
+        return "somebody has to restart its RE Manager" in reason(service)
+
+    wait_until(lambda: says_what_to_do() or fates(service, "aligner") == ["ingested"], what="an end", within_s=60)
+    lost = says_what_to_do()
+    if lost:
+        assert fates(service, "aligner") == ["running"]
+        opened.kill(opened.manager_pid)  # its watchdog starts another one
     service.until("aligner", "stopped", within_s=60)
     assert fates(service, "aligner") == ["ingested"]
-    assert ended(opened)[-1]["result"]["exit_status"] == "unknown"
+    assert ended(opened)[-1]["result"]["exit_status"] == ("unknown" if lost else "completed")
 
 
 def test_nothing_is_given_to_a_worker_that_hangs(opened, service):
