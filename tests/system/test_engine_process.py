@@ -18,7 +18,7 @@ from service_process import NOBODY, SUPPORT
 from services import running, wait_until
 
 from agent_service import references
-from agent_service.errors import UsageError
+from agent_service.errors import ServiceError, UsageError
 from agent_service.plans.sinks import engine_settings
 from agent_service.plans.sinks.engine_process import EngineLauncher, EngineLink, _link, _pulse, _steering
 from agent_service.plans.sinks.engine_settings import EngineSettings
@@ -246,6 +246,24 @@ def test_what_was_measured_while_the_disk_was_full_counts_however_the_service_en
         [run] = runs_in_spool(process.state)
         assert [name for name, _ in run] == ["start", "descriptor", "event", "event", "stop"]
         assert (run[0][1]["uid"], run[-1][1]["exit_status"]) == (one.run_uid, "success")
+    process.end(signal.SIGTERM)
+
+
+def test_a_stop_stops_though_the_disk_is_full(process, gates):
+    process.configure("none")
+    with process.start() as client:
+        client.create(name="agent", config=points(0, 2), plan="gated", **AGENT)
+        client.start("agent")
+        wait_until((gates / "measuring").exists)
+        wait_until(lambda: "running" in fates(client))
+        resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (4, resource.RLIM_INFINITY))
+        with contextlib.suppress(ServiceError):  # what it says of the full disk
+            client.abort_queue("smoke")
+        wait_until(lambda: client.queue().state == "held" and client.queue().current is None, what="the end of the plan")
+        assert not (gates / "open").exists()
+        resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        wait_until(lambda: fates(client)[0] == "failed", what="its fate")
+    assert len((gates / "begun").read_text().split()) == 1
     process.end(signal.SIGTERM)
 
 

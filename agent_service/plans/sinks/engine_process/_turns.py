@@ -7,12 +7,16 @@ both may see the other and the plan does not begin; they never both go on.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 _NUMBER: Final = struct.Struct("<Q")
 _SLOTS: Final = 1 << 14
@@ -26,6 +30,8 @@ class TurnFile:
         self._last: int | None = None  # when closed
         self._begun: int | None = None  # here, and nowhere else
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with contextlib.suppress(OSError):  # its space now, for the disk may be full when a plan is taken back
+            os.posix_fallocate(self._file, 0, (1 + _SLOTS) * _NUMBER.size)
 
     @property
     def last(self) -> int:
@@ -47,9 +53,16 @@ class TurnFile:
         return self._read(self._slot(number)) != number
 
     def take_back(self, number: int) -> bool:
-        """Take a plan back, in the service; return whether that was in time: else it has begun, or is about to."""
+        """Take a plan back, in the service; return whether that was in time: else it has begun, or is about to.
+
+        One that cannot be taken back for the disk is full counts as one that is about to begin.
+        """
         if self._last is None:
-            self._write(self._slot(number), number)
+            try:
+                self._write(self._slot(number), number)
+            except OSError as error:
+                _log.error("plan %d could not be taken back: %s", number, error.strerror)
+                return False
         return self.last < number
 
     def close(self) -> None:
