@@ -259,7 +259,7 @@ def test_a_stop_stops_though_the_disk_is_full(process, gates):
         resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (4, resource.RLIM_INFINITY))
         with contextlib.suppress(ServiceError):  # what it says of the full disk
             client.abort_queue("smoke")
-        wait_until(lambda: client.queue().state == "held" and client.queue().current is None, what="the end of the plan")
+        wait_until(lambda: (queue := client.queue()).state == "held" and queue.current is None, what="the plan's end")
         assert not (gates / "open").exists()
         resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         wait_until(lambda: fates(client)[0] == "failed", what="its fate")
