@@ -211,7 +211,15 @@ async def test_certificates(tmp_path):
             handle = await executor.start(Mortal, name="guest", timeout_s=60)
             assert await handle.call(Mortal.echo, "secret", timeout_s=60) == "secret"
         plain = DaskSection(address=cluster.address.replace("tls", "tcp"))
-        assert "cannot be reached" in (await asyncio.to_thread(wrong_with_cluster, plain, []))[0]
+        (wrong,) = await asyncio.to_thread(wrong_with_cluster, plain, [])
+        assert "cannot be reached" in wrong
+        assert "its address begins with tls://" in wrong
+        (tmp_path / "other").mkdir()
+        another, other_key = _certificate(tmp_path / "other")
+        for ca, cert, private in ((another, pem, key), (pem, another, other_key), (pem, pem, other_key)):
+            mixed = DaskSection(address=cluster.address, tls_ca_file=ca, tls_cert=cert, tls_key=private)
+            (wrong,) = await asyncio.to_thread(wrong_with_cluster, mixed, [])
+            assert "look whether tls_ca_file, tls_cert and tls_key are those of its scheduler" in wrong
 
 
 def test_nothing_of_distributed_is_imported_by_a_service_that_needs_none():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import re
 import uuid
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import BackendUnavailable, InvalidInput, ServiceError, texts
@@ -27,13 +29,16 @@ _PATIENCE_S: Final = 5.0
 _HEARD_EVERY_S: Final = 5.0
 """Within which the scheduler hears of a worker that is well, in a cluster of a thousand too."""
 _ASKED_ANEW_S: Final = 15.0
-"""How long a seat waits at one worker: Dask moves no task that waits for resources there; at once when one is idle."""
+"""How long a seat waits at one worker: Dask moves no task that waits for resources there; at once when there is room at
+another."""
 _TAKEN_WITHIN_S: Final = 30.0
 _AVOIDED_S: Final = 300.0
 """How long a worker that did not answer gets no agent: the scheduler needs as long to give it up (worker-ttl)."""
 _IN_VAIN_S: Final = 3.0
 """How long nobody tries again after a cluster could not be reached: many agents may wait for it."""
 _LOCAL_WORKERS: Final = 2
+_SEAT: Final = re.compile(r"\Aagent-.*-[0-9a-f]{32}((?:\+.*)?)\Z", re.DOTALL)
+"""The key of a seat, of any service, and what the seat takes."""
 
 
 class Seat:
@@ -179,10 +184,17 @@ class Cluster:
                 try:
                     self._client = await self._connect()
                 except (OSError, TimeoutError, ValueError, RuntimeError) as error:  # ValueError: of its certificates
-                    why = f"{self} cannot be reached: {texts.describe(error)}"
+                    why = f"{self} cannot be reached: {texts.describe(error)}{self._hint(error)}"
                     self._in_vain = asyncio.get_running_loop().time(), why
                     raise BackendUnavailable(why) from error
             return self._client
+
+    def _hint(self, error: BaseException) -> str:
+        """Return what to look at, where certificates are what is wrong."""
+        if self._section.address.startswith("tls://"):
+            of_tls = re.search("TLS|SSL", texts.describe(error)) is not None
+            return "; look whether tls_ca_file, tls_cert and tls_key are those of its scheduler" if of_tls else ""
+        return "; if it has certificates, its address begins with tls://" if "Closed" in type(error).__name__ else ""
 
     async def _connect(self) -> Any:
         distributed: Any = await asyncio.to_thread(importlib.import_module, "distributed")
@@ -221,12 +233,12 @@ class Cluster:
         workers = await self.workers()
         allowed = self._allowed(workers, refused)
         # Dask looks at what a worker offers, not at what of it is free
-        idle = idle_workers(workers, await self._processing(), resources, allowed) if resources else []
+        roomy = workers_with_room(workers, await self._processing(), resources, allowed) if resources else []
         on_worker: Any = await asyncio.to_thread(importlib.import_module, "agent_service.executors.dask._worker")
         token = uuid.uuid4().hex
-        key = f"agent-{name}-{token}"
+        key = f"agent-{name}-{token}" + "".join(f"+{what}={amount:g}" for what, amount in resources.items())
         placed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        where = {"workers": idle or allowed, "resources": dict(resources) or None}
+        where = {"workers": roomy or allowed, "resources": dict(resources) or None}
         async with self._asking() as client:
             client.subscribe_topic(self._topic, self._note_placed)  # again: the scheduler may be another one by now
             args = (key, token, self._topic, _TAKEN_WITHIN_S)
@@ -268,8 +280,9 @@ class Cluster:
             if self._allowed(workers, refused) != allowed:
                 raise BackendUnavailable(f"{self} has other workers by now")
             why = self._why_not_placed(workers, resources, holder)
-            elsewhere = resources and len(processing.get(holder or "", ())) > 1  # others are at its worker
-            elsewhere = elsewhere and idle_workers(workers, processing, resources, allowed)
+            others = [key for key in processing.get(holder or "", ()) if key != future.key]
+            stuck = bool(resources) and holder in workers and not has_room(workers[holder], others, resources)
+            elsewhere = stuck and workers_with_room(workers, processing, resources, allowed)
             if holder is not None and (elsewhere or loop.time() - began_at > _ASKED_ANEW_S):
                 raise BackendUnavailable(why)
             if on_wait is not None:
@@ -332,22 +345,47 @@ def lacking_resources(workers: Mapping[str, Any], resources: Mapping[str, float]
     return ", ".join(f"{name} = {amount:g}" for name, amount in resources.items())
 
 
-def idle_workers(
+def has_room(worker: Mapping[str, Any], keys: Collection[str], resources: Mapping[str, float]) -> bool:
+    """Return whether a worker has so much free beside the seats that it has, or waits to begin.
+
+    Examples
+    --------
+    >>> seats = [f"agent-{name}-{name * 32}+GPU=1" for name in "abc"]
+    >>> has_room({"resources": {"GPU": 4}}, seats, {"GPU": 1}), has_room({"resources": {"GPU": 4}}, seats, {"GPU": 2})
+    (True, False)
+    """
+    taken: defaultdict[str, float] = defaultdict(float)
+    for key in keys:
+        if seat := _SEAT.search(key):
+            for part in seat[1].split("+")[1:]:
+                what, _, amount = part.rpartition("=")
+                taken[what] += float(amount)
+    return all(worker["resources"].get(name, 0) - taken[name] >= amount for name, amount in resources.items())
+
+
+def workers_with_room(
     workers: Mapping[str, Any],
     processing: Mapping[str, Collection[str]],
     resources: Mapping[str, float],
     allowed: Collection[str] | None,
 ) -> list[str]:
-    """Return the workers that offer the resources and have nothing to do.
+    """Return the workers that have the resources free; only those with nothing to do, if there are any.
 
     Examples
     --------
-    >>> two = {"a": {"resources": {"GPU": 1}}, "b": {"resources": {"GPU": 1}}, "c": {"resources": {}}}
-    >>> idle_workers(two, {"a": ["agent-x-1"], "b": []}, {"GPU": 1}, None)
+    >>> two = {"a": {"resources": {"GPU": 4}}, "b": {"resources": {"GPU": 1}}, "c": {"resources": {}}}
+    >>> seat = f"agent-x-{'0' * 32}+GPU=1"
+    >>> workers_with_room(two, {"a": [seat]}, {"GPU": 1}, None)
     ['b']
+    >>> workers_with_room(two, {"a": [seat], "b": [seat]}, {"GPU": 1}, None)
+    ['a']
     """
-    able = {name for name, about in workers.items() if not lacking_resources({name: about}, resources)}
-    return sorted(name for name in able if not processing.get(name) and (allowed is None or name in allowed))
+    able = [
+        name
+        for name, about in sorted(workers.items())
+        if (allowed is None or name in allowed) and has_room(about, processing.get(name, ()), resources)
+    ]
+    return [name for name in able if not processing.get(name)] or able
 
 
 def _not_loaded(error: BaseException) -> ServiceError:
