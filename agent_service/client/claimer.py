@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -32,6 +33,7 @@ PATIENCE_S: Final = 30.0
 """How long to keep asking a service that does not answer."""
 
 _RETRY_S: Final = 0.5
+_log = logging.getLogger(__name__)
 _ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED})
 
 
@@ -138,6 +140,7 @@ class Claimer:
 
     def _begin(self) -> None:
         if (name := self._agent) is None:
+            self._warn_of_a_slip()
             return
         status = self._patiently(lambda: self._client.agent(name))
         needed = [*status.spec.actuators, *status.spec.sensors]
@@ -152,6 +155,15 @@ class Claimer:
             self._client.resume(name)
         elif Command.START in legal_commands(status.state):
             self._client.start(name)
+
+    def _warn_of_a_slip(self) -> None:
+        """Say when no agent has the tag; it may come later, so this is no error."""
+        if self._tag is None:
+            return
+        tags = {agent.spec.tag for agent in self._patiently(self._client.agents)}
+        if self._tag not in tags:
+            there = ", ".join(sorted(filter(None, tags))) or "none"
+            _log.warning("no agent has the tag %r (there: %s); its suggestions are waited for", self._tag, there)
 
     def _next(self, done: tuple[str, int] | None) -> Claim | None:
         """Claim the next suggestion; the same request says that the plan of the last one is ``done``."""

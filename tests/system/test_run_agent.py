@@ -205,6 +205,15 @@ def test_abort_during_the_wait_claims_nothing_more(service, client, engine):
     assert client.claim("waits", wait_s=10).id == proposed.id
 
 
+def test_a_tag_that_no_agent_has_is_said_and_waited_for(service, client, engine, caplog):
+    service.create("far", tag="far", loop={"max_runs": 1})
+    with in_thread(engine, run_agent(devices=DEVICES, tag="fra", client_or_url=client)):
+        wait_until(lambda: "no agent has the tag 'fra' (there: far)" in caplog.text, within_s=60)
+        service.create("later", tag="fra", loop={"max_runs": 1})
+        service.post("agents/later/start")
+        service.until("later", "stopped", within_s=60)
+
+
 def test_what_was_claimed_and_not_begun_is_given_back(service, client, engine):
     service.create("waits", loop={"approval": "required"})
     with in_thread(engine, run_agent("waits", devices=DEVICES, client_or_url=client)):
