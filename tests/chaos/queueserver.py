@@ -85,6 +85,17 @@ class Service:
     def wake_to_its_end(self) -> int:
         """Let it go on after a pause, and return the exit code that it ends with by itself."""
         os.kill(self._zygote.service, signal.SIGCONT)
+        return self.exit_code()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself."""
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self._zygote.service}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0] == "Z"
+        return False
+
+    def exit_code(self) -> int:
+        """Return the exit code that it ended with by itself."""
         return self._zygote.tell("wait")
 
     def strike(self, kind: str) -> None:

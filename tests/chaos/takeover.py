@@ -109,7 +109,19 @@ class Pair:
 
     def _leader(self, but: queueserver.Service | None = None) -> queueserver.Service:
         asked = [one for one in self._services if one is not but]
-        return wait_until(lambda: next((one for one in asked if _is_ready(one)), None), within_s=60)
+
+        def leads() -> queueserver.Service | None:
+            self._start_ended()
+            return next((one for one in asked if _is_ready(one)), None)
+
+        return wait_until(leads, within_s=60)
+
+    def _start_ended(self) -> None:
+        """Do what systemd does with a leader that ended: one that came while the database was down may have led."""
+        for one in self._services:
+            if one not in self._down and one.has_ended:
+                assert one.exit_code() == LOST_THE_LEAD
+                one.start()
 
     def where(self) -> tuple[str, str]:
         for one in self._services:
