@@ -209,9 +209,14 @@ async def _compose(  # noqa: PLR0913 - what it is made of
     )
     claims = None if claimable is None else ClaimDesk(claimable, supervisor, stopping)
     posted = PostedSource(may_measure(supervisor))
-    heard_by_others = config.journal.standby or spool is None  # or by the one before this, which kept nothing
-    needed_since = supervisor.under_way_since if heard_by_others else lambda: None
-    parts = SourceParts(engine, posted, intake.gate, state_dir.path / "sources", needed_since)
+    parts = SourceParts(
+        engine,
+        posted,
+        intake.gate,
+        state_dir.path / "sources",
+        needed_since=supervisor.under_way_since,
+        again=config.journal.standby or spool is None,
+    )
     sources = sources_of(config, parts)
     documents = DocumentDesk(
         intake=intake,

@@ -46,7 +46,8 @@ class SourceParts(NamedTuple):
     posted: PostedSource
     gate: DocumentGate
     folder: Path  # where sources remember what they heard
-    needed_since: Callable[[], float | None] = lambda: None  # time (s) of the oldest document that only others heard
+    needed_since: Callable[[], float | None] = lambda: None  # time (s) of the oldest document of a plan under way
+    again: bool = False  # whether what a broker counts as heard is needed: others heard it, or nothing was kept
 
 
 class SourceKind(NamedTuple):
@@ -98,6 +99,7 @@ def _kafka(section: KafkaSourceSection, parts: SourceParts) -> KafkaSource:
         group=group,
         options=section.options,
         needed_since=parts.needed_since,
+        again=parts.again,
     )
 
 
@@ -116,6 +118,7 @@ def _nats(section: NatsSourceSection, parts: SourceParts) -> NatsSource:
         durable=section.durable,
         own="" if section.durable else own_name(parts.folder),
         needed_since=parts.needed_since,
+        again=parts.again,
     )
 
 

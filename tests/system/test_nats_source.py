@@ -140,6 +140,19 @@ def test_who_takes_over_hears_what_is_needed_though_another_acknowledged_it(serv
         assert consumers(server).keys() == {"beamline", "own"}, "one is left behind"
 
 
+def test_a_consumer_that_is_new_begins_where_documents_are_needed(server, publish):
+    """As after a move of the journal to another machine, with a plan under way."""
+    names, needed = peers.published_run(publish), {"needed_since": lambda: time.time() - 60, "again": False}
+    with hears(server, own="own", **needed) as (_, kept):
+        wait_until(lambda: kept == names, within_s=40, what=lambda: kept)
+        wait_until(lambda: not consumers(server)["own"].num_ack_pending, within_s=40)
+    with hears(server, own="own", **needed) as (_, kept):
+        assert peers.published_run(publish)
+        wait_until(lambda: len(kept) >= len(names), within_s=40, what=lambda: kept)
+        wait_until(lambda: not consumers(server)["own"].num_pending, within_s=40)
+        assert kept == names, "the first run is heard once more"
+
+
 def test_what_another_consumer_of_its_name_is_given_is_heard_here_too(server, publish):
     """A service that was taken over from while it was paused has the consumer once more when it wakes."""
     with hears(server, durable="beamline") as (source, kept), hears(server, durable="beamline") as (_, woken):

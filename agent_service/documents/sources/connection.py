@@ -89,11 +89,18 @@ class Connection:
 class ConnectedSource:
     """What sources have in common that keep a `Connection`: their presence, and the intake while they run.
 
-    ``hear`` is the ``work`` of the connection.
+    ``hear`` is the ``work`` of the connection. ``needed_since`` returns the time (s) from which on documents are needed
+    where the broker knows no place to go on from, or None: from the start on.
     """
 
-    def __init__(self, presence: Presence, hear: Callable[[threading.Event], None]) -> None:
+    def __init__(
+        self,
+        presence: Presence,
+        hear: Callable[[threading.Event], None],
+        needed_since: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self.presence = presence
+        self._needed_since = needed_since
         self._intake: Intake | None = None
         self._wants_since = 0.0
         self._connection = Connection(presence, hear)
@@ -106,7 +113,8 @@ class ConnectedSource:
     def start(self, intake: Intake) -> None:
         """Begin to hear; what is published from now on counts, though it takes seconds until there is a connection."""
         self._intake = intake
-        self._wants_since = time.time() - _CLOCKS_DIFFER_S
+        needed, now = self._needed_since(), time.time() - _CLOCKS_DIFFER_S
+        self._wants_since = now if needed is None else min(now, needed)
         self._connection.start()
 
     def stop(self) -> None:

@@ -62,10 +62,12 @@ class KafkaSource(ConnectedSource):
     options
         More of librdkafka's configuration; it wins over the site's.
     needed_since
-        Returns the time (s) from which on documents are needed that only another service has heard, or None.
+        Returns the time (s) from which on documents are needed, or None.
+    again
+        Whether they are needed even where the broker knows that this service, or another, has them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         topics: list[str],
         *,
@@ -73,11 +75,12 @@ class KafkaSource(ConnectedSource):
         group: str,
         options: Mapping[str, Any],
         needed_since: Callable[[], float | None] = lambda: None,
+        again: bool = True,
     ) -> None:
         self._kafka: Any = needs("confluent_kafka", kind="kafka")
         site = site_configuration() if not servers else {}
         self._topics = topics
-        self._needed_since = needed_since
+        self._again = again
         self._since: float | None = None
         self._configuration: dict[str, Any] = {
             **site,
@@ -102,7 +105,8 @@ class KafkaSource(ConnectedSource):
         except (self._kafka.KafkaException, ValueError, TypeError) as error:
             why = error.args[0].str() if hasattr(error.args[0], "str") else error
             raise UsageError(f"the source kafka cannot be made with these options: {why}") from error
-        super().__init__(Presence("kafka", str(self._configuration["bootstrap.servers"])), self._hear)
+        where = str(self._configuration["bootstrap.servers"])
+        super().__init__(Presence("kafka", where), self._hear, needed_since)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
         self._unstored, self._is_held = Unstored(), False
         self._reached: dict[tuple[str, int], int] = {}  # of partitions that another consumer had in between
@@ -110,7 +114,7 @@ class KafkaSource(ConnectedSource):
 
     def start(self, intake: Intake) -> None:
         """Begin to put documents into the intake; on the event loop."""
-        self._since = self._needed_since()
+        self._since = self._needed_since() if self._again else None
         super().start(intake)
 
     # in the source's thread ---------------------------------------------------------------------------------------

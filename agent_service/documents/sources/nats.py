@@ -59,7 +59,9 @@ class NatsSource(ConnectedSource):
     own
         Name of the consumer that the service makes and keeps up to date by itself, of this service alone.
     needed_since
-        Returns the time (s) from which on documents are needed that only another service has heard, or None.
+        Returns the time (s) from which on documents are needed, or None.
+    again
+        Whether they are needed even where the broker knows that this service, or another, has them.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -71,21 +73,22 @@ class NatsSource(ConnectedSource):
         durable: str = "",
         own: str = "",
         needed_since: Callable[[], float | None] = lambda: None,
+        again: bool = True,
     ) -> None:
         self._client = client
         self._stream = stream
         self._subject = subject
         self._durable = durable or own
         self._is_own = not durable
-        self._needed_since = needed_since
+        self._again = again
         self._again_from: dict[str, Any] = {}  # where in the stream to begin once more
         self._given: tuple[int, int] | None = None  # numbers of the last message in its consumer, and in the stream
         self._unstored = Unstored()
-        super().__init__(Presence("nats", without_keys(client.servers)), self._work)
+        super().__init__(Presence("nats", without_keys(client.servers)), self._work, needed_since)
 
     def start(self, intake: Intake) -> None:
         """Begin to put documents into the intake; on the event loop."""
-        if (since := self._needed_since()) is not None:
+        if self._again and (since := self._needed_since()) is not None:
             self._again_from = _since(since)
         super().start(intake)
 
