@@ -116,19 +116,6 @@ def test_a_new_group_hears_what_is_published_from_its_start_on_and_nothing_older
         source.stop()
 
 
-def test_a_group_that_is_new_begins_where_documents_are_needed(broker):
-    """As after a move of the journal to another machine, with a plan under way."""
-    topic = peers.new_topic(broker)
-    names = peers.published_run(peers.KafkaPublisher(broker.servers, topic))
-    needed = {"needed_since": lambda: time.time() - 60, "again": False}
-    source = KafkaSource([topic], servers=broker.servers, group=topic, options={}, **needed)
-    source.start(kept := peers.Kept())
-    try:
-        wait_until(lambda: kept == names, within_s=60, what=lambda: kept)
-    finally:
-        source.stop()
-
-
 @pytest.mark.parametrize("pattern", ["{}", "^{}$"])
 def test_a_topic_that_is_made_later_is_heard_from_its_beginning(broker, pattern):
     """The first publisher of a new beamline makes it; librdkafka looks for it every five minutes by itself."""

@@ -15,7 +15,7 @@ import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 from services import wait_until
 
-from agent_service.documents.sources import acknowledged, nats
+from agent_service.documents.sources import acknowledged, connection, nats
 from agent_service.documents.sources.nats_client import NatsClient
 from agent_service.errors import BackendUnavailable, UsageError
 
@@ -140,8 +140,9 @@ def test_who_takes_over_hears_what_is_needed_though_another_acknowledged_it(serv
         assert consumers(server).keys() == {"beamline", "own"}, "one is left behind"
 
 
-def test_a_consumer_that_is_new_begins_where_documents_are_needed(server, publish):
+def test_a_consumer_that_is_new_begins_where_documents_are_needed(server, publish, monkeypatch):
     """As after a move of the journal to another machine, with a plan under way."""
+    monkeypatch.setattr(connection, "_CLOCKS_DIFFER_S", -60)  # all that there is was published long before it started
     names, needed = peers.published_run(publish), {"needed_since": lambda: time.time() - 60, "again": False}
     with hears(server, own="own", **needed) as (_, kept):
         wait_until(lambda: kept == names, within_s=40, what=lambda: kept)
