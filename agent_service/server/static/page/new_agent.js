@@ -1,7 +1,7 @@
 // A new agent: what it is called, moves and measures, and the form of its type's configuration.
 
 import { formField } from "./agent_tabs.js";
-import { actionButton, settle } from "./controls.js";
+import { actionButton, pressByKeys, settle } from "./controls.js";
 import { button, h, say } from "./dom.js";
 import { WrongFields, agentForm, changes, messages } from "./forms.js";
 import { reasonText } from "./words.js";
@@ -98,6 +98,7 @@ export function newAgent(model, el, done) {
     }
     say(hint, RESTS);
     settle(createButton, model);
+    if (document.activeElement === document.body) createButton.focus(); // it lost the focus when it was disabled
   }
 
   /** Mark the fields that `byField` has messages of, and go to the first; `elsewhere`: what belongs to none. */
@@ -116,7 +117,12 @@ export function newAgent(model, el, done) {
   el.replaceChildren(h("section", { class: "as-panel" }, h("header", { class: "as-head" }, h("div", { class: "as-title" }, h("h3", {}, "New agent"))),
     h("div", { class: "as-pane as-lined as-new" }, away, own, others, wrong, h("div", { class: "as-row as-last-row" }, createButton, button("Cancel", () => done()), hint))));
   el.classList.add("as-host");
-  model.source.ask({ path: "agent-types" }).then((answer) => { types = answer; drawOwn(); drawType(); }, (error) => { wrong.hidden = false; say(wrong, error.message); });
+  model.source.ask({ path: "agent-types" }).then((answer) => {
+    types = answer;
+    drawOwn();
+    drawType();
+    if (document.activeElement.contains(el)) ownFields[0].show();
+  }, (error) => { wrong.hidden = false; say(wrong, error.message); });
   Promise.all([model.source.ask({ path: "devices" }), model.source.ask({ path: "agents?limit=1000" })]).then(([{ items, reason }, agents]) => {
     const byName = new Map(agents.items.flatMap(({ spec }) => [...spec.actuators, ...spec.sensors]).map((name) => [name, { name }]));
     items.forEach((device) => byName.set(device.name, device));
@@ -124,6 +130,7 @@ export function newAgent(model, el, done) {
     if (reason) say(away, `The devices cannot be listed now: ${reason}. Write their names as the service has them.`);
     away.hidden = !reason;
   }, () => {}); // it offers none
+  pressByKeys(el, (key) => key === "Enter" && createButton);
   const settleButton = () => settle(createButton, model);
   ["link", "service"].forEach((name) => model.on(`change:${name}`, settleButton));
   return () => {};

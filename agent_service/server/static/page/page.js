@@ -1,7 +1,7 @@
 // The page of a service: logged in, a bar that is always in reach, and one view below it.
 
 import { agentPanel } from "./agent_panel.js";
-import { actionButton, permit, settle } from "./controls.js";
+import { actionButton, keepFocus, permit, settle } from "./controls.js";
 import { h, say } from "./dom.js";
 import { badge, destroyButton, stillText } from "./frame.js";
 import { forgetSession, keptSession, logIn, sessionByCode } from "./login.js";
@@ -58,7 +58,7 @@ function enter(session) {
       model.end();
     };
   };
-  function route() {
+  function route(event) {
     shown?.();
     view.replaceChildren();
     const [, name, encodedName] = /^#\/(\w*)\/?(.*)$/.exec(location.hash) ?? [null, "", ""];
@@ -71,6 +71,7 @@ function enter(session) {
     else if (name === "new") shown = show(serviceModel(source), (model) => newAgent(model, at, (created) => { location.hash = created ? `#/agents/${encodeURIComponent(created)}` : "#/"; }));
     else if (name === "service") shown = serviceView(bar.model, at, logOut);
     else shown = show(serviceModel(source), (model) => servicePanel(model, at, (agent) => { location.hash = `#/agents/${encodeURIComponent(agent)}`; }));
+    if (event && document.activeElement === document.body) view.focus({ preventScroll: true }); // what led here is gone
   }
   root.replaceChildren(h("a", { class: "as-skip", href: "#as-view", onclick: (event) => { event.preventDefault(); view.focus(); } }, "Skip to the view"), bar.element, printed, view);
   addEventListener("hashchange", route);
@@ -91,6 +92,7 @@ function topBar(source) {
   const pause = press("pause-queue", "Pause queue", "", "For all agents: let the plan under way pause at its next checkpoint, and hold the next ones. Pause beside an agent pauses that one alone");
   const resume = press("resume-queue", "Resume queue");
   const stop = press("stop-everything", "Stop everything", "as-danger", "Abort the plan under way, and let nothing move until somebody resumes the queue");
+  const commands = h("div", { class: "as-commands", role: "group", "aria-label": "Queue", tabindex: -1 }, pause, pause.why, resume, stop);
   const destroy = destroyButton(model);
   strip.append(destroy);
   const draw = () => {
@@ -101,8 +103,10 @@ function topBar(source) {
     strip.hidden = !still;
     say(why, still);
     destroy.hidden = !queueStatus.can_destroy;
-    pause.hidden = ["paused", "held"].includes(queueStatus.state);
-    resume.hidden = !pause.hidden;
+    keepFocus(commands, () => {
+      pause.hidden = ["paused", "held"].includes(queueStatus.state);
+      resume.hidden = !pause.hidden;
+    });
     permit(pause, model, queueStatus.state ? "" : "The queue is not known yet");
     [resume, stop, destroy].forEach((command) => settle(command, model));
   };
@@ -125,7 +129,7 @@ function topBar(source) {
     h("header", { class: "as-top" },
       h("nav", { "aria-label": "Views" }, links),
       queue,
-      h("div", { class: "as-commands" }, pause, pause.why, resume, stop)),
+      commands),
     strip,
     notice);
   const at = (name) => links.forEach((link, i) => {

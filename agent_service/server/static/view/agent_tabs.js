@@ -1,6 +1,6 @@
 // The tabs below an agent's plots: what it is configured with, shows, said and did, and what one does by hand.
 
-import { actionButton, named, permit } from "./controls.js";
+import { actionButton, named, permit, pressByKeys } from "./controls.js";
 import { aged, button, h, keyed, number, say } from "./dom.js";
 import { valueField } from "./values.js";
 import { whyNot } from "./words.js";
@@ -53,15 +53,19 @@ export function configureTab(model, panel) {
     say(hint, dirty.size ? `${dirty.size} changed, not applied${follows}` : applied);
   };
   const build = () => {
+    const focused = fields.find((field) => field.element.contains(document.activeElement));
+    const at = focused?.controls().indexOf(document.activeElement);
     fields = [];
     groups.replaceChildren(...model.get("form").map((group) => h("fieldset", {}, h("legend", {}, group.title), group.fields.map((field) => {
       const made = formField(field, () => { dirty.add(field.path); since?.add(field.path); mark(); });
       fields.push(made);
       return made.element;
     }))));
+    if (focused) fields.find((field) => field.path === focused.path)?.controls()[at]?.focus({ preventScroll: true });
     blame();
     mark();
   };
+  pressByKeys(groups, (key) => key === "Enter" && apply);
   const send = () => {
     since = new Set();
     model.send({ action: "configure", values: Object.fromEntries(fields.filter((field) => dirty.has(field.path)).map((field) => [field.path, field.value()])) });
@@ -84,11 +88,11 @@ export function configureTab(model, panel) {
   return h("div", {}, groups, h("div", { class: "as-row as-last-row" }, apply, apply.why, drop, hint));
 }
 
-/** A field of a form with its label and help; `changed()` when somebody fills it in, `blame(text)` says what is wrong until then, `show()` goes there. */
+/** A field of a form with its label and help; `changed()` when somebody fills it in, `blame(text)` says what is wrong until then, `show()` goes there, `controls()` are what it is filled in with. */
 export function formField(field, changed) {
   const id = `as-${Math.random().toString(36).slice(2)}`;
   const touched = () => { blame(""); changed(); };
-  const common = { id, class: "as-input", oninput: touched, onchange: touched, "aria-describedby": `${id}-help` };
+  const common = { id, class: "as-input", oninput: touched, "aria-describedby": `${id}-help` };
   const input = (type, value, more = {}) => h("input", { ...common, ...more, type, value: value ?? "" });
   const numeric = { step: field.kind === "integer" ? 1 : "any", min: field.minimum, max: field.maximum };
   let control;
@@ -124,11 +128,12 @@ export function formField(field, changed) {
     say(wrong, text);
     element.classList.toggle("as-wrong", Boolean(text));
   };
+  const controls = () => [...element.querySelectorAll("input, select, textarea")];
   const show = () => {
     element.scrollIntoView({ block: "center" });
-    element.querySelector("input, select, textarea").focus({ preventScroll: true });
+    controls()[0].focus({ preventScroll: true });
   };
-  return { path: field.path, label: field.label, element, value, blame, show };
+  return { path: field.path, label: field.label, element, controls, value, blame, show };
 }
 
 /** What the brain shows of itself; the writable ones can be set. */
@@ -140,9 +145,11 @@ export function variablesTab(model, panel) {
     const valueCell = h("td", { class: "as-wide as-value" });
     const setCell = h("td", {});
     if (variable.writable) {
-      const input = h("input", { class: "as-input", "aria-label": `new value of ${variable.name}`, onkeydown: (event) => { if (event.key === "Enter") go(); } });
+      const input = h("input", { class: "as-input", "aria-label": `new value of ${variable.name}` });
       const go = () => { if (input.value !== "") model.send({ action: "set-variable", name: variable.name, value: parsed(input.value) }); input.value = ""; };
-      setCell.append(h("div", { class: "as-actions" }, input, named(actionButton(model, "set-variable", "Set", go), variable.name)));
+      const set = named(actionButton(model, "set-variable", "Set", go), variable.name);
+      pressByKeys(setCell, (key) => key === "Enter" && set);
+      setCell.append(h("div", { class: "as-actions" }, input, set));
     }
     return h("tr", {}, h("td", {}, variable.name), valueCell, setCell);
   };
@@ -193,10 +200,10 @@ export function byHandTab(model, panel) {
     measured.offer(agent, [...(agent.actuators ?? []), ...(agent.outcomes ?? [])]);
     proposing.hidden = propose.classList.contains("as-forbidden");
   });
-  return h("div", { class: "as-two" },
-    h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", countInput), suggest, suggest.why)),
-    proposing,
-    h("div", { role: "group", "aria-label": "Ingest" }, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), measured.element, h("div", { class: "as-row" }, ingest, ingest.why)));
+  const suggesting = h("div", {}, h("h4", {}, "Suggest"), h("p", { class: "as-help" }, "Ask for points now. They wait in the inbox; nothing moves until they are approved."), h("div", { class: "as-row" }, h("label", { class: "as-pair" }, "points", countInput), suggest, suggest.why));
+  const ingesting = h("div", { role: "group", "aria-label": "Ingest" }, h("h4", {}, "Ingest"), h("p", { class: "as-help" }, "Tell the agent what was measured elsewhere."), measured.element, h("div", { class: "as-row" }, ingest, ingest.why));
+  [[suggesting, suggest], [proposing, propose], [ingesting, ingest]].forEach(([form, command]) => pressByKeys(form, (key) => key === "Enter" && command));
+  return h("div", { class: "as-two" }, suggesting, proposing, ingesting);
 }
 
 /** Fields for the values of a point, made anew where others are offered; `read()` is what stands there. */

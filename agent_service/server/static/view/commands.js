@@ -1,6 +1,6 @@
 // What steers an agent: one action that comes next, Stop beside it, the rest in a menu that explains itself.
 
-import { actionButton, menu, permit } from "./controls.js";
+import { actionButton, keepFocus, menu, permit } from "./controls.js";
 import { h, say } from "./dom.js";
 import { nextCommand, runsMore, whyNot } from "./words.js";
 
@@ -25,21 +25,22 @@ export function commands(model, panel, halt) {
   const rest = menu("More", "More commands", others);
   panel.ends.push(rest.end);
   const why = h("div", { class: "as-whys" }, next.map(([, command]) => command.why), stop.why);
+  const bar = h("div", { class: "as-commands", role: "group", "aria-label": "Commands", tabindex: -1 }, next.map(([, command]) => command), stop, rest.element, halt);
   panel.on(["agent", "progress", "link", "service"], () => {
     const agent = model.get("agent");
     const queue = model.get("service").queue?.state;
     more = runsMore(agent, model.get("progress"));
     const now = nextCommand(agent, more);
-    next.forEach(([action, command]) => {
+    keepFocus(bar, () => next.forEach(([action, command]) => {
       command.hidden = action !== now;
       const reason = command.hidden ? "" : whyNot(action, agent, queue);
       permit(command, model, reason && `${NEXT[action]}: ${reason}`);
-    });
+    }));
     say(next.at(-1)[1], `${more} more runs`);
     const reason = whyNot("stop", agent, queue);
     permit(stop, model, reason && `Stop: ${reason}`);
     others.forEach(([command]) => permit(command, model, whyNot(command.dataset.action, agent, queue)));
     rest.draw();
   });
-  return { bar: h("div", { class: "as-commands" }, next.map(([, command]) => command), stop, rest.element, halt), why };
+  return { bar, why };
 }

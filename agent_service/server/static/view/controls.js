@@ -11,6 +11,7 @@ export function actionButton(model, action, label, act, look = "", help = "") {
   command.why = h("span", { class: "as-why", id: `as-why-${made += 1}` });
   command.dataset.help = help;
   command.dataset.action = action;
+  command.addEventListener("keydown", (event) => event.repeat && event.preventDefault()); // a key that is held down presses once
   settle(command, model);
   return command;
 }
@@ -38,6 +39,23 @@ export function settle(command, model) {
   else command.removeAttribute("aria-describedby");
   command.classList.toggle("as-forbidden", lacks);
   command.why.classList.toggle("as-forbidden", lacks);
+}
+
+/** Let keys in the fields of a form press its buttons; `buttonOf(key)` is the button, if there is one. */
+export function pressByKeys(form, buttonOf) {
+  form.addEventListener("keydown", (event) => {
+    const command = buttonOf(event.key);
+    if (!command || event.repeat || event.isComposing || (event.key === "Enter" && !event.target.matches("input"))) return;
+    event.preventDefault();
+    command.click();
+  });
+}
+
+/** Draw; where the element with the focus is gone by it, `group` around it has the focus, and Tab goes on from there. */
+export function keepFocus(group, draw) {
+  const focused = group.contains(document.activeElement) ? document.activeElement : null;
+  draw();
+  if (focused && (focused.hidden || !group.contains(focused))) group.focus({ preventScroll: true });
 }
 
 /** A menu behind a button; each of `items` is a button that acts, with what it does in words. Escape and a press elsewhere close it. */

@@ -98,7 +98,9 @@ export function tick(root) {
 
 /** Let a parent's children be those of `items`, by key: kept, made, updated, removed, in order. */
 export function keyed(parent, items, key, make, update = () => {}) {
+  const names = new Set(items.map((item) => String(key(item))));
   const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  for (const [name, child] of old) if (!names.has(name)) child.remove(); // first: an element that is moved loses the focus
   items.forEach((item, i) => {
     const name = String(key(item));
     let child = old.get(name);
@@ -110,7 +112,6 @@ export function keyed(parent, items, key, make, update = () => {}) {
     update(child, item);
     if (parent.children[i] !== child) parent.insertBefore(child, parent.children[i] ?? null);
   });
-  for (const gone of old.values()) gone.remove();
 }
 
 const DRAWS_MS = 8;

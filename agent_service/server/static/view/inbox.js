@@ -1,6 +1,6 @@
 // The inbox: suggestions that wait for a person's word.
 
-import { actionButton, named, permit, settle } from "./controls.js";
+import { actionButton, keepFocus, named, permit, pressByKeys, settle } from "./controls.js";
 import { aged, button, h, keyed, nameOf, number, pointText, say } from "./dom.js";
 import { decimals } from "./records.js";
 import { valueField } from "./values.js";
@@ -14,6 +14,7 @@ export function inboxTable(model) {
   const table = h("table", { class: "as-table as-cards as-inbox" }, h("thead", {}, header), body);
   const together = h("div", { class: "as-row as-together" });
   const nothing = h("p", { class: "as-quiet" });
+  const element = h("div", { class: "as-inbox-group", role: "group", "aria-label": "Points that wait", tabindex: -1 }, together, table, nothing);
   let shape = "";
   const show = (items, columns, none) => {
     const now = JSON.stringify(columns);
@@ -27,14 +28,14 @@ export function inboxTable(model) {
     nothing.hidden = Boolean(items.length);
     say(nothing, none);
     const digits = (columns ?? []).map((name) => decimals(items.map((item) => item.point[name])));
-    keyed(body, items, (item) => item.id, (item) => row(model, item, columns), (line, item) => line.tell(item, digits));
+    keepFocus(element, () => keyed(body, items, (item) => item.id, (item) => row(model, item, columns), (line, item) => line.tell(item, digits)));
     keyed(together, groups(items), ({ agent }) => agent, ({ agent }) => approveAll(model, agent, !columns), (approval, group) => approval.tell(group.items));
     edits();
   };
   const edits = () => [...together.children].forEach((approval) => approval.look([...body.children].some((line) => line.edited())));
   const free = () => [...body.children, ...together.children].forEach((element) => element.release());
   body.addEventListener("click", edits);
-  return { element: h("div", {}, together, table, nothing), show, free };
+  return { element, show, free };
 }
 
 /** Agents of which more than one point waits that was not refused, with these. */
@@ -48,6 +49,7 @@ function groups(items) {
 function approveAll(model, agent, ofMany) {
   let [items, came, edited] = [[], 0, false];
   const approve = actionButton(model, "approve-all", "", () => {
+    leaveFocus(approve);
     approve.disabled = true;
     model.send({ action: "approve-all", seen: Object.fromEntries(items.map((item) => [item.id, item.point])) });
   }, "as-main");
@@ -69,6 +71,14 @@ function approveAll(model, agent, ofMany) {
   return element;
 }
 
+/** Leave an element with the focus for the inbox around it, as a button that is disabled has none; returns what gives it back. */
+function leaveFocus(element) {
+  const [focused, inbox] = [document.activeElement, element.closest(".as-inbox-group")];
+  if (!element.contains(focused)) return () => {};
+  inbox.focus({ preventScroll: true });
+  return () => document.activeElement === inbox && focused.focus();
+}
+
 function withUnit(value, unit, digits) {
   const counts = typeof value === "number";
   return h("span", {}, counts && Number.isFinite(digits) ? value.toFixed(digits) : number(value), counts && unit ? h("span", { class: "as-unit" }, unit) : null);
@@ -83,14 +93,19 @@ function row(model, item, columns) {
   const actions = h("div", { class: "as-actions" });
   const note = h("td", {});
   const line = h("tr", {}, ...cells, note, h("td", { class: "as-muted as-when", "data-label": "age" }, aged(item.at)), h("td", {}, actions));
+  const edit = actionButton(model, "approve", "Edit", () => showFields());
+  let byKey = {}; // the buttons that keys press
+  pressByKeys(line, (key) => byKey[key]);
   let decided = false; // the row is about to go: a second press does nothing
   const send = async (event, content) => {
     if (decided || event.detail > 1) return; // a second click met the next row
     decided = true;
+    const giveBack = leaveFocus(actions);
     actions.querySelectorAll("button").forEach((command) => { command.disabled = true; });
     await model.send(content);
     decided = model.get("notice").kind !== "error";
     line.release();
+    if (!decided) giveBack();
   };
   const field = (name) => {
     inputs[name] = valueField(name, item.space[name], item.point[name]);
@@ -106,9 +121,11 @@ function row(model, item, columns) {
   };
   const showPlain = () => {
     edited = false;
+    byKey = {};
+    settle(edit, model);
     numbers();
     offer(
-      ...(item.rounded ? [] : [actionButton(model, "approve", "Edit", showFields)]), // what goes back would be another point
+      ...(item.rounded ? [] : [edit]), // what goes back would be another point
       reject(),
       actionButton(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id }), "as-main"));
   };
@@ -119,10 +136,10 @@ function row(model, item, columns) {
     if (!columns) cells[1].replaceChildren(...there.map((name) => h("label", { class: "as-pair" }, name, field(name))));
     const texts = there.filter((name) => typeof item.point[name] === "string");
     const point = () => Object.fromEntries(there.map((name) => [name, inputs[name].value()]));
-    offer(
-      button("Cancel", showPlain),
-      reject(),
-      actionButton(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id, point: point(), texts }), "as-main"));
+    const cancel = button("Cancel", () => { showPlain(); edit.focus(); });
+    const approve = actionButton(model, "approve", "Approve", (event) => send(event, { action: "approve", id: item.id, point: point(), texts }), "as-main");
+    byKey = { Enter: approve, Escape: cancel };
+    offer(cancel, reject(), approve);
     inputs[there[0]]?.element.focus();
   };
   line.edited = () => edited;

@@ -1,6 +1,6 @@
 // A service: its agents, and what moves.
 
-import { actionButton, named } from "./controls.js";
+import { actionButton, keepFocus, named } from "./controls.js";
 import { h, keyed, nameOf, pointText, say } from "./dom.js";
 import { badge, beginPanel, foot, noticeStrips, stopper } from "./frame.js";
 import { doneText, endedBadly, nextCommand, reasonText, runsMore, shownState, typeText, waitText, whyNot } from "./words.js";
@@ -72,11 +72,12 @@ function row(model, name, show) {
   const open = named(actionButton(model, "open", "Open", () => show(name)), name);
   const send = (action) => (event) => event.detail > 1 || model.send({ action, name }); // a second click met the next command
   const commands = COMMANDS.map((label) => named(actionButton(model, label.toLowerCase(), label, send(label.toLowerCase())), name));
+  const actions = h("div", { class: "as-actions", role: "group", "aria-label": `Commands of ${name}`, tabindex: -1 }, commands, open);
   const line = h("tr", {},
     h("td", {}, h("b", {}, nameOf(model, name)), " ", type), h("td", {}, state, reason),
     h("td", { class: "as-wide" }, h("div", { class: "as-small" }, h("div", { class: "as-track" }, bar), done)),
     best, h("td", { class: "as-waits" }, waiting),
-    h("td", {}, h("div", { class: "as-actions" }, commands, open)));
+    h("td", {}, actions));
   line.show = (agent) => {
     say(type, typeText(agent.type));
     type.title = `${agent.type}, in a ${agent.executor} of the service`;
@@ -90,10 +91,10 @@ function row(model, name, show) {
     waiting.setAttribute("aria-label", `${agent.waiting} of ${name} ${agent.waiting === 1 ? "waits" : "wait"} for approval`);
     say(waiting, String(agent.waiting));
     const queue = model.get("service").queue?.state;
-    commands.forEach((command) => { // what is not possible now is not there: the agent's own panel says why
+    keepFocus(actions, () => commands.forEach((command) => { // what is not possible now is not there: the agent's own panel says why
       const { action } = command.dataset;
       command.hidden = Boolean(whyNot(action, agent, queue)) || (action !== "stop" && action !== nextCommand(agent, runsMore(agent, agent)));
-    });
+    }));
     say(open, model.get("opened").includes(name) ? "Close" : "Open");
     named(open, name);
   };
