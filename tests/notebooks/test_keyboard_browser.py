@@ -255,7 +255,9 @@ def test_every_stop_of_tab_is_seen(client, opened):
     with opened(by_code(client)) as page:
         for view in ("#/", "#/agents/seen", "#/inbox", "#/service", "#/new"):
             at(page, view)
-            page.get_by_text("live").or_(page.get_by_text("version")).or_(page.get_by_text("name one first")).first.wait_for()
+            page.get_by_text("live").or_(page.get_by_text("version")).or_(
+                page.get_by_text("name one first")
+            ).first.wait_for()
             page.locator(".as-skip").focus()
             stops = [page.evaluate(FOCUS)]
             while len(stops) < MOST_STOPS:

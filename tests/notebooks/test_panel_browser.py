@@ -5,6 +5,7 @@ import shutil
 import kernels
 import lab
 import pytest
+from pages import expects
 from panel_cells import WALKER, Notebook, Screen
 from services import wait_until
 
@@ -185,6 +186,34 @@ def test_the_form_changes_the_configuration_and_says_what_is_wrong_beside_the_fi
     panel.press("Apply")
     wait_until(lambda: client.agent("asked").spec.loop.max_runs == 40, what="the new limit")
     panel.says("", runs.get_by_role("alert"))
+
+
+def test_a_point_is_edited_by_keyboard_and_the_notebook_takes_no_key_of_it(client, page, panel):
+    panel.press("Start")
+    first, *_ = wait_until(lambda: open_suggestions(client), what="a suggestion")
+    panel.tab("Inbox")
+    cells, keyboard = page.page.locator(".jp-Cell").count(), page.page.keyboard
+    edit, x = panel.row(first).get_by_role("button", name="Edit"), panel.row(first).get_by_label("x", exact=True)
+    edit.focus()
+    keyboard.press("Enter")
+    expects(x).to_be_focused()
+    keyboard.press("Escape")
+    expects(edit).to_be_focused()
+    panel.field("More pictures").focus()
+    keyboard.type("beside")  # b is a new cell elsewhere
+    expects(panel.field("More pictures").locator("option:checked")).to_have_text("beside another agent")
+    panel.root.get_by_role("tab", name="Inbox").focus()
+    keyboard.press("ArrowRight")
+    expects(panel.root.get_by_role("tab", name="Configure")).to_be_focused()
+    keyboard.press("ArrowLeft")
+    edit.focus()
+    keyboard.press("Enter")
+    keyboard.press("Control+a")
+    keyboard.type("3")
+    keyboard.press("Enter")
+    wait_until(lambda: client.suggestion(first.id).state == "ingested", what="the point ingested")
+    assert client.suggestion(first.id).point == {**first.point, "x": 3}
+    assert page.page.locator(".jp-Cell").count() == cells
 
 
 @pytest.mark.parametrize("blocking", [(BLOCKS, "cell"), (RUNS, "plan")], ids=["sleep", "RE"])

@@ -32,10 +32,15 @@ def test_the_environment_of_a_worker_that_died_is_destroyed_by_the_second_press(
         queue.kill(queue.worker)
         start(service, "aligner", loop={"max_runs": 1})
         page.get_by_text("the worker of the queue server does not answer").first.wait_for()
-        destroy.click()
-        page.get_by_role("button", name=PRESS_AGAIN).wait_for()
+        destroy.focus()
+        page.keyboard.down("Enter")
+        again = page.get_by_role("button", name=PRESS_AGAIN)
+        wanted.module("playwright.sync_api").expect(again).to_be_focused()
+        page.keyboard.down("Enter")  # as a key does that is held
+        page.keyboard.up("Enter")
+        again.wait_for()
         assert queue.status()["worker_environment_exists"], "one press destroys nothing"
-        page.get_by_role("button", name=PRESS_AGAIN).click()
+        page.keyboard.press("Enter")
         wait_until(
             lambda: not queue.status()["worker_environment_exists"], within_s=60, what="the end of the environment"
         )

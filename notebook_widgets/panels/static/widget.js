@@ -20,8 +20,17 @@ function render({ model: raw, el }) {
   if (kind === "agent") show((from) => agentModel(from, name), agentPanel, el);
   else if (kind === "inbox") show(inboxModel, suggestionsPanel, el);
   else overview(source, el, ends);
-  ends.push(keepPicture(raw, el));
+  ends.push(keepPicture(raw, el), keepKeys(el));
   return () => [...ends.reverse(), source.end].forEach((end) => end());
+}
+
+/** Keep the keys that are pressed in `el` from the notebook, where "b" is a new cell; those with Ctrl, as for saving, it gets. */
+function keepKeys(el) {
+  const mark = ({ target, ctrlKey, metaKey, altKey }) => {
+    if (el.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || metaKey || altKey));
+  };
+  addEventListener("keydown", mark, true); // before the notebook looks whether this attribute is there
+  return () => removeEventListener("keydown", mark, true);
 }
 
 /** A service, with the agents that are opened below it. */
