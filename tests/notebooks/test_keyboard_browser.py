@@ -18,7 +18,7 @@ FOCUS = """() => {
   const [box, style] = [element.getBoundingClientRect(), getComputedStyle(element)];
   const sized = box.width > 4 && box.height > 4 && box.right > 0 && box.left < innerWidth;
   return {
-    name: element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent.trim().slice(0, 60),
+    name: element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent.trim(),
     seen: sized && element.checkVisibility({ visibilityProperty: true }) && style.outlineStyle !== "none",
   };
 }"""
