@@ -19,7 +19,9 @@ def export(
         bool, typer.Option("--with-state", help="Include the journal, without keys; the agents arrive paused.")
     ] = False,
     state: StateOption = None,
-    catalog: Annotated[str, typer.Option(help="embedded, none, or the URI of a Tiled catalogue.")] = "embedded",
+    catalog: Annotated[
+        str, typer.Option(help="embedded, none, a Tiled catalogue's URI, or profile:NAME.")
+    ] = "embedded",
 ) -> None:
     """Write a folder that serves a notebook or script on another machine."""
     from agent_service.launch.default_state import state_of

@@ -47,7 +47,7 @@ SERVE: Final = (
     Option("executor", "text", "agent", "auto|thread|process|dask"),
     Option("startup", "text", "service", "MODULE"),
     Option("port", "number", "service", "N"),
-    Option("catalog", "text", "service", "embedded|none|URI"),
+    Option("catalog", "text", "service", "embedded|none|URI|profile:NAME"),
     Option("state", "text", "service", "FOLDER"),
     Option("no-panel", "nothing", "cell"),
     Option("fresh", "nothing", "cell"),
@@ -61,7 +61,7 @@ OF_MAGIC: Final[dict[str, tuple[Option, ...]]] = {
     "agent_export": (
         Option("with-state", "nothing", "cell"),
         Option("notebook", "text", "cell", "FILE"),
-        Option("catalog", "text", "service", "embedded|none|URI"),
+        Option("catalog", "text", "service", "embedded|none|URI|profile:NAME"),
     ),
 }
 """The options of each magic, by the magic's name."""
