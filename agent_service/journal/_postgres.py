@@ -52,6 +52,8 @@ UPGRADES_S: Final = 6 * 3600.0
 """How long an older journal may take to be brought up to date: 5 s for a million facts."""
 
 _MANY: Final = 10_000
+_COPIES_PER_S: Final = 1000
+"""Facts of a copied journal that a slow database takes in a second, at least."""
 
 _EPOCH: Final = "#epoch="
 
@@ -187,7 +189,8 @@ class PostgresStore(PostgresReader):
             self._insert(batch)
 
     def _insert(self, batch: Sequence[FactRow]) -> None:
-        with self._transaction(COMMITS_S if len(batch) < _MANY else LONG_S) as connection:
+        within_s = COMMITS_S if len(batch) < _MANY else LONG_S + len(batch) / _COPIES_PER_S
+        with self._transaction(within_s) as connection:
             if not batch:
                 connection.execute(_ATTEMPT)
                 return

@@ -13,7 +13,14 @@ import sqlalchemy as sa
 from services import wait_until
 
 from agent_service.errors import BackendUnavailable, LeadLost, UsageError
-from agent_service.journal import PostgresStore, _leadership, _postgres_schema as schema, _upgrade_log, reader
+from agent_service.journal import (
+    PostgresStore,
+    _leadership,
+    _postgres,
+    _postgres_schema as schema,
+    _upgrade_log,
+    reader,
+)
 from agent_service.models import EventKind
 from agent_service.protocols import FactRow
 
@@ -367,6 +374,19 @@ def test_a_standby_says_once_why_it_waits_and_when_that_is_over(postgres, url, m
             person.execute(f"CREATE DATABASE {name}_later")
         assert standby.took_over() is True
     assert caplog.text.count("the journal can be used again") == 1
+
+
+def test_a_copy_of_many_facts_has_time_for_each(stores, postgres, url, monkeypatch):
+    monkeypatch.setattr(_postgres, "LONG_S", 1.0)
+    store = stores()
+    store.open()
+    slow = (
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$"
+    )
+    postgres.ask(url, slow)
+    postgres.ask(url, "CREATE TRIGGER slow AFTER INSERT ON facts EXECUTE FUNCTION slow()")
+    store.write([row(seq) for seq in range(1, 10_001)])
+    assert store.last_seq() == 10_000
 
 
 def test_a_server_that_ends_a_connection_as_idle_while_tables_are_looked_for_is_away(postgres, url, monkeypatch):
