@@ -76,12 +76,15 @@ def apart(tmp_path, gates):
 
 def engine_of(pid):
     """Return the process of the RunEngine that a service has started."""
-    children = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
-            children += [int(child) for child in (task / "children").read_text().split()]
-    found = [child for child in children if b"engine_process" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    [engine] = found
+
+    def engines():
+        children = []
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a thread that has ended, and its children are another's
+                children += [int(child) for child in (task / "children").read_text().split()]
+        return [child for child in children if b"engine_process" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+    [engine] = wait_until(engines, what="the RunEngine's process")
     return engine
 
 
