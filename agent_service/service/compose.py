@@ -345,17 +345,16 @@ async def _queue_server(config: ServiceConfig, intake: DocumentIntake, engine: A
         return not intake.full and late.may_begin(order)
 
     about: dict[str, Any] = {"may_begin": may_begin, "permit": late.permit, "look_up": late.ask_catalogues}
+    about |= {"poll_s": section.poll_s, "gives_way": section.gives_way}
     client, md = client_of(section), config.run_engine.md
     if section.per_item == "run":
-        return ComposedSink(QueueServerSink(client, md, poll_s=section.poll_s, **about), engine)
+        return ComposedSink(QueueServerSink(client, md, **about), engine)
     where = f"{socket.gethostname()}:{config.service.state.resolve()}"
     sink = SessionSink(
         client,
         md,
-        poll_s=section.poll_s,
         **about,
         idle_s=section.idle_s,
-        gives_way=section.gives_way,
         claimed=late.claimed,
         service=str(uuid.uuid5(uuid.NAMESPACE_URL, where)),  # the same after a restart
     )

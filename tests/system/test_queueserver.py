@@ -54,6 +54,32 @@ def test_an_agent_measures_among_peoples_plans(opened, tmp_path, monkeypatch, wa
     assert theirs["user"] == "a person", "nobody started it"
 
 
+@pytest.mark.parametrize("fills", ["while an agent measures", "while they hold a lock"])
+def test_people_have_time_to_start_what_they_put_into_the_queue(opened, service, fills):
+    """The manager refuses to start a queue while an item of ours runs, and our next one would follow at once."""
+    before = len(ended(opened))
+    start(service, "aligner", plan="leisurely")
+    wait_until(lambda: fates(service, "aligner").count("ingested") > 0, what="a run")
+    if fills == "while they hold a lock":
+        assert opened.ask("lock", user="a person", lock_key="theirs", queue=True, environment=True)["success"]
+        wait_until(lambda: "locked by a person" in reason(service), what="the lock")
+    assert opened.person(lock="theirs" if fills == "while they hold a lock" else None)["success"]
+    if fills == "while they hold a lock":
+        assert opened.ask("unlock", lock_key="theirs")["success"]
+    else:
+        wait_until(lambda: "goes first" in reason(service), what="the end of the run under way")
+    assert opened.ask("queue_start")["success"]
+    wait_until(lambda: "a person" in [item["user"] for item in ended(opened)[before:]], what="their run")
+    measured = fates(service, "aligner").count("ingested")
+    assert opened.person()["success"]
+    wait_until(lambda: fates(service, "aligner").count("ingested") > measured + 2, what="more runs", within_s=60)
+    assert len(opened.ask("queue_get")["items"]) == 1, (
+        "an item that nobody starts holds nothing up, and nobody starts it"
+    )
+    service.post("agents/aligner/stop")
+    service.until("aligner", "stopped")
+
+
 def test_where_nobody_says_it_the_environment_says_where_the_queue_server_is(opened, tmp_path, monkeypatch):
     monkeypatch.setenv("QSERVER_ZMQ_CONTROL_ADDRESS", opened.control)
     with serving(opened, tmp_path / "state", control=None) as service:

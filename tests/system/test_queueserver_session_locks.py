@@ -8,7 +8,7 @@ from queue_rig import WORKER, emptied, ended, fates, ids, reason, serving, start
 from queue_service import API_KEY, Forwarder, QueueService
 from services import wait_until
 
-from agent_service.plans.sinks.queue_server.sessions import START_WITHIN_S
+from agent_service.plans.sinks.queue_server.peoples_turn import START_WITHIN_S
 
 LOCK = {"lock_key": "key", "user": "Ada", "note": "aligning"}
 OF_QUEUE = {"environment": False, "queue": True}

@@ -49,8 +49,8 @@ class QueueServerSection(StrictNumbers):
     )
     gives_way: bool = Field(
         default=True,
-        description="session: whether it ends, after the run under way, when somebody puts an item into the queue; for "
-        "a lock it ends in any case",
+        description="whether people have 5 s, after the run under way, to start what they put into the queue; a "
+        "session ends for that, and for a lock in any case",
     )
     idle_s: float = Field(
         default=2,

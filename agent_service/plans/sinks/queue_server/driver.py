@@ -18,6 +18,7 @@ from agent_service.errors import texts
 from agent_service.plans.sinks.queue_server.clients import Silent
 from agent_service.plans.sinks.queue_server.manager import Manager
 from agent_service.plans.sinks.queue_server.own_item import Steering
+from agent_service.plans.sinks.queue_server.peoples_turn import PeoplesTurn
 from agent_service.protocols import ExitStatus, PlanResult
 
 if TYPE_CHECKING:
@@ -56,14 +57,16 @@ class QueueDriver:
         How often the manager is asked while there is something to do, in seconds.
     on_change
         Called when what a status says may have changed.
-    keeps_back
-        ``keeps_back()``: why nothing is to be sent though the manager would take it, None: nothing keeps it.
+    gives_way
+        Whether people have time to start what they put into the queue, see `PeoplesTurn`.
     take_up
         ``await take_up(item)``: the plan of an item that runs and was sent by an earlier life of the service, else
         None.
 
     Attributes
     ----------
+    people
+        Whether it is their turn.
     why
         Why what waits is not sent, as the manager says; None when nothing keeps it.
     looked
@@ -79,10 +82,11 @@ class QueueDriver:
         fates: UnknownFates,
         poll_s: float,
         on_change: Callable[[], None],
-        keeps_back: Callable[[], str | None],
+        gives_way: bool,
         take_up: Callable[[Mapping[str, Any]], Awaitable[QueuedPlan | None]],
     ) -> None:
         self.manager = Manager(client)
+        self.people = PeoplesTurn(self.manager)
         self.steering = Steering(self.manager, hold)
         self.why: str | None = None
         self.looked = asyncio.Event()
@@ -92,7 +96,7 @@ class QueueDriver:
         self._fates = fates
         self._poll_s = poll_s
         self._on_change = on_change
-        self._keeps_back = keeps_back
+        self._gives_way = gives_way
         self._take_up = take_up
         self._last_uid: str | None = None
         self._told = ""
@@ -145,6 +149,7 @@ class QueueDriver:
 
     async def _turn(self) -> None:
         await self.manager.look()
+        self.people.look(free=not self._line.begun)
         unknown = not self._line.begun and self.manager.running_uid not in (None, self._last_uid)
         if unknown and (ours := await self._take_up(await self.manager.running_item())) is not None:
             self._line.add(ours)
@@ -219,7 +224,7 @@ class QueueDriver:
         if self._hold.why is not None:
             self.why = None
             return
-        why = await self.manager.why_not() or self._keeps_back()
+        why = await self.manager.why_not() or (self.people.keeps_back() if self._gives_way else None)
         if why is None:
             await self.manager.probe(at_once=True)
             if not self.manager.answers:

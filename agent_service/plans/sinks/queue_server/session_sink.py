@@ -60,7 +60,7 @@ class SessionSink(QueueServerSink):
         claimed: Callable[[PlanOrder], Claimed | None],
         **about: Any,
     ) -> None:
-        super().__init__(client, md, **about)
+        super().__init__(client, md, gives_way=gives_way, **about)
         self._claimed = claimed
         self.claims = SessionClaims(
             self._md,
@@ -130,9 +130,6 @@ class SessionSink(QueueServerSink):
 
     def _is_open(self) -> bool:
         return self._hold.why is None and not self._sessions.is_over
-
-    def _keeps_back(self) -> str | None:
-        return self._sessions.keeps_back()
 
     async def _take_up(self, item: Mapping[str, Any]) -> QueuedPlan | None:
         return await self._sessions.take_up(item)

@@ -30,9 +30,6 @@ TURN_S: Final = 10.0
 KNOWN_WITHIN_S: Final = 5.0
 """How long a claim waits after a start of the service until it is known what runs."""
 
-START_WITHIN_S: Final = 5.0
-"""How long people have to start their queue after a session, and after a lock, if it does not start by itself."""
-
 
 class Sessions:
     """Keeps a session running while there is something to be claimed. Belongs to the event loop.
@@ -65,13 +62,14 @@ class Sessions:
     ) -> None:
         self._line = line
         self._driver = driver
+        self._people = driver.people
         self._claims = claims
         self._service = service
         self._idle_s = idle_s
         self._gives_way = gives_way
         self._current: QueuedPlan | None = None
         self._ended: set[str] = set()
-        self._since = self._free_since = 0.0
+        self._since = 0.0
         self._items = 0  # of people, in the queue since before the session
         self._follows = False
 
@@ -112,14 +110,11 @@ class Sessions:
     def _follow(self) -> None:
         session = next((plan for plan in self._line.begun if is_session(plan)), None)
         if session is not self._current:
-            if session is None:
-                self._free_since = time.monotonic()
-            else:
-                self._since, self._items, self._claims.taken = time.monotonic(), self._in_queue, False
+            if session is not None:
+                self._since, self._items, self._claims.taken = time.monotonic(), self._people.items, False
+                self._people.owe()
             self._current = session
-        if self._driver.manager.is_locked:  # people lock a queue to fill it, and start it after that
-            self._free_since = time.monotonic()
-        self._items = min(self._items, self._in_queue)
+        self._items = min(self._items, self._people.items)
         orders = {order.agent: order for order in reversed(self._claims.waiting)}
         for plan in [plan for plan in self._line.waiting if is_session(plan)]:
             if orders.pop(plan.order.agent, None) is None:
@@ -152,23 +147,7 @@ class Sessions:
             return True
         if self._driver.manager.is_locked or self._driver.manager.status.get("queue_stop_pending"):
             return True
-        return self._gives_way and self._in_queue > (0 if self._starts_itself else self._items)
-
-    def keeps_back(self) -> str | None:
-        """Return why none is sent though the manager would take it."""
-        if not self._gives_way or not self._in_queue:
-            return None
-        if self._starts_itself or time.monotonic() < self._free_since + START_WITHIN_S:
-            return "an item of somebody waits in the queue, and goes first"
-        return None
-
-    @property
-    def _in_queue(self) -> int:
-        return int(self._driver.manager.status.get("items_in_queue") or 0)
-
-    @property
-    def _starts_itself(self) -> bool:
-        return bool(self._driver.manager.status.get("queue_autostart_enabled"))
+        return self._gives_way and self._people.items > (0 if self._people.starts_itself else self._items)
 
     def _session_of(self, order: PlanOrder) -> QueuedPlan:
         key, like = str(uuid.uuid4()), session_order(order)

@@ -40,6 +40,8 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         Metadata for every start document.
     poll_s
         How often the manager is asked while there is something to do, in seconds.
+    gives_way
+        Whether people have time to start what they put into the queue, see `PeoplesTurn`.
     may_begin, permit
         As for `FacilitySink`.
     look_up
@@ -57,6 +59,7 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         md: Mapping[str, Any],
         *,
         poll_s: float = 0.25,
+        gives_way: bool = True,
         may_begin: Callable[[PlanOrder], bool],
         permit: Callable[[PlanOrder], None] = lambda order: None,
         look_up: Callable[[], Awaitable[None]] = catalogue_of_nobody,
@@ -70,7 +73,7 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
             fates=UnknownFates("the queue server", look_up=look_up, latch=self.latch),
             poll_s=poll_s,
             on_change=self._changed,
-            keeps_back=self._keeps_back,
+            gives_way=gives_way,
             take_up=self._take_up,
         )
         self._line.on_change = self._look
@@ -228,10 +231,6 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
             return asked.result(_CHECK_S)
         finally:
             asked.cancel()
-
-    def _keeps_back(self) -> str | None:
-        """Return why nothing is sent though the manager would take it."""
-        return None
 
     async def _take_up(self, item: Mapping[str, Any]) -> QueuedPlan | None:
         """Return the plan of an item that runs and that only its ``meta`` shows to be ours."""
