@@ -42,7 +42,8 @@ def opened(browser, served):
 
 
 def tab_to(page, target):
-    """Press Tab until an element has the focus."""
+    """Press Tab until an element has the focus, once it is there."""
+    target.wait_for()
     for _ in range(MOST_STOPS):
         page.keyboard.press("Tab")
         if target.count() == 1 and target.evaluate("(element) => element === document.activeElement"):

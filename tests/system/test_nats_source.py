@@ -216,6 +216,7 @@ def test_what_comes_again_before_the_disk_has_it_is_not_taken_once_more(server, 
     monkeypatch.setattr(nats, "_COMES_AGAIN_S", 0.2)
     with hears(server, peers.FullDisk(), own="own") as (_, kept):
         numbers = peers.published_data(publish, range(3))
+        wait_until(lambda: "own" in consumers(server), within_s=40)
         wait_until(lambda: consumers(server)["own"].delivered.consumer_seq > 20, within_s=40)
         assert kept == numbers
         kept.room()
