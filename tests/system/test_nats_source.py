@@ -157,6 +157,7 @@ def test_a_consumer_that_is_new_begins_where_documents_are_needed(server, publis
 def test_what_another_consumer_of_its_name_is_given_is_heard_here_too(server, publish):
     """A service that was taken over from while it was paused has the consumer once more when it wakes."""
     with hears(server, durable="beamline") as (source, kept), hears(server, durable="beamline") as (_, woken):
+        wait_until(lambda: source.presence.is_connected, within_s=40)
         expected = Counter()
         while "another service takes messages of its consumer beamline" not in str(source.status.reason):
             expected.update(peers.published_run(publish))
