@@ -80,6 +80,9 @@ def test_a_lock_of_the_queue_or_of_all_is_a_persons_word_and_is_said_with_whose_
     """Of a lock of the queue alone the manager holds nothing back that is executed by itself."""
     assert opened.ask("lock", **what, **LOCK)["success"]
     try:
+        about = {"headers": {"Authorization": f"ApiKey {API_KEY}"}}
+        # the HTTP server tells a status for half a second, and what is sent meanwhile is measured
+        wait_until(lambda: httpx.get(f"{opened.url}/api/status", **about).json()["lock"] == what, what="the lock")
         start(service, "aligner", loop={"max_runs": 1})
         said = wait_until(lambda: "is locked by Ada (aligning)" in (why := reason(service)) and why, what="whose lock")
         assert said.startswith("the queue of" if what["queue"] else "the queue server")
