@@ -235,6 +235,7 @@ class QueueDriver:
 
     async def _send(self, plan: QueuedPlan) -> None:
         plan.begun = True  # before the request: from now on nobody may send it again
+        plan.note_status(self.manager.status)  # one that is short is never seen to run
         self._on_change()
         try:
             answer = await self._client.ask("queue_item_execute", item=plan.item)
