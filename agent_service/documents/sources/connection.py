@@ -90,7 +90,8 @@ class ConnectedSource:
     """What sources have in common that keep a `Connection`: their presence, and the intake while they run.
 
     ``hear`` is the ``work`` of the connection. ``needed_since`` returns the time (s) from which on documents are needed
-    where the broker knows no place to go on from, or None: from the start on.
+    where the broker knows no place to go on from, or None: from the start on; ``again`` says whether they are needed
+    even where it knows that this service, or another, has them.
     """
 
     def __init__(
@@ -98,9 +99,13 @@ class ConnectedSource:
         presence: Presence,
         hear: Callable[[threading.Event], None],
         needed_since: Callable[[], float | None] = lambda: None,
+        *,
+        again: bool = False,
     ) -> None:
         self.presence = presence
         self._needed_since = needed_since
+        self._again = again
+        self._again_since: float | None = None  # from when on documents are needed again
         self._intake: Intake | None = None
         self._wants_since = 0.0
         self._connection = Connection(presence, hear)
@@ -115,6 +120,7 @@ class ConnectedSource:
         self._intake = intake
         needed, now = self._needed_since(), time.time() - _CLOCKS_DIFFER_S
         self._wants_since = now if needed is None else min(now, needed)
+        self._again_since = needed if self._again else None
         self._connection.start()
 
     def stop(self) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from agent_service.protocols import Intake
-
 
 CONFIG_FILE: Final = "/etc/bluesky/kafka.yml"
 """Where NSLS-II keeps what its publishers need; ``BLUESKY_KAFKA_CONFIG_PATH`` names another."""
@@ -80,8 +78,6 @@ class KafkaSource(ConnectedSource):
         self._kafka: Any = needs("confluent_kafka", kind="kafka")
         site = site_configuration() if not servers else {}
         self._topics = topics
-        self._again = again
-        self._since: float | None = None
         self._configuration: dict[str, Any] = {
             **site,
             **({"bootstrap.servers": servers} if servers else {}),
@@ -106,16 +102,11 @@ class KafkaSource(ConnectedSource):
             why = error.args[0].str() if hasattr(error.args[0], "str") else error
             raise UsageError(f"the source kafka cannot be made with these options: {why}") from error
         where = str(self._configuration["bootstrap.servers"])
-        super().__init__(Presence("kafka", where), self._hear, needed_since)
+        super().__init__(Presence("kafka", where), self._hear, needed_since, again=again)
         self._partitions: dict[tuple[str, int], Acknowledged] = {}
         self._unstored, self._is_held = Unstored(), False
         self._reached: dict[tuple[str, int], int] = {}  # of partitions that another consumer had in between
         self.commits_until: float | None = None  # how long the answer to the commit under way is waited for
-
-    def start(self, intake: Intake) -> None:
-        """Begin to put documents into the intake; on the event loop."""
-        self._since = self._needed_since() if self._again else None
-        super().start(intake)
 
     # in the source's thread ---------------------------------------------------------------------------------------
 
@@ -172,7 +163,7 @@ class KafkaSource(ConnectedSource):
             group = self._configuration["group.id"]
             self.presence.away(f"another consumer of the group {group!r} hears its topics, or they have no partition")
             return
-        needed = {} if self._since is None else self._offsets_at(consumer, partitions, self._since)
+        needed = {} if self._again_since is None else self._offsets_at(consumer, partitions, self._again_since)
         for partition in consumer.committed(partitions, timeout=_CALL_S):
             committed = partition.offset
             key = (partition.topic, partition.partition)
@@ -187,7 +178,7 @@ class KafkaSource(ConnectedSource):
             if partition.offset != committed:  # at once: who has the partition after this goes on there
                 consumer.commit(offsets=[partition], asynchronous=False)
             self._partitions[key] = Acknowledged(partition.offset)
-        self._since = None
+        self._again_since = None
         consumer.assign(
             [self._position(topic, number, kept.upto) for (topic, number), kept in self._partitions.items()]
         )
@@ -236,13 +227,10 @@ class KafkaSource(ConnectedSource):
 
     def _hold(self, consumer: Any) -> None:
         """Let the brokers keep what there is no room for; what was fetched already is with them too then."""
-        held = [self._position(topic, number, 0) for topic, number in self._partitions]
-        if self._unstored.full:
-            consumer.pause(held)  # each time, as partitions may be new
-            self._is_held = True
-        elif self._is_held:
-            consumer.resume(held)
-            self._is_held = False
+        if (holds := self._unstored.full) or self._is_held:  # held each time, as partitions may be new
+            partitions = [self._position(topic, number, 0) for topic, number in self._partitions]
+            (consumer.pause if holds else consumer.resume)(partitions)
+            self._is_held = holds
 
     def _commit(self, consumer: Any) -> None:
         """Commit up to where everything is on disk, without waiting for it: a broker that dies then never answers."""

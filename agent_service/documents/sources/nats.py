@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from agent_service.protocols import Intake
-
 
 _BATCH: Final = 200
 _WAITS_S: Final = 0.2
@@ -80,17 +78,10 @@ class NatsSource(ConnectedSource):
         self._subject = subject
         self._durable = durable or own
         self._is_own = not durable
-        self._again = again
         self._again_from: dict[str, Any] = {}  # where in the stream to begin once more
         self._given: tuple[int, int] | None = None  # numbers of the last message in its consumer, and in the stream
         self._unstored = Unstored()
-        super().__init__(Presence("nats", without_keys(client.servers)), self._work, needed_since)
-
-    def start(self, intake: Intake) -> None:
-        """Begin to put documents into the intake; on the event loop."""
-        if self._again and (since := self._needed_since()) is not None:
-            self._again_from = _since(since)
-        super().start(intake)
+        super().__init__(Presence("nats", without_keys(client.servers)), self._work, needed_since, again=again)
 
     # in the source's thread ---------------------------------------------------------------------------------------
 
@@ -122,6 +113,8 @@ class NatsSource(ConnectedSource):
         context = client.jetstream()
         subscription = await self._subscribe(context)
         again_due = lag_due = 0.0
+        if self._again_since is not None:
+            self._again_from, self._again_since = _since(self._again_since), None
         while True:
             if client.is_closed or not client.is_connected:
                 raise BackendUnavailable("nobody answers there")

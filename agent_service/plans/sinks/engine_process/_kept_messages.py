@@ -51,7 +51,6 @@ class KeptMessages:
         self._connection: FrameProtocol | None = None
         self.attached = False  # whether the service that is there takes documents and results already
         self._waking = False
-        self._collecting = False
         self._later: asyncio.TimerHandle | None = None
 
     # what the driver asks of an intake -----------------------------------------------------------------------------
@@ -165,12 +164,10 @@ class KeptMessages:
 
     def wake_later(self) -> None:
         """Have everything sent soon, with what comes until then; from any thread."""
-        if not (self._later or self._waking or self._collecting):
-            self._collecting = True
+        if self._later is None and not self._waking:
             self._loop.call_soon_threadsafe(self._send_later)
 
     def _send_later(self) -> None:
-        self._collecting = False
         if self._later is None:
             self._later = self._loop.call_later(_COLLECTED_S, self.send)
 

@@ -156,15 +156,13 @@ class QueueDriver:
         for plan in self._line.begun:
             await self._follow(plan)
         await self.steering.undo(self._line.begun)
+        await self.manager.look_at_store()
         if self._line.begun:
-            await self.manager.look_at_store()
             await self.manager.probe()
         elif self._line.waiting:
-            await self.manager.look_at_store()
             await self._send_next()
-        else:
-            self.why = None if self.manager.state == "idle" else self.why
-            await self.manager.look_at_store()
+        elif self.manager.state == "idle":
+            self.why = None
 
     # what was sent ------------------------------------------------------------------------------------------------
 
