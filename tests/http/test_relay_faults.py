@@ -49,7 +49,7 @@ def test_a_service_that_is_away_says_so_the_other_goes_on_and_no_fact_is_missing
         next(stream)
         events = heard(stream)
         two.two.create("just-before")
-        last = next(event["seq"] for name, _, event in events if name == "two" and event["seq"])
+        last = next(event["seq"] for _, _, event in events if event and event["agent"] == "just-before")
         two.two.close()
         assert next(link for name, link, _ in events if name == "two" and link) == "lost"
         states = {one["name"]: one for one in two.get("api/v1/services", *two.keys).json()}

@@ -57,7 +57,8 @@ def test_a_manager_that_speaks_otherwise_is_said_with_what_to_write(opened, tmp_
     with serving(opened, tmp_path / "state") as service:
         start(service, "aligner", loop={"max_runs": 1})
         wait_until(lambda: SAYS in reason(service), what="what to write")
-        assert (service.get("queue")["state"], fates(service, "aligner")) == ("suspended", ["submitted"])
+        wait_until(lambda: fates(service, "aligner") == ["submitted"], what="a suggestion that waits for its answer")
+        assert service.get("queue")["state"] == "suspended"
         assert opened.status()["manager_state"] == "idle"
     section = {"kind": "queueserver", "control": opened.control}
     agents = [{**SPEC, "name": "aligner"}]
