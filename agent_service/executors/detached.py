@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +21,44 @@ _ALSO: Final = "run-engine-driver"
 def begin_detached(work: Callable[[], T], *, name: str) -> Future[T]:
     """Call a function in a daemon thread of its own; a pool would hold up the end of the process."""
     future: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-            future.set_exception(error)
-
-    threading.Thread(target=call, name=name, daemon=True).start()
+    threading.Thread(target=_settle, args=(future, work), name=name, daemon=True).start()
     return future
+
+
+class DetachedThread:
+    """Calls functions in a daemon thread that is kept; while one is at work, the next gets another thread. From any."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._last: Future[Any] | None = None
+
+    def begin(self, work: Callable[[], T]) -> Future[T]:
+        """Call a function, at once."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._last is None or not self._last.done():
+                self._calls.put(None)  # the thread that is busy ends with what it does
+                self._calls = SimpleQueue()
+                threading.Thread(target=_serve, args=(self._calls,), name=self._name, daemon=True).start()
+            self._last = future
+            self._calls.put(lambda: _settle(future, work))
+        return future
+
+
+def _serve(calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()
+
+
+def _settle(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 async def run_detached(work: Callable[[], T], *, name: str) -> T:

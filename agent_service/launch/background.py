@@ -9,13 +9,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from agent_service.errors import ServiceError
+from agent_service.executors.event_loops import new_event_loop
 from agent_service.launch.uvicorn_server import (
     CalledOffError,
     address,
     announce,
     bind,
     listening,
-    new_event_loop,
     opened,
 )
 

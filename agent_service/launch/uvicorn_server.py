@@ -16,6 +16,7 @@ import uvicorn
 
 from agent_service.errors import UsageError
 from agent_service.executors.detached import run_detached
+from agent_service.executors.event_loops import new_event_loop
 from agent_service.launch.early_engine import early_engine
 from agent_service.server.allowed_hosts import Hosts
 from agent_service.server.connection import BoundedConnection
@@ -50,15 +51,6 @@ def run(config: ServiceConfig, *, on_ready: Callable[[str, str, bool], None]) ->
         asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
         runner.run(_run(config, bound, on_ready))
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop as uvicorn alone would choose it: uvloop's, or asyncio's if there is no uvloop."""
-    try:
-        import uvloop  # noqa: PLC0415 - not made for every platform
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 async def _run(config: ServiceConfig, bound: socket.socket, on_ready: Callable[[str, str, bool], None]) -> None:

@@ -33,6 +33,7 @@ from agent_service.plans.sinks.queue_server import allowed
 from agent_service.plans.sinks.queue_server.config import QueueServerSection
 from agent_service.service import conditions, notice_channels
 from agent_service.service.compose import import_from
+from agent_service.service.compose_engine import not_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,6 +92,8 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     facility = _facility(config, wrong) if devices else None
     if devices:
         wrong += asyncio.run(notice_channels.untaken(config.notify))
+    if why := not_here(config.run_engine):
+        wrong.append(FieldError("run_engine.cpu_affinity", why))
     wrong += _check_journal(config) + _check_profiles(config)
     return wrong + _check_cluster(config) + _check_agents(config, namespace, facility, limits)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,6 +118,14 @@ def lives_apart(section: RunEngineSection, *, headless: bool) -> bool:
     raise UsageError(f"{why}; take [run_engine] process = false")
 
 
+def not_here(section: RunEngineSection) -> str | None:
+    """Return why this machine cannot keep the RunEngine's process on the processors that are named, None if it can."""
+    if ChildProcess.why_not() is not None or not (missing := set(section.cpu_affinity) - os.sched_getaffinity(0)):
+        return None
+    there = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+    return f"names processor {min(missing)}; those that this service may use are {there}"
+
+
 async def own_process(
     config: ServiceConfig,
     state_dir: StateDir,
@@ -134,10 +143,16 @@ async def own_process(
     UsageError
         The directory is in use, the startup cannot be loaded, or there can be no process.
     """
+    if why := not_here(config.run_engine):
+        raise UsageError(f"run_engine.cpu_affinity {why}")
     code = " ".join(part.digest or "" for part in await asyncio.to_thread(startup_parts, config))
-    settings = replace(engine_settings(config.run_engine, config.security.modules), code=code)
-    waits_s = config.run_engine.waits_s
-    launcher = EngineLauncher(state_dir.path, settings, waits_s=waits_s, keeps_documents=not intake.keeps, early=early)
+    section = config.run_engine
+    settings = replace(
+        engine_settings(section, config.security.modules), code=code, cpu_affinity=tuple(section.cpu_affinity)
+    )
+    launcher = EngineLauncher(
+        state_dir.path, settings, waits_s=section.waits_s, keeps_documents=not intake.keeps, early=early
+    )
     source = EngineProcessSource(asyncio.get_running_loop(), says_stored=intake.keeps)
     state_dir.lock()  # before anybody speaks to a process that is there
     try:

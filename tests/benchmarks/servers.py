@@ -51,22 +51,23 @@ def bare(folder, answer="{}"):
         yield port, child
 
 
-def write_config(folder, *, catalog="none", startup=None, apart=False):
+def write_config(folder, *, catalog="none", startup=None, apart=False, cpus=()):
     """Write a service.toml into a folder of its own, and return its path."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = Path(folder) / "service.toml"
     file.write_text(
         f'[service]\ncatalog = "{catalog}"\n'
         + (f'[run_engine]\nstartup = "{startup}"\nprocess = {str(apart).lower()}\n' if startup else "")
+        + (f"cpu_affinity = {list(cpus)}\n" if cpus else "")
     )
     return file
 
 
 @contextlib.contextmanager
-def service(folder, *, catalog="none", startup="rig", apart=False):
+def service(folder, *, catalog="none", startup="rig", apart=False, cpus=()):
     """Run the service; gives its port, key and process."""
     folder = Path(folder)
-    file = write_config(folder, catalog=catalog, startup=startup, apart=apart)
+    file = write_config(folder, catalog=catalog, startup=startup, apart=apart, cpus=cpus)
     with process("-m", "agent_service", "serve", str(file), "--port", "0") as child:
         for line in child.stdout:
             if line.startswith("Serving at "):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from beam_ioc import BeamIoc
+from pydantic import ValidationError
 from service_process import NOBODY, SUPPORT
 from services import running, wait_until
 
@@ -23,8 +24,9 @@ from agent_service.plans.sinks import engine_settings
 from agent_service.plans.sinks.engine_process import EngineLauncher, EngineLink, _link, _pulse, _steering
 from agent_service.plans.sinks.engine_settings import EngineSettings
 from agent_service.service import compose
+from agent_service.service.check import check
 from agent_service.service.compose_engine import lives_apart
-from agent_service.service.config import RunEngineSection
+from agent_service.service.config import RunEngineSection, ServiceConfig
 from agent_service.state_dir import engine_socket
 
 AGENT = {
@@ -749,6 +751,28 @@ def test_a_process_whose_state_directory_was_deleted_ends(tmp_path, gates, monke
     engine = left_behind(tmp_path / "state", section, monkeypatch)
     shutil.rmtree(tmp_path / "state")
     wait_until(lambda: ended(engine), what="the end of the process")
+
+
+def test_the_process_uses_the_processors_that_are_named_and_no_other_is_taken_for_one(tmp_path, gates):
+    there = os.sched_getaffinity(0)
+    section = {"startup": "engine_rig", "process": True, "cpu_affinity": [max(there)]}
+    with running(tmp_path / "state", run_engine=section) as service:
+        engine = engine_of(os.getpid())
+        assert {frozenset(os.sched_getaffinity(int(task.name))) for task in Path(f"/proc/{engine}/task").iterdir()} == {
+            frozenset({max(there)})
+        }
+        assert os.sched_getaffinity(0) == there
+        service.create("agent", config=points(0), plan="acquire", **AGENT)
+        service.post("agents/agent/start")
+        service.until("agent", "stopped")
+    section["cpu_affinity"] = [0, 4096]
+    says = r"cpu_affinity names processor 4096; those that this service may use are [0-9, ]+$"
+    with pytest.raises(UsageError, match=says), running(tmp_path / "other", run_engine=section):
+        pass
+    [wrong] = check(ServiceConfig(run_engine=section), devices=True)
+    assert (wrong.field, "names processor 4096" in wrong.message) == ("run_engine.cpu_affinity", True)
+    with pytest.raises(ValidationError, match="leave it out, or process = false"):
+        ServiceConfig(run_engine={"process": False, "cpu_affinity": [0]})
 
 
 def test_a_startup_that_cannot_be_loaded_is_said_at_the_start(tmp_path, gates, monkeypatch):

@@ -30,6 +30,8 @@ class Link:
     def send(self, *messages) -> None:
         self.sent += messages
 
+    send_later = send
+
 
 class Intake:
     """Passes barriers when its documents were delivered."""

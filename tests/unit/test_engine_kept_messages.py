@@ -53,6 +53,25 @@ async def test_a_service_that_comes_gets_everything_and_then_what_is_new(kept) -
     assert connection.sent.count(("ended", 1, "success")) == 1
 
 
+async def test_a_thread_that_says_more_soon_after_need_not_wake_the_event_loop(monkeypatch) -> None:
+    kept = KeptMessages(asyncio.get_running_loop(), list)
+    connection, woken = Connection(), []
+    kept.connect(connection)
+    kept.attach()
+    kept.say(("log", "begins"))
+    await turn()
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", woken.append)
+    measure(kept, 1, "a")
+    async with asyncio.timeout(10):
+        while not any(message[0] == "document" for message in connection.sent):
+            await asyncio.sleep(0)
+    assert woken == []
+    while kept._later is not None:
+        await asyncio.sleep(0)
+    measure(kept, 2, "b")
+    assert woken, "there was nothing to say for a while"
+
+
 async def test_what_was_said_to_nobody_is_kept_and_what_a_service_took_is_said_again_to_the_next(kept) -> None:
     first, second = Connection(), Connection()
     kept.connect(first)

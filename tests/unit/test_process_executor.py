@@ -14,9 +14,9 @@ from archive_rig import alive, descriptors
 from hosted_objects import Mortal
 
 from agent_service.errors import AgentFault, DeadlineExceeded
+from agent_service.executors.event_loops import new_event_loop
 from agent_service.executors.process._executor import ProcessExecutor
 from agent_service.executors.process._launcher import import_path
-from agent_service.launch.uvicorn_server import new_event_loop
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ class EngineSettings:
     seed: int = 0
     md: Mapping[str, Any] = field(default_factory=dict[str, Any])
     listed: Listed = ANY
+    cpu_affinity: tuple[int, ...] = ()
     code: str = ""  # a digest of what is in the startup
 
     @classmethod

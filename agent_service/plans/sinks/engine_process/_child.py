@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from agent_service.executors.event_loops import new_event_loop
 from agent_service.plans.sinks.engine_process._child_process import put_aside
 from agent_service.plans.sinks.engine_process._frames import FrameProtocol
 from agent_service.plans.sinks.engine_process._host import EngineHost, say_why
@@ -192,6 +193,7 @@ def main(number: int, imports: Sequence[str]) -> NoReturn:
         _end(0)
     settings: ChildSettings = pickle.loads(payload)  # noqa: S301 - from the service that started it
     sys.path[:] = settings.path
+    _stay_on(settings.engine.cpu_affinity)
     _print_to(settings.log)
     faulthandler.enable(all_threads=False)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -204,8 +206,16 @@ def main(number: int, imports: Sequence[str]) -> NoReturn:
         _end(1)
     gc.freeze()  # a full collection among all that was imported would hold the RunEngine up
     sys.setswitchinterval(_SWITCH_S)
-    asyncio.run(_live(settings, listening, loaded))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_live(settings, listening, loaded))
     _end(_BROKEN)
+
+
+def _stay_on(processors: Sequence[int]) -> None:
+    """Have all threads, and those that they start, use some of the machine's processors only; none given: all."""
+    if processors:
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 - numbers; imports started some, perhaps
+            os.sched_setaffinity(int(thread), processors)
 
 
 def _print_to(log: str) -> None:

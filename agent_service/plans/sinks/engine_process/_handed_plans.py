@@ -181,4 +181,4 @@ class HandedPlans:
     def _forget(self, plan: HandedPlan) -> None:
         if plan.ended.done() and (plan.is_decided or plan.is_move):
             self._plans.pop(plan.number, None)
-            self._link.send(("settled", plan.number))
+            self._link.send_later(("settled", plan.number))

@@ -205,7 +205,8 @@ class EngineHost:
     def _began(self, number: int) -> None:
         """Note whose documents come now; in the RunEngine's thread."""
         self.kept.number = number
-        self._loop.call_soon_threadsafe(self._plans.look_ahead)
+        if self._plans.newest > number:
+            self._loop.call_soon_threadsafe(self._plans.look_ahead)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

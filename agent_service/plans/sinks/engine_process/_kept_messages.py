@@ -172,7 +172,11 @@ class KeptMessages:
             self._later = self._loop.call_later(_COLLECTED_S, self.send)
 
     def send(self) -> None:
-        """Send what there is, unless the service does not keep up: then when it does again."""
+        """Send what there is, unless the service does not keep up: then when it does again.
+
+        Soon after it sent something it looks again by itself, so that a thread that has more need not wake it: each
+        waking costs the RunEngine the interpreter.
+        """
         self._waking = False
         if self._later is not None:
             self._later.cancel()
@@ -185,3 +189,4 @@ class KeptMessages:
         messages = [*self._news(), *messages]
         if messages:
             connection.send(messages)
+            self._later = self._loop.call_later(_COLLECTED_S, self.send)

@@ -26,6 +26,7 @@ ANSWERS_WITHIN_S: Final = 30.0
 """How long the process may take to answer a question about devices or plans; it may have to import modules."""
 
 _QUITS_WITHIN_S: Final = 5.0
+_SAID_WITHIN_S: Final = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class EngineLink:
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._unsent: list[Message] = []
+        self._flushes = False
+        self._later: asyncio.TimerHandle | None = None
         self._killed: str | None = None
         self._let_go = False
         self.hello: Hello | None = None
@@ -165,11 +168,22 @@ class EngineLink:
 
     def send(self, *messages: Message) -> None:
         """Send messages, in one frame with what is said besides in this turn of the loop, if there is a process."""
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
         self._unsent += messages
+        if not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+
+    def send_later(self, *messages: Message) -> None:
+        """Send what nobody waits for, in one frame with what is said next, or soon."""
+        self._unsent += messages
+        if self._later is None and not self._flushes:
+            self._later = self._loop.call_later(_SAID_WITHIN_S, self._flush)
 
     def _flush(self) -> None:
+        self._flushes = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         messages, self._unsent = self._unsent, []
         if self._protocol is not None and messages:
             self._protocol.send(messages)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.errors import Conflict, ServiceError
-from agent_service.executors.detached import begin_detached
+from agent_service.executors.detached import DetachedThread
 from agent_service.plans.device_positions import wholes_of
 from agent_service.plans.sinks.engine_process._messages import Question, unpacked
 
@@ -56,7 +56,8 @@ class PlanTurns:
     """Knows the plans by number; belongs to the child's event loop, but for `permit`.
 
     ``say`` says something to the service, and ``served`` returns whether there is one, from any thread. ``began`` is
-    called, in the RunEngine's thread, with the number of a plan that begins.
+    called, in the RunEngine's thread, with the number of a plan that begins. ``newest`` is the number of the last plan
+    that was handed over.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class PlanTurns:
         self._turn = threading.Condition()
         self._at_turn: HostedPlan | None = None
         self._running = 0
+        self.newest = 0  # for reading, from any thread
 
     @property
     def all(self) -> list[HostedPlan]:
@@ -99,6 +101,7 @@ class PlanTurns:
     def add(self, plan: HostedPlan) -> None:
         """Take a plan that was handed over."""
         self._plans[plan.number] = self._by_point[id(plan.order.point)] = plan
+        self.newest = plan.number
         self.look_ahead()
 
     def note_end(self, plan: HostedPlan) -> None:
@@ -166,7 +169,7 @@ class PlanTurns:
             self._say(after.question)
 
         self._loop.call_later(ANSWERS_WITHIN_S, say)
-        asked.add_done_callback(lambda _: self._loop.call_soon_threadsafe(say))
+        asked.add_done_callback(lambda _: say())
 
     def permit(self, order: PlanOrder, look: Look) -> None:
         """Wait until the service permits a plan; in the RunEngine's thread. Raises `ServiceError` when it does not."""
@@ -206,15 +209,16 @@ class PlanTurns:
 
 
 class DeviceQuestions:
-    """Asks the devices of a plan, each time in a thread of its own, for one may hang."""
+    """Asks the devices of a plan, in a thread beside the others, for one may hang."""
 
     def __init__(self, namespace: Namespace, devices: NamespaceDevices) -> None:
         self._namespace = namespace
         self._devices = devices
+        self._thread = DetachedThread("asking-devices")
 
     def begin(self, order: PlanOrder) -> Future[tuple[dict[str, Sequence[str]], DeviceWords]]:
         """Ask what a plan's devices are parts of, and what they say of its point."""
-        return begin_detached(lambda: self._answer(order), name="asking-devices")
+        return self._thread.begin(lambda: self._answer(order))
 
     def _answer(self, order: PlanOrder) -> tuple[dict[str, Sequence[str]], DeviceWords]:
         actuators = [self._namespace.actuator(name) for name in order.actuators]
