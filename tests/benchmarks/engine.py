@@ -12,8 +12,8 @@ from tests.benchmarks.closed_loop import points, seconds_of
 from tests.benchmarks.servers import ROOT, Requests, client, service
 
 WANTED = (
-    "ratio >= 0.85, with plans of 100 ms >= 0.98 (on one: its process is kept on one processor); p99 beside a device that holds the interpreter <= 10 ms; ready "
-    "sooner than with a thread"
+    "ratio >= 0.85, with plans of 100 ms >= 0.98 (on one: its process is kept on one processor); p99 beside a device "
+    "that holds the interpreter <= 10 ms; ready sooner than with a thread"
 )
 STARTUP = "tests.benchmarks.engine_devices"
 PLANS = {"devices of no time": ("acquire", 100), "plans of 100 ms": ("takes_100_ms", 30)}
