@@ -84,17 +84,28 @@ class PlanPermits:
         return life is None or life.agent.guardrails.heard_devices(order.point, words)
 
     def permit(
-        self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]] | None = None
+        self,
+        order: PlanOrder,
+        places: Mapping[str, float],
+        wholes: Mapping[str, Sequence[str]] | None = None,
+        *,
+        begins: bool = True,
     ) -> None:
         """Look at the guardrails when a plan's or a move's turn has come, right before it begins; from any thread.
 
-        Its actuators count as sent to its point from here on. ``places`` are where they say that they are, as far as
+        Its actuators count as sent to its point from here on; where it may not begin after all, ``begins`` is False,
+        and `note_begun` says it when it has. ``places`` are where they say that they are, as far as
         they do; ``wholes`` names by actuator the devices that it is a part of; None: the devices are elsewhere, and the
         ways to them tell (``motor.user_setpoint`` is a part of ``motor``). Raises `OutOfBounds` when a guardrail
         forbids it by now, `NotYet` when its agent does not run now, or a condition is not met: it may begin later.
         """
         self._check_running(order)
         self._check_turn(order, places, wholes)
+        if begins:
+            self.note_begun(order)
+
+    def note_begun(self, order: PlanOrder) -> None:
+        """Note that a plan or a move has begun: its actuators were sent to its point. From any thread."""
         self._positions.sent({name: value for name, value in order.point.items() if name in order.actuators})
 
     def _check_running(self, order: PlanOrder) -> None:

@@ -293,7 +293,11 @@ class LateParts(NamedTuple):
 
     def permit(self, order: PlanOrder) -> None:
         """Raise `OutOfBounds` for what is forbidden at its turn."""
-        self.supervisor().permits.permit(order, {})
+        self.supervisor().permits.permit(order, {}, begins=False)
+
+    def moved(self, order: PlanOrder) -> None:
+        """Note that a move has begun."""
+        self.supervisor().permits.note_begun(order)
 
 
 class ComposedSink(NamedTuple):
@@ -334,7 +338,8 @@ async def _blueapi(config: ServiceConfig, intake: DocumentIntake, engine: Any, l
 
     rest, peer = blueapi_of(section)
     md, session = config.run_engine.md, section.instrument_session
-    about: dict[str, Any] = {"may_begin": late.may_begin, "permit": late.permit, "look_up": late.ask_catalogues}
+    about: dict[str, Any] = {"may_begin": late.may_begin, "permit": late.permit, "moved": late.moved}
+    about["look_up"] = late.ask_catalogues
     return ComposedSink(BlueapiSink(rest, peer, md, intake, session=session, **about), engine)
 
 
@@ -344,7 +349,8 @@ async def _queue_server(config: ServiceConfig, intake: DocumentIntake, engine: A
     def may_begin(order: PlanOrder) -> bool:
         return not intake.full and late.may_begin(order)
 
-    about: dict[str, Any] = {"may_begin": may_begin, "permit": late.permit, "look_up": late.ask_catalogues}
+    about: dict[str, Any] = {"may_begin": may_begin, "permit": late.permit, "moved": late.moved}
+    about["look_up"] = late.ask_catalogues
     about |= {"poll_s": section.poll_s, "gives_way": section.gives_way}
     client, md = client_of(section), config.run_engine.md
     if section.per_item == "run":

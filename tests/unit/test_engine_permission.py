@@ -1,6 +1,7 @@
 """Whether a plan of the RunEngine's process may begin, and what is answered when it asks early."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,7 @@ class Rails:
 
     def __init__(self) -> None:
         self.places = []
+        self.begun = []
 
     def may_be_early(self, order) -> bool:
         return self.early
@@ -62,10 +64,15 @@ class Rails:
             raise self.devices_forbid
         return words is WORDS
 
-    def permit(self, order, places, wholes) -> None:
+    def permit(self, order, places, wholes, *, begins) -> None:
         self.places.append((places, wholes))
         if self.forbids is not None:
             raise self.forbids
+        if begins:
+            self.note_begun(order)
+
+    def note_begun(self, order) -> None:
+        self.begun.append(order)
 
 
 class Asked:
@@ -146,3 +153,25 @@ async def test_none_begins_until_there_is_room_for_its_documents(ask) -> None:
     ask.intake.empty()
     assert await answered is True
     assert ask.changes == ["7 documents wait to be written; no further plan begins until then", None]
+
+
+async def test_what_was_permitted_early_counts_as_begun_when_the_process_says_so_and_no_sooner(ask) -> None:
+    orders = {number: replace(ORDER, suggestion_id=str(number)) for number in range(6)}
+
+    async def asked(number, found, begun=()):
+        question = Question(found, {}, WORDS, begun=begun)
+        ask.permission.answer(number, orders[number], question, paused=False)
+        await asyncio.wait_for(ask.link.sent.get(), 20)
+
+    ask.words = WORDS
+    for number in range(4):
+        await asked(number, None)
+    assert ask.rails.begun == []
+    ask.permission.note_begun(0)  # it has ended
+    await asked(4, {}, begun=(0, 1, 3))  # 2 was taken back
+    ask.permission.note_begun(3)
+    assert ask.rails.begun == [orders[number] for number in (0, 1, 3, 4)]
+    ask.rails.forbids = OutOfBounds("x = 1 is out of bounds")
+    await asked(5, None)
+    ask.permission.note_begun(5)
+    assert orders[5] not in ask.rails.begun

@@ -15,7 +15,7 @@ from agent_service.plans.sinks.blueapi import remote_task
 from agent_service.plans.sinks.blueapi.remote_task import why_failed
 from agent_service.plans.sinks.blueapi.rest import BlueapiRest
 from agent_service.plans.sinks.facility_plan import FacilityPlan
-from agent_service.protocols import ExitStatus, PlanOrder
+from agent_service.protocols import MOVE, ExitStatus, PlanOrder
 
 ORDER = PlanOrder("s1", "aligner", {"motor": 1.5}, plan="acquire", actuators=("motor",), sensors=("det",))
 
@@ -326,3 +326,18 @@ def test_a_plan_that_blueapi_ended_for_want_of_its_broker_says_so():
     message = "Error(s) publishing event: state=<WorkerState.IDLE: 'IDLE'> (1 sub-exception)"
     assert why_failed({"type": "ExceptionGroup", "message": message}).startswith("the broker of blueapi did not take")
     assert why_failed({"type": "ValueError", "message": "no\nlight"}) == "ValueError: no light"
+
+
+async def test_a_move_counts_as_begun_once_it_has_and_not_when_the_facility_refused_it():
+    moved = []
+    sink = queue_server(lambda order: True, moved=moved.append)
+    order = PlanOrder("", "aligner", {"motor": 3.0}, plan=MOVE, actuators=("motor",), sensors=())
+    move, other = sink._plan_of(order, "move"), sink._plan_of(ORDER, "s1")
+    assert sink._wanted(move)
+    assert sink._wanted(other), "the move was withdrawn meanwhile"
+    assert moved == []
+    assert sink._wanted(move)
+    move.begun = True
+    assert sink._wanted(other)
+    assert sink._wanted(other)
+    assert moved == [order]

@@ -66,6 +66,11 @@ async def test_a_plan_that_is_permitted_counts_as_sent(rooms):
     sent = replace(order, point={"x": 3.0, "y": 1.0})
     rooms.supervisor.permits.permit(sent, {}, {})
     assert {**rooms.supervisor.last_positions.positions} == sent.point
+    later = replace(order, point={"x": 4.0, "y": 1.0})
+    rooms.supervisor.permits.permit(later, {}, {}, begins=False)
+    assert {**rooms.supervisor.last_positions.positions} == sent.point, "it may be taken back"
+    rooms.supervisor.permits.note_begun(later)
+    assert {**rooms.supervisor.last_positions.positions} == later.point
 
 
 @pytest.mark.parametrize(("x_is", "allowed"), [(2.5, True), (-3.0, False), (float("nan"), False)])

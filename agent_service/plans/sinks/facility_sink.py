@@ -32,6 +32,8 @@ class FacilitySink(Generic[P]):
         to forbid it.
     permit
         ``permit(order)``: called when a move's turn has come. Raises `OutOfBounds` when that is forbidden by now.
+    moved
+        ``moved(order)``: called when a move has begun, before the next plan's turn.
     """
 
     plans_end_here = False
@@ -39,10 +41,17 @@ class FacilitySink(Generic[P]):
     measured_by = MeasuredBy.FACILITY
     paused_says = "paused by request"
 
-    def __init__(self, may_begin: Callable[[PlanOrder], bool], permit: Callable[[PlanOrder], None]) -> None:
+    def __init__(
+        self,
+        may_begin: Callable[[PlanOrder], bool],
+        permit: Callable[[PlanOrder], None],
+        moved: Callable[[PlanOrder], None],
+    ) -> None:
         self.devices: Devices | None = None
         self._may_begin = may_begin
         self._permit = permit
+        self._moved = moved
+        self._last_move: P | None = None
         self._hold = Hold()
         self._line: PlanLine[P] = PlanLine(self._hold, self._wanted)
         self._line.on_change = self._changed
@@ -116,8 +125,12 @@ class FacilitySink(Generic[P]):
 
     def _wanted(self, plan: P) -> bool:
         """Return whether a plan is wanted now; raises `OutOfBounds`."""
+        if self._last_move is not None and self._last_move.begun:
+            self._moved(self._last_move.order)
+        self._last_move = None
         if plan.is_move:
             self._permit(plan.order)
+            self._last_move = plan
             return True
         return self._may_begin(plan.order)
 

@@ -48,7 +48,7 @@ class BlueapiSink(FacilitySink[TaskPlan]):
         Metadata for every start document.
     intake
         Where documents go: nothing begins while it is full.
-    may_begin, permit
+    may_begin, permit, moved
         As for `FacilitySink`.
     look_up
         As for `UnknownFates`.
@@ -68,9 +68,10 @@ class BlueapiSink(FacilitySink[TaskPlan]):
         session: str,
         may_begin: Callable[[PlanOrder], bool],
         permit: Callable[[PlanOrder], None] = lambda order: None,
+        moved: Callable[[PlanOrder], None] = lambda order: None,
         look_up: Callable[[], Awaitable[None]] = catalogue_of_nobody,
     ) -> None:
-        super().__init__(may_begin, permit)
+        super().__init__(may_begin, permit, moved)
         self.moves = False
         self._rest = rest
         self._peer = peer

@@ -45,6 +45,7 @@ class Question:
     found: Mapping[str, float] | None  # where its actuators are; None while the plan before it runs
     wholes: Mapping[str, Sequence[str]] | None  # the devices that move with them; None: they did not say it in time
     words: DeviceWords | None  # what they say of its point; None when they did not in time
+    begun: tuple[int, ...] = ()  # plans that were permitted early and began last
 
 
 def packed(error: BaseException) -> tuple[Any, ...]:

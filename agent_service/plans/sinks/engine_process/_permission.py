@@ -35,8 +35,17 @@ class Permits(Protocol):
         """Do what `ask_devices` does by what devices said already; False: they are to be asked."""
         ...
 
-    def permit(self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
-        """Raise `OutOfBounds` when a guardrail forbids a plan, `NotYet` when it is not to begin now."""
+    def permit(
+        self, order: PlanOrder, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]], *, begins: bool
+    ) -> None:
+        """Raise `OutOfBounds` when a guardrail forbids a plan, `NotYet` when it is not to begin now.
+
+        Unless it ``begins`` at once it may be taken back still.
+        """
+        ...
+
+    def note_begun(self, order: PlanOrder) -> None:
+        """Note that a plan has begun that was permitted before."""
         ...
 
 
@@ -55,13 +64,25 @@ class Permission:
         self._permits = permits
         self._intake = intake
         self._on_change = on_change
+        self._early: dict[int, PlanOrder] = {}
+
+    def note_begun(self, number: int) -> None:
+        """Note that a plan has begun; what was permitted early before it has begun earlier, or never does."""
+        for early in [early for early in self._early if early <= number]:
+            order = self._early.pop(early)
+            if early == number:
+                self._permits().note_begun(order)
 
     def answer(self, number: int, order: PlanOrder, question: Question, *, paused: bool) -> None:
         """Say whether a plan may begin; False, while the one before it runs, is to ask again."""
+        for begun in question.begun:
+            self.note_begun(begun)
 
         async def work() -> None:
             early = question.found is None
             verdict = False if early and paused else await self._verdict(order, question)
+            if early and verdict is True:
+                self._early[number] = order
             self._link.send(("permitted", number, early, verdict))
 
         task = asyncio.ensure_future(work())
@@ -78,7 +99,7 @@ class Permission:
                 await self._has_room()
             if words is None or not self._permits().heard_devices(order, words):
                 await asyncio.to_thread(self._permits().ask_devices, order)
-            self._permits().permit(order, question.found or {}, wholes)
+            self._permits().permit(order, question.found or {}, wholes, begins=not early)
         except (OutOfBounds, NotYet) as error:
             return False if early else packed(error)
         except Exception as error:  # noqa: BLE001 - told as the plan's failure

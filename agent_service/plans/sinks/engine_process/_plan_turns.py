@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -80,6 +81,7 @@ class PlanTurns:
         self._turn = threading.Condition()
         self._at_turn: HostedPlan | None = None
         self._running = 0
+        self._begun_early: deque[int] = deque(maxlen=8)  # of those before the service has heard that they ended
         self.newest = 0  # for reading, from any thread
 
     @property
@@ -194,6 +196,8 @@ class PlanTurns:
             if not self._turns.take(plan.number):
                 raise Conflict(TAKEN_BACK)
             self._running = plan.number
+            if plan.early:
+                self._begun_early.append(plan.number)
             return True
 
     def _ask_at_turn(self, plan: HostedPlan, places: Mapping[str, float], wholes: Mapping[str, Sequence[str]]) -> None:
@@ -204,7 +208,8 @@ class PlanTurns:
             if isinstance(plan.verdict, ServiceError):  # taken back meanwhile
                 return
             plan.early, plan.verdict = False, None
-            plan.question = ("ask", plan.number, Question(dict(places), dict(wholes), words))
+            said = Question(dict(places), dict(wholes), words, begun=tuple(self._begun_early))
+            plan.question = ("ask", plan.number, said)
         self._say(plan.question)
 
 

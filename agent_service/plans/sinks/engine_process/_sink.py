@@ -232,6 +232,8 @@ class EngineProcessSink:
             case ("reading", name, reading):
                 self.signals.hear(name, reading)
             case ("ended", number, result):
+                if getattr(result, "begun", False):
+                    self._permission.note_begun(number)
                 self._plans.end(number, result)
             case ("status", status):
                 self._status = status

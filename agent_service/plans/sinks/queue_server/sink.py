@@ -42,7 +42,7 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         How often the manager is asked while there is something to do, in seconds.
     gives_way
         Whether people have time to start what they put into the queue, see `PeoplesTurn`.
-    may_begin, permit
+    may_begin, permit, moved
         As for `FacilitySink`.
     look_up
         As for `UnknownFates`.
@@ -62,9 +62,10 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
         gives_way: bool = True,
         may_begin: Callable[[PlanOrder], bool],
         permit: Callable[[PlanOrder], None] = lambda order: None,
+        moved: Callable[[PlanOrder], None] = lambda order: None,
         look_up: Callable[[], Awaitable[None]] = catalogue_of_nobody,
     ) -> None:
-        super().__init__(may_begin, permit)
+        super().__init__(may_begin, permit, moved)
         self._md = {key: value for key, value in md.items() if key != "scan_id"}
         self._driver = QueueDriver(
             client,
