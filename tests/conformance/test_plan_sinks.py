@@ -143,7 +143,9 @@ class Allows:
     def heard_devices(self, order: PlanOrder, words: Any) -> bool:
         return True
 
-    def permit(self, order: PlanOrder, found: Any, wholes: Any) -> None: ...
+    def permit(self, order: PlanOrder, found: Any, wholes: Any, *, begins: bool) -> None: ...
+
+    def note_begun(self, order: PlanOrder) -> None: ...
 
 
 @pytest.fixture(scope="module", autouse=True)
