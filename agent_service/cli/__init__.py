@@ -22,7 +22,7 @@ from agent_service._version import __version__
 from agent_service.cli import _agents, _inbox
 from agent_service.cli._address import StateOption
 from agent_service.cli._archive import archive
-from agent_service.cli._each import examples
+from agent_service.cli._each import examples, say
 from agent_service.cli._export import export
 from agent_service.cli._journal import journal
 from agent_service.cli._keys import keys
@@ -230,8 +230,7 @@ def _fail(error: Exception, *, code: int, debug: bool) -> NoReturn:
     if debug:
         print(texts.printable("".join(traceback.format_exception(error))), file=sys.stderr)
     message = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}; --debug tells more"
-    with contextlib.suppress(OSError):  # stderr may be a file on a full disk; the exit code says it, too
-        print(f"error: {texts.one_line(message, most=MAX_DETAIL)}", file=sys.stderr)
+    say(f"error: {texts.one_line(message, most=MAX_DETAIL)}")
     _exit(code)
 
 

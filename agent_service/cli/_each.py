@@ -1,7 +1,8 @@
-"""What the commands for agents and suggestions share: examples in their help, and several names on one line."""
+"""What commands share: examples in their help, several names on one line, and lines on stderr."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 def examples(*lines: str) -> str:
     """Return the end of a command's help: lines that can be typed as they stand."""
     return "\n\n".join(["Examples:", *lines])
+
+
+def say(line: str) -> None:
+    """Say a line on stderr; where that is a file on a full disk, the command ends none the worse for it."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def for_each(names: Iterable[str], do: Callable[[str], str]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent_service.cli._address import StateOption
+from agent_service.cli._each import say
 from agent_service.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def serve(
         raise UsageError(f"{' and '.join(targets)} are two services; serve each in a process of its own")
     else:
         _serve_file(Path(targets[0]) if targets else None, flags)
-    _say("stopped")
+    say("stopped")
     if still_running():  # an import under way does not bear the end of the interpreter
         os._exit(0)
 
@@ -132,13 +133,7 @@ def _serve_headless(targets: list[str], flags: dict[str, Any], script: StartupSc
 def _say_start(what: str) -> None:
     """Say at once to a person that it starts: imports and a startup may take long."""
     if sys.stderr.isatty():
-        _say(f"starting {what} ...")
-
-
-def _say(line: str) -> None:
-    """Say a line on stderr; where that is a file on a full disk, the service ends none the worse for it."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        say(f"starting {what} ...")
 
 
 def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) -> None:
@@ -147,7 +142,7 @@ def _tell_ready(config: ServiceConfig, url: str, key: str, *, key_is_new: bool) 
     print(f"Serving at {url}", flush=True)
     _introduce(config, url, key, key_is_new=key_is_new)
     seen = sys.stdout.isatty() and sys.stderr.isatty()
-    Narrator(url, key, say=_say, logs_in=seen).start()
+    Narrator(url, key, say=say, logs_in=seen).start()
 
 
 def _serve_again_and_again(targets: list[str]) -> None:

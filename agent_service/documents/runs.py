@@ -164,11 +164,9 @@ class Run:
 
     def external(self, field: str, stream: str = "primary") -> bool:
         """Return whether a field's values are in files, and not (all) in the run's documents."""
-        declared = any(
-            "external" in _mapping(_mapping(descriptor, "data_keys"), field)
-            for descriptor in self._descriptors_of(stream)
-        )
-        filled = [_mapping(event, "filled").get(field, not declared) for event in self.events(stream)]
+        descriptors = self._descriptors_of("primary")
+        declared = any("external" in _mapping(_mapping(each, "data_keys"), field) for each in descriptors)
+        filled = [_mapping(event, "filled").get(field, not declared) for event in self.events()]
         return not all(filled) or (declared and not filled)
 
     def _shown_by(self, device: str, stream: str) -> list[str]:

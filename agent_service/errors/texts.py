@@ -107,15 +107,15 @@ def cut_middle(text: str, *, most: int = MAX_TRACE) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters are left out here …\n{text[-half:]}"
 
 
-def traceback_of(error: BaseException, *, most: int = MAX_LINE) -> str:
-    """Return the traceback of an error as text, of about ``most`` characters, without our frames before others.
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an error as text, of about `MAX_LINE` characters, without our frames before others.
 
     Control characters are shown as escapes.
     """
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
-    return printable(cut_middle("".join(traceback.format_exception(type(error), error, frames)), most=most))
+    return printable(cut_middle("".join(traceback.format_exception(type(error), error, frames)), most=MAX_LINE))
 
 
 def without_keys(text: str) -> str:

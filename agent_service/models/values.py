@@ -74,9 +74,9 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def text_of(value: object, *, digits: int = 6) -> str:
-    """Return a plain value as a person reads it: a number with so many digits, whatever else as `shown` has it."""
-    return f"{value:.{digits}g}" if isinstance(value, float) else shown(value)
+def text_of(value: object) -> str:
+    """Return a plain value as a person reads it: a number with six digits, whatever else as `shown` has it."""
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)
 
 
 def _why_not_text(text: str) -> str | None:

@@ -3,59 +3,44 @@
 All other code uses these; only ``service/compose.py`` names the classes that implement them.
 """
 
-from agent_service.protocols.brains import Brain, BrainHandle, Executor, LogNotice, Notice, ProgressNotice, R, Ts
+from agent_service.protocols.brains import (
+    Brain as Brain,
+    BrainHandle as BrainHandle,
+    Executor as Executor,
+    LogNotice as LogNotice,
+    Notice as Notice,
+    ProgressNotice as ProgressNotice,
+    R as R,
+    Ts as Ts,
+)
 from agent_service.protocols.devices import (
-    READBACKS,
-    SETPOINTS,
-    Devices,
-    DeviceWords,
-    SignalReading,
-    Signals,
-    SignalWatch,
+    READBACKS as READBACKS,
+    SETPOINTS as SETPOINTS,
+    Devices as Devices,
+    DeviceWords as DeviceWords,
+    SignalReading as SignalReading,
+    Signals as Signals,
+    SignalWatch as SignalWatch,
 )
-from agent_service.protocols.documents import Completer, Document, DocumentSource, Intake
-from agent_service.protocols.journals import FactRow, JournalReader, JournalStore, Seqs
+from agent_service.protocols.documents import (
+    Completer as Completer,
+    Document as Document,
+    DocumentSource as DocumentSource,
+    Intake as Intake,
+)
+from agent_service.protocols.journals import (
+    FactRow as FactRow,
+    JournalReader as JournalReader,
+    JournalStore as JournalStore,
+    Seqs as Seqs,
+)
 from agent_service.protocols.plans import (
-    MOVE,
-    SERVICE_STOPS,
-    ExitStatus,
-    HasEnvironment,
-    MeasuredBy,
-    PlanOrder,
-    PlanResult,
-    PlanSink,
+    MOVE as MOVE,
+    SERVICE_STOPS as SERVICE_STOPS,
+    ExitStatus as ExitStatus,
+    HasEnvironment as HasEnvironment,
+    MeasuredBy as MeasuredBy,
+    PlanOrder as PlanOrder,
+    PlanResult as PlanResult,
+    PlanSink as PlanSink,
 )
-
-__all__ = [
-    "MOVE",
-    "READBACKS",
-    "SERVICE_STOPS",
-    "SETPOINTS",
-    "Brain",
-    "BrainHandle",
-    "Completer",
-    "DeviceWords",
-    "Devices",
-    "Document",
-    "DocumentSource",
-    "Executor",
-    "ExitStatus",
-    "FactRow",
-    "HasEnvironment",
-    "Intake",
-    "JournalReader",
-    "JournalStore",
-    "LogNotice",
-    "MeasuredBy",
-    "Notice",
-    "PlanOrder",
-    "PlanResult",
-    "PlanSink",
-    "ProgressNotice",
-    "R",
-    "Seqs",
-    "SignalReading",
-    "SignalWatch",
-    "Signals",
-    "Ts",
-]

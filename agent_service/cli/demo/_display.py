@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Group
@@ -88,7 +87,6 @@ class LineDisplay:
         self._shown = 0
         self._failures = 0
         self._archived: tuple[int, str] | None = None
-        self._spoke_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
