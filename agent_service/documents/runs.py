@@ -102,7 +102,7 @@ class Run:
         """Return the names of the fields that a stream's events have, in the order of its descriptors."""
         fields: dict[str, None] = {}
         for descriptor in self._descriptors_of(stream):
-            fields.update(dict.fromkeys(_mapping(descriptor, "data_keys")))
+            fields.update(dict.fromkeys(part_of(descriptor, "data_keys")))
         return list(fields)
 
     def events(self, stream: str = "primary") -> list[Document]:
@@ -147,7 +147,7 @@ class Run:
         import numpy as np  # noqa: PLC0415 - the service starts without numpy
 
         keys = {field} if field in self.fields(stream) else {field, *self._shown_by(field, stream)}
-        readings = [_mapping(event, "data") for event in self.events(stream)]
+        readings = [part_of(event, "data") for event in self.events(stream)]
         values = [data[key] for data in readings for key in sorted(keys) if key in data]
         if not values:
             there = ", ".join(self.fields(stream)) or "nothing"
@@ -162,18 +162,18 @@ class Run:
             values = [array.reshape(())[()] for array in arrays]  # one number each, in arrays or not
         return np.asarray(values)
 
-    def external(self, field: str, stream: str = "primary") -> bool:
+    def external(self, field: str) -> bool:
         """Return whether a field's values are in files, and not (all) in the run's documents."""
         descriptors = self._descriptors_of("primary")
-        declared = any("external" in _mapping(_mapping(each, "data_keys"), field) for each in descriptors)
-        filled = [_mapping(event, "filled").get(field, not declared) for event in self.events()]
+        declared = any("external" in part_of(part_of(each, "data_keys"), field) for each in descriptors)
+        filled = [part_of(event, "filled").get(field, not declared) for event in self.events()]
         return not all(filled) or (declared and not filled)
 
     def _shown_by(self, device: str, stream: str) -> list[str]:
         """Return the key that a device shows: the one it hints at, or its only one; nothing where it has several."""
         for descriptor in self._descriptors_of(stream):
-            hints, keys = _mapping(descriptor, "hints"), _mapping(descriptor, "object_keys")
-            for named in (_mapping(hints, device).get("fields"), keys.get(device)):
+            hints, keys = part_of(descriptor, "hints"), part_of(descriptor, "object_keys")
+            for named in (part_of(hints, device).get("fields"), keys.get(device)):
                 shown = cast("list[Any]", named) if isinstance(named, list) else []
                 if len(shown) == 1 and isinstance(shown[0], str):
                     return [shown[0]]
@@ -201,15 +201,15 @@ def _is_older(event: Document, other: Document | None) -> bool:
     return isinstance(time, int | float) and isinstance(other_time, int | float) and time < other_time
 
 
-def _mapping(document: Document, key: str) -> dict[str, Any]:
-    """Return a part of a document, empty where an odd document has something else there."""
+def part_of(document: Document, key: str) -> dict[str, Any]:
+    """Return a part of a document; empty where an odd document has something else there."""
     part = document.get(key)
     return cast("dict[str, Any]", part) if isinstance(part, dict) else {}
 
 
 def events_of_page(page: Document) -> Iterator[Document]:
     """Yield the events of a page; of an odd one what can be read."""
-    columns = {key: _mapping(page, key) for key in ("data", "timestamps", "filled")}
+    columns = {key: part_of(page, key) for key in ("data", "timestamps", "filled")}
     singles = {key: page[key] for key in ("uid", "time", "seq_num") if isinstance(page.get(key), Collection)}
     for index in range(len(singles.get("seq_num", ()))):
         event: Document = {key: column[index] for key, column in singles.items() if index < len(column)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_service.documents.document_copies import unpack_bulk
-from agent_service.documents.runs import events_of_page
+from agent_service.documents.runs import events_of_page, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Iterator
@@ -40,13 +40,8 @@ def identities(name: str, document: Document) -> list[Hashable]:
 
 def unknown_datum(event: Document, seen: Container[Hashable]) -> str | None:
     """Return the first datum that an event names and that did not pass yet."""
-    for key, filled in _mapping(event, "filled").items():
-        datum = _mapping(event, "data").get(key)
+    for key, filled in part_of(event, "filled").items():
+        datum = part_of(event, "data").get(key)
         if filled is False and isinstance(datum, str) and ("datum", datum) not in seen:
             return datum
     return None
-
-
-def _mapping(document: Document, key: str) -> dict[str, Any]:
-    value = document.get(key)
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

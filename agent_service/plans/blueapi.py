@@ -9,11 +9,10 @@ package can be installed there without its dependencies (``pip install --no-deps
 from typing import Any
 
 import bluesky.plan_stubs as bps
-import bluesky.plans as bp
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
 
-from agent_service.plans.targets import targets
+from agent_service.plans.targets import measured, targets
 
 __all__ = ["acquire", "move_to"]
 
@@ -48,19 +47,7 @@ def acquire(
     ValueError
         A suggestion has a value under a name that no actuator has; nothing has moved then.
     """
-    uids: list[str] = []
-    for suggestion, moved in [
-        (suggestion, targets(suggestion, actuators)) for suggestion in suggestions
-    ]:  # all, before anything moves
-        about = {"plan_name": "acquire", **(md or {})}
-        read: list[Any] = [*sensors, *(device for device in actuators if device.name not in suggestion)]
-        if moved:
-            where: list[Any] = [part for device, position in moved for part in (device, [position])]
-            uid = yield from bp.list_scan(read, *where, md=about)
-        else:
-            uid = yield from bp.count(read, md=about)
-        uids.append(uid)
-    return tuple(uids)
+    return (yield from measured(suggestions, actuators, sensors, lambda suggestion: md or {}))
 
 
 def move_to(

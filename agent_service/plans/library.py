@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import bluesky.plan_stubs as bps
-import bluesky.plans as bp
 
 from agent_service.models import ID_KEY
-from agent_service.plans.targets import targets
+from agent_service.plans.targets import measured, targets
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -48,21 +47,11 @@ def acquire(
     ValueError
         A suggestion has a value under a name that no actuator has; nothing has moved then.
     """
-    uids: list[str] = []
-    for suggestion, moved in [
-        (suggestion, targets(suggestion, actuators)) for suggestion in suggestions
-    ]:  # all, before anything moves
-        about = {"plan_name": "acquire", **(md or {})}
-        if ID_KEY in suggestion:
-            about["agent_suggestion_uid"] = suggestion[ID_KEY]
-        read: list[Any] = [*sensors, *(device for device in actuators if device.name not in suggestion)]
-        if moved:
-            where: list[Any] = [part for device, position in moved for part in (device, [position])]
-            uid = yield from bp.list_scan(read, *where, md=about)
-        else:
-            uid = yield from bp.count(read, md=about)
-        uids.append(uid)
-    return tuple(uids)
+
+    def metadata(suggestion: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**(md or {}), **({"agent_suggestion_uid": suggestion[ID_KEY]} if ID_KEY in suggestion else {})}
+
+    return (yield from measured(suggestions, actuators, sensors, metadata))
 
 
 def move_to(point: Mapping[str, bool | int | float | str], devices: Sequence[Any]) -> Generator[Any, Any, Any]:

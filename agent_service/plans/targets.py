@@ -1,14 +1,17 @@
-"""Which device goes where: the positions of a point, by the names that devices call themselves.
+"""Which device goes where, by the names that devices call themselves; and the runs that measure there.
 
-It imports nothing: blueapi's environment, which has no more than bluesky, needs it too.
+It imports no more than bluesky, for blueapi's environment, which has nothing else, needs it too.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import bluesky.plans as bp
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 
 def targets(point: Mapping[str, Any], devices: Sequence[Any]) -> list[tuple[Any, Any]]:
@@ -30,3 +33,25 @@ def targets(point: Mapping[str, Any], devices: Sequence[Any]) -> list[tuple[Any,
             "a queue server's profile so"
         )
     return [(device, point[name]) for name, device in zip(names, devices, strict=True) if name in point]
+
+
+def measured(
+    suggestions: Sequence[Mapping[str, Any]],
+    actuators: Sequence[Any],
+    sensors: Sequence[Any],
+    metadata: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Measure each suggestion in its own run, whose metadata is ``metadata(suggestion)``; see `library.acquire`."""
+    uids: list[str] = []
+    for suggestion, moved in [
+        (suggestion, targets(suggestion, actuators)) for suggestion in suggestions
+    ]:  # all, before anything moves
+        about = {"plan_name": "acquire", **metadata(suggestion)}
+        read: list[Any] = [*sensors, *(device for device in actuators if device.name not in suggestion)]
+        if moved:
+            where: list[Any] = [part for device, position in moved for part in (device, [position])]
+            uid = yield from bp.list_scan(read, *where, md=about)
+        else:
+            uid = yield from bp.count(read, md=about)
+        uids.append(uid)
+    return tuple(uids)

@@ -13,11 +13,12 @@ from agent_service.errors import Conflict, ServiceError
 from agent_service.models import EventKind, IngestAnswer, RenewRequest, SuggestAnswer
 from agent_service.models.state_machines import SuggestionState
 from agent_service.server.error_responses import problem
+from agent_service.server.long_calls import model_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pydantic import BaseModel, JsonValue
+    from pydantic import JsonValue
 
     from agent_service.agents.record.agent import AgentRecord
     from agent_service.models import Event
@@ -75,29 +76,29 @@ def _created(done: DoneRequest) -> Response:
 
 def _suggested(done: DoneRequest) -> Response:
     proposed = [fact for fact in done.facts if fact.data.get("state") == SuggestionState.PROPOSED]
-    return _json(SuggestAnswer(suggestions=[done.record.suggestion(str(fact.data["id"])) for fact in proposed]))
+    return model_json(SuggestAnswer(suggestions=[done.record.suggestion(str(fact.data["id"])) for fact in proposed]))
 
 
 def _proposed(done: DoneRequest) -> Response:
-    return _json(done.record.suggestion(str(done.facts[0].data["id"])), status=201)
+    return model_json(done.record.suggestion(str(done.facts[0].data["id"])), status=201)
 
 
 def _ingested(done: DoneRequest) -> Response | None:
     if json.loads(done.body).get("run_uids"):  # runs that are ingested already are passed over
         return None
     points = [fact.data["points"] for fact in done.facts if fact.kind is EventKind.INGEST]
-    return _json(IngestAnswer(ingested=sum(len(each) for each in points if isinstance(each, list))))
+    return model_json(IngestAnswer(ingested=sum(len(each) for each in points if isinstance(each, list))))
 
 
 def _reported(done: DoneRequest) -> Response:
-    return _json(report_of(done.facts[0]))
+    return model_json(report_of(done.facts[0]))
 
 
 def _moved(done: DoneRequest) -> Response:
     there = done.values("moved", "point")
     for best in (*done.record.best_measured.front, done.record.best_by_model):
         if best is not None and best.point in there:
-            return _json(best)
+            return model_json(best)
     return _unknown(done)
 
 
@@ -105,15 +106,15 @@ def _claimed(done: DoneRequest) -> Response:
     claimed = done.values("claim", "suggestion")
     if done.service.claims is None or not claimed:
         return _unknown(done)
-    return _json(done.service.claims.renew(str(claimed[0]), RenewRequest(), done.key))
+    return model_json(done.service.claims.renew(str(claimed[0]), RenewRequest(), done.key))
 
 
 def _decided(done: DoneRequest) -> Response:
     if done.path.endswith("/suggestions/approve"):
         ids = [str(fact.data["id"]) for fact in done.facts]
-        return _json(SuggestAnswer(suggestions=[done.record.suggestion(suggestion_id) for suggestion_id in ids]))
+        return model_json(SuggestAnswer(suggestions=[done.record.suggestion(suggestion_id) for suggestion_id in ids]))
     suggestion_id = done.path.split("/")[-2]
-    return _json(done.service.supervisor.owner(suggestion_id).record.suggestion(suggestion_id))
+    return model_json(done.service.supervisor.owner(suggestion_id).record.suggestion(suggestion_id))
 
 
 _ANSWERS: Final[Mapping[str, Callable[[DoneRequest], Response | None]]] = {
@@ -129,7 +130,3 @@ _ANSWERS: Final[Mapping[str, Callable[[DoneRequest], Response | None]]] = {
     "release": _decided,
 }
 """By what was asked of an agent or of a suggestion."""
-
-
-def _json(answer: BaseModel, *, status: int = 200) -> Response:
-    return Response(answer.model_dump_json(), status, media_type="application/json")

@@ -89,9 +89,9 @@ class PreferWait:
     async def _answer(self, desk: JobDesk, work: Work, doing: Coroutine[Any, Any, BaseModel]) -> Response:
         desk.begin(work, doing)
         if await desk.wait(work, DEFAULT_WAIT_S if self.wait_s is None else self.wait_s):
-            return _json(work.task.result(), headers=self.headers)
+            return model_json(work.task.result(), headers=self.headers)
         job = desk.promise(work)
-        return _json(job, status=202, headers={**self.headers, "Location": f"/api/v1/jobs/{job.id}"})
+        return model_json(job, status=202, headers={**self.headers, "Location": f"/api/v1/jobs/{job.id}"})
 
 
 def brain_work(agent: HostedAgent, call: str, request_id: str | None = None) -> Work:
@@ -147,5 +147,6 @@ def takes_long(model: type[Any]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _json(body: BaseModel, *, status: int = 200, headers: dict[str, str]) -> Response:
-    return Response(body.model_dump_json().encode(), status_code=status, media_type="application/json", headers=headers)
+def model_json(body: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with a model, as JSON."""
+    return Response(body.model_dump_json(), status_code=status, media_type="application/json", headers=headers)

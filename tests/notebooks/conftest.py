@@ -1,5 +1,6 @@
 """One Jupyter server, one browser and one service elsewhere for the tests of a module."""
 
+import functools
 import os
 import pathlib
 
@@ -36,6 +37,23 @@ def remote(tmp_path_factory):
         yield process
     finally:
         process.end()
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    """A client of the module's service."""
+    from agent_service import Client
+
+    with Client(served.url, api_key=served.server.api_key) as one:
+        yield one
+
+
+@pytest.fixture
+def opened(browser, served):
+    """Opens the page of the module's service in the browser; see `pages.opened`."""
+    import pages
+
+    return functools.partial(pages.opened, browser, served.url)
 
 
 # kernels import the tests' own modules, as `rig`, by name

@@ -1,13 +1,8 @@
 """The forms of the page filled in by keyboard alone: where the focus is, and what Enter and Escape do there."""
 
-import functools
-
-import pages
 import pytest
 from pages import at, button, by_code, expects
-from services import running, wait_until
-
-from agent_service.client import Client
+from services import wait_until
 
 WALKER = {"type": "brainbox:Walker", "actuators": ["x", "y"], "sensors": ["signal"], "outcome": "signal"}
 ASKS = {**WALKER, "loop": {"approval": "required"}, "guardrails": {"bounds": {"x": [-5, 50]}}}
@@ -22,23 +17,6 @@ FOCUS = """() => {
     seen: sized && element.checkVisibility({ visibilityProperty: true }) && style.outlineStyle !== "none",
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("keyboard") / "state") as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def client(served):
-    with Client(served.url, api_key=served.server.api_key) as own:
-        yield own
-
-
-@pytest.fixture
-def opened(browser, served):
-    return functools.partial(pages.opened, browser, served.url)
 
 
 def tab_to(page, target):

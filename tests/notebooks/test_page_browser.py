@@ -1,7 +1,6 @@
 """The page of a service in a real browser: logging in, what a key may not do, a telephone, nothing from elsewhere."""
 
 import contextlib
-import functools
 import shutil
 import socket
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import lab
-import pages
 import pytest
 import rig
 import wanted
@@ -60,11 +58,6 @@ def asks(client):
     yield wait_until(lambda: client.suggestions("asked", state="proposed"), within_s=60, what="a suggestion")[0]
     if client.queue().state in ("held", "paused"):
         client.resume_queue()
-
-
-@pytest.fixture
-def opened(browser, served):
-    return functools.partial(pages.opened, browser, served.url)
 
 
 def test_a_code_logs_in_and_is_gone_from_the_address(client, opened):

@@ -1,11 +1,9 @@
 """What somebody who reads no documentation finds on the page: why, where, how much, and what is not known."""
 
-import functools
 import re
 from datetime import UTC, datetime, timedelta
 
 import pages
-import pytest
 from pages import at, button, by_code, expects
 from services import running, wait_until
 
@@ -31,28 +29,6 @@ _PANEL = """async ([key, name]) => {
   document.body.className = "";
   agentPanel(agentModel(webSource({ base: location.origin, key }), name), document.body.firstChild);
 }"""
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory):
-    return tmp_path_factory.mktemp("stranger") / "state"
-
-
-@pytest.fixture(scope="module")
-def served(state):
-    with running(state) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def client(served):
-    with Client(served.url, api_key=served.server.api_key) as one:
-        yield one
-
-
-@pytest.fixture
-def opened(browser, served):
-    return functools.partial(pages.opened, browser, served.url)
 
 
 def waiting(client, name, many=1):
