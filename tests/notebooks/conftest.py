@@ -40,6 +40,21 @@ def remote(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """The state directory of the module's service."""
+    return tmp_path_factory.mktemp("notebooks") / "state"
+
+
+@pytest.fixture(scope="module")
+def served(state):
+    """A service in this process, for the tests of a module."""
+    from services import running
+
+    with running(state) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
 def client(served):
     """A client of the module's service."""
     from agent_service import Client

@@ -28,17 +28,6 @@ NAMES = """() => [...document.querySelectorAll("button, summary")].filter((one) 
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory):
-    return tmp_path_factory.mktemp("page") / "state"
-
-
-@pytest.fixture(scope="module")
-def served(state):
-    with running(state) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def client(served):
     with Client(served.url, api_key=served.server.api_key) as one:
         one.create(name="asked", loop={"approval": "required"}, guardrails={"bounds": {"x": [-5, 50]}}, **WALKER)
