@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service.documents.gate import MAX_ENDED_RUNS
 from agent_service.documents.json_lines import append
+from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,5 @@ class EndedRuns:
             return []
         last = lines[-MAX_ENDED_RUNS:]
         if len(lines) > _MAX_LINES:
-            shorter = self._path.with_suffix(".new")
-            shorter.unlink(missing_ok=True)
-            append(shorter, "\n".join(last))
-            shorter.replace(self._path)
+            private_files.write(self._path, "\n".join([*last, ""]))
         return last

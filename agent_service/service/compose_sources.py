@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.archive import tiled_profiles
@@ -19,6 +20,7 @@ from agent_service.documents.sources.nats_client import NatsClient
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
+from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
 from agent_service.documents.sources.zmq import ZmqSource
 from agent_service.state_dir import private_files
 
@@ -76,15 +78,11 @@ def _zmq(section: ZmqSourceSection, _: SourceParts) -> ZmqSource:
 def _tiled(section: TiledSourceSection, parts: SourceParts) -> TiledSource:
     server = TiledProfile(section.uri) if section.uri is not None else tiled_profiles.read(section.profile)
     name = hashlib.sha256(f"{server.uri} {section.path}".encode()).hexdigest()[:12]
-    return TiledSource(
-        server.uri,
-        path=section.path,
-        api_key=os.environ.get(section.api_key_from),
-        headers=server.headers,
-        verify=server.verify,
-        has_ended=parts.gate.has_ended,
-        cursor=parts.folder / f"tiled-{name}.json",
+    key, cursor = os.environ.get(section.api_key_from), parts.folder / f"tiled-{name}.json"
+    catalogue = partial(
+        TiledCatalogue, server.uri, path=section.path, api_key=key, headers=server.headers, verify=server.verify
     )
+    return TiledSource(catalogue, where=server.uri, has_ended=parts.gate.has_ended, cursor=cursor)
 
 
 def _stomp(section: StompSourceSection, _: SourceParts) -> StompSource:

@@ -31,6 +31,7 @@ from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import ReplaceableEngine, RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
+from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
 from agent_service.documents.sources.zmq import ZmqSource
 from agent_service.errors import Forbidden
 from agent_service.models import SourceState, SourceStatus
@@ -158,7 +159,8 @@ async def a_tiled_catalogue(intake: DocumentIntake, catalogue: peers.Catalogue) 
     with tempfile.TemporaryDirectory() as folder:
         ended: set[str] = set()
         cursor = Path(folder) / "cursor.json"
-        heard = Heard(TiledSource(catalogue.uri, api_key=peers.KEY, has_ended=ended.__contains__, cursor=cursor))
+        opened = partial(TiledCatalogue, catalogue.uri, api_key=peers.KEY)
+        heard = Heard(TiledSource(opened, where=catalogue.uri, has_ended=ended.__contains__, cursor=cursor))
         heard.ended = ended
 
         async def measure() -> None:

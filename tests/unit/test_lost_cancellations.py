@@ -23,7 +23,7 @@ class Catalogue:
 
 
 def tiled(folder):
-    source = TiledSource("http://127.0.0.1:9", has_ended=lambda uid: True, cursor=folder / "cursor")
+    source = TiledSource(Catalogue, where="http://127.0.0.1:9", has_ended=lambda uid: True, cursor=folder / "cursor")
     return source._look_again_and_again(Catalogue()), source._news
 
 

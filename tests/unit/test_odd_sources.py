@@ -122,7 +122,9 @@ class OneBadRun:
 
 def tiled_source(tmp_path):
     taken = Taken()
-    source = TiledSource("http://127.0.0.1:9", has_ended=lambda _: False, cursor=tmp_path / "cursor.json")
+    source = TiledSource(
+        OneBadRun, where="http://127.0.0.1:9", has_ended=lambda _: False, cursor=tmp_path / "cursor.json"
+    )
     source._cursor.read()
     source.presence.connected()
     source._intake = taken

@@ -127,3 +127,8 @@ class ConnectedSource:
         """Hear no more."""
         self._intake = None
         self._connection.stop()
+
+    def _put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
+        """Hand a document over, unless nothing is heard any more."""
+        if (intake := self._intake) is not None:
+            hand_over(intake, name, document, stored)

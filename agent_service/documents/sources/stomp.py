@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.documents.packing import Unreadable, document
-from agent_service.documents.sources.connection import ConnectedSource, hand_over
+from agent_service.documents.sources.connection import ConnectedSource
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import BackendUnavailable
@@ -90,7 +90,6 @@ class StompSource(ConnectedSource):
         return Listener()
 
     def _take(self, body: str) -> None:
-        intake = self._intake
         try:
             event: Any = json.loads(body)
             if not isinstance(event, dict) or "doc" not in event:
@@ -101,5 +100,4 @@ class StompSource(ConnectedSource):
         except Unreadable as error:
             self.presence.refuse(str(error))
         else:
-            if intake is not None:
-                hand_over(intake, *pair)
+            self._put(*pair)

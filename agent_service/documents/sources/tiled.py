@@ -12,19 +12,19 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_service.documents.sources.connection import ConnectedSource, hand_over
+from agent_service.documents.sources.connection import ConnectedSource
 from agent_service.documents.sources.presence import Presence
-from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
 from agent_service.errors import BackendUnavailable
 from agent_service.errors.texts import without_keys
+from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from agent_service.documents.sources.tiled_catalogue import CataloguedRun
-    from agent_service.protocols import Document, Intake
+    from agent_service.documents.sources.tiled_catalogue import CataloguedRun, TiledCatalogue
+    from agent_service.protocols import Intake
 
 LOOKS_EVERY_S: Final = 10.0
 """How often the catalogue is searched, said or not."""
@@ -46,31 +46,28 @@ class TiledSource(ConnectedSource):
 
     Parameters
     ----------
-    uri, path, api_key, headers, verify
-        See `TiledCatalogue`.
+    open_catalogue
+        Returns the catalogue, as a context, for each connection.
+    where
+        Its address, for the status.
     has_ended
         Whether the end of a run has passed; from any thread.
     cursor
         File that remembers up to when runs were taken, so that those of a time away are taken after it.
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to configure, by name
+    def __init__(
         self,
-        uri: str,
+        open_catalogue: Callable[[], TiledCatalogue],
         *,
-        path: str = "",
-        api_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        verify: bool = True,
+        where: str,
         has_ended: Callable[[str], bool],
         cursor: Path,
     ) -> None:
-        self._open_catalogue = lambda: TiledCatalogue(
-            uri, path=path, api_key=api_key, headers=headers or {}, verify=verify
-        )
+        self._open_catalogue = open_catalogue
         self._has_ended = has_ended
         self._cursor = _Cursor(cursor)
-        super().__init__(Presence("tiled", without_keys(uri)), lambda stopping: asyncio.run(self._hear(stopping)))
+        super().__init__(Presence("tiled", without_keys(where)), lambda stopping: asyncio.run(self._hear(stopping)))
         self.answered = self._tickets = 0
         self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._begun: set[str] = set()
@@ -188,10 +185,6 @@ class TiledSource(ConnectedSource):
             self._begun.discard(run.uid)
             self._put("stop", stop, lambda: self._cursor.advance(run.ended_at))
 
-    def _put(self, name: str, document: Document, stored: Callable[[], None] | None = None) -> None:
-        if (intake := self._intake) is not None:
-            hand_over(intake, name, document, stored)
-
 
 class _Cursor:
     """Remembers when runs began to be taken, and when the newest of them ended, in a file."""
@@ -221,11 +214,9 @@ class _Cursor:
             self._write()
 
     def _write(self) -> None:
-        new = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):  # a full disk: runs are looked through once more, and known again
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new.write_text(json.dumps({"begun": self._begun, "newest": self._newest}), encoding="ascii")
-            new.replace(self._path)
+            private_files.write(self._path, json.dumps({"begun": self._begun, "newest": self._newest}))
 
 
 def _is_about_runs(message: str | bytes) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_service.documents.packing import Unreadable, document, unpack
-from agent_service.documents.sources.connection import ConnectedSource, hand_over
+from agent_service.documents.sources.connection import ConnectedSource
 from agent_service.documents.sources.extras import needs
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import UsageError
@@ -101,7 +101,6 @@ class ZmqSource(ConnectedSource):
             self.presence.away(f"the proxy does not take this connection: it may ask for CURVE, then {given}")
 
     def _take(self, message: bytes) -> None:
-        intake = self._intake
         try:
             _, name, body = message.split(b" ", 2)
             pair = document(name.decode("ascii", "replace"), unpack(body))
@@ -110,8 +109,7 @@ class ZmqSource(ConnectedSource):
         except Unreadable as error:
             self.presence.refuse(str(error))
         else:
-            if intake is not None:
-                hand_over(intake, *pair)
+            self._put(*pair)
 
     def _keys(self, public_key: str, secret_file: Path | None) -> tuple[bytes, bytes, bytes]:
         """Return this service's public and secret key, and the proxy's public one; raises `UsageError`."""

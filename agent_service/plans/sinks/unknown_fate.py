@@ -68,7 +68,7 @@ class UnknownFates:
             For how long the facility, asked for it, has known nothing of it, in seconds.
         over
             Whether it is known that no further run of it comes.
-        said
+        answer
             What the facility says of it, where it knows that the plan has ended, and not how.
         """
         runs, where = plan.runs, self._facility
