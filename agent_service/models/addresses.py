@@ -56,6 +56,8 @@ def _zmq(text: str, example: str) -> str:
     if scheme == "ipc" and rest:
         return text
     bare = "://" not in example
+    if scheme in ("http", "https") and not bare:
+        raise ValueError(f"must be an address of 0MQ, as {example}: an address of its HTTP server is given as url")
     if scheme != "tcp" and (scheme or not bare):
         raise ValueError(f"must be an address of 0MQ, as {example}, or ipc:// and a path")
     parts = split_address(f"tcp://{rest}", example=example)

@@ -34,6 +34,7 @@ from agent_service.plans.sinks.queue_server.config import QueueServerSection
 from agent_service.service import conditions, notice_channels
 from agent_service.service.compose import import_from
 from agent_service.service.compose_engine import not_here
+from agent_service.service.compose_sources import wrong_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,21 +95,18 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
         wrong += asyncio.run(notice_channels.untaken(config.notify))
     if why := not_here(config.run_engine):
         wrong.append(FieldError("run_engine.cpu_affinity", why))
-    wrong += _check_journal(config) + _check_profiles(config)
+    wrong += _check_journal(config) + wrong_sources(config) + _check_catalogue(config)
     return wrong + _check_cluster(config) + _check_agents(config, namespace, facility, limits)
 
 
-def _check_profiles(config: ServiceConfig) -> list[FieldError]:
-    """Look for the Tiled profiles that are named."""
-    sections = [(f"sources.{i}.profile", getattr(section, "profile", "")) for i, section in enumerate(config.heard)]
-    wrong: list[FieldError] = []
-    for field, name in [*sections, ("service.catalog", tiled_profiles.named(config.service.catalog))]:
-        try:
-            if name:
-                tiled_profiles.read(name)
-        except UsageError as error:
-            wrong.append(FieldError(field, error.detail))
-    return wrong
+def _check_catalogue(config: ServiceConfig) -> list[FieldError]:
+    """Look for the Tiled profile that is named."""
+    try:
+        if name := tiled_profiles.named(config.service.catalog):
+            tiled_profiles.read(name)
+    except UsageError as error:
+        return [FieldError("service.catalog", error.detail)]
+    return []
 
 
 def _check_journal(config: ServiceConfig) -> list[FieldError]:

@@ -6,30 +6,32 @@ import contextlib
 import hashlib
 import os
 import socket
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_service.archive import tiled_profiles
 from agent_service.archive.tiled_profiles import TiledProfile
+from agent_service.documents.gate import DocumentGate
 from agent_service.documents.origin import Origin
 from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.kafka import KafkaSource
 from agent_service.documents.sources.nats import NatsSource
 from agent_service.documents.sources.nats_client import NatsClient
+from agent_service.documents.sources.posted import PostedSource
 from agent_service.documents.sources.run_engine import RunEngineSource
 from agent_service.documents.sources.stomp import StompSource
 from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
 from agent_service.documents.sources.zmq import ZmqSource
+from agent_service.errors import FieldError, UsageError
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from agent_service.documents.gate import DocumentGate
-    from agent_service.documents.sources.posted import PostedSource
     from agent_service.protocols import DocumentSource
     from agent_service.service.config import ServiceConfig
     from agent_service.service.source_sections import (
@@ -152,8 +154,42 @@ def hears_elsewhere(config: ServiceConfig) -> bool:
     return any(SOURCES[section.kind].origin is not Origin.HERE for section in config.heard)
 
 
+def unheard(config: ServiceConfig) -> list[FieldError]:
+    """Return what is wrong where plans go to a facility and nobody said where its documents come from.
+
+    What its plans measure would not be heard, and each suggestion cost time at the beamline for nothing.
+    """
+    said = config.sources is not None or "source" in config.model_fields_set
+    if config.sink.kind not in ("queueserver", "blueapi") or (
+        said and any(s.kind != "run_engine" for s in config.heard)
+    ):
+        return []
+    example = "stomp" if config.sink.kind == "blueapi" else "zmq"
+    why = (
+        f"where do the documents of the {config.sink.kind} come from? Without them no outcome is known: write "
+        f'[[sources]] with kind = "{example}", or another of docs/beamline.md; "posted" where somebody posts them'
+    )
+    return [FieldError("sources", why)]
+
+
+def wrong_sources(config: ServiceConfig) -> list[FieldError]:
+    """Return which sources cannot be made, and why; nobody is asked."""
+    wrong = unheard(config)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = SourceParts(None, PostedSource(lambda *_: None), DocumentGate(), Path(folder))
+        for number, section in enumerate(config.heard):
+            try:
+                SOURCES[section.kind].make(section, parts)
+            except UsageError as error:
+                field = "profile" if getattr(section, "profile", "") else ""
+                wrong.append(FieldError(".".join(filter(None, ("sources", str(number), field))), error.detail))
+    return wrong
+
+
 def sources_of(config: ServiceConfig, parts: SourceParts) -> list[HeardSource]:
     """Return the sources that a configuration names; raises `UsageError` where one cannot be made."""
+    if wrong := unheard(config):
+        raise UsageError(f"{wrong[0].field}: {wrong[0].message}", errors=wrong)
     made = [(SOURCES[section.kind], section) for section in config.heard]
     sources = [(kind.make(section, parts), kind.origin) for kind, section in made]
     return [HeardSource(source, origin) for source, origin in sources if source is not None]

@@ -20,6 +20,7 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -314,11 +315,15 @@ class ServiceConfig(BaseSettings):
         """Treat an empty variable as none, and strip spaces from a key, which no header can hold."""
         return (given.strip() or None) if isinstance(given, str) else given
 
-    @field_validator("sources", mode="before")
+    @field_validator("source", "sources", mode="before")
     @classmethod
-    def _each_of_its_own(cls, given: object) -> object:
-        if isinstance(given, dict):
-            raise ValueError("must be written [[sources]], in double brackets, once for each")  # noqa: TRY004
+    def _each_of_its_own(cls, given: object, info: ValidationInfo) -> object:
+        """Refuse one table for the list; ``[source]``, of 0.1.0, has no kinds but its own."""
+        kinds = ("posted", "zmq", "kafka", "nats", "tiled", "stomp")
+        if isinstance(given, dict) and (
+            info.field_name == "sources" or cast("dict[str, Any]", given).get("kind") in kinds
+        ):
+            raise ValueError("must be written [[sources]], in double brackets, once for each")
         return given
 
     @field_validator("sink", mode="before")

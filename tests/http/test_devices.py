@@ -265,7 +265,9 @@ def test_the_devices_are_listed_by_the_names_that_agents_have_for_them(service):
 
 
 def test_devices_that_nobody_can_list_are_said_to_be_so(start):
-    away = start(sink={"kind": "queueserver", "control": f"tcp://127.0.0.1:{free_port()}"})
+    away = start(
+        sink={"kind": "queueserver", "control": f"tcp://127.0.0.1:{free_port()}"}, sources=[{"kind": "posted"}]
+    )
     answer = away.get("devices")
     assert answer["items"] == []
     assert answer["asked_at"] is None

@@ -367,6 +367,8 @@ AGENT = """
 kind = "blueapi"
 url = "{url}"
 instrument_session = "cm12345-1"
+[[sources]]
+kind = "posted"
 [[agents]]
 name = "aligner"
 type = "sobol"

@@ -276,7 +276,9 @@ def test_check_asks_the_queue_server_and_says_what_is_missing(opened):
     def wrong(**sink):
         section = {"kind": "queueserver", "control": opened.control, **sink}
         agent = {**SPEC, "name": "aligner"}
-        config = ServiceConfig(sink=section, agents=[agent, {**agent, "name": "other", "plan": "aquire"}])
+        config = ServiceConfig(
+            sink=section, sources=[{"kind": "posted"}], agents=[agent, {**agent, "name": "other", "plan": "aquire"}]
+        )
         return {one.field: one.message for one in check(config, devices=True)}
 
     found = wrong()
@@ -292,6 +294,8 @@ def test_check_asks_the_queue_server_and_says_what_is_missing(opened):
     nobody = wrong(control="tcp://127.0.0.1:9")
     assert list(nobody) == ["sink"]
     assert "does not answer" in nobody["sink"]
+    assert nobody["sink"].endswith("where it encrypts (CURVE), give its public key as sink.public_key")
+    assert "or it has another CURVE key than sink.public_key" in wrong(public_key="a" * 40)["sink"]
 
 
 def test_a_run_goes_on_while_the_service_is_away(opened, tmp_path):

@@ -61,11 +61,11 @@ def test_a_manager_that_speaks_otherwise_is_said_with_what_to_write(opened, tmp_
         assert service.get("queue")["state"] == "suspended"
         assert opened.status()["manager_state"] == "idle"
     section = {"kind": "queueserver", "control": opened.control}
-    agents = [{**SPEC, "name": "aligner"}]
-    [wrong] = check(ServiceConfig(sink=section, agents=agents), devices=True)
+    given = {"agents": [{**SPEC, "name": "aligner"}], "sources": [{"kind": "posted"}]}
+    [wrong] = check(ServiceConfig(sink=section, **given), devices=True)
     assert (wrong.field, SAYS in wrong.message) == ("sink", True)
     assert wrong.message.endswith("QSERVER_ZMQ_ENCODING=msgpack for this service"), "it runs, and its address is right"
-    assert check(ServiceConfig(sink={**section, "encoding": "msgpack"}, agents=agents), devices=True) == []
+    assert check(ServiceConfig(sink={**section, "encoding": "msgpack"}, **given), devices=True) == []
 
 
 def test_an_environment_that_names_no_encoding_is_refused(queue, tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ from queue_service import API_KEY, Forwarder, QueueService
 from services import wait_until
 
 from agent_service.errors import UsageError
+from agent_service.service.check import check
+from agent_service.service.config import ServiceConfig
 
 LOCK = {"lock_key": "key", "user": "Ada", "note": "aligning"}
 
@@ -172,6 +174,19 @@ def test_what_the_key_may_not_do_is_said_and_nothing_is_measured_twice(queue, tm
             assert max(opened.heard[one["id"]] for one in service.suggestions("aligner")) == 1
     finally:
         queue.restart_http()
+
+
+def test_check_says_whether_a_key_is_missing_or_unknown_and_that_another_server_is_no_queue_server(queue, monkeypatch):
+    def wrong(url=queue.url):
+        section = {"kind": "queueserver", "url": url}
+        [one] = check(ServiceConfig(sink=section, sources=[{"kind": "posted"}]), devices=True)
+        return one.message
+
+    monkeypatch.delenv("QSERVER_HTTP_SERVER_API_KEY", raising=False)
+    assert "asks for a key: set QSERVER_HTTP_SERVER_API_KEY in the environment" in wrong()
+    monkeypatch.setenv("QSERVER_HTTP_SERVER_API_KEY", "nobodys")
+    assert "does not know the key in QSERVER_HTTP_SERVER_API_KEY: set a valid one" in wrong()
+    assert "is no queue server; start it, or give its address" in wrong(f"{queue.url}/elsewhere")
 
 
 @pytest.mark.long

@@ -211,7 +211,7 @@ def test_a_session_that_may_not_claim_fails_its_suggestion(opened, tmp_path):
 
 def test_check_says_what_the_profile_lacks(opened):
     section = {"kind": "queueserver", "control": opened.control, "per_item": "session"}
-    agent = {**SPEC, "name": "aligner"}
-    assert list(check(ServiceConfig(sink=section, agents=[agent]), devices=True)) == []
-    wrong = check(ServiceConfig(sink={**section, "user_group": "guests"}, agents=[agent]), devices=True)
+    given = {"agents": [{**SPEC, "name": "aligner"}], "sources": [{"kind": "posted"}]}
+    assert list(check(ServiceConfig(sink=section, **given), devices=True)) == []
+    wrong = check(ServiceConfig(sink={**section, "user_group": "guests"}, **given), devices=True)
     assert "from agent_service.client.session import run_session" in " ".join(one.message for one in wrong)

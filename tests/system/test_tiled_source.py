@@ -240,6 +240,16 @@ def test_a_key_that_is_refused_is_said(start, server, monkeypatch):
     assert (ready.status_code, ready.json()["parts"]["sources"]["ready"]) == (HTTPStatus.OK, False)
 
 
+def test_an_address_that_is_no_tiled_server_and_a_path_that_is_not_there_are_said(start, server):
+    wrong = {"api_key_from": "TILED_API_KEY", "kind": "tiled"}
+    service = start(
+        sink=CLAIM, sources=[{**wrong, "uri": f"{server.uri}/elsewhere"}, {**wrong, "uri": server.uri, "path": "raw"}]
+    )
+    said = ["what answers there is no Tiled server: see uri in [[sources]]"]
+    said.append("there is no such path in its tree: see path in [[sources]]")
+    wait_until(lambda: [one["reason"] for one in service.get("service")["sources"]] == said)
+
+
 def test_a_server_that_is_away_is_said_and_what_was_written_meanwhile_is_taken(start, server, catalogue):
     service = hearing(start, server)
     found = claimed(service)

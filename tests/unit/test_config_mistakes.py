@@ -9,6 +9,7 @@ from zmq import auth as zmq_auth
 from agent_service.documents.gate import DocumentGate
 from agent_service.errors import UsageError
 from agent_service.models import ConditionSpec
+from agent_service.service.check import check
 from agent_service.service.compose_sources import SourceParts, sources_of
 from agent_service.service.conditions import check_signals
 from agent_service.service.config import ServiceConfig, load
@@ -138,8 +139,13 @@ SAID = {
     HEARD + 'kind = "stomp"\nport = 99999': "sources.1.port: must be 65535 or less",
     HEARD
     + 'kind = "stomp"\ndestination = "a b"': "sources.1.destination: must be a text without spaces, and not empty",
+    '[source]\nkind = "zmq"\naddress = "a:1"': "source: must be written [[sources]], in double brackets, once for each",
     '[sources]\nkind = "zmq"': "sources: must be written [[sources]], in double brackets, once for each",
     QUEUE + 'control = "tcp://a:99999"': "sink.control: must have a port from 1 to 65535: write tcp://127.0.0.1:60615",
+    QUEUE
+    + 'control = "http://a:1"': "sink.control: must be an address of 0MQ, as tcp://127.0.0.1:60615: an address of "
+    "its HTTP server is given as url",
+    QUEUE + 'url = "tcp://a:1"': "sink.url: must begin with http:// or https://: an address of 0MQ is given as control",
     QUEUE + 'control = "tcp://:60615"': "sink.control: must name a machine",
     QUEUE + 'control = "tcp://*:60615"': "sink.control: must name the machine to connect to",
     QUEUE + 'public_key = "short"': "sink.public_key: must be a public key of CURVE: 40 letters",
@@ -279,6 +285,28 @@ def test_an_option_that_kafka_does_not_know_is_said_before_anything_is_heard(tmp
             UsageError, match=f"the source kafka cannot be made with these options: .*{next(iter(options))}"
         ):
             sources_of(config, SourceParts(None, None, DocumentGate(), tmp_path))
+
+
+@pytest.mark.parametrize("sink", [QUEUE, BLUEAPI])
+@pytest.mark.parametrize("sources", ["", '[[sources]]\nkind = "run_engine"'])
+def test_plans_that_go_to_a_facility_want_a_source_of_their_documents(tmp_path, sink, sources):
+    file = tmp_path / "service.toml"
+    file.write_text(sink + sources)
+    config = load(file)
+    [wrong] = check(config)
+    assert wrong.field == "sources"
+    assert "write [[sources]] with kind = " in wrong.message
+    with pytest.raises(UsageError, match=r"^sources: where do the documents of the (queueserver|blueapi) come from"):
+        sources_of(config, SourceParts(None, None, DocumentGate(), tmp_path))
+
+
+def test_check_says_that_a_source_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLUESKY_KAFKA_CONFIG_PATH", str(tmp_path / "none.yml"))
+    file = tmp_path / "service.toml"
+    file.write_text(QUEUE + HEARD + 'kind = "kafka"\ntopics = ["t"]')
+    [wrong] = check(load(file))
+    assert wrong.field == "sources.1"
+    assert f"needs servers: give them, or a file {tmp_path}/none.yml" in wrong.message
 
 
 class NoSignals:

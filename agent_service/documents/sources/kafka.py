@@ -93,7 +93,7 @@ class KafkaSource(ConnectedSource):
             "auto.offset.reset": "earliest",  # of a partition that comes later; see `_begin` for the first start
         }
         if not self._configuration.get("bootstrap.servers"):
-            raise UsageError(f"the source kafka needs servers: give them, or a file {CONFIG_FILE} as NSLS-II has it")
+            raise UsageError(f"the source kafka needs servers: give them, or a file {_site_file()} as NSLS-II has it")
         try:
             self._kafka.Consumer(
                 self._configuration, logger=_quiet()
@@ -286,7 +286,7 @@ def site_configuration() -> dict[str, Any]:
     UsageError
         The file is not as expected.
     """
-    path = Path(os.environ.get("BLUESKY_KAFKA_CONFIG_PATH", CONFIG_FILE))
+    path = _site_file()
     if not path.exists():
         return {}
     import yaml  # noqa: PLC0415 - only where there is such a file
@@ -299,6 +299,10 @@ def site_configuration() -> dict[str, Any]:
         raise UsageError(f"{path} has no bootstrap_servers that could be read: {type(error).__name__}") from error
     known = {key: value for key, value in given.items() if not key.startswith(_PRODUCERS_ONLY)}
     return {**known, "bootstrap.servers": servers if isinstance(servers, str) else ",".join(servers)}
+
+
+def _site_file() -> Path:
+    return Path(os.environ.get("BLUESKY_KAFKA_CONFIG_PATH", CONFIG_FILE))
 
 
 def _pair(message: Any) -> tuple[object, object]:

@@ -21,6 +21,7 @@ _PAGE: Final = 50
 _MOST_PAGES: Final = 20
 _IDS_A_QUESTION: Final = 50
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_NOT_FOUND: Final = 404
 _GONE: Final = (404, 405, 406)
 _API: Final = "/api/v1"
 _API_END: Final = re.compile(r"(/api(/v1)?)?/*$")
@@ -91,7 +92,10 @@ class TiledCatalogue:
 
     async def ask(self) -> None:
         """Return when it answers; raises `BackendUnavailable`."""
-        answer = await self._get(f"{self._root}/metadata/{self._path}", {})
+        answer = await self._http.get(f"{self._root}/metadata/{self._path}")
+        if answer.status_code == _NOT_FOUND and not self._path:
+            raise BackendUnavailable("what answers there is no Tiled server: see uri in [[sources]]")
+        _check(answer)
         data: dict[str, Any] = answer.json().get("data") or {}
         attributes: dict[str, Any] = data.get("attributes") or {}
         order: list[dict[str, Any]] = attributes.get("sorting") or [{"key": "", "direction": 1}]
@@ -126,7 +130,7 @@ class TiledCatalogue:
         answer = await self._http.get(f"{self._root}/container/full/{where}", params={"format": accept})
         if answer.status_code in _GONE:  # a catalogue that is not of TiledWriter's making
             answer = await self._http.get(f"{self._root}/documents/{where}", headers={"Accept": accept})
-        if answer.status_code == 404:  # noqa: PLR2004 - not found
+        if answer.status_code == _NOT_FOUND:
             return []
         _check(answer)
         lines = (line.lstrip("\x1e").strip() for line in answer.text.split("\n"))
@@ -156,7 +160,7 @@ class TiledCatalogue:
 def _check(answer: httpx.Response) -> None:
     if answer.status_code in (401, 403):
         raise BackendUnavailable(f"it refuses this key ({answer.status_code}): set the key in the environment")
-    if answer.status_code == 404:  # noqa: PLR2004 - not found
+    if answer.status_code == _NOT_FOUND:
         raise BackendUnavailable("there is no such path in its tree: see path in [[sources]]")
     if answer.is_error:
         raise BackendUnavailable(f"it answers {answer.status_code} at {answer.request.url.path}")

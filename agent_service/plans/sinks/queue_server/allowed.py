@@ -166,9 +166,9 @@ def wrong_in(spec: AgentSpec, lists: Lists, *, sessions: bool) -> Iterator[tuple
 
 def ask(section: QueueServerSection, specs: Sequence[AgentSpec]) -> Iterator[tuple[str, str]]:
     """Yield what the queue server says against serving ``specs``, each with its place in service.toml; blocks."""
+    manager = Manager(client_of(section))
 
     async def look() -> tuple[Lists, bool]:
-        manager = Manager(client_of(section))
         try:
             lists = await Allowed(manager).lists()
         finally:
@@ -178,8 +178,8 @@ def ask(section: QueueServerSection, specs: Sequence[AgentSpec]) -> Iterator[tup
     try:
         lists, opened = asyncio.run(look())
     except Silent as silent:
-        hint = "" if isinstance(silent, Refusal) else "; start it, or give its address as sink.control or sink.url"
-        yield "sink", f"{silent}{hint}"
+        hint = "; start it, or give its address as sink.control or sink.url"
+        yield "sink", f"{silent}{'' if isinstance(silent, Refusal) else hint + manager.client.key_hint}"
         return
     if not opened:
         yield "sink", "the environment of the queue server is closed; open it there, or no plan begins"

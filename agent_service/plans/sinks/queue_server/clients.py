@@ -53,6 +53,7 @@ _ROUTES: Final = {
 }
 _WITH_BODY: Final = ("lock_info",)  # it wants one, with nothing in it, though it is read
 _NOT_ALLOWED: Final = (401, 403)
+_NOT_FOUND: Final = 404
 _TIMEOUT: Final = 408
 _SERVER_ERROR: Final = 500
 
@@ -71,6 +72,7 @@ class Client(Protocol):
     where: str  # for messages
     user: str | None  # whose our items are; None: the server decides, and does not say
     probes: bool  # whether the manager can be asked if its worker answers
+    key_hint: str  # what else a silence may come from: a key that is not the manager's makes it as silent as a dead one
 
     async def ask(self, method: str, *, within_s: float = 3.0, **params: Any) -> dict[str, Any]:
         """Return the manager's answer; ``success`` False in it says that nothing was done. Raises `Silent`."""
@@ -95,6 +97,11 @@ class ZmqClient:
     ) -> None:
         self.where = address
         self._public_key = public_key
+        self.key_hint = (
+            "; or it has another CURVE key than sink.public_key (or QSERVER_ZMQ_PUBLIC_KEY), or does not encrypt"
+            if public_key
+            else "; where it encrypts (CURVE), give its public key as sink.public_key"
+        )
         self._encoding = encoding
         self.user: str | None = user
         self._user = {"user": user, "user_group": user_group}
@@ -169,11 +176,13 @@ class HttpClient:
     """Over HTTP: whose items they are, and what they may do, the key decides."""
 
     probes = False
+    key_hint = ""
 
     def __init__(self, url: str, *, api_key: str) -> None:
         self.where = url
         self.user: str | None = None
         headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
+        self._has_key = bool(api_key)
         self._client = httpx.AsyncClient(base_url=f"{url.rstrip('/')}/api/", headers=headers)
 
     async def ask(self, method: str, *, within_s: float = 3.0, **params: Any) -> dict[str, Any]:
@@ -188,15 +197,23 @@ class HttpClient:
         if answer.status_code == _TIMEOUT or answer.status_code >= _SERVER_ERROR:
             raise Silent(f"the RE Manager behind {self.where} does not answer")
         if answer.status_code in _NOT_ALLOWED:
-            why = f"the key in {API_KEY} may not ask {self.where} for {path}"
-            return {"success": False, "msg": why, "key_refused": True}
+            return {"success": False, "msg": self._not_allowed(answer, path), "key_refused": True}
         try:
-            body = answer.json()
+            body = None if answer.status_code == _NOT_FOUND and method == "status" else answer.json()
         except ValueError:
-            raise Silent(f"what answers at {self.where} is no queue server") from None
+            body = None
+        if body is None:
+            raise Silent(f"what answers at {self.where} is no queue server")
         if not answer.is_success or not isinstance(body, dict):
             return {"success": False, "msg": texts.one_line(f"{self.where} answered {answer.status_code}: {body}")}
         return cast("dict[str, Any]", body)
+
+    def _not_allowed(self, answer: httpx.Response, path: str) -> str:
+        if not self._has_key:
+            return f"{self.where} asks for a key: set {API_KEY} in the environment of this service"
+        if "Invalid API key" in answer.text:  # 401, as for a key that may not
+            return f"{self.where} does not know the key in {API_KEY}: set a valid one, and start this service again"
+        return f"the key in {API_KEY} may not ask {self.where} for {path}"
 
     async def close(self) -> None:
         """See `Client`."""

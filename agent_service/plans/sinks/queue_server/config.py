@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from agent_service.models.addresses import CurveKey, ManagerAddress, WebAddress  # noqa: TC001 - read at run time
 from agent_service.models.strict_numbers import StrictNumbers
@@ -69,6 +69,13 @@ class QueueServerSection(StrictNumbers):
     def own_engine(self) -> bool:
         """Whether the service has a RunEngine of its own."""
         return False
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _of_http(cls, given: object) -> object:
+        if isinstance(given, str) and given.startswith(("tcp://", "ipc://")):
+            raise ValueError("must begin with http:// or https://: an address of 0MQ is given as control")
+        return given
 
     @model_validator(mode="after")
     def _one_way(self) -> QueueServerSection:
