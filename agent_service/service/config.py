@@ -320,11 +320,10 @@ class ServiceConfig(BaseSettings):
     def _each_of_its_own(cls, given: object, info: ValidationInfo) -> object:
         """Refuse one table for the list; ``[source]``, of 0.1.0, has no kinds but its own."""
         kinds = ("posted", "zmq", "kafka", "nats", "tiled", "stomp")
-        if isinstance(given, dict) and (
-            info.field_name == "sources" or cast("dict[str, Any]", given).get("kind") in kinds
-        ):
+        table = cast("dict[str, Any]", given) if isinstance(given, dict) else None
+        if table is not None and (info.field_name == "sources" or table.get("kind") in kinds):
             raise ValueError("must be written [[sources]], in double brackets, once for each")
-        return given
+        return cast("object", given)
 
     @field_validator("sink", mode="before")
     @classmethod
