@@ -193,9 +193,7 @@ def both(limits: Mapping[str, Ends], others: Mapping[str, Ends]) -> dict[str, En
 def inside(position: object, limits: Ends) -> bool:
     """Return whether a position keeps limits, the ends included; NaN keeps none, nor does what is no number."""
     low, high = _span(limits)
-    if not isinstance(position, int | float) or isinstance(position, bool):
-        return False
-    return low <= position <= high
+    return is_number(position) and low <= position <= high
 
 
 def _span(limits: Ends) -> tuple[float, float]:
@@ -319,18 +317,17 @@ def _too_far(point: Point, guardrails: Guardrails, standing: RunHistory) -> list
     wrong: list[FieldError] = []
     for name, step in guardrails.max_step.items():
         origin = _origin(name, step, standing)
-        if name in point and origin is not None:
-            if not isinstance(at := point[name], int | float) or isinstance(at, bool):
-                message = f"{name} = {value_shown(at)} is no number, so no step to it can be measured"
-                wrong.append(FieldError(f"guardrails.max_step.{name}", message))
-                continue
-            taken = abs(at - origin)
-            if math.isnan(taken):
-                message = f"where {name} is cannot be found out now, so no step of it can be measured"
-                wrong.append(FieldError(f"guardrails.max_step.{name}", message))
-            elif not taken <= step:
-                message = f"{name} = {at:g} is {taken:g} from {origin:g}, more than {step:g}"
-                wrong.append(FieldError(f"guardrails.max_step.{name}", message))
+        if name not in point or origin is None:
+            continue
+        if not is_number(at := point[name]):
+            message = f"{name} = {value_shown(at)} is no number, so no step to it can be measured"
+        elif math.isnan(taken := abs(at - origin)):
+            message = f"where {name} is cannot be found out now, so no step of it can be measured"
+        elif not taken <= step:
+            message = f"{name} = {at:g} is {taken:g} from {origin:g}, more than {step:g}"
+        else:
+            continue
+        wrong.append(FieldError(f"guardrails.max_step.{name}", message))
     return wrong
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_service.models.real_numbers import real
+from agent_service.models.values import is_number
 from agent_service.protocols import READBACKS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class LastPositions:
     def sent(self, point: Mapping[str, Value]) -> None:
         """Note that actuators were sent to ``point``, of which numbers are positions."""
         for name, position in point.items():
-            if isinstance(position, int | float) and not isinstance(position, bool):
+            if is_number(position):
                 self._note(name, position, firm=True)
 
     def on_document(self, name: str, document: Document, run: str, *, hearsay: bool = False) -> None:

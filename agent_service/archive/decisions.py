@@ -19,6 +19,7 @@ from agent_service.archive.metadata import storable_text
 from agent_service.models import ID_KEY, EventKind
 from agent_service.models.objectives import NO_GOALS
 from agent_service.models.standard_errors import parted, sems_of, with_sems
+from agent_service.models.values import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -257,7 +258,7 @@ class Fold(BaseModel):
             return
         points = _points(fact.data)
         first = points[0] if points else {}
-        numbers = [key for key, value in first.items() if key != ID_KEY and _is_number(value)]
+        numbers = [key for key, value in first.items() if key != ID_KEY and is_number(value)]
         outcomes = [key for key in numbers if key not in hosted.actuators]
         self.agents[name] = hosted.model_copy(update={"outcomes": outcomes})
         if name in self.open_runs:  # its ingest stream does not exist yet: this is the first
@@ -361,13 +362,9 @@ def _text(value: object) -> str:
     return "" if value is None else storable_text(str(value))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_held(value: object) -> bool:
     """Tell whether a column of numbers holds a value unchanged."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not is_number(value):
         return False
     number = _number(value)
     return number == value or (math.isnan(number) and math.isnan(value))
@@ -375,6 +372,6 @@ def _is_held(value: object) -> bool:
 
 def _number(value: object) -> float:
     try:
-        return float(cast("float", value)) if _is_number(value) else math.nan
+        return float(value) if is_number(value) else math.nan
     except OverflowError:
         return math.nan

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, core_schema
 from agent_service.errors import texts
 from agent_service.models.real_numbers import at_home
 from agent_service.models.strict_numbers import CHECKED_BEFORE, StrictNumbers
-from agent_service.models.values import checked
+from agent_service.models.values import checked, why_not_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,12 +218,7 @@ def _why_unwritable(value: object) -> str | None:
         return "is not a finite number"
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return "is too large a number"
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            return "is not valid Unicode (a lone surrogate)"
-    return None
+    return why_not_utf8(value) if isinstance(value, str) else None
 
 
 def _where_unwritable(data: object) -> str:

@@ -12,6 +12,7 @@ from agent_service.errors.texts import one_line
 from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Name, Page, Point, Request, Uid
 from agent_service.models.standard_errors import Measured
 from agent_service.models.state_machines import SuggestionState
+from agent_service.models.values import is_number
 
 REASON_KEY: Final = "_reason"
 """Key of a brain's reason for a point, a text."""
@@ -172,7 +173,7 @@ def _expected(value: JsonValue) -> str:
 
 def _number(value: JsonValue) -> str:
     parts = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
-    numbers = [f"{part:.4g}" for part in parts if isinstance(part, int | float) and not isinstance(part, bool)]
+    numbers = [f"{part:.4g}" for part in parts if is_number(part)]
     return " ± ".join(numbers) if len(numbers) == len(parts) in (1, 2) else one_line(json.dumps(value))
 
 

@@ -190,11 +190,10 @@ class Choice(_Dimension):
         for choice in self.values:
             if same(choice, value):
                 return choice
-        numbers = [cast("float", choice) for choice in self.values if is_number(choice)]
-        if is_number(value) and numbers:
-            number, part = cast("float", value), _READBACK if measured else _ROUNDED
+        numbers = [choice for choice in self.values if is_number(choice)]
+        if numbers and is_number(number := value):
             nearest = min(numbers, key=lambda choice: abs(choice - number))
-            if math.isclose(nearest, number, rel_tol=part):
+            if math.isclose(nearest, number, rel_tol=_READBACK if measured else _ROUNDED):
                 return nearest
         more = ", …" if len(self.values) > _LISTED else ""
         listed = ", ".join(map(shown, self.values[:_LISTED])) + more
@@ -391,8 +390,8 @@ def _unmet(dimension: Dimension, point: Point, wrong: Mapping[str, str]) -> str:
 
 
 def _number(value: Value) -> int | float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"is {shown(value)}, not a number")  # noqa: TRY004 - a bad value
+    if not is_number(value):
+        raise ValueError(f"is {shown(value)}, not a number")
     return value
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 from agent_service.models.real_numbers import at_home, real
 
@@ -45,7 +45,7 @@ def plain(value: object) -> bool | int | float | str | None:
     return None if number is None else at_home(number)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether a plain value is a number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -82,6 +82,11 @@ def text_of(value: object) -> str:
 def _why_not_text(text: str) -> str | None:
     if len(text) > MAX_TEXT:
         return f"is a text of more than {MAX_TEXT} characters"
+    return why_not_utf8(text)
+
+
+def why_not_utf8(text: str) -> str | None:
+    """Return what keeps a text from being written in UTF-8, or None."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from agent_service.agents.point_table import PointTable
 from agent_service.errors import NotAcceptable
 from agent_service.models import PointPage
+from agent_service.models.values import is_number
 from agent_service.server.auth import READ
 from agent_service.server.pagination import Cursor, Limit, position
 from agent_service.server.routes import ServiceDep, as_json
@@ -154,6 +155,6 @@ def _fit(value: object, kind: str) -> object:
         return value if isinstance(value, bool) else None
     if kind == "time":
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return None
     return float(value) if kind == "number" else int(value)
