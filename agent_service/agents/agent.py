@@ -29,7 +29,7 @@ from agent_service.models import ID_KEY, EventKind, Report, Suggestion, Variable
 from agent_service.models.state_machines import AgentState, SuggestionState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pydantic import JsonValue
@@ -67,6 +67,7 @@ class HostedAgent:
         self.record = record
         self.wake = asyncio.Event()  # set at each change, and cleared by the agent's loop
         self.suspended: str | None = None  # why a suspender holds the plans of all agents, if one does
+        self.unheard: Callable[[], str | None] | None = None  # why a plan of it that has ended is waited for still
         self.no_filler: str | None = None  # why no filler point could be measured last
         self.conditions = conditions  # of the service; while one is not met, nothing of the agent's is measured
         self.unevaluated: dict[str, Made] = {}  # by suggestion, the runs whose outcome is still to be found
@@ -113,7 +114,7 @@ class HostedAgent:
         """Return the agent as the API shows it, from memory."""
         place, limits = self.brain.place(self.spec), self.guardrails
         status = self.record.status(executor=place.name, executor_reason=place.reason, busy=self.brain.busy)
-        suspended = self.conditions.unmet or self.suspended
+        suspended = self.conditions.unmet or self.suspended or (self.unheard and self.unheard())
         if suspended is None and self.brain.waits is not None and not self.record.open_in(SuggestionState.RUNNING):
             suspended = f"the agent waits: {self.brain.waits}"
         if self.record.state is AgentState.STARTING and self.brain.waits is not None:

@@ -32,6 +32,9 @@ TAKEN_BACK: Final = "taken back before it began"
 STOP_DOCUMENT_TIMEOUT_S: Final = 30.0
 """How long the documents of a run may follow its plan."""
 
+_FOLLOWS_WITHIN_S: Final = 2.0
+"""How long the documents may follow before the agent says that it waits for them."""
+
 
 class Submission:
     """A suggestion whose plan is in the sink; belongs to the event loop.
@@ -55,6 +58,8 @@ class Submission:
         self._agent = agent
         self._expected = expected
         self._sink = sink
+        self._ended_at = 0.0
+        self._late: asyncio.TimerHandle | None = None
         ended = sink.run(order_of(agent, suggestion)) if plan is None else _ended(plan)
         self.plan: asyncio.Task[PlanResult] = agent.tasks.begin(Role.PLAN, ended)
 
@@ -111,6 +116,9 @@ class Submission:
     async def result(self) -> PlanResult:
         """Return how the plan ended, after what it said of its start; `QueueHeld` when the sink did not take it."""
         ended = await self.plan
+        self._ended_at = time.monotonic()
+        self._agent.unheard = self._unheard
+        self._late = asyncio.get_running_loop().call_later(_FOLLOWS_WITHIN_S, self._agent.mark_changed)
         if not self.started.done() and ended.run_uids:
             await asyncio.wait({self.started}, timeout=STOP_DOCUMENT_TIMEOUT_S)
         await self.note_start()
@@ -135,8 +143,20 @@ class Submission:
         """Take the plan out of the sink, if it has not begun; return whether that was so."""
         return self._sink.withdraw(self._agent.name, reason, only=self.suggestion.id)
 
+    def _unheard(self) -> str | None:
+        """Return why its plan, which has ended, is still waited for; a moment after the end nothing is late yet."""
+        if time.monotonic() < self._ended_at + _FOLLOWS_WITHIN_S:
+            return None
+        why = self._expected.may_come
+        return f"its plan has ended, and the documents of its run did not come yet{why and f': {why}'}"
+
     def close(self) -> None:
         """Wait for nothing more; a plan that waits is withdrawn."""
+        if self._late is not None:
+            self._late.cancel()
+        if self._agent.unheard == self._unheard:
+            self._agent.unheard = None
+            self._agent.mark_changed()
         self.plan.cancel()
         self._expected.__exit__(None, None, None)
 

@@ -58,8 +58,8 @@ class Expectation:
         return True
 
     @property
-    def may_come(self) -> bool:
-        """Whether documents may come still, though the plan ended long ago."""
+    def may_come(self) -> str:
+        """Why documents may come still, though the plan ended long ago; empty if they may not."""
         return self._dispatcher.may_come(self.suggestion_id)
 
     async def complete(self, uids: Collection[str]) -> None:
@@ -90,7 +90,7 @@ class RunDispatcher:
     Attributes
     ----------
     may_come
-        Whether documents of a suggestion's run may come still, though its plan ended long ago.
+        Returns why documents of a suggestion's run may come still, though its plan ended long ago; empty if not.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RunDispatcher:
         late: Callable[[str], Callable[[Run], None] | None],
     ) -> None:
         self.expected: dict[str, Expectation] = {}
-        self.may_come: Callable[[str], bool] = lambda suggestion_id: False
+        self.may_come: Callable[[str], str] = lambda suggestion_id: ""
         self._everyone = everyone
         self._late = late
         self._assembler = RunAssembler(wanted=self._wanted)

@@ -98,15 +98,20 @@ class GateWatch:
             for uid, run in suspects
         ]
 
-    def may_come(self, suggestion_id: str) -> bool:
-        """Return whether documents of a suggestion's run may come still: it is suspect, or a source is or was away."""
-        suspects = list(self._intake.gate.suspects.values())
-        elsewhere = [heard.status for heard in self._sources if heard.elsewhere]
-        away = any(
-            status.state is not SourceState.CONNECTED or (utcnow() - status.since).total_seconds() < FOLLOWS_WITHIN_S
-            for status in elsewhere
-        )
-        return away or any(suspect.suggestion_id == suggestion_id for suspect in suspects)
+    def may_come(self, suggestion_id: str) -> str:
+        """Return why documents of a suggestion's run may come still, empty if not.
+
+        Its run is suspect, or a source is away, or was until a moment ago.
+        """
+        for suspect in list(self._intake.gate.suspects.values()):
+            if suspect.suggestion_id == suggestion_id:
+                return suspect.reason
+        for status in [heard.status for heard in self._sources if heard.elsewhere]:
+            if status.state is not SourceState.CONNECTED:
+                return f"{status.kind} is away: {status.reason}"
+            if (utcnow() - status.since).total_seconds() < FOLLOWS_WITHIN_S:
+                return f"{status.kind} was away until a moment ago"
+        return ""
 
     async def ask_catalogues(self) -> None:
         """Return when the catalogues were asked for what is awaited, and what they have was heard; or after a while."""

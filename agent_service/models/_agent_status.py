@@ -127,7 +127,7 @@ class AgentStatus(Answer):
     suspended: str | None = Field(
         default=None,
         description="what it waits for although it runs: a condition that is not met, a suspender of the RunEngine, "
-        "outcomes for its brain, or a cluster to live on; null: nothing",
+        "documents of a plan that has ended, outcomes for its brain, or a cluster to live on; null: nothing",
     )
     note: str | None = Field(
         default=None,

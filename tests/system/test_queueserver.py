@@ -456,6 +456,19 @@ def test_nothing_is_given_to_a_worker_that_hangs(opened, service):
     assert fates(service, "aligner") == ["ingested"]
 
 
+def test_an_agent_whose_plan_has_ended_says_that_it_waits_for_the_documents(queue, tmp_path):
+    opened = emptied(queue)
+    with serving(opened, tmp_path / "state") as service:  # nobody posts what the worker publishes
+        start(service, "aligner", plan="remembers", loop={"max_runs": 1})
+        says = "its plan has ended, and the documents of its run did not come yet"
+        wait_until(lambda: service.get("agents/aligner")["suspended"] == says, what="what it waits for")
+        last = max(place for place, (name, _) in enumerate(opened.documents) if name == "start")
+        service.post("documents", {"documents": opened.documents[last:]})
+        service.until("aligner", "stopped", within_s=60)
+        assert fates(service, "aligner") == ["ingested"]
+        assert service.get("agents/aligner")["suspended"] is None
+
+
 def test_where_the_manager_encrypts_its_public_key_is_needed(tmp_path, monkeypatch):
     public, secret = (key.decode() for key in zmq.curve_keypair())
     queue = QueueService(tmp_path / "queue", secret=secret, public=public)

@@ -254,7 +254,8 @@ def test_a_server_that_is_away_is_said_and_what_was_written_meanwhile_is_taken(s
     service = hearing(start, server)
     found = claimed(service)
     server.kill()
-    wait_until(lambda: source(service)["state"] == "reconnecting", within_s=30)
+    wait_until(lambda: source(service)["reason"] == "nobody answers there", within_s=30)
+    assert source(service)["state"] == "reconnecting"
     server.start()
     catalogue.write(peers.run_documents(1, **found["md"]))
     fate(service, found, "ingested")

@@ -12,6 +12,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import httpx
+
 from agent_service.documents.sources.connection import ConnectedSource
 from agent_service.documents.sources.presence import Presence
 from agent_service.errors import BackendUnavailable
@@ -39,6 +41,9 @@ _OVERLAP_S: Final = 3600.0
 """How much older than the newest run that was taken one may be that is written late."""
 
 _STOPS_WITHIN_S: Final = 0.1
+
+_REFUSED: Final = "All connection attempts failed"
+"""What httpx says where nobody listens."""
 
 
 class TiledSource(ConnectedSource):
@@ -109,6 +114,11 @@ class TiledSource(ConnectedSource):
                     await asyncio.wait({looking}, timeout=_STOPS_WITHIN_S)
                 if looking.done():
                     await looking
+            except httpx.TimeoutException:
+                raise BackendUnavailable("it does not answer") from None
+            except httpx.ConnectError as error:
+                why = "" if str(error) == _REFUSED else f": {error}"  # as a certificate that is not good
+                raise BackendUnavailable(f"nobody answers there{why}") from error
             finally:
                 self._loop = None
                 hints.cancel()
