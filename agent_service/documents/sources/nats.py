@@ -80,6 +80,7 @@ class NatsSource(ConnectedSource):
         self._is_own = not durable
         self._again_from: dict[str, Any] = {}  # where in the stream to begin once more
         self._given: tuple[int, int] | None = None  # numbers of the last message in its consumer, and in the stream
+        self._delivered: tuple[int, int] | None = None  # as `_given`, and of the last one that anybody was given
         self._unstored = Unstored()
         super().__init__(Presence("nats", without_keys(client.servers)), self._work, needed_since, again=again)
 
@@ -126,6 +127,7 @@ class NatsSource(ConnectedSource):
             if (now := time.monotonic()) >= lag_due:
                 lag_due = now + _LAG_EVERY_S
                 consumer = await subscription.consumer_info()
+                self._delivered = consumer.delivered.consumer_seq, consumer.delivered.stream_seq
                 self.presence.lag = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
 
     async def _subscribe(self, context: Any) -> Any:
@@ -196,16 +198,25 @@ class NatsSource(ConnectedSource):
 
     async def _fetch(self, subscription: Any) -> None:
         """Take what the durable consumer gives; what it gave somebody else in between is to be heard again."""
-        for message in await self._fetched(subscription):
+        messages = await self._fetched(subscription)
+        delivered, (before, upto) = self._delivered, self._given or (0, 0)
+        if not messages and not self._unstored.full and delivered and delivered[0] > before:
+            self._was_given_away(upto)  # none is on its way here, and none of ours may come to show the gap
+            self._given = delivered
+        for message in messages:
             here, (before, upto) = message.metadata.sequence, self._given or (0, 0)
             if here.consumer > before + 1:
-                self.presence.refuse(
-                    f"another service takes messages of its consumer {self._durable}, which are heard again; let each "
-                    "have a durable of its own"
-                )
-                self._again_from = self._again_from or _numbered(upto + 1)
+                self._was_given_away(upto)
             self._given = here.consumer, max(upto, here.stream) if here.consumer > before else here.stream
             self._take(message)
+
+    def _was_given_away(self, upto: int) -> None:
+        """Say that another service was given messages after number ``upto`` of the stream; they are to be heard."""
+        self.presence.refuse(
+            f"another service takes messages of its consumer {self._durable}, which are heard again; let each have a "
+            "durable of its own"
+        )
+        self._again_from = self._again_from or _numbered(upto + 1)
 
     async def _fetched(self, subscription: Any) -> list[Any]:
         """Return messages that come within a while; none while there is no room for them."""
