@@ -131,5 +131,17 @@ def without_keys(text: str) -> str:
     return text
 
 
+def without_password(url: str) -> str:
+    """Return the URL of a database without the passwords in it, also those with characters that a URL has no place for.
+
+    Examples
+    --------
+    >>> without_password("postgresql://me:se@cret@db/beamline?sslmode=require&password=secret")
+    'postgresql://me@db/beamline?sslmode=require'
+    """
+    url = re.sub(r"(?<=://)([^:@/?]*):[^@]*@([^/?]*@)?", r"\1@", url)
+    return re.sub(r"(?<=[?&])(ssl)?password=[^&]*&?", "", url).rstrip("?&")
+
+
 def _hidden(match: re.Match[str]) -> str:
     return f"{match.groupdict().get('before') or ''}***"

@@ -13,6 +13,7 @@ from sqlalchemy import event as sa_event
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.errors.texts import without_password
 from agent_service.journal._tables import SUGGESTION, meta, seqs_of, version as version_query, why
 from agent_service.journal._upgrade_log import UpgradeLog
 
@@ -100,7 +101,7 @@ def open_engine(url: str, *, pooled: bool) -> sa.Engine:
     """
     try:
         parsed = sa.engine.make_url(url)
-        if parsed.drivername not in _DRIVERS:
+        if parsed.drivername not in _DRIVERS or "@" in (parsed.host or ""):  # the rest of a password that has one
             raise UsageError(_NO_URL)
         engine = sa.create_engine(
             parsed.set(drivername=_DRIVERS[-1]),
@@ -133,7 +134,7 @@ def open_engine(url: str, *, pooled: bool) -> sa.Engine:
 
 def shown(engine: sa.Engine) -> str:
     """Return the address of a database without its password."""
-    return engine.url.render_as_string(hide_password=True)
+    return without_password(engine.url.render_as_string(hide_password=False))
 
 
 def prepare(engine: sa.Engine) -> Literal[True]:

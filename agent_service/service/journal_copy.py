@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import BackendUnavailable, UsageError
+from agent_service.errors.texts import without_password
 from agent_service.journal import PostgresStore, SqliteStore, encoded, look_at, reader
 from agent_service.protocols import FactRow
 from agent_service.service.shared_files import SharedFiles
@@ -26,15 +27,16 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
     Each is a state directory or the URL of a PostgreSQL database, which no service uses meanwhile. Raises `UsageError`
     when one cannot be used, there is nothing to copy, or the target holds a journal already.
     """
+    shown = without_password(target)
     if _same(source) == _same(target):
-        raise UsageError(f"{source} and {target} are the same place; give an empty one to copy to")
+        raise UsageError(f"{without_password(source)} and {shown} are the same place; give an empty one to copy to")
     _require_journal(source)
     with contextlib.ExitStack() as stack:
         store, state = stack.enter_context(_opened(source))
         other, other_state = stack.enter_context(_opened(target))
         seqs = store.open()
         if other.open().last:
-            raise UsageError(f"{target} holds a journal already, up to fact {other.last_seq()}; give an empty place")
+            raise UsageError(f"{shown} holds a journal already, up to fact {other.last_seq()}; give an empty place")
         snapshot = store.snapshot()
         rows = _rows(store.told(until=seqs.forgotten)) if seqs.forgotten else []
         copied = len(rows)
@@ -47,7 +49,7 @@ def copy_journal(source: str, target: str) -> tuple[int, int]:
             if snapshot is not None:
                 other.compact(snapshot[0], encoded(snapshot[1]), forget=seqs.forgotten)
         except BackendUnavailable as error:
-            raise UsageError(f"{target} cannot be written: {error.detail}; it is not to be used") from error
+            raise UsageError(f"{shown} cannot be written: {error.detail}; it is not to be used") from error
         if isinstance(other, PostgresStore) and isinstance(store, PostgresStore):
             other.notes.keep(store.notes.read())
             other.notes.with_lines(store.notes.with_lines(()))
@@ -73,7 +75,7 @@ def _require_journal(place: str) -> None:
         look_at(place)
     with contextlib.closing(reader(place if is_url else StateDir(Path(place)).journal_url)) as journal:
         if not journal.last_seq():
-            raise UsageError(f"{place} holds no journal")
+            raise UsageError(f"{without_password(place)} holds no journal")
 
 
 def _rows(events: Sequence[Event]) -> list[FactRow]:

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import json
 import os
-import re
 import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote_from_bytes
 
+from agent_service.errors.texts import without_password
 from agent_service.state_dir import private_files
 from agent_service.state_dir.lock import DirectoryLock
 
@@ -88,7 +88,7 @@ class StateDir:
         if url is None:
             self.journal_url_file.unlink(missing_ok=True)
         else:
-            private_files.write(self.journal_url_file, re.sub(r"(?<=//)([^:@/]*):[^@/]*@", r"\1@", url) + "\n")
+            private_files.write(self.journal_url_file, without_password(url) + "\n")
 
     def prepare(self) -> None:
         """Let there be the directory, on a local disk, for this user alone to write to, or raise `UsageError`."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from agent_service.errors import UsageError
+from agent_service.errors import ServiceError, UsageError
 from agent_service.journal import JournalLog, PostgresStore, SqliteStore, reader
 from agent_service.models import EventKind
 from agent_service.service.journal_copy import copy_journal
@@ -133,6 +133,21 @@ def test_a_state_directory_knows_where_its_journal_is_but_no_password(tmp_path):
         assert StateDir(state.path).journal_url == "postgresql://me@db/beamline"
         state.keep_journal_url(None)
         assert StateDir(state.path).journal_url.startswith("sqlite:///")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [":7Q@127.0.0.1:1/x", ":7/7Q@127.0.0.1:1/x", ":7@7Q@127.0.0.1:1/x", "@127.0.0.1:1/x?password=7Q&sslpassword=7Q"],
+)
+def test_no_password_is_shown_or_kept(tmp_path, rest):
+    url = f"postgresql://me{rest}"
+    for source, target in ((url, url), (url, str(tmp_path / "new"))):
+        with pytest.raises(ServiceError) as refused:
+            copy_journal(source, target)
+        assert "7Q" not in refused.value.detail
+    with StateDir(tmp_path / "state") as state:
+        state.keep_journal_url(url)
+        assert StateDir(state.path).journal_url == "postgresql://me@127.0.0.1:1/x"
 
 
 def test_nothing_of_postgresql_is_imported_where_it_is_not_used(tmp_path):

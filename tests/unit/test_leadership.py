@@ -313,7 +313,7 @@ def test_a_copy_that_was_cut_short_is_refused(stores):
 def test_a_database_that_is_not_there_is_said_and_its_password_is_not():
     with (
         contextlib.closing(PostgresStore("postgresql://me:secret@127.0.0.1:9/none")) as store,
-        pytest.raises(BackendUnavailable, match=r"//me:\*\*\*@127.0.0.1:9/none cannot be used") as caught,
+        pytest.raises(BackendUnavailable, match=r"//me@127\.0\.0\.1:9/none cannot be used") as caught,
     ):
         store.open()
     assert "secret" not in str(caught.value)
