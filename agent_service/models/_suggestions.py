@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from agent_service.errors.texts import one_line
 from agent_service.models._base import MAX_POINTS, Answer, FewNames, Finite, Name, Page, Point, Request, Uid
@@ -210,6 +210,13 @@ class ClaimRequest(Request):
         max_length=100,
         description="id of the session that claims, from its item at the queue server; only sessions may claim there",
     )
+
+    @field_validator("actuators")
+    @classmethod
+    def _some(cls, actuators: list[str] | None) -> list[str] | None:
+        if actuators == []:
+            raise ValueError("no suggestion moves nothing; name the devices that you can move, or give null for any")
+        return actuators
 
 
 class RenewRequest(Request):

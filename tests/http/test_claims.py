@@ -329,6 +329,7 @@ def test_a_runner_claims_only_what_moves_its_devices_or_has_its_tag(service):
     sobol = {"type": "sobol", "config": {"bounds": {"theta": [0, 1]}}}
     begin(service, "there", **sobol, actuators=["theta"], tag="far")
     claim(service, 204, actuators=["theta"], tag="near", wait_s=0)
+    assert "or give null for any" in claim(service, 422, actuators=[]).text
     claim(service, 204, actuators=["x"], wait_s=0)  # half of what it takes to measure it
     for names in ({"tag": "far"}, {"actuators": ["theta", "chi"]}, {"actuators": ["theta"], "tag": "far"}):
         found = claim(service, **names)
