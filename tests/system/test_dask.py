@@ -171,6 +171,14 @@ async def test_a_scheduler_that_is_away_is_waited_for(cluster, executor):
     assert await handle.call(Mortal.echo, 1, timeout_s=60) == 1
 
 
+def test_check_says_that_workers_of_the_service_itself_have_no_resources():
+    section = DaskSection(address="local")
+    assert wrong_with_cluster(section, [{}]) == []
+    (wrong,) = wrong_with_cluster(section, [{"GPU": 1}, {"GPU": 1}])
+    assert 'address = "local"' in wrong
+    assert "GPU = 1; leave resources out" in wrong
+
+
 def test_check_says_what_is_wrong(cluster, tmp_path):
     section = DaskSection(address=cluster.address)
     assert wrong_with_cluster(section, [{"GPU": 1}]) == []

@@ -84,6 +84,14 @@ class Cluster:
     def __str__(self) -> str:
         return f"the Dask cluster {self._section.address}"
 
+    def without(self, lacking: str) -> str:
+        """Return that no worker offers resources, and what to do about it."""
+        if self._section.address == LOCAL:
+            return (
+                f'no worker that the service starts (address = "local") offers {lacking}; leave resources out to try it'
+            )
+        return f"no worker of {self} offers {lacking}; start one with --resources"
+
     async def seat(
         self,
         name: str,
@@ -319,7 +327,7 @@ class Cluster:
         if not workers:
             return f"{self} has no worker"
         if lacking := lacking_resources(workers, resources):
-            return f"no worker of {self} offers {lacking}; start one with --resources"
+            return self.without(lacking)
         if resources:
             asked = ", ".join(f"{name} = {amount:g}" for name, amount in resources.items())
             return f"no worker of {self} has {asked} free"

@@ -24,7 +24,9 @@ def wrong_with_cluster(section: DaskSection, wanted: Sequence[Mapping[str, float
     """
     if importlib.util.find_spec("distributed") is None:
         return ['distributed is not installed: pip install "bluesky-agent-service[dask]"']
-    return [] if section.address == LOCAL else asyncio.run(_look(section, wanted))
+    if section.address == LOCAL:
+        return [*dict.fromkeys(Cluster(section).without(lacking_resources({}, each)) for each in wanted if each)]
+    return asyncio.run(_look(section, wanted))
 
 
 async def _look(section: DaskSection, wanted: Sequence[Mapping[str, float]]) -> list[str]:
@@ -35,7 +37,7 @@ async def _look(section: DaskSection, wanted: Sequence[Mapping[str, float]]) -> 
             return [f"{cluster} has no worker; start one with: dask worker {section.address}"]
         wrong = list(_misfits(await cluster.versions()))
         lacking = filter(None, (lacking_resources(workers, resources) for resources in wanted))
-        wrong += [f"no worker of {cluster} offers {what}; start one with --resources" for what in lacking]
+        wrong += [cluster.without(what) for what in lacking]
     except BackendUnavailable as error:
         return [error.detail]
     finally:
