@@ -37,6 +37,7 @@ ASK_EVERY_S = 10.0
 
 _ACCEPTED = 202
 _OF_PROXIES: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+_PAUSES_S: Final = (0.1, 0.3, 1.0, 2.0, 4.0)
 NO_HEADERS: Mapping[str, str] = {}
 
 Params = Mapping[str, str | int | None]
@@ -253,7 +254,14 @@ def pauses_after_loss(request: httpx.Request) -> tuple[float, ...]:
     """Return the pause before each repetition of a request whose connection was lost, in seconds."""
     if request.method == "GET":
         return (0.1,)  # a service that was busy for long closes connections as it is asked again
-    return (0.1, 0.3, 1.0, 2.0, 4.0) if IDEMPOTENCY_KEY in request.headers else ()
+    return _PAUSES_S if IDEMPOTENCY_KEY in request.headers else ()
+
+
+def pauses_until_it_leads(request: httpx.Request, response: httpx.Response) -> tuple[float, ...]:
+    """Return the pause before each repetition of a request that a service refused as it starts or stands by (s)."""
+    refused = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in response.headers
+    repeatable = request.method == "GET" or IDEMPOTENCY_KEY in request.headers
+    return _PAUSES_S if refused and repeatable and request.url.path != "/readyz" else ()
 
 
 def was_lost(error: httpx.TransportError, *, before: bool) -> bool:

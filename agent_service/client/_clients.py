@@ -15,13 +15,14 @@ from agent_service.client._calls import (
     Call,
     exchange,
     pauses_after_loss,
+    pauses_until_it_leads,
     transport_error,
     was_lost,
 )
 from agent_service.client._events import EventCursor
 from agent_service.client._routes import Routes
 from agent_service.client._waiting import LOOK_EVERY_S, Wait
-from agent_service.errors import InvalidInput, UsageError
+from agent_service.errors import BackendUnavailable, InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -155,13 +156,23 @@ class Client(_Address):
         try:
             request = next(flow)
             while True:
-                request = flow.send(self._sent(request))
+                request = flow.send(self._answered(request))
         except StopIteration as done:
             return done.value
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         except RuntimeError as error:  # httpx's word for a client that was closed
             raise _closed(error, self._http) from error
+
+    def _answered(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; if the service starts or stands by and it may be sent twice, send it again for a while."""
+        response = self._sent(request)
+        for pause_s in pauses_until_it_leads(request, response):
+            time.sleep(pause_s)
+            response = self._sent(request)
+            if not pauses_until_it_leads(request, response):
+                break
+        return response
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a request; if the connection is lost and it may be sent twice, send it again."""
@@ -240,9 +251,13 @@ class Client(_Address):
         >>> client.wait("aligner").best  # doctest: +SKIP
         """
         wait = Wait(states, within_s)
-        while not wait.over(status := self.agent(name)):
+        while True:
+            try:
+                if wait.over(status := self.agent(name)):
+                    return status
+            except BackendUnavailable as error:
+                wait.bear(error)
             time.sleep(LOOK_EVERY_S)
-        return status
 
     def close(self) -> None:
         """Close the connections."""
@@ -283,13 +298,23 @@ class AsyncClient(_Address):
         try:
             request = next(flow)
             while True:
-                request = flow.send(await self._sent(request))
+                request = flow.send(await self._answered(request))
         except StopIteration as done:
             return done.value
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         except RuntimeError as error:
             raise _closed(error, self._http) from error
+
+    async def _answered(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; if the service starts or stands by and it may be sent twice, send it again for a while."""
+        response = await self._sent(request)
+        for pause_s in pauses_until_it_leads(request, response):
+            await asyncio.sleep(pause_s)
+            response = await self._sent(request)
+            if not pauses_until_it_leads(request, response):
+                break
+        return response
 
     async def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a request, as `Client` does."""
@@ -335,9 +360,13 @@ class AsyncClient(_Address):
     async def wait(self, name: str, *states: AgentState | str, within_s: float | None = None) -> AgentStatus:
         """Wait until an agent is in one of ``states``, and return its status then; as `Client.wait` does."""
         wait = Wait(states, within_s)
-        while not wait.over(status := await self.agent(name)):  # noqa: ASYNC110 - the state is another process's
+        while True:
+            try:
+                if wait.over(status := await self.agent(name)):
+                    return status
+            except BackendUnavailable as error:
+                wait.bear(error)
             await asyncio.sleep(LOOK_EVERY_S)
-        return status
 
     async def close(self) -> None:
         """Close the connections."""

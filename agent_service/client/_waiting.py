@@ -9,6 +9,7 @@ from agent_service.errors import DeadlineExceeded, InvalidInput
 from agent_service.models.state_machines import AgentState
 
 if TYPE_CHECKING:
+    from agent_service.errors import BackendUnavailable
     from agent_service.models import AgentStatus
 
 LOOK_EVERY_S: Final = 0.1
@@ -27,6 +28,12 @@ class Wait:
             raise InvalidInput(f"{error}; the states are {', '.join(AgentState)}") from None
         self._within_s = within_s
         self._began_s = time.monotonic()
+
+    def bear(self, error: BackendUnavailable) -> None:
+        """Raise an error, unless another service may take over and there is time left."""
+        late = self._within_s is not None and time.monotonic() - self._began_s > self._within_s
+        if late or error.__cause__ is not None:  # nobody answers at all
+            raise error
 
     def over(self, status: AgentStatus) -> bool:
         """Return whether the agent has reached one of the states; raise `DeadlineExceeded` when the time is over."""

@@ -295,6 +295,54 @@ def test_a_service_that_is_not_there_is_said_at_once(asked):
     assert len(refused.losses) == 1
 
 
+class StandsBy(httpx.HTTPTransport):
+    """A service that another takes over from: it refuses some requests, as a standby does, before it leads."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def handle_request(self, request):
+        if self.times and request.url.path != "/readyz":
+            self.times -= 1
+            detail = "the service is standing by; try again in 1 s, or watch /readyz"
+            told = {
+                "type": "about:blank",
+                "title": "away",
+                "status": 503,
+                "detail": detail,
+                "code": "backend_unavailable",
+            }
+            return httpx.Response(503, json=told, headers={"Retry-After": "1"})
+        return super().handle_request(request)
+
+
+def test_a_client_asks_a_standby_again_until_it_leads(asked):
+    with reach(asked, Client, StandsBy(2)) as client:
+        client.suggest("a")
+    with reach(asked, Client, StandsBy(2)) as client:
+        assert client.agent("a").name == "a"
+    assert len(asked.suggestions("a")) == 2
+
+
+def test_what_may_not_be_sent_twice_is_not_sent_to_a_standby_again(asked):
+    standby = StandsBy(2)
+    with reach(asked, Client, standby) as client, pytest.raises(BackendUnavailable, match="standing by"):
+        client.stop("a")
+    assert standby.times == 1
+
+
+def test_a_wait_goes_on_through_a_takeover_for_as_long_as_it_may(asked, monkeypatch):
+    monkeypatch.setattr("agent_service.client._calls._PAUSES_S", (0.0,))
+    standby = StandsBy(20)
+    with reach(asked, Client, standby) as client:
+        assert client.wait("a", "paused", within_s=60).name == "a"
+        assert not standby.times
+        standby.times = 10_000
+        with pytest.raises(BackendUnavailable, match="standing by"):
+            client.wait("a", "paused", within_s=0.2)
+
+
 def test_a_late_answer_is_not_asked_for_again(asked):
     late = Breaking(httpx.ReadTimeout("late"), httpx.ReadTimeout("late"))
     with reach(asked, Client, late) as client, pytest.raises(DeadlineExceeded):
