@@ -159,7 +159,8 @@ def _facility(config: ServiceConfig, wrong: list[FieldError]) -> BlueapiPeer | N
     try:
         peer.plans()
     except BackendUnavailable as error:
-        wrong.append(FieldError("sink", error.detail))
+        hint = "; start it, or give its address as sink.url" if error.__cause__ is not None else ""
+        wrong.append(FieldError("sink", error.detail + hint))
         return None
     return peer
 

@@ -387,12 +387,13 @@ outcome = "det"
         ("outcome =", 'plan = "aquire"\noutcome =', "[[agents]] \"aligner\": plan: there is no plan 'aquire' at"),
         ('["motor"]', '["motor.x"]', "'motor.x' is the way to a component of 'motor'"),
         ('["motor"]', '["motor_x"]', "it may be a component of 'motor', and points go by what a device of blueapi"),
-        ("{port}", "9", "sink: blueapi at http://127.0.0.1:9 cannot be reached"),
+        ("{port}", "9", "cannot be reached (ConnectError: [Errno 111] Connection refused); start it, or"),
+        ("{port}", "{port}/api/v1", "is no answer of blueapi's; look at sink.url; give it without /api"),
         ("instrument_session", "instrument_sesion", "instrument_session"),
     ],
 )
 def test_check_asks_the_peer_and_says_what_is_missing(peer, tmp_path, old, new, said):
-    text = AGENT.format(url=peer.url).replace(old.format(port=peer.port), new)
+    text = AGENT.format(url=peer.url).replace(*(one.format(port=peer.port) for one in (old, new)))
     (tmp_path / "service.toml").write_text(text)
     command = [sys.executable, "-m", "agent_service", "check", "--devices", "service.toml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -10,7 +10,7 @@ import httpx
 from agent_service.errors import BackendUnavailable, FieldError, UnknownDevice, UnknownPlan
 from agent_service.models import DeviceInfo
 from agent_service.models.spelling import near
-from agent_service.plans.sinks.blueapi.rest import away, detail_of, headers, refuse, timeouts
+from agent_service.plans.sinks.blueapi.rest import away, detail_of, foreign, headers, refuse, timeouts
 from agent_service.protocols import MOVE
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ OUR_PLANS: Final = "agent_service.plans.blueapi"
 
 _PARAMETERS: Final = ("suggestions", "actuators", "sensors", "md")
 _LOOK_S: Final = 5.0
+_LISTS: Final = {"/plans": "plans", "/devices": "devices"}
+"""What each blueapi has under ``/api/v1``, and the key of the list."""
+
 _ADD: Final = f"add it to env.sources of its configuration: {{kind: planFunctions, module: {OUR_PLANS}}}"
 
 
@@ -114,11 +117,17 @@ class BlueapiPeer:
         except httpx.TransportError as error:
             raise BackendUnavailable(away(self.url, error)) from error
         refuse(answer, self.url)
-        if answer.status_code == HTTPStatus.NOT_FOUND:
+        if answer.status_code == HTTPStatus.NOT_FOUND and path not in _LISTS:
             return None
-        if answer.is_client_error:
+        if answer.is_client_error and answer.status_code != HTTPStatus.NOT_FOUND:
             raise BackendUnavailable(f"blueapi at {self.url} does not tell what it has: {detail_of(answer)}")
-        return answer.json()
+        try:
+            body = answer.json()
+        except ValueError:  # a page of a proxy, for example
+            body = None
+        if not isinstance(body, dict) or _LISTS.get(path, "name") not in body:
+            raise BackendUnavailable(foreign(self.url, answer))
+        return cast("dict[str, Any]", body)
 
 
 def _protocols(device: Mapping[str, Any]) -> set[str]:

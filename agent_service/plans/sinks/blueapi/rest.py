@@ -162,8 +162,7 @@ class BlueapiRest:
         try:
             return read(answer.json())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            what = f"answers {answer.status_code} with what is no answer of blueapi's; look at sink.url"
-            raise BackendUnavailable(f"what is at {self.url} {what}") from error
+            raise BackendUnavailable(foreign(self.url, answer)) from error
 
     async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
@@ -189,6 +188,12 @@ def away(url: str, error: httpx.TransportError) -> str:
     """Return what to say when it could not be asked."""
     what = "does not answer" if isinstance(error, httpx.ReadTimeout) else "cannot be reached"
     return f"blueapi at {url} {what} ({texts.describe(error)})"
+
+
+def foreign(url: str, answer: httpx.Response) -> str:
+    """Return what to say of an answer that is none of blueapi's."""
+    path = "; give it without /api" if "/api" in url else ""
+    return f"what is at {url} answers {answer.status_code} with what is no answer of blueapi's; look at sink.url{path}"
 
 
 def refuse(answer: httpx.Response, url: str) -> None:
