@@ -272,6 +272,12 @@ def test_a_plan_that_takes_other_arguments_is_refused_at_creation(opened, servic
         assert says in said["detail"]
 
 
+def test_a_group_that_the_queue_server_does_not_know_is_said_at_creation(opened, tmp_path):
+    with serving(opened, tmp_path / "state", user_group="strangers") as service:
+        said = service.problem("POST", "agents", 422, "unknown_plan", json={"name": "wrong", **SPEC})
+        assert said["detail"].endswith("Unknown user group: 'strangers'; write one that it has as sink.user_group")
+
+
 def test_check_asks_the_queue_server_and_says_what_is_missing(opened):
     def wrong(**sink):
         section = {"kind": "queueserver", "control": opened.control, **sink}

@@ -92,6 +92,10 @@ def _hint(name: str, there: Iterable[str]) -> str:
     return f"; {like}" if (like := near(name, there).rstrip()) else ""
 
 
+class UnknownGroup(Refusal):
+    """The permissions of the queue server have no such group of users: no plan of ours is ever allowed."""
+
+
 class Allowed:
     """Asks for the lists when they have changed. Belongs to the event loop."""
 
@@ -113,8 +117,10 @@ class Allowed:
         answer = await self._manager.client.ask(method, within_s=10)
         if not answer.get("success"):
             why = str(answer.get("msg"))
-            advice = "; write one that it has as sink.user_group" if "user group" in why else ""
-            raise Refusal(texts.one_line(f"the queue server does not say what it allows: {why}{advice}"))
+            told = texts.one_line(f"the queue server does not say what it allows: {why}")
+            if "user group" in why:
+                raise UnknownGroup(f"{told}; write one that it has as sink.user_group")
+            raise Refusal(told)
         return cast("Mapping[str, Any]", answer.get(method) or {})
 
 

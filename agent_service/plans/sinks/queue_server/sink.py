@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_service.errors import BackendUnavailable, Conflict
+from agent_service.errors import BackendUnavailable, Conflict, UnknownPlan
 from agent_service.models import QueueState, QueueStatus
 from agent_service.plans.sinks.facility_sink import FacilitySink, catalogue_of_nobody
-from agent_service.plans.sinks.queue_server.allowed import IMPORT_LINE, MOVES, Allowed, ways_in, wrong_in
+from agent_service.plans.sinks.queue_server.allowed import IMPORT_LINE, MOVES, Allowed, UnknownGroup, ways_in, wrong_in
 from agent_service.plans.sinks.queue_server.clients import Silent
 from agent_service.plans.sinks.queue_server.driver import QueueDriver
 from agent_service.plans.sinks.queue_server.queued_plan import QueuedPlan, item_of, move_item
@@ -147,6 +147,8 @@ class QueueServerSink(FacilitySink[QueuedPlan]):
             return
         try:
             lists = self._lists()
+        except UnknownGroup as refusal:
+            raise UnknownPlan(str(refusal)) from None
         except (Silent, TimeoutError) as error:
             _log.warning("agent %s is taken unchecked: %s", spec.name, error)
             return
