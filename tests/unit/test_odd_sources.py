@@ -6,6 +6,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from services import wait_until
 
 from agent_service.documents.packing import pack
 from agent_service.documents.sources.acknowledged import Acknowledged
@@ -150,3 +151,15 @@ async def test_a_clock_that_was_ahead_leaves_out_no_later_run(tmp_path, kept):
     await again._look(OneBadRun([soon, soon, soon + 1]))
     assert [document["uid"] for name, document in taken.documents if name == "start"] == ["a", "c"]
     assert [document["uid"] for name, document in later.documents if name == "start"] == ["a", "c"]
+
+
+def test_a_broker_where_nobody_answers_is_said_by_the_source_alone(caplog):
+    source = StompSource("127.0.0.1", 9)
+    source.start(Taken())
+    try:
+        wait_until(lambda: "nobody answers there" in (source.status.reason or ""), what="its absence")
+    finally:
+        source.stop()
+    assert {record.name for record in caplog.records if record.levelname == "WARNING"} <= {
+        "agent_service.documents.sources.presence"
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -44,6 +45,7 @@ class StompSource(ConnectedSource):
 
     def __init__(self, host: str, port: int, *, destination: str = DESTINATION, username: str = "") -> None:
         self._stomp: Any = needs("stomp", kind="stomp")
+        logging.getLogger("stomp.py").setLevel(logging.ERROR)  # that nobody answers is said once, and by us
         self._broker = (host, port)
         self._destination = destination
         self._login = (username, os.environ.get(PASSWORD, "")) if username else (None, None)

@@ -333,8 +333,11 @@ def _moved(outcome: Mapping[str, Any], abort_reason: str | None) -> PlanResult:
 def why_failed(outcome: Mapping[str, Any]) -> str:
     """Return what a plan raised, by what blueapi says of its task; without its broker it ends whatever it runs."""
     reason = f"{outcome.get('type')}: {outcome.get('message')}"
-    if "publishing event" in reason:
-        reason = f"the broker of blueapi did not take its documents, and blueapi ended the plan ({reason})"
+    if "publishing event" in reason:  # what it says besides is of itself, and of each task before
+        return (
+            "the broker of blueapi did not take its documents, and blueapi ended the plan; start the broker again: "
+            "blueapi looks for it every 10 s"
+        )
     return texts.one_line(reason)
 
 
