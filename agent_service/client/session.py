@@ -52,12 +52,16 @@ def run_session(  # noqa: PLR0913, PLR0917 - the arguments of its item
     """
     given: list[Any] = [*actuators, *sensors]
     devices = {device.name: device for device in given}
-    claimer = Claimer(Client(), agent, devices=devices, owned=True, session=session, idle_s=idle_s)
+    client = Client()
+    claimer = Claimer(client, agent, devices=devices, owned=True, session=session, idle_s=idle_s)
     uids: list[str] = []
     try:
         yield from measure_claims(claimer, devices, plan, uids)
     except (BackendUnavailable, DeadlineExceeded) as error:
         if not uids:
-            raise
+            raise type(error)(
+                f"this worker did not reach the service at {client.url}, which it knows by AGENT_SERVICE_URL in the "
+                f"worker's environment: {error.detail}"
+            ) from error
         _log.warning("the session of agent %s ends: %s", agent, error)
     return tuple(uids)
