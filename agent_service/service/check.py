@@ -55,7 +55,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
     cluster that agents are to live on is asked, and the journal's database. With
     ``devices`` the startup is loaded, which may connect to hardware, and the agents' devices and plans are looked for
     in it, or at the facility that plans go to; the simulated beamline is loaded in any case. Who takes notices is asked
-    then, too, whether one would be taken; none is sent.
+    then, too, whether one would be taken; none is sent. So are sources of the kinds zmq, tiled and stomp.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def check(config: ServiceConfig, *, devices: bool = False) -> list[FieldError]:
         wrong += asyncio.run(notice_channels.untaken(config.notify))
     if why := not_here(config.run_engine):
         wrong.append(FieldError("run_engine.cpu_affinity", why))
-    wrong += _check_journal(config) + wrong_sources(config) + _check_catalogue(config)
+    wrong += _check_journal(config) + wrong_sources(config, ask=devices) + _check_catalogue(config)
     return wrong + _check_cluster(config) + _check_agents(config, namespace, facility, limits)
 
 

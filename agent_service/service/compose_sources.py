@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import socket
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +17,7 @@ from agent_service.archive import tiled_profiles
 from agent_service.archive.tiled_profiles import TiledProfile
 from agent_service.documents.gate import DocumentGate
 from agent_service.documents.origin import Origin
+from agent_service.documents.sources import presence
 from agent_service.documents.sources.engine_process import EngineProcessSource
 from agent_service.documents.sources.heard import HeardSource
 from agent_service.documents.sources.kafka import KafkaSource
@@ -27,12 +30,13 @@ from agent_service.documents.sources.tiled import TiledSource
 from agent_service.documents.sources.tiled_catalogue import TiledCatalogue
 from agent_service.documents.sources.zmq import ZmqSource
 from agent_service.errors import FieldError, UsageError
+from agent_service.models import SourceState
+from agent_service.protocols import DocumentSource
 from agent_service.state_dir import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent_service.protocols import DocumentSource
     from agent_service.service.config import ServiceConfig
     from agent_service.service.source_sections import (
         KafkaSourceSection,
@@ -41,6 +45,12 @@ if TYPE_CHECKING:
         TiledSourceSection,
         ZmqSourceSection,
     )
+
+_ASKED: Final = ("zmq", "tiled", "stomp")
+"""Kinds that may be asked beside a service: a broker of Kafka or NATS would count the one who asks as a consumer."""
+
+_THERE_WITHIN_S: Final = 5.0
+"""How long one that is asked may take."""
 
 
 class SourceParts(NamedTuple):
@@ -176,17 +186,46 @@ def _may(suggestion_id: str, by: str) -> None:
     """Admit every run: nothing is posted to a source that is only made."""
 
 
-def wrong_sources(config: ServiceConfig) -> list[FieldError]:
-    """Return which sources cannot be made, and why; nobody is asked."""
-    wrong = unheard(config)
+class _Nobody:
+    """An intake that keeps nothing."""
+
+    def put(self, name: str, document: object, stored: object = None) -> None:
+        """Leave a document to the service."""
+
+
+def wrong_sources(config: ServiceConfig, *, ask: bool = False) -> list[FieldError]:
+    """Return which sources cannot be made, and why; with ``ask``, which are not there, where asking leaves no trace."""
+    wrong, made = unheard(config), dict[str, DocumentSource]()
     with tempfile.TemporaryDirectory() as folder:
         parts = SourceParts(None, PostedSource(_may), DocumentGate(), Path(folder))
         for number, section in enumerate(config.heard):
             try:
-                SOURCES[section.kind].make(section, parts)
+                source = SOURCES[section.kind].make(section, parts)
             except UsageError as error:
                 field = "profile" if getattr(section, "profile", "") else ""
                 wrong.append(FieldError(".".join(filter(None, ("sources", str(number), field))), error.detail))
+                continue
+            if ask and source is not None and section.kind in _ASKED:
+                made[f"sources.{number}"] = source
+        return wrong + _away(made)
+
+
+def _away(sources: Mapping[str, DocumentSource]) -> list[FieldError]:
+    """Return which do not get there; what they log meanwhile, as that they try again, is for a service."""
+    logger = logging.getLogger(presence.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    for source in sources.values():
+        source.start(_Nobody())
+    deadline = time.monotonic() + _THERE_WITHIN_S
+    away = dict(sources)
+    while away and time.monotonic() < deadline:
+        time.sleep(0.05)
+        away = {field: source for field, source in away.items() if source.status.state is not SourceState.CONNECTED}
+    wrong = [FieldError(field, f"{(s := source.status).where}: {s.reason}") for field, source in away.items()]
+    for source in sources.values():
+        source.stop()
+    logger.setLevel(level)
     return wrong
 
 

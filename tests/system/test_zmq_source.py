@@ -10,6 +10,9 @@ import zmq.auth
 from services import wait_until
 
 from agent_service.journal import reader
+from agent_service.service import compose_sources
+from agent_service.service.check import check
+from agent_service.service.config import ServiceConfig
 
 CLAIM = {"kind": "claim"}
 
@@ -198,3 +201,15 @@ def test_a_missing_library_is_one_line_that_names_the_extra(start, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zmq", None)
     with pytest.raises(Exception, match=r'pip install "bluesky-agent-service\[zmq\]"'):
         start(sink=CLAIM, sources=[{"kind": "zmq", "address": "127.0.0.1:9"}])
+
+
+def test_check_with_devices_asks_whether_a_source_is_there_and_says_nothing_else(proxy, monkeypatch, caplog):
+    def wrong(port, *, devices=True):
+        config = ServiceConfig(sink=CLAIM, sources=[{"kind": "zmq", "address": f"127.0.0.1:{port}"}])
+        return [(one.field, one.message) for one in check(config, devices=devices)]
+
+    assert wrong(proxy.out) == []
+    monkeypatch.setattr(compose_sources, "_THERE_WITHIN_S", 1.0)
+    assert wrong(9) == [("sources.0", "tcp://127.0.0.1:9: nobody answers there")]
+    assert wrong(9, devices=False) == []
+    assert caplog.records == []
