@@ -60,6 +60,7 @@ class EngineChild:
         self._silent: list[FrameProtocol] = []  # others, that said nothing yet
         self._host: EngineHost | None = None
         self._news = asyncio.Event()
+        self._server: asyncio.Server | None = None  # uvloop's ends when nobody holds it any more
 
     async def live(self, loaded: LoadedStartup) -> None:
         """Serve until a service lets it go, or none has come for long."""
@@ -69,7 +70,7 @@ class EngineChild:
         os.register_at_fork(after_in_child=self._let_go)
         self._look_at_log()
         # it is not closed at the end: the process ends, and a server may wait for those who are connected
-        await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._accepted, sock=self._listening)
         while not (self._host.quitting and self._host.has_nothing):
             self._news.clear()
             if self._connection is not None:
